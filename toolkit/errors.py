@@ -1,0 +1,150 @@
+"""Every error a user of the toolkit can meet, in one tree.
+
+    ToolkitError
+    ├── InputError            what came in at a door is wrong (also a ValueError)
+    │   ├── EventLogError     an event log or a customers table
+    │   ├── ScenarioError     scenarios and policies; carries all faults at once
+    │   ├── MetricError       outcomes, metrics, an experiment's design
+    │   └── TemplateError     a mail's template, or a value it needs
+    ├── NotSupportedError     understood, but not something this version does
+    ├── PreflightError        a batch of mails has findings that block it
+    ├── ApprovalError         an approval that does not cover what is to be sent
+    └── SendingError          sending stopped; says what was sent and what was not
+        ├── LedgerError       the record of what was sent cannot be read or written
+        └── TransportError    the way out (outbox, server) refused
+
+A message says what was found, where, what is allowed and the nearest right word.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "ApprovalError",
+    "EventLogError",
+    "Fault",
+    "InputError",
+    "LedgerError",
+    "MetricError",
+    "NotSupportedError",
+    "PreflightError",
+    "ScenarioError",
+    "SendingError",
+    "TemplateError",
+    "ToolkitError",
+    "TransportError",
+    "nearest",
+]
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice most like the word, or None when nothing is close.
+
+    Args:
+        word: what was found.
+        choices: what is allowed.
+
+    Returns:
+        One of the choices, spelled as given, or None.
+
+    >>> nearest("purchse", ["purchase", "cart_add"])
+    'purchase'
+    >>> nearest("zebra", ["purchase", "cart_add"]) is None
+    True
+    """
+    by_fold = {choice.casefold(): choice for choice in choices}
+    close = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
+    return by_fold[close[0]] if close else None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with an input: where it stands, what was found and what would be right.
+
+    >>> print(Fault("expected a duration", file="cart.yaml", line=4, path="pause.wait",
+    ...             found="4 hrs", allowed="for example 30m, 4h or 1d", nearest="4h"))
+    cart.yaml:4: pause.wait: expected a duration; found '4 hrs'; allowed: for example 30m, 4h or 1d; did you mean '4h'?
+    """
+
+    message: str
+    file: str | None = None
+    line: int | None = None
+    path: str | None = None
+    found: object = None
+    allowed: str | None = None
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        where = self.file or ""
+        if self.line is not None:
+            where = f"{where}:{self.line}" if where else f"line {self.line}"
+        parts = [part for part in (where, self.path) if part]
+        said = [self.message]
+        if self.found is not None:
+            said.append(f"found {self.found!r}")
+        if self.allowed:
+            said.append(f"allowed: {self.allowed}")
+        if self.nearest:
+            said.append(f"did you mean {self.nearest!r}?")
+        return ": ".join([*parts, "; ".join(said)])
+
+
+class ToolkitError(Exception):
+    """The root of every error the toolkit raises on purpose."""
+
+
+class InputError(ToolkitError, ValueError):
+    """What came in at a door is wrong."""
+
+
+class EventLogError(InputError):
+    """An event log or a customers table cannot be used as it is."""
+
+
+class ScenarioError(InputError):
+    """A scenario, a policy or a parameter path is wrong; `faults` holds every fault found."""
+
+    def __init__(self, faults: Sequence[Fault] | str) -> None:
+        if isinstance(faults, str):
+            faults = (Fault(faults),)
+        self.faults: tuple[Fault, ...] = tuple(faults)
+        if len(self.faults) == 1:
+            text = str(self.faults[0])
+        else:
+            text = f"{len(self.faults)} faults\n" + "\n".join(f"  {fault}" for fault in self.faults)
+        super().__init__(text)
+
+
+class MetricError(InputError):
+    """Outcomes, a metric or an experiment's design cannot be used as they are."""
+
+
+class TemplateError(InputError):
+    """A mail's template, or a value it needs, is wrong."""
+
+
+class NotSupportedError(ToolkitError, NotImplementedError):
+    """The input is understood, but this version cannot do it; the message names the construct."""
+
+
+class PreflightError(ToolkitError):
+    """A batch of mails has findings that block it."""
+
+
+class ApprovalError(ToolkitError):
+    """An approval does not cover what is to be sent."""
+
+
+class SendingError(ToolkitError):
+    """Sending stopped; the message says what was sent and what was not."""
+
+
+class LedgerError(SendingError):
+    """The record of what was sent cannot be read or written."""
+
+
+class TransportError(SendingError):
+    """The way out refused a mail or could not be reached."""

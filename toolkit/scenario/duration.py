@@ -1,0 +1,158 @@
+"""How long: calendar days apart from elapsed time (rule R5), and times of day."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+__all__ = ["Duration", "TimeOfDay"]
+
+_UNITS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+_DAY = 86_400_000_000
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_WHOLE = re.compile(r"\s*([+-])?\s*((?:\d+(?:\.\d+)?\s*[smhdw]\s*)+)")
+DURATION_PATTERN = r"^\s*[+-]?\s*(\d+(\.\d+)?\s*[smhdw]\s*)+$"
+_ALLOWED = "a number and s, m, h (elapsed time) or d, w (local days), for example 30m, 4h, 1d, 2w or 1d12h"
+
+
+@dataclass(frozen=True, slots=True, order=False)
+class Duration:
+    """A length of time: whole local days plus elapsed microseconds.
+
+    `24h` is elapsed time, `1d` is the same wall-clock time tomorrow; the two differ across a change to or
+    from summer time. A plain `timedelta` is elapsed time.
+
+    >>> Duration.parse("1d12h")
+    Duration('1d12h')
+    >>> Duration.parse("90m").microseconds
+    5400000000
+    >>> Duration.parse("1d") == Duration.parse("24h")
+    False
+    """
+
+    days: int = 0
+    microseconds: int = 0
+
+    @classmethod
+    def parse(cls, value: str | timedelta | Duration) -> Duration:
+        """A duration from text such as `4h`, or from a timedelta (elapsed time).
+
+        Raises:
+            ValueError: the text is not a duration; says what is allowed.
+        """
+        if isinstance(value, Duration):
+            return value
+        if isinstance(value, timedelta):
+            return cls(0, (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds)
+        match = _WHOLE.fullmatch(value) if isinstance(value, str) else None
+        if not match:
+            raise ValueError(f"expected a duration; found {value!r}; allowed: {_ALLOWED}")
+        days = 0
+        micros = 0
+        for number, unit in _PART.findall(match[2]):
+            if unit in _UNITS:
+                micros += round(float(number) * _UNITS[unit])
+            elif "." in number:
+                raise ValueError(f"expected whole days and weeks; found {value!r}; write hours instead")
+            else:
+                days += int(number) * (7 if unit == "w" else 1)
+        if days > 36_500 or micros > 36_500 * _DAY:
+            raise ValueError(f"expected at most 36500 days; found {value!r}")
+        sign = -1 if match[1] == "-" else 1
+        return cls(sign * days, sign * micros)
+
+    @property
+    def elapsed(self) -> int:
+        """Microseconds when a day counts as 24 hours: for windows that look back (rule R5)."""
+        return self.days * _DAY + self.microseconds
+
+    def __str__(self) -> str:
+        sign = "-" if self.elapsed < 0 else ""
+        days, micros = abs(self.days), abs(self.microseconds)
+        text = f"{days}d" if days else ""
+        for unit in ("h", "m"):
+            whole, micros = divmod(micros, _UNITS[unit])
+            text += f"{whole}{unit}" if whole else ""
+        if micros:
+            text += f"{micros / 1e6:.6f}".rstrip("0").rstrip(".") + "s"
+        return sign + (text or "0s")
+
+    def __repr__(self) -> str:
+        return f"Duration({str(self)!r})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            _duration, serialization=core_schema.plain_serializer_function_ser_schema(str, when_used="always")
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "pattern": DURATION_PATTERN, "examples": ["30m", "4h", "1d"], "title": "Duration"}
+
+
+def _duration(value: Any) -> Duration:
+    if not isinstance(value, str | timedelta | Duration):
+        raise PydanticCustomError("duration", "expected a duration", {"allowed": _ALLOWED})
+    try:
+        return Duration.parse(value)
+    except ValueError as fault:
+        raise PydanticCustomError("duration", "expected a duration", {"allowed": _ALLOWED}) from fault
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TimeOfDay:
+    """A local time of day, to the minute.
+
+    >>> TimeOfDay.parse("09:30").minutes
+    570
+    """
+
+    minutes: int
+
+    @classmethod
+    def parse(cls, value: str | TimeOfDay) -> TimeOfDay:
+        """A time of day from `HH:MM`.
+
+        Raises:
+            ValueError: the text is not a time between 00:00 and 23:59.
+        """
+        if isinstance(value, TimeOfDay):
+            return value
+        match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", value) if isinstance(value, str) else None
+        if not match:
+            raise ValueError(f"expected a time of day; found {value!r}; allowed: 00:00 to 23:59, in quotes")
+        return cls(int(match[1]) * 60 + int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.minutes // 60:02d}:{self.minutes % 60:02d}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            _time_of_day, serialization=core_schema.plain_serializer_function_ser_schema(str, when_used="always")
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {
+            "type": "string",
+            "pattern": r"^([01]?\d|2[0-3]):[0-5]\d$",
+            "examples": ["09:00"],
+            "title": "Time of day",
+        }
+
+
+def _time_of_day(value: Any) -> TimeOfDay:
+    try:
+        return TimeOfDay.parse(value)
+    except ValueError as fault:
+        raise PydanticCustomError(
+            "time_of_day", "expected a time of day", {"allowed": '"00:00" to "23:59", in quotes'}
+        ) from fault

@@ -1,0 +1,53 @@
+# Everything a developer or a curious marketer runs. `make` alone lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+BENCH ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lab lint types bench soak clean
+
+help: ## list what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# Built once, and again only when the lock or the project file changes.
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+	  echo "Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "This Python cannot make a virtual environment. On Debian: apt-get install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what requirements.lock names into $(VENV); the first time this takes a few minutes."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## the whole circle on the shipped log: replay, sweep, lift, approve, send to ./outbox, report.html
+	@$(BIN)/toolkit demo
+
+test: $(READY) ## all tests and docstring examples, with coverage; long ones are in `make soak`
+	@$(BIN)/python -m pytest -m "not soak" --cov=toolkit --cov-report=term:skip-covered
+
+lab: $(READY) ## JupyterLab on the notebooks
+	@$(BIN)/jupyter lab notebooks
+
+lint: $(READY) ## style, layout and the import contract
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(READY) ## the strict type checker
+	@$(BIN)/mypy
+
+bench: $(READY) ## measure; BENCH=name runs one (benchmarks/results.json)
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+soak: $(READY) ## the long tests
+	@$(BIN)/python -m pytest -m soak || { code=$$?; test $$code -eq 5 && echo "There is no long test yet." || exit $$code; }
+
+clean: ## remove the virtual environment and everything made by a run
+	rm -rf $(VENV) outbox report.html build dist .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find toolkit tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -104,9 +104,7 @@ class EventLogError(InputError):
     """An event log or a customers table cannot be used as it is."""
 
 
-class ScenarioError(InputError):
-    """A scenario, a policy or a parameter path is wrong; `faults` holds every fault found."""
-
+class _FaultsError(InputError):
     def __init__(self, faults: Sequence[Fault] | str) -> None:
         if isinstance(faults, str):
             faults = (Fault(faults),)
@@ -117,13 +115,20 @@ class ScenarioError(InputError):
             text = f"{len(self.faults)} faults\n" + "\n".join(f"  {fault}" for fault in self.faults)
         super().__init__(text)
 
+    def __reduce__(self) -> tuple[type[_FaultsError], tuple[tuple[Fault, ...]]]:
+        return type(self), (self.faults,)
+
+
+class ScenarioError(_FaultsError):
+    """A scenario, a policy or a parameter path is wrong; `faults` holds every fault found."""
+
 
 class MetricError(InputError):
     """Outcomes, a metric or an experiment's design cannot be used as they are."""
 
 
-class TemplateError(InputError):
-    """A mail's template, or a value it needs, is wrong."""
+class TemplateError(_FaultsError):
+    """A mail's template, or a value it needs, is wrong; `faults` holds every fault found."""
 
 
 class NotSupportedError(ToolkitError, NotImplementedError):

@@ -1,0 +1,301 @@
+"""Moves of mails in the ledger: claim, start, record, give back, recover, settle.
+
+Each function works inside one transaction, reads the rows it is about to move under a lock, checks owner, epoch and
+lease, and makes only moves that `states.MOVES` allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, or_, select, update
+
+from toolkit.errors import LedgerError
+from toolkit.sending.owners import is_over
+from toolkit.sending.protocol import Receipt
+from toolkit.sending.schema import attempts, deliveries, runs
+from toolkit.sending.states import State, allowed
+from toolkit.sending.suppression import suppressed
+
+__all__ = ["Delivery", "claim", "move", "record", "recover", "release", "renew", "rows_of", "settle", "start"]
+
+CHUNK = 500  # values in one IN list
+_COLUMNS = (
+    "id",
+    "run_id",
+    "decision_id",
+    "customer_id",
+    "address",
+    "class_",
+    "message_id",
+    "payload_sha256",
+    "state",
+    "owner",
+    "epoch",
+    "lease_until",
+    "attempts",
+    "next_at",
+    "receipt",
+    "code",
+    "reason",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One row of the ledger: one mail to one person."""
+
+    id: int
+    run_id: str
+    decision_id: str
+    customer_id: str
+    address: str
+    class_: str
+    message_id: str
+    payload_sha256: str
+    state: State
+    owner: str | None
+    epoch: int
+    lease_until: int | None
+    attempts: int
+    next_at: int | None
+    receipt: str | None
+    code: int | None
+    reason: str | None
+
+
+def claim(connection: Connection, run_id: str, *, owner: str, limit: int, lease: int, now: int) -> list[Delivery]:
+    """Mails of a run now leased to the owner, at most `limit`; those that may not go are suppressed or expired.
+
+    Args:
+        connection: in a writing transaction.
+        run_id: the run.
+        owner: who claims.
+        limit: at most so many.
+        lease: for so many microseconds.
+        now: microseconds since 1970.
+    """
+    run = connection.execute(select(runs.c.state, runs.c.not_after).where(runs.c.id == run_id)).one_or_none()
+    if run is None or run.state != "active":
+        return []
+    waiting = (State.PLANNED, State.DEFERRED)
+    if now >= run.not_after:
+        while rows := _rows(connection, deliveries.c.run_id == run_id, deliveries.c.state.in_(waiting), limit=CHUNK):
+            move(connection, rows, State.EXPIRED, {row.id: {"reason": "too_late"} for row in rows})
+        return []
+    while True:
+        due = or_(deliveries.c.next_at.is_(None), deliveries.c.next_at <= now)
+        rows = _rows(connection, deliveries.c.run_id == run_id, deliveries.c.state.in_(waiting), due, limit=limit)
+        stopped = suppressed(connection, [(row.address, row.class_) for row in rows])
+        held = [row for row in rows if (row.address, row.class_) in stopped]
+        reasons = {row.id: {"reason": stopped[row.address, row.class_]} for row in held}
+        move(connection, held, State.SUPPRESSED, reasons)
+        free = [row for row in rows if (row.address, row.class_) not in stopped]
+        if free or not rows:
+            break
+    return move(
+        connection,
+        free,
+        State.LEASED,
+        {row.id: {"owner": owner, "epoch": row.epoch + 1, "lease_until": now + lease} for row in free},
+    )
+
+
+def start(connection: Connection, held: Sequence[Delivery], *, now: int) -> list[Delivery]:
+    """Those of the leased mails that may be sent now: still leased to the same owner, epoch and time."""
+    rows = _held(connection, held, State.LEASED)
+    fresh = [row for row in rows if row.lease_until is not None and row.lease_until > now]
+    return move(connection, fresh, State.SENDING, {row.id: {"attempts": row.attempts + 1} for row in fresh})
+
+
+def record(
+    connection: Connection, results: Sequence[tuple[Delivery, Receipt]], *, now: int, next_at: Mapping[str, int]
+) -> list[Delivery]:
+    """The mails whose receipts were written down.
+
+    A receipt that comes after its lease was taken over still counts as evidence where the mail is unknown by now;
+    where another sender has the mail already, that one finds it delivered.
+
+    Args:
+        connection: in a writing transaction.
+        results: mails as they were when started, and their receipts.
+        now: microseconds since 1970.
+        next_at: for deferred mails, by decision id: when to try again, microseconds since 1970.
+    """
+    receipts = {delivery.id: receipt for delivery, receipt in results}
+    held = [delivery for delivery, _ in results]
+    mine = _held(connection, held, State.SENDING) + _held(connection, held, State.LEASED)
+    lost = [delivery for delivery in held if delivery.id not in {row.id for row in mine}]
+    late = [row for row in _held(connection, lost, State.UNKNOWN) if receipts[row.id].state is State.ACCEPTED]
+    done = []
+    for state in (State.ACCEPTED, State.FAILED, State.DEFERRED, State.UNKNOWN):
+        rows = [row for row in mine + late if receipts[row.id].state is state]
+        values = {row.id: _outcome(receipts[row.id], next_at) for row in rows}
+        _attempted(connection, rows, [receipts[row.id] for row in rows], now)
+        done += move(connection, rows, state, values)
+    return done
+
+
+def release(connection: Connection, owner: str) -> list[Delivery]:
+    """Mails the owner had leased and not started, now planned again."""
+    return _give_back(connection, deliveries.c.owner == owner, deliveries.c.state == State.LEASED)
+
+
+def renew(connection: Connection, owner: str, *, until: int) -> None:
+    """Leases of the owner that last until then."""
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.owner == owner, deliveries.c.state.in_((State.LEASED, State.SENDING)))
+        .values(lease_until=until)
+    )
+
+
+def recover(connection: Connection, *, now: int, owner: str | None = None) -> list[Delivery]:
+    """Mails that turned unknown because their sender is gone; what it had only leased is planned again.
+
+    Args:
+        connection: in a writing transaction.
+        now: microseconds since 1970; a lease that ends by then is over.
+        owner: an owner that has stopped, whatever its leases say.
+    """
+    holding = deliveries.c.state.in_((State.LEASED, State.SENDING))
+    over = [
+        name
+        for name in connection.execute(select(deliveries.c.owner).where(holding).distinct()).scalars()
+        if name is not None and (name == owner or is_over(name))
+    ]
+    gone = or_(deliveries.c.owner.in_(over), deliveries.c.lease_until <= now)
+    _give_back(connection, gone, deliveries.c.state == State.LEASED)
+    rows = _rows(connection, gone, deliveries.c.state == State.SENDING)
+    receipts = [Receipt(row.decision_id, State.UNKNOWN, reason="unknown_delivery") for row in rows]
+    _attempted(connection, rows, receipts, now)
+    return move(
+        connection, rows, State.UNKNOWN, {row.id: {"lease_until": None, "reason": "unknown_delivery"} for row in rows}
+    )
+
+
+def settle(
+    connection: Connection, rows: Sequence[Delivery], found: Mapping[str, Receipt], *, actor: str, now: int
+) -> list[Delivery]:
+    """Unknown mails now settled: those found to what the receipt says, the others planned again."""
+    rows = _held(connection, rows, State.UNKNOWN)
+    settled = []
+    absent = [row for row in rows if row.decision_id not in found]
+    _attempted(
+        connection, absent, [Receipt(r.decision_id, State.PLANNED, reason=f"not sent: {actor}") for r in absent], now
+    )
+    settled += move(connection, absent, State.PLANNED, {row.id: {"owner": None, "reason": None} for row in absent})
+    again = runs.c.id.in_({row.run_id for row in absent}), runs.c.state == "done"
+    connection.execute(update(runs).where(*again).values(state="active"))
+    for state in (State.ACCEPTED, State.FAILED):
+        there = [row for row in rows if row.decision_id in found and found[row.decision_id].state is state]
+        _attempted(connection, there, [found[row.decision_id] for row in there], now)
+        settled += move(connection, there, state, {row.id: _outcome(found[row.decision_id], {}) for row in there})
+    return settled
+
+
+def rows_of(connection: Connection, decision_ids: Sequence[str], *, lock: bool = False) -> list[Delivery]:
+    """The ledger's rows of these decisions, those it knows."""
+    rows = []
+    for start_at in range(0, len(decision_ids), CHUNK):
+        some = decision_ids[start_at : start_at + CHUNK]
+        rows += _rows(connection, deliveries.c.decision_id.in_(some), lock=lock)
+    return rows
+
+
+def move(
+    connection: Connection, rows: Sequence[Delivery], target: State, values: Mapping[int, Mapping[str, Any]]
+) -> list[Delivery]:
+    """The rows in their new state, with new values by row id; see `states.MOVES` for what may follow what."""
+    if not rows:
+        return []
+    for row in rows:
+        if not allowed(row.state, target):
+            raise LedgerError(f"ledger: {row.decision_id} is {row.state}; it cannot become {target}")
+    names = sorted({name for change in values.values() for name in change})
+    statement = (
+        update(deliveries)
+        .where(
+            deliveries.c.id == bindparam("b_id"),
+            deliveries.c.state == bindparam("b_state"),
+            deliveries.c.epoch == bindparam("b_epoch"),
+        )
+        .values(state=target, **{name: bindparam(f"new_{name}") for name in names})
+    )
+    moved = [_changed(row, target, values.get(row.id, {})) for row in rows]
+    done = connection.execute(
+        statement,
+        [
+            {"b_id": row.id, "b_state": row.state, "b_epoch": row.epoch}
+            | {f"new_{name}": getattr(after, name) for name in names}
+            for row, after in zip(rows, moved, strict=True)
+        ],
+    )
+    if done.rowcount != len(rows):
+        raise LedgerError(f"ledger: {len(rows) - done.rowcount} of {len(rows)} rows were changed by someone else")
+    return moved
+
+
+def _give_back(connection: Connection, *where: ColumnElement[bool]) -> list[Delivery]:
+    rows = _rows(connection, *where)
+    return move(connection, rows, State.PLANNED, {row.id: {"owner": None, "lease_until": None} for row in rows})
+
+
+def _rows(
+    connection: Connection, *where: ColumnElement[bool], limit: int | None = None, lock: bool = True
+) -> list[Delivery]:
+    query = select(*(deliveries.c[name] for name in _COLUMNS)).where(*where).order_by(deliveries.c.id)
+    if limit is not None:
+        query = query.limit(limit)
+    if lock:
+        query = query.with_for_update(skip_locked=limit is not None)
+    return [_delivery(row) for row in connection.execute(query).mappings()]
+
+
+def _delivery(row: RowMapping) -> Delivery:
+    return Delivery(**{name: row[name] for name in _COLUMNS if name != "state"}, state=State(row["state"]))
+
+
+def _held(connection: Connection, held: Sequence[Delivery], state: State) -> list[Delivery]:
+    """The rows as they are now, where still in that state and in the hands, and epoch, they were in."""
+    known = {delivery.id: delivery for delivery in held}
+    rows = []
+    for start_at in range(0, len(held), CHUNK):
+        ids = [delivery.id for delivery in held[start_at : start_at + CHUNK]]
+        rows += _rows(connection, deliveries.c.id.in_(ids), deliveries.c.state == state)
+    return [row for row in rows if (row.owner, row.epoch) == (known[row.id].owner, known[row.id].epoch)]
+
+
+def _changed(row: Delivery, target: State, change: Mapping[str, Any]) -> Delivery:
+    fields = {name: getattr(row, name) for name in _COLUMNS} | dict(change) | {"state": target}
+    return Delivery(**fields)
+
+
+def _outcome(receipt: Receipt, next_at: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "receipt": receipt.receipt,
+        "code": receipt.code,
+        "reason": receipt.reason,
+        "lease_until": None,
+        "next_at": next_at.get(receipt.decision_id),
+    }
+
+
+def _attempted(connection: Connection, rows: Sequence[Delivery], receipts: Iterable[Receipt], now: int) -> None:
+    lines = [
+        {
+            "delivery_id": row.id,
+            "epoch": row.epoch,
+            "owner": row.owner or "",
+            "at": now,
+            "outcome": receipt.state,
+            "code": receipt.code,
+            "receipt": receipt.receipt,
+            "reason": receipt.reason,
+        }
+        for row, receipt in zip(rows, receipts, strict=True)
+    ]
+    if lines:
+        connection.execute(insert(attempts), lines)

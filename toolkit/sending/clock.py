@@ -1,0 +1,61 @@
+"""Where the time comes from: the one edge at which this room reads a clock, and times as the ledger stores them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from toolkit.errors import InputError
+
+__all__ = ["Clock", "from_micros", "micros", "utc", "utc_now"]
+
+Clock = Callable[[], datetime]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def utc_now() -> datetime:
+    """The time by this machine's clock, in UTC."""
+    return datetime.now(UTC)
+
+
+def utc(value: datetime, *, name: str) -> datetime:
+    """The same moment in UTC.
+
+    Args:
+        value: a moment with a time zone.
+        name: what the moment is called in the error.
+
+    Returns:
+        The moment in UTC.
+
+    Raises:
+        InputError: the moment has no time zone, or is not a moment.
+    """
+    if not isinstance(value, datetime):
+        raise InputError(f"{name}: expected a datetime with a time zone; found {value!r}")
+    if value.tzinfo is None or value.utcoffset() is None:
+        raise InputError(
+            f"{name}: expected a time zone; found {value.isoformat(sep=' ')} without one; "
+            f"write for example datetime(..., tzinfo=UTC)"
+        )
+    return from_micros(micros(value))
+
+
+def micros(value: datetime) -> int:
+    """Microseconds since 1970 in UTC: how the ledger stores a moment.
+
+    >>> micros(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
+    1000000
+    """
+    return int((value - _EPOCH) // _MICROSECOND)
+
+
+def from_micros(value: int) -> datetime:
+    """The moment so many microseconds after 1970, in UTC.
+
+    >>> from_micros(1_000_000)
+    datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.timezone.utc)
+    """
+    return _EPOCH + timedelta(microseconds=value)

@@ -1,0 +1,327 @@
+"""The ledger: what became of every mail, durable before and after each thing that cannot be taken back."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from toolkit.errors import LedgerError
+from toolkit.sending import audit, claims
+from toolkit.sending.claims import CHUNK, Delivery
+from toolkit.sending.clock import Clock, from_micros, micros, utc_now
+from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
+from toolkit.sending.protocol import Receipt
+from toolkit.sending.schema import READ, approvals, attempts, audits, deliveries, open_engine, runs
+from toolkit.sending.states import FINAL, OPEN, State
+from toolkit.sending.suppression import suppressed
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """The record of every mail: its state, its attempts, its receipt, and an audit of what people decided.
+
+    SQLite by default (write-ahead log, every commit on the disk), so that a machine that loses power forgets nothing.
+    Two notebooks, or two processes, may use one ledger at the same time.
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> with Ledger.open(f"{folder}/ledger.sqlite") as ledger:
+    ...     len(ledger.status())
+    0
+    """
+
+    def __init__(self, engine: Any, place: str, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self.place = place
+
+    @classmethod
+    def open(cls, where: str | os.PathLike[str], *, clock: Clock = utc_now) -> Ledger:
+        """The ledger at a place, made there if there is none yet.
+
+        Args:
+            where: path of a SQLite file, or a database URL such as `postgresql+psycopg://host/name`.
+            clock: tells the time.
+
+        Returns:
+            The ledger, open.
+
+        Raises:
+            LedgerError: the place cannot be opened, holds something else, or a ledger of a newer version.
+            NotSupportedError: the URL names a database other than SQLite and PostgreSQL.
+        """
+        engine, place = open_engine(where)
+        return cls(engine, place, clock)
+
+    @staticmethod
+    def exists(where: str | os.PathLike[str]) -> bool:
+        """Whether something stands at that place already; always True for a database URL."""
+        return "://" in os.fspath(where) or Path(where).expanduser().exists()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Ledger({self.place!r})"
+
+    # --- what it knows ------------------------------------------------------------------------------------------------
+
+    def status(self) -> pd.DataFrame:
+        """Where every run stands, honest to the last mail.
+
+        Returns:
+            One row per run, the oldest first: run_id, created_at, approved_by, transport, mails, one count per state,
+            done (nothing is planned, leased, sending or deferred) and says, for example `done, 2 unknown`.
+        """
+        with self._reading() as connection:
+            query = select(runs, approvals.c.approver).outerjoin(approvals, approvals.c.run_id == runs.c.id)
+            found = connection.execute(query.order_by(runs.c.created_at, runs.c.id)).mappings().all()
+            counted = select(deliveries.c.run_id, deliveries.c.state, func.count().label("n"))
+            counts: dict[str, Counter[str]] = {}
+            for row in connection.execute(counted.group_by(deliveries.c.run_id, deliveries.c.state)):
+                counts.setdefault(row.run_id, Counter())[row.state] = row.n
+        rows: dict[str, dict[str, Any]] = {}
+        for run in found:
+            count = counts.get(run["id"], Counter())
+            rows[run["id"]] = {
+                "run_id": run["id"],
+                "created_at": from_micros(run["created_at"]),
+                "approved_by": run["approver"],
+                "transport": run["transport"],
+                "mails": run["mails"],
+                **{state.value: count[state] for state in State},
+                "done": not any(count[state] for state in OPEN),
+                "says": _says(run["state"], count),
+            }
+        columns = ["run_id", "created_at", "approved_by", "transport", "mails", *State, "done", "says"]
+        frame = pd.DataFrame(list(rows.values()), columns=[str(name) for name in columns])
+        return frame.astype({"created_at": "datetime64[us, UTC]"})
+
+    def deliveries(self, *, state: str | None = None) -> pd.DataFrame:
+        """Every mail in the ledger, or those in one state.
+
+        Args:
+            state: for example `unknown`.
+
+        Returns:
+            One row per mail: run_id, decision_id, customer_id, address, class, message_id, state, attempts, receipt,
+            code, reason.
+        """
+        names = ["run_id", "decision_id", "customer_id", "address", "class_", "message_id", "state", "attempts"]
+        names += ["receipt", "code", "reason"]
+        query = select(*(deliveries.c[name] for name in names)).order_by(deliveries.c.id)
+        if state is not None:
+            query = query.where(deliveries.c.state == State(state))
+        with self._reading() as connection:
+            rows = [tuple(row) for row in connection.execute(query)]
+        return pd.DataFrame(rows, columns=["class" if name == "class_" else name for name in names])
+
+    def audit(self) -> pd.DataFrame:
+        """What was done, by whom: one row per line of the audit (seq, at, actor, action, subject, detail, hash)."""
+        names = ["seq", "at", "actor", "action", "subject", "detail", "hash"]
+        with self._reading() as connection:
+            query = select(*(audits.c[name] for name in names)).order_by(audits.c.seq)
+            rows = [tuple(row) for row in connection.execute(query)]
+        frame = pd.DataFrame(rows, columns=names)
+        frame["at"] = pd.to_datetime(frame["at"], unit="us", utc=True)
+        return frame
+
+    def audit_head(self) -> str:
+        """The hash of the last line of the audit; kept elsewhere, it shows later whether the ledger was rewritten."""
+        with self._reading() as connection:
+            return audit.head(connection)
+
+    def verify(self) -> tuple[str, ...]:
+        """What does not hold together in this ledger, in words; empty when all of it does.
+
+        The audit's chain, and each mail's state against its attempts.
+        """
+        with self._reading() as connection:
+            faults = audit.chain_faults(connection)
+            accepted = attempts.c.outcome == State.ACCEPTED
+            proven = select(attempts.c.delivery_id).where(accepted)
+            query = select(deliveries.c.decision_id, deliveries.c.state)
+            is_accepted = deliveries.c.state == State.ACCEPTED
+            for row in connection.execute(query.where(~is_accepted, deliveries.c.id.in_(proven))):
+                faults.append(f"delivery {row.decision_id}: is {row.state}, but an attempt says it was accepted")
+            for row in connection.execute(query.where(is_accepted, deliveries.c.id.not_in(proven))):
+                faults.append(f"delivery {row.decision_id}: is accepted, but no attempt says so")
+        return tuple(faults)
+
+    def known(self, decision_ids: Sequence[str]) -> dict[str, State]:
+        """The state of each of these decisions that the ledger knows."""
+        with self._reading() as connection:
+            return {row.decision_id: row.state for row in claims.rows_of(connection, decision_ids)}
+
+    def rows(self, decision_ids: Sequence[str]) -> list[Delivery]:
+        """The ledger's rows of these decisions, those it knows."""
+        with self._reading() as connection:
+            return claims.rows_of(connection, decision_ids)
+
+    def stopped(self, mails: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Which mails, as (address, class), the suppression list holds back, and why."""
+        with self._reading() as connection:
+            return suppressed(connection, mails)
+
+    # --- what a run does ----------------------------------------------------------------------------------------------
+
+    def plan(self, run: RunRecord, entries: Sequence[Entry]) -> Planned:
+        """A run and its mails written down; what the ledger knows already is not added again.
+
+        Mails of an earlier run that stopped before they were sent are taken over by this one.
+
+        Raises:
+            LedgerError: a row of the ledger was tampered with; names it.
+        """
+        now = micros(self._clock())
+        added = adopted = 0
+        with self._writing() as connection:
+            plan_run(connection, run, now=now)
+        for begin in range(0, len(entries), CHUNK):
+            with self._writing() as connection:
+                new, taken = plan_mails(connection, run.id, entries[begin : begin + CHUNK])
+                added += new
+                adopted += taken
+        planned = Planned(added, adopted, len(entries) - added - adopted)
+        detail = {"digest": run.digest, "added": added, "adopted": adopted, "known": planned.known}
+        if added or adopted:
+            with self._writing() as connection:
+                audit.append(connection, at=now, actor=run.approver, action="planned", subject=run.id, detail=detail)
+        return planned
+
+    def claim(self, run_id: str, *, owner: str, limit: int, lease: int) -> list[Delivery]:
+        """At most `limit` mails of the run, leased to the owner for so many microseconds."""
+        with self._writing() as connection:
+            return claims.claim(connection, run_id, owner=owner, limit=limit, lease=lease, now=micros(self._clock()))
+
+    def start(self, held: Sequence[Delivery]) -> list[Delivery]:
+        """Those of the leased mails that may be sent, noted durably as under way."""
+        with self._writing() as connection:
+            return claims.start(connection, held, now=micros(self._clock()))
+
+    def record(
+        self, results: Sequence[tuple[Delivery, Receipt]], *, next_at: Mapping[str, int] | None = None
+    ) -> list[Delivery]:
+        """The mails whose receipts were written down; the rest are in other hands."""
+        with self._writing() as connection:
+            return claims.record(connection, results, now=micros(self._clock()), next_at=next_at or {})
+
+    def renew(self, owner: str, *, lease: int) -> None:
+        """The owner's leases, made to last so many microseconds from now."""
+        with self._writing() as connection:
+            claims.renew(connection, owner, until=micros(self._clock()) + lease)
+
+    def recover(self, *, owner: str | None = None) -> list[Delivery]:
+        """Mails that turned unknown, because their sender died, its lease ended, or it is the owner named.
+
+        What such a sender had leased and not started is planned again.
+        """
+        with self._writing() as connection:
+            unknown = claims.recover(connection, now=micros(self._clock()), owner=owner)
+            for row in unknown:
+                self._audited(connection, "sender", "unknown", row.decision_id, {"owner": row.owner or ""})
+            return unknown
+
+    def unknown(self, transport: str) -> list[Delivery]:
+        """The unknown mails of one way out."""
+        with self._reading() as connection:
+            query = select(deliveries.c.decision_id).join(runs, runs.c.id == deliveries.c.run_id)
+            query = query.where(deliveries.c.state == State.UNKNOWN, runs.c.transport == transport)
+            return claims.rows_of(connection, list(connection.execute(query).scalars()))
+
+    def settle(self, rows: Sequence[Delivery], found: Mapping[str, Receipt], *, by: str) -> list[Delivery]:
+        """Unknown mails settled by evidence: those found as the receipt says, the others planned again."""
+        with self._writing() as connection:
+            settled = claims.settle(connection, rows, found, actor=by, now=micros(self._clock()))
+            for row in settled:
+                self._audited(connection, by, "settled", row.decision_id, {"state": row.state.value})
+            return settled
+
+    def finish(self, run_id: str, *, by: str) -> None:
+        """Note in the audit that nothing of the run is left to do."""
+        with self._writing() as connection:
+            left = select(func.count()).where(deliveries.c.run_id == run_id, deliveries.c.state.in_(OPEN))
+            active = runs.c.id == run_id, runs.c.state == "active"
+            if connection.execute(left).scalar_one():
+                return
+            if connection.execute(update(runs).where(*active).values(state="done")).rowcount:
+                counted = select(deliveries.c.state, func.count().label("n")).where(deliveries.c.run_id == run_id)
+                counts = {row.state: row.n for row in connection.execute(counted.group_by(deliveries.c.state))}
+                self._audited(connection, by, "done", run_id, counts)
+
+    # --- what people decide -------------------------------------------------------------------------------------------
+
+    def assume_sent(self, decision_id: str, *, by: str, why: str = "") -> None:
+        """Take an unknown mail as sent: it will not go again.
+
+        Raises:
+            LedgerError: the mail is not unknown.
+        """
+        receipt = Receipt(decision_id, State.ACCEPTED, receipt=f"assumed by {by}")
+        self._choose(decision_id, {decision_id: receipt}, by=by, why=why)
+
+    def send_again(self, decision_id: str, *, by: str, why: str = "") -> None:
+        """Plan an unknown mail again: it may arrive twice.
+
+        Raises:
+            LedgerError: the mail is not unknown.
+        """
+        self._choose(decision_id, {}, by=by, why=why)
+
+    def _choose(self, decision_id: str, found: Mapping[str, Receipt], *, by: str, why: str) -> None:
+        with self._writing() as connection:
+            rows = claims.rows_of(connection, [decision_id], lock=True)
+            if not rows or rows[0].state is not State.UNKNOWN:
+                said = f"is {rows[0].state}" if rows else "is not in the ledger"
+                raise LedgerError(f"ledger {self.place}: {decision_id} {said}; only an unknown mail can be settled")
+            (row,) = claims.settle(connection, rows, found, actor=by, now=micros(self._clock()))
+            self._audited(connection, by, "settled", decision_id, {"state": row.state.value, "why": why})
+
+    # --- connections --------------------------------------------------------------------------------------------------
+
+    def _audited(
+        self, connection: Connection, actor: str, action: str, subject: str, detail: Mapping[str, Any]
+    ) -> None:
+        audit.append(connection, at=micros(self._clock()), actor=actor, action=action, subject=subject, detail=detail)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._faults("written"), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._faults("read"), self._engine.connect().execution_options(**READ) as connection:
+            yield connection
+
+    @contextmanager
+    def _faults(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as fault:
+            raise LedgerError(
+                f"ledger {self.place}: cannot be {what}: {getattr(fault, 'orig', None) or fault}"
+            ) from fault
+
+
+def _says(run_state: str, count: Mapping[str, int]) -> str:
+    left = sum(count[state] for state in OPEN)
+    first = "done" if not left else f"{left} to go" if run_state in ("active", "done") else f"{run_state}, {left} to go"
+    parts = [f"{count[state]} {state}" for state in (State.UNKNOWN, *sorted(FINAL - {State.ACCEPTED})) if count[state]]
+    return ", ".join([first, *parts])

@@ -1,0 +1,281 @@
+"""The ledger's tables, and the door to the database that holds them.
+
+SQLite (write-ahead log, every commit on the disk) unless a URL names another database. Times are microseconds since
+1970 in UTC. `attempt`, `event` and `audit` are only ever added to.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    event,
+    inspect,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.sql.dml import Insert
+
+from toolkit.errors import LedgerError, NotSupportedError
+
+__all__ = [
+    "VERSION",
+    "approvals",
+    "attempts",
+    "audits",
+    "deliveries",
+    "events",
+    "insert_new",
+    "metas",
+    "open_engine",
+    "runs",
+    "suppressions",
+]
+
+VERSION = 1
+READ = {"toolkit_read": True}
+
+_metadata = MetaData()
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+metas = Table("meta", _metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False))
+
+runs = Table(
+    "run",
+    _metadata,
+    Column("id", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("program", String(64), nullable=False),
+    Column("transport", Text, nullable=False),
+    Column("mails", Integer, nullable=False),
+    Column("as_of", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("not_after", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+)
+
+approvals = Table(
+    "approval",
+    _metadata,
+    Column("id", String(64), primary_key=True),
+    Column("run_id", String(64), ForeignKey("run.id"), nullable=False),
+    Column("approver", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("signed_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+deliveries = Table(
+    "delivery",
+    _metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("run_id", String(64), ForeignKey("run.id"), nullable=False),
+    Column("decision_id", String(64), nullable=False, unique=True),
+    Column("customer_id", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("class", String(16), nullable=False, key="class_"),
+    Column("message_id", Text, nullable=False, unique=True),
+    Column("payload_sha256", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("owner", Text),
+    Column("epoch", Integer, nullable=False, default=0),
+    Column("lease_until", BigInteger),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_at", BigInteger),
+    Column("receipt", Text),
+    Column("code", Integer),
+    Column("reason", Text),
+    Index("delivery_work", "run_id", "state", "id"),
+    Index("delivery_state", "state", "lease_until"),
+)
+
+attempts = Table(
+    "attempt",
+    _metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("delivery_id", _Id, ForeignKey("delivery.id"), nullable=False, index=True),
+    Column("epoch", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("code", Integer),
+    Column("receipt", Text),
+    Column("reason", Text),
+)
+
+events = Table(
+    "event",
+    _metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("provider", Text, nullable=False),
+    Column("provider_event_id", Text, nullable=False),
+    Column("delivery_id", _Id, ForeignKey("delivery.id"), index=True),
+    Column("event", String(32), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("payload", Text),
+    UniqueConstraint("provider", "provider_event_id"),
+)
+
+suppressions = Table(
+    "suppression",
+    _metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("address_sha256", String(64), nullable=False),
+    Column("address", Text),
+    Column("scope", String(80), nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    UniqueConstraint("address_sha256", "scope"),
+)
+
+audits = Table(
+    "audit",
+    _metadata,
+    Column("seq", _Id, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+
+def insert_new(connection: Connection, table: Table) -> Insert:
+    """An insert into the table that leaves rows already there as they are (ON CONFLICT DO NOTHING)."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def open_engine(where: str | os.PathLike[str]) -> tuple[Engine, str]:
+    """A database engine for the ledger at a path or URL, with the tables made where there are none yet.
+
+    Args:
+        where: path of a SQLite file, or a database URL such as `postgresql+psycopg://host/name`.
+
+    Returns:
+        The engine, and the place in words (no password).
+
+    Raises:
+        LedgerError: the place cannot be opened, holds something else, or a ledger of a newer version.
+        NotSupportedError: the URL names a database other than SQLite and PostgreSQL.
+    """
+    url = _url(where)
+    place = url.database if url.drivername.startswith("sqlite") and url.database else url.render_as_string()
+    kind = url.get_backend_name()
+    if kind not in ("sqlite", "postgresql"):
+        raise NotSupportedError(f"ledger: {kind} is not supported; use a SQLite file or a postgresql:// URL")
+    try:
+        engine = _sqlite(url) if kind == "sqlite" else create_engine(url, pool_pre_ping=True)
+        _ready(engine, place)
+    except ModuleNotFoundError as fault:
+        raise LedgerError(f"ledger {place}: the driver {fault.name!r} is not installed") from fault
+    except (SQLAlchemyError, OSError) as fault:
+        raise LedgerError(f"ledger {place}: cannot be opened: {_said(fault)}") from fault
+    return engine, place
+
+
+def _url(where: str | os.PathLike[str]) -> URL:
+    text = os.fspath(where)
+    if "://" in text:
+        try:
+            return make_url(text)
+        except ArgumentError as fault:
+            raise LedgerError(f"ledger: {text.partition(':')[0]!r} begins what is not a database URL") from fault
+    return URL.create("sqlite", database=str(Path(text).expanduser()))
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise LedgerError("ledger: a ledger in memory forgets whom it mailed; give the path of a file")
+    path = Path(url.database)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds addresses: for its owner alone
+    engine = create_engine(url, connect_args={"timeout": 30.0, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: sqlite3.Connection, record: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN would come too late, and not be IMMEDIATE
+        connection.execute("PRAGMA synchronous=FULL").close()
+        connection.execute("PRAGMA foreign_keys=ON").close()
+        _write_ahead(connection)
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        # A writer takes its lock at once, so that what it has read is still so when it writes.
+        reading = connection.get_execution_options().get("toolkit_read")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for a lock when it changes the journal, and two senders may start at once.
+    for patience in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 0.0):
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+            if mode != "wal":
+                connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            return
+        except sqlite3.OperationalError:
+            if not patience:
+                raise
+            time.sleep(patience)
+
+
+def _ready(engine: Engine, place: str) -> None:
+    with engine.connect().execution_options(**READ) as connection:
+        if _version(connection, place) == VERSION:
+            return
+    with engine.begin() as connection:
+        if _version(connection, place) is None:
+            _metadata.create_all(connection)
+            connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
+
+
+def _version(connection: Connection, place: str) -> int | None:
+    names = set(inspect(connection).get_table_names())
+    if "meta" not in names:
+        taken = sorted(names & set(_metadata.tables)) if connection.dialect.name == "postgresql" else sorted(names)
+        if taken:
+            raise LedgerError(f"ledger {place}: is another database (it holds the tables {', '.join(taken)})")
+        return None
+    found = connection.execute(select(metas.c.value).where(metas.c.name == "version")).scalar()
+    if found is None or not found.isdigit():
+        raise LedgerError(f"ledger {place}: is another database (its table 'meta' names no version)")
+    if int(found) > VERSION:
+        raise LedgerError(
+            f"ledger {place}: was written by a newer version (ledger version {found}, this one reads {VERSION}); "
+            f"update trigger-toolkit"
+        )
+    return int(found)
+
+
+def _said(fault: BaseException) -> str:
+    return str(getattr(fault, "orig", None) or fault)

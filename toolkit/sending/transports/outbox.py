@@ -1,0 +1,139 @@
+"""The outbox: a folder that gets one .eml file per mail, to look at, to keep, or to hand on.
+
+A file appears whole or not at all, and is never written over. Its name is the decision's id, so that the folder itself
+says what was sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+from toolkit.errors import TransportError
+from toolkit.sending.protocol import Outgoing, Receipt, Start
+from toolkit.sending.states import State
+
+__all__ = ["Outbox"]
+
+_ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+_STALE_SECONDS = 3600
+
+
+class Outbox:
+    """A folder of .eml files. Nothing leaves the machine.
+
+    Args:
+        folder: made on the first mail.
+    """
+
+    at_once = 64  # in one commit; what a crash leaves unknown, the folder answers
+    rehearsal = True
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder).expanduser().absolute()
+
+    def __repr__(self) -> str:
+        return f"Outbox({str(self.folder)!r})"
+
+    @property
+    def name(self) -> str:
+        """Names this folder in the ledger."""
+        return f"outbox:{self.folder.resolve()}"
+
+    @property
+    def ledger(self) -> str:
+        """The ledger of this outbox lives in it, so that the two are moved and removed together."""
+        return str(self.folder / "ledger.sqlite")
+
+    def deliver(self, mails: Iterator[Outgoing], start: Start) -> Iterator[Receipt]:
+        """One receipt per mail; its file stands in the folder, safe on the disk, before the receipt is given.
+
+        Raises:
+            TransportError: the folder cannot be written, for example because the disk is full.
+        """
+        self._sweep()
+        while some := list(islice(mails, self.at_once)):
+            granted = start([mail.decision_id for mail in some])
+            receipts = [self._write(mail) for mail in some if mail.decision_id in granted]
+            if receipts:
+                self._flush()
+            yield from receipts
+
+    def find(self, decision_ids: Sequence[str]) -> dict[str, Receipt]:
+        """A receipt for each of these mails whose file stands in the folder."""
+        return {
+            decision_id: Receipt(decision_id, State.ACCEPTED, receipt=path.name, already=True)
+            for decision_id in decision_ids
+            if (path := self.folder / _file_name(decision_id)).exists()
+        }
+
+    def _write(self, mail: Outgoing) -> Receipt:
+        path = self.folder / _file_name(mail.decision_id)
+        if path.exists():
+            return Receipt(mail.decision_id, State.ACCEPTED, receipt=path.name, already=True)
+        part = self.folder / f".{secrets.token_hex(6)}.{path.name}.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                _write_whole(part, mail.message)
+                already = _publish(part, path)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    part.unlink()
+        except OSError as fault:
+            raise TransportError(f"outbox {self.folder}: {path.name} cannot be written: {fault.strerror}") from fault
+        return Receipt(mail.decision_id, State.ACCEPTED, receipt=path.name, already=already)
+
+    def _sweep(self) -> None:
+        """Remove what writers that were killed left half done."""
+        if not self.folder.is_dir():
+            return
+        with contextlib.suppress(OSError), os.scandir(self.folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".eml.part") and entry.stat().st_mtime < time.time() - _STALE_SECONDS:
+                    os.unlink(entry.path)
+
+    def _flush(self) -> None:
+        try:
+            folder = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as fault:
+            raise TransportError(f"outbox {self.folder}: cannot be made safe: {fault.strerror}") from fault
+
+
+def _file_name(decision_id: str) -> str:
+    if not decision_id or decision_id[0] == "." or not _ALPHABET.issuperset(decision_id):
+        raise TransportError(f"outbox: {decision_id!r} cannot be the name of a file")
+    return f"{decision_id}.eml"
+
+
+def _write_whole(path: Path, message: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # an address is inside: for its owner alone
+    with open(handle, "wb") as file:
+        file.write(message)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(part: Path, path: Path) -> bool:
+    """Give the whole file its name; True when a file of that name was there already, and stays."""
+    try:
+        os.link(part, path)  # unlike a rename, never over another file
+    except FileExistsError:
+        return True
+    except OSError as fault:
+        if fault.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        if path.exists():
+            return True
+        os.rename(part, path)  # a file system without hard links
+    return False

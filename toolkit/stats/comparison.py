@@ -1,0 +1,107 @@
+"""One arm held against control on one metric: the numbers, how they were found, and why some are undefined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["Comparison", "settle"]
+
+NAN = float("nan")
+_JUST_BEYOND = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One arm against control on one metric. The first fifteen fields are the columns of the lift table.
+
+    Attributes:
+        metric, arm: what is compared.
+        n_control, n: units in control and in the arm.
+        control, value: the metric in control and in the arm.
+        diff, diff_lower, diff_upper: value - control, with its interval.
+        rel, rel_lower, rel_upper: diff as a share of control, with its interval.
+        pvalue: two-sided p-value of no difference.
+        method: test and intervals used.
+        note: why a number is undefined, and other warnings.
+        error: standard error of diff.
+        statistic, df: test statistic and degrees of freedom (infinite for z).
+        kind: rate, mean, ratio, quantile or time.
+        role: primary, secondary or guardrail.
+        better: which direction is an improvement, higher or lower.
+        currency: unit of money, where the metric is money.
+        margin: the largest harm, in units of diff, that a guardrail accepts; NaN without one.
+        not_worse: whether harm beyond the margin is excluded by the interval; None without a margin.
+        variance_saved: share of the variance of diff that covariates or strata removed.
+        buyers: units with a value other than 0 in the smaller of the two arms; NaN where that has no meaning.
+        opens: whether the metric counts opens.
+    """
+
+    metric: str
+    arm: str
+    n_control: int
+    n: int
+    control: float = NAN
+    value: float = NAN
+    diff: float = NAN
+    diff_lower: float = NAN
+    diff_upper: float = NAN
+    rel: float = NAN
+    rel_lower: float = NAN
+    rel_upper: float = NAN
+    pvalue: float = NAN
+    method: str = ""
+    note: str = ""
+    error: float = NAN
+    statistic: float = NAN
+    df: float = NAN
+    kind: str = "mean"
+    role: str = "secondary"
+    better: str = "higher"
+    currency: str | None = None
+    margin: float = NAN
+    not_worse: bool | None = None
+    variance_saved: float = NAN
+    buyers: float = NAN
+    opens: bool = False
+
+    @property
+    def improved(self) -> bool:
+        """Whether the estimate points in the direction that is better."""
+        return self.diff > 0 if self.better == "higher" else self.diff < 0
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a difference with an interval."""
+        return not (math.isnan(self.diff) or math.isnan(self.diff_lower))
+
+
+def settle(
+    candidates: Sequence[tuple[str, float, float]], *, rejected: bool, positive: bool
+) -> tuple[str, float, float]:
+    """The first interval that agrees with the test about 0; else the first one, cut or stretched at 0 to agree.
+
+    The cut is valid: the tests used here reject every effect of the other sign when they reject 0. The stretch only
+    makes the interval longer.
+
+    Args:
+        candidates: name, lower and upper end, the preferred one first.
+        rejected: whether the test rejects 0.
+        positive: whether the estimate is above 0.
+
+    Returns:
+        Name and ends of the interval to report.
+
+    >>> settle([("Newcombe", -0.001, 0.2), ("score", 0.001, 0.21)], rejected=True, positive=True)
+    ('score', 0.001, 0.21)
+    >>> settle([("Newcombe", 0.001, 0.2)], rejected=False, positive=True)
+    ('Newcombe', 0.0, 0.2)
+    """
+    for name, lower, upper in candidates:
+        if (lower > 0 or upper < 0) == rejected:
+            return name, lower, upper
+    name, lower, upper = candidates[0]
+    if rejected:
+        return (name, _JUST_BEYOND, upper) if positive else (name, lower, -_JUST_BEYOND)
+    return name, min(lower, 0.0), max(upper, 0.0)

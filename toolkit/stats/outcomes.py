@@ -1,0 +1,145 @@
+"""Outcomes read at the door: who is in which arm, what is wrong with them, and the moments of every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from toolkit.errors import MetricError, nearest
+from toolkit.stats.moments import Moments, Term, gather, numbers
+
+__all__ = ["Arms", "Outcomes", "read", "read_arms"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arms:
+    """Who is in which arm: names with control first, and a code for each row."""
+
+    names: tuple[str, ...]
+    codes: NDArray[np.integer]
+
+    @property
+    def control(self) -> str:
+        """The arm that the others are held against."""
+        return self.names[0]
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Every arm but control."""
+        return self.names[1:]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcomes:
+    """What a metric may ask: moments by arm, and the values of one column in one arm.
+
+    Attributes:
+        frame: one row per unit.
+        arms: names and codes.
+        moments: moments of all declared terms, by arm.
+    """
+
+    frame: pd.DataFrame
+    arms: Arms
+    moments: Mapping[str, Moments]
+
+    @property
+    def control(self) -> Moments:
+        """The moments of control."""
+        return self.moments[self.arms.control]
+
+    def pooled(self, *names: str) -> Moments:
+        """The moments of some arms together; of all when none is named."""
+        chosen = names or self.arms.names
+        together = self.moments[chosen[0]]
+        for name in chosen[1:]:
+            together = together + self.moments[name]
+        return together
+
+    def values(self, column: str, arm: str) -> NDArray[np.float64]:
+        """The values of one column in one arm, in the order of the rows."""
+        chosen = self.arms.codes == self.arms.names.index(arm)
+        return np.asarray(numbers(self.frame, column)[chosen], dtype=np.float64)
+
+    def labels(self, column: str, arm: str) -> pd.Series:
+        """One column of one arm as it stands, whatever its kind."""
+        if column not in self.frame.columns:
+            numbers(self.frame, column)
+        values: pd.Series = self.frame[column].loc[self.arms.codes == self.arms.names.index(arm)]
+        return values
+
+
+def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
+    """The arms of outcomes, control first.
+
+    Args:
+        frame: one row per unit.
+        arm: the column that says which arm a unit is in.
+        control: the value of that column which is control.
+
+    Returns:
+        Names, control first, the others sorted (or in the order of their categories), and a code for each row.
+
+    Raises:
+        MetricError: no rows, no such column, a row without an arm, one arm only, or no such control.
+    """
+    if not len(frame):
+        raise MetricError("outcomes: found no rows; an experiment needs at least one unit in each of two arms")
+    if arm not in frame.columns:
+        near = nearest(arm, map(str, frame.columns))
+        raise MetricError(
+            f"outcomes: column {arm!r} (the arm of each unit) is missing"
+            + (f"; did you mean arm={near!r}?" if near else "")
+            + f"; columns found: {', '.join(map(str, frame.columns)) or 'none'}"
+        )
+    values = frame[arm]
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        codes, labels = np.asarray(values.cat.codes, dtype=np.int64), list(values.cat.categories)
+    else:
+        codes, uniques = pd.factorize(values)
+        labels = list(uniques)
+    without = int((codes < 0).sum())
+    if without:
+        raise MetricError(f"outcomes: {without:,} of {len(frame):,} rows have no arm in column {arm!r}")
+    names = [str(label) for label in labels]
+    if len(set(names)) < len(names):
+        raise MetricError(f"outcomes: column {arm!r} holds arms that read the same; found {labels!r}")
+    if str(control) not in names:
+        near = nearest(str(control), names)
+        raise MetricError(
+            f"outcomes: no unit is in control {str(control)!r}; arms found: {', '.join(sorted(names))}"
+            + (f"; did you mean control={near!r}?" if near else "")
+        )
+    if len(names) < 2:
+        raise MetricError(
+            f"outcomes: found one arm only, {names[0]!r}; a comparison needs control and at least one other arm"
+        )
+    first = str(control)
+    ordered = isinstance(values.dtype, pd.CategoricalDtype)
+    others = [name for name in names if name != first]
+    order = [first, *(others if ordered else sorted(others))]
+    small = np.int8 if len(names) < 128 else np.int64
+    position: NDArray[np.integer] = np.array([order.index(name) for name in names], dtype=small)
+    return Arms(tuple(order), position[codes])
+
+
+def read(frame: pd.DataFrame, terms: Sequence[Term], *, arms: Arms) -> Outcomes:
+    """The moments of every declared term in every arm, in one pass.
+
+    Args:
+        frame: one row per unit.
+        terms: what the metrics need.
+        arms: who is in which arm.
+
+    Returns:
+        Outcomes that metrics can compare.
+
+    Raises:
+        MetricError: a column is absent or not numeric.
+    """
+    found = gather(frame, terms, codes=arms.codes, arms=len(arms.names))
+    return Outcomes(frame, arms, dict(zip(arms.names, found, strict=True)))

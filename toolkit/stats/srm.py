@@ -1,0 +1,82 @@
+"""Whether the split is sound: the test for a sample-ratio mismatch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import chdtrc
+
+from toolkit.errors import MetricError, nearest
+
+__all__ = ["SRM_ALARM", "SampleRatio", "sample_ratio"]
+
+SRM_ALARM = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRatio:
+    """Observed units per arm against the shares that were meant.
+
+    Attributes:
+        observed: units by arm.
+        expected: units by arm under the shares meant.
+        pvalue: chi-square p-value that chance alone made the gap.
+        alarm: the p-value is below 0.0005: something other than chance decided who is in which arm, and no lift
+            of this experiment can be trusted.
+    """
+
+    observed: Mapping[str, int]
+    expected: Mapping[str, float]
+    pvalue: float
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the split is too far from what was meant."""
+        return self.pvalue < SRM_ALARM
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{arm} {n:,} (meant {self.expected[arm]:,.0f})" for arm, n in self.observed.items())
+        verdict = "not what was meant" if self.alarm else "as meant"
+        return f"split {verdict}: {parts}; p = {self.pvalue:.3g}"
+
+
+def sample_ratio(observed: Mapping[str, int], weights: Mapping[str, float]) -> SampleRatio:
+    """Whether the units per arm fit the weights the experiment was set to.
+
+    Args:
+        observed: units by arm.
+        weights: positive weight by arm, the same arms; any scale (shares, or 1:1).
+
+    Returns:
+        Observed and expected units, and the chi-square p-value; `.alarm` when it is below 0.0005.
+
+    Raises:
+        MetricError: the arms differ, a weight is not positive, or nobody was observed.
+
+    Reference: Fabijan et al. (2019), Diagnosing Sample Ratio Mismatch in Online Controlled Experiments, KDD.
+
+    >>> print(f"{sample_ratio({'control': 821588, 'mail': 815482}, {'control': 1, 'mail': 1}).pvalue:.4g}")
+    1.822e-06
+    """
+    for arm in weights:
+        if arm not in observed:
+            near = nearest(str(arm), map(str, observed))
+            raise MetricError(
+                f"weights: arm {arm!r} is not in the outcomes" + (f"; did you mean {near!r}?" if near else "")
+            )
+    without = [arm for arm in observed if arm not in weights]
+    if without:
+        raise MetricError(f"weights: arm {without[0]!r} has no weight; give one for every arm")
+    shares = np.array([weights[arm] for arm in observed], dtype=np.float64)
+    if not np.isfinite(shares).all() or (shares <= 0).any():
+        raise MetricError(f"weights: each must be a positive number; found {dict(weights)!r}")
+    counts = np.array([observed[arm] for arm in observed], dtype=np.float64)
+    total = counts.sum()
+    if total <= 0:
+        raise MetricError("weights: nobody was observed in any arm")
+    expected = shares / shares.sum() * total
+    statistic = float(((counts - expected) ** 2 / expected).sum())
+    pvalue = float(chdtrc(len(counts) - 1, statistic)) if len(counts) > 1 else 1.0
+    return SampleRatio(dict(observed), dict(zip(observed, expected.tolist(), strict=True)), pvalue)

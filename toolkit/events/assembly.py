@@ -1,0 +1,235 @@
+"""From a source to the rows of an event log: named, typed, in UTC, checked, each event once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import duckdb
+
+from toolkit.errors import EventLogError
+from toolkit.events.canonical import event_id
+from toolkit.events.database import fetch_row
+from toolkit.events.duplicates import same_ids, same_rows
+from toolkit.events.kinds import identifier
+from toolkit.events.moments import Moment, moment
+from toolkit.events.naming import Naming, name_columns
+from toolkit.events.properties import Opened, open_properties
+from toolkit.events.quoting import name
+from toolkit.events.sources import ROW, Source
+from toolkit.events.times import check_zone
+from toolkit.events.wording import counted
+
+__all__ = ["EVENTS", "QUARANTINE", "Rows", "assemble"]
+
+EVENTS = "events"
+QUARANTINE = "quarantine"
+_ROWS = "rows_read"
+_REPEATS = "repeated_rows"
+_ANONYMOUS = ("error", "drop")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a log in its connection.
+
+    Attributes:
+        properties: name to kind.
+        has_event_ids: ids were given, and each stands once.
+        lazy: rows stay in the file.
+        counted_once: exact duplicates are gone from `EVENTS`.
+        notes: what was repaired.
+    """
+
+    properties: Mapping[str, str]
+    has_event_ids: bool
+    lazy: bool
+    counted_once: bool
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns of the events in order, without the row number."""
+        given = ("event_id",) if self.has_event_ids else ()
+        return ("customer_id", "event", "at", "received_at", *given, *self.properties)
+
+
+def assemble(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    *,
+    zone: str | None,
+    columns: Mapping[str, str] | None,
+    anonymous: str = "error",
+) -> Rows:
+    """Make the table or view `EVENTS` of a source.
+
+    Args:
+        connection: the log's own.
+        source: rows as they came.
+        zone: IANA zone of local times.
+        columns: our name to theirs.
+        anonymous: "error" or "drop": what to do with rows without a customer_id.
+
+    Raises:
+        EventLogError: the rows cannot be used as they are.
+    """
+    if anonymous not in _ANONYMOUS:
+        raise EventLogError(f"anonymous={anonymous!r}; allowed: 'error', 'drop'")
+    local = check_zone(zone)
+    naming = name_columns(source.columns, columns, source.label)
+    at = moment(connection, source, naming.base["at"], ours="at", zone=local)
+    received = None
+    if "received_at" in naming.base:
+        received = moment(connection, source, naming.base["received_at"], ours="received_at", zone=local)
+    opened = open_properties(connection, source, naming, zone=local)
+    notes = [*naming.notes, *at.notes, *(received.notes if received else ()), *opened.notes]
+    lazy = source.lazy and at.plain and opened.plain and (received is None or received.plain)
+
+    query = _rows_query(connection, source, naming, opened, times=(at, received), notes=notes)
+    if anonymous == "drop":
+        query = _without_anonymous(connection, source, naming, query, notes)
+    if lazy:
+        connection.execute(f"CREATE VIEW {_ROWS} AS {query}")
+    else:
+        connection.execute(f"CREATE TABLE {_ROWS} AS {query} ORDER BY row")
+    _check(connection, source)
+    if received is not None:
+        _note_early(connection, opened, at, received, notes)
+    connection.execute("DROP TABLE IF EXISTS incoming")
+    properties = {prop.name: prop.kind for prop in opened.properties}
+    given = "event_id" in naming.base
+    once = _count_once(connection, properties, given=given, lazy=lazy, notes=notes)
+    return Rows(properties, given, lazy, once, tuple(notes))
+
+
+def _rows_query(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    naming: Naming,
+    opened: Opened,
+    *,
+    times: tuple[Moment, Moment | None],
+    notes: list[str],
+) -> str:
+    at, received = times
+    chosen = [
+        f"{_identity(connection, source, naming.base['customer_id'], 'customer_id', notes)} AS customer_id",
+        f"{identifier(name(naming.base['event']), source.columns[naming.base['event']])} AS event",
+        f'{at.sql} AS "at"',
+    ]
+    if received is not None:
+        chosen.append(f'greatest({received.sql}, {at.sql}) AS "received_at"')
+    else:
+        chosen.append(f'{at.sql} AS "received_at"')
+    if "event_id" in naming.base:
+        theirs = naming.base["event_id"]
+        chosen.append(f"{_identity(connection, source, theirs, 'event_id', notes)} AS event_id")
+    chosen += [f"{prop.sql} AS {name(prop.name)}" for prop in opened.properties]
+    return f"SELECT {', '.join(chosen)}, {ROW}::BIGINT AS row FROM {opened.relation}"
+
+
+def _identity(connection: duckdb.DuckDBPyConnection, source: Source, theirs: str, ours: str, notes: list[str]) -> str:
+    x = name(theirs)
+    if not source.all_text:
+        return identifier(x, source.columns[theirs])
+    # A spreadsheet writes whole ids as 17850.0 as soon as one is missing.
+    given, whole = fetch_row(
+        connection, f"SELECT count({x}), count(*) FILTER (regexp_full_match({x}, '[0-9]+[.]0+')) FROM {source.relation}"
+    )
+    if given and given == whole:
+        notes.append(f"{ours}: every value ends in '.0' and is read as the whole number before it")
+        return f"split_part({x}, '.', 1)"
+    return x
+
+
+def _without_anonymous(
+    connection: duckdb.DuckDBPyConnection, source: Source, naming: Naming, query: str, notes: list[str]
+) -> str:
+    theirs = naming.base["customer_id"]
+    known = f"coalesce({identifier(name(theirs), source.columns[theirs])}, '') <> ''"
+    (dropped,) = fetch_row(connection, f"SELECT count(*) FROM {source.relation} WHERE NOT ({known})")
+    if not dropped:
+        return query
+    notes.append(f"{counted(dropped, 'row')} without a customer_id dropped")
+    return f"SELECT * FROM ({query}) WHERE customer_id <> ''"
+
+
+def _check(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
+    rows, customers, events, times = fetch_row(
+        connection, f'SELECT count(*), count(customer_id), count(event), count("at") FROM {_ROWS}'
+    )
+    empty = {}
+    for column in ("customer_id", "event"):
+        # On a file this reads only the parts that can hold an empty text.
+        (empty[column],) = fetch_row(connection, f"SELECT count(*) FROM {_ROWS} WHERE {column} = ''")
+    faults = []
+    if rows - customers + empty["customer_id"]:
+        faults.append(
+            _which(connection, source, "customer_id", rows - customers + empty["customer_id"])
+            + "; to leave such rows out say anonymous='drop'"
+        )
+    if rows - events + empty["event"]:
+        faults.append(_which(connection, source, "event", rows - events + empty["event"]))
+    if rows - times:
+        faults.append(_which(connection, source, "at", rows - times))
+    if faults:
+        raise EventLogError("; ".join(faults))
+
+
+def _which(connection: duckdb.DuckDBPyConnection, source: Source, column: str, count: int) -> str:
+    missing = f"{name(column)} IS NULL" + ("" if column == "at" else f" OR {column} = ''")
+    first = connection.execute(f"SELECT row FROM {_ROWS} WHERE {missing} ORDER BY row LIMIT 3").fetchall()
+    where = "; ".join(source.locate(row) for (row,) in first)
+    return f"{column} is missing or empty in {counted(count, 'row')} ({where}{', …' if count > 3 else ''})"
+
+
+def _note_early(
+    connection: duckdb.DuckDBPyConnection, opened: Opened, at: Moment, received: Moment, notes: list[str]
+) -> None:
+    early, unknown = fetch_row(
+        connection,
+        f"SELECT count(*) FILTER (({received.sql}) < ({at.sql})), count(*) FILTER (({received.sql}) IS NULL) "
+        f"FROM {opened.relation}",
+    )
+    if early:
+        notes.append(f"{counted(early, 'event')} received before at, the moment it happened; at is taken instead")
+    if unknown:
+        notes.append(f"{counted(unknown, 'event')} without received_at; at is taken instead")
+
+
+def _count_once(
+    connection: duckdb.DuckDBPyConnection, properties: Mapping[str, str], *, given: bool, lazy: bool, notes: list[str]
+) -> bool:
+    """Make `EVENTS`; True when exact duplicates are gone from it."""
+    shape = "*"
+    if given:
+        known, rows = fetch_row(connection, f"SELECT count(event_id), count(*) FROM {_ROWS}")
+        if known < rows:
+            notes.append(f"{counted(rows - known, 'event')} without event_id; a hash of the event is taken instead")
+            shape = f"* REPLACE ({event_id(properties, given=True)} AS event_id)"
+    connection.execute(f"CREATE VIEW {EVENTS} AS SELECT {shape} FROM {_ROWS}")
+    if given:
+        same, different = same_ids(connection, EVENTS, properties, into=_REPEATS, quarantine=QUARANTINE)
+        if same:
+            notes.append(
+                f"{counted(same, 'repetition')} of an event (same event_id, same payload) left out: each counts once"
+            )
+        if different:
+            notes.append(
+                f"{counted(different, 'event')} with the event_id of another and another payload: the first received "
+                "counts, the rest is in .quarantine"
+            )
+        repeats = same + different
+    elif lazy:
+        return False
+    else:
+        columns = ("customer_id", "event", "at", "received_at", *properties)
+        repeats = same_rows(connection, EVENTS, columns, into=_REPEATS)
+        if repeats:
+            notes.append(f"{counted(repeats, 'exact repetition')} of a row left out: each counts once")
+    if repeats:
+        connection.execute(
+            f"CREATE OR REPLACE VIEW {EVENTS} AS SELECT {shape} FROM {_ROWS} ANTI JOIN {_REPEATS} USING (row)"
+        )
+    return True

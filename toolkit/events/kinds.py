@@ -1,0 +1,176 @@
+"""Kinds of values: from a database type to number, text, flag or time, and from text to the type it spells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from toolkit.events.times import text_has_offset
+
+__all__ = [
+    "Spelling",
+    "finite",
+    "identifier",
+    "is_nested",
+    "is_number",
+    "is_text",
+    "kind_of",
+    "spelled_as",
+    "spellings",
+]
+
+_INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
+_WIDE = frozenset(("UBIGINT", "HUGEINT", "UHUGEINT"))
+_FLOATS = frozenset(("FLOAT", "DOUBLE"))
+_NUMBER = r"[+-]?(\d+[.]?\d*|[.]\d+)([eE][+-]?\d+)?"
+_WHOLE = r"-?(0|[1-9]\d{0,17})"
+_LEADING_ZERO = r"[+-]?0\d.*"
+_LONG_WHOLE = r"[+-]?\d{19,}"
+_DATE = r"\d{4}-\d{2}-\d{2}"
+_MOMENT = r"\d{4}-\d{2}-\d{2}[T ]\d{1,2}:\d{2}.*"
+
+
+def is_number(kind: str) -> bool:
+    """The database type holds numbers."""
+    return kind in _INTEGERS or kind in _WIDE or kind in _FLOATS or kind.startswith("DECIMAL")
+
+
+def is_text(kind: str) -> bool:
+    """The database type holds text."""
+    return kind == "VARCHAR" or kind.startswith("ENUM")
+
+
+def is_nested(kind: str) -> bool:
+    """The database type holds lists, objects or JSON."""
+    return kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")) or kind in ("JSON", "VARIANT")
+
+
+def kind_of(kind: str) -> str:
+    """number, flag, time or text.
+
+    >>> kind_of("BIGINT"), kind_of("TIMESTAMP"), kind_of("UUID")
+    ('number', 'time', 'text')
+    """
+    if is_number(kind):
+        return "number"
+    if kind == "BOOLEAN":
+        return "flag"
+    return "time" if kind.startswith("TIMESTAMP") or kind == "DATE" else "text"
+
+
+def plain(expression: str, kind: str) -> str:
+    """SQL of the same value in one of the few types a log holds.
+
+    NaN and infinity are missing; nested values become JSON text. Times are left to the caller, who knows the zone.
+    """
+    if kind in _FLOATS:
+        return finite(f"{expression}::DOUBLE")
+    if kind in _WIDE or kind.startswith("DECIMAL"):
+        return f"{expression}::DOUBLE"
+    if kind == "JSON":
+        return f"{expression}::VARCHAR"
+    if is_nested(kind):
+        return f"to_json({expression})::VARCHAR"
+    if kind in _INTEGERS or kind in ("BOOLEAN", "VARCHAR"):
+        return expression
+    return f"{expression}::VARCHAR"
+
+
+def finite(expression: str) -> str:
+    """SQL of a DOUBLE where NaN and infinity are missing.
+
+    A comparison with NaN would not do: over Parquet the optimiser trusts the file's smallest and largest value,
+    which leave NaN out, and takes the comparison for false.
+    """
+    return f"CASE WHEN isfinite({expression}) THEN {expression} END"
+
+
+def identifier(expression: str, kind: str) -> str:
+    """SQL of an id as text: whole numbers without a decimal point, NaN as missing, text untouched."""
+    if kind == "VARCHAR":
+        return expression
+    if kind in _FLOATS or kind.startswith("DECIMAL"):
+        number = finite(f"{expression}::DOUBLE")
+        return (
+            f"CASE WHEN ({number}) = trunc({number}) AND abs({number}) < 1e18 "
+            f"THEN ({number})::BIGINT::VARCHAR ELSE ({number})::VARCHAR END"
+        )
+    if is_nested(kind):
+        return f"to_json({expression})::VARCHAR"
+    return f"{expression}::VARCHAR"
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """What the texts of one column spell, as counts of its values."""
+
+    given: int
+    number: int
+    whole: int
+    flag: int
+    date: int
+    moment: int
+    aware: int
+
+
+def spellings(connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, str]) -> dict[str, Spelling]:
+    """For each column (name to SQL of type VARCHAR), how many of its values spell what; one pass."""
+    found: dict[str, Spelling] = {}
+    names = list(columns)
+    for first in range(0, len(names), 100):
+        part = names[first : first + 100]
+        wanted = ", ".join(text for column in part for text in _spelling_counts(columns[column]))
+        counts = connection.execute(f"SELECT {wanted} FROM {relation}").fetchone() or ()
+        for place, column in enumerate(part):
+            found[column] = Spelling(*counts[place * 7 : place * 7 + 7])
+    return found
+
+
+def _spelling_counts(x: str) -> list[str]:
+    moment = f"regexp_full_match({x}, '{_MOMENT}') AND isfinite(TRY_CAST({x} AS TIMESTAMPTZ))"
+    return [
+        f"count({x})",
+        f"count(*) FILTER (regexp_full_match({x}, '{_NUMBER}') AND NOT regexp_full_match({x}, '{_LEADING_ZERO}') "
+        f"AND NOT regexp_full_match({x}, '{_LONG_WHOLE}'))",
+        f"count(*) FILTER (regexp_full_match({x}, '{_WHOLE}'))",
+        f"count(*) FILTER (lower({x}) IN ('true', 'false'))",
+        f"count(*) FILTER (regexp_full_match({x}, '{_DATE}') AND TRY_CAST({x} AS DATE) IS NOT NULL)",
+        f"count(*) FILTER ({moment})",
+        f"count(*) FILTER ({moment} AND {text_has_offset(x)})",
+    ]
+
+
+def spelled_as(spelling: Spelling, *, numbers: bool, zone: bool) -> str:
+    """The type a column's texts spell without exception.
+
+    Args:
+        spelling: counts of the column's values.
+        numbers: whether numbers and flags are looked for, as in a file where all is text.
+        zone: whether local times are allowed, because a zone is declared.
+
+    Returns:
+        BIGINT, DOUBLE, BOOLEAN, DATE, TIMESTAMPTZ (all with an offset), TIMESTAMP (all local) or VARCHAR.
+    """
+    given = spelling.given
+    if not given:
+        return "VARCHAR"
+    if numbers and spelling.whole == given:
+        return "BIGINT"
+    if numbers and spelling.number == given:
+        return "DOUBLE"
+    if numbers and spelling.flag == given:
+        return "BOOLEAN"
+    if spelling.date == given:
+        return "DATE"
+    if spelling.moment == given and spelling.aware == given:
+        return "TIMESTAMPTZ"
+    if spelling.moment == given and spelling.aware == 0 and zone:
+        return "TIMESTAMP"
+    return "VARCHAR"
+
+
+def cast(expression: str, spelled: str) -> str:
+    """SQL of a text as the type it spells."""
+    return expression if spelled == "VARCHAR" else f"CAST({expression} AS {spelled})"

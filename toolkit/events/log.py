@@ -1,0 +1,312 @@
+"""The event log: what customers did, read from wherever it lies, checked once, and ready to be replayed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from toolkit.errors import EventLogError
+from toolkit.events.assembly import EVENTS, QUARANTINE, Rows, assemble
+from toolkit.events.canonical import event_id
+from toolkit.events.database import connect, fetch, fetch_row
+from toolkit.events.duplicates import same_rows
+from toolkit.events.people import Customers, People, read_people
+from toolkit.events.quoting import name
+from toolkit.events.sources import PathOrPaths, csv_source, frame_source, parquet_source
+from toolkit.events.times import check_zone
+from toolkit.events.wording import counted
+
+__all__ = ["EventLog"]
+
+_ONCE = "events_once"
+_EXTRA_ROWS = "extra_rows"
+
+
+class EventLog:
+    """What customers did, and who they are.
+
+    Made by one of `from_pandas`, `from_csv`, `from_parquet`, `from_sql` or `open`; never changed afterwards. Every
+    event counts once: exact repetitions are dropped, and of events with one event_id the first received counts.
+
+    >>> import pandas as pd
+    >>> events = pd.DataFrame({"customer_id": ["ana", "ana", "bo"], "event": ["view", "purchase", "view"],
+    ...                        "at": ["2024-05-01 09:00", "2024-05-01 09:20", "2024-05-02 18:30"],
+    ...                        "revenue": [None, 20.0, None]})
+    >>> log = EventLog.from_pandas(events, zone="Europe/Paris")
+    >>> len(log), log.event_counts, log.properties
+    (3, {'view': 2, 'purchase': 1}, {'revenue': 'number'})
+    >>> str(log.events["at"].iloc[0])
+    '2024-05-01 07:00:00+00:00'
+    """
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, rows: Rows, people: People, *, stored: bool = False
+    ) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._rows = rows
+        self._people = people
+        self._notes = (*rows.notes, *people.notes)
+        self._once = EVENTS if rows.counted_once else None
+        self._counts: Mapping[str, int] | None = None
+        self._span: tuple[pd.Timestamp, pd.Timestamp] | None = None
+        self.stored = stored
+        """The rows are sorted by customer_id, received_at and at already."""
+        self.marked: dict[Any, Any] = {}
+        """What the engine has read of this log, kept so that a second replay need not read again."""
+
+    @classmethod
+    def from_pandas(
+        cls,
+        events: pd.DataFrame,
+        *,
+        customers: Customers | None = None,
+        zone: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        anonymous: str = "error",
+    ) -> EventLog:
+        """An event log from a frame.
+
+        Args:
+            events: one row per event: customer_id, event, at; optionally received_at, event_id, properties (JSON
+                objects) and any further property columns.
+            customers: one row per customer, as a frame or the path of a CSV or Parquet file.
+            zone: IANA zone of times that carry none, for example "Europe/Paris".
+            columns: our name to yours, for example {"at": "timestamp"}.
+            anonymous: what to do with rows without a customer_id: "error", or "drop" (counted in `notes`).
+
+        Returns:
+            The log; the frame is copied.
+
+        Raises:
+            EventLogError: a column is missing, or values in it cannot be used; names where and which.
+        """
+        connection = connect()
+        people = read_people(connection, customers, zone=check_zone(zone))
+        source = frame_source(connection, events)
+        return cls(connection, assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous), people)
+
+    @classmethod
+    def from_csv(
+        cls,
+        paths: PathOrPaths,
+        *,
+        customers: Customers | None = None,
+        zone: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        anonymous: str = "error",
+    ) -> EventLog:
+        """An event log from CSV files with a header line; the separator is found out.
+
+        Property columns become numbers, flags or times where every value is one; ids stay text (00123 keeps its
+        zeros). Empty fields, NULL and NaN are missing.
+
+        Args:
+            paths: a path, a list of paths, a folder, or a pattern such as "data/2024-*.csv".
+            customers: as in `from_pandas`.
+            zone: as in `from_pandas`.
+            columns: as in `from_pandas`.
+            anonymous: as in `from_pandas`.
+
+        Returns:
+            The log, held in memory.
+
+        Raises:
+            EventLogError: no such file, a column is missing, or values in it cannot be used.
+        """
+        connection = connect()
+        people = read_people(connection, customers, zone=check_zone(zone))
+        source = csv_source(connection, paths)
+        return cls(connection, assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous), people)
+
+    @classmethod
+    def from_parquet(
+        cls,
+        paths: PathOrPaths,
+        *,
+        customers: Customers | None = None,
+        zone: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        anonymous: str = "error",
+    ) -> EventLog:
+        """An event log over Parquet files; the rows stay in the files and are read when they are needed.
+
+        A JSON `properties` column, or times as text, are opened once and then held in memory.
+
+        Args:
+            paths: a path, a list of paths, a folder, or a pattern such as "data/2024-*.parquet".
+            customers: as in `from_pandas`.
+            zone: as in `from_pandas`.
+            columns: as in `from_pandas`.
+            anonymous: as in `from_pandas`.
+
+        Returns:
+            The log. The files must not change while it is in use.
+
+        Raises:
+            EventLogError: no such file, a column is missing, or values in it cannot be used.
+        """
+        connection = connect()
+        people = read_people(connection, customers, zone=check_zone(zone))
+        source = parquet_source(connection, paths)
+        return cls(connection, assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous), people)
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A new cursor on this log's database, for one thread."""
+        with self._lock:
+            cursor = self._connection.cursor()
+        cursor.execute("SET TimeZone = 'UTC'")
+        return cursor
+
+    @property
+    def relation(self) -> str:
+        """SQL name of the events: customer_id, event, at, received_at, event_id where given, properties, row.
+
+        Over Parquet without event ids it may still hold exact repetitions of a row.
+        """
+        return EVENTS
+
+    @property
+    def has_event_ids(self) -> bool:
+        """Event ids were given."""
+        return self._rows.has_event_ids
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Property to its kind: number, text, flag or time."""
+        return dict(self._rows.properties)
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attribute of customers to its kind: number, text, flag or time."""
+        return dict(self._people.attributes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was repaired or left out when the log was read, in words."""
+        return self._notes
+
+    @property
+    def customer_table(self) -> pa.Table:
+        """Customers as an Arrow table: customer_id (unique) and attributes; may have no rows."""
+        return self._people.table
+
+    @property
+    def customers(self) -> pd.DataFrame:
+        """Customers: one row per customer of the customers table, customer_id and attributes."""
+        frame: pd.DataFrame = self._people.table.to_pandas()
+        return frame
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """Events: one row per event in the order read, canonical columns first, times in UTC."""
+        chosen = ", ".join(name(column) for column in self._rows.columns)
+        return self._frame(f"SELECT {chosen} FROM {self._distinct()} ORDER BY row")
+
+    @property
+    def quarantine(self) -> pd.DataFrame:
+        """Events left out because an earlier received event has their event_id and says something else."""
+        chosen = ", ".join(name(column) for column in self._rows.columns)
+        if not self.has_event_ids:
+            return self._frame(f"SELECT {chosen} FROM {EVENTS} LIMIT 0")
+        return self._frame(f"SELECT {chosen} FROM {QUARANTINE}")
+
+    @property
+    def event_names(self) -> tuple[str, ...]:
+        """The names of events in the log, sorted; cheaper than `event_counts`."""
+        if self._counts is not None:
+            return tuple(sorted(self._counts))
+        rows = self.cursor().execute(f"SELECT DISTINCT event FROM {EVENTS} ORDER BY event").fetchall()
+        return tuple(event for (event,) in rows)
+
+    @property
+    def event_counts(self) -> dict[str, int]:
+        """Event name to number of events, the most frequent first."""
+        if self._counts is None:
+            rows = (
+                self.cursor()
+                .execute(f"SELECT event, count(*) AS n FROM {self._distinct()} GROUP BY event ORDER BY n DESC, event")
+                .fetchall()
+            )
+            self._counts = MappingProxyType(dict(rows))
+        return dict(self._counts)
+
+    @property
+    def span(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+        """First and last received_at, UTC; None when the log is empty."""
+        if self._span is None:
+            query = f"SELECT min(received_at), max(received_at) FROM {EVENTS}"
+            first, last = fetch_row(self.cursor(), query)
+            if first is None:
+                return None
+            self._span = (_utc(first), _utc(last))
+        return self._span
+
+    def __len__(self) -> int:
+        return sum(self.event_counts.values())
+
+    def __repr__(self) -> str:
+        if self.span is None:
+            return "EventLog(no events)"
+        first, last = (f"{moment:%Y-%m-%d}" for moment in self.span)
+        return f"EventLog({first} to {last}, {len(self.event_names)} kinds of events)"
+
+    def event_ids(self, rows: npt.NDArray[np.int64] | Sequence[int]) -> list[str]:
+        """The event ids of some rows: those given, or the md5 of the event's canonical form.
+
+        Args:
+            rows: row numbers, as in the column row of `relation`.
+
+        Returns:
+            One id per row number, in the order asked.
+
+        Raises:
+            EventLogError: a row number that is not in the log.
+        """
+        asked = np.asarray(rows, dtype=np.int64)
+        if not len(asked):
+            return []
+        cursor = self.cursor()
+        cursor.register("asked", pa.table({"row": asked, "place": np.arange(len(asked))}))
+        chosen = "event_id" if self.has_event_ids else event_id(self._rows.properties, given=False)
+        ids = fetch(cursor, f"SELECT {chosen} AS id FROM asked JOIN {EVENTS} USING (row) ORDER BY place")
+        if len(ids) != len(asked):
+            raise EventLogError(f"{len(asked) - len(ids):,} of {len(asked):,} row numbers are not in the log")
+        found: list[str] = ids.column("id").to_pylist()
+        return found
+
+    def _distinct(self) -> str:
+        """Name of the events each counted once; over Parquet the repetitions are looked for on first use."""
+        with self._lock:
+            if self._once is None:
+                cursor = self.cursor()
+                repeats = same_rows(cursor, EVENTS, self._rows.columns, into=_EXTRA_ROWS)
+                if repeats:
+                    cursor.execute(f"CREATE VIEW {_ONCE} AS SELECT * FROM {EVENTS} ANTI JOIN {_EXTRA_ROWS} USING (row)")
+                    self._notes = (
+                        *self._notes,
+                        f"{counted(repeats, 'exact repetition')} of a row left out: each counts once",
+                    )
+                self._once = _ONCE if repeats else EVENTS
+            return self._once
+
+    def _frame(self, query: str) -> pd.DataFrame:
+        table = fetch(self.cursor(), query)
+        fields = [
+            pa.field(field.name, pa.timestamp("us", "UTC") if pa.types.is_timestamp(field.type) else field.type)
+            for field in table.schema
+        ]
+        frame: pd.DataFrame = table.cast(pa.schema(fields)).to_pandas()
+        return frame
+
+
+def _utc(moment: Any) -> pd.Timestamp:
+    return pd.Timestamp(moment).tz_localize("UTC").as_unit("us")

@@ -1,0 +1,138 @@
+"""The time columns of an event log: whatever form they come in, UTC comes out, or one clear error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from toolkit.errors import EventLogError
+from toolkit.events.kinds import finite, is_number, is_text
+from toolkit.events.quoting import name
+from toolkit.events.sources import ROW, Source
+from toolkit.events.times import epoch, epoch_unit, epoch_words, from_aware, from_local, text_has_offset
+from toolkit.events.wording import counted
+
+__all__ = ["Moment", "moment"]
+
+# DuckDB would also take words such as epoch and infinity for times.
+_DATED = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ].*)?"
+_ALLOWED = (
+    "allowed: ISO 8601 such as 2024-05-31 18:30:00 or 2024-05-31T18:30:00+02:00, timestamps, or whole numbers of "
+    "seconds or milliseconds since 1970; make other forms times with pandas.to_datetime and use from_pandas"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A time column made UTC: its SQL, whether it is plain enough to compute on every read, and what to note."""
+
+    sql: str
+    plain: bool
+    notes: tuple[str, ...] = ()
+
+
+def moment(
+    connection: duckdb.DuckDBPyConnection, source: Source, theirs: str, *, ours: str, zone: ZoneInfo | None
+) -> Moment:
+    """SQL of a source's column as UTC TIMESTAMP.
+
+    Args:
+        connection: with session time zone UTC.
+        source: the rows.
+        theirs: the column's name there.
+        ours: at or received_at.
+        zone: the declared zone of local times.
+
+    Raises:
+        EventLogError: a value is not a time; a local time and no zone; numbers of no clear unit.
+    """
+    kind = source.columns[theirs]
+    x = name(theirs)
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return Moment(from_aware(x), plain=True)
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        return _local(connection, source, theirs, ours, zone)
+    if is_number(kind):
+        return _number(connection, source, theirs, ours, x)
+    if is_text(kind):
+        return _text(connection, source, theirs, ours, zone)
+    raise EventLogError(f"{source.label}: column {theirs!r} ({ours}) should hold times, found {kind}; {_ALLOWED}")
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = connection.execute(query).fetchone() or ()
+    return row
+
+
+def _local(
+    connection: duckdb.DuckDBPyConnection, source: Source, theirs: str, ours: str, zone: ZoneInfo | None
+) -> Moment:
+    x = f"{name(theirs)}::TIMESTAMP" if source.columns[theirs] != "TIMESTAMP" else name(theirs)
+    first, last, count = _one(connection, f"SELECT min({x}), max({x}), count({name(theirs)}) FROM {source.relation}")
+    if not count:
+        return Moment(x, plain=True)
+    if zone is None:
+        raise EventLogError(_needs_zone(source, theirs, ours, count, first))
+    return Moment(from_local(x, zone, first, last), plain=True)
+
+
+def _needs_zone(source: Source, theirs: str, ours: str, count: int, example: datetime | str) -> str:
+    return (
+        f"{source.label}: column {theirs!r} ({ours}) has {counted(count, 'time')} without a time zone, "
+        f"for example {example}; say which zone they are in, for example zone='Europe/Paris' or zone='UTC'"
+    )
+
+
+def _number(connection: duckdb.DuckDBPyConnection, source: Source, theirs: str, ours: str, x: str) -> Moment:
+    given = x
+    if source.columns[theirs] in ("FLOAT", "DOUBLE"):
+        given = finite(x)
+    first, last = _one(connection, f"SELECT min({given}), max({given}) FROM {source.relation}")
+    if first is None:
+        return Moment("NULL::TIMESTAMP", plain=True)
+    unit = epoch_unit(float(first), float(last))
+    if unit is None:
+        raise EventLogError(
+            f"{source.label}: column {theirs!r} ({ours}) holds numbers from {first} to {last}, which are not clearly "
+            f"seconds, milliseconds or microseconds since 1970; {_ALLOWED}"
+        )
+    note = f"{ours}: numbers in column {theirs!r} are read as {epoch_words(unit)} since 1970"
+    return Moment(epoch(given, unit), plain=True, notes=(note,))
+
+
+def _text(
+    connection: duckdb.DuckDBPyConnection, source: Source, theirs: str, ours: str, zone: ZoneInfo | None
+) -> Moment:
+    x = name(theirs) if source.columns[theirs] == "VARCHAR" else f"{name(theirs)}::VARCHAR"
+    aware = f"TRY_CAST({x} AS TIMESTAMPTZ)"
+    good = f"(regexp_full_match({x}, '{_DATED}') AND coalesce(isfinite({aware}), false))"
+    offset = text_has_offset(x)
+    local = f"TRY_CAST({x} AS TIMESTAMP)"
+    given, digits, times, naive, first, last = _one(
+        connection,
+        f"SELECT count({x}), count(*) FILTER (regexp_full_match({x}, '\\d{{9,19}}')), count(*) FILTER ({good}), "
+        f"count(*) FILTER ({good} AND NOT {offset}), min({local}) FILTER ({good} AND NOT {offset}), "
+        f"max({local}) FILTER ({good} AND NOT {offset}) FROM {source.relation}",
+    )
+    if given and digits == given:
+        return _number(connection, source, theirs, ours, f"{x}::HUGEINT")
+    if times < given:
+        row, value = _one(
+            connection,
+            f"SELECT {ROW}, {x} FROM {source.relation} WHERE {x} IS NOT NULL AND NOT {good} ORDER BY {ROW} LIMIT 1",
+        )
+        raise EventLogError(
+            f"{source.locate(row)}: column {theirs!r} ({ours}) should hold times, found {value!r}; "
+            f"not a time in {counted(given - times, 'row')} of {given:,}; {_ALLOWED}"
+        )
+    if naive and zone is None:
+        (example,) = _one(connection, f"SELECT {x} FROM {source.relation} WHERE {good} AND NOT {offset} LIMIT 1")
+        raise EventLogError(_needs_zone(source, theirs, ours, naive, example))
+    utc = from_aware(aware)
+    if naive and zone is not None:
+        utc = f"CASE WHEN {offset} THEN {utc} ELSE {from_local(local, zone, first, last)} END"
+    return Moment(utc, plain=False)

@@ -1,0 +1,127 @@
+"""Which column is which: the mapping from our names to theirs, and what to call the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from toolkit.errors import EventLogError, nearest
+
+__all__ = ["BASE", "Naming", "free_name", "name_columns"]
+
+BASE = ("customer_id", "event", "at", "received_at", "event_id")
+_REQUIRED = BASE[:3]
+# What other systems call these columns; used only to suggest, never to guess.
+_OFTEN = {
+    "customer_id": (
+        "user_id", "visitorid", "visitor_id", "customerid", "customer id", "customer", "userid", "user", "client_id",
+        "customer_unique_id", "distinct_id", "anonymous_id", "contact_id", "profile_id", "uid",
+    ),
+    "event": ("event_name", "event_type", "eventname", "type", "action", "name", "activity", "event name"),
+    "at": (
+        "timestamp", "time", "ts", "date", "datetime", "event_time", "event_timestamp", "created_at", "occurred_at",
+        "happened_at", "event_date", "invoicedate",
+    ),
+}  # fmt: skip
+_TAKEN = frozenset((*BASE, "row", "properties"))
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Our names for a source's columns.
+
+    Attributes:
+        base: base column to the source's column, for those present.
+        properties: property to the source's column.
+        document: the source's column that holds JSON properties, or None.
+        notes: what was renamed.
+    """
+
+    base: Mapping[str, str]
+    properties: Mapping[str, str]
+    document: str | None
+    notes: tuple[str, ...]
+
+
+def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, label: str) -> Naming:
+    """Our names for the columns found.
+
+    Args:
+        found: the source's columns.
+        mapping: our name to their name, for example {"at": "timestamp"}; may rename properties too.
+        label: what to call the source in a message.
+
+    Raises:
+        EventLogError: a column is missing; all of them at once, with the columns found and the nearest.
+    """
+    mapping = dict(mapping or {})
+    faults = []
+    for ours, theirs in mapping.items():
+        if theirs not in found:
+            near = nearest(str(theirs), found)
+            faults.append(
+                f"columns={{{ours!r}: {theirs!r}}}: there is no column {theirs!r}"
+                + (f"; did you mean {near!r}?" if near else "")
+            )
+    claimed = set(mapping.values())
+    base = {column: mapping[column] for column in BASE if column in mapping}
+    for column in BASE:
+        if column not in base and column in found and column not in claimed:
+            base[column] = column
+    for column in _REQUIRED:
+        if column not in base:
+            near = _suggestion(column, [other for other in found if other not in claimed])
+            faults.append(
+                f"column {column!r} is missing"
+                + (f"; did you mean columns={{{column!r}: {near!r}}}?" if near else "; name yours with columns={...}")
+            )
+    twice = sorted({theirs for theirs in claimed if list(mapping.values()).count(theirs) > 1})
+    if twice:
+        faults.append(f"columns= uses {', '.join(map(repr, twice))} for two names")
+    if faults:
+        raise EventLogError(f"{label}: " + "; ".join(faults) + "; columns found: " + (", ".join(found) or "none"))
+    return _name_rest(found, mapping, base)
+
+
+def _name_rest(found: Mapping[str, str], mapping: Mapping[str, str], base: dict[str, str]) -> Naming:
+    ours_of = {theirs: ours for ours, theirs in mapping.items()}
+    document = mapping.get("properties")
+    if document is None and "properties" in found and "properties" not in ours_of:
+        document = "properties"
+    taken = set(_TAKEN)
+    properties: dict[str, str] = {}
+    notes = []
+    for theirs in found:
+        if theirs in base.values() or theirs == document:
+            continue
+        wanted = ours_of.get(theirs, theirs)
+        given = free_name(wanted, taken)
+        if given != wanted:
+            notes.append(f"column {wanted!r} is called {given!r} here, because {wanted!r} has a meaning of its own")
+        properties[given] = theirs
+    return Naming(base, properties, document, tuple(notes))
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """The name itself, or with the suffix `_property` where it is taken; adds it to those taken.
+
+    Names that differ only in case count as the same, as they do in SQL.
+
+    >>> free_name("Event", {"event"})
+    'Event_property'
+    """
+    given = wanted
+    number = 1
+    while given.casefold() in taken:
+        given = f"{wanted}_property" if number == 1 else f"{wanted}_property_{number}"
+        number += 1
+    taken.add(given.casefold())
+    return given
+
+
+def _suggestion(column: str, candidates: list[str]) -> str | None:
+    by_fold = {candidate.casefold(): candidate for candidate in candidates}
+    for often in _OFTEN.get(column, ()):
+        if often in by_fold:
+            return by_fold[often]
+    return nearest(column, candidates)

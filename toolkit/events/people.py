@@ -1,0 +1,204 @@
+"""The customers table: one row per customer, consent as a flag, dates as dates, nested values as JSON text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from toolkit.errors import EventLogError, nearest
+from toolkit.events.database import fetch, fetch_row
+from toolkit.events.kinds import cast, identifier, is_text, kind_of, plain, spelled_as, spellings
+from toolkit.events.quoting import name
+from toolkit.events.sources import ROW, PathOrPaths, Source, csv_source, find_files, frame_source, parquet_source
+from toolkit.events.times import from_aware, from_local
+from toolkit.events.wording import counted
+
+__all__ = ["Customers", "People", "no_people", "read_people"]
+
+Customers = pd.DataFrame | PathOrPaths
+_YES = ("true", "t", "yes", "y", "1", "1.0")
+_NO = ("false", "f", "no", "n", "0", "0.0")
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Customers as an Arrow table (customer_id first), the kind of each attribute, and what to note."""
+
+    table: pa.Table
+    attributes: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def no_people() -> People:
+    """No customers table at all."""
+    table = pa.table({"customer_id": pa.array([], pa.string())})
+    return People(table, {}, ("no customers table: addresses, consent, time zones and attributes are unknown",))
+
+
+def read_people(connection: duckdb.DuckDBPyConnection, customers: Customers | None, *, zone: ZoneInfo | None) -> People:
+    """The customers table from a frame or a file.
+
+    Args:
+        connection: with session time zone UTC; the table `incoming` in it is used.
+        customers: a DataFrame, or a CSV or Parquet path, list or pattern; None for none.
+        zone: the declared zone of local times; dates are left alone.
+
+    Raises:
+        EventLogError: no customer_id, missing or repeated ids, or a consent that is neither yes nor no.
+    """
+    if customers is None:
+        return no_people()
+    source = _source(connection, customers)
+    label = source.label
+    if "customer_id" not in source.columns:
+        near = nearest("customer_id", source.columns)
+        hint = f"; did you mean {near!r}? rename it to 'customer_id'" if near else ""
+        found = ", ".join(source.columns) or "none"
+        raise EventLogError(f"{label}: column 'customer_id' is missing{hint}; columns found: {found}")
+    notes: list[str] = []
+    columns = _columns(connection, source, zone, notes)
+    _check_ids(connection, source, columns["customer_id"][0])
+    chosen = ", ".join(f"{sql} AS {name(column)}" for column, (sql, _) in columns.items())
+    table = fetch(connection, f"SELECT {chosen} FROM {source.relation} ORDER BY {ROW}")
+    connection.execute("DROP TABLE IF EXISTS incoming")
+    notes += [
+        f"the customers table has no column {column!r}: {without}"
+        for column, without in (
+            ("email", "nobody can be mailed"),
+            ("consent", "nobody is known to have agreed to mail"),
+        )
+        if column not in columns
+    ]
+    attributes = {column: kind for column, (_, kind) in columns.items() if column != "customer_id"}
+    return People(_tidy(table), attributes, tuple(notes))
+
+
+def _source(connection: duckdb.DuckDBPyConnection, customers: Customers) -> Source:
+    if isinstance(customers, pd.DataFrame):
+        return frame_source(connection, customers, "customers")
+    if not isinstance(customers, str | PathLike) and not _is_paths(customers):
+        raise EventLogError(f"customers: expected a DataFrame or a path, found {type(customers).__name__}")
+    files = find_files(customers, folder_pattern="**/*.parquet")
+    endings = {Path(file).suffix.lower() for file in files}
+    if endings <= {".parquet", ".pq"}:
+        return parquet_source(connection, files)
+    if endings & {".parquet", ".pq"}:
+        raise EventLogError(f"customers: CSV and Parquet files mixed: {', '.join(files[:5])}")
+    return csv_source(connection, files)
+
+
+def _is_paths(customers: object) -> bool:
+    return isinstance(customers, list | tuple) and all(isinstance(path, str | PathLike) for path in customers)
+
+
+def _columns(
+    connection: duckdb.DuckDBPyConnection, source: Source, zone: ZoneInfo | None, notes: list[str]
+) -> dict[str, tuple[str, str]]:
+    """Our column to its SQL and kind, customer_id first."""
+    always_text = ("customer_id", "email", "timezone", "locale", "consent")
+    texts = {
+        column: f"{name(column)}::VARCHAR"
+        for column, kind in source.columns.items()
+        if is_text(kind) and column not in always_text
+    }
+    found = spellings(connection, source.relation, texts)
+    columns = {"customer_id": (identifier(name("customer_id"), source.columns["customer_id"]), "text")}
+    for column, kind in source.columns.items():
+        x = name(column)
+        spelled = kind
+        if column == "customer_id":
+            continue
+        if column == "consent":
+            columns[column] = (_consent(connection, source, kind), "flag")
+            continue
+        if column in texts:
+            x = texts[column]
+            spelled = spelled_as(found[column], numbers=source.all_text, zone=zone is not None)
+            if spelled != "VARCHAR" and not source.all_text:
+                notes.append(f"customers: texts in column {column!r} are read as {_words(spelled)}")
+            x = cast(x, spelled)
+        columns[column] = _attribute(connection, source, x, spelled, zone)
+    return columns
+
+
+def _words(spelled: str) -> str:
+    return "dates" if spelled == "DATE" else "times"
+
+
+def _attribute(
+    connection: duckdb.DuckDBPyConnection, source: Source, x: str, kind: str, zone: ZoneInfo | None
+) -> tuple[str, str]:
+    if kind == "DATE":
+        return x, "time"
+    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"):
+        return from_aware(x), "time"
+    if kind.startswith("TIMESTAMP"):
+        x = x if kind == "TIMESTAMP" else f"CAST({x} AS TIMESTAMP)"
+        midnights, given, first, last = fetch_row(
+            connection,
+            f"SELECT count(*) FILTER ({x} = date_trunc('day', {x})), count({x}), min({x}), max({x}) "
+            f"FROM {source.relation}",
+        )
+        if given and midnights == given:
+            # pandas keeps dates as midnights; a birthday must not move to the day before with a zone.
+            return f"CAST({x} AS DATE)", "time"
+        return (x if zone is None else from_local(x, zone, first, last)), "time"
+    return plain(x, kind), kind_of(kind)
+
+
+def _consent(connection: duckdb.DuckDBPyConnection, source: Source, kind: str) -> str:
+    x = name("consent")
+    if kind == "BOOLEAN":
+        return x
+    word = f"nullif(lower(trim({x}::VARCHAR)), '')"
+    word = f"CASE WHEN {word} IN ('nan', 'none', 'null') THEN NULL ELSE {word} END"
+    allowed = ", ".join(repr(value) for value in (*_YES, *_NO))
+    wrong = connection.execute(
+        f"SELECT count(*) OVER (), {ROW}, {x}::VARCHAR FROM {source.relation} "
+        f"WHERE ({word}) NOT IN ({allowed}) ORDER BY {ROW} LIMIT 1"
+    ).fetchone()
+    if wrong:
+        raise EventLogError(
+            f"{source.locate(wrong[1])}: column 'consent' should be yes or no, found {wrong[2]!r}; "
+            f"{counted(wrong[0], 'value')} of that sort; allowed: true, false, yes, no, 1, 0 or missing"
+        )
+    return f"({word}) IN ({', '.join(map(repr, _YES))})"
+
+
+def _check_ids(connection: duckdb.DuckDBPyConnection, source: Source, customer: str) -> None:
+    missing = connection.execute(
+        f"SELECT count(*) OVER (), {ROW} FROM {source.relation} "
+        f"WHERE coalesce({customer}, '') = '' ORDER BY {ROW} LIMIT 1"
+    ).fetchone()
+    if missing:
+        raise EventLogError(
+            f"{source.locate(missing[1])}: customer_id is missing or empty in {counted(missing[0], 'row')}"
+        )
+    twice = connection.execute(
+        f"SELECT {customer} AS id, count(*), min({ROW}) AS first FROM {source.relation} GROUP BY id "
+        "HAVING count(*) > 1 ORDER BY first"
+    ).fetchall()
+    if twice:
+        raise EventLogError(
+            f"{source.label}: customer_id must be unique; {len(twice):,} ids stand in more than one row, for example "
+            + ", ".join(f"{identity!r} ({count} rows)" for identity, count, _ in twice[:3])
+        )
+
+
+def _tidy(table: pa.Table) -> pa.Table:
+    """Times carry UTC, dates stay dates, texts are plain strings."""
+    fields = []
+    for field in table.schema:
+        kind = field.type
+        if pa.types.is_timestamp(kind):
+            kind = pa.timestamp("us", "UTC")
+        elif pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+            kind = pa.string()
+        fields.append(pa.field(field.name, kind))
+    return table.cast(pa.schema(fields))

@@ -1,0 +1,147 @@
+"""Property columns: plain columns as they are, texts of a file typed, and a JSON document opened into columns."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from toolkit.errors import EventLogError
+from toolkit.events.database import fetch_row
+from toolkit.events.kinds import cast, is_nested, is_text, kind_of, plain, spelled_as, spellings
+from toolkit.events.naming import BASE, Naming, free_name
+from toolkit.events.quoting import literal, name
+from toolkit.events.sources import ROW, Source
+from toolkit.events.times import from_aware, from_local
+from toolkit.events.wording import counted
+
+__all__ = ["Opened", "Property", "open_properties"]
+
+_MOST_KEYS = 1000
+_DOCUMENT = "document values"
+_NUMBERS = frozenset(("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE"))
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """One property: its name, its SQL on the opened relation, and its kind."""
+
+    name: str
+    sql: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Properties of a source.
+
+    `relation` has the source's columns and what the properties' SQL needs; `plain` tells that every value is cheap
+    to compute on each read.
+    """
+
+    relation: str
+    properties: tuple[Property, ...]
+    plain: bool
+    notes: tuple[str, ...]
+
+
+def open_properties(
+    connection: duckdb.DuckDBPyConnection, source: Source, naming: Naming, *, zone: ZoneInfo | None
+) -> Opened:
+    """The properties of a source, typed.
+
+    Raises:
+        EventLogError: the JSON column holds something else than JSON objects, or more keys than names can be.
+    """
+    notes: list[str] = []
+    texts: dict[str, tuple[str, bool]] = {}
+    given: dict[str, tuple[str, str]] = {}
+    for ours, theirs in naming.properties.items():
+        if source.all_text:
+            texts[ours] = (name(theirs), True)
+        else:
+            given[ours] = (name(theirs), source.columns[theirs])
+    relation = source.relation
+    if naming.document is not None:
+        relation, keys = _open_document(connection, source, naming.document)
+        taken = {column.casefold() for column in (*BASE, "row", "properties", *naming.properties)}
+        for place, (key, structure) in enumerate(keys.items(), start=1):
+            called = free_name(key, taken)
+            if called != key:
+                notes.append(f"property {key!r} is called {called!r} here, because {key!r} has a meaning of its own")
+            x = f"{name(_DOCUMENT)}[{place}]"
+            if isinstance(structure, str) and (structure in _NUMBERS or structure == "VARCHAR"):
+                texts[called] = (x, structure in _NUMBERS)
+            else:
+                given[called] = (cast(x, "BOOLEAN"), "BOOLEAN") if structure == "BOOLEAN" else (x, "VARCHAR")
+    found = spellings(connection, relation, {ours: x for ours, (x, _) in texts.items()})
+    for ours, (x, numbers) in texts.items():
+        spelled = spelled_as(found[ours], numbers=numbers, zone=zone is not None)
+        given[ours] = (cast(x, spelled), spelled)
+    names = [*naming.properties, *(ours for ours in given if ours not in naming.properties)]
+    properties = tuple(_property(connection, relation, ours, *given[ours], zone=zone, notes=notes) for ours in names)
+    return Opened(relation, properties, plain=naming.document is None and not source.all_text, notes=tuple(notes))
+
+
+def _property(
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    ours: str,
+    x: str,
+    kind: str,
+    *,
+    zone: ZoneInfo | None,
+    notes: list[str],
+) -> Property:
+    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"):
+        return Property(ours, from_aware(x), "time")
+    if kind == "DATE":
+        return Property(ours, f"CAST({x} AS TIMESTAMP)", "time")
+    if kind.startswith("TIMESTAMP"):
+        local = x if kind == "TIMESTAMP" else f"CAST({x} AS TIMESTAMP)"
+        if zone is None:
+            notes.append(f"property {ours!r} has times without a zone; read as UTC")
+            return Property(ours, local, "time")
+        first, last = fetch_row(connection, f"SELECT min({local}), max({local}) FROM {relation}")
+        return Property(ours, from_local(local, zone, first, last), "time")
+    return Property(ours, plain(x, kind), kind_of(kind))
+
+
+def _open_document(connection: duckdb.DuckDBPyConnection, source: Source, column: str) -> tuple[str, dict[str, Any]]:
+    kind = source.columns[column]
+    if not (is_text(kind) or is_nested(kind)):
+        raise EventLogError(
+            f"{source.label}: column {column!r} should hold JSON objects, found {kind}; "
+            f"give it another name with columns={{'other_name': {column!r}}} to keep it as it is"
+        )
+    document = f"{name(column)}::VARCHAR" if is_text(kind) or kind == "JSON" else f"to_json({name(column)})::VARCHAR"
+    rows = f"(SELECT * EXCLUDE ({name(column)}), nullif(trim({document}), '') AS {name(column)} FROM {source.relation})"
+    x = name(column)
+    wrong = (
+        f"{x} IS NOT NULL AND coalesce(json_type(CASE WHEN json_valid({x}) THEN {x} END), '') NOT IN ('OBJECT', 'NULL')"
+    )
+    bad = fetch_row(connection, f"SELECT count(*), min({ROW}), arg_min({x}, {ROW}) FROM {rows} WHERE {wrong}")
+    if bad[0]:
+        raise EventLogError(
+            f"{source.locate(bad[1])}: column {column!r} should hold a JSON object, found {bad[2][:80]!r}; "
+            f"{counted(bad[0], 'value')} not a JSON object; give the column another name with "
+            f"columns={{'other_name': {column!r}}} to keep it as text"
+        )
+    (structure,) = fetch_row(
+        connection, f"SELECT json_group_structure({x}::JSON)::VARCHAR FROM {rows} WHERE {x} IS NOT NULL"
+    )
+    keys = json.loads(structure) if structure else {}
+    if not isinstance(keys, dict):
+        keys = {}
+    if len(keys) > _MOST_KEYS:
+        raise EventLogError(
+            f"{source.label}: column {column!r} has {len(keys):,} different keys, for example "
+            f"{', '.join(map(repr, list(keys)[:3]))}; at most {_MOST_KEYS:,} can become columns: "
+            "keys should be names of properties, not values"
+        )
+    pointers = ", ".join(literal("/" + key.replace("~", "~0").replace("/", "~1")) for key in keys)
+    values = f"json_extract_string({x}, [{pointers}])" if keys else "NULL"
+    return f"(SELECT *, {values} AS {name(_DOCUMENT)} FROM {rows})", keys

@@ -1,0 +1,230 @@
+"""Where rows come from: frames, CSV and Parquet files, brought to one shape that DuckDB can read."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from toolkit.errors import EventLogError, nearest
+from toolkit.events.quoting import literal, paths
+
+__all__ = ["ROW", "PathOrPaths", "Source", "columns_of", "csv_source", "find_files", "frame_source", "parquet_source"]
+
+PathOrPaths = str | PathLike[str] | Sequence[str | PathLike[str]]
+ROW = '"source row number"'
+_MISSING = ["", "NULL", "null", "NaN", "nan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows as they came, before they are an event log.
+
+    Attributes:
+        relation: what stands after FROM; beside the source's own columns it has ROW, the row's number from 0.
+        columns: name to DuckDB type, in order, ROW not among them.
+        starts: each part's label and its first row number, in order.
+        lazy: the rows can stay where they are.
+        all_text: nothing is typed yet, as in a CSV file.
+        counted_from: how a person counts the rows of this source: 0 in a frame, 1 in a file.
+    """
+
+    relation: str
+    columns: Mapping[str, str]
+    starts: tuple[tuple[str, int], ...]
+    lazy: bool = False
+    all_text: bool = False
+    counted_from: int = 1
+
+    @property
+    def label(self) -> str:
+        """What to call this source in a message."""
+        first = self.starts[0][0]
+        return first if len(self.starts) == 1 else f"{first} and {len(self.starts) - 1} more"
+
+    def locate(self, row: int) -> str:
+        """Where a row stands, for a message."""
+        label, start = next((part for part in reversed(self.starts) if part[1] <= row), self.starts[0])
+        return f"{label}, row {row - start + self.counted_from}"
+
+
+def find_files(where: PathOrPaths, *, folder_pattern: str | None = None) -> list[str]:
+    """The files meant by a path, a list of paths, or a pattern such as `data/2024-*.csv`.
+
+    Args:
+        where: path, list of paths, or glob.
+        folder_pattern: what to read of a folder, for example `**/*.parquet`; None where folders are not read.
+
+    Returns:
+        Paths that exist, sorted within each pattern.
+
+    Raises:
+        EventLogError: nothing there; names the path and the nearest existing name.
+    """
+    entries = [where] if isinstance(where, str | PathLike) else list(where)
+    if not entries:
+        raise EventLogError("no files given: the list of paths is empty")
+    found: list[str] = []
+    for entry in entries:
+        text = fspath(entry)
+        if Path(text).is_file():
+            found.append(text)
+        elif Path(text).is_dir():
+            found += _files_of_folder(Path(text), folder_pattern)
+        else:
+            matches = sorted(match for match in glob.glob(text, recursive=True) if Path(match).is_file())
+            if not matches:
+                raise EventLogError(_no_such_file(text))
+            found += matches
+    return found
+
+
+def _files_of_folder(folder: Path, pattern: str | None) -> list[str]:
+    if (folder / "manifest.json").is_file():
+        raise EventLogError(f"{folder} is a stored event log; read it with EventLog.open({str(folder)!r})")
+    inside = sorted(str(path) for path in folder.glob(pattern) if path.is_file()) if pattern else []
+    if not inside:
+        raise EventLogError(f"{folder} is a folder without files to read here; give a file, a list or a pattern")
+    return inside
+
+
+def _no_such_file(text: str) -> str:
+    path = Path(text)
+    folder = path.parent
+    if not folder.is_dir():
+        return f"no such file: {text}; its folder {folder} does not exist either"
+    kind = "no file matches" if glob.has_magic(text) else "no such file:"
+    names = sorted(entry.name for entry in folder.iterdir())
+    near = nearest(path.name, names)
+    if near:
+        return f"{kind} {text}; did you mean {str(folder / near)!r}?"
+    return f"{kind} {text}; {folder} holds " + (", ".join(names[:8]) or "nothing")
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
+    """Name to DuckDB type of what stands after FROM."""
+    return {row[0]: row[1] for row in connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()}
+
+
+def parquet_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Source:
+    """Parquet files as they lie; nothing is read but their footers."""
+    files = find_files(where, folder_pattern="**/*.parquet")
+    relation = f"read_parquet({paths(files)}, union_by_name=true)"
+    try:
+        columns = columns_of(connection, relation)
+        counts = dict(
+            connection.execute(f"SELECT file_name, num_rows FROM parquet_file_metadata({paths(files)})").fetchall()
+        )
+    except duckdb.Error as fault:
+        raise EventLogError(f"{files[0]}: cannot be read as Parquet: {_first_line(fault)}") from fault
+    starts = []
+    start = 0
+    for file in files:
+        starts.append((file, start))
+        start += counts[file]
+    row = "file_row_number"
+    if len(files) > 1:
+        row = (
+            f"(file_row_number + ([{', '.join(str(first) for _, first in starts)}]::BIGINT[])[file_index::BIGINT + 1])"
+        )
+    return Source(f"(SELECT *, {row} AS {ROW} FROM {relation})", columns, tuple(starts), lazy=True)
+
+
+def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Source:
+    """CSV files with a header line, read whole and as text, so that an id such as 00123 keeps its zeros."""
+    files = find_files(where, folder_pattern="**/*.csv")
+    for file in files:
+        if Path(file).stat().st_size == 0:
+            raise EventLogError(f"{file}: the file is empty; expected a header line with the names of the columns")
+    separator = _separator(files[0])
+    missing = "[" + ", ".join(literal(word) for word in _MISSING) + "]"
+    options = (
+        f"header=true, skip=0, delim={literal(separator)}, quote='\"', escape='\"', all_varchar=true, "
+        f"union_by_name=true, nullstr={missing}, filename='source file'"
+    )
+    try:
+        connection.execute(f"CREATE OR REPLACE TABLE incoming AS SELECT * FROM read_csv({paths(files)}, {options})")
+    except duckdb.Error as fault:
+        raise EventLogError(f"{files[0]}: cannot be read as CSV: {_first_line(fault)}") from fault
+    columns = columns_of(connection, "incoming")
+    columns.pop("source file")
+    firsts = dict(connection.execute('SELECT "source file", min(rowid) FROM incoming GROUP BY 1').fetchall())
+    starts = tuple((file, firsts[file]) for file in files if file in firsts) or ((files[0], 0),)
+    relation = f'(SELECT * EXCLUDE ("source file"), rowid AS {ROW} FROM incoming)'
+    return Source(relation, columns, starts, all_text=True)
+
+
+def _separator(file: str) -> str:
+    """The separator that stands most often in the header line, outside quotes."""
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        header = "".join(lines.readline().split('"')[::2])
+    return max(",;\t|", key=header.count)
+
+
+def _first_line(fault: Exception) -> str:
+    return "; ".join(line.strip() for line in str(fault).splitlines()[:3] if line.strip())
+
+
+def frame_source(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, label: str = "events") -> Source:
+    """A pandas frame, copied through Arrow."""
+    table = arrow_of(frame, label)
+    numbered = table.append_column(ROW.strip('"'), pa.array(np.arange(table.num_rows, dtype=np.int64)))
+    connection.register("arriving", numbered)
+    try:
+        connection.execute("CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
+    finally:
+        connection.unregister("arriving")
+    columns = columns_of(connection, "incoming")
+    columns.pop(ROW.strip('"'))
+    return Source("incoming", columns, ((label, 0),), counted_from=0)
+
+
+def arrow_of(frame: pd.DataFrame, label: str) -> pa.Table:
+    """A frame as an Arrow table: NaN is missing; dicts and lists become JSON text; mixed values become text.
+
+    Raises:
+        EventLogError: not a frame, or two columns of one name.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise EventLogError(f"{label}: expected a pandas DataFrame, found {type(frame).__name__}")
+    names = [str(column) for column in frame.columns]
+    twice = sorted({column for column in names if names.count(column) > 1})
+    if twice:
+        raise EventLogError(f"{label}: more than one column is called {', '.join(map(repr, twice))}")
+    return pa.table({column: _arrow_column(frame.iloc[:, place]) for place, column in enumerate(names)})
+
+
+def _arrow_column(values: pd.Series) -> pa.Array:
+    if values.dtype == object:
+        sample = next((value for value in values if _is_given(value)), None)
+        if isinstance(sample, datetime):
+            # pyarrow would take a local time among zone-aware ones for UTC, without a word.
+            return pa.array([_text(value) for value in values], pa.string())
+        if isinstance(sample, dict | list | tuple):
+            texts = [json.dumps(value, default=str) if _is_given(value) else None for value in values]
+            return pa.array(texts, pa.string())
+    try:
+        column = pa.Array.from_pandas(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        return pa.array([_text(value) for value in values], pa.string())
+    if pa.types.is_null(column.type):
+        return column.cast(pa.string())
+    return column
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if _is_given(value) else None
+
+
+def _is_given(value: Any) -> bool:
+    return isinstance(value, dict | list | tuple | set | np.ndarray) or not pd.isna(value)

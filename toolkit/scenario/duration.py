@@ -5,20 +5,37 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-__all__ = ["Duration", "TimeOfDay"]
+__all__ = ["Duration", "NotNegative", "Positive", "TimeOfDay", "as_meant"]
 
+_LOOSE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*-?\s*(s|m|h|d|w)[a-z]*\.?\s*", re.IGNORECASE)
 _UNITS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _DAY = 86_400_000_000
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _WHOLE = re.compile(r"\s*([+-])?\s*((?:\d+(?:\.\d+)?\s*[smhdw]\s*)+)")
 DURATION_PATTERN = r"^\s*[+-]?\s*(\d+(\.\d+)?\s*[smhdw]\s*)+$"
 _ALLOWED = "a number and s, m, h (elapsed time) or d, w (local days), for example 30m, 4h, 1d, 2w or 1d12h"
+
+
+def as_meant(text: str) -> str | None:
+    """The duration or time of day a text seems to mean, in the language's own form.
+
+    >>> as_meant("4 hours"), as_meant("9am"), as_meant("9.30"), as_meant("soon")
+    ('4h', '09:00', '09:30', None)
+    """
+    clock = re.fullmatch(r"\s*(\d{1,2})(?:[:.h](\d{2}))?(?::\d{2})?\s*(am|pm)?\s*", text, re.IGNORECASE)
+    if clock and (clock[2] or clock[3]):
+        hour = int(clock[1]) % 12 + 12 * (clock[3].lower() == "pm") if clock[3] else int(clock[1])
+        return f"{hour:02d}:{clock[2] or '00'}" if hour < 24 and int(clock[2] or 0) < 60 else None
+    loose = _LOOSE.fullmatch(text)
+    if loose and not text.strip().lower().lstrip("0123456789. -").startswith(("mo", "ms")):
+        return f"{loose[1]}{loose[2].lower()}"
+    return None
 
 
 @dataclass(frozen=True, slots=True, order=False)
@@ -38,6 +55,10 @@ class Duration:
 
     days: int = 0
     microseconds: int = 0
+
+    def __post_init__(self) -> None:
+        if self.days * self.microseconds < 0:
+            raise ValueError(f"expected days and microseconds of one sign; found {self.days} and {self.microseconds}")
 
     @classmethod
     def parse(cls, value: str | timedelta | Duration) -> Duration:
@@ -104,6 +125,22 @@ def _duration(value: Any) -> Duration:
         return Duration.parse(value)
     except ValueError as fault:
         raise PydanticCustomError("duration", "expected a duration", {"allowed": _ALLOWED}) from fault
+
+
+def _positive(value: Duration) -> Duration:
+    if value.elapsed <= 0:
+        raise PydanticCustomError("duration_sign", "expected a duration longer than 0", {"allowed": "more than 0s"})
+    return value
+
+
+def _not_negative(value: Duration) -> Duration:
+    if value.elapsed < 0:
+        raise PydanticCustomError("duration_sign", "expected a duration of 0 or longer", {"allowed": "0s or more"})
+    return value
+
+
+Positive = Annotated[Duration, AfterValidator(_positive)]
+NotNegative = Annotated[Duration, AfterValidator(_not_negative)]
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -5,11 +5,31 @@ A scenario is a trigger, who may enter, what ends it, and steps. Nothing here re
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable, Container, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from toolkit.scenario.duration import Duration, TimeOfDay
+from toolkit.errors import nearest
+from toolkit.scenario.base import (
+    Amount,
+    Condition,
+    Currency,
+    Day,
+    EventMatch,
+    EventName,
+    Flag,
+    History,
+    Model,
+    Name,
+    Share,
+    Weekday,
+)
+from toolkit.scenario.duration import Duration, NotNegative, Positive, TimeOfDay
+from toolkit.scenario.policies import Brand, Cap, Policies, Pool, Quiet, Sender
 
 __all__ = [
     "Branch",
@@ -45,66 +65,12 @@ __all__ = [
     "WaitFor",
     "WaitForEvent",
     "WaitUntil",
+    "every_step",
+    "steps_below",
 ]
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)]
-EventName = Annotated[str, Field(min_length=1, max_length=200)]
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Model(BaseModel):
-    """A frozen value; `replace` gives a changed copy, checked anew."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
-
-    def replace(self, **changes: Any) -> Any:
-        """A copy with some fields changed; raises pydantic.ValidationError where the result is not allowed."""
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self).model_validate({**fields, **changes})
-
-
-# --- conditions -------------------------------------------------------------------------------------------------------
-
-
-class EventMatch(Model):
-    """An event by name, and by a condition on its properties."""
-
-    event: EventName
-    where: str | None = None
-
-
-class History(EventMatch):
-    """An event that happened at least so often in the window `(t - within, t]` (rules R1, R5)."""
-
-    within: Duration | None = None
-    at_least: Annotated[int, Field(ge=1, le=10_000)] = 1
-
-
-class Condition(Model):
-    """True when every part is: `where` on attributes, `trigger` on the trigger's properties, history, and any of `any`.
-
-    A plain string is `where`.
-    """
-
-    where: str | None = None
-    trigger: str | None = None
-    happened: tuple[History, ...] = ()
-    not_happened: tuple[History, ...] = ()
-    any_: tuple[Condition, ...] = Field(default=(), alias="any")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _short_forms(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"where": value}
-        if isinstance(value, dict):
-            value = dict(value)
-            for name in ("happened", "not_happened"):
-                if isinstance(value.get(name), dict):
-                    value[name] = (value[name],)
-        return value
-
+# The kinds of a construct are told apart by a tag. Tags stand in angle brackets, so that in the place of a fault
+# (trigger, <date>, at) nobody takes a tag for a key.
 
 # --- triggers ---------------------------------------------------------------------------------------------------------
 
@@ -127,7 +93,7 @@ class InactiveTrigger(Model):
 
     inactive: EventName
     where: str | None = None
-    for_: Duration = Field(alias="for")
+    for_: Positive = Field(alias="for")
     since: EventName | None = None
 
 
@@ -137,12 +103,23 @@ class Median(Model):
     median: Name
 
 
+def _after_kind(value: Any) -> str:
+    if isinstance(value, dict | Median):
+        return "<median>"
+    return "<property>" if isinstance(value, str) and value[:1].isalpha() else "<duration>"
+
+
 class CycleTrigger(Model):
     """It is time again: so long after an event, by a number, a property in days, or the median gap seen so far."""
 
     cycle: EventName
     where: str | None = None
-    after: Duration | Median | Name
+    after: Annotated[
+        Annotated[Positive, Tag("<duration>")]
+        | Annotated[Median, Tag("<median>")]
+        | Annotated[Name, Tag("<property>")],
+        Discriminator(_after_kind),
+    ]
 
 
 class ScheduleTrigger(Model):
@@ -151,28 +128,25 @@ class ScheduleTrigger(Model):
     schedule: Literal["once", "day", "week", "month"]
     at: TimeOfDay = TimeOfDay(9 * 60)
     on: tuple[Weekday, ...] = ()
-    day: Annotated[int, Field(ge=1, le=31)] | None = None
-    from_: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = Field(default=None, alias="from")
-    to: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    day: Annotated[int, Field(strict=True, ge=1, le=31)] | None = None
+    from_: Day | None = Field(default=None, alias="from")
+    to: Day | None = None
 
 
-def _first_key(*keys: str) -> Any:
+def _first_key(*keys: str) -> Callable[[Any], str | None]:
     def tag(value: Any) -> str | None:
-        if isinstance(value, dict):
-            return next((key for key in keys if key in value), None)
-        return (
-            next((key for key in keys if key in type(value).model_fields), None) if isinstance(value, Model) else None
-        )
+        known = value if isinstance(value, dict) else type(value).model_fields if isinstance(value, Model) else ()
+        return next((f"<{key}>" for key in keys if key in known), None)
 
     return tag
 
 
 Trigger = Annotated[
-    Annotated[DateTrigger, Tag("date")]
-    | Annotated[InactiveTrigger, Tag("inactive")]
-    | Annotated[CycleTrigger, Tag("cycle")]
-    | Annotated[ScheduleTrigger, Tag("schedule")]
-    | Annotated[EventTrigger, Tag("event")],
+    Annotated[DateTrigger, Tag("<date>")]
+    | Annotated[InactiveTrigger, Tag("<inactive>")]
+    | Annotated[CycleTrigger, Tag("<cycle>")]
+    | Annotated[ScheduleTrigger, Tag("<schedule>")]
+    | Annotated[EventTrigger, Tag("<event>")],
     Discriminator(
         _first_key("date", "inactive", "cycle", "schedule", "event"),
         custom_error_type="trigger",
@@ -188,8 +162,12 @@ Trigger = Annotated[
 class ReentryAfter(Model):
     """Again after so long, counted from the last entry or the last end."""
 
-    after: Duration
+    after: Positive
     from_: Literal["entry", "exit"] = Field(default="entry", alias="from")
+
+
+def _reentry_kind(value: Any) -> str:
+    return "<after>" if isinstance(value, dict | ReentryAfter) else "<word>"
 
 
 class ExitOn(EventMatch):
@@ -201,7 +179,7 @@ class ExitOn(EventMatch):
 class Goal(EventMatch):
     """What the scenario is for: an event within so long of entry, and the property that holds its value."""
 
-    within: Duration
+    within: Positive
     value: Name | None = None
 
 
@@ -213,36 +191,29 @@ class Experiment(Model):
     holdout: Name | None = None
     unit: Literal["customer", "journey"] = "customer"
 
+    # The order of the arms decides who is in which (rule R13), and a dict forgets order when it is compared.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Experiment) and self._ordered() == other._ordered()
 
-class Quiet(Model):
-    """No marketing mail between two local times; held mails leave at `to`, spread out (rule R15)."""
+    def __hash__(self) -> int:
+        return hash(self._ordered())
 
-    from_: TimeOfDay = Field(alias="from")
-    to: TimeOfDay
-    spread: Duration = Duration()
-
-
-class Cap(Model):
-    """At most so many mails a person in a rolling window (rule R16)."""
-
-    limit: Annotated[int, Field(ge=1, le=1000)]
-    per: Duration
-    scope: Literal["scenario", "marketing"] = "marketing"
-    on_hit: Literal["skip", "postpone", "exit"] = "skip"
+    def _ordered(self) -> tuple[object, ...]:
+        return self.name, tuple(self.arms.items()), self.holdout, self.unit
 
 
 class Offer(Model):
     """What a mail gives: a share or an amount off, or free shipping; with one code, or one code a person."""
 
-    percent: Annotated[float, Field(gt=0, le=100)] | None = None
-    amount: Annotated[float, Field(gt=0)] | None = None
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
-    free_shipping: bool = False
-    valid: Duration | None = None
-    code: str | None = None
+    percent: Annotated[float, Field(strict=True, gt=0, le=100)] | None = None
+    amount: Amount | None = None
+    currency: Currency | None = None
+    free_shipping: Flag = False
+    valid: Positive | None = None
+    code: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     pool: Name | None = None
     on_empty: Literal["skip", "send_without"] = "skip"
-    minimum: Annotated[float, Field(gt=0)] | None = None
+    minimum: Amount | None = None
 
 
 # --- steps ------------------------------------------------------------------------------------------------------------
@@ -260,16 +231,22 @@ class WaitUntil(Model):
     on: tuple[Weekday, ...] = ()
 
 
+def _wait_kind(value: Any) -> str:
+    return "<until>" if isinstance(value, dict | WaitUntil) else "<duration>"
+
+
 class Wait(_Step):
     """Wait so long, or until a local time."""
 
-    wait: Duration | WaitUntil
+    wait: Annotated[
+        Annotated[NotNegative, Tag("<duration>")] | Annotated[WaitUntil, Tag("<until>")], Discriminator(_wait_kind)
+    ]
 
 
 class WaitForEvent(EventMatch):
     """Wait for an event, at most `within` (rule R7)."""
 
-    within: Duration
+    within: Positive
     since: Literal["entry", "step"] = "entry"
     match: Name | None = None
 
@@ -307,7 +284,7 @@ class Split(_Step):
 class Repeat(_Step):
     """Do the steps so many times."""
 
-    repeat: Annotated[int, Field(ge=1, le=50)]
+    repeat: Annotated[int, Field(strict=True, ge=1, le=50)]
     steps: tuple[Step, ...]
 
 
@@ -321,22 +298,26 @@ class ExitStep(_Step):
     def _plain(cls, value: Any) -> Any:
         return {"exit": True} if value == "exit" else value
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"const": "exit"}, handler(schema)]}
+
+
+_kind_of_mapping = _first_key("wait_for", "wait", "send", "branch", "split", "repeat", "exit")
+
 
 def _step_kind(value: Any) -> str | None:
-    if value == "exit":
-        return "exit"
-    kind: str | None = _first_key("wait_for", "wait", "send", "branch", "split", "repeat", "exit")(value)
-    return kind
+    return "<exit>" if value == "exit" else _kind_of_mapping(value)
 
 
 Step = Annotated[
-    Annotated[Wait, Tag("wait")]
-    | Annotated[WaitFor, Tag("wait_for")]
-    | Annotated[Send, Tag("send")]
-    | Annotated[Branch, Tag("branch")]
-    | Annotated[Split, Tag("split")]
-    | Annotated[Repeat, Tag("repeat")]
-    | Annotated[ExitStep, Tag("exit")],
+    Annotated[Wait, Tag("<wait>")]
+    | Annotated[WaitFor, Tag("<wait_for>")]
+    | Annotated[Send, Tag("<send>")]
+    | Annotated[Branch, Tag("<branch>")]
+    | Annotated[Split, Tag("<split>")]
+    | Annotated[Repeat, Tag("<repeat>")]
+    | Annotated[ExitStep, Tag("<exit>")],
     Discriminator(
         _step_kind,
         custom_error_type="step",
@@ -344,6 +325,69 @@ Step = Annotated[
         custom_error_context={"allowed": "one of wait, wait_for, send, branch, split, repeat, exit"},
     ),
 ]
+
+
+def steps_below(step: Step) -> tuple[tuple[tuple[str | int, ...], tuple[Step, ...]], ...]:
+    """The lists of steps inside a step, each with its place in the step."""
+    if isinstance(step, WaitFor | Branch):
+        return (("then",), step.then), (("else_",), step.else_)
+    if isinstance(step, Split):
+        return tuple((("paths", arm), steps) for arm, steps in step.paths.items())
+    if isinstance(step, Repeat):
+        return ((("steps",), step.steps),)
+    return ()
+
+
+def every_step(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """All steps and the steps inside them, in the order written."""
+    for step in steps:
+        yield step
+        for _, below in steps_below(step):
+            yield from every_step(below)
+
+
+def id_of_its_own(step: Step, taken: Container[str]) -> str:
+    """The id of a step that was given none: the last part of its template, else its kind, with _2, _3 … when taken."""
+    match step:
+        case Send():
+            word = step.send.rsplit("/", 1)[-1]
+            word = word if word[0].isalpha() else f"send_{word}"
+        case _:
+            word = next(field for field in type(step).model_fields if field not in ("id", "only"))
+    word = word[:58]
+    number = 1
+    name = word
+    while name in taken:
+        number += 1
+        name = f"{word}_{number}"
+    return name
+
+
+def with_ids(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The same steps, each with an id."""
+    taken = {step.id for step in every_step(steps) if step.id}
+
+    def named(step: Step) -> Step:
+        changes: dict[str, Any] = {}
+        if step.id is None:
+            changes["id"] = id_of_its_own(step, taken)
+            taken.add(changes["id"])
+        for place, below in steps_below(step):
+            inner = tuple(map(named, below))
+            if inner == below:
+                continue
+            if place[0] == "paths":
+                changes.setdefault("paths", dict(step.paths))[place[1]] = inner  # type: ignore[union-attr]
+            else:
+                changes[str(place[0])] = inner
+        return step.model_copy(update=changes) if changes else step
+
+    return tuple(map(named, steps))
+
+
+def _words() -> Any:
+    # What says models in words is made of models, so it loads after them.
+    return importlib.import_module("toolkit.scenario.words")
 
 
 # --- scenario, policies, program --------------------------------------------------------------------------------------
@@ -354,13 +398,16 @@ class Scenario(Model):
 
     scenario: Name
     class_: Literal["marketing", "transactional"] = Field(default="marketing", alias="class")
-    priority: Annotated[int, Field(ge=0, le=100)] = 50
+    priority: Annotated[int, Field(strict=True, ge=0, le=100)] = 50
     trigger: Trigger
     key: Name | None = None
     audience: Condition | None = None
-    reentry: Literal["once", "every"] | ReentryAfter
+    reentry: Annotated[
+        Annotated[Literal["once", "every"], Tag("<word>")] | Annotated[ReentryAfter, Tag("<after>")],
+        Discriminator(_reentry_kind),
+    ]
     while_active: Literal["ignore", "restart", "parallel"] = "ignore"
-    max_age: Duration = Duration(microseconds=72 * 3_600_000_000)
+    max_age: NotNegative = Duration(microseconds=72 * 3_600_000_000)
     exit_on: tuple[ExitOn, ...] = ()
     goal: Goal | None = None
     experiment: Experiment | None = None
@@ -368,44 +415,14 @@ class Scenario(Model):
     caps: tuple[Cap, ...] = ()
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
+    @field_validator("steps")
+    @classmethod
+    def _every_step_has_an_id(cls, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+        return with_ids(steps)
 
-class Sender(Model):
-    """Who the mails come from."""
-
-    name: str
-    email: str
-    reply_to: str | None = None
-
-
-class Brand(Model):
-    """What every mail shows: names, address, links and colours. Further values are free text for the templates."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: str
-    address: str | None = None
-    url: str | None = None
-    logo: str | None = None
-
-
-class Pool(Model):
-    """Coupon codes that run out: so many, or those of a file."""
-
-    size: Annotated[int, Field(ge=0)] | None = None
-    file: str | None = None
-
-
-class Policies(Model):
-    """What all scenarios of a program share."""
-
-    timezone: str = "UTC"
-    locale: str = "en"
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
-    quiet: Quiet | None = None
-    caps: tuple[Cap, ...] = ()
-    sender: Sender | None = None
-    brand: Brand | None = None
-    pools: dict[Name, Pool] = {}
+    def describe(self) -> str:
+        """What this scenario does, in plain English, one line for each thing to know."""
+        return str(_words().describe(self))
 
 
 class Program(Model):
@@ -418,4 +435,13 @@ class Program(Model):
         for scenario in self.scenarios:
             if scenario.scenario == name:
                 return scenario
-        raise KeyError(f"no scenario {name!r}; this program has {', '.join(s.scenario for s in self.scenarios)}")
+        names = [scenario.scenario for scenario in self.scenarios]
+        near = nearest(name, names)
+        raise KeyError(
+            f"no scenario {name!r}; this program has {', '.join(names) or 'none'}"
+            + (f"; did you mean {near!r}?" if near else "")
+        )
+
+    def describe(self) -> str:
+        """What every scenario does and what they share, in plain English."""
+        return str(_words().describe(self))

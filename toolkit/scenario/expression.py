@@ -1,0 +1,411 @@
+"""Conditions on columns, written as SQL boolean expressions and checked word by word.
+
+An expression is read with sqlglot and written again from an allow-list of constructs, every column quoted and every
+operation in brackets, so that nothing but a comparison of columns and literals can reach the database.
+Where a value is missing a comparison is neither true nor false, and counts as not true.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from toolkit.errors import Fault, ScenarioError, nearest
+
+__all__ = ["ATTRIBUTES", "EVENT_COLUMNS", "FUNCTIONS", "Expression"]
+
+EVENT_COLUMNS: Mapping[str, str] = {
+    "customer_id": "text",
+    "event": "text",
+    "at": "time",
+    "received_at": "time",
+    "event_id": "text",
+}
+"""What every event has, and of what kind."""
+
+ATTRIBUTES: Mapping[str, str] = {
+    "customer_id": "text",
+    "email": "text",
+    "timezone": "text",
+    "locale": "text",
+    "consent": "flag",
+}
+"""What every customer has, and of what kind."""
+
+FUNCTIONS = (
+    "abs",
+    "ceil",
+    "coalesce",
+    "contains",
+    "day",
+    "floor",
+    "length",
+    "lower",
+    "month",
+    "round",
+    "starts_with",
+    "substring",
+    "trim",
+    "upper",
+    "year",
+)
+"""Functions an expression may use, besides cast."""
+
+MAX_CHARACTERS = 4_000
+
+_COMPARISONS = {exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<="}
+_ARITHMETIC = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%"}
+_LIKES = {exp.Like: "LIKE", exp.ILike: "ILIKE"}
+_ONE_ARGUMENT: dict[type[exp.Expression], tuple[str, str, str]] = {
+    exp.Lower: ("lower", "text", "text"),
+    exp.Upper: ("upper", "text", "text"),
+    exp.Trim: ("trim", "text", "text"),
+    exp.Length: ("length", "text", "number"),
+    exp.Abs: ("abs", "number", "number"),
+    exp.Ceil: ("ceil", "number", "number"),
+    exp.Floor: ("floor", "number", "number"),
+}
+_TYPES = {
+    "number": ("DOUBLE", "INT BIGINT SMALLINT TINYINT HUGEINT DOUBLE FLOAT DECIMAL UINT UBIGINT"),
+    "text": ("VARCHAR", "TEXT VARCHAR CHAR NCHAR NVARCHAR"),
+    "time": ("TIMESTAMP", "TIMESTAMP TIMESTAMPNTZ DATETIME"),
+}
+_ALLOWED = (
+    "columns, numbers, 'text', = <> < <= > >=, and, or, not, in, between, like, ilike, is null, + - * / %, cast, "
+    + ", ".join(FUNCTIONS)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A checked condition on columns.
+
+    sql: canonical DuckDB SQL in brackets, columns quoted; safe to stand in a query.
+    columns: the columns it reads, in the order of the alphabet.
+    text: as it was written.
+
+    >>> rule = Expression.parse("value >= 20 and country in ('FR', 'BE')")
+    >>> rule.sql
+    '(("value" >= 20) AND ("country" IN (\\'FR\\', \\'BE\\')))'
+    >>> rule.columns
+    ('country', 'value')
+    """
+
+    sql: str
+    columns: tuple[str, ...]
+    text: str = field(compare=False)
+
+    @classmethod
+    def parse(cls, text: str, *, columns: Mapping[str, str] | None = None) -> Expression:
+        """The checked form of a condition.
+
+        Args:
+            text: an SQL boolean expression over columns and literals. Times are UTC.
+            columns: the columns there are and their kinds (number, text, flag, time); any column where not given.
+
+        Returns:
+            The expression.
+
+        Raises:
+            ScenarioError: it is not an expression, uses what is not allowed, compares what cannot be compared, is not
+                true or false, or names a column that is not there; carries all faults and the nearest right word.
+
+        >>> Expression.parse("valeu > 20", columns={"value": "number"})
+        Traceback (most recent call last):
+        ...
+        toolkit.errors.ScenarioError: unknown column; found 'valeu'; allowed: value; did you mean 'value'?
+        """
+        parsed, faults = _parse(text, None if columns is None else tuple(sorted(columns.items())))
+        if parsed is None or faults:
+            raise ScenarioError(faults)
+        return parsed
+
+    @classmethod
+    def faults(cls, text: str, *, columns: Mapping[str, str] | None = None) -> tuple[Fault, ...]:
+        """What is wrong with a condition; nothing when `parse` would take it."""
+        return _parse(text, None if columns is None else tuple(sorted(columns.items())))[1]
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str, columns: tuple[tuple[str, str], ...] | None) -> tuple[Expression | None, tuple[Fault, ...]]:
+    if not text.strip():
+        return None, (Fault("the condition is empty", allowed=_ALLOWED),)
+    if len(text) > MAX_CHARACTERS:
+        return None, (Fault("the condition is too long", found=len(text), allowed=f"{MAX_CHARACTERS:,} characters"),)
+    try:
+        tokens = sqlglot.tokenize(text, read="duckdb")
+        if any(token.comments for token in tokens) or _ends_in_comment(text, tokens):
+            return None, (Fault("a comment in a condition", found=text, allowed="a comment of the file, after #"),)
+        if any(token.token_type is sqlglot.TokenType.SEMICOLON for token in tokens):
+            return None, (Fault("more than one expression", found=text, allowed="one, without ;"),)
+        tree = sqlglot.parse_one(text, into=exp.Condition, dialect="duckdb")
+        if _has_like_as_a_function(tokens):
+            return None, (Fault("like is not a function", found=text, allowed="text like 'FR%'"),)
+        writer = _Writer(dict(columns) if columns is not None else None)
+        sql, kind = writer.write(tree)
+    except (SqlglotError, ValueError) as error:
+        message = str(error.__cause__ or error).splitlines()[0]
+        return None, (Fault("not a condition in SQL" + _hint(text, message), found=text, allowed=_ALLOWED),)
+    except RecursionError:
+        return None, (Fault("the condition is nested too deep", found=text[:80]),)
+    if not writer.faults and kind not in ("flag", "any"):
+        allowed = "something true or false, such as a comparison"
+        writer.faults.append(Fault(f"this is {_A[kind]}, not a condition", found=text, allowed=allowed))
+    return Expression(sql, tuple(sorted(writer.columns)), text), tuple(dict.fromkeys(writer.faults))
+
+
+def _ends_in_comment(text: str, tokens: list[Any]) -> bool:
+    end = tokens[-1].end + 1 if tokens else 0
+    return bool(text[end:].strip(" \t\r\n;"))
+
+
+def _has_like_as_a_function(tokens: list[Any]) -> bool:
+    """`like(a, b)`: the parser would take its arguments the other way round."""
+    words = [token.text.upper() for token in tokens]
+    return any(
+        word in ("LIKE", "ILIKE") and (place == 0 or words[place - 1] in ("AND", "OR", "(", ","))
+        for place, word in enumerate(words)
+    )
+
+
+def _hint(text: str, message: str) -> str:
+    if re.search(r"[‘’“”]", text):
+        return ": curly quotes; write text in straight single quotes"
+    if "&&" in text or "||" in text:
+        return ": write and, or"
+    if text.count("'") % 2:
+        return ": a quote is missing"
+    if "Required keyword" in message:
+        return ": something is missing"
+    return "" if "Failed to parse" in message else f": {message.partition('. ')[0]}"
+
+
+_A = {"number": "a number", "text": "text", "time": "a time", "flag": "true or false", "missing": "nothing"}
+_NUMBER = re.compile(r"(\d{1,18}(\.\d{0,30})?|\.\d{1,30})([eE][-+]?\d{1,2})?")
+
+Written = tuple[str, str]
+"""SQL and its kind: number, text, time, flag, missing (null), or any where it is not known."""
+
+
+class _Writer:
+    """Writes a parsed tree again, construct by construct, and notes what is not allowed."""
+
+    def __init__(self, known: Mapping[str, str] | None) -> None:
+        self.known = known
+        self.columns: set[str] = set()
+        self.faults: list[Fault] = []
+
+    def write(self, node: Any) -> Written:
+        kind: Any = type(node)
+        if isinstance(node, exp.And | exp.Or):
+            word = " AND " if isinstance(node, exp.And) else " OR "
+            return "(" + word.join(self._of(part, "flag") for part in node.flatten()) + ")", "flag"
+        if kind in _COMPARISONS:
+            return self._comparison(_COMPARISONS[kind], node.this, node.expression)
+        if kind in _ARITHMETIC:
+            left, right = (self._of(part, "number") for part in (node.this, node.expression))
+            return f"({left} {_ARITHMETIC[kind]} {right})", "number"
+        if kind in _LIKES:
+            left, right = (self._of(part, "text") for part in (node.this, node.expression))
+            return f"({left} {_LIKES[kind]} {right})", "flag"
+        if kind in _ONE_ARGUMENT:
+            name, wanted, result = _ONE_ARGUMENT[kind]
+            if any(value for key, value in node.args.items() if key != "this"):
+                return self._refused(name, f"{name} of one value")
+            return f"{name}({self._of(node.this, wanted)})", result
+        writer = _WRITERS.get(kind)
+        if writer is not None:
+            return writer(self, node)
+        return self._not_allowed(node)
+
+    def _of(self, node: Any, wanted: str) -> str:
+        """The SQL of a part that has to be of a kind."""
+        sql, kind = self.write(node)
+        if kind not in (wanted, "any", "missing"):
+            self._fault(f"expected {_A[wanted]}; this is {_A[kind]}", node)
+        return sql
+
+    def _comparison(self, sign: str, *parts: Any) -> Written:
+        written = [self.write(part) for part in parts]
+        kinds = {kind for _, kind in written} - {"any"}
+        if "missing" in kinds:
+            self._fault("nothing equals null", parts[0].parent, allowed="is null, is not null")
+            kinds.discard("missing")
+        if "time" in kinds and "text" in kinds:
+            for part, (_, kind) in zip(parts, written, strict=True):
+                if kind == "text" and isinstance(part, exp.Literal):
+                    self._moment(part)
+            kinds.discard("text")
+        if kinds == {"number", "flag"} and all(
+            kind != "number" or part.name in ("0", "1") for part, (_, kind) in zip(parts, written, strict=True)
+        ):
+            kinds = {"flag"}
+        if len(kinds) > 1:
+            names = sorted(kinds)
+            said = " and ".join(_A[name] for name in names)
+            self._fault(f"{said} cannot be compared", parts[0].parent, allowed="text in 'quotes', numbers without")
+        if sign == "IN":
+            return f"({written[0][0]} IN ({', '.join(sql for sql, _ in written[1:])}))", "flag"
+        if sign == "BETWEEN":
+            return f"({written[0][0]} BETWEEN {written[1][0]} AND {written[2][0]})", "flag"
+        return f"({written[0][0]} {sign} {written[1][0]})", "flag"
+
+    def _moment(self, literal: exp.Literal) -> None:
+        try:
+            datetime.fromisoformat(literal.name)
+        except ValueError:
+            self._fault("not a date or time", literal, allowed="'2026-11-27' or '2026-11-27 09:00'")
+
+    def _column(self, node: exp.Column) -> Written:
+        if node.table or not isinstance(node.this, exp.Identifier):
+            return self._refused(node.sql("duckdb"), "a column by its name alone")
+        name = node.name
+        self.columns.add(name)
+        kind = "any"
+        if self.known is not None:
+            if name not in self.known:
+                shown = ", ".join(sorted(self.known)[:40])
+                near = nearest(name, self.known)
+                quoted = node.this.args.get("quoted") and near is None
+                hint = "; text stands in single quotes" if quoted else ""
+                self.faults.append(Fault(f"unknown column{hint}", found=name, allowed=shown, nearest=near))
+            else:
+                kind = self.known[name]
+        return '"' + name.replace('"', '""') + '"', kind
+
+    def _literal(self, node: exp.Literal) -> Written:
+        if node.is_string:
+            return "'" + node.name.replace("'", "''") + "'", "text"
+        if not _NUMBER.fullmatch(node.name):
+            return self._refused(node.name, "a number such as 20 or 0.5")
+        return node.name, "number"
+
+    def _is(self, node: exp.Is) -> Written:
+        if isinstance(node.expression, exp.Null):
+            return f"({self.write(node.this)[0]} IS NULL)", "flag"
+        if isinstance(node.expression, exp.Boolean):
+            return f"({self._of(node.this, 'flag')} IS {self.write(node.expression)[0]})", "flag"
+        return self._refused("is", "is null, is not null, is true, is false")
+
+    def _in(self, node: exp.In) -> Written:
+        if any(node.args.get(key) for key in ("query", "unnest", "field")) or not node.expressions:
+            return self._refused("in", "a list: in ('FR', 'BE')")
+        return self._comparison("IN", node.this, *node.expressions)
+
+    def _between(self, node: exp.Between) -> Written:
+        if node.args.get("symmetric"):
+            return self._refused("between symmetric", "between a and b")
+        return self._comparison("BETWEEN", node.this, node.args["low"], node.args["high"])
+
+    def _coalesce(self, node: exp.Coalesce) -> Written:
+        written = [self.write(part) for part in (node.this, *node.expressions)]
+        kinds = {kind for _, kind in written} - {"any", "missing"}
+        if len(kinds) > 1:
+            self._fault("the values of coalesce are of different kinds", node)
+        return f"coalesce({', '.join(sql for sql, _ in written)})", kinds.pop() if len(kinds) == 1 else "any"
+
+    def _round(self, node: exp.Round) -> Written:
+        if any(value for key, value in node.args.items() if key not in ("this", "decimals")):
+            return self._refused("round", "round(number) or round(number, digits)")
+        digits = node.args.get("decimals")
+        number = self._of(node.this, "number")
+        if digits is None:
+            return f"round({number})", "number"
+        if not isinstance(digits, exp.Literal) or not re.fullmatch(r"\d{1,2}", digits.name):
+            return self._refused("round", "round(number, 2)")
+        return f"round({number}, {digits.name})", "number"
+
+    def _two_texts(self, node: exp.StartsWith | exp.Contains) -> Written:
+        name = "starts_with" if isinstance(node, exp.StartsWith) else "contains"
+        return f"{name}({self._of(node.this, 'text')}, {self._of(node.expression, 'text')})", "flag"
+
+    def _substring(self, node: exp.Substring) -> Written:
+        numbers = [node.args[key] for key in ("start", "length") if node.args.get(key) is not None]
+        if not numbers:
+            return self._refused("substring", "substring(text, start, length)")
+        if not all(isinstance(number, exp.Literal) and re.fullmatch(r"\d{1,4}", number.name) for number in numbers):
+            return self._refused("substring", "whole numbers: substring(text, 1, 2)")
+        parts = [self._of(node.this, "text"), *(number.name for number in numbers)]
+        return f"substring({', '.join(parts)})", "text"
+
+    def _part_of_date(self, node: exp.Expression) -> Written:
+        if isinstance(node, exp.Extract):
+            name, moment = node.name.lower(), node.expression
+            if name not in ("year", "month", "day"):
+                return self._refused(name, "year, month, day")
+        else:
+            name, moment = type(node).__name__.lower(), node.this
+        sql, kind = self.write(moment)
+        if kind not in ("time", "text", "any", "missing"):
+            self._fault(f"expected a date; this is {_A[kind]}", moment)
+        return f"{name}(TRY_CAST({sql} AS TIMESTAMP))", "number"
+
+    def _cast(self, node: exp.Cast) -> Written:
+        to = node.args["to"].this
+        word = getattr(to, "name", str(to))
+        for kind, (name, words) in _TYPES.items():
+            if word in words.split():
+                if kind == "time":
+                    self._date_literal(node.this)
+                return f"TRY_CAST({self.write(node.this)[0]} AS {name})", kind
+        if word == "DATE":
+            self._date_literal(node.this)
+            return f"TRY_CAST({self.write(node.this)[0]} AS DATE)", "time"
+        if word == "BOOLEAN":
+            return f"TRY_CAST({self.write(node.this)[0]} AS BOOLEAN)", "flag"
+        return self._refused(word.lower(), "cast to int, double, varchar, date, timestamp or boolean")
+
+    def _date_literal(self, node: exp.Expression) -> None:
+        if isinstance(node, exp.Literal) and node.is_string:
+            self._moment(node)
+
+    def _not_allowed(self, node: Any) -> Written:
+        if isinstance(node, exp.Func):
+            name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
+            name = name.lower()
+            near = nearest(name, FUNCTIONS)
+            self.faults.append(
+                Fault("a function that conditions do not have", found=name, allowed=", ".join(FUNCTIONS), nearest=near)
+            )
+            return "NULL", "any"
+        return self._refused(node.sql("duckdb"), _ALLOWED)
+
+    def _refused(self, found: str, allowed: str) -> Written:
+        self.faults.append(Fault("not allowed in a condition", found=found, allowed=allowed))
+        return "NULL", "any"
+
+    def _fault(self, message: str, node: exp.Expression, *, allowed: str | None = None) -> None:
+        self.faults.append(Fault(message, found=node.sql("duckdb"), allowed=allowed))
+
+
+_WRITERS: dict[type[exp.Expression], Callable[[_Writer, Any], Written]] = {
+    exp.Paren: lambda writer, node: writer.write(node.this),
+    exp.Not: lambda writer, node: (f"(NOT {writer._of(node.this, 'flag')})", "flag"),
+    exp.Neg: lambda writer, node: (f"(- {writer._of(node.this, 'number')})", "number"),
+    exp.Boolean: lambda writer, node: ("TRUE" if node.this else "FALSE", "flag"),
+    exp.Null: lambda writer, node: ("NULL", "missing"),
+    exp.Column: _Writer._column,
+    exp.Literal: _Writer._literal,
+    exp.Is: _Writer._is,
+    exp.In: _Writer._in,
+    exp.Between: _Writer._between,
+    exp.Coalesce: _Writer._coalesce,
+    exp.Round: _Writer._round,
+    exp.StartsWith: _Writer._two_texts,
+    exp.Contains: _Writer._two_texts,
+    exp.Substring: _Writer._substring,
+    exp.Year: _Writer._part_of_date,
+    exp.Month: _Writer._part_of_date,
+    exp.Day: _Writer._part_of_date,
+    exp.Extract: _Writer._part_of_date,
+    exp.Cast: _Writer._cast,
+    exp.TryCast: _Writer._cast,
+}

@@ -1,0 +1,268 @@
+"""From plain values to models, with every fault in the words of the language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_args
+
+from pydantic import ValidationError
+
+from toolkit.errors import Fault, nearest
+from toolkit.scenario import models as m
+from toolkit.scenario.base import Model
+from toolkit.scenario.document import Node, Place
+from toolkit.scenario.duration import as_meant
+
+__all__ = ["Shaped", "faults_in", "fields_by_alias", "place_text", "shaped"]
+
+Shape = TypeVar("Shape", bound=Model)
+
+_TAGGED: dict[str, type[Model]] = {
+    "<event>": m.EventTrigger,
+    "<date>": m.DateTrigger,
+    "<inactive>": m.InactiveTrigger,
+    "<cycle>": m.CycleTrigger,
+    "<schedule>": m.ScheduleTrigger,
+    "<median>": m.Median,
+    "<after>": m.ReentryAfter,
+    "<until>": m.WaitUntil,
+    "<wait>": m.Wait,
+    "<wait_for>": m.WaitFor,
+    "<send>": m.Send,
+    "<branch>": m.Branch,
+    "<split>": m.Split,
+    "<repeat>": m.Repeat,
+    "<exit>": m.ExitStep,
+}
+_STEP_KINDS = ("wait", "wait_for", "send", "branch", "split", "repeat", "exit")
+_TRIGGER_KINDS = ("event", "date", "inactive", "cycle", "schedule")
+_NAME = "a letter, then letters, digits and _, at most 64"
+_PATTERNS = {
+    r"^[A-Za-z][A-Za-z0-9_]*$": _NAME,
+    r"^\d{4}-\d{2}-\d{2}$": "a date, for example 2026-11-27",
+    r"^[A-Z]{3}$": "a currency in three capitals, for example EUR",
+    r"^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$": "folder and mail without file ending, for example abandoned_cart/reminder",
+}
+_KINDS = {
+    "string_type": ("expected text", "text; numbers and true or false in quotes"),
+    "int_type": ("expected a whole number", "a whole number, without quotes"),
+    "float_type": ("expected a number", "a number, without quotes"),
+    "bool_type": ("expected true or false", "true, false"),
+    "tuple_type": ("expected a list", "a list: [a, b], or one `- ` a line"),
+    "dict_type": ("expected a mapping", "a mapping: {key: value}, or one `key: value` a line"),
+    "model_type": ("expected a mapping", "a mapping: {key: value}, or one `key: value` a line"),
+    "string_unicode": ("expected text", "text that can be written as UTF-8"),
+    "finite_number": ("expected a number", "a finite number"),
+}
+# What stands in for a required value that cannot be read, so that the rest of the file can still be checked.
+_PLACEHOLDERS: dict[str, Any] = {
+    "scenario": "unnamed",
+    "trigger": {"event": "unknown"},
+    "reentry": "every",
+    "steps": [{"wait": "1s"}],
+    "event": "unknown",
+    "inactive": "unknown",
+    "cycle": "unknown",
+    "date": "unknown",
+    "schedule": "day",
+    "for": "1d",
+    "after": "1d",
+    "within": "1d",
+    "per": "1d",
+    "limit": 1,
+    "wait": "1s",
+    "until": "09:00",
+    "send": "unknown",
+    "name": "unnamed",
+}
+
+
+def fields_by_alias(model: type[Model]) -> dict[str, Any]:
+    """The fields of a model by the key they have in a file, in the order they are declared."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped(Generic[Shape]):
+    """A model read from a document, or as much of it as could be saved.
+
+    model: None where nothing could be saved. node: where its values stand. faults: what was wrong. lost: paths of what
+    was left out or filled in to save the rest; later checks are to keep silent about them.
+    """
+
+    model: Shape | None
+    node: Node
+    faults: tuple[Fault, ...] = ()
+    lost: frozenset[str] = frozenset()
+
+
+def shaped(kind: type[Shape], node: Node, *, file: str | None = None) -> Shaped[Shape]:
+    """A model of a document's node, as much of it as can be saved, and its faults."""
+    if not isinstance(node.value, dict):
+        allowed = "a mapping: one `key: value` a line"
+        return Shaped(None, node, (Fault(_found_instead(node), file=file, line=node.line, allowed=allowed),))
+    try:
+        return Shaped(kind.model_validate(node.plain(), by_alias=True, by_name=False), node)
+    except ValidationError as error:
+        faults = tuple(faults_in(error, kind, node=node, file=file))
+        return _saved(kind, node, error, faults)
+
+
+def _found_instead(node: Node) -> str:
+    if node.value is None:
+        return "there is nothing in it"
+    return f"expected a mapping; found {'a list' if isinstance(node.value, list) else 'only one value'}"
+
+
+def _saved(kind: type[Shape], node: Node, error: ValidationError, faults: tuple[Fault, ...]) -> Shaped[Shape]:
+    """The model without what is wrong: each round fills in what a file must have and drops what else is at fault."""
+    lost: set[str] = set()
+    node = node.changed({})
+    for _ in range(12):
+        changes: dict[int, Node | None] = {}
+        for fault in _errors(error):
+            at, left = node.at(fault["loc"])
+            key = str(left[-1]) if left else at.path.rpartition(".")[2]
+            known = key in _PLACEHOLDERS
+            if fault["type"] == "missing" and known and isinstance(at.value, dict):
+                path = f"{at.path}.{key}".lstrip(".")
+                at.value[key] = _as_node(_PLACEHOLDERS[key], at.line, path)
+                lost.add(path)
+            elif at is node:
+                return Shaped(None, node, faults)
+            else:
+                known = known and at.path not in lost
+                changes[id(at)] = _as_node(_PLACEHOLDERS[key], at.line, at.path) if known else None
+                lost.add(at.path)
+        node = node.changed(changes)
+        try:
+            model = kind.model_validate(node.plain(), by_alias=True, by_name=False)
+            return Shaped(model, node, faults, frozenset(lost))
+        except ValidationError as next_error:
+            error = next_error
+    return Shaped(None, node, faults)
+
+
+def _as_node(value: Any, line: int, path: str) -> Node:
+    if isinstance(value, dict):
+        return Node({key: _as_node(inner, line, f"{path}.{key}") for key, inner in value.items()}, line, path)
+    if isinstance(value, list):
+        return Node([_as_node(inner, line, f"{path}[{i}]") for i, inner in enumerate(value)], line, path)
+    return Node(value, line, path)
+
+
+def faults_in(
+    error: ValidationError, kind: type[Model], *, node: Node | None = None, file: str | None = None, prefix: str = ""
+) -> Iterator[Fault]:
+    """The faults of a validation, each with its line and path where a document is given."""
+    for fault in _errors(error):
+        place = fault["loc"]
+        said = _said(fault, _owner(kind, place))
+        if node is None:
+            yield Fault(path=_joined(prefix, place_text(place)), file=file, **said)
+            continue
+        at, left = node.at(place)
+        path = at.path + "".join(f".{part}" for part in left if part != "[key]")
+        yield Fault(path=path.lstrip(".") or None, file=file, line=at.line, **said)
+
+
+def _errors(error: ValidationError) -> Iterator[Mapping[str, Any]]:
+    errors = error.errors(include_url=False)
+    places = [fault["loc"] for fault in errors]
+    for fault in errors:
+        place = fault["loc"]
+        # A list whose items all have faults of their own is not empty, whatever is left of it.
+        if fault["type"] != "too_short" or not any(other[: len(place)] == place for other in places if other != place):
+            yield fault
+
+
+def _joined(prefix: str, path: str) -> str:
+    return f"{prefix}.{path}" if prefix and path and not path.startswith("[") else prefix + path
+
+
+def place_text(place: Place) -> str:
+    """A place as people write it: `steps[2].wait_for.within`."""
+    text = ""
+    for part in place:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif not part.startswith(("<", "[")):
+            text += f".{part}"
+    return text.lstrip(".")
+
+
+def _owner(kind: type[Model], place: Place) -> type[Model]:
+    """The model that holds the last key of a place."""
+    owner = kind
+    for part in place[:-1]:
+        if isinstance(part, int):
+            continue
+        if part in _TAGGED:
+            owner = _TAGGED[part]
+            continue
+        field = fields_by_alias(owner).get(part)
+        inner = _models_in(field.annotation) if field is not None else []
+        if len(inner) == 1:
+            owner = inner[0]
+    return owner
+
+
+def _models_in(annotation: Any) -> list[type[Model]]:
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
+
+
+def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
+    """Message, found, allowed and nearest of one of pydantic's errors."""
+    kind: str = fault["type"]
+    found = fault["input"]
+    context = fault.get("ctx", {})
+    shown = found if isinstance(found, str | int | float | bool) else None
+    if isinstance(shown, str) and len(shown) > 80:
+        shown = shown[:77] + "…"
+    match kind:
+        case "missing":
+            return {"message": "is required"}
+        case "extra_forbidden":
+            return _unknown_key(str(fault["loc"][-1]), owner)
+        case "literal_error":
+            words = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"].lower()]
+            more = ", {after: 7d}" if fault["loc"][-1] == "<word>" else ""
+            near = nearest(shown, words) if isinstance(shown, str) else None
+            return {"message": "unknown word", "found": shown, "allowed": ", ".join(words) + more, "nearest": near}
+        case "string_pattern_mismatch":
+            allowed = _PATTERNS.get(context["pattern"], "an address such as hello@example.com")
+            return {"message": "not a name that can be used here", "found": shown, "allowed": allowed}
+        case "duration" | "time_of_day":
+            near = as_meant(found) if isinstance(found, str) else None
+            return {"message": fault["msg"], "found": shown, "allowed": context["allowed"], "nearest": near}
+        case "trigger" | "step":
+            kinds = _TRIGGER_KINDS if kind == "trigger" else _STEP_KINDS
+            keys = list(found) if isinstance(found, dict) else [found] if isinstance(found, str) else []
+            near = next((close for key in keys if key not in ("id", "only") and (close := nearest(key, kinds))), None)
+            shown = ", ".join(keys) or None
+            return {"message": fault["msg"], "found": shown, "allowed": context["allowed"], "nearest": near}
+        case "too_short" | "string_too_short":
+            return {"message": "is empty", "allowed": "at least one"}
+        case "too_long" | "string_too_long":
+            return {"message": "is too long", "found": shown, "allowed": f"at most {context['max_length']}"}
+        case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
+            bound = ", ".join(f"{_BOUNDS[name]} {limit:g}" for name, limit in context.items() if name in _BOUNDS)
+            return {"message": "out of range", "found": shown, "allowed": bound}
+    message, allowed = _KINDS.get(kind, (fault["msg"], context.get("allowed")))
+    near = f"[{shown}]" if kind == "tuple_type" and isinstance(shown, str) else None
+    return {"message": message, "found": shown, "allowed": allowed, "nearest": near}
+
+
+_BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
+
+
+def _unknown_key(key: str, owner: type[Model]) -> dict[str, Any]:
+    keys = list(fields_by_alias(owner))
+    message = "unknown key"
+    if key in _STEP_KINDS and "only" in keys:
+        message = "a step does one thing; this belongs in a step of its own"
+    return {"message": message, "found": key, "allowed": ", ".join(keys), "nearest": nearest(key, keys)}

@@ -1,0 +1,344 @@
+"""Render a whole batch before it is sent, and say everything that is wrong with it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pandas as pd
+from email_validator import EmailNotValidError, validate_email
+from tqdm.auto import tqdm
+
+from toolkit.errors import Fault, TemplateError, nearest
+from toolkit.mail.letter import Letter
+from toolkit.mail.rules import RULES, Found, check_mail
+from toolkit.mail.templates import PREVIEW_UNSUBSCRIBE, Templates
+from toolkit.scenario.models import Offer, Program, Repeat, Scenario, Send, Split, Step
+
+__all__ = ["Finding", "Preflight", "preflight"]
+
+_BAR_FROM = 2_000
+_BULK_FROM = 5_000
+_COLUMNS = ("severity", "rule", "template", "count", "message", "file", "line", "example", "mend")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong in one template: how often, where, one masked recipient, and how to mend it."""
+
+    severity: Literal["error", "warning"]
+    rule: str
+    template: str
+    count: int
+    message: str
+    file: str | None
+    line: int | None
+    example: str | None
+    mend: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.file and self.line else self.file or self.template
+        mails = f" [{self.count:,} mails, e.g. {self.example}]" if self.example else ""
+        return f"{self.severity}: {where}: {self.message} ({self.rule}){mails}; {self.mend}"
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What the preflight of a batch found. Errors block it, warnings inform.
+
+    >>> str(Preflight((), 2))
+    'preflight of 2 mails: nothing found'
+    """
+
+    findings: tuple[Finding, ...]
+    count: int
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that block the batch."""
+        return tuple(one for one in self.findings if one.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """The findings that inform."""
+        return tuple(one for one in self.findings if one.severity == "warning")
+
+    @property
+    def ok(self) -> bool:
+        """True where nothing blocks the batch."""
+        return not self.errors
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per finding: severity, rule, template, count, message, file, line, example, mend."""
+        rows = [[getattr(one, name) for name in _COLUMNS] for one in self.findings]
+        return pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"line": "Int64", "count": "int64"})
+
+    def __str__(self) -> str:
+        head = f"preflight of {self.count:,} mails: "
+        if not self.findings:
+            return head + "nothing found"
+        head += f"{len(self.errors)} errors, {len(self.warnings)} warnings"
+        return "\n".join([head, *(f"  {one}" for one in self.findings)])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{one.severity}</td><td>{html.escape(one.message)}</td><td>{one.count:,}</td>"
+            f"<td>{html.escape(f'{one.file}:{one.line}' if one.line else one.file or one.template)}</td>"
+            f"<td>{html.escape(one.example or '')}</td><td>{html.escape(one.mend)}</td></tr>"
+            for one in self.findings
+        )
+        head = html.escape(str(self).partition("\n")[0])
+        if not rows:
+            return f"<p>{head}</p>"
+        titles = "".join(f"<th>{name}</th>" for name in ("", "found", "mails", "where", "example", "how to mend"))
+        return f"<p>{head}</p><table><thead><tr>{titles}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def preflight(
+    templates: Templates,
+    letters: Sequence[Letter],
+    *,
+    program: Program,
+    progress: bool = True,
+    unsubscribe: Callable[[Letter], str] | None = None,
+) -> Preflight:
+    """Every letter of a batch rendered and checked, before any is sent.
+
+    Args:
+        templates: loaded with the program's policies.
+        letters: the whole batch.
+        program: whose steps, offers and policies the mails must agree with.
+        progress: show a bar, where the batch has 2,000 letters or more.
+        unsubscribe: the unsubscribe link of a letter; a preview link unless given.
+
+    Returns:
+        The findings, errors first, grouped by template and rule, with counts.
+
+    >>> from toolkit.scenario.models import Policies, Sender
+    >>> import tempfile
+    >>> policies = Policies(sender=Sender(name="Maison Lune", email="hello@example.com"))
+    >>> empty = Program(scenarios=(), policies=policies)
+    >>> preflight(Templates.load(tempfile.mkdtemp(), policies), [], program=empty).ok
+    True
+    """
+    batch = _Batch(templates, program)
+    batch.check_program()
+    bar = tqdm(letters, desc="preflight", unit=" mails", disable=not progress or len(letters) < _BAR_FROM)
+    for letter in bar:
+        batch.check_letter(letter, unsubscribe)
+    batch.check_size(letters)
+    return Preflight(batch.findings(), len(letters))
+
+
+@dataclass(slots=True)
+class _Group:
+    template: str
+    rule: str
+    message: str
+    file: str | None
+    line: int | None
+    example: str | None
+    count: int = 0
+
+
+@dataclass
+class _Batch:
+    templates: Templates
+    program: Program
+    groups: dict[tuple[str, str, str], _Group] = field(default_factory=dict)
+    decisions: set[str] = field(default_factory=set)
+    mailed: set[tuple[str, str]] = field(default_factory=set)
+    addresses: dict[str, str | None] = field(default_factory=dict)
+    steps: dict[tuple[str, str, str], tuple[Send | None, str | None]] = field(default_factory=dict)
+
+    def add(
+        self,
+        template: str,
+        rule: str,
+        message: str,
+        letter: Letter | None = None,
+        place: tuple[str | None, int | None] = (None, None),
+    ) -> None:
+        group = self.groups.get((template, rule, message))
+        if group is None:
+            example = _masked(letter.to) if letter else None
+            group = self.groups[template, rule, message] = _Group(template, rule, message, *place, example)
+        group.count += 1
+
+    def findings(self) -> tuple[Finding, ...]:
+        found = [
+            Finding(
+                RULES[one.rule].severity,
+                one.rule,
+                one.template,
+                one.count,
+                one.message,
+                one.file,
+                one.line,
+                one.example,
+                RULES[one.rule].mend,
+            )
+            for one in self.groups.values()
+        ]
+        return tuple(sorted(found, key=lambda one: (one.severity, one.template, one.rule, one.message)))
+
+    # --- once a batch -------------------------------------------------------------------------------------------------
+
+    def check_program(self) -> None:
+        policies = self.program.policies
+        shared = self.templates.policies
+        if (shared.sender, shared.brand) != (policies.sender, policies.brand):
+            self.add("", "policies_differ", "the templates were loaded with another sender or brand")
+        if policies.sender is None:
+            self.add("", "sender_missing", "the program has no sender", place=("policies.yaml", None))
+        else:
+            wrong = _wrong_address(policies.sender.email)
+            if wrong:
+                self.add("", "sender_invalid", f"{policies.sender.email}: {wrong}", place=("policies.yaml", None))
+        known = self.templates.names
+        for scenario in self.program.scenarios:
+            for send in _sends(scenario.steps):
+                if send.send not in known:
+                    self.add(send.send, "missing_template", _no_template(send.send, known))
+
+    def check_size(self, letters: Sequence[Letter]) -> None:
+        marketing = sum(letter.class_ == "marketing" for letter in letters)
+        if marketing and (self.program.policies.brand is None or not self.program.policies.brand.address):
+            place = ("policies.yaml", None)
+            self.add("", "postal_address_missing", "marketing mails without a postal address", place=place)
+        if marketing >= _BULK_FROM:
+            self.add("", "bulk_sender", f"{_BULK_FROM:,} marketing mails or more: the rules for bulk senders hold")
+
+    # --- once a letter ------------------------------------------------------------------------------------------------
+
+    def check_letter(self, letter: Letter, unsubscribe: Callable[[Letter], str] | None) -> None:
+        self._check_recipient(letter)
+        self._check_step(letter)
+        link = unsubscribe(letter) if unsubscribe and letter.class_ == "marketing" else PREVIEW_UNSUBSCRIBE
+        try:
+            mail = self.templates.render(letter, unsubscribe_url=link)
+        except TemplateError as error:
+            for fault in error.faults:
+                self._add_fault(letter, fault)
+            return
+        if self.templates.fell_back(letter.template, letter.locale):
+            self.add(letter.template, "locale_missing", f"not written in {letter.locale.partition('_')[0]}", letter)
+        for found in check_mail(mail, letter, link):
+            self._add_found(letter, found)
+
+    def _add_fault(self, letter: Letter, fault: Fault) -> None:
+        if fault.message == "no such template":
+            message = _no_template(letter.template, self.templates.names)
+            self.add(letter.template, "missing_template", message, letter)
+            return
+        undefined = fault.message == "undefined variable"
+        message = f"{fault.message} {fault.found}" if undefined else fault.message
+        if fault.nearest:
+            message += f"; did you mean {fault.nearest}?"
+        rule = "undefined_variable" if undefined else "render_failed"
+        self.add(letter.template, rule, message, letter, (fault.file, fault.line))
+
+    def _add_found(self, letter: Letter, found: Found) -> None:
+        place: tuple[str | None, int | None] = (None, None)
+        if (letter.template, found.rule, found.message) not in self.groups:
+            place = self.templates.locate(letter.template, letter.locale, found.words or "\0", part=found.part)
+        self.add(letter.template, found.rule, found.message, letter, place)
+
+    def _check_recipient(self, letter: Letter) -> None:
+        address = letter.to
+        try:
+            wrong = self.addresses[address]
+        except KeyError:
+            wrong = self.addresses[address] = _wrong_address(address)
+        if wrong:
+            self.add(letter.template, "invalid_address", wrong, letter)
+        if letter.decision_id in self.decisions:
+            self.add(letter.template, "duplicate_decision", "the same decision twice", letter)
+        self.decisions.add(letter.decision_id)
+        who = (letter.template, address.casefold())
+        if who in self.mailed and letter.class_ == "marketing":
+            self.add(letter.template, "same_address", "the same address gets this mail twice", letter)
+        self.mailed.add(who)
+
+    def _check_step(self, letter: Letter) -> None:
+        key = (letter.scenario, letter.step, letter.template)
+        if key not in self.steps:
+            self.steps[key] = _step_of(self.program, letter)
+        send, wrong = self.steps[key]
+        if wrong:
+            self.add(letter.template, "unknown_step", wrong, letter)
+        if send is not None:
+            wrong = _offer_differs(send.offer, letter)
+            if wrong:
+                self.add(letter.template, "offer_differs", wrong, letter)
+
+
+def _step_of(program: Program, letter: Letter) -> tuple[Send | None, str | None]:
+    names = [scenario.scenario for scenario in program.scenarios]
+    if letter.scenario not in names:
+        near = nearest(letter.scenario, names)
+        return None, f"no scenario {letter.scenario!r} in the program" + (f"; did you mean {near!r}?" if near else "")
+    scenario: Scenario = program[letter.scenario]
+    if scenario.class_ != letter.class_:
+        return None, f"the letter is {letter.class_}, its scenario {scenario.class_}"
+    sends = list(_sends(scenario.steps))
+    by_id = [send for send in sends if send.id == letter.step]
+    found = by_id or [send for send in sends if send.id is None and send.send == letter.template]
+    if not found:
+        return None, f"scenario {letter.scenario!r} has no send step {letter.step!r}"
+    if found[0].send != letter.template:
+        return None, f"step {letter.step!r} sends {found[0].send!r}, the letter {letter.template!r}"
+    return found[0], None
+
+
+def _offer_differs(offer: Offer | None, letter: Letter) -> str | None:
+    given = letter.offer
+    if offer is None:
+        return "the letter has an offer, the scenario's step has none" if given else None
+    if given is None:
+        return (
+            None
+            if offer.on_empty == "send_without" and offer.pool
+            else "the scenario's step has an offer, the letter none"
+        )
+    for name in ("percent", "amount", "minimum"):
+        own, value = getattr(offer, name), given.get(name)
+        if own != value and (own is None or value is None or abs(float(own) - float(value)) > 1e-9):
+            return f"the letter's offer says {name} {value}, the scenario's step {own}"
+    return None
+
+
+def _sends(steps: Sequence[Step]) -> Iterator[Send]:
+    for step in steps:
+        if isinstance(step, Send):
+            yield step
+        elif isinstance(step, Split):
+            for path in step.paths.values():
+                yield from _sends(path)
+        elif isinstance(step, Repeat):
+            yield from _sends(step.steps)
+        else:
+            yield from _sends(getattr(step, "then", ()))
+            yield from _sends(getattr(step, "else_", ()))
+
+
+def _wrong_address(address: str) -> str | None:
+    try:
+        # No lookup of the domain: a batch is checked without a network, and example.org must pass.
+        validate_email(address, check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError as fault:
+        return f"not a valid address: {fault}"
+    return None
+
+
+def _no_template(name: str, known: Sequence[str]) -> str:
+    near = nearest(name, known)
+    return f"no template {name!r}" + (f"; did you mean {near!r}?" if near else "")
+
+
+def _masked(address: str) -> str:
+    local, at_sign, domain = address.rpartition("@")
+    return f"{local[:1]}***{at_sign}{domain}" if at_sign else f"{address[:1]}***"

@@ -1,0 +1,213 @@
+"""What the preflight looks for in one rendered mail: each rule gives nothing, or what it found.
+
+The limits are those of the large mailbox providers: Gmail clips html over 102 KB, inboxes show about sixty
+characters of a subject and about a hundred of a preheader.
+"""
+
+from __future__ import annotations
+
+import html as html_entities
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from toolkit.mail.letter import Letter, Mail
+
+__all__ = ["RULES", "Found", "Rule", "check_mail"]
+
+_MOST_BYTES = 102 * 1024
+_MOST_SUBJECT = 70
+_MOST_PREHEADER = 130
+_FEWEST_WORDS = 12
+_LINK = re.compile(r"<[a-zA-Z][^>]*?\s(?:href|src|background)\s*=\s*[\"']([^\"']*)")
+_IMAGE = re.compile(r"<img\b[^>]*>")
+_ALT = re.compile(r"\salt\s*=\s*[\"']")
+_URL = re.compile(r"https?://[^\s<>\"]+")
+_TAG = re.compile(r"<[^>]+>")
+_FOREIGN = re.compile(
+    r"\{\{.*?\}\}|\{%.*?%\}|\*\|[^|\n]{1,60}\|\*|%%\w{1,60}%%|\[\[[^\]\n]{1,60}\]\]|<%=?.*?%>|\$\{\w[\w.]*\}"
+)
+_PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)[  ]?%")
+_GIVES = re.compile(
+    r"\boff\b|\bdiscount|\bsave\b|\bless\b|\bréduction|\bremise|\brabais|\bde moins|\brabatt|\bdescuento|\bsconto", re.I
+)
+_UNSUBSCRIBE = re.compile(r"unsubscribe|se désabonner|désinscri|désabonn", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: whether it blocks, and how to mend what it finds."""
+
+    severity: Literal["error", "warning"]
+    mend: str
+
+
+RULES: dict[str, Rule] = {
+    "missing_template": Rule("error", "write the mail, or correct the send step"),
+    "unknown_step": Rule("error", "prepare the batch again from this program"),
+    "policies_differ": Rule("error", "load the templates with the program's own policies"),
+    "sender_missing": Rule("error", "add sender: {name: ..., email: ...} to policies.yaml"),
+    "sender_invalid": Rule("error", "correct the sender's address in policies.yaml"),
+    "postal_address_missing": Rule(
+        "warning", "add address: to brand in policies.yaml; the law of many countries asks it"
+    ),
+    "undefined_variable": Rule(
+        "error", 'correct the name, or write {{ name | default("...") }} where it may be missing'
+    ),
+    "render_failed": Rule("error", "correct the template or the value it shows"),
+    "invalid_address": Rule("error", "correct the customer's address, or leave the customer out"),
+    "duplicate_decision": Rule("error", "prepare the batch again: one decision is one mail"),
+    "same_address": Rule("warning", "merge the customers who share an address"),
+    "bad_link": Rule("error", "use links that begin with https://"),
+    "text_link_missing": Rule("error", "put the link into the .txt part too"),
+    "missing_alt": Rule("warning", 'give the image alt="what it shows", or alt="" where it is ornament'),
+    "image_only": Rule("error", "say it in words: many inboxes show no images"),
+    "too_large": Rule("error", "shorten the mail: Gmail clips html over 102 KB"),
+    "subject_empty": Rule("error", "write subject: in the .txt"),
+    "subject_long": Rule("warning", f"keep the subject under {_MOST_SUBJECT} characters"),
+    "preheader_empty": Rule("warning", "write preheader: in the .txt"),
+    "preheader_long": Rule("warning", f"keep the preheader under {_MOST_PREHEADER} characters"),
+    "foreign_placeholder": Rule("error", "write it as jinja: {{ customer.first_name }}"),
+    "unsubscribe_missing": Rule("error", "put {{ unsubscribe }} into both parts"),
+    "unsubscribe_in_transactional": Rule("error", "take the unsubscribe out, or make the scenario marketing"),
+    "offer_differs": Rule("error", "show {{ offer.percent | percent }} instead of a number of your own"),
+    "offer_not_named": Rule("warning", "say what the offer is: {{ offer.percent | percent }}, {{ offer.code }}"),
+    "offer_in_transactional": Rule("error", "take the offer out of the transactional mail"),
+    "locale_missing": Rule("warning", "write the translation: name.LOCALE.mjml and name.LOCALE.txt"),
+    "bulk_sender": Rule("warning", "check that SPF, DKIM and DMARC pass and agree with the sender's domain"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a rule found in one mail: in words, and the words to look for in the author's files."""
+
+    rule: str
+    message: str
+    words: str = ""
+    part: Literal["html", "text"] = "html"
+
+
+def check_mail(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[Found]:
+    """Everything wrong with one rendered mail."""
+    yield from _check_lines(mail)
+    yield from _check_links(mail, letter, unsubscribe_url)
+    yield from _check_images(mail)
+    if len(mail.html) > _MOST_BYTES // 4:
+        size = len(mail.html.encode("utf-8"))
+        if size > _MOST_BYTES:
+            yield Found("too_large", f"the html has over {_MOST_BYTES // 1024} KB")
+    shown = f"{mail.subject}\n{mail.preheader}\n{mail.text}"
+    for match in _FOREIGN.finditer(shown):
+        yield Found("foreign_placeholder", f"{match[0]!r} would reach the reader", match[0], "text")
+    if "*|" in mail.html or "%%" in mail.html or "[[" in mail.html or "{{" in mail.html or "${" in mail.html:
+        for match in _FOREIGN.finditer(_words_of(mail.html)):
+            yield Found("foreign_placeholder", f"{match[0]!r} would reach the reader", match[0])
+    yield from _check_offer(mail, letter, shown)
+
+
+def _check_lines(mail: Mail) -> Iterator[Found]:
+    if not mail.subject:
+        yield Found("subject_empty", "the subject is empty", "subject:", "text")
+    elif len(mail.subject) > _MOST_SUBJECT:
+        yield Found("subject_long", f"the subject has over {_MOST_SUBJECT} characters", "subject:", "text")
+    if not mail.preheader:
+        yield Found("preheader_empty", "the preheader is empty", "preheader:", "text")
+    elif len(mail.preheader) > _MOST_PREHEADER:
+        yield Found("preheader_long", f"the preheader has over {_MOST_PREHEADER} characters", "preheader:", "text")
+
+
+def _check_links(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[Found]:
+    links = {html_entities.unescape(link) if "&" in link else link for link in _LINK.findall(mail.html)}
+    in_text = {link.rstrip(".,;:!?)") for link in _URL.findall(mail.text)}
+    for link in sorted(links):
+        if link.startswith(("mailto:", "tel:", "#")):
+            continue
+        if not link.startswith("https://"):
+            yield Found("bad_link", f"a link that is not https: {link[:80]!r}", link)
+        elif link not in in_text and link != unsubscribe_url and not _is_image(link, mail.html):
+            yield Found("text_link_missing", f"the text part lacks {_short(link)}", _short(link))
+    for link in sorted(in_text):
+        if not link.startswith("https://"):
+            yield Found("bad_link", f"a link that is not https: {link[:80]!r}", link, "text")
+    if letter.class_ == "marketing":
+        if unsubscribe_url not in links:
+            yield Found("unsubscribe_missing", "the html has no unsubscribe link")
+        if unsubscribe_url not in in_text:
+            yield Found("unsubscribe_missing", "the text has no unsubscribe link", part="text")
+    else:
+        match = _UNSUBSCRIBE.search(mail.text)
+        if match:
+            yield Found("unsubscribe_in_transactional", "the text has an unsubscribe", match[0], "text")
+        match = _UNSUBSCRIBE.search(mail.html)
+        if match:
+            yield Found("unsubscribe_in_transactional", "the html has an unsubscribe", match[0])
+
+
+def _short(link: str) -> str:
+    # Findings are grouped by message, so what differs from mail to mail stays out of it.
+    return link.partition("?")[0][:80]
+
+
+def _is_image(link: str, html: str) -> bool:
+    return re.search(r"src=[\"']" + re.escape(html_entities.escape(link)), html) is not None
+
+
+def _check_images(mail: Mail) -> Iterator[Found]:
+    if "<img" not in mail.html:
+        return
+    images = _IMAGE.findall(mail.html)
+    for image in images:
+        if not _ALT.search(image):
+            yield Found("missing_alt", "an image has no alt text", "<mj-image")
+    if len(_words_of(mail.html).split()) < _FEWEST_WORDS:
+        yield Found("image_only", f"{len(images)} images and under {_FEWEST_WORDS} words")
+
+
+def _words_of(html: str) -> str:
+    body = html[html.find("<body") :]
+    hidden = body.find("</div>") if "display:none" in body[:400] else 0
+    return html_entities.unescape(_TAG.sub(" ", body[hidden:]))
+
+
+def _percents(html: str, shown: str) -> Iterator[tuple[float, bool, Literal["html", "text"], str]]:
+    # In the html only what stands between tags: a width of 100% is no offer.
+    start = html.find("<body")
+    for match in _PERCENT.finditer(html, max(start, 0)):
+        if html.rfind("<", 0, match.start()) < html.rfind(">", 0, match.start()):
+            around = _TAG.sub(" ", html[max(0, match.start() - 60) : match.end() + 60])
+            yield _as_number(match[1]), _GIVES.search(around) is not None, "html", match[0]
+    for match in _PERCENT.finditer(shown):
+        around = shown[max(0, match.start() - 24) : match.end() + 24]
+        yield _as_number(match[1]), _GIVES.search(around) is not None, "text", match[0]
+
+
+def _as_number(text: str) -> float:
+    return float(text.replace(",", "."))
+
+
+def _check_offer(mail: Mail, letter: Letter, shown: str) -> Iterator[Found]:
+    offer = letter.offer
+    given = offer.get("percent") if offer else None
+    named = False
+    for percent, promised, part, words in _percents(mail.html, shown):
+        if given is not None and abs(percent - float(given)) < 1e-9:
+            named = True
+        elif promised:
+            if letter.class_ == "transactional":
+                yield Found("offer_in_transactional", f"a transactional mail promises {percent:g} %", words, part)
+            elif given is not None:
+                message = f"the {part} says {percent:g} %, the scenario's offer is {float(given):g} %"
+                yield Found("offer_differs", message, words, part)
+            else:
+                yield Found(
+                    "offer_differs", f"the {part} promises {percent:g} %, the step has no such offer", words, part
+                )
+    if offer is None:
+        return
+    if given is not None and not named:
+        yield Found("offer_not_named", f"the mail does not say its offer of {float(given):g} %")
+    code = offer.get("code")
+    if code and (str(code) not in mail.text or html_entities.escape(str(code)) not in mail.html):
+        yield Found("offer_not_named", "the mail does not say the offer's code in both parts")

@@ -1,0 +1,221 @@
+"""Template files as pieces: plain text and jinja tags, each with its file and line.
+
+The pieces are what lets MJML and css work on the text while the jinja tags stay apart, and what lets a fault in the
+compiled mail be named by the line its author wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from toolkit.errors import Fault, nearest
+
+__all__ = ["Piece", "Reader", "fault_at", "split_headers", "to_jinja"]
+
+MOST_SOURCE = 256_000
+MOST_TAGS = 2_000
+_DEEPEST_INCLUDE = 5
+_STRINGS = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
+_TAG = re.compile(
+    rf"(?P<comment>\{{\#.*?\#\}})"
+    rf"|\{{%(?P<statement_open>[-+]?)(?P<statement>(?:{_STRINGS}|(?!%\}})[^\"'])*?)(?P<statement_close>[-+]?)%\}}"
+    rf"|\{{\{{(?P<value_open>[-+]?)(?P<value>(?:{_STRINGS}|(?!\}}\}})[^\"'])*?)(?P<value_close>[-+]?)\}}\}}",
+    re.DOTALL,
+)
+_INCLUDE = re.compile(r"include\s+(?:\"([^\"]+)\"|'([^']+)')\s*")
+_STRAY = re.compile(r"\{\{|\{%|\{#|%\}|#\}")
+_FOREIGN = re.compile(r"\s*(?:[#/>^!{&]|else\s*$|this\b|\.\.)")
+_HEADER = re.compile(r"([A-Za-z_-]+)\s*:[ \t]*(.*)")
+HEADERS = ("subject", "preheader")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Plain text, or what stands inside `{{ }}` (a value) or `{% %}` (a statement)."""
+
+    kind: Literal["text", "value", "statement"]
+    text: str
+    file: str
+    line: int
+    trim_before: str = ""
+    trim_after: str = ""
+
+    @property
+    def jinja(self) -> str:
+        """The piece as jinja source; a tag's words begin on a line of their own, so that a line names one tag."""
+        if self.kind == "text":
+            return self.text
+        opened, closed = ("{{", "}}") if self.kind == "value" else ("{%", "%}")
+        return f"{opened}{self.trim_before}\n{self.text}{self.trim_after}{closed}"
+
+
+class Reader:
+    """Reads template files below one folder, with their includes; gathers faults and the files it read."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.faults: list[Fault] = []
+        self.read: dict[str, bytes] = {}
+
+    def text(self, path: Path) -> str | None:
+        """The text of a file with plain newlines, or None (and a fault) where it cannot be used."""
+        name = self.name(path)
+        try:
+            content = path.read_bytes()
+            text = content.decode("utf-8-sig")
+        except OSError as fault:
+            self.faults.append(Fault(f"the file cannot be read: {fault.strerror}", file=name))
+            return None
+        except UnicodeDecodeError as fault:
+            line = content[: fault.start].count(b"\n") + 1
+            self.faults.append(Fault("the file is not UTF-8; save it as UTF-8", file=name, line=line))
+            return None
+        if len(content) > MOST_SOURCE:
+            self.faults.append(
+                Fault("the file is too large", file=name, found=f"{len(content):,} bytes", allowed=f"{MOST_SOURCE:,}")
+            )
+            return None
+        self.read[name] = content
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def name(self, path: Path) -> str:
+        """The path below the root, with forward slashes: the same on every machine."""
+        return path.relative_to(self.root).as_posix()
+
+    def pieces(self, path: Path) -> list[Piece]:
+        """The pieces of a file and of all it includes."""
+        text = self.text(path)
+        return [] if text is None else self.split(text, self.name(path), 1)
+
+    def split(self, text: str, file: str, line: int, depth: int = 0) -> list[Piece]:
+        """The pieces of a text that begins at a line of a file; includes are read and put in their place."""
+        found: list[Piece] = []
+        at = 0
+        for match in _TAG.finditer(text):
+            self._add_text(found, text[at : match.start()], file, line + text.count("\n", 0, at))
+            at = match.end()
+            here = line + text.count("\n", 0, match.start())
+            if match["comment"] is not None:
+                continue
+            kind: Literal["value", "statement"] = "value" if match["value"] is not None else "statement"
+            # One line each, whatever the author's layout: a line of the compiled template names one tag.
+            words = re.sub(r"\s*\n\s*", " ", match[kind]).strip()
+            include = _INCLUDE.fullmatch(words) if kind == "statement" else None
+            if include:
+                found.extend(self._included(include[1] or include[2], file, here, depth))
+            elif kind == "value" and _FOREIGN.match(words):
+                self.faults.append(_foreign(words, file, here))
+            else:
+                found.append(Piece(kind, f" {words} ", file, here, match[f"{kind}_open"], match[f"{kind}_close"]))
+        self._add_text(found, text[at:], file, line + text.count("\n", 0, at))
+        if depth == 0 and sum(piece.kind != "text" for piece in found) > MOST_TAGS:
+            self.faults.append(Fault("too many jinja tags", file=file, allowed=f"at most {MOST_TAGS:,}"))
+            return []
+        return found
+
+    def _add_text(self, found: list[Piece], text: str, file: str, line: int) -> None:
+        for stray in _STRAY.finditer(text):
+            # `%}` and `#}` alone occur in css; the opening ones never do outside of jinja.
+            if stray[0] in ("{{", "{%", "{#") or "{%" in text[: stray.start()]:
+                here = line + text.count("\n", 0, stray.start())
+                self.faults.append(
+                    Fault("a jinja tag that is not closed", file=file, line=here, found=text[stray.start() :][:40])
+                )
+                break
+        if text:
+            found.append(Piece("text", text, file, line))
+
+    def _included(self, name: str, file: str, line: int, depth: int) -> list[Piece]:
+        path = (self.root / name).resolve()
+        if not path.is_relative_to(self.root) or depth >= _DEEPEST_INCLUDE:
+            why = "includes nested too deeply" if depth >= _DEEPEST_INCLUDE else "an include outside of the folder"
+            self.faults.append(Fault(why, file=file, line=line, found=name))
+            return []
+        if not path.is_file():
+            near = nearest(name, (self.name(one) for one in self.root.rglob("_*.*")))
+            self.faults.append(Fault("no such file to include", file=file, line=line, found=name, nearest=near))
+            return []
+        text = self.text(path)
+        # Editors end a file with a newline; inside a sentence it would be a space before the comma.
+        return [] if text is None else self.split(text.removesuffix("\n"), self.name(path), 1, depth + 1)
+
+
+def _foreign(words: str, file: str, line: int) -> Fault:
+    if words.startswith(("#if", "#unless")):
+        instead = "{% if ... %} ... {% endif %}"
+    elif words.startswith("#each"):
+        instead = "{% for one in ... %} ... {% endfor %}"
+    elif words.startswith(">"):
+        instead = '{% include "brand/_part.mjml" %}'
+    else:
+        instead = "{{ value }}, {% if %}, {% for %}"
+    return Fault(
+        "a placeholder of another tool (handlebars)",
+        file=file,
+        line=line,
+        found="{{" + words + "}}",
+        allowed=f"jinja: {instead}",
+    )
+
+
+def split_headers(text: str, file: str) -> tuple[dict[str, tuple[str, int]], str, int, list[Fault]]:
+    """The `subject:` and `preheader:` lines a `.txt` begins with, and the text below the line `---`.
+
+    Returns:
+        Header to (text, line); the body; the line it begins at; faults.
+    """
+    headers: dict[str, tuple[str, int]] = {}
+    faults = []
+    lines = text.split("\n")
+    for number, line in enumerate(lines, start=1):
+        if line.strip() == "---":
+            faults += [
+                Fault(f"{name}: is missing above the line ---", file=file, line=1)
+                for name in HEADERS
+                if name not in headers
+            ]
+            return headers, "\n".join(lines[number:]), number + 1, faults
+        match = _HEADER.fullmatch(line)
+        if match and match[1] in HEADERS:
+            headers[match[1]] = (match[2].strip(), number)
+        elif line.strip():
+            faults.append(
+                Fault(
+                    "expected subject: and preheader:, then a line ---",
+                    file=file,
+                    line=number,
+                    found=line[:40],
+                    nearest=nearest(match[1], HEADERS) if match else None,
+                )
+            )
+            break
+    else:
+        faults.append(Fault("expected subject: and preheader:, then a line ---", file=file, line=1))
+    return headers, "", len(lines), faults
+
+
+def to_jinja(pieces: Iterable[Piece]) -> tuple[str, list[tuple[str, int]]]:
+    """jinja source of the pieces, and for each of its lines (from 1) the file and line it comes from."""
+    source = []
+    places: list[tuple[str, int]] = [("", 0)]
+    for piece in pieces:
+        if len(places) == 1:
+            places.append((piece.file, piece.line))
+        text = piece.jinja
+        source.append(text)
+        breaks = text.count("\n")
+        if piece.kind == "text":
+            places.extend((piece.file, piece.line + step + 1) for step in range(breaks))
+        else:
+            places.append((piece.file, piece.line))
+    return "".join(source), places
+
+
+def fault_at(fault: Fault, line: int, places: Sequence[tuple[str, int]]) -> Fault:
+    """The fault, placed where the author wrote the line of the compiled template."""
+    file, real = places[min(max(line, 1), len(places) - 1)] if len(places) > 1 else ("", 0)
+    return replace(fault, file=file or None, line=real or None)

@@ -1,0 +1,437 @@
+"""A folder of mail templates, compiled once: a letter in, a mail or its bytes out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, tzinfo
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from jinja2.exceptions import UndefinedError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from toolkit.errors import Fault, TemplateError, nearest
+from toolkit.mail.formats import locale_of
+from toolkit.mail.letter import Letter, Mail
+from toolkit.mail.sandbox import BudgetError, MissingError, RenderState, run
+from toolkit.mail.source import Reader
+from toolkit.mail.values import plain
+from toolkit.mail.variants import Part, Variant, compile_variant, hash_of, mails_in
+from toolkit.mail.writer import Address, compose
+from toolkit.scenario.models import Policies
+
+__all__ = ["PREVIEW_UNSUBSCRIBE", "Templates"]
+
+PREVIEW_UNSUBSCRIBE = "https://example.org/unsubscribe/preview"
+_BLANK_LINES = re.compile(r"\n{3,}")
+_SPACES_AT_END = re.compile(r"[ \t]+(?=\n)")
+_SPACES = re.compile(r"[ \t\n]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    variant: Variant
+    locale: Locale
+    fell_back: bool
+
+
+class Templates:
+    """The mails of a folder, compiled once.
+
+    A mail is a pair `scenario/name.mjml` and `scenario/name.txt`; the text begins with the lines `subject:` and
+    `preheader:` and a line `---`. A translation is a pair `name.fr.mjml`, `name.fr.txt` (or `name.fr_CA....`);
+    a locale without one gets the pair without a locale, with dates and money in the program's own locale.
+    Files whose names begin with `_` are parts, for `{% include "brand/_head.mjml" %}`.
+
+    A template sees `customer`, `event`, `offer`, `brand`, `sender`, `locale`, `now`, `unsubscribe`, the html also
+    `subject` and `preheader`; the filters `money`, `number`, `percent`, `date`, `time` and jinja's plain ones; and
+    `link(url, name=value)`.
+    """
+
+    def __init__(
+        self, variants: Mapping[str, tuple[Variant, ...]], hashes: Mapping[str, str], policies: Policies, root: Path
+    ) -> None:
+        self._variants = dict(variants)
+        self._hashes = dict(hashes)
+        self._policies = policies
+        self._root = root
+        self._choices: dict[tuple[str, str], _Choice] = {}
+        self._brand = _brand_values(policies)
+        self._sender = policies.sender.model_dump(exclude_none=True) if policies.sender else {}
+
+    @classmethod
+    def load(cls, folder: str | Path, policies: Policies | None = None) -> Templates:
+        """The templates of a folder.
+
+        Args:
+            folder: of the program (`templates/`), or of one scenario in it.
+            policies: sender, brand, locale, currency and time zone that the mails share.
+
+        Returns:
+            The templates, compiled.
+
+        Raises:
+            TemplateError: no such folder, or faults in the templates; all of them, each with file and line.
+
+        >>> import tempfile, pathlib
+        >>> folder = pathlib.Path(tempfile.mkdtemp(), "hello"); folder.mkdir()
+        >>> _ = (folder / "hi.txt").write_text("subject: Hello {{ customer.first_name }}\\npreheader: Hi\\n---\\nHi!")
+        >>> _ = (folder / "hi.mjml").write_text("<mjml><mj-body><mj-section><mj-column><mj-text>Hi!</mj-text>"
+        ...                                     "</mj-column></mj-section></mj-body></mjml>")
+        >>> Templates.load(folder.parent).names
+        ('hello/hi',)
+        """
+        root = Path(folder)
+        policies = policies or Policies()
+        if not root.is_dir():
+            raise TemplateError([Fault("no such folder of templates", found=str(folder))])
+        root = root.resolve()
+        only = None
+        if (root / "scenario.yaml").is_file():
+            only, root = root.name, root.parent
+        brand = _brand_values(policies)
+        faults: list[Fault] = []
+        variants: dict[str, tuple[Variant, ...]] = {}
+        hashes = {}
+        for name, pairs in mails_in(root, only, faults).items():
+            reader = Reader(root)
+            compiled = [compile_variant(reader, locale, mjml, text, brand) for locale, mjml, text in pairs]
+            faults += reader.faults
+            found = tuple(one for one in compiled if one is not None)
+            if None in (one.locale for one in found) and len(found) == len(compiled):
+                variants[name] = found
+                hashes[name] = hash_of(reader, found)
+            elif not reader.faults:
+                faults.append(Fault("a translation without the mail it translates", file=f"{name}.mjml"))
+        if faults:
+            raise TemplateError(faults)
+        return cls(variants, hashes, policies, root)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all mails, sorted, as `send:` writes them."""
+        return tuple(sorted(self._variants))
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Template name to SHA-256 over its files, what they include and what they compile to."""
+        return dict(self._hashes)
+
+    @property
+    def policies(self) -> Policies:
+        """The sender, brand, locale, currency and zone the mails are made with."""
+        return self._policies
+
+    def __repr__(self) -> str:
+        return f"Templates({', '.join(self.names) or 'none'})"
+
+    def locales(self, template: str) -> tuple[str | None, ...]:
+        """The locales a mail is written in; None is the one without a locale in its file name."""
+        return tuple(variant.locale for variant in self._of(template))
+
+    def locate(self, template: str, locale: str, words: str, *, part: str = "html") -> tuple[str, int | None]:
+        """Where an author wrote something: file, and line or None where no file of the mail says it.
+
+        Args:
+            template: its name.
+            locale: whose variant to look at.
+            words: text as the author wrote it.
+            part: `html` (the MJML and its includes) or `text` (the text, subject and preheader).
+        """
+        variant = self._choose(template, locale).variant
+        suffix = ".mjml" if part == "html" else ".txt"
+        own = (variant.html if part == "html" else variant.text).file
+        for file, content in variant.files.items():
+            at = content.find(words) if file.endswith(suffix) else -1
+            if at >= 0:
+                return file, content.count("\n", 0, at) + 1
+        return own, None
+
+    def fell_back(self, template: str, locale: str) -> bool:
+        """True where the mail is not written in the locale's language and goes out in the program's."""
+        return self._choose(template, locale).fell_back
+
+    def render(self, letter: Letter, *, unsubscribe_url: str | None = None) -> Mail:
+        """What the recipient of a letter sees.
+
+        Args:
+            letter: the decision and its values.
+            unsubscribe_url: the value of `unsubscribe` in a marketing mail; a preview link unless given.
+
+        Returns:
+            Subject, preheader, html and text.
+
+        Raises:
+            TemplateError: no such template, a value that is missing or cannot be shown, or a template over its
+                budget; names file, line, the value and the nearest one that is there.
+        """
+        choice = self._choose(letter.template, letter.locale)
+        customer = plain(letter.customer, "customer")
+        policies = self._policies
+        zone = _zone(str(customer.get("timezone") or ""), policies.timezone)
+        state = RenderState(choice.locale, zone, policies.currency)
+        values: dict[str, Any] = {
+            "customer": customer,
+            "event": plain(letter.event, "event"),
+            "brand": self._brand,
+            "sender": self._sender,
+            "locale": str(choice.locale).replace("_", "-"),
+            "now": letter.at,
+        }
+        if letter.offer is not None:
+            values["offer"] = plain(letter.offer, "offer")
+            state.currency = values["offer"].get("currency", state.currency)
+        if letter.class_ == "marketing":
+            values["unsubscribe"] = unsubscribe_url or PREVIEW_UNSUBSCRIBE
+        variant = choice.variant
+        values["subject"] = subject = _one_line(_run(variant.subject, values, state, letter))
+        values["preheader"] = preheader = _one_line(_run(variant.preheader, values, state, letter))
+        html = _run(variant.html, values, state, letter)
+        text = _run(variant.text, values, state, letter)
+        text = _BLANK_LINES.sub("\n\n", _SPACES_AT_END.sub("", text)).strip() + "\n"
+        return Mail(subject, preheader, html, text)
+
+    def message(
+        self, letter: Letter, *, message_id: str, unsubscribe_url: str | None = None, smtputf8: bool = False
+    ) -> bytes:
+        """The bytes of a letter's mail: the same letter, the same bytes.
+
+        Args:
+            letter: the decision and its values; its `at` becomes the Date.
+            message_id: `id@domain`, of the sender's making.
+            unsubscribe_url: an https link that takes a one-click POST; a marketing mail needs it, a transactional
+                one has none.
+            smtputf8: allow letters beyond ASCII before the @ of the address.
+
+        Returns:
+            A complete message with CRLF line ends.
+
+        Raises:
+            TemplateError: as `render`; no sender in the policies; an address that is not exactly one; a missing
+                or superfluous unsubscribe_url.
+        """
+        if letter.class_ == "marketing" and unsubscribe_url is None:
+            raise TemplateError(f"{letter.template}: a marketing mail needs unsubscribe_url")
+        if letter.class_ == "transactional" and unsubscribe_url is not None:
+            raise TemplateError(f"{letter.template}: a transactional mail has no unsubscribe_url")
+        mail = self.render(letter, unsubscribe_url=unsubscribe_url)
+        return self.write(mail, letter, message_id=message_id, unsubscribe_url=unsubscribe_url, smtputf8=smtputf8)
+
+    def write(
+        self,
+        mail: Mail,
+        letter: Letter,
+        *,
+        message_id: str,
+        unsubscribe_url: str | None = None,
+        smtputf8: bool = False,
+    ) -> bytes:
+        """The bytes of a mail that was rendered already; the same as `message` for the same letter."""
+        sender = self._policies.sender
+        if sender is None:
+            raise TemplateError("policies.yaml has no sender; add sender: {name: ..., email: ...}")
+        return compose(
+            sender=Address(sender.email, sender.name),
+            reply_to=sender.reply_to,
+            to=letter.to,
+            subject=mail.subject,
+            at=letter.at,
+            message_id=message_id,
+            html=mail.html,
+            text=mail.text,
+            unsubscribe_url=unsubscribe_url,
+            feedback_id=_feedback_id(letter, self._policies),
+            smtputf8=smtputf8,
+        )
+
+    def sample(self, template: str, *, locale: str | None = None) -> Letter:
+        """A letter with the sample data beside a template (`sample.yaml`), for previews and tests.
+
+        Args:
+            template: its name.
+            locale: of the sample's customer, unless given.
+
+        Returns:
+            A letter to `ana@example.org` or whoever the sample names.
+
+        Raises:
+            TemplateError: no such template, or no readable sample.yaml beside it.
+        """
+        self._of(template)
+        path = self._root.joinpath(*template.split("/")).parent / "sample.yaml"
+        where = path.relative_to(self._root).as_posix()
+        try:
+            sample = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, YAMLError) as fault:
+            raise TemplateError([Fault(f"no readable sample data: {fault}", file=where)]) from fault
+        if not isinstance(sample, dict) or not isinstance(sample.get("customer"), dict):
+            raise TemplateError([Fault("expected class:, customer:, event: and, by mail, offers:", file=where)])
+        short = template.rpartition("/")[2]
+        customer = sample["customer"]
+        at = sample.get("at")
+        return Letter(
+            template=template,
+            decision_id=f"sample:{template}",
+            scenario=template.partition("/")[0],
+            step=short,
+            class_=sample.get("class", "marketing"),
+            customer=customer,
+            event=sample.get("event") or {},
+            offer=(sample.get("offers") or {}).get(short),
+            to=str(customer.get("email", "ana@example.org")),
+            locale=locale or str(customer.get("locale", self._policies.locale)),
+            at=_moment(at, self._policies.timezone, where),
+        )
+
+    def _of(self, template: str) -> tuple[Variant, ...]:
+        try:
+            return self._variants[template]
+        except KeyError:
+            raise TemplateError(
+                [
+                    Fault(
+                        "no such template",
+                        found=template,
+                        allowed=", ".join(self.names) or "none: the folder has no mails",
+                        nearest=nearest(template, self.names),
+                    )
+                ]
+            ) from None
+
+    def _choose(self, template: str, locale: str) -> _Choice:
+        try:
+            return self._choices[template, locale]
+        except KeyError:
+            choice = self._choices[template, locale] = _best(self._of(template), locale, self._policies.locale)
+            return choice
+
+
+# --- rendering --------------------------------------------------------------------------------------------------------
+
+
+def _best(variants: tuple[Variant, ...], locale: str, own: str) -> _Choice:
+    try:
+        wanted = locale_of(locale or own)
+    except ValueError:
+        wanted = locale_of(own)
+    by_locale = {variant.locale: variant for variant in variants}
+    for name in (str(wanted), wanted.language):
+        if name in by_locale:
+            return _Choice(by_locale[name], wanted, False)
+    # Words in one language with dates in another read like a mistake; so the program's locale formats them too.
+    home = locale_of(own)
+    same = wanted.language == home.language
+    return _Choice(by_locale[None], wanted if same else home, not same)
+
+
+def _run(part: Part, values: Mapping[str, Any], state: RenderState, letter: Letter) -> str:
+    try:
+        return run(part.template, values, state)
+    except MissingError as fault:
+        raise TemplateError([_missing(fault, part, values, letter)]) from None
+    except BudgetError as fault:
+        place = _line_of(fault, part)
+        raise TemplateError([Fault(f"this mail is over its budget: {fault}", file=place[0], line=place[1])]) from None
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        UndefinedError,
+        ValueError,
+    ) as fault:
+        place = _line_of(fault, part)
+        raise TemplateError([Fault(str(fault) or type(fault).__name__, file=place[0], line=place[1])]) from fault
+
+
+def _line_of(fault: BaseException, part: Part) -> tuple[str, int]:
+    line = 0
+    step = fault.__traceback__
+    while step is not None:
+        if step.tb_frame.f_globals.get("__jinja_template__") is part.template:
+            line = part.template.get_corresponding_lineno(step.tb_lineno)
+        step = step.tb_next
+    return part.place(line)
+
+
+def _missing(fault: MissingError, part: Part, values: Mapping[str, Any], letter: Letter) -> Fault:
+    file, line = _line_of(fault, part)
+    path = _path_of(fault.holder, values)
+    word = f"{path}.{fault.name}" if path else fault.name
+    if word == "unsubscribe" or (letter.class_ == "transactional" and word.partition(".")[0] == "offer"):
+        return Fault("a transactional mail has neither unsubscribe nor offer", file=file, line=line, found=word)
+    if word == "offer":
+        return Fault(
+            "this step has no offer",
+            file=file,
+            line=line,
+            found=word,
+            allowed="offer: in the scenario's send step, or {% if offer is defined %}",
+        )
+    holder = fault.holder if isinstance(fault.holder, dict) else {}
+    choices = [f"{path}.{name}" for name in holder] if path else list(values)
+    return Fault(
+        "undefined variable",
+        file=file,
+        line=line,
+        found=word,
+        nearest=nearest(word, choices),
+        allowed=f'a value of this customer, or {{{{ {word} | default("") }}}} where it may be missing',
+    )
+
+
+def _path_of(holder: object, values: Mapping[str, Any], before: str = "") -> str:
+    for name, value in values.items():
+        if value is holder:
+            return before + name
+        if isinstance(value, dict):
+            inner = _path_of(holder, value, f"{before}{name}.")
+            if inner:
+                return inner
+    return ""
+
+
+def _one_line(text: str) -> str:
+    return _SPACES.sub(" ", text).strip()
+
+
+@lru_cache(maxsize=1024)
+def _zone(own: str, shared: str) -> tzinfo:
+    for name in (own, shared):
+        try:
+            return ZoneInfo(name)
+        except (ValueError, OSError):
+            continue
+    return ZoneInfo("UTC")
+
+
+def _moment(at: object, zone: str, where: str) -> datetime:
+    if isinstance(at, date) and not isinstance(at, datetime):
+        at = datetime.combine(at, time(10))
+    if not isinstance(at, datetime):
+        raise TemplateError([Fault("expected at: with a date", file=where, path="at", found=at)])
+    return at if at.tzinfo else at.replace(tzinfo=_zone("", zone))
+
+
+def _brand_values(policies: Policies) -> dict[str, Any]:
+    return plain(policies.brand.model_dump(exclude_none=True), "brand") if policies.brand else {}
+
+
+@lru_cache(maxsize=4096)
+def _identifier(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", text.lower())
+
+
+def _feedback_id(letter: Letter, policies: Policies) -> str:
+    # Gmail groups complaints by each field; the last is the sender, 5 to 15 characters, the same in every mail.
+    brand = policies.brand.name if policies.brand else policies.sender.name if policies.sender else ""
+    own = (_identifier(brand) or "sender")[:15].ljust(5, "0")
+    return f"{letter.scenario}:{letter.step}:{letter.class_}:{own}"

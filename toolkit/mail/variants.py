@@ -1,0 +1,148 @@
+"""From the files of a folder to compiled mails: pairs found, checked, compiled and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from jinja2 import Template
+from jinja2.exceptions import TemplateSyntaxError
+
+from toolkit.errors import Fault
+from toolkit.mail.markup import compile_mjml
+from toolkit.mail.sandbox import Sandbox, check_tree
+from toolkit.mail.source import Piece, Reader, fault_at, split_headers, to_jinja
+
+__all__ = ["Part", "Variant", "compile_variant", "hash_of", "mails_in"]
+
+_NAMES = ("customer", "event", "offer", "brand", "sender", "locale", "now", "unsubscribe")
+_NAME = re.compile(r"[A-Za-z0-9_]+")
+_LOCALE = re.compile(r"[a-z]{2,3}(?:_[A-Z]{2})?")
+_HTML = Sandbox(html=True)
+_TEXT = Sandbox(html=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A compiled subject, preheader, html or text."""
+
+    file: str
+    source: str
+    template: Template
+    places: tuple[tuple[str, int], ...]
+
+    def place(self, line: int) -> tuple[str, int]:
+        """The author's file and line of a line of the compiled source."""
+        if len(self.places) < 2:
+            return self.file, 1
+        return self.places[min(max(line, 1), len(self.places) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A mail in one locale (None: the one without a locale in its file name), with the files it was made of."""
+
+    locale: str | None
+    subject: Part
+    preheader: Part
+    html: Part
+    text: Part
+    files: Mapping[str, str]
+
+
+def mails_in(root: Path, only: str | None, faults: list[Fault]) -> dict[str, list[tuple[str | None, Path, Path]]]:
+    """Mail name to its (locale, MJML file, text file), one per locale; what does not pair up becomes a fault."""
+    mails: dict[str, list[tuple[str | None, Path, Path]]] = {}
+    start = root / only if only else root
+    for mjml in sorted(start.rglob("*.mjml")):
+        parts = mjml.relative_to(root).with_suffix("").parts
+        if any(part.startswith((".", "_")) for part in parts):
+            continue
+        stem, dot, locale = parts[-1].partition(".")
+        name = "/".join([*parts[:-1], stem])
+        file = mjml.relative_to(root).as_posix()
+        if not all(_NAME.fullmatch(part) for part in [*parts[:-1], stem]):
+            faults.append(Fault("a template's name has letters, digits and _ only", file=file))
+        elif dot and not _LOCALE.fullmatch(locale):
+            faults.append(Fault("expected a locale before .mjml", file=file, found=locale, allowed="fr or fr_CA"))
+        elif not mjml.with_suffix(".txt").is_file():
+            faults.append(
+                Fault("a mail needs its subject and text part", file=file, allowed=f"{mjml.stem}.txt beside it")
+            )
+        else:
+            mails.setdefault(name, []).append((locale or None, mjml, mjml.with_suffix(".txt")))
+    return mails
+
+
+def compile_variant(
+    reader: Reader, locale: str | None, mjml: Path, text: Path, brand: Mapping[str, Any]
+) -> Variant | None:
+    """The mail of one pair of files, or None and faults in the reader."""
+    before = len(reader.faults)
+    file = reader.name(text)
+    headers, body, line, faults = split_headers(reader.text(text) or "", file)
+    if file in reader.read:
+        reader.faults += faults
+    pieces, more = compile_mjml(reader.pieces(mjml), brand)
+    reader.faults += more
+    body_pieces = reader.split(body, file, line)
+    head = {name: reader.split(value, file, at) for name, (value, at) in headers.items()}
+    if len(reader.faults) > before:
+        return None
+    inside = (*_NAMES, "subject", "preheader")
+    subject = _compile(_TEXT, head["subject"], file, _NAMES, reader.faults)
+    preheader = _compile(_TEXT, head["preheader"], file, _NAMES, reader.faults)
+    html = _compile(_HTML, pieces, reader.name(mjml), inside, reader.faults)
+    plain_text = _compile(_TEXT, body_pieces, file, inside, reader.faults)
+    if subject is None or preheader is None or html is None or plain_text is None:
+        return None
+    tags = [*reader.pieces(mjml), *body_pieces, *head["subject"], *head["preheader"]]
+    used = dict.fromkeys([reader.name(mjml), file, *(piece.file for piece in tags)])
+    files = {name: reader.read[name].decode("utf-8-sig") for name in used}
+    return Variant(locale, subject, preheader, html, plain_text, files)
+
+
+def _compile(
+    environment: Sandbox, pieces: Iterable[Piece], file: str, names: Iterable[str], faults: list[Fault]
+) -> Part | None:
+    source, places = to_jinja(pieces)
+    try:
+        tree = environment.parse(source)
+        found = check_tree(tree, names)
+        if found:
+            faults += [fault_at(fault, line, places) for line, fault in found]
+            return None
+        code = environment.compile(tree, name=file, filename=file)
+        template = environment.template_class.from_code(environment, _code(code), environment.globals)
+    except TemplateSyntaxError as fault:
+        faults.append(fault_at(Fault(f"not well-formed jinja: {fault.message}"), fault.lineno, places))
+        return None
+    except (RecursionError, MemoryError, SyntaxError) as fault:
+        faults.append(Fault(f"too deeply nested to compile: {type(fault).__name__}", file=file))
+        return None
+    return Part(file, source, template, tuple(places))
+
+
+def _code(code: CodeType | str) -> CodeType:
+    if isinstance(code, str):
+        raise TypeError("jinja gave source instead of code")
+    return code
+
+
+def hash_of(reader: Reader, variants: Iterable[Variant]) -> str:
+    """SHA-256 over every file read for a mail and over what it compiles to."""
+    digest = hashlib.sha256()
+    for name, content in sorted(reader.read.items()):
+        digest.update(f"{name}\0{len(content)}\0".encode())
+        digest.update(content)
+    for variant in variants:
+        for part in (variant.subject, variant.preheader, variant.html, variant.text):
+            compiled = part.source.encode("utf-8")
+            digest.update(f"{variant.locale}\0{len(compiled)}\0".encode())
+            digest.update(compiled)
+    return digest.hexdigest()

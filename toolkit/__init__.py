@@ -1,0 +1,71 @@
+"""Automated e-mail for Jupyter: replay, tune, measure, approve and send triggered mails.
+
+    import toolkit as tk
+    log = tk.EventLog.open("data/shop")
+    program = tk.load("templates/")
+    run = tk.replay(program, log)
+
+Names are loaded when they are first used, so that importing the package takes no time.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolkit.engine import Run, measure, replay, sweep
+    from toolkit.errors import ToolkitError
+    from toolkit.events import EventLog
+    from toolkit.scenario import load
+    from toolkit.sending import approve, prepare, send
+    from toolkit.simulation import shop
+    from toolkit.stats import Mean, Rate, experiment
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "EventLog": "toolkit.events",
+    "Mean": "toolkit.stats",
+    "Rate": "toolkit.stats",
+    "Run": "toolkit.engine",
+    "ToolkitError": "toolkit.errors",
+    "approve": "toolkit.sending",
+    "experiment": "toolkit.stats",
+    "load": "toolkit.scenario",
+    "measure": "toolkit.engine",
+    "prepare": "toolkit.sending",
+    "replay": "toolkit.engine",
+    "send": "toolkit.sending",
+    "shop": "toolkit.simulation",
+    "sweep": "toolkit.engine",
+}
+
+__all__ = [
+    "EventLog",
+    "Mean",
+    "Rate",
+    "Run",
+    "ToolkitError",
+    "approve",
+    "experiment",
+    "load",
+    "measure",
+    "prepare",
+    "replay",
+    "send",
+    "shop",
+    "sweep",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'toolkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

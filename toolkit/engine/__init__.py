@@ -1,0 +1,12 @@
+"""The engine room: compile, replay, sweep and measure. Pure: the same input gives the same bytes."""
+
+from toolkit.engine.compile import Assumption
+from toolkit.engine.hashing import uniform
+from toolkit.engine.measure import measure
+from toolkit.engine.replay import replay
+from toolkit.engine.run import Run
+from toolkit.engine.summary import Summary
+from toolkit.engine.sweep import Sweep, sweep
+from toolkit.engine.trace import Trace
+
+__all__ = ["Assumption", "Run", "Summary", "Sweep", "Trace", "measure", "replay", "sweep", "uniform"]

@@ -1,0 +1,56 @@
+"""One decorator for the functions that are compiled to machine code, and where the machine code is kept.
+
+Numba's own cache notices a change in the file of a function, but not in the files of the functions it calls. A kernel
+that decides who is mailed must never run stale, so the cache folder is named by the content of every kernel file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba as nb
+
+__all__ = ["compiled", "is_first_compilation"]
+
+config: Any = importlib.import_module("numba.core.config")
+"""Numba's settings."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@lru_cache(maxsize=1)
+def _cache_folder() -> Path | None:
+    content = hashlib.sha256(nb.__version__.encode())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        content.update(file.read_bytes())
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "trigger-toolkit" / f"kernel-{content.hexdigest()[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
+
+
+def compiled(function: Function) -> Function:
+    """The function compiled on its first call, without holding Python's lock, and kept on disk for the next session."""
+    folder = _cache_folder()
+    usual = config.CACHE_DIR
+    config.CACHE_DIR = str(folder) if folder else usual
+    try:
+        machine: Any = nb.njit(cache=folder is not None, nogil=True)(function)
+        return cast("Function", machine)
+    finally:
+        config.CACHE_DIR = usual
+
+
+def is_first_compilation() -> bool:
+    """True when the kernel was never compiled on this machine in this version, so that the first call takes longer."""
+    folder = _cache_folder()
+    return not config.DISABLE_JIT and (folder is None or not any(folder.rglob("walk.walk*.nbi")))

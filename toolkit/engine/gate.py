@@ -1,0 +1,170 @@
+"""The send gate (rules R14 to R16, R18 to R20): a mail goes, is withheld, is skipped for one reason, or is held."""
+
+from __future__ import annotations
+
+from toolkit.engine import layout as m
+from toolkit.engine.compiled import compiled
+from toolkit.engine.heap import push
+from toolkit.engine.layout import Out, Past, Plan, Work
+from toolkit.engine.shares import spread_share
+from toolkit.engine.zones import DAY, to_local, to_utc
+
+__all__ = ["GATE_EXIT", "GATE_HELD", "GATE_PASSED", "count_logged", "gate", "record", "start_timer"]
+
+GATE_PASSED, GATE_HELD, GATE_EXIT = range(3)
+_MINUTE = 60_000_000
+_ORDER = 1 << 20  # more instructions than a program holds
+
+
+@compiled
+def start_timer(work: Work, j: int, mode: int, due: int) -> None:
+    """Let the journey sleep until due, in the given mode."""
+    row = work.journeys[j]
+    row[m.W_MODE] = mode
+    row[m.W_DUE] = due
+    row[m.W_VERSION] += 1
+    if work.n[m.N_HEAP] >= len(work.heap):
+        work.n[m.N_FULL] = m.FULL_WORK
+        return
+    order = row[m.W_SCENARIO] * _ORDER + row[m.W_PC]
+    work.n[m.N_HEAP] = push(work.heap, work.n[m.N_HEAP], due, order, j, row[m.W_VERSION])
+
+
+@compiled
+def record(plan: Plan, work: Work, out: Out, j: int, now: int, status: int, reason: int, plain: int) -> None:
+    """Write the decision on the send at which the journey stands."""
+    place = work.n[m.N_DECISIONS]
+    if place >= len(out.decisions):
+        work.n[m.N_FULL] = m.FULL_DECISIONS
+        return
+    row = out.decisions[place]
+    row[m.D_JOURNEY] = work.journeys[j, m.W_OUT]
+    row[m.D_SEND] = plan.ops[work.journeys[j, m.W_PC], m.A]
+    row[m.D_DUE] = work.journeys[j, m.W_GATE_DUE]
+    row[m.D_AT] = now
+    row[m.D_STATUS] = status
+    row[m.D_REASON] = reason
+    row[m.D_PLAIN] = plain
+    work.n[m.N_DECISIONS] = place + 1
+
+
+@compiled
+def _used(work: Work, scenario: int, now: int, shared: int) -> None:
+    """Remember a mail that fills its scenario's caps (-1 for one of the log) and, with shared, those of all."""
+    place = work.n[m.N_SENDS]
+    if place >= len(work.sends):
+        work.n[m.N_FULL] = m.FULL_WORK
+        return
+    work.sends[place, 0] = now
+    work.sends[place, 1] = scenario
+    work.sends[place, 2] = shared
+    work.n[m.N_SENDS] = place + 1
+
+
+@compiled
+def _cap_free_at(plan: Plan, work: Work, cap: int, scenario: int, now: int) -> int:
+    """When the cap lets the next mail through: now, or a later moment (rule R16)."""
+    per = plan.caps[cap, m.CAP_PER]
+    left = plan.caps[cap, m.CAP_LIMIT]
+    own = plan.caps[cap, m.CAP_SCENARIO]
+    for i in range(work.n[m.N_SENDS] - 1, -1, -1):
+        sent = work.sends[i, 0]
+        if sent <= now - per:
+            break
+        # A mail withheld from a holdout uses up its own scenario's cap, never a shared one (rule R14).
+        counts = work.sends[i, 1] == scenario if own else work.sends[i, 2] == 1
+        if counts:
+            left -= 1
+            if left == 0:
+                return int(sent + per)
+    return now
+
+
+@compiled
+def _quiet_until(plan: Plan, past: Past, work: Work, scenario: int, send: int, now: int) -> int:
+    """When quiet hours let the mail through: now, or the end of the quiet hours and a share of the spread (R15)."""
+    row = plan.scenarios[scenario]
+    if not row[m.S_QUIET]:
+        return now
+    zone = past.zone[work.n[m.N_CUSTOMER]]
+    local = to_local(past.zones, zone, now)
+    clock = local % DAY
+    start = row[m.S_QUIET_FROM] * _MINUTE
+    stop = row[m.S_QUIET_TO] * _MINUTE
+    quiet = start <= clock < stop if start < stop else (clock >= start or clock < stop)
+    if not quiet:
+        return now
+    wall = local - clock + stop + (DAY if clock >= stop else 0)
+    end = to_utc(past.zones, zone, wall)
+    if end <= now:  # the clock was put back over the end of the quiet hours
+        end = now + wall - local
+    if row[m.S_QUIET_SPREAD] > 0:
+        end += int(spread_share(plan, past, work, send) * row[m.S_QUIET_SPREAD])
+    return end
+
+
+@compiled
+def _pool_is_empty(plan: Plan, past: Past, work: Work, pool: int, now: int) -> bool:
+    if pool < 0 or now < plan.pool_until[pool]:
+        return False
+    return bool(now > plan.pool_until[pool] or work.n[m.N_CUSTOMER] > plan.pool_rank[pool])
+
+
+@compiled
+def gate(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> int:
+    """Decide on the send at which the journey stands: passed (decided), held, or passed with the journey to end."""
+    row = work.journeys[j]
+    scenario = row[m.W_SCENARIO]
+    op = plan.ops[row[m.W_PC]]
+    rules = plan.scenarios[scenario]
+    marketing = rules[m.S_MARKETING] == 1
+    reason = -1
+    if not (work.n[m.N_ATTRIBUTES] >> m.BIT_ADDRESS) & 1:
+        reason = m.WHY_NO_ADDRESS
+    elif work.n[m.N_SUPPRESSED]:
+        reason = m.WHY_SUPPRESSED
+    elif marketing and not (work.n[m.N_ATTRIBUTES] >> m.BIT_CONSENT) & 1:
+        reason = m.WHY_UNSUBSCRIBED
+    if reason >= 0:
+        record(plan, work, out, j, now, m.STATUS_SKIPPED, reason, 0)
+        return GATE_PASSED
+    plain = 0
+    if marketing:
+        free = _quiet_until(plan, past, work, scenario, op[m.A], now)
+        if free > now:
+            if free - row[m.W_GATE_DUE] > m.HELD_AT_MOST:
+                record(plan, work, out, j, now, m.STATUS_SKIPPED, m.WHY_QUIET, 0)
+                return GATE_PASSED
+            start_timer(work, j, m.MODE_HELD, free)
+            return GATE_HELD
+        for cap in range(rules[m.S_CAPS], rules[m.S_CAPS_END]):
+            free = _cap_free_at(plan, work, cap, scenario, now)
+            if free <= now:
+                continue
+            on_hit = plan.caps[cap, m.CAP_ON_HIT]
+            if on_hit == m.HIT_POSTPONE and free - row[m.W_GATE_DUE] <= m.HELD_AT_MOST:
+                start_timer(work, j, m.MODE_HELD, free)
+                return GATE_HELD
+            record(plan, work, out, j, now, m.STATUS_SKIPPED, m.WHY_CAP, 0)
+            return GATE_EXIT if on_hit == m.HIT_EXIT else GATE_PASSED
+        if _pool_is_empty(plan, past, work, op[m.B], now):
+            if op[m.C] == 0:
+                record(plan, work, out, j, now, m.STATUS_SKIPPED, m.WHY_COUPON, 0)
+                return GATE_PASSED
+            plain = 1
+        if row[m.W_ARM] >= 0 and row[m.W_ARM] == rules[m.S_HOLDOUT]:
+            record(plan, work, out, j, now, m.STATUS_WITHHELD, m.WHY_HOLDOUT, plain)
+            row[m.W_WITHHELD] += 1
+            _used(work, scenario, now, 0)
+            return GATE_PASSED
+        _used(work, scenario, now, 1)
+    record(plan, work, out, j, now, m.STATUS_SEND, -1, plain)
+    if not work.n[m.N_FULL]:
+        out.journeys[row[m.W_OUT], m.J_SENDS] += 1
+    return GATE_PASSED
+
+
+@compiled
+def count_logged(work: Work, now: int) -> None:
+    """A mail of the log itself fills the caps that all marketing shares (rule R16, count_logged_sends)."""
+    _used(work, -1, now, 1)

@@ -1,0 +1,57 @@
+"""A binary heap of timers in an array: rows of due, order, what, version, smallest (due, order, what) first."""
+
+from __future__ import annotations
+
+from toolkit.engine.compiled import compiled
+from toolkit.engine.layout import H_DUE, H_ORDER, H_VERSION, H_WHAT, Ints
+
+__all__ = ["pop", "push"]
+
+
+@compiled
+def _before(heap: Ints, i: int, j: int) -> bool:
+    if heap[i, H_DUE] != heap[j, H_DUE]:
+        return bool(heap[i, H_DUE] < heap[j, H_DUE])
+    if heap[i, H_ORDER] != heap[j, H_ORDER]:
+        return bool(heap[i, H_ORDER] < heap[j, H_ORDER])
+    return bool(heap[i, H_WHAT] < heap[j, H_WHAT])
+
+
+@compiled
+def _swap(heap: Ints, i: int, j: int) -> None:
+    for k in range(4):
+        kept = heap[i, k]
+        heap[i, k] = heap[j, k]
+        heap[j, k] = kept
+
+
+@compiled
+def push(heap: Ints, size: int, due: int, order: int, what: int, version: int) -> int:
+    """Add a timer; gives the new size. The caller makes sure that there is room."""
+    i = size
+    heap[i, H_DUE] = due
+    heap[i, H_ORDER] = order
+    heap[i, H_WHAT] = what
+    heap[i, H_VERSION] = version
+    while i > 0 and _before(heap, i, (i - 1) // 2):
+        _swap(heap, i, (i - 1) // 2)
+        i = (i - 1) // 2
+    return size + 1
+
+
+@compiled
+def pop(heap: Ints, size: int) -> int:
+    """Take the first timer off row 0, which the caller has read; gives the new size."""
+    size -= 1
+    for k in range(4):
+        heap[0, k] = heap[size, k]
+    i = 0
+    while True:
+        first = i
+        for child in (2 * i + 1, 2 * i + 2):
+            if child < size and _before(heap, child, first):
+                first = child
+        if first == i:
+            return size
+        _swap(heap, i, first)
+        i = first

@@ -1,0 +1,236 @@
+"""Marked events in the order of the kernel: by customer, received_at, at and event_id, each event once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from toolkit.engine.compiled import compiled
+from toolkit.engine.layout import Ints
+from toolkit.errors import ScenarioError
+from toolkit.events import EventLog
+from toolkit.events.marks import Marking, facts_of, marked_events, one_piece, people
+
+__all__ = ["MAX_BITS", "Marked", "mark"]
+
+MAX_BITS = 60
+"""Conditions on events that one program can hold, and conditions on attributes."""
+
+_KEEP = 4
+_KEPT: WeakKeyDictionary[EventLog, dict[Marking, Marked]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Marked:
+    """Marked events, sorted by customer, received_at, at and event_id; times in UTC microseconds.
+
+    customers: text array, one per customer. starts: first event of each customer, n_customers + 1.
+    at, received, bits, row (row number in the log), fact (index into fact_bits, or -1): one per event.
+    keys: (n_keys, n_events) codes within the customer, -1 where missing; key_counts: (n_keys, n_customers).
+    values: (n_values, n_events), NaN where missing. attribute_bits, zone (index into zones), locale: one per customer.
+    dates: (n_dates, n_customers), days since 1970, or NO_DATE.
+    """
+
+    customers: pa.Array
+    starts: Ints
+    at: Ints
+    received: Ints
+    bits: Ints
+    row: Ints
+    fact: Ints
+    fact_bits: Ints
+    keys: Ints
+    key_counts: Ints
+    values: npt.NDArray[np.float64]
+    attribute_bits: Ints
+    zone: Ints
+    zones: tuple[str, ...]
+    dates: Ints
+    first: int
+    last: int
+    duplicates: int
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+
+def mark(log: EventLog, marking: Marking) -> Marked:
+    """The marked events of a log, sorted for the kernel.
+
+    Args:
+        log: the event log.
+        marking: what is asked of it; expressions are already checked.
+
+    Returns:
+        Arrays; the same object again when the same log is asked the same.
+
+    Raises:
+        ScenarioError: more conditions than the engine holds.
+    """
+    for kind, asked in (("events", marking.marks), ("attributes", marking.attributes)):
+        if len(asked) > MAX_BITS:
+            raise ScenarioError(
+                f"{len(asked)} different conditions on {kind}; the engine holds {MAX_BITS}: "
+                "replay fewer scenarios at once, or share conditions between them"
+            )
+    kept = _KEPT.setdefault(log, {})
+    if marking not in kept:
+        while len(kept) >= _KEEP:
+            del kept[next(iter(kept))]
+        kept[marking] = _mark(log, marking)
+    return kept[marking]
+
+
+def _mark(log: EventLog, marking: Marking) -> Marked:
+    table = marked_events(log, marking)
+    encoded = one_piece(table, "customer_id").dictionary_encode()
+    customers = encoded.dictionary.cast(pa.large_string())
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    if marking.everyone and len(log.customer_table):
+        everyone = log.customer_table.column("customer_id").cast(pa.large_string())
+        silent = everyone.filter(pc.invert(pc.is_in(everyone, value_set=customers)))
+        customers = pa.concat_arrays([customers, *silent.chunks])
+
+    received, at = _ints(table, "received_at"), _ints(table, "at")
+    order, starts = _order(codes, len(customers), received, at)
+    received, at, row = received[order], at[order], _ints(table, "row")[order]
+    keep, order = _same_instants(log, starts, received, at, row, order)
+    duplicates = int(len(keep) - keep.sum())
+    if duplicates:
+        order = order[keep]
+        starts = np.concatenate([[0], np.cumsum(keep)])[starts].astype(np.int64)
+    received, at, row = (_ints(table, name)[order] for name in ("received_at", "at", "row"))
+
+    keys = np.full((len(marking.keys), len(order)), -1, dtype=np.int64)
+    key_counts = np.zeros((len(marking.keys), len(customers)), dtype=np.int64)
+    for k in range(len(marking.keys)):
+        texts = one_piece(table, f"key_{k}").dictionary_encode()
+        key_codes = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)[order]
+        _local_codes(starts, key_codes, len(texts.dictionary), keys[k], key_counts[k])
+    values = np.empty((len(marking.values), len(order)), dtype=np.float64)
+    for v in range(len(marking.values)):
+        column = table.column(f"value_{v}").to_numpy(zero_copy_only=False)
+        values[v] = np.asarray(column, dtype=np.float64)[order]
+
+    attribute_bits, zone, zones, dates = people(log, marking, customers)
+    fact, fact_bits = facts_of(log, marking, row)
+    first, last = (0, 0) if log.span is None else tuple(_micros(moment) for moment in log.span)
+    return Marked(
+        customers=customers,
+        starts=starts,
+        at=at,
+        received=received,
+        bits=_ints(table, "bits")[order],
+        row=row,
+        fact=fact,
+        fact_bits=fact_bits,
+        keys=keys,
+        key_counts=key_counts,
+        values=values,
+        attribute_bits=attribute_bits,
+        zone=zone,
+        zones=zones,
+        dates=dates,
+        first=first,
+        last=last,
+        duplicates=duplicates,
+    )
+
+
+def _micros(moment: pd.Timestamp) -> int:
+    return int((moment - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us"))
+
+
+def _ints(table: pa.Table, name: str) -> Ints:
+    return np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+@compiled
+def _order(codes: Ints, n_customers: int, received: Ints, at: Ints) -> tuple[Ints, Ints]:
+    """A stable counting sort by customer, then by received_at and at within each customer."""
+    starts = np.zeros(n_customers + 1, dtype=np.int64)
+    for code in codes:
+        starts[code + 1] += 1
+    for c in range(n_customers):
+        starts[c + 1] += starts[c]
+    fill = starts[:-1].copy()
+    order = np.empty(len(codes), dtype=np.int64)
+    for i in range(len(codes)):
+        order[fill[codes[i]]] = i
+        fill[codes[i]] += 1
+    for c in range(n_customers):
+        low, high = starts[c], starts[c + 1]
+        tidy = True
+        for k in range(low + 1, high):
+            a, b = order[k - 1], order[k]
+            if received[a] > received[b] or (received[a] == received[b] and at[a] > at[b]):
+                tidy = False
+                break
+        if tidy:
+            continue
+        part = order[low:high]
+        part = part[np.argsort(at[part], kind="mergesort")]
+        order[low:high] = part[np.argsort(received[part], kind="mergesort")]
+    return order, starts
+
+
+@compiled
+def _tied(starts: Ints, received: Ints, at: Ints) -> Ints:
+    """For each event, 1 when a neighbour of the same customer shares both its times."""
+    tied = np.zeros(len(at), dtype=np.int64)
+    for c in range(len(starts) - 1):
+        for k in range(starts[c] + 1, starts[c + 1]):
+            if received[k] == received[k - 1] and at[k] == at[k - 1]:
+                tied[k - 1] = 1
+                tied[k] = 1
+    return tied
+
+
+def _same_instants(
+    log: EventLog, starts: Ints, received: Ints, at: Ints, row: Ints, order: Ints
+) -> tuple[npt.NDArray[np.bool_], Ints]:
+    """Order events of one customer and instant by event_id, and mark the second of two that are the same (R3, R24)."""
+    keep = np.ones(len(order), dtype=np.bool_)
+    places = np.flatnonzero(_tied(starts, received, at))
+    if not len(places):
+        return keep, order
+    frame = pd.DataFrame(
+        {
+            "customer": np.searchsorted(starts, places, side="right"),
+            "received": received[places],
+            "at": at[places],
+            "id": log.event_ids(row[places]),
+            "order": order[places],
+            "row": row[places],
+        }
+    )
+    frame = frame.sort_values(["customer", "received", "at", "id", "row"], kind="stable")
+    order = order.copy()
+    order[places] = frame["order"].to_numpy()
+    keep[places] = ~frame.duplicated(["customer", "received", "at", "id"]).to_numpy()
+    return keep, order
+
+
+@compiled
+def _local_codes(starts: Ints, codes: Ints, n_codes: int, local: Ints, counts: Ints) -> None:
+    """Renumber key values within each customer, from 0 in order of appearance."""
+    owner = np.full(n_codes, -1, dtype=np.int64)
+    number = np.zeros(n_codes, dtype=np.int64)
+    for c in range(len(starts) - 1):
+        count = 0
+        for k in range(starts[c], starts[c + 1]):
+            code = codes[k]
+            if code < 0:
+                continue
+            if owner[code] != c:
+                owner[code] = c
+                number[code] = count
+                count += 1
+            local[k] = number[code]
+        counts[c] = count

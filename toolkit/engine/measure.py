@@ -1,0 +1,243 @@
+"""Measure: what followed for each person who entered a scenario, in a window that is closed. Observed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from toolkit.engine import layout as m
+from toolkit.engine.evidence import Evidence, evidence_of
+from toolkit.engine.follow import within as followed
+from toolkit.engine.layout import Ints
+from toolkit.engine.marked import Marked, mark
+from toolkit.engine.run import Run, utc
+from toolkit.errors import InputError, nearest
+from toolkit.events.marks import Mark, Marking
+from toolkit.scenario.duration import Duration
+from toolkit.scenario.expression import EVENT_COLUMNS, Expression
+from toolkit.scenario.models import InactiveTrigger, Scenario
+
+__all__ = ["measure"]
+
+_BEFORE = Duration(days=90)
+_ANSWERS = {"opened": "email_opened", "clicked": "email_clicked"}
+
+
+def measure(
+    run: Run,
+    *,
+    scenario: str | None = None,
+    within: str | Duration | None = None,
+    unit: Literal["customer", "journey"] = "customer",
+    before: str | Duration = _BEFORE,
+    lapsed: str | Duration | None = None,
+) -> pd.DataFrame:
+    """What people did after they entered a scenario, whatever they were sent (intention to treat).
+
+    Args:
+        run: a replay.
+        scenario: which scenario; needed when the program has several.
+        within: how long after entry counts, a day as 24 hours; the goal's own window unless given.
+        unit: `customer` (from the first entry; the right unit for lift) or `journey`.
+        before: how long before entry the covariates `pre_…` look back.
+        lapsed: measure `reactivated`: the goal reached within the window by people who had not reached it for so
+            long before entry. A scenario whose trigger is silence needs no value: everyone in it had lapsed.
+
+    Returns:
+        Outcomes (`tables.OUTCOMES`), one row per unit whose window has closed by the end of the log: unit,
+        customer_id, arm, entered_at, opened, clicked, converted, revenue (where the goal names a value), reactivated
+        (where asked), unsubscribed, sends, and the covariates pre_purchases and pre_revenue: how often the goal was
+        reached, and its value, before entry. `frame.attrs["toolkit"]` says what the numbers are: label, whether the
+        arms were randomised in this log and why, window, how many windows were still open.
+
+    Raises:
+        InputError: no such scenario; no window; a scenario without a goal.
+
+    >>> from toolkit.engine.replay import replay
+    >>> from toolkit.events import EventLog
+    >>> from toolkit.scenario import loads
+    >>> log = EventLog.from_pandas(pd.DataFrame({
+    ...     "customer_id": ["ana", "bo", "bo", "ana"], "event": ["cart_add", "cart_add", "purchase", "view"],
+    ...     "at": ["2025-03-03T10:00Z", "2025-03-03T10:00Z", "2025-03-03T12:00Z", "2025-03-20T10:00Z"],
+    ...     "revenue": [None, None, 30.0, None]}))
+    >>> cart = loads('''
+    ... scenario: cart
+    ... trigger: {event: cart_add}
+    ... reentry: once
+    ... goal: {event: purchase, within: 7d, value: revenue}
+    ... steps: [{wait: 1h}, {send: cart/reminder}]
+    ... ''')
+    >>> outcomes = measure(replay(cart, log))
+    >>> outcomes[["unit", "converted", "revenue", "sends"]].values.tolist()
+    [['ana', False, 0.0, 1], ['bo', True, 30.0, 1]]
+    >>> outcomes.attrs["toolkit"]["why"]
+    'cart has no experiment'
+    """
+    place, chosen = _scenario(run, scenario)
+    goal = chosen.goal
+    if goal is None:
+        raise InputError(
+            f"{chosen.scenario}: no goal to measure; add for example goal: {{event: purchase, within: 7d}}"
+        )
+    window = (goal.within if within is None else Duration.parse(within)).elapsed
+    if window <= 0:
+        raise InputError(f"within must be longer than nothing; found {within!r}")
+    units = _units(run, place, unit)
+    end = (run.until - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us")
+    entered = run.walked.journeys[units, m.J_ENTERED]
+    closed = entered + window <= end
+    still_open = int((~closed).sum())
+    units, entered = units[closed], entered[closed]
+    look = _look(run, chosen)
+    rows = run.walked.journeys[units]
+    customers = look.places(run.marked.customers.take(pa.array(rows[:, m.J_CUSTOMER])))
+    until = entered + window
+
+    reached, value, _ = look.count(customers, after=entered, up_to=until, what="goal", value=look.value)
+    back = entered - Duration.parse(before).elapsed
+    earlier, spent, _ = look.count(
+        customers, after=back, up_to=entered, known_by=entered, what="goal", value=look.value
+    )
+    frame = pd.DataFrame(
+        {
+            "unit": _unit_names(run, units, unit),
+            "customer_id": run.marked.customers.take(pa.array(rows[:, m.J_CUSTOMER])).to_pandas(),
+            "arm": run.arm_names(rows),
+            "entered_at": utc(entered),
+        }
+    )
+    for name in (*_ANSWERS, "unsubscribed"):
+        if name in look.bits:
+            frame[name] = look.count(customers, after=entered, up_to=until, what=name)[0] > 0
+    frame["converted"] = reached > 0
+    if look.value >= 0:
+        frame["revenue"] = value
+        frame["pre_revenue"] = spent
+    frame["pre_purchases"] = earlier
+    lapse = None if lapsed is None else Duration.parse(lapsed)
+    if isinstance(chosen.trigger, InactiveTrigger) or lapse is not None:
+        came_back, _, _ = look.count(customers, after=entered, up_to=until, what="back")
+        frame["reactivated"] = came_back > 0
+        if lapse is not None:
+            recent, _, _ = look.count(
+                customers, after=entered - lapse.elapsed, up_to=entered, known_by=entered, what="back"
+            )
+            frame["reactivated"] = (came_back > 0) & (recent == 0)
+    frame["sends"] = _sends(run, units, unit)
+    frame = frame.sort_values("unit", kind="stable", ignore_index=True)
+    evidence = evidence_of(run, place)
+    frame.attrs["toolkit"] = _label(chosen, evidence, window, still_open)
+    return frame
+
+
+def _label(scenario: Scenario, evidence: Evidence, window: int, still_open: int) -> dict[str, Any]:
+    return {
+        "label": "observed",
+        "scenario": scenario.scenario,
+        "experiment": scenario.experiment.name if scenario.experiment else None,
+        "weights": dict(scenario.experiment.arms) if scenario.experiment else None,
+        "randomised": evidence.randomised,
+        "why": evidence.why,
+        "window": str(Duration(microseconds=window)) if window % 86_400_000_000 else f"{window // 86_400_000_000}d",
+        "open_windows": still_open,
+    }
+
+
+def _scenario(run: Run, name: str | None) -> tuple[int, Scenario]:
+    names = [scenario.scenario for scenario in run.compiled.scenarios]
+    if name is None:
+        if len(names) != 1:
+            raise InputError(f"which scenario? pass scenario=; this run has {', '.join(sorted(names))}")
+        return 0, run.compiled.scenarios[0]
+    if name not in names:
+        near = nearest(name, names)
+        raise InputError(
+            f"no scenario {name!r} in this run; it has {', '.join(sorted(names))}"
+            + (f"; did you mean {near!r}?" if near else "")
+        )
+    return names.index(name), run.compiled.scenarios[names.index(name)]
+
+
+def _units(run: Run, place: int, unit: str) -> Ints:
+    """Places of the journeys that stand for the units: all of them, or each customer's first."""
+    if unit not in ("customer", "journey"):
+        raise InputError(f"unit must be 'customer' or 'journey'; found {unit!r}")
+    journeys = run.walked.journeys
+    mine = np.flatnonzero(journeys[:, m.J_SCENARIO] == place)
+    if unit == "journey":
+        return mine
+    order = mine[np.lexsort((mine, journeys[mine, m.J_ENTERED], journeys[mine, m.J_CUSTOMER]))]
+    _, first = np.unique(journeys[order, m.J_CUSTOMER], return_index=True)
+    found: Ints = order[first]
+    return found
+
+
+def _unit_names(run: Run, units: Ints, unit: str) -> pd.Series:
+    if unit == "customer":
+        names: pd.Series = run.marked.customers.take(pa.array(run.walked.journeys[units, m.J_CUSTOMER])).to_pandas()
+        return names
+    ids: pd.Series = run.all_journey_ids.take(pa.array(units)).to_pandas()
+    return ids
+
+
+def _sends(run: Run, units: Ints, unit: str) -> Ints:
+    """Mails of the scenario to each unit, over the whole replay."""
+    journeys = run.walked.journeys
+    if unit == "journey":
+        sends: Ints = journeys[units, m.J_SENDS]
+        return sends
+    place = journeys[units[0], m.J_SCENARIO] if len(units) else -1
+    mine = journeys[journeys[:, m.J_SCENARIO] == place]
+    total = np.bincount(mine[:, m.J_CUSTOMER], weights=mine[:, m.J_SENDS], minlength=len(run.marked.customers))
+    of_units: Ints = total[journeys[units, m.J_CUSTOMER]].astype(np.int64)
+    return of_units
+
+
+# What is looked for in the log ........................................................................................
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """The log marked with what a measurement looks for."""
+
+    marked: Marked
+    bits: dict[str, int]
+    value: int
+
+    def places(self, customers: pa.Array) -> Ints:
+        """Place of each customer in the marked log, -1 where none of their events counts."""
+        found = pc.fill_null(pc.index_in(customers, value_set=self.marked.customers), -1)
+        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+    def count(self, customers: Ints, *, what: str, value: int = -1, **window: Any) -> tuple[Ints, m.Floats, Ints]:
+        return followed(self.marked, customers, bit=self.bits[what], value=value, **window)
+
+
+def _look(run: Run, scenario: Scenario) -> _Look:
+    goal = scenario.goal
+    if goal is None:
+        raise InputError(f"{scenario.scenario}: no goal to measure")
+    columns = {**EVENT_COLUMNS, **run.log.properties}
+    where = None if goal.where is None else Expression.parse(goal.where, columns=columns).sql
+    marks: dict[str, Mark] = {"goal": Mark(goal.event, where)}
+    own = None
+    if "scenario" in run.log.properties:
+        own = Expression.parse(f"scenario = '{scenario.scenario}'", columns=columns).sql
+    names = set(run.log.event_names)
+    marks |= {name: Mark(event, own) for name, event in _ANSWERS.items() if event in names}
+    if "email_unsubscribed" in names:
+        marks["unsubscribed"] = Mark("email_unsubscribed")
+    marks["back"] = marks["goal"]
+    if isinstance(scenario.trigger, InactiveTrigger):
+        trigger = scenario.trigger
+        told = None if trigger.where is None else Expression.parse(trigger.where, columns=columns).sql
+        marks["back"] = Mark(trigger.inactive, told)
+    unique = tuple(dict.fromkeys(marks.values()))
+    values = (goal.value,) if goal.value is not None and goal.value in run.log.properties else ()
+    marked = mark(run.log, Marking(marks=unique, values=values))
+    return _Look(marked, {name: unique.index(one) for name, one in marks.items()}, 0 if values else -1)

@@ -1,0 +1,149 @@
+"""Replay: a program and a log in, who would have got which mail, when, and why not, out. Exact."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pandas as pd
+
+from toolkit.engine.compile import Assumption, Compiled, compile_program
+from toolkit.engine.compiled import is_first_compilation
+from toolkit.engine.prepared import Prepared, prepare_log, run_kernel
+from toolkit.engine.run import Run
+from toolkit.errors import InputError
+from toolkit.events import EventLog
+from toolkit.scenario.checks import check_against
+from toolkit.scenario.models import Program, Scenario
+
+__all__ = ["compile_for", "replay"]
+
+_EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
+
+
+def replay(
+    program: Program | Scenario,
+    log: EventLog,
+    *,
+    until: datetime | None = None,
+    assume: Assumption | None = None,
+    count_logged_sends: bool = False,
+) -> Run:
+    """Who would have got which mail, when, and why not, had this program run over this log.
+
+    Args:
+        program: one or many scenarios and the policies they share.
+        log: what customers did.
+        until: the last moment that is decided, with a time zone; the last `received_at` of the log unless given.
+        assume: a replay does not know how people would have answered mails they never got (rule R22). A program
+            that depends on opens or clicks is refused unless told `"never"` (nobody answers) or `"as_logged"` (the
+            opens and clicks in the log count); the run carries it.
+        count_logged_sends: let mails that the log says were sent fill the caps, too (rule R16).
+
+    Returns:
+        The run; its journeys and decisions are exact under the rules.
+
+    Raises:
+        ScenarioError: the program does not fit the log (an unknown column), or depends on answers.
+        NotSupportedError: a construct that the engine does not know yet, named by its path.
+        InputError: `until` without a time zone.
+
+    >>> import pandas as pd
+    >>> from toolkit.scenario import loads
+    >>> log = EventLog.from_pandas(pd.DataFrame({
+    ...     "customer_id": ["ana", "bo", "bo"], "event": ["cart_add", "cart_add", "purchase"],
+    ...     "at": ["2025-03-03T10:00Z", "2025-03-03T10:00Z", "2025-03-03T12:00Z"]}))
+    >>> cart = loads('''
+    ... scenario: cart
+    ... trigger: {event: cart_add}
+    ... reentry: once
+    ... exit_on: [{event: purchase}]
+    ... steps: [{wait: 1h}, {send: cart/reminder}, {wait: 30m}, {send: cart/last_call}]
+    ... ''')
+    >>> run = replay(cart, log, until=pd.Timestamp("2025-03-04T00:00Z"))
+    >>> run.decisions[["customer_id", "step", "at", "status"]].to_string(index=False, header=False).splitlines()[0]
+    ' ana  reminder 2025-03-03 11:00:00+00:00 send'
+    """
+    if isinstance(program, Scenario):
+        program = Program(scenarios=(program,))
+    warnings = check_against(
+        program,
+        event_counts=dict.fromkeys(log.event_names, 1),
+        properties=log.properties,
+        attributes=log.attributes,
+    )
+    compiled, prepared, last = compile_for(
+        program, log, until=until, assume=assume, count_logged_sends=count_logged_sends
+    )
+    walked = run_kernel(compiled, prepared.past(log, compiled, last))
+    notes = [*(str(warning) for warning in warnings), *_notes(program, log, compiled, prepared, assume)]
+    return Run(
+        program=program,
+        log=log,
+        until=_EPOCH + pd.Timedelta(last, unit="us"),
+        compiled=compiled,
+        prepared=prepared,
+        walked=walked,
+        notes=tuple(notes),
+        assume=assume,
+    )
+
+
+def compile_for(
+    program: Program,
+    log: EventLog,
+    *,
+    until: datetime | None = None,
+    assume: Assumption | None = None,
+    count_logged_sends: bool = False,
+) -> tuple[Compiled, Prepared, int]:
+    """The program in arrays, the log prepared for it, and the last moment in UTC microseconds."""
+    if until is not None and until.tzinfo is None:
+        raise InputError(
+            f"until needs a time zone; found {until!r}; for example pd.Timestamp({str(until)!r}, tz='UTC')"
+        )
+    first, last = (_EPOCH, _EPOCH) if log.span is None else log.span
+    stop = last if until is None else pd.Timestamp(until)
+    begin, end = ((moment - _EPOCH) // pd.Timedelta(1, unit="us") for moment in (first, stop))
+    compiled = compile_program(
+        program,
+        attributes=log.attributes,
+        properties=log.properties,
+        first=begin,
+        until=end,
+        assume=assume,
+        count_logged_sends=count_logged_sends,
+    )
+    return compiled, prepare_log(log, compiled, zone=program.policies.timezone), end
+
+
+def _notes(
+    program: Program, log: EventLog, compiled: Compiled, prepared: Prepared, assume: Assumption | None
+) -> list[str]:
+    notes = []
+    marketing = any(scenario.class_ == "marketing" for scenario in program.scenarios)
+    if marketing and "consent" not in log.attributes:
+        notes.append("the customers have no consent column: everyone counts as consenting until they unsubscribe")
+    if "email" not in log.attributes:
+        notes.append("the customers have no email column: everyone counts as having an address")
+    for name, count in prepared.unknown_zones.items():
+        notes.append(
+            f"{count:,} customers have the unknown time zone {name!r}; {program.policies.timezone} was used for them"
+        )
+    if prepared.marked.duplicates:
+        notes.append(f"{prepared.marked.duplicates:,} exact repetitions of events counted once")
+    for place, scenario in enumerate(compiled.scenarios):
+        value = scenario.goal.value if scenario.goal else None
+        if value is not None and compiled.goal_values[place] < 0:
+            notes.append(
+                f"{scenario.scenario}.goal.value: the log has no property {value!r}; its values count as unknown"
+            )
+    if assume == "never":
+        notes.append("assumed: nobody opens or clicks a mail")
+    elif assume == "as_logged":
+        notes.append("assumed: opens and clicks are those in the log, whichever mail they answered")
+    return notes
+
+
+def is_compiling() -> bool:
+    """True when the next replay is the first on this machine and compiles the kernel (about half a minute)."""
+    return is_first_compilation()

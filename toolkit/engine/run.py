@@ -1,0 +1,239 @@
+"""What a replay found: journeys, decisions, and the views people take of them."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from toolkit.drawable import Drawable
+from toolkit.engine import layout as m
+from toolkit.engine.compile import Assumption, Compiled
+from toolkit.engine.ids import decision_ids, journey_ids, key_texts
+from toolkit.engine.layout import Ints
+from toolkit.engine.prepared import Prepared, Walked
+from toolkit.engine.summary import Summary, summarise
+from toolkit.engine.trace import Trace, trace_of
+from toolkit.errors import InputError
+from toolkit.events import EventLog
+from toolkit.events.marks import rows_of
+from toolkit.scenario.models import Offer, Program
+from toolkit.tables import ENDINGS, REASONS, STATUSES
+
+__all__ = ["Run", "offer_text"]
+
+
+class Run(Drawable):
+    """A replay's result: exact under the rules, and the same for the same program and log.
+
+    Attributes:
+        program: what was replayed.
+        log: what it was replayed over.
+        until: the last moment decided, UTC.
+        notes: what a reader must know: warnings, repairs, assumptions.
+        assume: what the program was told of opens and clicks (rule R22), or None.
+        compiled, prepared, marked, walked: the same in arrays, for the rooms that compute with them.
+    """
+
+    def __init__(
+        self,
+        *,
+        program: Program,
+        log: EventLog,
+        until: pd.Timestamp,
+        compiled: Compiled,
+        prepared: Prepared,
+        walked: Walked,
+        notes: tuple[str, ...],
+        assume: Assumption | None,
+    ) -> None:
+        self.program = program
+        self.log = log
+        self.until = until
+        self.compiled = compiled
+        self.prepared = prepared
+        self.marked = prepared.marked
+        self.walked = walked
+        self.notes = notes
+        self.assume = assume
+
+    def __repr__(self) -> str:
+        return str(self.summary())
+
+    def _repr_html_(self) -> str:
+        return self.summary()._repr_html_()
+
+    @cached_property
+    def all_journey_ids(self) -> pa.Array:
+        """Ids of the journeys in the order of `walked.journeys`."""
+        rows = self.walked.journeys
+        return journey_ids(
+            self.log,
+            self.marked,
+            self.compiled,
+            rows[:, m.J_SCENARIO],
+            rows[:, m.J_CUSTOMER],
+            rows[:, m.J_EVENT],
+            rows[:, m.J_TRIGGER],
+        )
+
+    @cached_property
+    def journeys(self) -> pd.DataFrame:
+        """One row per journey, control included, in the order of entered_at and journey_id (`tables.JOURNEYS`)."""
+        rows = self.walked.journeys
+        compiled = self.compiled
+        frame = pd.DataFrame(
+            {
+                "journey_id": self.all_journey_ids.to_pandas(),
+                "scenario": _named([s.scenario for s in compiled.scenarios], rows[:, m.J_SCENARIO]),
+                "customer_id": self.marked.customers.take(pa.array(rows[:, m.J_CUSTOMER])).to_pandas(),
+                "key": key_texts(
+                    self.log, self.marked, compiled, rows[:, m.J_SCENARIO], rows[:, m.J_EVENT]
+                ).to_pandas(),
+                "arm": self.arm_names(rows),
+                "entered_at": utc(rows[:, m.J_ENTERED]),
+                "trigger_at": utc(rows[:, m.J_TRIGGER]),
+                "ended_at": utc(rows[:, m.J_ENDED]),
+                "ended_by": _named(list(ENDINGS), rows[:, m.J_ENDED_BY]),
+                "sends": rows[:, m.J_SENDS],
+            }
+        )
+        return frame.sort_values(["entered_at", "journey_id"], kind="stable", ignore_index=True)
+
+    @cached_property
+    def decisions(self) -> pd.DataFrame:
+        """One row per decision, in the order of at and decision_id (`tables.DECISIONS`)."""
+        rows = self.walked.decisions
+        journeys = self.walked.journeys[rows[:, m.D_JOURNEY]]
+        sends = self.compiled.sends
+        steps = _named([send.step for send in sends], rows[:, m.D_SEND])
+        ids = self.all_journey_ids.take(pa.array(rows[:, m.D_JOURNEY]))
+        currency = self.program.policies.currency
+        offers = _named([offer_text(send.offer, currency) for send in sends], rows[:, m.D_SEND])
+        frame = pd.DataFrame(
+            {
+                "decision_id": decision_ids(ids, pa.array(steps, pa.large_string())).to_pandas(),
+                "journey_id": ids.to_pandas(),
+                "scenario": _named([s.scenario for s in self.compiled.scenarios], journeys[:, m.J_SCENARIO]),
+                "step": steps,
+                "customer_id": self.marked.customers.take(pa.array(journeys[:, m.J_CUSTOMER])).to_pandas(),
+                "arm": self.arm_names(journeys),
+                "template": _named([send.template for send in sends], rows[:, m.D_SEND]),
+                "offer": offers.where(rows[:, m.D_PLAIN] == 0, None),
+                "due_at": utc(rows[:, m.D_DUE]),
+                "at": utc(rows[:, m.D_AT]),
+                "status": _named(list(STATUSES), rows[:, m.D_STATUS]),
+                "reason": _named(list(REASONS), rows[:, m.D_REASON]),
+            }
+        )
+        return frame.sort_values(["at", "decision_id"], kind="stable", ignore_index=True)
+
+    def arm_names(self, journeys: Ints) -> pd.Series:
+        """The arm of each of some rows of `walked.journeys`, missing where its scenario has no experiment."""
+        names: list[str | None] = []
+        first = []
+        for arms in self.compiled.arms:
+            first.append(len(names))
+            names += arms
+        places = np.array(first or [0], dtype=np.int64)[journeys[:, m.J_SCENARIO]] + journeys[:, m.J_ARM]
+        return _named(names, np.where(journeys[:, m.J_ARM] < 0, -1, places))
+
+    def summary(self) -> Summary:
+        """Counts by scenario and arm: journeys, mails, why not, how journeys ended."""
+        return summarise(self.compiled, self.walked, self.log.span, self.until, self.notes)
+
+    def trace(self, customer_id: object) -> Trace:
+        """One customer's timeline: what they did, and for every mail why it went or not.
+
+        Args:
+            customer_id: who, as in the log.
+
+        Returns:
+            The timeline; print it, or take its `.table`.
+
+        Raises:
+            InputError: nobody of that name is in the log.
+        """
+        return trace_of(self, str(customer_id))
+
+    def zone_of(self, customer: int) -> str:
+        """The time zone used for a customer, by place in `marked.customers`."""
+        return str(self.prepared.zone_names[self.prepared.zone[customer]])
+
+    def trigger_properties(self, journey_ids: Any = None) -> pd.DataFrame:
+        """What set each journey off: the trigger event and its properties.
+
+        Args:
+            journey_ids: some journeys, in any order; all of them unless given.
+
+        Returns:
+            One row per journey asked, in the order asked, indexed by journey_id: event, at, and the log's properties;
+            all missing where a date or a schedule was the trigger.
+
+        Raises:
+            InputError: a journey that is not of this run.
+        """
+        mine = pd.Series(np.arange(len(self.all_journey_ids)), index=self.all_journey_ids.to_pandas())
+        wanted = mine.index if journey_ids is None else pd.Index(journey_ids)
+        unknown = wanted.difference(mine.index)
+        if len(unknown):
+            raise InputError(f"{len(unknown)} journeys are not of this run, the first is {unknown[0]!r}")
+        events = self.walked.journeys[mine.loc[wanted].to_numpy(), m.J_EVENT]
+        rows = np.where(events >= 0, self.marked.row[events] if len(self.marked) else -1, -1)
+        frame = rows_of(self.log, rows, ["event", "at", *self.log.properties])
+        frame["at"] = frame["at"].dt.tz_localize("UTC")
+        frame.index = pd.Index(wanted, name="journey_id")
+        return frame
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all journeys and decisions, in the order of their ids: equal when everything decided is equal."""
+        content = hashlib.sha256()
+        for frame, key in ((self.journeys, "journey_id"), (self.decisions, "decision_id")):
+            ordered = frame.sort_values(key, kind="stable")
+            for name in ordered.columns:
+                column = ordered[name]
+                if isinstance(column.dtype, pd.DatetimeTZDtype):
+                    column = column.dt.tz_localize(None).astype("int64")
+                content.update("\x1f".join(column.astype(object).where(column.notna(), "").astype(str)).encode())
+                content.update(b"\x1e")
+        return content.hexdigest()
+
+
+def utc(micros: Ints) -> pd.Series:
+    """Moments in UTC microseconds as a time column; `layout.NONE` is missing."""
+    return pd.Series(
+        micros.view("datetime64[us]") if micros.flags.c_contiguous else micros.astype("datetime64[us]")
+    ).dt.tz_localize("UTC")
+
+
+def _named(names: list[str] | list[str | None] | list[Any], places: Ints) -> pd.Series:
+    """Names by place, missing where the place is negative."""
+    lookup = np.array([*names, None], dtype=object)
+    return pd.Series(lookup[places], dtype="str" if any(isinstance(name, str) for name in names) else object)
+
+
+def offer_text(offer: Offer | None, currency: str) -> str | None:
+    """An offer in a few words.
+
+    >>> offer_text(Offer(percent=10, valid="3d"), "EUR")
+    '10 % off, valid 3d'
+    """
+    if offer is None:
+        return None
+    words = []
+    if offer.percent is not None:
+        words.append(f"{offer.percent:g} % off")
+    if offer.amount is not None:
+        words.append(f"{offer.amount:g} {offer.currency or currency} off")
+    if offer.free_shipping:
+        words.append("free shipping")
+    if offer.minimum is not None:
+        words.append(f"from {offer.minimum:g} {offer.currency or currency}")
+    if offer.valid is not None:
+        words.append(f"valid {offer.valid}")
+    return ", ".join(words)

@@ -1,0 +1,74 @@
+"""The share of a customer in an experiment, and of a mail in the spread after quiet hours (rules R13, R15)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from toolkit.engine import layout as m
+from toolkit.engine.compiled import compiled
+from toolkit.engine.hashing import md5_share
+from toolkit.engine.layout import Bytes, Ints, Past, Plan, Work
+
+__all__ = ["arm_of", "spread_share"]
+
+
+@compiled
+def _append(message: Bytes, length: int, source: Bytes, start: int, stop: int) -> int:
+    for k in range(start, stop):
+        message[length] = source[k]
+        length += 1
+    return length
+
+
+@compiled
+def _hash_share(
+    work: Work,
+    past: Past,
+    salt: Bytes,
+    salt_starts: Ints,
+    which: int,
+    suffix: Bytes,
+    suffix_start: int,
+    suffix_stop: int,
+) -> float:
+    customer = work.n[m.N_CUSTOMER]
+    length = _append(work.message, 0, salt, salt_starts[which], salt_starts[which + 1])
+    length = _append(work.message, length, past.names, past.name_starts[customer], past.name_starts[customer + 1])
+    length = _append(work.message, length, suffix, suffix_start, suffix_stop)
+    return md5_share(work.message, length, work.state)
+
+
+@compiled
+def arm_of(plan: Plan, past: Past, work: Work, split: int, event: int) -> int:
+    """The arm of a split: of the customer, or of the journey that the event began (rule R13)."""
+    if plan.split_by_journey[split] >= 0:
+        share = past.journey_shares[plan.split_by_journey[split], event]
+    else:
+        share = past.arm_shares[split, work.n[m.N_CUSTOMER]]
+        if np.isnan(share):
+            share = _hash_share(work, past, plan.salts, plan.salt_starts, split, plan.suffixes, 0, 0)
+            past.arm_shares[split, work.n[m.N_CUSTOMER]] = share
+    arm = 0
+    while share >= plan.arm_ends[split, arm]:
+        arm += 1
+    return arm
+
+
+@compiled
+def spread_share(plan: Plan, past: Past, work: Work, send: int) -> float:
+    """Where in the spread after quiet hours a held mail leaves: salt `spread`, unit `customer:scenario:step`."""
+    share = past.spread_shares[send, work.n[m.N_CUSTOMER]]
+    if np.isnan(share):
+        last = len(plan.salt_starts) - 2  # the salt behind those of the splits is "spread:"
+        share = _hash_share(
+            work,
+            past,
+            plan.salts,
+            plan.salt_starts,
+            last,
+            plan.suffixes,
+            plan.suffix_starts[send],
+            plan.suffix_starts[send + 1],
+        )
+        past.spread_shares[send, work.n[m.N_CUSTOMER]] = share
+    return float(share)

@@ -1,0 +1,122 @@
+"""A replay in numbers: journeys, mails, why not, and how journeys ended, by scenario and arm."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from toolkit.engine import layout as m
+from toolkit.engine.compile import Compiled
+from toolkit.engine.prepared import Walked
+from toolkit.tables import ENDINGS, REASONS, STATUSES
+
+__all__ = ["Summary", "summarise"]
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """Counts of a replay, all exact.
+
+    table: one row per scenario and arm: journeys, customers, sent, withheld, skipped, one column per ending.
+    reasons: one row per scenario and reason of a mail not sent, with its count.
+    span: first and last moment of the log, and the last moment decided.
+    notes: what a reader must know.
+    """
+
+    table: pd.DataFrame
+    reasons: pd.DataFrame
+    span: tuple[pd.Timestamp | None, pd.Timestamp]
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"Replay{self._when()} (exact)", "", _text(self.table)]
+        if len(self.reasons):
+            parts += ["", "Mails not sent, by reason", _text(self.reasons)]
+        if self.notes:
+            parts += ["", *(f"note: {note}" for note in self.notes)]
+        return "\n".join(parts)
+
+    __repr__ = __str__
+
+    def _when(self) -> str:
+        first, last = self.span
+        return f", {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first is not None else ""
+
+    def _repr_html_(self) -> str:
+        body = f"<p><b>Replay</b>{html.escape(self._when())} · <i>exact</i></p>" + _html(self.table)
+        if len(self.reasons):
+            body += "<p>Mails not sent, by reason</p>" + _html(self.reasons)
+        return body + "".join(f"<p style='opacity:.75'>{html.escape(note)}</p>" for note in self.notes)
+
+
+def _text(table: pd.DataFrame) -> str:
+    return table.to_string(index=False, na_rep="", formatters=dict.fromkeys(_counts(table), "{:,}".format))
+
+
+def _html(table: pd.DataFrame) -> str:
+    text: str = table.to_html(index=False, na_rep="", border=0, formatters=dict.fromkeys(_counts(table), "{:,}".format))
+    return text
+
+
+def _counts(table: pd.DataFrame) -> list[str]:
+    return [name for name in table.columns if pd.api.types.is_integer_dtype(table[name])]
+
+
+def summarise(
+    compiled: Compiled,
+    walked: Walked,
+    span: tuple[pd.Timestamp, pd.Timestamp] | None,
+    until: pd.Timestamp,
+    notes: tuple[str, ...],
+) -> Summary:
+    """Counts of a replay by scenario and arm."""
+    journeys, decisions = walked.journeys, walked.decisions
+    widest = 1 + max((len(arms) for arms in compiled.arms), default=0)
+    group = journeys[:, m.J_SCENARIO] * widest + journeys[:, m.J_ARM] + 1
+    size = len(compiled.scenarios) * widest
+    counted = np.bincount(group, minlength=size)
+    endings = np.bincount(group * len(ENDINGS) + journeys[:, m.J_ENDED_BY], minlength=size * len(ENDINGS))
+    of_decision = group[decisions[:, m.D_JOURNEY]]
+    statuses = np.bincount(of_decision * len(STATUSES) + decisions[:, m.D_STATUS], minlength=size * len(STATUSES))
+    people = pd.DataFrame({"group": group, "customer": journeys[:, m.J_CUSTOMER]}).drop_duplicates()["group"]
+    customers = np.bincount(people, minlength=size)
+    rows = []
+    for place, scenario in enumerate(compiled.scenarios):
+        arms = compiled.arms[place]
+        for arm in range(len(arms)) if arms else (-1,):
+            g = place * widest + arm + 1
+            status = dict(zip(STATUSES, statuses[g * 3 : g * 3 + 3].tolist(), strict=True))
+            ended = dict(zip(ENDINGS, endings[g * 5 : g * 5 + 5].tolist(), strict=True))
+            rows.append(
+                {
+                    "scenario": scenario.scenario,
+                    "arm": arms[arm] if arm >= 0 else "",
+                    "journeys": int(counted[g]),
+                    "customers": int(customers[g]),
+                    "sent": status["send"],
+                    "withheld": status["withheld"],
+                    "skipped": status["skipped"],
+                    **ended,
+                }
+            )
+    not_sent = decisions[:, m.D_STATUS] != m.STATUS_SEND
+    of_scenario = journeys[decisions[not_sent, m.D_JOURNEY], m.J_SCENARIO]
+    pairs = np.bincount(of_scenario * len(REASONS) + decisions[not_sent, m.D_REASON])
+    reasons = [
+        {
+            "scenario": compiled.scenarios[place // len(REASONS)].scenario,
+            "reason": REASONS[place % len(REASONS)],
+            "mails": int(pairs[place]),
+        }
+        for place in np.flatnonzero(pairs)
+    ]
+    columns = ["scenario", "arm", "journeys", "customers", "sent", "withheld", "skipped", *ENDINGS]
+    return Summary(
+        pd.DataFrame(rows, columns=columns),
+        pd.DataFrame(reasons, columns=["scenario", "reason", "mails"]),
+        (None if span is None else span[0], until),
+        notes,
+    )

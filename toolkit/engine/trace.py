@@ -1,0 +1,171 @@
+"""One customer's timeline: what they did, what the program did, and for every mail why it went or not."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from toolkit.drawable import Drawable
+from toolkit.engine import layout as m
+from toolkit.engine.layout import Ints
+from toolkit.errors import InputError
+from toolkit.events.marks import events_of
+from toolkit.tables import ENDINGS, REASONS
+
+if TYPE_CHECKING:
+    from toolkit.engine.run import Run
+
+__all__ = ["Trace", "trace_of"]
+
+_ENDED = {
+    "finished": "ends: all steps done",
+    "exited": "ends: an exit event came",
+    "superseded": "ends: a new trigger began it again",
+    "unsubscribed": "ends: the customer unsubscribed",
+}
+_WHY = {
+    "no_address": "no address",
+    "suppressed": "the address is suppressed after a hard bounce",
+    "unsubscribed": "no consent to marketing mail",
+    "exited": "the journey ended while the mail was held",
+    "quiet_expired": "held by quiet hours for more than 72 hours",
+    "cap": "the limit of mails a person was reached",
+    "holdout": "withheld: control group",
+    "superseded": "a new trigger began the journey again while the mail was held",
+    "coupon_empty": "no coupon was left",
+}
+_SIGNS = {"event": "·", "journey": "▸", "mail": "✉", "no mail": "✕"}
+
+
+@dataclass(frozen=True, eq=False)
+class Trace(Drawable):
+    """What happened to one customer.
+
+    customer_id: who. timezone: the zone of the local times shown.
+    table: one row per moment in order: at (UTC), local, kind (event, journey, mail, no mail), scenario, what.
+    """
+
+    customer_id: str
+    timezone: str
+    table: pd.DataFrame
+
+    def __str__(self) -> str:
+        lines = [f"{self.customer_id} ({self.timezone})"]
+        lines += [
+            f"  {row.local:%Y-%m-%d %H:%M}  {_SIGNS[str(row.kind)]} {row.what}" for row in self.table.itertuples()
+        ]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        shade = {"event": "opacity:.75", "journey": "", "mail": "font-weight:600", "no mail": "font-style:italic"}
+        rows = "".join(
+            f"<tr style='{shade[str(row.kind)]}'><td>{row.local:%Y-%m-%d %H:%M}</td><td>{_SIGNS[str(row.kind)]}</td>"
+            f"<td style='text-align:left'>{html.escape(str(row.what))}</td></tr>"
+            for row in self.table.itertuples()
+        )
+        return f"<p><b>{html.escape(self.customer_id)}</b> ({html.escape(self.timezone)})</p><table>{rows}</table>"
+
+
+def trace_of(run: Run, customer_id: str) -> Trace:
+    """The timeline of one customer in a run."""
+    marked = run.marked
+    events = events_of(run.log, customer_id)
+    events = events[events["received_at"] <= run.until]
+    place = pc.index(marked.customers, pa.scalar(customer_id, marked.customers.type)).as_py()
+    if place < 0 and not len(events) and not _is_known(run, customer_id):
+        raise InputError(f"no customer {customer_id!r} in the log")
+    rows = list(_event_rows(events))
+    zone = run.program.policies.timezone
+    if place >= 0:
+        zone = run.zone_of(place)
+        rows += _journey_rows(run, place)
+    table = pd.DataFrame(rows, columns=["at", "order", "kind", "scenario", "what"])
+    table["at"] = pd.to_datetime(table["at"], utc=True)
+    table = table.sort_values(["at", "order"], kind="stable", ignore_index=True)
+    table.insert(1, "local", table["at"].dt.tz_convert(ZoneInfo(zone)))
+    return Trace(customer_id, zone, table.drop(columns="order"))
+
+
+def _is_known(run: Run, customer_id: str) -> bool:
+    column = run.log.customer_table.column("customer_id")
+    return bool(pc.index(column, pa.scalar(customer_id, column.type)).as_py() >= 0)
+
+
+def _event_rows(events: pd.DataFrame) -> Iterator[tuple[pd.Timestamp, int, str, str, str]]:
+    details = [name for name in events.columns if name not in ("event", "at", "received_at", "event_id", "row")]
+    for row in events.to_dict("records"):
+        said = ", ".join(f"{name}={_short(row[name])}" for name in details if not pd.isna(row[name]))
+        late = row["received_at"] - row["at"]
+        note = f" (received {late} later)" if late > pd.Timedelta(0) else ""
+        yield row["received_at"], 0, "event", "", f"{row['event']}{f': {said}' if said else ''}{note}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _journey_rows(run: Run, place: int) -> list[tuple[pd.Timestamp, int, str, str, str]]:
+    walked, compiled = run.walked, run.compiled
+    rows = []
+    mine = np.flatnonzero(walked.journeys[:, m.J_CUSTOMER] == place)
+    chosen = np.flatnonzero(np.isin(walked.decisions[:, m.D_JOURNEY], mine))
+    for journey in mine:
+        row = walked.journeys[journey]
+        name = compiled.scenarios[row[m.J_SCENARIO]].scenario
+        arms = compiled.arms[row[m.J_SCENARIO]]
+        arm = f" (arm {arms[row[m.J_ARM]]})" if row[m.J_ARM] >= 0 else ""
+        rows.append((_moment(row[m.J_ENTERED]), 2, "journey", name, f"{name} begins{arm}"))
+        reached = set()
+        for decision in walked.decisions[chosen[walked.decisions[chosen, m.D_JOURNEY] == journey]]:
+            rows.append(_decision_row(run, name, decision))
+            reached.add(int(decision[m.D_SEND]))
+        rows += _end_rows(run, row, name, reached)
+    return rows
+
+
+def _decision_row(run: Run, name: str, decision: Ints) -> tuple[pd.Timestamp, int, str, str, str]:
+    send = run.compiled.sends[decision[m.D_SEND]]
+    at = _moment(decision[m.D_AT])
+    held = decision[m.D_AT] - decision[m.D_DUE]
+    note = f", held since {_moment(decision[m.D_DUE]):%Y-%m-%d %H:%M} UTC" if held > 0 else ""
+    if decision[m.D_STATUS] == m.STATUS_SEND:
+        return at, 3, "mail", name, f"{send.template} sent{note}"
+    why = _WHY[REASONS[decision[m.D_REASON]]]
+    return at, 3, "no mail", name, f"{send.template} not sent: {why}{note}"
+
+
+def _end_rows(run: Run, row: Ints, name: str, reached: set[int]) -> list[tuple[pd.Timestamp, int, str, str, str]]:
+    """How the journey ended, and the mails it did not come to."""
+    missed = [
+        send.template
+        for place, send in enumerate(run.compiled.sends)
+        if send.scenario == name and place not in reached and _is_for(run, row, send.arms)
+    ]
+    ended_by = ENDINGS[row[m.J_ENDED_BY]]
+    if ended_by == "open":
+        text, at, order = "is still under way", run.until, 5
+    else:
+        text, at, order = _ENDED[ended_by], _moment(row[m.J_ENDED]), 4 if ended_by == "finished" else 1
+    rows = [(at, order, "journey", name, f"{name} {text}")]
+    if missed and ended_by in ("exited", "superseded", "unsubscribed"):
+        rows.append((at, order, "no mail", name, f"not reached any more: {', '.join(missed)}"))
+    return rows
+
+
+def _is_for(run: Run, row: Ints, arms: tuple[str, ...]) -> bool:
+    names = run.compiled.arms[row[m.J_SCENARIO]]
+    return not arms or (row[m.J_ARM] >= 0 and names[row[m.J_ARM]] in arms)
+
+
+def _moment(micros: int) -> pd.Timestamp:
+    return pd.Timestamp(int(micros), unit="us", tz="UTC")

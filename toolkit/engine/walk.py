@@ -1,0 +1,218 @@
+"""The walk: customer after customer, instant after instant, in the order of rule R3.
+
+This is the only code that decides who gets which mail, when, and why not. It reads arrays and writes arrays: no
+clock, no chance, no input or output. All of it runs compiled, and the same as plain Python (NUMBA_DISABLE_JIT=1).
+"""
+
+from __future__ import annotations
+
+from toolkit.engine import layout as m
+from toolkit.engine.compiled import compiled
+from toolkit.engine.entry import enter, enter_synthetic, start_synthetic, told_synthetic
+from toolkit.engine.gate import count_logged
+from toolkit.engine.heap import pop
+from toolkit.engine.layout import Out, Past, Plan, Work
+from toolkit.engine.steps import end_journey, wake
+
+__all__ = ["walk"]
+
+
+@compiled
+def _begin_customer(plan: Plan, past: Past, work: Work, customer: int) -> None:
+    n = work.n
+    n[m.N_CUSTOMER] = customer
+    n[m.N_LOCAL] = n[m.N_HEAP] = n[m.N_SYNTHETIC] = n[m.N_SENDS] = n[m.N_SUPPRESSED] = 0
+    n[m.N_ATTRIBUTES] = past.attribute_bits[customer]
+    n[m.N_FIRST] = n[m.N_SEEN] = past.starts[customer]
+    work.counts[:] = 0
+    slots = 0
+    for scenario in range(len(plan.scenarios)):
+        work.slot_base[scenario] = slots
+        key = plan.scenarios[scenario, m.S_KEY]
+        slots += 1 if key < 0 else past.key_counts[key, customer]
+    work.slot_base[len(plan.scenarios)] = slots
+    for slot in range(slots):
+        work.slots[slot, m.T_HEAD] = -1
+        work.slots[slot, m.T_ENTERED] = m.NONE
+        work.slots[slot, m.T_ENDED] = m.NONE
+        work.slots[slot, m.T_SYNTHETIC] = 0
+        work.slots[slot, m.T_LAST] = -1
+
+
+@compiled
+def _learn(plan: Plan, past: Past, work: Work, stop: int, now: int) -> None:
+    """Facts first: everything received at this instant becomes known."""
+    for i in range(work.n[m.N_SEEN], stop):
+        bits = past.bits[i]
+        if past.fact[i] >= 0:
+            work.n[m.N_ATTRIBUTES] = past.fact_bits[past.fact[i]]
+        if plan.bounce_bit >= 0 and (bits >> plan.bounce_bit) & 1:
+            work.n[m.N_SUPPRESSED] = 1
+        if plan.logged_bit >= 0 and (bits >> plan.logged_bit) & 1:
+            count_logged(work, now)
+        counted = bits & plan.count_mask
+        bit = 0
+        while counted >> bit:
+            if (counted >> bit) & 1:
+                work.counts[bit] += 1
+            bit += 1
+    first = work.n[m.N_SEEN]
+    work.n[m.N_SEEN] = stop
+    for i in range(first, stop):
+        if past.bits[i] & plan.told_mask:
+            told_synthetic(plan, past, work, i)
+
+
+@compiled
+def _end_all(plan: Plan, work: Work, out: Out, slot: int, now: int, ended_by: int) -> None:
+    j = work.slots[slot, m.T_HEAD]
+    while j >= 0:
+        following = work.journeys[j, m.W_NEXT]
+        end_journey(plan, work, out, j, now, ended_by)
+        j = following
+
+
+@compiled
+def _exits(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, now: int) -> None:
+    """An unsubscribe ends all marketing journeys, an exit event those of its scenario, or of its key (R4, R10, R18)."""
+    for i in range(first, stop):
+        if past.bits[i] & plan.unsubscribe_mask:
+            for scenario in range(len(plan.scenarios)):
+                if plan.scenarios[scenario, m.S_MARKETING]:
+                    for slot in range(work.slot_base[scenario], work.slot_base[scenario + 1]):
+                        _end_all(plan, work, out, slot, now, m.END_UNSUBSCRIBED)
+    for i in range(first, stop):
+        if not past.bits[i] & plan.exit_mask:
+            continue
+        for e in range(len(plan.exits)):
+            if not (past.bits[i] >> plan.exits[e, m.EXIT_BIT]) & 1:
+                continue
+            scenario = plan.exits[e, m.EXIT_SCENARIO]
+            key = plan.exits[e, m.EXIT_MATCH]
+            if key >= 0:
+                if past.keys[key, i] >= 0:
+                    slot = work.slot_base[scenario] + past.keys[key, i]
+                    _end_all(plan, work, out, slot, now, m.END_EXITED)
+            else:
+                for slot in range(work.slot_base[scenario], work.slot_base[scenario + 1]):
+                    _end_all(plan, work, out, slot, now, m.END_EXITED)
+
+
+@compiled
+def _came(plan: Plan, past: Past, j_row: m.Ints, first: int, stop: int) -> bool:
+    op = plan.ops[j_row[m.W_PC]]
+    key = op[m.G]
+    for i in range(first, stop):
+        if (past.bits[i] >> op[m.C]) & 1 and (key < 0 or past.keys[key, i] == past.keys[key, j_row[m.W_EVENT]]):
+            return True
+    return False
+
+
+@compiled
+def _answered(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, now: int) -> None:
+    """Journeys whose wait_for is satisfied go on, in the order scenario, step, journey (rules R7, R17)."""
+    for scenario in range(len(plan.scenarios)):
+        if not plan.scenarios[scenario, m.S_WAITS_FOR]:
+            continue
+        count = 0
+        for slot in range(work.slot_base[scenario], work.slot_base[scenario + 1]):
+            j = work.slots[slot, m.T_HEAD]
+            while j >= 0:
+                row = work.journeys[j]
+                if row[m.W_MODE] == m.MODE_WAIT_FOR and _came(plan, past, row, first, stop):
+                    place = count
+                    while place > 0 and (
+                        work.journeys[work.chosen[place - 1], m.W_PC] > row[m.W_PC]
+                        or (work.journeys[work.chosen[place - 1], m.W_PC] == row[m.W_PC] and work.chosen[place - 1] > j)
+                    ):
+                        work.chosen[place] = work.chosen[place - 1]
+                        place -= 1
+                    work.chosen[place] = j
+                    count += 1
+                j = row[m.W_NEXT]
+        for k in range(count):
+            wake(plan, past, work, out, work.chosen[k], now, True)
+
+
+@compiled
+def _timers(plan: Plan, past: Past, work: Work, out: Out, now: int) -> None:
+    while work.n[m.N_HEAP] and work.heap[0, m.H_DUE] <= now and not work.n[m.N_FULL]:
+        j = work.heap[0, m.H_WHAT]
+        fresh = work.heap[0, m.H_VERSION] == work.journeys[j, m.W_VERSION]
+        work.n[m.N_HEAP] = pop(work.heap, work.n[m.N_HEAP])
+        if fresh:
+            wake(plan, past, work, out, j, now, False)
+
+
+@compiled
+def _entries(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, now: int) -> None:
+    for i in range(first, stop):
+        if not past.bits[i] & plan.trigger_mask:
+            continue
+        for scenario in range(len(plan.scenarios)):
+            rules = plan.scenarios[scenario]
+            if rules[m.S_TRIGGER] == m.TRIGGER_EVENT and (past.bits[i] >> rules[m.S_TRIGGER_BIT]) & 1:
+                code = 0 if rules[m.S_KEY] < 0 else past.keys[rules[m.S_KEY], i]
+                if code >= 0:
+                    enter(plan, past, work, out, scenario, code, i, past.at[i], now, stop)
+
+
+@compiled
+def _next_timer(work: Work) -> int:
+    """When the next timer is due; timers that are no longer wanted are taken off."""
+    while work.n[m.N_HEAP]:
+        j = work.heap[0, m.H_WHAT]
+        if work.heap[0, m.H_VERSION] == work.journeys[j, m.W_VERSION]:
+            break
+        work.n[m.N_HEAP] = pop(work.heap, work.n[m.N_HEAP])
+    while work.n[m.N_SYNTHETIC]:
+        slot = work.synthetic[0, m.H_WHAT]
+        if work.synthetic[0, m.H_VERSION] == work.slots[slot, m.T_SYNTHETIC]:
+            break
+        work.n[m.N_SYNTHETIC] = pop(work.synthetic, work.n[m.N_SYNTHETIC])
+    due = m.NEVER
+    if work.n[m.N_HEAP]:
+        due = work.heap[0, m.H_DUE]
+    if work.n[m.N_SYNTHETIC] and work.synthetic[0, m.H_DUE] < due:
+        due = work.synthetic[0, m.H_DUE]
+    return due
+
+
+@compiled
+def walk(plan: Plan, past: Past, work: Work, out: Out, customer: int, last_customer: int) -> int:
+    """Decide everything for the customers from one to before another.
+
+    Returns the customer at which the memory ran out (N_FULL says which; nothing of that customer is kept), or
+    `last_customer`.
+    """
+    n = work.n
+    while customer < last_customer:
+        journeys_before, decisions_before = n[m.N_JOURNEYS], n[m.N_DECISIONS]
+        _begin_customer(plan, past, work, customer)
+        start_synthetic(plan, past, work)
+        i, stop = past.starts[customer], past.starts[customer + 1]
+        now = m.NONE
+        while not n[m.N_FULL]:
+            arrives = past.received[i] if i < stop else m.NEVER
+            due = _next_timer(work)
+            due = max(due, now)  # something that was due before it became known is due now
+            now = arrives if arrives < due else due
+            if now > plan.until:
+                break
+            known = i
+            while known < stop and past.received[known] == now:
+                known += 1
+            if known > i:
+                _learn(plan, past, work, known, now)
+                _exits(plan, past, work, out, i, known, now)
+                _answered(plan, past, work, out, i, known, now)
+            _timers(plan, past, work, out, now)
+            _entries(plan, past, work, out, i, known, now)
+            enter_synthetic(plan, past, work, out, now)
+            i = known
+        if n[m.N_FULL]:
+            n[m.N_JOURNEYS] = journeys_before
+            n[m.N_DECISIONS] = decisions_before
+            return customer
+        customer += 1
+    return last_customer

@@ -1,0 +1,259 @@
+"""The log as the engine asks for it: one bit per condition and event, events without a bit dropped.
+
+This is the one place where the conditions of a scenario meet the database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from toolkit.events import quoting
+from toolkit.events.database import fetch
+from toolkit.events.log import EventLog
+
+__all__ = [
+    "NO_DATE",
+    "Mark",
+    "Marking",
+    "events_of",
+    "facts_of",
+    "logged_mails",
+    "marked_events",
+    "one_piece",
+    "people",
+    "rows_of",
+]
+
+Ints = npt.NDArray[np.int64]
+_ALWAYS_KNOWN = {
+    "email": "VARCHAR",
+    "timezone": "VARCHAR",
+    "locale": "VARCHAR",
+    "consent": "BOOLEAN",
+    "customer_id": "VARCHAR",
+}
+_CONSENT_EVENTS = ("email_subscribed", "email_unsubscribed", "email_complained")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A condition on events: the event's name, and a checked SQL expression on its properties."""
+
+    event: str
+    where: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Marking:
+    """What is asked of a log.
+
+    `marks` become bits of events, `attributes` (checked SQL on customer columns) bits of customers, `keys` text
+    properties that tell a customer's journeys apart, `values` numeric properties. `everyone` takes in customers
+    without any marked event.
+    """
+
+    marks: tuple[Mark, ...]
+    attributes: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    everyone: bool = False
+
+
+NO_DATE = int(np.iinfo(np.int64).min)
+"""In `Marked.dates`: the customer has none."""
+
+
+def one_piece(table: pa.Table, name: str) -> pa.Array:
+    """A column in one piece."""
+    column = table.column(name)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], type=column.type)
+
+
+def _ints(table: pa.Table, name: str) -> Ints:
+    return np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def marked_events(log: EventLog, marking: Marking) -> pa.Table:
+    """Events with at least one bit, and all events that tell of the customer."""
+    bits = [
+        f"CASE WHEN event = {quoting.literal(m.event)}{f' AND ({m.where})' if m.where else ''} THEN {1 << b} ELSE 0 END"
+        for b, m in enumerate(marking.marks)
+    ]
+    facts = _fact_events(log, marking)
+    columns = [
+        "customer_id",
+        "event",
+        "epoch_us(received_at) AS received_at",
+        'epoch_us("at") AS "at"',
+        '"row"',
+        f"CAST({' + '.join(bits) or '0'} AS BIGINT) AS bits",
+        *(f"CAST({quoting.name(name)} AS VARCHAR) AS key_{k}" for k, name in enumerate(marking.keys)),
+        *(f"TRY_CAST({quoting.name(name)} AS DOUBLE) AS value_{v}" for v, name in enumerate(marking.values)),
+    ]
+    kept = f"bits <> 0{f' OR event IN ({_literals(facts)})' if facts else ''}" if _conditional(marking) else "TRUE"
+    return fetch(
+        log.cursor(),
+        f"SELECT * EXCLUDE (event) FROM (SELECT {', '.join(columns)} FROM {log.relation} "
+        f"WHERE event IN ({_literals(facts | {m.event for m in marking.marks})})) WHERE {kept}",
+    )
+
+
+def _conditional(marking: Marking) -> bool:
+    """Whether an event may have the right name and still no bit."""
+    plain = {m.event for m in marking.marks if m.where is None}
+    return any(m.event not in plain for m in marking.marks)
+
+
+def _literals(names: set[str]) -> str:
+    return ", ".join(quoting.literal(name) for name in sorted(names)) or "NULL"
+
+
+def _fact_events(log: EventLog, marking: Marking) -> set[str]:
+    """Names of events in this log that change what the attribute conditions say of a customer."""
+    if not marking.attributes:
+        return set()
+    return {*_CONSENT_EVENTS, "customer_updated"} & set(log.event_names)
+
+
+def people(log: EventLog, marking: Marking, customers: pa.Array) -> tuple[Ints, Ints, tuple[str, ...], Ints]:
+    """Attribute bits, time zone and dates of each customer; people missing from the customers table have none."""
+    count = len(customers)
+    columns = [
+        f"{_attribute_bits(marking)} AS bits",
+        "CAST(timezone AS VARCHAR) AS zone",
+        *(
+            f"TRY_CAST({quoting.name(name)} AS DATE) - DATE '1970-01-01' AS date_{d}"
+            for d, name in enumerate(marking.dates)
+        ),
+    ]
+    cursor = log.cursor()
+    cursor.register("wanted_customers", pa.table({"wanted_id": customers, "place": np.arange(count)}))
+    cursor.register("customer_rows", log.customer_table)
+    table = fetch(
+        cursor,
+        f"SELECT {', '.join(columns)} FROM (SELECT {_attributes(log, {})} FROM wanted_customers w "
+        "LEFT JOIN customer_rows c ON c.customer_id = w.wanted_id) ORDER BY place",
+    )
+    zone_column = one_piece(table, "zone").dictionary_encode()
+    zone = pc.fill_null(zone_column.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    dates = np.full((len(marking.dates), count), NO_DATE, dtype=np.int64)
+    for d in range(len(marking.dates)):
+        dates[d] = pc.fill_null(one_piece(table, f"date_{d}").cast(pa.int64()), NO_DATE).to_numpy(zero_copy_only=False)
+    return _ints(table, "bits"), zone, tuple(zone_column.dictionary.to_pylist()), dates
+
+
+def _attributes(log: EventLog, news: Mapping[str, str]) -> str:
+    """The columns that attribute conditions see: the customers table `c`, and what `news` says instead.
+
+    A log without a consent column gives everyone's consent; a person missing from a customers table that has one has
+    given none.
+    """
+    known = dict.fromkeys((*_ALWAYS_KNOWN, *log.attributes))
+    del known["customer_id"]
+    columns = ["place", "wanted_id AS customer_id"] if not news else []
+    for name in known:
+        text = f"c.{quoting.name(name)}" if name in log.attributes else f"CAST(NULL AS {_ALWAYS_KNOWN[name]})"
+        if name in news:
+            text = f"COALESCE({news[name]}, {text})"
+        if name == "consent":
+            text = f"COALESCE({text}, {'FALSE' if 'consent' in log.attributes else 'TRUE'})"
+        columns.append(f"{text} AS {quoting.name(name)}")
+    return ", ".join(columns)
+
+
+def _attribute_bits(marking: Marking) -> str:
+    terms = [f"CASE WHEN ({text}) THEN {1 << b} ELSE 0 END" for b, text in enumerate(marking.attributes)]
+    return f"CAST({' + '.join(terms) or '0'} AS BIGINT)"
+
+
+def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints]:
+    """Attribute bits after each event that changes an attribute or the consent, from that event on."""
+    fact = np.full(len(row), -1, dtype=np.int64)
+    names = _fact_events(log, marking)
+    if not names:
+        return fact, np.zeros(0, dtype=np.int64)
+    window = 'PARTITION BY e.customer_id ORDER BY e.received_at, e."at", ' + (
+        "e.event_id" if log.has_event_ids else "e.row"
+    )
+    news = {}
+    for name in dict.fromkeys((*log.attributes, "consent")):
+        told = None
+        if name in log.properties and name != "customer_id":
+            told = f"CASE WHEN e.event = 'customer_updated' THEN e.{quoting.name(name)} END"
+        if name == "consent":
+            told = (
+                "CASE WHEN e.event = 'email_subscribed' THEN TRUE WHEN e.event IN ('email_unsubscribed', "
+                f"'email_complained') THEN FALSE{f' ELSE TRY_CAST({told} AS BOOLEAN)' if told else ''} END"
+            )
+        if told:
+            news[name] = f"last_value({told} IGNORE NULLS) OVER ({window})"
+    cursor = log.cursor()
+    cursor.register("customer_rows", log.customer_table)
+    table = fetch(
+        cursor,
+        f"SELECT row, {_attribute_bits(marking)} AS bits FROM (SELECT e.row, e.customer_id, {_attributes(log, news)} "
+        f"FROM {log.relation} e LEFT JOIN customer_rows c ON c.customer_id = e.customer_id "
+        f"WHERE e.event IN ({_literals(names)})) ORDER BY row",
+    )
+    rows, bits = _ints(table, "row"), _ints(table, "bits")
+    if len(rows):
+        place = np.minimum(np.searchsorted(rows, row), len(rows) - 1)
+        found = rows[place] == row
+        fact[found] = place[found]
+    return fact, bits
+
+
+def rows_of(
+    log: EventLog, rows: Sequence[int] | Ints, columns: Sequence[str], *, as_text: bool = False
+) -> pd.DataFrame:
+    """Some columns of some events of a log, by row number: one row per number asked, in the order asked."""
+    cursor = log.cursor()
+    cursor.register("asked_rows", pa.table({"asked": np.asarray(rows, dtype=np.int64), "place": np.arange(len(rows))}))
+    names = [quoting.name(name) for name in columns]
+    chosen = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" if as_text else name for name in names)
+    table = fetch(cursor, f"SELECT {chosen} FROM asked_rows LEFT JOIN {log.relation} ON row = asked ORDER BY place")
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def events_of(log: EventLog, customer_id: str) -> pd.DataFrame:
+    """All events of one customer in the order received: event, at, received_at (UTC) and the properties."""
+    columns = ["event", "at", "received_at", *log.properties]
+    table = fetch(
+        log.cursor(),
+        f"SELECT {', '.join(map(quoting.name, columns))} FROM {log.relation} "
+        f'WHERE customer_id = {quoting.literal(customer_id)} ORDER BY received_at, "at", "row"',
+    )
+    frame: pd.DataFrame = table.to_pandas()
+    for name in ("at", "received_at"):
+        frame[name] = frame[name].astype("datetime64[us]").dt.tz_localize("UTC")
+    return frame
+
+
+def logged_mails(log: EventLog, experiment: str) -> pa.Table:
+    """Mails of an experiment that the log says were sent: customer_id and arm, one row per mail."""
+    cursor = log.cursor()
+    return fetch(
+        cursor,
+        f"SELECT customer_id, CAST(arm AS VARCHAR) AS arm FROM {log.relation} "
+        f"WHERE event = 'email_sent' AND experiment = {quoting.literal(experiment)}",
+    )
+
+
+def mailed_scenarios(log: EventLog) -> frozenset[str]:
+    """Scenarios of which the log holds mails that were really sent (`email_sent` with the property scenario)."""
+    if "scenario" not in log.properties or "email_sent" not in log.event_names:
+        return frozenset()
+    table = fetch(
+        log.cursor(),
+        f"SELECT DISTINCT CAST(scenario AS VARCHAR) AS name FROM {log.relation} WHERE event = 'email_sent'",
+    )
+    return frozenset(name for name in table.column("name").to_pylist() if name)

@@ -6,6 +6,7 @@ from toolkit.scenario.expression import Expression
 from toolkit.scenario.models import Policies, Program, Scenario
 from toolkit.scenario.parameters import get_parameter, parameters, set_parameters
 from toolkit.scenario.reading import load, loads
+from toolkit.scenario.writing import content_hash, dump
 
 __all__ = [
     "Duration",
@@ -16,6 +17,8 @@ __all__ = [
     "TimeOfDay",
     "check",
     "check_against",
+    "content_hash",
+    "dump",
     "get_parameter",
     "load",
     "loads",

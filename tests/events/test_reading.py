@@ -137,7 +137,7 @@ def test_properties_keep_their_kind_and_nested_ones_become_json_text():
         price=[Decimal("1.5"), None],
         flag=[True, None],
         day=[dt.date(2024, 1, 1), None],
-        moment=pd.to_datetime(["2024-01-01T10:00+02:00", None]),
+        moment=pd.to_datetime(["2024-01-01T10:00+02:00", None]).as_unit("ns"),
         tags=[["a"], None],
         mixed=[1, "x"],
         category=pd.Categorical(["q", None]),

@@ -1,5 +1,6 @@
 """The events room: read, clean, check and store event logs."""
 
 from toolkit.events.log import EventLog
+from toolkit.events.profile import Profile
 
-__all__ = ["EventLog"]
+__all__ = ["EventLog", "Profile"]

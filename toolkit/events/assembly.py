@@ -16,7 +16,7 @@ from toolkit.events.moments import Moment, moment
 from toolkit.events.naming import Naming, name_columns
 from toolkit.events.properties import Opened, open_properties
 from toolkit.events.quoting import name
-from toolkit.events.sources import ROW, Source
+from toolkit.events.sources import ROW, Source, first_line
 from toolkit.events.times import check_zone
 from toolkit.events.wording import counted
 
@@ -76,6 +76,20 @@ def assemble(
     """
     if anonymous not in _ANONYMOUS:
         raise EventLogError(f"anonymous={anonymous!r}; allowed: 'error', 'drop'")
+    try:
+        return _assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
+    except duckdb.Error as fault:
+        raise EventLogError(f"{source.label}: {first_line(fault)}") from fault
+
+
+def _assemble(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    *,
+    zone: str | None,
+    columns: Mapping[str, str] | None,
+    anonymous: str,
+) -> Rows:
     local = check_zone(zone)
     naming = name_columns(source.columns, columns, source.label)
     at = moment(connection, source, naming.base["at"], ours="at", zone=local)
@@ -156,9 +170,13 @@ def _without_anonymous(
 
 
 def _check(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
-    rows, customers, events, times = fetch_row(
-        connection, f'SELECT count(*), count(customer_id), count(event), count("at") FROM {_ROWS}'
+    rows, customers, events, times, finite = fetch_row(
+        connection,
+        'SELECT count(*), count(customer_id), count(event), count("at"), isfinite(min("at")) AND isfinite(max("at")) '
+        f"FROM {_ROWS}",
     )
+    if finite is False:
+        raise EventLogError(f"{source.label}: at is infinite in some rows; expected a moment, or leave such rows out")
     empty = {}
     for column in ("customer_id", "event"):
         # On a file this reads only the parts that can hold an empty text.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from os import PathLike
 from types import MappingProxyType
 from typing import Any
 
@@ -17,10 +19,13 @@ from toolkit.errors import EventLogError
 from toolkit.events.assembly import EVENTS, QUARANTINE, Rows, assemble
 from toolkit.events.canonical import event_id
 from toolkit.events.database import connect, fetch, fetch_row
+from toolkit.events.databases import database_source
 from toolkit.events.duplicates import same_rows
-from toolkit.events.people import Customers, People, read_people
+from toolkit.events.people import Customers, People, people_of, read_people
+from toolkit.events.profile import Profile, look
 from toolkit.events.quoting import name
 from toolkit.events.sources import PathOrPaths, csv_source, frame_source, parquet_source
+from toolkit.events.storage import Stored, read_stored, write_stored
 from toolkit.events.times import check_zone
 from toolkit.events.wording import counted
 
@@ -91,8 +96,8 @@ class EventLog:
         """
         connection = connect()
         people = read_people(connection, customers, zone=check_zone(zone))
-        source = frame_source(connection, events)
-        return cls(connection, assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous), people)
+        rows = assemble(connection, frame_source(connection, events), zone=zone, columns=columns, anonymous=anonymous)
+        return cls(connection, rows, people)
 
     @classmethod
     def from_csv(
@@ -124,8 +129,8 @@ class EventLog:
         """
         connection = connect()
         people = read_people(connection, customers, zone=check_zone(zone))
-        source = csv_source(connection, paths)
-        return cls(connection, assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous), people)
+        rows = assemble(connection, csv_source(connection, paths), zone=zone, columns=columns, anonymous=anonymous)
+        return cls(connection, rows, people)
 
     @classmethod
     def from_parquet(
@@ -156,8 +161,96 @@ class EventLog:
         """
         connection = connect()
         people = read_people(connection, customers, zone=check_zone(zone))
-        source = parquet_source(connection, paths)
-        return cls(connection, assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous), people)
+        rows = assemble(connection, parquet_source(connection, paths), zone=zone, columns=columns, anonymous=anonymous)
+        return cls(connection, rows, people)
+
+    @classmethod
+    def from_sql(
+        cls,
+        url: str,
+        table: str,
+        *,
+        customers: Customers | None = None,
+        zone: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        anonymous: str = "error",
+    ) -> EventLog:
+        """An event log from a table or a SELECT of SQLite, PostgreSQL or DuckDB; the rows are copied into memory.
+
+        Args:
+            url: "sqlite:///shop.db", "postgresql://user@host/database" (needs the extra `postgres`) or
+                "duckdb:///shop.duckdb"; four slashes for an absolute path.
+            table: a table's name, also "schema.table", or a SELECT.
+            customers: a frame or a Path as in `from_pandas`; a text is a table or a SELECT of the same database.
+            zone: as in `from_pandas`.
+            columns: as in `from_pandas`.
+            anonymous: as in `from_pandas`.
+
+        Returns:
+            The log, held in memory.
+
+        Raises:
+            EventLogError: no such file or table, a column is missing, or values in it cannot be used.
+            NotSupportedError: another kind of database.
+        """
+        connection = connect()
+        local = check_zone(zone)
+        if isinstance(customers, str):
+            people = people_of(connection, database_source(connection, url, customers), zone=local)
+        else:
+            people = read_people(connection, customers, zone=local)
+        source = database_source(connection, url, table)
+        rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
+        return cls(connection, rows, people)
+
+    @classmethod
+    def open(cls, folder: str | PathLike[str]) -> EventLog:
+        """A log stored by `save`; the rows stay in the folder and are read when they are needed.
+
+        Args:
+            folder: where it was saved.
+
+        Returns:
+            The log, already sorted by customer.
+
+        Raises:
+            EventLogError: no such folder, not a stored log, stored by a newer version, or damaged.
+        """
+        connection = connect()
+        stored = read_stored(connection, folder)
+        log = cls(connection, stored.rows, stored.people, stored=True)
+        log._notes, log._counts, log._span = stored.notes, stored.counts, stored.span
+        return log
+
+    def save(self, folder: str | PathLike[str]) -> None:
+        """Store this log as a folder: events.parquet (sorted by customer), customers.parquet and manifest.json.
+
+        Nothing is half-written: a new folder is made beside and then renamed. A log already stored there is replaced.
+
+        Args:
+            folder: where to; must be free, empty, or a stored log.
+
+        Raises:
+            EventLogError: the folder holds something else.
+        """
+        stored = Stored(self._rows, self._people, self.event_counts, self.span, self.notes)
+        write_stored(self.cursor(), self._distinct(), folder, stored)
+
+    def profile(self, *, now: datetime | None = None) -> Profile:
+        """What is in this log, and what in it looks wrong.
+
+        Args:
+            now: the moment after which an event is in the future; the present by default.
+
+        Returns:
+            A `Profile`: print it, show it in a notebook, or take `.table` (one row per event name).
+        """
+        moment = pd.Timestamp.now("UTC") if now is None else pd.Timestamp(now)
+        cursor = self.cursor()
+        cursor.register("customer_rows", self.customer_table)
+        relation = self._distinct()
+        kinds = (self.properties, self.attributes)
+        return look(cursor, relation, kinds=kinds, notes=self.notes, now=moment)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A new cursor on this log's database, for one thread."""

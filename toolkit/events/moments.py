@@ -13,7 +13,7 @@ from toolkit.errors import EventLogError
 from toolkit.events.kinds import finite, is_number, is_text
 from toolkit.events.quoting import name
 from toolkit.events.sources import ROW, Source
-from toolkit.events.times import epoch, epoch_unit, epoch_words, from_aware, from_local, text_has_offset
+from toolkit.events.times import epoch, epoch_unit, epoch_words, from_aware, from_local, is_aware, text_has_offset
 from toolkit.events.wording import counted
 
 __all__ = ["Moment", "moment"]
@@ -52,7 +52,7 @@ def moment(
     """
     kind = source.columns[theirs]
     x = name(theirs)
-    if kind == "TIMESTAMP WITH TIME ZONE":
+    if is_aware(kind):
         return Moment(from_aware(x), plain=True)
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         return _local(connection, source, theirs, ours, zone)

@@ -16,10 +16,10 @@ from toolkit.events.database import fetch, fetch_row
 from toolkit.events.kinds import cast, identifier, is_text, kind_of, plain, spelled_as, spellings
 from toolkit.events.quoting import name
 from toolkit.events.sources import ROW, PathOrPaths, Source, csv_source, find_files, frame_source, parquet_source
-from toolkit.events.times import from_aware, from_local
+from toolkit.events.times import from_aware, from_local, is_aware
 from toolkit.events.wording import counted
 
-__all__ = ["Customers", "People", "no_people", "read_people"]
+__all__ = ["Customers", "People", "no_people", "people_of", "read_people"]
 
 Customers = pd.DataFrame | PathOrPaths
 _YES = ("true", "t", "yes", "y", "1", "1.0")
@@ -54,7 +54,11 @@ def read_people(connection: duckdb.DuckDBPyConnection, customers: Customers | No
     """
     if customers is None:
         return no_people()
-    source = _source(connection, customers)
+    return people_of(connection, _source(connection, customers), zone=zone)
+
+
+def people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: ZoneInfo | None) -> People:
+    """The customers table from rows as they came; see `read_people`."""
     label = source.label
     if "customer_id" not in source.columns:
         near = nearest("customer_id", source.columns)
@@ -136,7 +140,7 @@ def _attribute(
 ) -> tuple[str, str]:
     if kind == "DATE":
         return x, "time"
-    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"):
+    if is_aware(kind):
         return from_aware(x), "time"
     if kind.startswith("TIMESTAMP"):
         x = x if kind == "TIMESTAMP" else f"CAST({x} AS TIMESTAMP)"

@@ -15,7 +15,7 @@ from toolkit.events.kinds import cast, is_nested, is_text, kind_of, plain, spell
 from toolkit.events.naming import BASE, Naming, free_name
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source
-from toolkit.events.times import from_aware, from_local
+from toolkit.events.times import from_aware, from_local, is_aware
 from toolkit.events.wording import counted
 
 __all__ = ["Opened", "Property", "open_properties"]
@@ -96,7 +96,7 @@ def _property(
     zone: ZoneInfo | None,
     notes: list[str],
 ) -> Property:
-    if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"):
+    if is_aware(kind):
         return Property(ours, from_aware(x), "time")
     if kind == "DATE":
         return Property(ours, f"CAST({x} AS TIMESTAMP)", "time")

@@ -84,7 +84,7 @@ def find_files(where: PathOrPaths, *, folder_pattern: str | None = None) -> list
         else:
             matches = sorted(match for match in glob.glob(text, recursive=True) if Path(match).is_file())
             if not matches:
-                raise EventLogError(_no_such_file(text))
+                raise EventLogError(no_such_file(text))
             found += matches
     return found
 
@@ -98,7 +98,7 @@ def _files_of_folder(folder: Path, pattern: str | None) -> list[str]:
     return inside
 
 
-def _no_such_file(text: str) -> str:
+def no_such_file(text: str) -> str:
     path = Path(text)
     folder = path.parent
     if not folder.is_dir():
@@ -126,7 +126,7 @@ def parquet_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) ->
             connection.execute(f"SELECT file_name, num_rows FROM parquet_file_metadata({paths(files)})").fetchall()
         )
     except duckdb.Error as fault:
-        raise EventLogError(f"{files[0]}: cannot be read as Parquet: {_first_line(fault)}") from fault
+        raise EventLogError(f"{files[0]}: cannot be read as Parquet: {first_line(fault)}") from fault
     starts = []
     start = 0
     for file in files:
@@ -155,7 +155,7 @@ def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Sou
     try:
         connection.execute(f"CREATE OR REPLACE TABLE incoming AS SELECT * FROM read_csv({paths(files)}, {options})")
     except duckdb.Error as fault:
-        raise EventLogError(f"{files[0]}: cannot be read as CSV: {_first_line(fault)}") from fault
+        raise EventLogError(f"{files[0]}: cannot be read as CSV: {first_line(fault)}") from fault
     columns = columns_of(connection, "incoming")
     columns.pop("source file")
     firsts = dict(connection.execute('SELECT "source file", min(rowid) FROM incoming GROUP BY 1').fetchall())
@@ -171,7 +171,7 @@ def _separator(file: str) -> str:
     return max(",;\t|", key=header.count)
 
 
-def _first_line(fault: Exception) -> str:
+def first_line(fault: Exception) -> str:
     return "; ".join(line.strip() for line in str(fault).splitlines()[:3] if line.strip())
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from toolkit.errors import EventLogError, nearest
 
-__all__ = ["check_zone", "epoch", "epoch_unit", "from_aware", "from_local", "offsets", "text_has_offset"]
+__all__ = ["check_zone", "epoch", "epoch_unit", "from_aware", "from_local", "is_aware", "offsets", "text_has_offset"]
 
 # A local time without a zone is what these two are about.
 _FIRST = datetime(1900, 1, 1)  # noqa: DTZ001
@@ -114,7 +114,12 @@ def from_local(expression: str, zone: ZoneInfo, first: datetime | None, last: da
 
 def from_aware(expression: str) -> str:
     """SQL that makes a TIMESTAMP WITH TIME ZONE a UTC TIMESTAMP, whatever the session's zone."""
-    return f"make_timestamp(epoch_us({expression}))"
+    return f"make_timestamp(epoch_us(({expression})::TIMESTAMPTZ))"
+
+
+def is_aware(kind: str) -> bool:
+    """The database type holds instants, of whatever resolution."""
+    return kind.startswith("TIMESTAMPTZ") or kind.endswith("WITH TIME ZONE")
 
 
 def text_has_offset(expression: str) -> str:

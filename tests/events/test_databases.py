@@ -1,0 +1,175 @@
+"""Reading event logs from SQLite, DuckDB and PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import duckdb
+import pandas as pd
+import pytest
+
+from toolkit.errors import EventLogError, NotSupportedError
+from toolkit.events import EventLog
+from toolkit.events.databases import _CHUNK
+
+
+@pytest.fixture
+def sqlite_file(tmp_path):
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE events (customer_id, event TEXT, at TEXT, revenue, properties TEXT)")
+        database.execute("CREATE TABLE people (customer_id INTEGER, email TEXT, consent INTEGER)")
+        database.executemany(
+            "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
+            [
+                (1, "view", "2024-05-01 09:00", None, '{"product": "p1"}'),
+                (1, "purchase", "2024-05-01 09:20", 20, None),
+                (2, "purchase", "2024-05-02 18:30", 9.5, '{"product": "é"}'),
+            ],
+        )
+        database.executemany("INSERT INTO people VALUES (?, ?, ?)", [(1, "a@example.org", 1), (2, None, 0)])
+        database.commit()
+    return path
+
+
+class TestSqlite:
+    def test_a_table_becomes_a_log_and_another_its_customers(self, sqlite_file):
+        log = EventLog.from_sql(f"sqlite:///{sqlite_file}", "events", customers="people", zone="Europe/Paris")
+        assert list(log.events["customer_id"]) == ["1", "1", "2"]
+        assert log.properties == {"revenue": "number", "product": "text"}
+        assert log.events["at"].iloc[0] == pd.Timestamp("2024-05-01 07:00", tz="UTC")
+        assert list(log.customers["consent"]) == [True, False]
+
+    def test_a_select_is_as_good_as_a_table(self, sqlite_file):
+        query = "SELECT customer_id AS who, event, at FROM events WHERE event = 'purchase';"
+        log = EventLog.from_sql(f"sqlite:///{sqlite_file}", query, columns={"customer_id": "who"}, zone="UTC")
+        assert log.event_counts == {"purchase": 2}
+
+    def test_a_table_that_is_not_there_names_the_nearest(self, sqlite_file):
+        with pytest.raises(
+            EventLogError, match=r"no such table: event; did you mean 'events'\?; tables found: events, people"
+        ):
+            EventLog.from_sql(f"sqlite:///{sqlite_file}", "event", zone="UTC")
+
+    def test_a_file_that_is_not_there_names_the_nearest_and_is_not_made(self, sqlite_file):
+        wrong = sqlite_file.with_name("shops.db")
+        with pytest.raises(EventLogError, match=r"did you mean '.*shop\.db'"):
+            EventLog.from_sql(f"sqlite:///{wrong}", "events")
+        assert not wrong.exists()
+
+    def test_a_file_that_is_no_database_is_said_so(self, write):
+        path = write("shop.db", "hello, this is a text and no database at all\n" * 50)
+        with pytest.raises(EventLogError, match="not a database"):
+            EventLog.from_sql(f"sqlite:///{path}", "events")
+
+    def test_values_of_mixed_types_in_one_column_become_text(self, sqlite_file):
+        with closing(sqlite3.connect(sqlite_file)) as database:
+            database.execute("INSERT INTO events VALUES ('x7', 'view', '2024-05-03 10:00', 'free', NULL)")
+            database.commit()
+        log = EventLog.from_sql(f"sqlite:///{sqlite_file}", "events", zone="UTC")
+        assert list(log.events["customer_id"]) == ["1", "1", "2", "x7"]
+        assert log.properties["revenue"] == "text"
+
+    def test_more_rows_than_one_chunk_all_arrive_in_order(self, tmp_path):
+        path = tmp_path / "many.db"
+        count = _CHUNK + 7
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE events (customer_id INTEGER, event TEXT, at INTEGER)")
+            database.executemany(
+                "INSERT INTO events VALUES (?, 'view', ?)", ((n, 1_700_000_000 + n) for n in range(count))
+            )
+            database.commit()
+        log = EventLog.from_sql(f"sqlite:///{path}", "events")
+        assert len(log) == count
+        assert log.events["customer_id"].iloc[-1] == str(count - 1)
+
+    def test_an_empty_table_is_an_empty_log(self, tmp_path):
+        path = tmp_path / "empty.db"
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE events (customer_id, event, at)")
+        assert len(EventLog.from_sql(f"sqlite:///{path}", "events")) == 0
+
+
+class TestDuckdb:
+    @pytest.fixture
+    def duckdb_file(self, tmp_path):
+        path = tmp_path / "shop.duckdb"
+        with duckdb.connect(str(path)) as database:
+            database.execute(
+                "CREATE TABLE events AS SELECT i AS customer_id, 'view' AS event, "
+                "TIMESTAMPTZ '2024-05-01 09:00:00+02' AS \"at\", {'price': i} AS properties FROM range(3) t(i)"
+            )
+        return path
+
+    def test_a_table_becomes_a_log(self, duckdb_file):
+        log = EventLog.from_sql(f"duckdb:///{duckdb_file}", "events")
+        assert sorted(log.events["customer_id"]) == ["0", "1", "2"]
+        assert log.properties == {"price": "number"}
+        assert log.span[0] == pd.Timestamp("2024-05-01 07:00", tz="UTC")
+
+    def test_a_table_that_is_not_there_names_the_nearest(self, duckdb_file):
+        with pytest.raises(EventLogError, match="did you mean 'events'"):
+            EventLog.from_sql(f"duckdb:///{duckdb_file}", "event")
+
+    def test_the_file_is_free_again_afterwards(self, duckdb_file):
+        EventLog.from_sql(f"duckdb:///{duckdb_file}", "SELECT * FROM events")
+        with duckdb.connect(str(duckdb_file)) as database:
+            database.execute("DELETE FROM events")
+
+
+class TestPostgres:
+    @pytest.fixture
+    def shop(self, postgres):
+        psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed (extra: postgres)")
+        with psycopg.connect(postgres) as database:
+            database.execute("DROP TABLE IF EXISTS events")
+            database.execute(
+                "CREATE TABLE events (customer_id bigint, event text, at timestamptz, received_at timestamptz, "
+                "revenue numeric, ok boolean, note text, properties jsonb)"
+            )
+            database.execute(
+                "INSERT INTO events VALUES "
+                "(1, 'view', '2024-05-01 09:00+02', NULL, NULL, true, '', '{\"product\": \"é, \\\"q\\\"\"}'), "
+                "(2, 'purchase', '2024-05-02 18:30:00.123456Z', '2024-05-02 19:00Z', 9.50, false, E'two\\nlines', "
+                "NULL), "
+                "(2, 'purchase', '2024-05-03 18:30Z', NULL, 20, NULL, NULL, '{}')"
+            )
+        return postgres
+
+    def test_a_table_becomes_a_log_with_its_types(self, shop):
+        log = EventLog.from_sql(shop, "events")
+        assert log.properties == {"revenue": "number", "ok": "flag", "note": "text", "product": "text"}
+        events = log.events.sort_values("at", ignore_index=True)
+        assert list(events["customer_id"]) == ["1", "2", "2"]
+        assert events["at"].iloc[1] == pd.Timestamp("2024-05-02 18:30:00.123456", tz="UTC")
+        assert events["received_at"].iloc[1] == pd.Timestamp("2024-05-02 19:00", tz="UTC")
+        assert events["product"].iloc[0] == 'é, "q"'
+        assert events["note"].iloc[0] == ""
+        assert events["note"].iloc[1] == "two\nlines"
+        assert pd.isna(events["note"].iloc[2])
+        assert events["revenue"].iloc[1] == 9.5
+
+    def test_a_select_and_a_schema_name_work(self, shop):
+        assert len(EventLog.from_sql(shop, "public.events")) == 3
+        assert len(EventLog.from_sql(shop, "SELECT * FROM events WHERE event = 'view'")) == 1
+
+    def test_the_dialect_of_sqlalchemy_is_understood(self, shop):
+        assert len(EventLog.from_sql(shop.replace("postgresql://", "postgresql+psycopg://"), "events")) == 3
+
+    def test_a_table_that_is_not_there_names_the_nearest(self, shop):
+        with pytest.raises(EventLogError, match="relation \"event\" does not exist; did you mean 'events'"):
+            EventLog.from_sql(shop, "event")
+
+    def test_a_server_that_refuses_is_an_error_without_the_password(self, shop):
+        port = shop.rpartition(":")[2].split("/")[0]
+        with pytest.raises(EventLogError) as fault:
+            EventLog.from_sql(f"postgresql://tester:s3cret@127.0.0.1:{port}/nowhere", "events")
+        assert "nowhere" in str(fault.value)
+        assert "s3cret" not in str(fault.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://root@127.0.0.1/shop", "shop.db", 7])
+def test_another_kind_of_database_is_refused_by_name(url):
+    with pytest.raises(NotSupportedError, match=r"from_sql does not read .*allowed: sqlite:///"):
+        EventLog.from_sql(url, "events")

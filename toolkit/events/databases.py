@@ -1,0 +1,256 @@
+"""Rows of a table or a SELECT in SQLite, PostgreSQL or DuckDB.
+
+DuckDB's own extensions for SQLite and PostgreSQL are fetched from a server at run time, which a locked-down machine
+cannot do; so SQLite is read with the standard library, and PostgreSQL with psycopg and COPY.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from toolkit.errors import EventLogError, NotSupportedError, nearest
+from toolkit.events.quoting import literal, name
+from toolkit.events.sources import ROW, Source, columns_of, no_such_file
+
+__all__ = ["database_source"]
+
+_CHUNK = 50_000
+_FORMS = "sqlite:///shop.db, postgresql://user@host/database or duckdb:///shop.duckdb"
+_POSTGRES_TYPES = {
+    16: "BOOLEAN",
+    20: "BIGINT",
+    21: "BIGINT",
+    23: "BIGINT",
+    700: "DOUBLE",
+    701: "DOUBLE",
+    1700: "DOUBLE",
+    1082: "DATE",
+    1114: "TIMESTAMP",
+    1184: "TIMESTAMP WITH TIME ZONE",
+}
+
+
+def database_source(connection: duckdb.DuckDBPyConnection, url: str, table: str) -> Source:
+    """Rows of a table or a SELECT, copied into memory.
+
+    Args:
+        connection: the log's own database.
+        url: sqlite:///file, postgresql://user@host/database or duckdb:///file; four slashes for an absolute path.
+        table: a table's name, also schema.table, or a SELECT.
+
+    Raises:
+        EventLogError: no such file or table, or the database refuses; names the nearest table.
+        NotSupportedError: another kind of database.
+    """
+    kind = urlsplit(url).scheme.partition("+")[0] if isinstance(url, str) else ""
+    if kind == "sqlite":
+        return _sqlite(connection, _file(url), table)
+    if kind == "duckdb":
+        return _duckdb(connection, _file(url), table)
+    if kind in ("postgresql", "postgres"):
+        return _postgres(connection, url, table)
+    found = f"{kind}://" if kind else repr(url)
+    raise NotSupportedError(f"from_sql does not read {found}; allowed: {_FORMS}")
+
+
+def _file(url: str) -> str:
+    path = unquote(url.partition("://")[2])
+    if not path.startswith("/") or path == "/":
+        raise EventLogError(f"{url!r} names no file; allowed: {_FORMS}")
+    file = path[1:]
+    if not Path(file).is_file():
+        raise EventLogError(no_such_file(file))
+    return file
+
+
+def _query(table: str) -> str:
+    if re.match(r"\s*(select|with)\b", table, re.IGNORECASE):
+        return table.strip().rstrip(";")
+    return "SELECT * FROM " + ".".join(name(part) for part in table.split("."))
+
+
+def _label(database: str, table: str) -> str:
+    return f"{database}, {'SELECT' if _query(table) == table.strip().rstrip(';') else table}"
+
+
+def _refused(database: str, table: str, fault: Exception, tables: list[str]) -> EventLogError:
+    said = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+    near = nearest(table, tables)
+    hint = f"; did you mean {near!r}?" if near and near != table else ""
+    listed = f"; tables found: {', '.join(tables[:12]) or 'none'}" if tables or hint else ""
+    return EventLogError(f"{_label(database, table)}: {said}{hint}{listed}")
+
+
+def _sqlite(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Source:
+    query = _query(table)
+    with closing(sqlite3.connect(f"{Path(file).resolve().as_uri()}?mode=ro", uri=True)) as database:
+        # A text that is not UTF-8 is shown with a mark instead of stopping the whole read.
+        database.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        try:
+            columns = [column[0] for column in database.execute(f"SELECT * FROM ({query}) LIMIT 0").description]
+            _distinct_names(file, table, columns)
+            types = _sqlite_types(database, query, columns)
+            schema = pa.schema([(column, types[column]) for column in columns])
+            _insert(connection, schema, _sqlite_rows(database, query))
+        except sqlite3.Error as fault:
+            raise _refused(file, table, fault, _sqlite_tables(database)) from fault
+    return _incoming(connection, _label(file, table))
+
+
+def _distinct_names(database: str, table: str, columns: list[str]) -> None:
+    folded = [column.casefold() for column in columns]
+    twice = sorted({column for column in columns if folded.count(column.casefold()) > 1})
+    if twice:
+        raise EventLogError(f"{_label(database, table)}: more than one column is called {', '.join(map(repr, twice))}")
+
+
+def _sqlite_tables(database: sqlite3.Connection) -> list[str]:
+    try:
+        rows = database.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY name")
+        return [row[0] for row in rows]
+    except sqlite3.Error:
+        return []
+
+
+def _sqlite_types(database: sqlite3.Connection, query: str, columns: list[str]) -> dict[str, pa.DataType]:
+    """What each column really holds: SQLite lets every value have a type of its own."""
+    held = ", ".join(
+        f"max(typeof({name(column)}) = '{kind}')" for column in columns for kind in ("integer", "real", "text", "blob")
+    )
+    found = database.execute(f"SELECT {held} FROM ({query})").fetchone()
+    types = {}
+    for place, column in enumerate(columns):
+        integer, real, text, blob = found[place * 4 : place * 4 + 4]
+        if text or blob:
+            types[column] = pa.string()
+        elif real:
+            types[column] = pa.float64()
+        else:
+            types[column] = pa.int64() if integer else pa.string()
+    return types
+
+
+def _sqlite_rows(database: sqlite3.Connection, query: str) -> Iterator[list[tuple[Any, ...]]]:
+    cursor = database.execute(query)
+    while rows := cursor.fetchmany(_CHUNK):
+        yield rows
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, schema: pa.Schema, chunks: Iterator[list[tuple[Any, ...]]]) -> None:
+    start = 0
+    numbered = schema.append(pa.field(ROW.strip('"'), pa.int64()))
+    connection.register("arriving", numbered.empty_table())
+    connection.execute("CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
+    for rows in chunks:
+        columns = zip(*rows, strict=True)
+        arrays = [_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+        arrays.append(pa.array(np.arange(start, start + len(rows))))
+        connection.register("arriving", pa.table(arrays, schema=numbered))
+        connection.execute("INSERT INTO incoming SELECT * FROM arriving")
+        start += len(rows)
+    connection.unregister("arriving")
+
+
+def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_string(kind):
+        return pa.array(values, kind)
+    return pa.array([_text(value) for value in values], kind)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return repr(value)
+
+
+def _duckdb(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Source:
+    tables: list[str] = []
+    try:
+        connection.execute(f"ATTACH {literal(file)} AS attached (READ_ONLY)")
+    except duckdb.Error as fault:
+        raise _refused(file, table, fault, tables) from fault
+    try:
+        connection.execute("USE attached")
+        tables = [row[0] for row in connection.execute("SHOW TABLES").fetchall()]
+        connection.execute(
+            f"CREATE OR REPLACE TABLE memory.incoming AS SELECT *, (row_number() OVER ()) - 1 AS {ROW} "
+            f"FROM ({_query(table)})"
+        )
+    except duckdb.Error as fault:
+        raise _refused(file, table, fault, tables) from fault
+    finally:
+        connection.execute("USE memory")
+        connection.execute("DETACH attached")
+    return _incoming(connection, _label(file, table))
+
+
+def _postgres(connection: duckdb.DuckDBPyConnection, url: str, table: str) -> Source:
+    try:
+        psycopg = import_module("psycopg")
+    except ImportError as fault:
+        raise EventLogError(
+            "reading PostgreSQL needs the package psycopg: install trigger-toolkit[postgres]"
+        ) from fault
+    address = urlsplit(url)
+    shown = f"postgresql://{address.hostname or ''}{address.path}"
+    plain_url = "postgresql" + url[url.index("://") :]
+    query = _query(table)
+    with tempfile.TemporaryDirectory(prefix="toolkit-events-") as folder:
+        path = Path(folder) / "rows.csv"
+        try:
+            with psycopg.connect(plain_url, options="-c timezone=UTC -c datestyle=ISO") as database:
+                database.read_only = True
+                columns = _copy(database, query, path)
+        except psycopg.Error as fault:
+            raise _refused(shown, table, fault, _postgres_tables(psycopg, plain_url)) from fault
+        _distinct_names(shown, table, list(columns))
+        types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
+        connection.execute(
+            f"CREATE OR REPLACE TABLE incoming AS SELECT *, (row_number() OVER ()) - 1 AS {ROW} FROM read_csv("
+            f"{literal(str(path))}, columns={{{types}}}, auto_detect=false, header=false, delim=',', quote='\"', "
+            "escape='\"', nullstr='', allow_quoted_nulls=false, max_line_size=100000000)"
+        )
+    return _incoming(connection, _label(shown, table))
+
+
+def _copy(database: Any, query: str, path: Path) -> dict[str, str]:
+    """Copy a query's rows into a CSV file; its columns and their types."""
+    cursor = database.cursor()
+    described = cursor.execute(f"SELECT * FROM ({query}) AS wanted LIMIT 0").description
+    columns = {column.name: _POSTGRES_TYPES.get(column.type_code, "VARCHAR") for column in described}
+    with path.open("wb") as file, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as rows:
+        for part in rows:
+            file.write(part)
+    return columns
+
+
+def _postgres_tables(psycopg: Any, url: str) -> list[str]:
+    try:
+        with psycopg.connect(url) as database:
+            rows = database.execute(
+                "SELECT table_name FROM information_schema.tables "
+                "WHERE table_schema NOT IN ('pg_catalog', 'information_schema') ORDER BY 1"
+            )
+            return [row[0] for row in rows]
+    except psycopg.Error:
+        return []
+
+
+def _incoming(connection: duckdb.DuckDBPyConnection, label: str) -> Source:
+    columns = columns_of(connection, "incoming")
+    columns.pop(ROW.strip('"'))
+    return Source("incoming", columns, ((label, 0),))

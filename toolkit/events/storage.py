@@ -1,0 +1,233 @@
+"""A log stored as a folder: events sorted by customer, customers, and a manifest; written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import duckdb
+import pandas as pd
+import pyarrow.parquet as pq
+
+from toolkit.errors import EventLogError
+from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
+from toolkit.events.database import fetch
+from toolkit.events.people import People
+from toolkit.events.quoting import literal, name
+from toolkit.events.sources import columns_of, no_such_file
+
+__all__ = ["FORMAT", "SORTED_BY", "Stored", "read_stored", "write_stored"]
+
+FORMAT = 1
+SORTED_BY = ("customer_id", "received_at", "at")
+_KIND = "toolkit event log"
+_ROW_GROUP = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a folder holds, beside the rows themselves."""
+
+    rows: Rows
+    people: People
+    counts: Mapping[str, int]
+    span: tuple[pd.Timestamp, pd.Timestamp] | None
+    notes: tuple[str, ...]
+
+
+def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str | PathLike[str], stored: Stored) -> None:
+    """Write a log into a folder.
+
+    Everything goes into a new folder beside it first, which is then renamed.
+
+    Args:
+        cursor: on the log's database.
+        relation: the events, each once.
+        folder: where to; must be free, empty, or a stored log, which is replaced.
+        stored: what else belongs to the log.
+
+    Raises:
+        EventLogError: the folder holds something else.
+    """
+    target = Path(fspath(folder))
+    _check_free(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.parent / f".{target.name}.{uuid4().hex[:8]}.new"
+    fresh.mkdir()
+    try:
+        _write_rows(
+            cursor, relation, stored.rows, fresh / "events.parquet", order=f"{', '.join(map(name, SORTED_BY))}, row"
+        )
+        quarantined = _write_quarantine(cursor, stored.rows, fresh)
+        pq.write_table(stored.people.table, fresh / "customers.parquet", compression="zstd")
+        manifest = _manifest(stored, quarantined)
+        (fresh / "manifest.json").write_text(
+            json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        _swap(fresh, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _check_free(target: Path) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise EventLogError(f"{target} is a file; a log is stored as a folder")
+    if not any(target.iterdir()):
+        return
+    try:
+        manifest = json.loads((target / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        manifest = None
+    if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
+        raise EventLogError(f"{target} holds something else than a stored event log; choose another folder")
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    if not target.exists():
+        fresh.rename(target)
+        return
+    old = target.parent / f".{target.name}.{uuid4().hex[:8]}.old"
+    target.rename(old)
+    try:
+        fresh.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_rows(cursor: duckdb.DuckDBPyConnection, relation: str, rows: Rows, path: Path, *, order: str) -> None:
+    chosen = []
+    for column in rows.columns:
+        x = name(column)
+        is_time = column in ("at", "received_at") or rows.properties.get(column) == "time"
+        # With its zone in the file, other programs read the same instant.
+        chosen.append(f"make_timestamptz(epoch_us({x})) AS {x}" if is_time else x)
+    cursor.execute(
+        f"COPY (SELECT {', '.join(chosen)} FROM {relation} ORDER BY {order}) TO {literal(str(path))} "
+        f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP})"
+    )
+
+
+def _write_quarantine(cursor: duckdb.DuckDBPyConnection, rows: Rows, folder: Path) -> int:
+    if not rows.has_event_ids:
+        return 0
+    count = len(fetch(cursor, f"SELECT row FROM {QUARANTINE}"))
+    if count:
+        _write_rows(cursor, QUARANTINE, rows, folder / "quarantine.parquet", order="event_id, row")
+    return count
+
+
+def _manifest(stored: Stored, quarantined: int) -> dict[str, Any]:
+    return {
+        "kind": _KIND,
+        "format": FORMAT,
+        "events": sum(stored.counts.values()),
+        "customers": len(stored.people.table),
+        "span": None if stored.span is None else [moment.isoformat() for moment in stored.span],
+        "sorted_by": list(SORTED_BY),
+        "event_ids": stored.rows.has_event_ids,
+        "quarantined": quarantined,
+        "properties": dict(stored.rows.properties),
+        "attributes": dict(stored.people.attributes),
+        "event_counts": dict(stored.counts),
+        "notes": list(stored.notes),
+    }
+
+
+def read_stored(connection: duckdb.DuckDBPyConnection, folder: str | PathLike[str]) -> Stored:
+    """Make the view `EVENTS` over a stored log.
+
+    Raises:
+        EventLogError: no such folder, not a stored log, a newer format, or files that do not fit the manifest.
+    """
+    place = Path(fspath(folder))
+    manifest = _read_manifest(place)
+    properties: dict[str, str] = manifest["properties"]
+    rows = Rows(properties, manifest["event_ids"], lazy=True, counted_once=True)
+    _check_files(connection, place, manifest, rows)
+    connection.execute(f"CREATE VIEW {EVENTS} AS {_read_rows(rows, place / 'events.parquet')}")
+    if rows.has_event_ids:
+        if manifest["quarantined"]:
+            query = _read_rows(rows, place / "quarantine.parquet")
+        else:
+            query = f"SELECT * FROM {EVENTS} LIMIT 0"
+        connection.execute(f"CREATE TABLE {QUARANTINE} AS {query}")
+    people = People(pq.read_table(place / "customers.parquet"), manifest["attributes"], ())
+    span = manifest["span"]
+    return Stored(
+        rows,
+        people,
+        manifest["event_counts"],
+        None if span is None else (_moment(span[0]), _moment(span[1])),
+        tuple(manifest["notes"]),
+    )
+
+
+def _read_manifest(place: Path) -> dict[str, Any]:
+    if not place.is_dir():
+        raise EventLogError(no_such_file(str(place)).replace("no such file", "no such folder"))
+    path = place / "manifest.json"
+    if not path.is_file():
+        raise EventLogError(
+            f"{place} is not a stored event log: it has no manifest.json; read files with from_parquet or from_csv"
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as fault:
+        raise EventLogError(f"{path}: not readable as JSON: {fault}") from fault
+    if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
+        raise EventLogError(f"{place} is not a stored event log: its manifest.json is of something else")
+    if manifest.get("format") != FORMAT:
+        raise EventLogError(
+            f"{place} is stored in format {manifest.get('format')}; this version reads format {FORMAT}: "
+            "upgrade trigger-toolkit, or store the log again"
+        )
+    lacking = [key for key in _manifest_keys() if key not in manifest]
+    if lacking:
+        raise EventLogError(f"{path}: {', '.join(map(repr, lacking))} missing")
+    return manifest
+
+
+def _manifest_keys() -> tuple[str, ...]:
+    return ("events", "span", "event_ids", "quarantined", "properties", "attributes", "event_counts", "notes")
+
+
+def _check_files(connection: duckdb.DuckDBPyConnection, place: Path, manifest: dict[str, Any], rows: Rows) -> None:
+    wanted = ["events.parquet", "customers.parquet", *(["quarantine.parquet"] if manifest["quarantined"] else [])]
+    lacking = [file for file in wanted if not (place / file).is_file()]
+    if lacking:
+        raise EventLogError(f"{place}: {', '.join(lacking)} missing from the stored log")
+    path = literal(str(place / "events.parquet"))
+    try:
+        found = columns_of(connection, f"read_parquet({path})")
+        ((count,),) = connection.execute(f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata({path})").fetchall()
+    except duckdb.Error as fault:
+        raise EventLogError(f"{place / 'events.parquet'}: cannot be read as Parquet") from fault
+    if tuple(found) != rows.columns or count != manifest["events"]:
+        raise EventLogError(
+            f"{place}: events.parquet does not fit manifest.json ({count:,} rows where {manifest['events']:,} are "
+            "expected, or other columns); store the log again"
+        )
+
+
+def _read_rows(rows: Rows, path: Path) -> str:
+    chosen = []
+    for column in rows.columns:
+        x = name(column)
+        is_time = column in ("at", "received_at") or rows.properties.get(column) == "time"
+        chosen.append(f"make_timestamp(epoch_us({x})) AS {x}" if is_time else x)
+    return f"SELECT {', '.join(chosen)}, file_row_number AS row FROM read_parquet({literal(str(path))})"
+
+
+def _moment(text: str) -> pd.Timestamp:
+    moment: pd.Timestamp = pd.Timestamp(text).tz_convert("UTC").as_unit("us")
+    return moment

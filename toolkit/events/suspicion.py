@@ -1,0 +1,206 @@
+"""What in an event log looks wrong: one small look each, one sentence out of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from zoneinfo import available_timezones
+
+import duckdb
+import pandas as pd
+
+from toolkit.events.database import fetch_row
+from toolkit.events.kinds import Spelling, spelled_as, spellings
+from toolkit.events.quoting import literal, name
+from toolkit.events.wording import counted
+
+__all__ = ["suspicious"]
+
+_LARGE_SHARE = 0.05
+_FEW_CUSTOMERS = 50
+_BUSY_DAY = 500
+_BURST = 20
+_CROWD = 0.01
+# Names of things are rightly text, even when they are digits.
+_ID_ENDINGS = ("id", "code", "zip", "number", "phone", "sku", "postcode")
+_MISSING_WORDS = ("nan", "none", "null", "na", "n/a", "undefined", "unknown", "0", "-1", "anonymous")
+
+
+def suspicious(
+    cursor: duckdb.DuckDBPyConnection,
+    relation: str,
+    *,
+    properties: Mapping[str, str],
+    attributes: Mapping[str, str],
+    events: int,
+    now: pd.Timestamp,
+) -> tuple[str, ...]:
+    """What looks wrong in a log, one sentence each.
+
+    Args:
+        cursor: on the log's database, with the customers registered as `customer_rows`.
+        relation: the events, each once.
+        properties: name to kind.
+        attributes: name to kind.
+        events: how many events there are.
+        now: the moment after which an event is in the future.
+    """
+    found = [*_customers_table(cursor, relation, attributes)]
+    if events:
+        found = [
+            *_times(cursor, relation, now, events),
+            *_customers(cursor, relation, events),
+            *_bursts(cursor, relation, events),
+            *_names(cursor, relation),
+            *_properties(cursor, relation, properties),
+            *found,
+        ]
+    return tuple(found)
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = cursor.execute(query).fetchall()
+    return rows
+
+
+def _times(cursor: duckdb.DuckDBPyConnection, relation: str, now: pd.Timestamp, events: int) -> Iterator[str]:
+    moment = now if now.tzinfo else now.tz_localize("UTC")
+    tomorrow = f"{moment.tz_convert('UTC').tz_localize(None) + pd.Timedelta(days=1):%Y-%m-%d %H:%M:%S}"
+    old, future, latest, hours = fetch_row(
+        cursor,
+        "SELECT count(*) FILTER (\"at\" < TIMESTAMP '1990-01-01'), "
+        f'count(*) FILTER ("at" > TIMESTAMP \'{tomorrow}\'), max("at"), '
+        f'count(DISTINCT epoch_us("at") % 86400000000) FROM {relation}',
+    )
+    if old:
+        yield f"{counted(old, 'event')} before 1990: a missing time may have been written as 1970-01-01"
+    if future:
+        yield f"{counted(future, 'event')} in the future, up to {latest:%Y-%m-%d %H:%M} UTC"
+    if hours <= 2 and events >= 100:
+        yield "all times fall on the same time of day: they look like dates, so waits of hours mean little here"
+
+
+def _customers(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -> Iterator[str]:
+    (customers,) = fetch_row(cursor, f"SELECT count(DISTINCT customer_id) FROM {relation}")
+    if customers >= _FEW_CUSTOMERS:
+        large = _rows(
+            cursor,
+            f"SELECT customer_id, count(*) AS n FROM {relation} GROUP BY customer_id "
+            f"HAVING n > {_LARGE_SHARE * events} ORDER BY n DESC, customer_id LIMIT 3",
+        )
+        for customer, count in large:
+            yield f"customer {customer!r} has {100 * count / events:.0f} % of all events"
+    busy = _rows(
+        cursor,
+        "SELECT customer_id, count(*) AS n, date_trunc('day', \"at\") AS day, count(*) OVER () AS others "
+        f"FROM {relation} SEMI JOIN (SELECT customer_id FROM {relation} GROUP BY customer_id "
+        f"HAVING count(*) > {_BUSY_DAY}) USING (customer_id) GROUP BY customer_id, day HAVING n > {_BUSY_DAY} "
+        "ORDER BY n DESC, customer_id LIMIT 1",
+    )
+    for customer, count, day, others in busy:
+        yield (
+            f"customer {customer!r} has {count:,} events on {day:%Y-%m-%d}: perhaps a robot"
+            f" ({counted(others, 'such day')} of more than {_BUSY_DAY} events)"
+        )
+    words = ", ".join(map(literal, _MISSING_WORDS))
+    for customer, count in _rows(
+        cursor,
+        f"SELECT customer_id, count(*) AS n FROM {relation} WHERE lower(trim(customer_id)) IN ({words}) "
+        "GROUP BY customer_id ORDER BY n DESC, customer_id LIMIT 3",
+    ):
+        yield f"{counted(count, 'event')} of a customer called {customer!r}, which looks like a missing id"
+
+
+def _bursts(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -> Iterator[str]:
+    burst = _rows(
+        cursor,
+        f'SELECT customer_id, "at", count(*) AS n, count(*) OVER () AS others FROM {relation} '
+        f'GROUP BY customer_id, "at" HAVING n >= {_BURST} ORDER BY n DESC, customer_id LIMIT 1',
+    )
+    for customer, at, count, others in burst:
+        yield (
+            f"customer {customer!r} has {count:,} events at one instant, {at:%Y-%m-%d %H:%M:%S} UTC "
+            f"({counted(others, 'such burst')} of {_BURST} or more)"
+        )
+    crowd = _rows(
+        cursor,
+        f'SELECT "at", count(DISTINCT customer_id) AS n FROM {relation} SEMI JOIN (SELECT "at" FROM {relation} '
+        f'GROUP BY "at" HAVING count(*) > {_CROWD * events}) USING ("at") GROUP BY "at" HAVING n >= 100 '
+        'ORDER BY n DESC, "at" LIMIT 1',
+    )
+    for at, count in crowd:
+        yield f"{count:,} customers have events at one instant, {at:%Y-%m-%d %H:%M:%S} UTC: perhaps an import"
+
+
+def _names(cursor: duckdb.DuckDBPyConnection, relation: str) -> Iterator[str]:
+    for (alike,) in _rows(
+        cursor,
+        "SELECT list(event ORDER BY event) FROM (SELECT DISTINCT event FROM "
+        f"{relation}) GROUP BY regexp_replace(lower(trim(event)), '[ _-]+', '_', 'g') HAVING count(*) > 1 ORDER BY 1",
+    ):
+        yield f"event names that differ only in spelling: {', '.join(map(repr, alike))}"
+
+
+def _spelled(spelling: Spelling) -> str:
+    return spelled_as(spelling, numbers=True, zone=True)
+
+
+def _properties(cursor: duckdb.DuckDBPyConnection, relation: str, properties: Mapping[str, str]) -> Iterator[str]:
+    texts = {prop: name(prop) for prop, kind in properties.items() if kind == "text"}
+    values = {prop: x for prop, x in texts.items() if not prop.casefold().endswith(_ID_ENDINGS)}
+    # Most texts give themselves away early, and reading all of every text takes long.
+    early = spellings(cursor, f"(SELECT * FROM {relation} LIMIT 2000)", values)
+    values = {prop: x for prop, x in values.items() if not early[prop].given or _spelled(early[prop]) != "VARCHAR"}
+    for prop, spelling in spellings(cursor, relation, values).items():
+        spelled = _spelled(spelling)
+        if spelled in ("BIGINT", "DOUBLE"):
+            yield f"property {prop!r} holds numbers stored as text; conditions compare it as text"
+        elif spelled in ("TIMESTAMP", "DATE"):
+            yield f"property {prop!r} holds times stored as text; conditions compare it as text"
+    for prop in texts:
+        if not fetch_row(cursor, f"SELECT count({name(prop)}) FROM {relation}")[0]:
+            yield f"property {prop!r} is missing in every event"
+
+
+def _customers_table(cursor: duckdb.DuckDBPyConnection, relation: str, attributes: Mapping[str, str]) -> Iterator[str]:
+    (people,) = fetch_row(cursor, "SELECT count(*) FROM customer_rows")
+    if not people:
+        return
+    (unknown,) = fetch_row(
+        cursor,
+        f"SELECT count(*) FROM (SELECT DISTINCT customer_id FROM {relation}) ANTI JOIN customer_rows "
+        "USING (customer_id)",
+    )
+    if unknown:
+        yield f"{counted(unknown, 'customer')} with events but not in the customers table"
+    if "email" in attributes:
+        (without,) = fetch_row(
+            cursor, "SELECT count(*) FROM customer_rows WHERE coalesce(trim(email::VARCHAR), '') = ''"
+        )
+        if without:
+            yield f"{counted(without, 'customer')} of {people:,} without an address"
+        (shared,) = fetch_row(
+            cursor,
+            "SELECT count(*) FROM (SELECT lower(trim(email::VARCHAR)) AS e FROM customer_rows WHERE "
+            "coalesce(trim(email::VARCHAR), '') <> '' GROUP BY e HAVING count(*) > 1)",
+        )
+        if shared:
+            yield f"{shared:,} of the addresses belong to more than one customer"
+    if "consent" in attributes:
+        agreed, unknown = fetch_row(
+            cursor, "SELECT count(*) FILTER (consent), count(*) FILTER (consent IS NULL) FROM customer_rows"
+        )
+        if not agreed:
+            yield "no customer has agreed to marketing mail"
+        if unknown:
+            yield f"{counted(unknown, 'customer')} of {people:,} with unknown consent; nobody is mailed without a yes"
+    if "timezone" in attributes:
+        zones = _rows(
+            cursor, "SELECT timezone, count(*) FROM customer_rows WHERE timezone IS NOT NULL GROUP BY 1 ORDER BY 1"
+        )
+        known = available_timezones()
+        strange = {zone: count for zone, count in zones if zone not in known}
+        if strange:
+            some = ", ".join(map(repr, list(strange)[:3]))
+            count = sum(strange.values())
+            yield f"{counted(count, 'customer')} with a time zone that does not exist, for example {some}"

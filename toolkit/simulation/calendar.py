@@ -11,8 +11,20 @@ import pandas as pd
 
 from toolkit.errors import InputError
 
-__all__ = ["DAY", "HOUR", "MINUTE", "SECOND", "day_weights", "first_moment", "local_moment", "time_of_day", "to_utc"]
+__all__ = [
+    "DAY",
+    "HOUR",
+    "MINUTE",
+    "SECOND",
+    "day_weights",
+    "first_moment",
+    "local_moment",
+    "time_of_day",
+    "to_utc",
+    "whole_milliseconds",
+]
 
+MILLISECOND = 1_000
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -43,6 +55,15 @@ def first_moment(start: str) -> int:
     except (TypeError, ValueError) as fault:
         raise InputError(f"start: expected a date; found {start!r}; allowed: for example '2025-01-06'") from fault
     return (day - date(1970, 1, 1)).days * DAY
+
+
+def whole_milliseconds(moments: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Moments as a shop's systems write them down: to the millisecond, cut off.
+
+    >>> whole_milliseconds(np.array([1_234_567])).tolist()
+    [1234000]
+    """
+    return moments // MILLISECOND * MILLISECOND
 
 
 def day_weights(first_day: int, days: int, *, growth: float = 0.0) -> npt.NDArray[np.float64]:

@@ -46,7 +46,7 @@ class Habits:
     growth: float = 0.6
     sessions_per_day: float = 0.05
     sessions_shape: float = 0.8
-    views_per_session: float = 3.2
+    views_per_session: float = 2.4
     cart_share: float = 0.28
     items_per_cart: float = 1.5
     buys_soon: float = 0.14

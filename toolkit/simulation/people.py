@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.simulation.calendar import DAY, MINUTE, day_weights, time_of_day, to_utc
+from toolkit.simulation.calendar import DAY, MINUTE, day_weights, time_of_day, to_utc, whole_milliseconds
 from toolkit.simulation.habits import Habits
 from toolkit.simulation.names import DOMAINS, FIRST_NAMES, MARKETS, ZONES, mailbox_name
 
@@ -63,7 +63,7 @@ def draw_people(count: int, rng: np.random.Generator, *, first: int, days: int, 
     signed_up = to_utc(day * DAY + time_of_day(rng.random(count), day), zone, ZONES)
     # A local day is not a UTC day: whoever would fall just outside the log on a far clock is moved to its edge.
     inside = np.clip(signed_up, first, first + days * DAY - MINUTE)
-    signed_up = np.where(existing, np.minimum(signed_up, first - MINUTE), inside)
+    signed_up = whole_milliseconds(np.where(existing, np.minimum(signed_up, first - MINUTE), inside))
 
     order = np.argsort(signed_up, kind="stable")
     market, zone, signed_up = market[order], zone[order], signed_up[order]

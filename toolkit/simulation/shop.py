@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.simulation.accounts import account_rows
-from toolkit.simulation.calendar import DAY, HOUR, first_moment
+from toolkit.simulation.calendar import DAY, HOUR, first_moment, whole_milliseconds
+from toolkit.simulation.catalogue import PRODUCTS
 from toolkit.simulation.habits import Habits
 from toolkit.simulation.orders import order_rows
-from toolkit.simulation.people import People, customer_ids, customers_table, draw_people, numbered
-from toolkit.simulation.rows import Rows, chosen, code, events_table, rows, stack
+from toolkit.simulation.people import People, customer_ids, customers_table, draw_people
+from toolkit.simulation.rows import Rows, chosen, code, event_ids, events_table, rows, stack
 from toolkit.simulation.visits import Carts, draw_visits
 
 __all__ = ["Shop", "ShopTruth", "shop"]
@@ -35,7 +36,8 @@ class ShopTruth:
         customers: one row per customer: customer_id, visits_per_day, purchases_per_day (while not lapsed),
             dropout (chance to stay away after a purchase), purchases_before (the log begins), purchases_left,
             lapsed (no visit can come any more at the end of the log).
-        carts: one row per filled cart: customer_id, at, value (EUR), bought_at (without any mail; missing: never).
+        carts: one row per filled cart: customer_id, at, value (EUR), product_id (its dearest), items, bought_at
+            (without any mail; missing: never).
     """
 
     habits: Habits
@@ -91,7 +93,7 @@ def shop(
 
     Returns:
         A `Shop` with events (columns event_id, customer_id, event, at, received_at, product_id, product_name,
-        category, quantity, value, order_id, items, revenue, discount, bounce_type), customers and the truth.
+        category, quantity, value, order_id, items, revenue, bounce_type), customers and the truth.
 
     Raises:
         InputError: a number out of its range, or `start` is not a date.
@@ -110,7 +112,7 @@ def shop(
     table = events_table(block, width=width)
     received = received_at(block, chance["receipt"], until=first + days * DAY)
     table = table.append_column("received_at", pa.array(received).cast(pa.timestamp("us", tz="UTC")))
-    table = table.append_column("event_id", numbered("e", np.arange(len(table)) + 1, width=7))
+    table = table.append_column("event_id", event_ids(np.arange(1, len(table) + 1, dtype=np.uint64)))
     twice = np.sort(chance["receipt"].choice(len(table), int(len(table) * _TWICE_SHARE), replace=False))
     index = np.concatenate([np.arange(len(table)), twice])
     table = table.take(pa.array(index[np.argsort(received[index], kind="stable")]))
@@ -170,6 +172,7 @@ def happenings(
             account_rows(people, chance["accounts"], first=first, days=days),
         ]
     )
+    block["at"] = whole_milliseconds(block["at"])
     return chosen(block, np.argsort(block["at"], kind="stable")), visits.carts
 
 
@@ -195,7 +198,7 @@ def received_at(block: Rows, rng: np.random.Generator, *, until: int) -> npt.NDA
     late = from_phone & (rng.random(len(at)) < _LATE_SHARE)
     delay = (rng.lognormal(np.log(3), 1.3, len(at)).clip(0.05, 120) * HOUR).astype(np.int64)
     left = ((until - at) * rng.random(len(at))).astype(np.int64)
-    return np.where(late, at + np.minimum(delay, left), at)
+    return np.where(late, at + whole_milliseconds(np.minimum(delay, left)), at)
 
 
 def _order_of_columns(table: pa.Table) -> list[str]:
@@ -228,6 +231,8 @@ def _true_carts(carts: Carts, *, width: int) -> pd.DataFrame:
             "customer_id": customer_ids(carts.customer, width=width),
             "at": pa.array(carts.at).cast(moment),
             "value": carts.value,
+            "product_id": pa.array(PRODUCTS).take(pa.array(carts.product)),
+            "items": carts.items,
             "bought_at": pc.cast(pa.array(carts.bought_at, mask=never), moment),
         }
     ).to_pandas()

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.simulation.calendar import DAY, HOUR, MINUTE, SECOND, day_weights, local_moment, time_of_day, to_utc
+from toolkit.simulation.calendar import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    day_weights,
+    local_moment,
+    time_of_day,
+    to_utc,
+    whole_milliseconds,
+)
 from toolkit.simulation.catalogue import PRICES, chances
 from toolkit.simulation.habits import Habits
 from toolkit.simulation.names import ZONES
@@ -96,7 +106,7 @@ def draw_visits(people: People, rng: np.random.Generator, *, first: int, days: i
     is_last = np.append(line_visit[dearest][1:] != line_visit[dearest][:-1], True)[: len(dearest)]
     carts = Carts(
         customer=who,
-        at=last_add[fills],
+        at=whole_milliseconds(last_add[fills]),
         product=line_product[dearest][is_last],
         items=np.bincount(line_visit, quantity, minlength=len(start)).astype(np.int64)[fills],
         value=np.round(value[fills], 2),
@@ -185,5 +195,4 @@ def _bought_at(
     day = local_moment(cart_at, zone, ZONES) // DAY + rng.geometric(0.35, count)
     days_later = to_utc(day * DAY + time_of_day(rng.random(count), day), zone, ZONES)
     kinds = [draw < habits.buys_soon, draw < habits.buys_soon + habits.buys_later]
-    moments: npt.NDArray[np.int64] = np.select(kinds, [soon, later], days_later)
-    return moments
+    return whole_milliseconds(np.select(kinds, [soon, later], days_later))

@@ -37,3 +37,9 @@ def mens(hillstrom: pd.DataFrame) -> pd.DataFrame:
 def cdnow() -> pd.DataFrame:
     """Purchases of CDNOW's cohort of early 1997."""
     return pd.read_parquet(shared("cdnow/cdnow_master.parquet"))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of shared data; it may be absent."""
+    return SHARED

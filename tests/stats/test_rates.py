@@ -9,7 +9,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from toolkit.errors import MetricError
 from toolkit.stats.exact import boschloo_test
-from toolkit.stats.rates import (
+from toolkit.stats.proportions import (
     Share,
     newcombe_interval,
     score_difference_interval,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import betainc, gammaln, xlog1py, xlogy
 
 from toolkit.errors import MetricError
-from toolkit.stats.rates import Share
+from toolkit.stats.proportions import Share
 
 __all__ = ["boschloo_test"]
 

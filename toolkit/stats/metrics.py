@@ -16,7 +16,7 @@ from toolkit.stats.exact import boschloo_test
 from toolkit.stats.means import Sample, welch
 from toolkit.stats.moments import Moments, Term
 from toolkit.stats.outcomes import Outcomes
-from toolkit.stats.rates import (
+from toolkit.stats.proportions import (
     Share,
     newcombe_interval,
     score_difference_interval,

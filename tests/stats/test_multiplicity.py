@@ -1,0 +1,39 @@
+"""Many comparisons: the example of Benjamini and Hochberg, and statsmodels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from statsmodels.stats.multitest import multipletests
+
+from toolkit.stats.multiplicity import benjamini_hochberg, holm
+from toolkit.stats.srm import sample_ratio
+
+PVALUES = [
+    0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1,
+]  # fmt: skip
+
+
+def test_adjusted_pvalues_are_those_of_the_example_in_benjamini_and_hochberg_1995() -> None:
+    assert holm(PVALUES)[:5].round(4).tolist() == [0.0015, 0.0056, 0.0247, 0.114, 0.2211]
+    assert benjamini_hochberg(PVALUES)[:6].round(6).tolist() == [0.0015, 0.003, 0.0095, 0.035625, 0.0603, 0.063857]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(holm, "holm"), (benjamini_hochberg, "fdr_bh")])
+def test_adjusted_pvalues_are_those_of_statsmodels(ours, theirs: str) -> None:
+    pvalues = np.random.default_rng(1).beta(0.4, 2, 40)
+    assert ours(pvalues) == pytest.approx(multipletests(pvalues, method=theirs)[1])
+
+
+def test_an_undefined_pvalue_stays_undefined_and_does_not_count() -> None:
+    found = holm([0.01, np.nan, 0.04])
+    assert np.isnan(found[1])
+    assert found[[0, 2]].tolist() == pytest.approx([0.02, 0.04])
+    assert benjamini_hochberg([]).tolist() == []
+
+
+def test_the_sample_ratio_test_is_that_of_fabijan_2019() -> None:
+    found = sample_ratio({"control": 821588, "mail": 815482}, {"control": 1, "mail": 1})
+    assert found.pvalue == pytest.approx(1.8217929e-06, rel=1e-7)
+    assert found.alarm
+    assert "not what was meant" in str(found)

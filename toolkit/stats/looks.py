@@ -1,0 +1,95 @@
+"""How often a result is looked at, and what that asks of today's look."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.special import ndtr
+
+from toolkit.errors import MetricError
+from toolkit.stats.sequential import Family, Spending, sequence_threshold, spending_boundaries
+
+__all__ = ["Look", "Looks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Today's look.
+
+    Attributes:
+        time: units so far as a share of those planned.
+        bound: the |z| that an effect needs today.
+        alpha: the same as a two-sided p-value; intervals of confidence 1 - alpha are repeated intervals.
+        times, bounds: every look so far with its boundary, today's last.
+        method: what the boundary comes from.
+    """
+
+    time: float
+    bound: float
+    alpha: float
+    times: tuple[float, ...]
+    bounds: tuple[float, ...]
+    method: str
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Looking more than once: how many units are planned, and the looks taken before today's.
+
+    Looks may be taken at any time, planned or not, as long as their times do not depend on the results seen.
+
+    Attributes:
+        planned: units of all arms together at the planned end.
+        past: units at each earlier look, rising.
+        spending: how the chance of a false alarm is spent: `obrien_fleming` (default), `pocock`, a `Spending`, or
+            `always`: an asymptotic confidence sequence, valid at every moment and without end.
+
+    >>> today = Looks(planned=20_000, past=[5_000]).at(10_000)
+    >>> f"{today.bound:.3f} {today.alpha:.5f}"
+    '2.963 0.00305'
+    """
+
+    planned: float
+    past: Sequence[float] = ()
+    spending: Spending | Family | Literal["always"] = "obrien_fleming"
+
+    def __post_init__(self) -> None:
+        if not (self.planned > 0 and math.isfinite(self.planned)):
+            raise MetricError(f"looks: planned units: found {self.planned!r}; allowed: a positive number")
+        object.__setattr__(self, "past", tuple(float(units) for units in self.past))
+        if isinstance(self.spending, str) and self.spending != "always":
+            object.__setattr__(self, "spending", Spending(self.spending))
+        rising = [0.0, *self.past]
+        if any(b <= a for a, b in itertools.pairwise(rising)):
+            raise MetricError(f"looks: past units must rise and be above 0; found {list(self.past)}")
+
+    def at(self, units: float, *, alpha: float = 0.05) -> Look:
+        """What a look at so many units asks.
+
+        Args:
+            units: units of all arms together so far.
+            alpha: two-sided total over all looks.
+
+        Returns:
+            The boundary of |z| today and the p-value that goes with it.
+
+        Raises:
+            MetricError: fewer units than at an earlier look, or a look after all was spent.
+        """
+        past = [taken for taken in self.past if taken != units]
+        if past and past[-1] > units:
+            raise MetricError(
+                f"looks: today's {units:,.0f} units are fewer than the {past[-1]:,.0f} of an earlier look"
+            )
+        times = tuple(taken / self.planned for taken in (*past, units))
+        if isinstance(self.spending, Spending):
+            bounds = tuple(float(bound) for bound in spending_boundaries(times, self.spending, alpha=alpha))
+            method = f"{self.spending.family} spending, look {len(times)} at {times[-1]:.0%} of the plan"
+        else:
+            bounds = tuple(sequence_threshold(time, alpha=alpha) for time in times)
+            method = f"confidence sequence at {times[-1]:.0%} of the plan"
+        return Look(times[-1], bounds[-1], float(2 * ndtr(-bounds[-1])), times, bounds, method)

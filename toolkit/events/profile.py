@@ -225,6 +225,6 @@ def _by_event(
         'AS before FROM (SELECT event, hash(customer_id, event) AS h, epoch_us("at") AS us '
         f"FROM {relation})) WHERE before IS NOT NULL GROUP BY event",
     ).to_pandas()
-    lengths = pd.to_timedelta(gaps.set_index("event")["gap"].round(), unit="us").astype("timedelta64[us]")
-    table.insert(6, "median_gap", table["event"].map(lengths).astype("timedelta64[us]"))
+    lengths = gaps.set_index("event")["gap"].reindex(table["event"]).to_numpy(dtype=np.float64).round()
+    table.insert(6, "median_gap", pd.to_timedelta(lengths, unit="us").as_unit("us"))
     return table

@@ -20,7 +20,7 @@ from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
 from toolkit.events.database import fetch
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
-from toolkit.events.sources import columns_of, no_such_file
+from toolkit.events.sources import columns_of, first_line, no_such_file
 
 __all__ = ["FORMAT", "SORTED_BY", "Stored", "read_stored", "write_stored"]
 
@@ -53,7 +53,7 @@ def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str |
         stored: what else belongs to the log.
 
     Raises:
-        EventLogError: the folder holds something else.
+        EventLogError: the folder holds something else, or the events can no longer be read.
     """
     target = Path(fspath(folder))
     _check_free(target)
@@ -71,6 +71,8 @@ def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str |
             json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
         _swap(fresh, target)
+    except duckdb.Error as fault:
+        raise EventLogError(f"{target}: the log cannot be stored: {first_line(fault)}") from fault
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 from zoneinfo import available_timezones
 
 import duckdb
 import pandas as pd
 
-from toolkit.events.database import fetch_row
+from toolkit.events.database import fetch_row, fetch_rows
 from toolkit.events.kinds import Spelling, spelled_as, spellings
 from toolkit.events.quoting import literal, name
 from toolkit.events.wording import counted
@@ -58,11 +57,6 @@ def suspicious(
     return tuple(found)
 
 
-def _rows(cursor: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = cursor.execute(query).fetchall()
-    return rows
-
-
 def _times(cursor: duckdb.DuckDBPyConnection, relation: str, now: pd.Timestamp, events: int) -> Iterator[str]:
     moment = now if now.tzinfo else now.tz_localize("UTC")
     tomorrow = f"{moment.tz_convert('UTC').tz_localize(None) + pd.Timedelta(days=1):%Y-%m-%d %H:%M:%S}"
@@ -83,14 +77,14 @@ def _times(cursor: duckdb.DuckDBPyConnection, relation: str, now: pd.Timestamp, 
 def _customers(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -> Iterator[str]:
     (customers,) = fetch_row(cursor, f"SELECT count(DISTINCT customer_id) FROM {relation}")
     if customers >= _FEW_CUSTOMERS:
-        large = _rows(
+        large = fetch_rows(
             cursor,
             f"SELECT customer_id, count(*) AS n FROM {relation} GROUP BY customer_id "
             f"HAVING n > {_LARGE_SHARE * events} ORDER BY n DESC, customer_id LIMIT 3",
         )
         for customer, count in large:
             yield f"customer {customer!r} has {100 * count / events:.0f} % of all events"
-    busy = _rows(
+    busy = fetch_rows(
         cursor,
         "SELECT customer_id, count(*) AS n, date_trunc('day', \"at\") AS day, count(*) OVER () AS others "
         f"FROM {relation} SEMI JOIN (SELECT customer_id FROM {relation} GROUP BY customer_id "
@@ -103,7 +97,7 @@ def _customers(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) ->
             f" ({counted(others, 'such day')} of more than {_BUSY_DAY} events)"
         )
     words = ", ".join(map(literal, _MISSING_WORDS))
-    for customer, count in _rows(
+    for customer, count in fetch_rows(
         cursor,
         f"SELECT customer_id, count(*) AS n FROM {relation} WHERE lower(trim(customer_id)) IN ({words}) "
         "GROUP BY customer_id ORDER BY n DESC, customer_id LIMIT 3",
@@ -112,7 +106,7 @@ def _customers(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) ->
 
 
 def _bursts(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -> Iterator[str]:
-    burst = _rows(
+    burst = fetch_rows(
         cursor,
         f'SELECT customer_id, "at", count(*) AS n, count(*) OVER () AS others FROM {relation} '
         f'GROUP BY customer_id, "at" HAVING n >= {_BURST} ORDER BY n DESC, customer_id LIMIT 1',
@@ -122,7 +116,7 @@ def _bursts(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -> It
             f"customer {customer!r} has {count:,} events at one instant, {at:%Y-%m-%d %H:%M:%S} UTC "
             f"({counted(others, 'such burst')} of {_BURST} or more)"
         )
-    crowd = _rows(
+    crowd = fetch_rows(
         cursor,
         f'SELECT "at", count(DISTINCT customer_id) AS n FROM {relation} SEMI JOIN (SELECT "at" FROM {relation} '
         f'GROUP BY "at" HAVING count(*) > {_CROWD * events}) USING ("at") GROUP BY "at" HAVING n >= 100 '
@@ -133,7 +127,7 @@ def _bursts(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -> It
 
 
 def _names(cursor: duckdb.DuckDBPyConnection, relation: str) -> Iterator[str]:
-    for (alike,) in _rows(
+    for (alike,) in fetch_rows(
         cursor,
         "SELECT list(event ORDER BY event) FROM (SELECT DISTINCT event FROM "
         f"{relation}) GROUP BY regexp_replace(lower(trim(event)), '[ _-]+', '_', 'g') HAVING count(*) > 1 ORDER BY 1",
@@ -195,7 +189,7 @@ def _customers_table(cursor: duckdb.DuckDBPyConnection, relation: str, attribute
         if unknown:
             yield f"{counted(unknown, 'customer')} of {people:,} with unknown consent; nobody is mailed without a yes"
     if "timezone" in attributes:
-        zones = _rows(
+        zones = fetch_rows(
             cursor, "SELECT timezone, count(*) FROM customer_rows WHERE timezone IS NOT NULL GROUP BY 1 ORDER BY 1"
         )
         known = available_timezones()

@@ -27,7 +27,7 @@ ROOMS = (
 )
 LINES = 500
 LONGER = {
-    "toolkit/engine/compile.py": "the one table from constructs of the language to opcodes, read best from top to bottom",
+    "toolkit/engine/compile.py": "the one table from constructs of the language to opcodes, read best whole",
 }
 IMPORT_SECONDS = 3.0
 LATE = ("plotly", "numba", "jupyterlab", "IPython", "ipywidgets", "matplotlib")

@@ -79,7 +79,7 @@ def compile_mjml(pieces: Sequence[Piece], brand: Mapping[str, Any]) -> tuple[lis
     """
     work = _Work()
     text = _with_tokens(pieces, brand, work)
-    if not work.anchors:
+    if not work.anchors or work.faults:
         return [], work.faults
     checked = _checked(text, work)
     if work.faults:
@@ -283,8 +283,9 @@ def _check_attribute(text: str, at: int, tag: str, name: str, value: str, work: 
 
 
 def _check_link(text: str, at: int, name: str, value: str, tokens: list[Piece], work: _Work) -> None:
-    literal = _LITERAL_HOST.match(value)
     begins = _TOKEN.match(value)
+    first = _TOKEN.search(value)
+    literal = _LITERAL_HOST.match(value, 0, first.start() if first else len(value))
     if begins and _is_checked_link(tokens[0]):
         rest = tokens[1:]
     elif literal:

@@ -20,7 +20,8 @@ _MOST_BYTES = 102 * 1024
 _MOST_SUBJECT = 70
 _MOST_PREHEADER = 130
 _FEWEST_WORDS = 12
-_LINK = re.compile(r"<[a-zA-Z][^>]*?\s(?:href|src|background)\s*=\s*[\"']([^\"']*)")
+_HREF = re.compile(r"href\s*=\s*[\"']([^\"']*)")
+_SRC = re.compile(r"src\s*=\s*[\"']([^\"']*)")
 _IMAGE = re.compile(r"<img\b[^>]*>")
 _ALT = re.compile(r"\salt\s*=\s*[\"']")
 _URL = re.compile(r"https?://[^\s<>\"]+")
@@ -28,11 +29,18 @@ _TAG = re.compile(r"<[^>]+>")
 _FOREIGN = re.compile(
     r"\{\{.*?\}\}|\{%.*?%\}|\*\|[^|\n]{1,60}\|\*|%%\w{1,60}%%|\[\[[^\]\n]{1,60}\]\]|<%=?.*?%>|\$\{\w[\w.]*\}"
 )
-_PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)[  ]?%")
-_GIVES = re.compile(
-    r"\boff\b|\bdiscount|\bsave\b|\bless\b|\bréduction|\bremise|\brabais|\bde moins|\brabatt|\bdescuento|\bsconto", re.I
+_PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?%")
+_ENDS_IN_NUMBER = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?$")
+# A percentage is a promise when a word of giving stands beside it, in the same breath: "100% linen" is none.
+_GIVES_AFTER = re.compile(
+    r"%[^,.;:!?\n\d]{0,16}?(?:\boff\b|discount|\bless\b|reduc|réduc|remise|rabais|de moins|rabatt|descuento|sconto)",
+    re.I,
 )
-_UNSUBSCRIBE = re.compile(r"unsubscribe|se désabonner|désinscri|désabonn", re.I)
+_GIVES_BEFORE = re.compile(
+    r"(?:\bsave\b|\bless\b|\bminus\b|discount|reduc|réduc|remise|rabais|rabatt|descuento|sconto)[^,.;:!?\n\d]{0,16}\d[\d.,]*\s?%",
+    re.I,
+)
+_UNSUBSCRIBE = ("unsubscribe", "désabonn", "désinscri", "abbestellen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +127,14 @@ def _check_lines(mail: Mail) -> Iterator[Found]:
 
 
 def _check_links(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[Found]:
-    links = {html_entities.unescape(link) if "&" in link else link for link in _LINK.findall(mail.html)}
+    links = _unescaped(_HREF.findall(mail.html))
+    images = _unescaped(_SRC.findall(mail.html)) if "<img" in mail.html else set()
     in_text = {link.rstrip(".,;:!?)") for link in _URL.findall(mail.text)}
-    for link in sorted(links):
-        if link.startswith(("mailto:", "tel:", "#")):
-            continue
-        if not link.startswith("https://"):
+    for link in sorted(links | images):
+        if not link.startswith(("https://", "mailto:", "tel:", "#")):
             yield Found("bad_link", f"a link that is not https: {link[:80]!r}", link)
-        elif link not in in_text and link != unsubscribe_url and not _is_image(link, mail.html):
+    for link in sorted(links - in_text):
+        if link.startswith("https://") and link != unsubscribe_url:
             yield Found("text_link_missing", f"the text part lacks {_short(link)}", _short(link))
     for link in sorted(in_text):
         if not link.startswith("https://"):
@@ -136,22 +144,25 @@ def _check_links(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[F
             yield Found("unsubscribe_missing", "the html has no unsubscribe link")
         if unsubscribe_url not in in_text:
             yield Found("unsubscribe_missing", "the text has no unsubscribe link", part="text")
-    else:
-        match = _UNSUBSCRIBE.search(mail.text)
-        if match:
-            yield Found("unsubscribe_in_transactional", "the text has an unsubscribe", match[0], "text")
-        match = _UNSUBSCRIBE.search(mail.html)
-        if match:
-            yield Found("unsubscribe_in_transactional", "the html has an unsubscribe", match[0])
+        return
+    parts: tuple[tuple[Literal["html", "text"], str], ...] = (("text", mail.text), ("html", mail.html))
+    for part, shown in parts:
+        small = shown.lower()
+        for word in _UNSUBSCRIBE:
+            at = small.find(word)
+            if at >= 0:
+                found = shown[at : at + len(word)]
+                yield Found("unsubscribe_in_transactional", f"the {part} has an unsubscribe", found, part)
+                break
+
+
+def _unescaped(links: list[str]) -> set[str]:
+    return {html_entities.unescape(link) if "&" in link else link for link in links}
 
 
 def _short(link: str) -> str:
     # Findings are grouped by message, so what differs from mail to mail stays out of it.
     return link.partition("?")[0][:80]
-
-
-def _is_image(link: str, html: str) -> bool:
-    return re.search(r"src=[\"']" + re.escape(html_entities.escape(link)), html) is not None
 
 
 def _check_images(mail: Mail) -> Iterator[Found]:
@@ -173,14 +184,23 @@ def _words_of(html: str) -> str:
 
 def _percents(html: str, shown: str) -> Iterator[tuple[float, bool, Literal["html", "text"], str]]:
     # In the html only what stands between tags: a width of 100% is no offer.
-    start = html.find("<body")
-    for match in _PERCENT.finditer(html, max(start, 0)):
-        if html.rfind("<", 0, match.start()) < html.rfind(">", 0, match.start()):
-            around = _TAG.sub(" ", html[max(0, match.start() - 60) : match.end() + 60])
-            yield _as_number(match[1]), _GIVES.search(around) is not None, "html", match[0]
+    at = html.find("%", max(html.find("<body"), 0))
+    while at >= 0:
+        if html.rfind("<", 0, at) < html.rfind(">", 0, at):
+            match = _ENDS_IN_NUMBER.search(html, max(0, at - 16), at)
+            if match:
+                before = _TAG.sub(" ", html[max(0, at - 80) : at + 1])
+                after = _TAG.sub(" ", html[at : at + 240])
+                yield _as_number(match[1]), _is_promise(before, after), "html", match[0] + "%"
+        at = html.find("%", at + 1)
     for match in _PERCENT.finditer(shown):
-        around = shown[max(0, match.start() - 24) : match.end() + 24]
-        yield _as_number(match[1]), _GIVES.search(around) is not None, "text", match[0]
+        before = shown[max(0, match.start() - 40) : match.end()]
+        yield _as_number(match[1]), _is_promise(before, shown[match.end() - 1 : match.end() + 40]), "text", match[0]
+
+
+def _is_promise(before: str, after: str) -> bool:
+    ends = [match.end() for match in _GIVES_BEFORE.finditer(before)]
+    return _GIVES_AFTER.match(after) is not None or (bool(ends) and ends[-1] == len(before))
 
 
 def _as_number(text: str) -> float:

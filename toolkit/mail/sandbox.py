@@ -318,6 +318,7 @@ _CALLED = {
     nodes.Import: "{% import %}",
     nodes.FromImport: "{% from %}",
     nodes.With: "{% with %}",
+    nodes.Scope: "{% autoescape %}",
     nodes.ScopedEvalContextModifier: "{% autoescape %}",
 }
 
@@ -340,7 +341,7 @@ def check_tree(tree: nodes.Template, names: Iterable[str]) -> list[tuple[int, Fa
         node, depth = stack.pop()
         fault = _fault_of(node, known, own) if depth <= _DEEPEST_TREE else Fault("expressions nested too deeply")
         if fault is not None:
-            faults.append((node.lineno, fault))
+            faults.append((node.lineno or 1, fault))
             continue
         stack.extend((child, depth + 1) for child in node.iter_child_nodes())
         if isinstance(node, nodes.For):

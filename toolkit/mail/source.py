@@ -107,6 +107,8 @@ class Reader:
             include = _INCLUDE.fullmatch(words) if kind == "statement" else None
             if include:
                 found.extend(self._included(include[1] or include[2], file, here, depth))
+            elif kind == "statement" and words in ("raw", "endraw"):
+                self.faults.append(Fault("not allowed in a mail", file=file, line=here, found=f"{{% {words} %}}"))
             elif kind == "value" and _FOREIGN.match(words):
                 self.faults.append(_foreign(words, file, here))
             else:

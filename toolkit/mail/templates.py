@@ -103,7 +103,7 @@ class Templates:
             reader = Reader(root)
             compiled = [compile_variant(reader, locale, mjml, text, brand) for locale, mjml, text in pairs]
             faults += reader.faults
-            found = tuple(one for one in compiled if one is not None)
+            found = tuple(sorted((one for one in compiled if one is not None), key=lambda one: one.locale or ""))
             if None in (one.locale for one in found) and len(found) == len(compiled):
                 variants[name] = found
                 hashes[name] = hash_of(reader, found)

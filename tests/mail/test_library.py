@@ -1,0 +1,145 @@
+"""The shipped mails: they render for full and for scant data, agree with their scenarios, and fit a phone."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.mail import Letter, Templates, preflight
+from toolkit.scenario.models import Program
+
+CHROMIUM = Path("/usr/bin/chromium")
+NAMES = [
+    "abandoned_cart/offer",
+    "abandoned_cart/reminder",
+    "order_status/shipped",
+    "welcome/favourites",
+    "welcome/first_order",
+    "welcome/hello",
+]
+STEPS = {"abandoned_cart/offer": "offer", "welcome/first_order": "first_order"}
+
+
+def sample(library: Templates, name: str) -> Letter:
+    return library.sample(name)
+
+
+def test_the_library_has_the_mails_its_scenarios_send(library: Templates, library_program: Program) -> None:
+    assert list(library.names) == NAMES
+    sent = {step.send for scenario in library_program.scenarios for step in scenario.steps if hasattr(step, "send")}
+    assert sent == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_mail_passes_the_preflight_with_its_sample(
+    name: str, library: Templates, library_program: Program
+) -> None:
+    assert preflight(library, [sample(library, name)], program=library_program).findings == ()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_mail_renders_for_a_customer_we_know_little_of(
+    name: str, library: Templates, library_program: Program
+) -> None:
+    full = sample(library, name)
+    needed = {key: value for key, value in full.event.items() if key in ("value", "order_id")}
+    offer = {key: value for key, value in (full.offer or {}).items() if key != "valid_until"} or None
+    scant = replace(full, customer={"first_name": None}, event=needed, offer=offer)
+    assert preflight(library, [scant], program=library_program).findings == ()
+    mail = library.render(scant)
+    assert not re.search(r"\bNone\b|\bnan\b|  |, [,.]|Hello ,", mail.subject + mail.preheader + mail.text)
+
+
+@pytest.mark.parametrize("name", sorted(STEPS))
+@pytest.mark.parametrize(
+    ("offer", "words"),
+    [
+        ({"percent": 12.5}, "12.5% off"),
+        ({"amount": 5, "currency": "EUR"}, "€5.00 off"),
+        ({"free_shipping": True}, "free delivery"),
+    ],
+)
+def test_a_mail_with_an_offer_says_whatever_offer_the_scenario_makes(
+    name: str, offer: dict[str, Any], words: str, library: Templates
+) -> None:
+    mail = library.render(replace(sample(library, name), offer=offer))
+    assert words in mail.subject
+    assert words in mail.text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_marketing_has_one_button_and_an_unsubscribe_and_transactional_has_none(name: str, library: Templates) -> None:
+    letter = sample(library, name)
+    mail = library.render(letter, unsubscribe_url="https://example.org/u/t0ken")
+    assert mail.html.count('role="presentation" valign="middle"') == 1
+    expected = 1 if letter.class_ == "marketing" else 0
+    assert mail.html.count("https://example.org/u/t0ken") == expected
+    assert mail.text.count("https://example.org/u/t0ken") == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_mail_loads_anything_from_outside(name: str, library: Templates) -> None:
+    html = library.render(sample(library, name)).html
+    assert not re.search(r"<img|<link|<script|@import|url\(|@font-face", html)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_mail_is_far_from_the_size_that_is_clipped(name: str, library: Templates) -> None:
+    assert len(library.render(sample(library, name)).html.encode()) < 40_000
+
+
+def test_a_name_from_hell_is_only_a_name(library: Templates) -> None:
+    letter = sample(library, "abandoned_cart/reminder")
+    hostile = '</td></table><script>alert(1)</script><a href="javascript:x">{{ 7*7 }}'
+    mail = library.render(
+        replace(letter, customer={"first_name": hostile}, event={"value": 1, "product_name": hostile})
+    )
+    assert "<script" not in mail.html
+    assert 'href="javascript' not in mail.html
+    assert "49" not in mail.subject
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}")
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_real_browser_every_mail_fits_and_its_words_stand_out(
+    scheme: str, browser: Any, library: Templates
+) -> None:
+    for width in (320, 600, 800):
+        page = browser.new_page(viewport={"width": width, "height": 700}, color_scheme=scheme)
+        for name in NAMES:
+            page.set_content(library.render(sample(library, name)).html)
+            assert page.evaluate(OVERFLOW) <= 0, f"{name} is wider than {width} px"
+            assert page.evaluate(WEAK) == [], f"{name}, {scheme}: words that are hard to read"
+        page.close()
+
+
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+# Words with less contrast than WCAG AA asks (4.5, or 3 for large type), against the nearest painted background.
+WEAK = """() => {
+  const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const parse = s => (s.match(/[\\d.]+/g) || []).map(Number);
+  const ground = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
+  const weak = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) { const node = walker.currentNode, e = node.parentElement;
+    if (!node.textContent.trim() || !e.offsetParent || e.closest('[aria-hidden],[style*="display:none"]')) continue;
+    const style = getComputedStyle(e); const a = light(parse(style.color).slice(0, 3)), b = light(ground(e));
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) weak.push(node.textContent.trim() + ' ' + ratio); }
+  return weak; }"""

@@ -1,0 +1,174 @@
+"""MJML around jinja: nothing moves, and every fault has its file and line."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import css_inline
+import mjml
+import pytest
+from jinja2 import Environment
+
+from toolkit.errors import TemplateError
+from toolkit.mail import Letter, Templates
+
+Load = Callable[..., Templates]
+Make = Callable[..., Letter]
+
+PAGE = """<mjml>
+  <mj-head>
+    <mj-style inline="inline">.price { color: #123456; } td { padding: 3px; } p { margin: 1px; }</mj-style>
+    <mj-style>.later { color: red; } @media (max-width: 400px) { .x { color: blue; } }</mj-style>
+  </mj-head>
+  <mj-body>
+    {% if customer.first_name == "Ana" %}
+    <mj-section><mj-column><mj-text><p>Hello {{ customer.first_name }}</p></mj-text></mj-column></mj-section>
+    {% else %}
+    <mj-section><mj-column><mj-text><p>Who?</p></mj-text></mj-column></mj-section>
+    {% endif %}
+    <mj-section>
+      <mj-column>
+        <mj-table>
+          <tr><td>Thing</td><td>Price</td></tr>
+          {% for one in event.lines %}
+          <tr><td>{{ one.name }}</td><td class="price">{{ one.price }}</td></tr>
+          {% endfor %}
+        </mj-table>
+        <mj-text>
+          <table>{% for one in event.lines %}
+            <tr><td>{{ one.name }}{% if not loop.last %},{% endif %}</td></tr>
+          {% endfor %}</table>
+        </mj-text>
+        {% if event.lines %}<mj-text>{{ event.lines | length }} things</mj-text>{% endif %}
+      </mj-column>
+    </mj-section>
+  </mj-body>
+</mjml>"""
+
+
+@pytest.mark.parametrize("name", ["Ana", "Bo"])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_compiled_once_or_after_rendering_the_html_is_the_same(
+    name: str, count: int, templates: Load, letter: Make
+) -> None:
+    values = {
+        "customer": {"first_name": name},
+        "event": {"lines": [{"name": f"n{i}", "price": i} for i in range(count)]},
+    }
+    ours = templates(PAGE).render(letter(**values)).html
+    # The slow way: jinja first, then MJML, then css, anew for this one mail.
+    rendered = Environment(autoescape=True).from_string(PAGE).render(**values)
+    style = re.search(r'<mj-style inline="inline">(.*?)</mj-style>', rendered)
+    assert style
+    html = mjml.mjml2html(rendered.replace(style[0], ""), fonts={})
+    slow = css_inline.CSSInliner(inline_style_tags=False, keep_style_tags=True, extra_css=style[1]).inline(html)
+    assert _shape(ours) == _shape(slow)
+
+
+def _shape(html: str) -> list[str]:
+    html = re.sub(r"</?tbody>", "", html)
+    return re.sub(r"\s+", " ", re.sub(r"(?<=>)\s+|\s+(?=<)", "", html)).split(">")
+
+
+def test_css_for_inlining_reaches_the_tags_and_media_queries_stay(templates: Load, letter: Make) -> None:
+    html = templates(PAGE).render(letter(event={"lines": [{"name": "a", "price": 1}]})).html
+    assert re.search(r'class="price" style="[^"]*color: #123456', html)
+    assert "@media (max-width: 400px)" in html
+
+
+def test_newlines_inside_attributes_do_not_come_out_as_letters(templates: Load, letter: Make) -> None:
+    html = templates('<span style="color: red;\n  font-weight: bold">x</span>').render(letter()).html
+    assert "\\n" not in html
+
+
+def test_conditional_comments_for_outlook_stay(templates: Load, letter: Make) -> None:
+    html = templates("<!--[if !mso]><!--><b>{{ customer.first_name }}</b><!--<![endif]-->").render(letter()).html
+    assert "<!--[if !mso]><!--><b>Ana</b><!--<![endif]-->" in html
+
+
+def test_notes_of_the_author_are_left_out_with_the_jinja_in_them(templates: Load, letter: Make) -> None:
+    html = templates("a<!-- {{ customer.nothing }} {% if x %} -->b").render(letter()).html
+    assert "nothing" not in html
+
+
+def test_brand_values_can_be_colours_and_are_written_at_once(templates: Load, letter: Make) -> None:
+    page = """<mjml>
+    <mj-head><mj-style>a { color: {{ brand.colour }}; }</mj-style></mj-head>
+    <mj-body background-color="{{ brand.colour }}"><mj-section><mj-column></mj-column></mj-section></mj-body></mjml>"""
+    assert templates(page).render(letter()).html.count("#112233") >= 2
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("\n<mj-bogus>x</mj-bogus>", r"shop/mail\.mjml:2: no such MJML tag; found '<mj-bogus>'"),
+        ("</mj-text>\n<mj-buton>x</mj-buton><mj-text>", r"mail\.mjml:2.*did you mean 'mj-button'"),
+        ("\n\n<mj-include path='x' />", r"mail\.mjml:3: mj-include is not supported.*include"),
+        ("<b>\n<mj-text></b>", r"this tag is not closed; found '<mj-text>'"),
+        ("</mj-column>", r"closes nothing|not closed"),
+        ("<script>x</script>", "distrust"),
+        ("<form action='https://example.org'></form>", "distrust"),
+        ('<b onclick="x">x</b>', "scripts"),
+        ('\n<a href="javascript:alert(1)">x</a>', r"mail\.mjml:2: a link that runs code"),
+        ('<a href=" &#106;avascript:alert(1)">x</a>', "runs code"),
+        ('<img src="data:image/png;base64,x" alt="">', "runs code"),
+        ('\n<a href="{{ event.url }}">x</a>', r"mail\.mjml:2: a link from a value is not checked.*link\(value\)"),
+        ('<a href="{{ link(event.url) if event.ok else event.url }}">x</a>', "not checked"),
+        ('<a href="{{ event.url or link(event.url) }}">x</a>', "not checked"),
+        ('<a href="https://{{ event.host }}/x">x</a>', "not checked"),
+        ('<a href="https://example.org/{{ event.id }}">x</a>', "not encoded"),
+        ('<a href="{{ link(event.url) }}{{ event.id }}">x</a>', "not encoded"),
+        ("<a {% if event.x %}href='https://example.org'{% endif %}>x</a>", "stands in a quoted attribute"),
+        ("<a href={{ link(event.url) }}>x</a>", "stands in a quoted attribute"),
+        ('<b style="color: {{ event.colour }}">x</b>', r"no jinja in this attribute"),
+        ("<style>a { color: {{ event.colour }}; }</style>", "no jinja inside a style sheet"),
+        ('<b style="color: {{ brand.color }}">x</b>', r"no such value in the brand.*did you mean 'brand\.colour'"),
+        ("\n{{ customer.first_name", r"mail\.mjml:2: a jinja tag that is not closed"),
+        ("\n{% if customer.x %}", r"mail\.mjml:2: not well-formed jinja"),
+        ("\n\n{{ customer.first_name | moneyy }}", r"mail\.mjml:3: no such filter.*did you mean 'money'"),
+        ("\n\n{{ custmer.first_name }}", r"mail\.mjml:3: no such value; found 'custmer'.*did you mean 'customer'"),
+        ("\n{{#if first_name}}x{{/if}}", r"mail\.mjml:2: a placeholder of another tool \(handlebars\).*% if"),
+        ("{{> footer}}", "include"),
+        ("{{{ name }}}", "another tool"),
+        ("{{ this.name }}", "another tool"),
+        ('\n{% include "brand/_nothing.mjml" %}', r"mail\.mjml:2: no such file to include"),
+        ('{% include "../../etc/passwd" %}', "outside of the folder"),
+        ("jtk3z", "reserved"),
+        ("<mjml><mj-body><mj-section></mj-section>", "not closed"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_the_mjml_is_named_with_its_line(body: str, message: str, templates: Load) -> None:
+    with pytest.raises(TemplateError, match=message):
+        templates(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<a href="{{ link(event.url) if event.ok else link(brand.url) }}">x</a>',
+        '<a href="https://example.org/{{ event.id | urlencode }}">x</a>',
+        '<a href="{{ unsubscribe }}">x</a>',
+        '<a href="mailto:hello@example.com">x</a>',
+        '<img src="{{ link(event.url) }}" alt="{{ customer.first_name }}">',
+    ],
+)
+def test_links_that_are_checked_compile(body: str, templates: Load, letter: Make) -> None:
+    event = {"url": "https://example.org/p", "id": "a b/c", "ok": True}
+    assert "example" in templates(body).render(letter(event=event)).html
+
+
+def test_all_faults_of_all_mails_come_at_once(templates: Load, folder: Callable[..., Path]) -> None:
+    with pytest.raises(TemplateError) as caught:
+        templates("<mj-bogus/>\n{{ custmer }}", "{{ nobody }}", other__mjml="<mjml></mjml>", third__mjml="x")
+    assert {(fault.file, fault.line) for fault in caught.value.faults} >= {("shop/mail.mjml", 1)}
+    assert len(caught.value.faults) >= 3
+
+
+def test_a_fault_in_an_included_part_is_named_by_the_parts_file(templates: Load) -> None:
+    with pytest.raises(TemplateError, match=r"shop/_part\.mjml:2: no such value; found 'custmer'"):
+        templates('x {% include "shop/_part.mjml" %}', _part__mjml="<b>\n{{ custmer }}</b>")
+
+
+def test_parts_that_include_themselves_are_refused(templates: Load) -> None:
+    with pytest.raises(TemplateError, match="nested too deeply"):
+        templates('{% include "shop/_part.mjml" %}', _part__mjml='{% include "shop/_part.mjml" %}')

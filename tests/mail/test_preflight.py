@@ -1,0 +1,351 @@
+"""The preflight: every rule finds its fault, says where, and leaves good mails alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from toolkit.mail import Finding, Letter, Preflight, Templates, preflight
+from toolkit.scenario.models import Brand, Policies, Program, Sender
+
+Load = Callable[..., Templates]
+Make = Callable[..., Letter]
+Plan = Callable[..., Program]
+
+OUT = '<a href="{{ unsubscribe }}">Unsubscribe</a>'
+OUT_TEXT = "Unsubscribe: {{ unsubscribe }}\n"
+HEAD = "subject: Hello\npreheader: A word\n---\n"
+
+
+@pytest.fixture
+def check(templates: Load, program: Plan, letter: Make) -> Callable[..., Preflight]:
+    """The preflight of one mail with an unsubscribe in both parts, and what is given here."""
+
+    def run(
+        body: str = "Hello",
+        text: str = "Hello\n",
+        *,
+        letters: list[dict[str, Any]] | None = None,
+        class_: str = "marketing",
+        plan: dict[str, Any] | None = None,
+        bare: bool = False,
+        **more: str,
+    ) -> Preflight:
+        if class_ == "marketing" and not bare:
+            body, text = body + OUT, text + "\n" + OUT_TEXT
+        loaded = templates(body, text, **more)
+        batch = [letter(class_=class_, **changes) for changes in letters or [{}]]
+        return preflight(loaded, batch, program=program(class_=class_, **(plan or {})), progress=False)
+
+    return run
+
+
+def only(result: Preflight, rule: str) -> Finding:
+    assert [one.rule for one in result.findings] == [rule], str(result)
+    return result.findings[0]
+
+
+def test_a_good_mail_has_no_findings(check: Callable[..., Preflight]) -> None:
+    result = check(
+        'See <a href="https://shop.example.com/a?b=1&amp;c=2">it</a>', "See https://shop.example.com/a?b=1&c=2."
+    )
+    assert result.ok
+    assert result.findings == ()
+    assert str(result) == "preflight of 1 mails: nothing found"
+
+
+def test_an_undefined_variable_is_found_with_line_count_and_a_masked_example(check: Callable[..., Preflight]) -> None:
+    letters = [
+        {"decision_id": "a", "to": "ana@example.org"},
+        {"decision_id": "b", "to": "berta@example.org", "customer": {}},
+        {"decision_id": "c", "to": "carl@example.org", "customer": {}},
+    ]
+    finding = only(check("x\n{{ customer.first_name }}", letters=letters), "undefined_variable")
+    assert (finding.severity, finding.count, finding.file, finding.line) == ("error", 2, "shop/mail.mjml", 2)
+    assert finding.example == "b***@example.org"
+    assert "customer.first_name" in finding.message
+    assert "default" in finding.mend
+
+
+def test_an_undefined_variable_names_the_nearest(check: Callable[..., Preflight]) -> None:
+    finding = only(check("{{ customer.frist_name }}"), "undefined_variable")
+    assert finding.message.endswith("did you mean customer.first_name?")
+
+
+def test_a_value_that_cannot_be_shown_is_found(check: Callable[..., Preflight]) -> None:
+    finding = only(check("{{ event.value | money }}", letters=[{"event": {"value": "x"}}]), "render_failed")
+    assert finding.line == 1
+
+
+@pytest.mark.parametrize("link", ["http://shop.example.com/", "/cart", "cart.html", "ftp://shop.example.com/x"])
+def test_a_link_that_is_not_https_blocks(link: str, check: Callable[..., Preflight]) -> None:
+    finding = only(check(f'x\n\n<a href="{link}">x</a>'), "bad_link")
+    assert (finding.severity, finding.line) == ("error", 3)
+
+
+def test_a_javascript_link_from_data_blocks(check: Callable[..., Preflight]) -> None:
+    finding = only(
+        check('<a href="{{ link(event.url) }}">x</a>', letters=[{"event": {"url": "javascript:x"}}]), "render_failed"
+    )
+    assert "https://" in finding.message
+
+
+def test_a_plain_http_link_in_the_text_blocks(check: Callable[..., Preflight]) -> None:
+    assert only(check(text="http://shop.example.com/"), "bad_link").file == "shop/mail.txt"
+
+
+def test_mail_and_phone_links_are_fine(check: Callable[..., Preflight]) -> None:
+    assert check('<a href="mailto:hello@example.com">x</a> <a href="tel:+331">y</a>').ok
+
+
+def test_a_link_missing_from_the_text_part_blocks(check: Callable[..., Preflight]) -> None:
+    finding = only(check('x\n<a href="https://shop.example.com/only-here?id=1">x</a>'), "text_link_missing")
+    assert "https://shop.example.com/only-here" in finding.message
+    assert (finding.file, finding.line) == ("shop/mail.mjml", 2)
+
+
+def test_an_image_needs_no_link_in_the_text(check: Callable[..., Preflight]) -> None:
+    words = "This mail says in words what it has to say, as a mail should always do."
+    assert check(f'{words}<img src="https://shop.example.com/a.png" alt="A lamp">').findings == ()
+
+
+def test_an_image_without_alt_is_a_warning(check: Callable[..., Preflight]) -> None:
+    words = "This mail says in words what it has to say, as a mail should always do."
+    assert only(check(f'{words}<img src="https://shop.example.com/a.png">'), "missing_alt").severity == "warning"
+
+
+def test_a_mail_of_images_only_blocks(check: Callable[..., Preflight]) -> None:
+    assert only(check('<img src="https://shop.example.com/a.png" alt="Sale">'), "image_only").severity == "error"
+
+
+def test_html_over_102_kb_blocks(check: Callable[..., Preflight]) -> None:
+    assert only(check("word " * 22_000), "too_large").severity == "error"
+    assert check("word " * 19_000).ok
+    assert only(check("日本語 " * 11_000), "too_large")
+
+
+@pytest.mark.parametrize(
+    ("head", "rule", "severity"),
+    [
+        ("subject:\npreheader: x\n---\nx", "subject_empty", "error"),
+        ("subject: {{ event.x | default('') }}\npreheader: x\n---\nx", "subject_empty", "error"),
+        ("subject: " + "word " * 20 + "\npreheader: x\n---\nx", "subject_long", "warning"),
+        ("subject: x\npreheader:\n---\nx", "preheader_empty", "warning"),
+        ("subject: x\npreheader: " + "word " * 40 + "\n---\nx", "preheader_long", "warning"),
+    ],
+)
+def test_subject_and_preheader_have_lengths(
+    head: str, rule: str, severity: str, check: Callable[..., Preflight]
+) -> None:
+    finding = only(check(text=head), rule)
+    assert (finding.severity, finding.file) == (severity, "shop/mail.txt")
+    assert finding.line in (1, 2)
+
+
+@pytest.mark.parametrize("left", ["*|FNAME|*", "%%first_name%%", "[[first_name]]", "<%= name %>", "${name}"])
+def test_placeholders_of_other_tools_block_in_both_parts(left: str, check: Callable[..., Preflight]) -> None:
+    in_text = only(check(text=f"x\n\nHello {left}"), "foreign_placeholder")
+    assert (in_text.severity, in_text.file, in_text.line) == ("error", "shop/mail.txt", 6)
+    if "<" not in left:
+        in_html = only(check(f"Hello\n{left}"), "foreign_placeholder")
+        assert (in_html.file, in_html.line) == ("shop/mail.mjml", 2)
+
+
+def test_a_placeholder_that_comes_with_the_data_blocks(check: Callable[..., Preflight]) -> None:
+    result = check(text="Hello {{ customer.first_name }}", letters=[{"customer": {"first_name": "{{first_name}}"}}])
+    assert only(result, "foreign_placeholder").count == 1
+
+
+def test_a_marketing_mail_without_unsubscribe_blocks_for_each_part(check: Callable[..., Preflight]) -> None:
+    assert [one.message for one in check("Hello", bare=True).errors] == [
+        "the html has no unsubscribe link",
+        "the text has no unsubscribe link",
+    ]
+    assert only(check("Hello " + OUT, bare=True), "unsubscribe_missing").file == "shop/mail.txt"
+
+
+def test_an_unsubscribe_in_a_transactional_mail_blocks(check: Callable[..., Preflight]) -> None:
+    finding = only(
+        check("Hello", "To unsubscribe, write to us.", class_="transactional"), "unsubscribe_in_transactional"
+    )
+    assert (finding.file, finding.line) == ("shop/mail.txt", 4)
+
+
+def test_a_percentage_that_is_not_the_offers_blocks(check: Callable[..., Preflight]) -> None:
+    given = {"plan": {"offer": {"percent": 10}}, "letters": [{"offer": {"percent": 10}}]}
+    finding = only(check("x\nGet 15% off", "Get {{ offer.percent | percent }} off", **given), "offer_differs")
+    assert finding.message == "the html says 15 %, the scenario's offer is 10 %"
+    assert (finding.file, finding.line) == ("shop/mail.mjml", 2)
+    text = only(check("{{ offer.percent | percent }} off", "x\nSave 15 % now", **given), "offer_differs")
+    assert (text.file, text.line) == ("shop/mail.txt", 5)
+    subject = check("{{ offer.percent | percent }} off", HEAD.replace("Hello", "15% off today") + "x", **given)
+    assert only(subject, "offer_differs").line == 1
+    assert check("{{ offer.percent | percent }} off", "{{ offer.percent | percent }} off, 100% linen", **given).ok
+
+
+@pytest.mark.parametrize("words", ["100% linen", "Made of 55% wool, off white", "98% of you, save the date"])
+def test_a_percentage_that_promises_nothing_is_fine(words: str, check: Callable[..., Preflight]) -> None:
+    assert check(words, words).findings == ()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("20% off", "20 % de réduction", "Save 20%", "save up to 20 %", "remise de 20 %", "20% Rabatt"),
+        *("<b>20%</b> <i>discount</i>", "Less <b>20%</b>"),
+    ],
+)
+def test_a_percentage_beside_a_word_of_giving_is_a_promise(words: str, check: Callable[..., Preflight]) -> None:
+    assert only(check(words), "offer_differs").severity == "error"
+
+
+def test_a_width_in_percent_is_no_offer(check: Callable[..., Preflight]) -> None:
+    body = '<table width="80%" style="width:80%"><tr><td>Save now</td></tr></table>'
+    assert check(body).ok
+
+
+def test_a_promise_without_an_offer_blocks(check: Callable[..., Preflight]) -> None:
+    assert "the step has no such offer" in only(check("Now 20% off"), "offer_differs").message
+    finding = only(check("Now 20% off", class_="transactional"), "offer_in_transactional")
+    assert finding.severity == "error"
+
+
+def test_an_offer_the_mail_does_not_name_is_a_warning(check: Callable[..., Preflight]) -> None:
+    given = {"plan": {"offer": {"percent": 10, "code": "TEN"}}, "letters": [{"offer": {"percent": 10, "code": "TEN"}}]}
+    result = check("Hello", **given)
+    assert [(one.severity, one.rule) for one in result.findings] == [("warning", "offer_not_named")] * 2
+
+
+def test_a_letter_whose_offer_is_not_the_steps_blocks(check: Callable[..., Preflight]) -> None:
+    result = check(
+        "{{ offer.percent | percent }} off",
+        "{{ offer.percent | percent }} off",
+        plan={"offer": {"percent": 10}},
+        letters=[{"offer": {"percent": 15}}],
+    )
+    assert "the scenario's step 10" in only(result, "offer_differs").message
+    assert (
+        "the scenario's step has none"
+        in only(
+            check(
+                "{{ offer.percent | percent }} off",
+                "{{ offer.percent | percent }} off",
+                letters=[{"offer": {"percent": 5}}],
+            ),
+            "offer_differs",
+        ).message
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["ana@", "ana@example", "ana example@example.org", "a@b@example.org", "", "ana@host.invalid"]
+)
+def test_an_invalid_address_blocks(address: str, check: Callable[..., Preflight]) -> None:
+    assert only(check(letters=[{"to": address}]), "invalid_address").severity == "error"
+
+
+@pytest.mark.parametrize(
+    "address", ["ana@example.org", "ana+x@example.com", "o'brien@example.org", "ana@münchen.example"]
+)
+def test_addresses_for_tests_and_of_other_scripts_pass(address: str, check: Callable[..., Preflight]) -> None:
+    assert check(letters=[{"to": address}]).ok
+
+
+def test_the_same_decision_twice_blocks(check: Callable[..., Preflight]) -> None:
+    finding = only(check(letters=[{}, {"to": "bo@example.org"}]), "duplicate_decision")
+    assert (finding.severity, finding.count) == ("error", 1)
+
+
+def test_two_customers_with_one_address_are_a_warning(check: Callable[..., Preflight]) -> None:
+    result = check(letters=[{"decision_id": "a"}, {"decision_id": "b", "to": "ANA@example.org"}])
+    assert only(result, "same_address").severity == "warning"
+
+
+def test_a_missing_sender_blocks(templates: Load, letter: Make, program: Plan) -> None:
+    policies = Policies(brand=Brand(name="x", address="y"))
+    loaded = templates("Hello", "Hello", policies=policies)
+    result = preflight(loaded, [letter(class_="transactional")], program=program("transactional", policies))
+    assert only(result, "sender_missing").file == "policies.yaml"
+
+
+def test_a_sender_without_a_real_address_and_no_postal_address_are_found(
+    templates: Load, letter: Make, program: Plan
+) -> None:
+    policies = Policies(sender=Sender(name="x", email="nobody@localhost"))
+    loaded = templates("Hello " + OUT, "Hello " + OUT_TEXT, policies=policies)
+    result = preflight(loaded, [letter()], program=program(policies=policies))
+    assert [one.rule for one in result.findings] == ["sender_invalid", "postal_address_missing"]
+
+
+def test_templates_of_another_brand_block(templates: Load, program: Plan) -> None:
+    other = program(policies=Policies(sender=Sender(name="x", email="x@example.com"), brand=Brand(name="Other")))
+    assert only(preflight(templates(), [], program=other), "policies_differ").severity == "error"
+
+
+def test_a_step_without_its_mail_is_found_before_any_letter(templates: Load, program: Plan) -> None:
+    finding = only(preflight(templates(), [], program=program(send="shop/mial")), "missing_template")
+    assert finding.message == "no template 'shop/mial'; did you mean 'shop/mail'?"
+
+
+def test_steps_inside_branches_and_splits_are_looked_at(templates: Load, program: Plan) -> None:
+    plan = program()
+    nested = [
+        {"branch": "vip", "then": [{"send": "a"}], "else": [{"send": "b"}]},
+        {"split": {"name": "s", "arms": {"x": 0.5, "y": 0.5}}, "paths": {"x": [{"send": "c"}], "y": []}},
+        {"repeat": 2, "steps": [{"send": "d"}]},
+        {"wait_for": {"event": "e", "within": "1d"}, "then": [{"send": "f"}]},
+    ]
+    scenario = plan.scenarios[0].replace(steps=nested)
+    result = preflight(templates(), [], program=Program(scenarios=(scenario,), policies=plan.policies))
+    assert [one.template for one in result.errors] == ["a", "b", "c", "d", "f"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scenario": "shpo"}, "no scenario 'shpo' in the program; did you mean 'shop'?"),
+        ({"step": "other"}, "scenario 'shop' has no send step 'other'"),
+    ],
+)
+def test_a_letter_of_another_program_blocks(
+    changes: dict[str, str], message: str, check: Callable[..., Preflight]
+) -> None:
+    assert only(check(letters=[changes]), "unknown_step").message == message
+
+
+def test_a_letter_of_another_class_than_its_scenario_blocks(templates: Load, letter: Make, program: Plan) -> None:
+    result = preflight(templates(), [letter(class_="transactional")], program=program())
+    assert only(result, "unknown_step").message == "the letter is transactional, its scenario marketing"
+
+
+def test_a_mail_that_falls_back_to_another_language_is_a_warning(check: Callable[..., Preflight]) -> None:
+    finding = only(check(letters=[{"locale": "de_DE"}]), "locale_missing")
+    assert (finding.severity, finding.message) == ("warning", "not written in de")
+
+
+def test_a_batch_for_bulk_rules_is_told_so(templates: Load, letter: Make, program: Plan) -> None:
+    loaded = templates("Hello " + OUT, "Hello " + OUT_TEXT)
+    letters = [letter(decision_id=f"d{number}", to=f"c{number}@example.org") for number in range(5_000)]
+    assert only(preflight(loaded, letters, program=program(), progress=False), "bulk_sender").severity == "warning"
+
+
+def test_the_unsubscribe_links_of_the_sender_are_the_ones_looked_for(
+    templates: Load, letter: Make, program: Plan
+) -> None:
+    loaded = templates("Hello " + OUT, "Hello " + OUT_TEXT)
+    result = preflight(
+        loaded, [letter()], program=program(), unsubscribe=lambda one: f"https://example.org/u/{one.decision_id}"
+    )
+    assert result.findings == ()
+
+
+def test_the_result_is_a_table_and_a_page_that_escapes_what_it_quotes(check: Callable[..., Preflight]) -> None:
+    result = check(text="Hello <%= name %>")
+    assert list(result.table.columns) == [
+        "severity", "rule", "template", "count", "message", "file", "line", "example", "mend",
+    ]  # fmt: skip
+    assert len(result.table) == 1
+    assert "<%= name" not in result._repr_html_()
+    assert "&lt;%= name" in result._repr_html_()
+    assert "1 errors, 0 warnings" in str(result)
+    assert "ana@example.org" not in str(result) + result._repr_html_()

@@ -1,0 +1,202 @@
+"""Templates written by someone who means harm, or made a mistake."""
+
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from toolkit.errors import TemplateError
+from toolkit.mail import Letter, Templates
+
+Load = Callable[..., Templates]
+Make = Callable[..., Letter]
+
+ESCAPES = [
+    "{{ ''.__class__ }}",
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ customer.__class__ }}",
+    "{{ customer['__class__'] }}",
+    "{{ customer.keys() }}",
+    "{{ customer.pop('first_name') }}",
+    "{{ ''.format }}",
+    "{{ '{0.__class__}'.format(customer) }}",
+    "{{ 'a'.join(['b']) }}",
+    "{{ link.__globals__ }}",
+    "{{ link.__wrapped__('x') }}",
+    "{{ self }}",
+    "{{ self.__init__ }}",
+    "{{ cycler }}",
+    "{{ lipsum.__globals__ }}",
+    "{{ joiner }}",
+    "{{ namespace(a=1) }}",
+    "{{ range(10) }}",
+    "{{ dict(a=1) }}",
+    "{{ config }}",
+    "{{ customer | attr('__class__') }}",
+    "{{ customer | map(attribute='__class__') }}",
+    "{{ customer | tojson }}",
+    "{{ '<b>' | safe }}",
+    "{{ [customer] | map('attr', '__class__') | list }}",
+    "{% set x %}a{% endset %}",
+    "{% macro m() %}{% endmacro %}",
+    "{% import 'x' as y %}",
+    "{% from 'x' import y %}",
+    "{% extends 'x' %}",
+    "{% include customer.first_name %}",
+    "{% block b %}{% endblock %}",
+    "{% call link() %}{% endcall %}",
+    "{% filter upper %}a{% endfilter %}",
+    "{% autoescape false %}{{ customer.first_name }}{% endautoescape %}",
+    "{% with a = 1 %}{{ a }}{% endwith %}",
+    "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+    "{% for a in [1] %}{{ loop.cycle(1) }}{% endfor %}",
+    "{{ 2 ** 9 }}",
+    "{{ {'a': 1} }}",
+    "{{ customer.first_name[0:2] }}",
+    "{% set customer = 1 %}",
+    "{% set link = 1 %}",
+    "{% set _x = 1 %}",
+    "{% for brand in [1] %}{% endfor %}",
+    "{{ customer._x }}",
+    "{{ link(*['https://example.org']) }}",
+    "{% do customer.clear() %}",
+    "{{ customer.first_name is callable }}",
+    "{% raw %}{{ x }}{% endraw %}",
+    "{{ (" + "(" * 400 + "1" + ")" * 400 + ") }}",
+    "{{ " + "not " * 300 + "1 }}",
+    "{{ " + "[" * 200 + "]" * 200 + " }}",
+]
+BOMBS = [
+    "{{ 'x' * 200000000 }}",
+    "{{ 200000000 * 'x' }}",
+    "{{ [1] * 200000000 }}",
+    "{{ '%2000000000d' % 1 }}",
+    "{{ 'x' | center(2000000000) }}",
+    "{% set a = 'x' %}" + "{% set a = a ~ a %}" * 40 + "{{ a }}",
+    "{% set a = 'x' %}" + "{% set a = a + a %}" * 40 + "{{ a }}",
+    "{% set a = 9999999999 %}" + "{% set a = a * a %}" * 40 + "{{ a }}",
+    "{% set a = [1,2,3,4,5,6,7,8,9,10] %}" + "{% for i in a %}" * 9 + "{% endfor %}" * 9,
+    "{% set a = [1,2,3,4,5,6,7,8,9,10] %}" + "{% for i in a %}" * 6 + "{{ i }}" + "{% endfor %}" * 6,
+    "{% for a in event.many %}{% for b in event.many %}{{ event.long }}{% endfor %}{% endfor %}",
+    "{% for a in event.many %}{% for b in event.many if false %}{% endfor %}{% endfor %}",
+    "{{ 1 / 0 }}",
+    "{{ 1 | date('" + "y" * 50 + "') }}",
+    "{{ event.long | float + 1e308 * 10 }}",
+]
+
+
+@pytest.mark.parametrize("template", ESCAPES)
+def test_what_is_not_on_the_allow_list_gives_no_mail_in_the_text(template: str, templates: Load, letter: Make) -> None:
+    with pytest.raises(TemplateError, match=r"shop/mail\.txt"):
+        templates(text=template).render(letter())
+
+
+@pytest.mark.parametrize("template", [one for one in ESCAPES if "<" not in one])
+def test_what_is_not_on_the_allow_list_gives_no_mail_in_the_html(template: str, templates: Load, letter: Make) -> None:
+    with pytest.raises(TemplateError, match=r"shop/mail\.mjml"):
+        templates(template).render(letter())
+
+
+@pytest.mark.parametrize("template", BOMBS)
+def test_a_bomb_ends_in_an_error_within_the_budget(template: str, templates: Load, letter: Make) -> None:
+    started = time.process_time()
+    with pytest.raises(TemplateError, match=r"shop/mail\.txt"):
+        templates(text=template).render(letter(event={"many": list(range(1000)), "long": "x" * 60_000}))
+    assert time.process_time() - started < 5
+
+
+def test_an_ordinary_loop_is_well_within_the_budget(templates: Load, letter: Make) -> None:
+    loaded = templates(text="{% for one in event.lines %}{{ loop.index }} {{ one.name }};{% endfor %}")
+    lines = [{"name": f"n{number}"} for number in range(900)]
+    assert loaded.render(letter(event={"lines": lines})).text.endswith("900 n899;\n")
+
+
+def test_values_are_escaped_in_html_and_plain_in_text(templates: Load, letter: Make) -> None:
+    loaded = templates("{{ customer.first_name }}", "{{ customer.first_name }}")
+    mail = loaded.render(letter(customer={"first_name": '<script>"x"</script>'}))
+    assert "&lt;script&gt;&#34;x&#34;&lt;/script&gt;" in mail.html
+    assert mail.text == '<script>"x"</script>\n'
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["{{ a ~ b }}", "{{ '<b>' ~ customer.first_name }}", "{{ customer.first_name ~ '<i>' }}",
+     "{{ '<b>' + customer.first_name }}", "{{ [customer.first_name, '<i>'] | join('<b>') }}",
+     "{{ customer.first_name | upper }}"],
+)  # fmt: skip
+def test_nothing_that_is_put_together_escapes_the_escaping(words: str, templates: Load, letter: Make) -> None:
+    loaded = templates("{% set a = customer.first_name %}{% set b = '<i>' %}" + words)
+    html = loaded.render(letter(customer={"first_name": "<script>"})).html
+    body = html[html.index("<body") :].lower()
+    assert "<script>" not in body
+    assert "&lt;script&gt;" in body
+
+
+def test_only_plain_values_may_enter(templates: Load, letter: Make) -> None:
+    class Sly:
+        def __str__(self) -> str:
+            return "sly"
+
+    loaded = templates()
+    for value in (Sly(), {1, 2}, b"bytes", lambda: 1, [Sly()], {"a": Sly()}):
+        with pytest.raises(TemplateError, match=r"customer\.x.*cannot enter a mail"):
+            loaded.render(letter(customer={"x": value}))
+
+
+def test_values_too_large_may_not_enter(templates: Load, letter: Make) -> None:
+    loaded = templates()
+    nested: dict[str, Any] = {}
+    for _ in range(20):
+        nested = {"a": nested}
+    for value in ("x" * 64_001, list(range(1001)), nested):
+        with pytest.raises(TemplateError, match="cannot enter a mail"):
+            loaded.render(letter(event={"x": value}))
+
+
+def test_values_of_numpy_and_pandas_are_welcome(templates: Load, letter: Make) -> None:
+    loaded = templates(text="{{ event.a + 1 }} {{ event.b | date }} {{ event.c }} {{ event.d | money }} {{ event.e }}")
+    mail = loaded.render(
+        letter(
+            event={
+                "a": np.int64(41),
+                "b": pd.Timestamp("2026-03-14 23:30", tz="UTC"),
+                "c": np.str_("word"),
+                "d": Decimal("2.675"),
+                "e": np.array([1, 2]),
+            }
+        )
+    )
+    assert mail.text == "42 March 15, 2026 word €2.68 [1, 2]\n"
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NaT, pd.NA, np.float64("nan"), np.datetime64("NaT")])
+def test_a_missing_value_is_an_undefined_one_and_never_printed(missing: object, templates: Load, letter: Make) -> None:
+    loaded = templates(text='{{ customer.first_name | default("friend") }}')
+    assert loaded.render(letter(customer={"first_name": missing})).text == "friend\n"
+    with pytest.raises(TemplateError, match=r"undefined variable.*customer\.first_name"):
+        templates(text="{{ customer.first_name }}").render(letter(customer={"first_name": missing}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["javascript:alert(1)", "JAVASCRIPT:alert(1)", " https://example.org", "http://example.org", "data:text/html,x",
+     "https://example.org/\"onclick=", "https://example.org/<b>", "https://", "https://a@evil.example/",
+     "//example.org",
+     "https://exa mple.org", "https://example.org\\@evil.example", "https://example.org/\n", "https://[::1]/", 5, None,
+     "https://" + "a" * 1000 + ".org"],
+)  # fmt: skip
+def test_a_link_that_is_not_plain_https_is_refused(url: object, templates: Load, letter: Make) -> None:
+    loaded = templates('<a href="{{ link(event.url) }}">x</a>')
+    with pytest.raises(TemplateError, match=r"shop/mail\.mjml:1"):
+        loaded.render(letter(event={"url": url}))
+
+
+def test_a_link_takes_named_values_percent_encoded(templates: Load, letter: Make) -> None:
+    loaded = templates('<a href="{{ link(event.url, q=event.q, n=2) }}">x</a>', "{{ link(event.url, q=event.q, n=2) }}")
+    mail = loaded.render(letter(event={"url": "https://münchen.example/ä?x=1#top", "q": 'a&b="c'}))
+    assert mail.text == "https://xn--mnchen-3ya.example/%C3%A4?x=1&q=a%26b%3D%22c&n=2#top\n"
+    assert 'href="https://xn--mnchen-3ya.example/%C3%A4?x=1&amp;q=a%26b%3D%22c&amp;n=2#top"' in mail.html

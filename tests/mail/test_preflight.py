@@ -319,8 +319,11 @@ def test_a_letter_of_another_class_than_its_scenario_blocks(templates: Load, let
 
 
 def test_a_mail_that_falls_back_to_another_language_is_a_warning(check: Callable[..., Preflight]) -> None:
-    finding = only(check(letters=[{"locale": "de_DE"}]), "locale_missing")
-    assert (finding.severity, finding.message) == ("warning", "not written in de")
+    locales = ["de_DE", "en_GB", "fr_FR", "fr-BE"]
+    letters = [{"locale": locale, "decision_id": locale, "to": f"{locale}@example.org"} for locale in locales]
+    finding = only(check(letters=letters), "locale_missing")
+    assert (finding.severity, finding.count) == ("warning", 3)
+    assert finding.message == "not written in fr (2 mails), de (1 mails)"
 
 
 def test_a_batch_for_bulk_rules_is_told_so(templates: Load, letter: Make, program: Plan) -> None:

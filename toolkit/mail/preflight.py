@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -24,6 +25,7 @@ __all__ = ["Finding", "Preflight", "preflight"]
 _PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
 _BAR_FROM = 2_000
 _BULK_FROM = 5_000
+_LANGUAGES = "not written in the language of some"
 _COLUMNS = ("severity", "rule", "template", "count", "message", "file", "line", "example", "mend")
 
 
@@ -154,6 +156,7 @@ class _Batch:
     groups: dict[tuple[str, str, str], _Group] = field(default_factory=dict)
     decisions: set[str] = field(default_factory=set)
     mailed: set[tuple[str, str]] = field(default_factory=set)
+    languages: dict[str, Counter[str]] = field(default_factory=dict)
     addresses: dict[str, str | None] = field(default_factory=dict)
     steps: dict[tuple[str, str, str], tuple[Send | None, str | None]] = field(default_factory=dict)
 
@@ -172,6 +175,10 @@ class _Batch:
         group.count += 1
 
     def findings(self) -> tuple[Finding, ...]:
+        for group in self.groups.values():
+            if group.message == _LANGUAGES:
+                most = self.languages[group.template].most_common()
+                group.message = "not written in " + ", ".join(f"{name} ({count:,} mails)" for name, count in most)
         found = [
             Finding(
                 RULES[one.rule].severity,
@@ -228,7 +235,9 @@ class _Batch:
                 self._add_fault(letter, fault)
             return
         if self.templates.fell_back(letter.template, letter.locale):
-            self.add(letter.template, "locale_missing", f"not written in {letter.locale.partition('_')[0]}", letter)
+            languages = self.languages.setdefault(letter.template, Counter())
+            languages[re.split("[-_]", letter.locale)[0]] += 1
+            self.add(letter.template, "locale_missing", _LANGUAGES, letter)
         for found in check_mail(mail, letter, link):
             self._add_found(letter, found)
 

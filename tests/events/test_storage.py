@@ -88,6 +88,13 @@ def test_the_manifest_says_what_is_inside(log, tmp_path):
     assert manifest["span"] == ["2024-04-01T08:00:00+00:00", "2024-05-02T22:00:00+00:00"]
 
 
+def test_a_log_that_knows_one_time_only_stores_it_once(log, tmp_path):
+    one = EventLog.from_pandas(log.events.drop(columns="received_at"))
+    one.save(tmp_path / "shop")
+    assert "received_at" not in pq.read_schema(tmp_path / "shop" / "events.parquet").names
+    pd.testing.assert_frame_equal(in_order(EventLog.open(tmp_path / "shop").events), in_order(one.events))
+
+
 def test_an_empty_log_can_be_stored(tmp_path):
     EventLog.from_pandas(pd.DataFrame({"customer_id": [], "event": [], "at": []})).save(tmp_path / "nothing")
     opened = EventLog.open(tmp_path / "nothing")
@@ -215,7 +222,7 @@ rows = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(table=st.lists(rows, min_size=1, max_size=8))
 def test_any_log_comes_back_from_the_store_as_it_was(table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("store") / "log"

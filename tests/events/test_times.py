@@ -42,7 +42,7 @@ def utc(text):
     return pd.Timestamp(text, tz="UTC")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(zone=st.sampled_from(ZONES), times=st.lists(local_times, min_size=1, max_size=20))
 def test_local_times_become_utc_as_zoneinfo_does_with_fold_0(zone, times):
     sql = from_local("x", ZoneInfo(zone), min(times), max(times))
@@ -146,6 +146,20 @@ def test_local_times_without_a_zone_are_refused_with_an_example(times):
 def test_a_zone_that_does_not_exist_is_refused(zone):
     with pytest.raises(EventLogError, match="not an IANA time zone"):
         log_of(["2024-05-01"], zone=zone)
+
+
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "TIMESTAMPTZ"])
+def test_infinite_times_are_refused(tmp_path, kind):
+    path = str(tmp_path / "log.parquet")
+    with duckdb.connect() as database:
+        database.execute(f"COPY (SELECT 'a' AS customer_id, 'x' AS event, 'infinity'::{kind} AS \"at\") TO '{path}'")
+    with pytest.raises(EventLogError, match="holds infinite times"):
+        EventLog.from_parquet(path, zone="UTC")
+
+
+def test_the_zone_of_local_times_is_noted():
+    assert "at: times without a zone are read as Europe/Paris" in log_of(["2024-05-01"], zone="Europe/Paris").notes
+    assert not any("without a zone" in note for note in log_of(["2024-05-01T10:00Z"], zone="Europe/Paris").notes)
 
 
 def test_flags_are_no_times():

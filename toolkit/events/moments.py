@@ -53,6 +53,7 @@ def moment(
     kind = source.columns[theirs]
     x = name(theirs)
     if is_aware(kind):
+        _check_finite(connection, source, theirs, ours)
         return Moment(from_aware(x), plain=True)
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         return _local(connection, source, theirs, ours, zone)
@@ -71,13 +72,29 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
 def _local(
     connection: duckdb.DuckDBPyConnection, source: Source, theirs: str, ours: str, zone: ZoneInfo | None
 ) -> Moment:
+    _check_finite(connection, source, theirs, ours)
     x = f"{name(theirs)}::TIMESTAMP" if source.columns[theirs] != "TIMESTAMP" else name(theirs)
     first, last, count = _one(connection, f"SELECT min({x}), max({x}), count({name(theirs)}) FROM {source.relation}")
     if not count:
         return Moment(x, plain=True)
     if zone is None:
         raise EventLogError(_needs_zone(source, theirs, ours, count, first))
-    return Moment(from_local(x, zone, first, last), plain=True)
+    return Moment(from_local(x, zone, first, last), plain=True, notes=(_zone_note(ours, zone),))
+
+
+def _zone_note(ours: str, zone: ZoneInfo) -> str:
+    return f"{ours}: times without a zone are read as {zone.key}"
+
+
+def _check_finite(connection: duckdb.DuckDBPyConnection, source: Source, theirs: str, ours: str) -> None:
+    kind = "TIMESTAMPTZ" if is_aware(source.columns[theirs]) else "TIMESTAMP"
+    x = name(theirs)
+    # Of a file this reads no more than its smallest and largest value.
+    first, last = _one(
+        connection, f"SELECT isfinite(min({x})::{kind}), isfinite(max({x})::{kind}) FROM {source.relation}"
+    )
+    if first is False or last is False:
+        raise EventLogError(f"{source.label}: column {theirs!r} ({ours}) holds infinite times; {_ALLOWED}")
 
 
 def _needs_zone(source: Source, theirs: str, ours: str, count: int, example: datetime | str) -> str:
@@ -135,4 +152,5 @@ def _text(
     utc = from_aware(aware)
     if naive and zone is not None:
         utc = f"CASE WHEN {offset} THEN {utc} ELSE {from_local(local, zone, first, last)} END"
-    return Moment(utc, plain=False)
+    notes = (_zone_note(ours, zone),) if naive and zone is not None else ()
+    return Moment(utc, plain=False, notes=notes)

@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
-from toolkit.events.database import fetch
+from toolkit.events.database import fetch_row
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import columns_of, first_line, no_such_file
+from toolkit.events.times import from_aware
 
 __all__ = ["FORMAT", "SORTED_BY", "Stored", "read_stored", "write_stored"]
 
@@ -28,6 +29,7 @@ FORMAT = 1
 SORTED_BY = ("customer_id", "received_at", "at")
 _KIND = "toolkit event log"
 _ROW_GROUP = 100_000
+_ORDER = ", ".join([*map(name, SORTED_BY), "row"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,14 @@ def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str |
     fresh = target.parent / f".{target.name}.{uuid4().hex[:8]}.new"
     fresh.mkdir()
     try:
-        _write_rows(
-            cursor, relation, stored.rows, fresh / "events.parquet", order=f"{', '.join(map(name, SORTED_BY))}, row"
-        )
+        # Most logs know one time only; leaving the second out saves a fifth of the reading.
+        (late,) = fetch_row(cursor, f'SELECT count(*) FROM {relation} WHERE received_at <> "at"')
+        columns = tuple(column for column in stored.rows.columns if late or column != "received_at")
+        _write_rows(cursor, relation, _Shape(columns, stored.rows), fresh / "events.parquet", order=_ORDER)
         quarantined = _write_quarantine(cursor, stored.rows, fresh)
         pq.write_table(stored.people.table, fresh / "customers.parquet", compression="zstd")
-        manifest = _manifest(stored, quarantined)
-        (fresh / "manifest.json").write_text(
-            json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        manifest = json.dumps(_manifest(stored, columns, quarantined), indent=2, ensure_ascii=False)
+        (fresh / "manifest.json").write_text(manifest + "\n", encoding="utf-8")
         _swap(fresh, target)
     except duckdb.Error as fault:
         raise EventLogError(f"{target}: the log cannot be stored: {first_line(fault)}") from fault
@@ -106,13 +107,23 @@ def _swap(fresh: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _write_rows(cursor: duckdb.DuckDBPyConnection, relation: str, rows: Rows, path: Path, *, order: str) -> None:
-    chosen = []
-    for column in rows.columns:
-        x = name(column)
-        is_time = column in ("at", "received_at") or rows.properties.get(column) == "time"
-        # With its zone in the file, other programs read the same instant.
-        chosen.append(f"make_timestamptz(epoch_us({x})) AS {x}" if is_time else x)
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Columns of a file of events, and which of them are times."""
+
+    columns: tuple[str, ...]
+    rows: Rows
+
+    def is_time(self, column: str) -> bool:
+        return column in ("at", "received_at") or self.rows.properties.get(column) == "time"
+
+
+def _write_rows(cursor: duckdb.DuckDBPyConnection, relation: str, shape: _Shape, path: Path, *, order: str) -> None:
+    # With its zone in the file, other programs read the same instant.
+    chosen = [
+        f"make_timestamptz(epoch_us({name(column)})) AS {name(column)}" if shape.is_time(column) else name(column)
+        for column in shape.columns
+    ]
     cursor.execute(
         f"COPY (SELECT {', '.join(chosen)} FROM {relation} ORDER BY {order}) TO {literal(str(path))} "
         f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP})"
@@ -122,13 +133,15 @@ def _write_rows(cursor: duckdb.DuckDBPyConnection, relation: str, rows: Rows, pa
 def _write_quarantine(cursor: duckdb.DuckDBPyConnection, rows: Rows, folder: Path) -> int:
     if not rows.has_event_ids:
         return 0
-    count = len(fetch(cursor, f"SELECT row FROM {QUARANTINE}"))
+    count: int = fetch_row(cursor, f"SELECT count(*) FROM {QUARANTINE}")[0]
     if count:
-        _write_rows(cursor, QUARANTINE, rows, folder / "quarantine.parquet", order="event_id, row")
+        _write_rows(
+            cursor, QUARANTINE, _Shape(rows.columns, rows), folder / "quarantine.parquet", order="event_id, row"
+        )
     return count
 
 
-def _manifest(stored: Stored, quarantined: int) -> dict[str, Any]:
+def _manifest(stored: Stored, columns: tuple[str, ...], quarantined: int) -> dict[str, Any]:
     return {
         "kind": _KIND,
         "format": FORMAT,
@@ -136,6 +149,7 @@ def _manifest(stored: Stored, quarantined: int) -> dict[str, Any]:
         "customers": len(stored.people.table),
         "span": None if stored.span is None else [moment.isoformat() for moment in stored.span],
         "sorted_by": list(SORTED_BY),
+        "columns": list(columns),
         "event_ids": stored.rows.has_event_ids,
         "quarantined": quarantined,
         "properties": dict(stored.rows.properties),
@@ -155,11 +169,12 @@ def read_stored(connection: duckdb.DuckDBPyConnection, folder: str | PathLike[st
     manifest = _read_manifest(place)
     properties: dict[str, str] = manifest["properties"]
     rows = Rows(properties, manifest["event_ids"], lazy=True, counted_once=True)
-    _check_files(connection, place, manifest, rows)
-    connection.execute(f"CREATE VIEW {EVENTS} AS {_read_rows(rows, place / 'events.parquet')}")
+    shape = _Shape(tuple(manifest["columns"]), rows)
+    _check_files(connection, place, manifest)
+    connection.execute(f"CREATE VIEW {EVENTS} AS {_read_rows(shape, place / 'events.parquet')}")
     if rows.has_event_ids:
         if manifest["quarantined"]:
-            query = _read_rows(rows, place / "quarantine.parquet")
+            query = _read_rows(_Shape(rows.columns, rows), place / "quarantine.parquet")
         else:
             query = f"SELECT * FROM {EVENTS} LIMIT 0"
         connection.execute(f"CREATE TABLE {QUARANTINE} AS {query}")
@@ -200,10 +215,20 @@ def _read_manifest(place: Path) -> dict[str, Any]:
 
 
 def _manifest_keys() -> tuple[str, ...]:
-    return ("events", "span", "event_ids", "quarantined", "properties", "attributes", "event_counts", "notes")
+    return (
+        "events",
+        "span",
+        "columns",
+        "event_ids",
+        "quarantined",
+        "properties",
+        "attributes",
+        "event_counts",
+        "notes",
+    )
 
 
-def _check_files(connection: duckdb.DuckDBPyConnection, place: Path, manifest: dict[str, Any], rows: Rows) -> None:
+def _check_files(connection: duckdb.DuckDBPyConnection, place: Path, manifest: dict[str, Any]) -> None:
     wanted = ["events.parquet", "customers.parquet", *(["quarantine.parquet"] if manifest["quarantined"] else [])]
     lacking = [file for file in wanted if not (place / file).is_file()]
     if lacking:
@@ -214,19 +239,18 @@ def _check_files(connection: duckdb.DuckDBPyConnection, place: Path, manifest: d
         ((count,),) = connection.execute(f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata({path})").fetchall()
     except duckdb.Error as fault:
         raise EventLogError(f"{place / 'events.parquet'}: cannot be read as Parquet") from fault
-    if tuple(found) != rows.columns or count != manifest["events"]:
+    if list(found) != manifest["columns"] or count != manifest["events"]:
         raise EventLogError(
             f"{place}: events.parquet does not fit manifest.json ({count:,} rows where {manifest['events']:,} are "
             "expected, or other columns); store the log again"
         )
 
 
-def _read_rows(rows: Rows, path: Path) -> str:
+def _read_rows(shape: _Shape, path: Path) -> str:
     chosen = []
-    for column in rows.columns:
-        x = name(column)
-        is_time = column in ("at", "received_at") or rows.properties.get(column) == "time"
-        chosen.append(f"make_timestamp(epoch_us({x})) AS {x}" if is_time else x)
+    for column in shape.rows.columns:
+        x = name(column if column in shape.columns else "at")
+        chosen.append(f"{from_aware(x)} AS {name(column)}" if shape.is_time(column) else x)
     return f"SELECT {', '.join(chosen)}, file_row_number AS row FROM read_parquet({literal(str(path))})"
 
 

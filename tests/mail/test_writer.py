@@ -132,7 +132,7 @@ def test_what_could_begin_a_header_of_its_own_is_refused(text: str, place: str) 
         ".ana@example.org",
         "a..na@example.org",
         "ana@example",
-        "ana@-example.org",
+        "ana@-a.example.org",
         "ana@[127.0.0.1]",
         "ana@example.org;eve@example.org",
         "group:ana@example.org;",

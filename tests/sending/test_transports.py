@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import time
 from dataclasses import dataclass
@@ -157,8 +158,6 @@ def test_a_full_disk_leaves_whole_files_only(tmp_path):
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     small, large = _mails(1)[0], Outgoing("d999", "m@example.com", "s@example.com", "c@example.org", b"x" * 200_000)
-    import signal
-
     old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:

@@ -1,0 +1,34 @@
+"""Prepare, approve, send: mails due at a moment, a signature under them, and a ledger that lets none go twice."""
+
+from toolkit.sending.approval import Approval, approve
+from toolkit.sending.batch import Batch, BatchSummary, Preview
+from toolkit.sending.delivery import send
+from toolkit.sending.keys import MailKey, mail_key
+from toolkit.sending.ledger import Ledger
+from toolkit.sending.preparation import prepare
+from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
+from toolkit.sending.report import Report
+from toolkit.sending.states import MOVES, State
+from toolkit.sending.transports import Outbox, transport
+
+__all__ = [
+    "MOVES",
+    "Approval",
+    "Batch",
+    "BatchSummary",
+    "Ledger",
+    "MailKey",
+    "Outbox",
+    "Outgoing",
+    "Preview",
+    "Receipt",
+    "Report",
+    "State",
+    "Transport",
+    "Witness",
+    "approve",
+    "mail_key",
+    "prepare",
+    "send",
+    "transport",
+]

@@ -279,7 +279,7 @@ def _outcome(receipt: Receipt, next_at: Mapping[str, int]) -> dict[str, Any]:
         "code": receipt.code,
         "reason": receipt.reason,
         "lease_until": None,
-        "next_at": next_at.get(receipt.decision_id),
+        "next_at": next_at.get(receipt.decision_id) if receipt.state is State.DEFERRED else None,
     }
 
 

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,28 @@ class Ledger:
         """The state of each of these decisions that the ledger knows."""
         with self._reading() as connection:
             return {row.decision_id: row.state for row in claims.rows_of(connection, decision_ids)}
+
+    def settled(self, decision_ids: Sequence[str]) -> dict[str, State]:
+        """Those of the decisions that will not be sent by planning them again, with their state.
+
+        Not among them is what waits, what a sender holds (it may have died), and what is unknown but can be looked up.
+        """
+        with self._reading() as connection:
+            rows = [row for row in claims.rows_of(connection, decision_ids) if row.state not in OPEN]
+            folders = select(runs.c.id).where(runs.c.transport.startswith("outbox:"))
+            looked_up = set(connection.execute(folders).scalars())
+        return {r.decision_id: r.state for r in rows if r.state is not State.UNKNOWN or r.run_id not in looked_up}
+
+    def is_active(self, run_id: str) -> bool:
+        """Whether mails of the run may be claimed: it is not paused, cancelled or done."""
+        with self._reading() as connection:
+            return connection.execute(select(runs.c.state).where(runs.c.id == run_id)).scalar() == "active"
+
+    def last_run(self) -> datetime | None:
+        """The latest moment a batch was sent for, UTC."""
+        with self._reading() as connection:
+            latest = connection.execute(select(func.max(runs.c.as_of))).scalar()
+        return None if latest is None else from_micros(latest)
 
     def rows(self, decision_ids: Sequence[str]) -> list[Delivery]:
         """The ledger's rows of these decisions, those it knows."""

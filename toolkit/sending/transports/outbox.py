@@ -7,7 +7,6 @@ says what was sent.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import secrets
 import time
@@ -16,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from toolkit.errors import TransportError
+from toolkit.sending.files import publish, write_whole
 from toolkit.sending.protocol import Outgoing, Receipt, Start
 from toolkit.sending.states import State
 
@@ -81,8 +81,8 @@ class Outbox:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
-                _write_whole(part, mail.message)
-                already = _publish(part, path)
+                write_whole(part, mail.message)
+                already = publish(part, path)
             finally:
                 with contextlib.suppress(FileNotFoundError):
                     part.unlink()
@@ -114,26 +114,3 @@ def _file_name(decision_id: str) -> str:
     if not decision_id or decision_id[0] == "." or not _ALPHABET.issuperset(decision_id):
         raise TransportError(f"outbox: {decision_id!r} cannot be the name of a file")
     return f"{decision_id}.eml"
-
-
-def _write_whole(path: Path, message: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # an address is inside: for its owner alone
-    with open(handle, "wb") as file:
-        file.write(message)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _publish(part: Path, path: Path) -> bool:
-    """Give the whole file its name; True when a file of that name was there already, and stays."""
-    try:
-        os.link(part, path)  # unlike a rename, never over another file
-    except FileExistsError:
-        return True
-    except OSError as fault:
-        if fault.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-            raise
-        if path.exists():
-            return True
-        os.rename(part, path)  # a file system without hard links
-    return False

@@ -1,0 +1,224 @@
+"""A signature under one batch, which any changed byte voids."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from toolkit.errors import ApprovalError, InputError
+from toolkit.sending import Approval, approve
+
+NOW = datetime(2026, 3, 2, 13, tzinfo=UTC)
+
+
+def _now():
+    return NOW
+
+
+@pytest.fixture
+def batch(shop):
+    return shop.prepare()
+
+
+def test_an_approval_covers_its_batch(batch):
+    approval = approve(batch, by="ana", clock=_now)
+    approval.check(batch, clock=_now)
+    assert (approval.by, approval.digest, approval.mails) == ("ana", batch.digest, 12)
+    assert approval.expires_at == NOW + timedelta(hours=72)
+
+
+def test_an_approval_covers_the_same_batch_prepared_again(shop, batch):
+    approve(batch, by="ana").check(shop.prepare())
+
+
+def test_an_approval_signed_with_a_given_key_names_it(batch, tmp_path):
+    key = Ed25519PrivateKey.generate()
+    path = tmp_path / "key.pem"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    approval = approve(batch, by="ana", key=path)
+    assert approval.public_key == key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+    approval.check(batch)
+
+
+def test_without_a_key_the_users_own_signs_and_the_approval_says_where_it_is(batch, tmp_path):
+    approval = approve(batch, by="ana")
+    path = tmp_path / "config" / "trigger-toolkit" / "approval.pem"
+    assert approval.key_file == str(path)
+    assert str(path) in repr(approval)
+    assert approve(batch, by="ben").public_key == approval.public_key
+
+
+def test_an_approval_is_the_same_after_saving_and_loading(batch, tmp_path):
+    approval = approve(batch, by="ana", author="ben")
+    loaded = Approval.load(approval.save(tmp_path / "approval.json"))
+    assert loaded == approval
+    loaded.check(batch)
+    assert str(tmp_path / "config") not in (tmp_path / "approval.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("by", "mallory"),
+        ("author", "mallory"),
+        ("digest", "0" * 64),
+        ("mails", 13),
+        ("expires_at", "2099-01-01T00:00:00+00:00"),
+        ("signed_at", "2020-01-01T00:00:00+00:00"),
+        ("public_key", "0" * 64),
+        ("signature", "AAAA"),
+        ("outline", {}),
+    ],
+)
+def test_an_approval_changed_in_any_field_is_refused(batch, tmp_path, name, value):
+    path = approve(batch, by="ana").save(tmp_path / "approval.json")
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {name: value}))
+    with pytest.raises(ApprovalError, match="was changed after signing"):
+        Approval.load(path).check(batch)
+
+
+def test_an_approval_signed_with_another_key_than_it_names_is_refused(batch):
+    mine, other = approve(batch, by="ana"), Ed25519PrivateKey.generate().public_key()
+    forged = dataclasses.replace(mine, public_key=other.public_bytes(Encoding.Raw, PublicFormat.Raw).hex())
+    with pytest.raises(ApprovalError, match="was changed after signing"):
+        forged.check(batch)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"kind": "trigger-toolkit approval 1"}', '{"kind": "later"}'])
+def test_a_file_that_is_no_approval_is_refused(tmp_path, content):
+    path = tmp_path / "approval.json"
+    path.write_text(content)
+    with pytest.raises(ApprovalError, match=r"approval\.json: (is not an approval|expected kind)"):
+        Approval.load(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
+        Approval.load(tmp_path / "none.json")
+
+
+def test_an_approval_is_over_at_its_last_moment(batch):
+    approval = approve(batch, by="ana", expires="2h", clock=_now)
+    approval.check(batch, clock=lambda: NOW + timedelta(hours=2) - timedelta(microseconds=1))
+    with pytest.raises(ApprovalError, match=r"over since 2026-03-02 15:00 UTC .*approve again"):
+        approval.check(batch, clock=lambda: NOW + timedelta(hours=2))
+
+
+@pytest.mark.parametrize("expires", ["0h", "-3h", "soon", ""])
+def test_an_approval_that_would_not_last_is_refused(batch, expires):
+    with pytest.raises(InputError, match="approve: expires: expected"):
+        approve(batch, by="ana", expires=expires)
+
+
+@pytest.mark.parametrize("by", ["", "  ", None])
+def test_an_approval_by_nobody_is_refused(batch, by):
+    with pytest.raises(InputError, match="expected the name of who approves"):
+        approve(batch, by=by)
+
+
+def test_nobody_approves_what_they_wrote_themselves(batch):
+    with pytest.raises(ApprovalError, match="someone else has to approve it"):
+        approve(batch, by="Ana ", author="ana")
+    assert approve(batch, by="ana", author="ben").author == "ben"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"now": timedelta(minutes=1)}, r"limits: changed as_of"),
+        ({"window": "12h"}, r"limits: changed window"),
+        ({"people": 11}, r"audience: approved 12, found 11"),
+        ({"address": "thief@example.net"}, r"audience: the same number, other content"),
+        ({"sender": "other@example.com"}, r"sender: changed email"),
+        ({"wait": "2h"}, r"program: changed welcome"),
+        ({"brand": "Other"}, r"program: changed policies"),
+        ({"template": "Hello there"}, r"templates: changed welcome/hello"),
+        ({"part": "_foot.mjml"}, r"files: added _foot\.mjml"),
+    ],
+)
+def test_an_approval_for_another_batch_is_refused_and_says_what_differs(
+    shop, batch, noon, make_log, make_people, make_program, change, said
+):
+    approval = approve(batch, by="ana")
+    options = {}
+    if "now" in change:
+        options["now"] = noon + change["now"]
+    if "window" in change:
+        options["window"] = change["window"]
+    if "people" in change:
+        options["log"] = make_log(change["people"])
+    if "address" in change:
+        options["log"] = make_log(people=make_people(12).replace("c3@example.org", change["address"]))
+    if "sender" in change:
+        options["program"] = make_program(sender={"name": "Maison Lune", "email": change["sender"]})
+    if "wait" in change:
+        welcome = shop.program["welcome"]
+        wait = welcome.steps[0].replace(wait=change["wait"])
+        options["program"] = make_program((welcome.replace(steps=(wait, *welcome.steps[1:])),))
+    if "brand" in change:
+        brand = shop.program.policies.brand.replace(name=change["brand"])
+        options["program"] = shop.program.replace(policies=shop.program.policies.replace(brand=brand))
+    if "template" in change:
+        path = shop.templates / "welcome" / "hello.txt"
+        path.write_text(path.read_text().replace("Hello", change["template"]))
+    if "part" in change:
+        (shop.templates / change["part"]).write_text("nothing")
+    with pytest.raises(ApprovalError, match=rf"(?s)is for another batch; nothing was sent.*{said}"):
+        approval.check(shop.prepare(**options))
+
+
+def _letter(batch, **changes):
+    mail = batch.mails[3]
+    letter = dataclasses.replace(mail.letter, **changes)
+    return (*batch.mails[:3], dataclasses.replace(mail, letter=letter), *batch.mails[4:])
+
+
+def _flip_a_byte(batch):
+    file = batch.spool._file
+    file.seek(500)
+    byte = file.read(1)
+    file.seek(500)
+    file.write(bytes([byte[0] ^ 1]))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        (lambda b: object.__setattr__(b, "mails", b.mails[:-1]), "audience: approved 12, found 11"),
+        (lambda b: object.__setattr__(b, "mails", (*b.mails, b.mails[0])), "audience: approved 12, found 13"),
+        (lambda b: object.__setattr__(b, "mails", _letter(b, to="thief@example.net")), "audience: the same number"),
+        (lambda b: object.__setattr__(b, "mails", _letter(b, decision_id="other")), "audience: the same number"),
+        (_flip_a_byte, "audience: the same number, other content"),
+        (lambda b: object.__setattr__(b, "digest", "0" * 64), "digest: not that of the manifest"),
+        (lambda b: b.manifest["limits"].update(mails=99), "limits: changed mails"),
+        (lambda b: object.__setattr__(b, "files", {}), "files: gone welcome/hello.mjml, welcome/hello.txt"),
+        (lambda b: object.__setattr__(b, "problems", ("x",)), "preflight: changed problems"),
+        (lambda b: b.templates._hashes.update({"welcome/hello": "0"}), "templates: changed welcome/hello"),
+    ],
+)
+def test_a_batch_tampered_with_in_memory_is_refused_and_the_part_named(batch, tamper, said):
+    approval = approve(batch, by="ana")
+    tamper(batch)
+    with pytest.raises(ApprovalError, match=rf"(?s)was changed after it was prepared; nothing was sent.*{said}"):
+        approval.check(batch)
+
+
+def test_a_tampered_batch_is_not_approved_either(batch):
+    object.__setattr__(batch, "mails", batch.mails[:-1])
+    with pytest.raises(ApprovalError, match=r"(?s)was changed after it was prepared.*audience: approved 12, found 11"):
+        approve(batch, by="ana")
+
+
+def test_an_approval_reads_well_and_is_safe_to_show(batch):
+    approval = approve(batch, by="<b>ana</b>", author="ben", clock=_now)
+    assert repr(approval).startswith("Approval of 12 mails by <b>ana</b>, until 2026-03-05 13:00 UTC (digest ")
+    page = approval._repr_html_()
+    assert "&lt;b&gt;ana" in page
+    assert "written by" in page
+    assert "guards against mistakes" in page

@@ -1,0 +1,353 @@
+"""The mails due at a moment: whom, what, and why not."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from email import policy
+from email.parser import BytesParser
+
+import pandas as pd
+import pytest
+
+from toolkit.errors import InputError, NotSupportedError, PreflightError, TemplateError
+from toolkit.events import EventLog
+from toolkit.mail import Templates
+from toolkit.scenario import load
+from toolkit.sending import Batch, Ledger, send
+from toolkit.sending.keys import mail_key
+from toolkit.tables import REASONS
+
+ARMS = """
+scenario: welcome
+trigger: {event: sign_up}
+reentry: once
+experiment: {name: hello_1, arms: {control: 0.5, mail: 0.5}, holdout: control}
+steps:
+  - {wait: 1h}
+  - {id: hello, send: welcome/hello, offer: {percent: 10, valid: 3d}}
+"""
+ORDERS = """
+scenario: welcome
+class: transactional
+trigger: {event: sign_up}
+key: order_id
+reentry: every
+while_active: parallel
+exit_on: [{event: cancelled, match: order_id}]
+steps:
+  - {wait: 1h}
+  - {id: hello, send: welcome/hello}
+"""
+
+
+def _after(noon, **amount):
+    return noon - timedelta(hours=3) + timedelta(**amount)
+
+
+def test_the_table_has_one_row_a_mail_with_its_address_masked(shop, noon):
+    batch = shop.prepare()
+    assert len(batch) == len(batch.table) == 12
+    row = batch.table.iloc[0]
+    assert (row.address, row.scenario, row.step, row.template) == (
+        "c***@example.org",
+        "welcome",
+        "hello",
+        "welcome/hello",
+    )
+    assert row.due_at == pd.Timestamp(noon - timedelta(hours=3))
+    assert sorted(batch.table.subject) == sorted(f"Welcome Name{number}" for number in range(12))
+    assert (batch.table["size"] > 1000).all()
+    assert batch.table.decision_id.is_unique
+
+
+def test_preparing_writes_no_mail_and_no_ledger(shop):
+    shop.prepare()
+    assert [path.name for path in shop.outbox.iterdir()] == ["ledger.key"]
+
+
+def test_a_moment_without_a_time_zone_is_refused(shop, noon):
+    with pytest.raises(InputError, match=r"prepare: now: expected a time zone; found 2026-03-02 12:00:00 without one"):
+        shop.prepare(now=noon.replace(tzinfo=None))
+    with pytest.raises(InputError, match=r"prepare: now: expected a datetime"):
+        shop.prepare(now="2026-03-02")
+
+
+def test_a_moment_of_pandas_in_any_zone_is_the_same_moment(shop, noon):
+    assert shop.prepare(now=pd.Timestamp(noon).tz_convert("Asia/Tokyo")).digest == shop.prepare().digest
+
+
+@pytest.mark.parametrize("window", ["0h", "-1h", "soon"])
+def test_a_window_that_is_none_is_refused(shop, window):
+    with pytest.raises(InputError, match="prepare: window: expected"):
+        shop.prepare(window=window)
+
+
+def test_a_decision_is_due_from_its_moment_until_the_window_is_over(shop, noon):
+    at = _after(noon)
+    microsecond = timedelta(microseconds=1)
+    assert len(shop.prepare(now=at - microsecond)) == 0
+    assert len(shop.prepare(now=at)) == 12
+    assert len(shop.prepare(now=at + timedelta(hours=24) - microsecond)) == 12
+    assert len(shop.prepare(now=at + timedelta(hours=24))) == 0
+
+
+def test_what_the_ledger_has_sent_is_counted_and_left_out(shop):
+    batch = shop.prepare()
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        assert ledger.status().empty
+    send(batch, shop.approve(batch), transport=f"outbox:{shop.outbox}", confirm=12, progress=False)
+    again = shop.prepare()
+    assert len(again) == 0
+    assert again.skipped == {"already sent": 12}
+
+
+def test_decisions_the_engine_did_not_send_are_counted_by_reason(shop, make_program):
+    batch = shop.prepare(program=make_program(ARMS))
+    assert batch.skipped == {"holdout": 12 - len(batch)}
+    assert 0 < len(batch) < 12
+    assert set(batch.table.arm) == {"mail"}
+
+
+def test_people_without_a_usable_address_are_counted_and_do_not_block_the_others(shop, make_people, make_log):
+    people = make_people(12)
+    people["email"] = [
+        "",
+        None,
+        "nonsense",
+        "a@b@example.org",
+        " c4@example.org ",
+        "c5@bücher.example",
+        *people.email[6:],
+    ]
+    batch = shop.prepare(log=make_log(people=people))
+    assert batch.skipped == {"no_address": 4}
+    assert len(batch) == 8
+    assert {"example.org", "bücher.example"} == {mail.letter.to.rpartition("@")[2] for mail in batch.mails}
+    assert batch.errors == ()
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        ({"event": "email_unsubscribed"}, "unsubscribed"),
+        ({"event": "email_complained"}, "unsubscribed"),
+        ({"event": "email_bounced", "bounce_type": "hard"}, "suppressed"),
+        ({"event": "email_bounced", "bounce_type": "soft"}, None),
+        ({"event": "customer_updated", "consent": False}, "unsubscribed"),
+        ({"event": "customer_updated", "consent": True}, None),
+        ({"event": "purchase", "revenue": 60.0}, "exited"),
+        ({"event": "purchase", "revenue": 10.0}, None),
+    ],
+)
+def test_what_happened_between_the_decision_and_now_stops_the_mail(shop, noon, make_log, event, reason):
+    more = [{"customer_id": "c3", "at": _after(noon, minutes=30), **event}]
+    batch = shop.prepare(log=make_log(more=more))
+    assert dict(batch.skipped) == ({reason: 1} if reason else {})
+    assert ("c3" in set(batch.table.customer_id)) == (reason is None)
+    assert reason is None or reason in REASONS
+
+
+def test_what_happens_after_now_is_not_seen(shop, noon, make_log):
+    more = [{"customer_id": "c3", "at": noon + timedelta(minutes=1), "event": "email_unsubscribed"}]
+    assert len(shop.prepare(log=make_log(more=more))) == 12
+
+
+def test_an_exit_of_one_order_leaves_the_mail_of_another(shop, noon, make_people, make_program):
+    events = pd.DataFrame(
+        {
+            "customer_id": ["c0", "c0", "c0"],
+            "event": ["sign_up", "sign_up", "cancelled"],
+            "at": pd.to_datetime([noon - timedelta(hours=4)] * 2 + [_after(noon, minutes=5)], utc=True),
+            "order_id": ["A", "B", "B"],
+        }
+    )
+    log = EventLog.from_pandas(events, customers=make_people(1))
+    batch = shop.prepare(log=log, program=make_program(ORDERS))
+    assert batch.skipped == {"exited": 1}
+    assert [mail.letter.event["order_id"] for mail in batch.mails] == ["A"]
+
+
+def test_a_transactional_mail_goes_to_those_who_unsubscribed_and_carries_no_unsubscribe(
+    shop, noon, make_people, make_program
+):
+    events = pd.DataFrame(
+        {
+            "customer_id": ["c0", "c0"],
+            "event": ["sign_up", "email_unsubscribed"],
+            "at": pd.to_datetime([noon - timedelta(hours=4), _after(noon, minutes=5)], utc=True),
+            "order_id": ["A", None],
+        }
+    )
+    batch = shop.prepare(
+        log=EventLog.from_pandas(events, customers=make_people(1)),
+        program=make_program(ORDERS.replace("exit_on: [{event: cancelled, match: order_id}]\n", ""), brand=None),
+    )
+    assert len(batch) == 1
+    assert b"List-Unsubscribe" not in batch.spool[0]
+
+
+def test_a_mail_says_what_is_known_of_the_customer_by_now(shop, noon, make_log):
+    more = [
+        {"customer_id": "c3", "at": _after(noon, minutes=1), "event": "customer_updated", "first_name": "Old"},
+        {"customer_id": "c3", "at": _after(noon, minutes=2), "event": "customer_updated", "first_name": "New"},
+        {"customer_id": "c3", "at": noon + timedelta(hours=1), "event": "customer_updated", "first_name": "Later"},
+    ]
+    table = shop.prepare(log=make_log(more=more)).table.set_index("customer_id")
+    assert table.subject["c3"] == "Welcome New"
+    assert table.subject["c4"] == "Welcome Name4"
+
+
+def test_an_offer_is_in_the_mail_the_table_and_the_sum_at_stake(shop, make_program):
+    batch = shop.prepare(program=make_program(ARMS))
+    assert set(batch.table.offer) == {"10 % off, valid 3d"}
+    assert "10 % for you" in str(batch.preview(0))
+    said = str(batch.summary())
+    assert f"offer 10 % off, valid 3d in {len(batch)} mails of welcome.hello: no upper bound" in said
+
+
+def test_an_amount_off_has_an_upper_bound(shop, make_program):
+    batch = shop.prepare(program=make_program(ARMS.replace("percent: 10", "amount: 5, currency: EUR")))
+    assert f"at most {5 * len(batch):,.2f} EUR if everyone uses it once" in str(batch.summary())
+
+
+def test_a_share_of_what_set_the_mail_off_is_added_up(shop, make_program, make_log, make_people, noon):
+    events = pd.DataFrame(
+        {
+            "customer_id": ["c0", "c1"],
+            "event": "sign_up",
+            "at": pd.Timestamp(noon - timedelta(hours=4)),
+            "value": [100.0, 50.0],
+        }
+    )
+    program = make_program(ARMS.replace("experiment", "# experiment"))
+    batch = shop.prepare(program=program, log=EventLog.from_pandas(events, customers=make_people(2)))
+    assert "what set off 2 of them is worth 150.00 EUR, 10 % of that is 15.00; no upper bound" in str(batch.summary())
+
+
+def test_codes_of_a_pool_are_not_handed_out_yet(shop, make_program):
+    pooled = (shop.templates / "welcome" / "scenario.yaml", shop.templates / "policies.yaml")
+    pooled[0].write_text(ARMS.replace("percent: 10", "percent: 10, pool: spring"))
+    pooled[1].write_text("pools: {spring: {size: 100}}")
+    program = make_program(load(shop.templates).scenarios, pools={"spring": {"size": 100}})
+    with pytest.raises(NotSupportedError, match=r"welcome\.hello\.offer\.pool"):
+        shop.prepare(program=program)
+
+
+@pytest.mark.parametrize("link", [None, "https://example.org/u", "http://example.org/u/{token}"])
+def test_marketing_mail_needs_a_link_to_unsubscribe(shop, make_program, link):
+    brand = {"name": "Maison Lune"} | ({"unsubscribe_url": link} if link else {})
+    with pytest.raises(InputError, match=r"brand\.unsubscribe_url: .* https link with \{token\}"):
+        shop.prepare(program=make_program(brand=brand))
+
+
+def test_the_link_to_unsubscribe_is_in_header_and_text_and_names_the_mail_not_the_address(shop):
+    batch = shop.prepare()
+    message = BytesParser(policy=policy.default).parsebytes(batch.spool[3])
+    link = re.fullmatch(r"<(https://shop\.example\.com/u/([\w-]{34}))>", message["List-Unsubscribe"])
+    assert link
+    assert link[1] in message.get_body(("plain",)).get_content()
+    key = mail_key(str(shop.outbox / "ledger.sqlite"))
+    begins = key.read_token(link[2], purpose="unsubscribe")
+    assert begins
+    assert message["Message-ID"].startswith(f"<{begins}")
+
+
+def test_a_template_with_an_undefined_variable_is_shown_and_blocks_the_approval(shop):
+    path = shop.templates / "welcome" / "hello.txt"
+    path.write_text(path.read_text().replace("customer.first_name", "customer.frist_name"))
+    batch = shop.prepare()
+    assert len(batch) == 0
+    assert batch.skipped == {"render_error": 12}
+    assert "block this batch" in str(batch.summary())
+    with pytest.raises(PreflightError, match=r"(?s)cannot be approved.*hello\.txt:1.*frist_name.*customer\.first_name"):
+        shop.approve(batch)
+
+
+def test_a_mail_that_is_not_among_the_templates_blocks_the_approval(shop, make_program):
+    batch = shop.prepare(program=make_program(ARMS.replace("welcome/hello", "welcome/helo")))
+    with pytest.raises(PreflightError, match="did you mean 'welcome/hello'"):
+        shop.approve(batch)
+
+
+def test_no_such_folder_of_templates(shop):
+    with pytest.raises(TemplateError, match="no such folder"):
+        shop.prepare(templates=shop.folder / "none")
+
+
+def test_templates_handed_in_compiled_serve_as_well(shop, make_program):
+    compiled = Templates.load(shop.templates, shop.program.policies)
+    batch = shop.prepare(templates=compiled)
+    assert len(batch) == 12
+    assert batch.folder is None
+    with pytest.raises(InputError, match="loaded with other policies"):
+        shop.prepare(templates=compiled, program=make_program(locale="fr"))
+
+
+def test_an_empty_log_gives_an_empty_batch(shop, make_people):
+    nothing = pd.DataFrame({"customer_id": ["c0"], "event": ["sign_up"], "at": [pd.Timestamp("2026-03-02T08:00Z")]})[:0]
+    log = EventLog.from_pandas(nothing.assign(revenue=pd.Series(dtype="float64")), customers=make_people(2))
+    batch = shop.prepare(log=log)
+    assert len(batch) == 0
+    assert batch.table.empty
+    assert isinstance(batch, Batch)
+    assert "0 mails due at 2026-03-02 12:00 UTC" in str(batch.summary())
+
+
+def test_a_log_that_ends_before_the_window_is_said_to(shop, noon):
+    batch = shop.prepare(now=noon + timedelta(days=30))
+    assert any(note.startswith("the log ends 2026-03-02 08:00 UTC") for note in batch.notes)
+
+
+def test_mails_missed_since_the_last_run_are_said_to_be(shop, noon, make_log, make_people):
+    log = make_log(people=make_people(13), more=[{"customer_id": "c12", "at": noon, "event": "sign_up"}])
+    batch = shop.prepare(log=log)
+    send(batch, shop.approve(batch), transport=f"outbox:{shop.outbox}", confirm=12, progress=False)
+    late = shop.prepare(log=log, now=noon + timedelta(days=2))
+    assert "due since the last run, and by now too late for the window: 1" in late.notes
+    assert len(late) == 0
+
+
+def test_two_preparations_of_the_same_moment_give_the_same_bytes_and_digest(shop):
+    one, two = shop.prepare(), shop.prepare()
+    assert one.digest == two.digest
+    assert one.manifest == two.manifest
+    assert [one.spool[n] for n in range(12)] == [two.spool[n] for n in range(12)]
+
+
+def test_the_manifest_holds_no_address(shop):
+    batch = shop.prepare()
+    assert "example.org" not in str(batch.manifest["audience"])
+    assert len(batch.manifest["audience"]) == 12
+
+
+def test_a_batch_of_one_customer_reads_well(shop, make_log):
+    said = str(shop.prepare(log=make_log(1)).summary())
+    assert said.startswith("1 mail due at 2026-03-02 12:00 UTC (decided within 24h before)")
+
+
+def test_the_summary_counts_by_everything_a_reviewer_asks_for(shop):
+    batch = shop.prepare()
+    titles = list(batch.summary().tables)
+    assert titles == [
+        "By scenario and arm",
+        "By template",
+        "By domain",
+        "By locale",
+        "Not mailed",
+        "One sample of each",
+    ]
+    assert batch.summary().tables["By domain"].to_dict("list") == {"domain": ["example.org"], "mails": [12]}
+    assert "<table" in batch._repr_html_()
+
+
+def test_a_preview_shows_the_very_mail_and_loads_nothing(shop):
+    batch = shop.prepare()
+    preview = batch.preview(0)
+    assert preview.subject == batch.table.subject[0]
+    assert preview.subject.replace("Welcome", "Hello") in preview.html
+    page = preview._repr_html_()
+    assert "<iframe sandbox srcdoc=" in page
+    assert "default-src &#x27;none&#x27;" in page
+    with pytest.raises(InputError, match="there is no mail 12; the batch has 12"):
+        shop.prepare().preview(12)

@@ -1,0 +1,365 @@
+"""An approved batch goes out once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from toolkit.errors import ApprovalError, InputError, LedgerError, NotSupportedError, PreflightError, TransportError
+from toolkit.sending import Ledger, Outbox, Receipt, State, send
+from toolkit.sending.schema import suppressions
+from toolkit.sending.suppression import address_hash
+
+
+@pytest.fixture
+def batch(shop):
+    return shop.prepare()
+
+
+@pytest.fixture
+def sent(shop):
+    """Sends a batch to the shop's outbox."""
+
+    def go(batch, approval=None, **options):
+        options.setdefault("transport", f"outbox:{shop.outbox}")
+        options.setdefault("confirm", len(batch))
+        return send(batch, approval or shop.approve(batch), progress=False, **options)
+
+    return go
+
+
+def _ledger(shop):
+    return Ledger.open(shop.outbox / "ledger.sqlite")
+
+
+class Wrapped:
+    """An outbox to which something happens on the way; it cannot testify unless told to."""
+
+    rehearsal = True
+    ledger = None
+
+    def __init__(self, outbox, on_receipt=None, *, at_once=4):
+        self.outbox = outbox
+        self.outbox.at_once = at_once
+        self.on_receipt = on_receipt
+        self.at_once = at_once
+        self.seen = 0
+
+    @property
+    def name(self):
+        return f"wrapped:{self.outbox.name}"
+
+    def deliver(self, mails, start) -> Iterator[Receipt]:
+        for receipt in self.outbox.deliver(mails, start):
+            self.seen += 1
+            changed = self.on_receipt(self.seen, receipt) if self.on_receipt else receipt
+            if changed is not None:
+                yield changed
+
+
+class Seeing(Wrapped):
+    """The same, and it can testify."""
+
+    def find(self, decision_ids):
+        return self.outbox.find(decision_ids)
+
+
+# --- the good way -----------------------------------------------------------------------------------------------------
+
+
+def test_each_mail_becomes_one_file_and_the_second_call_writes_none(shop, batch, sent):
+    approval = shop.approve(batch)
+    report = sent(batch, approval)
+    assert str(report) == "sent 12, already sent 0, skipped 0, unknown 0, failed 0"
+    assert shop.mails() == sorted(f"{name}.eml" for name in batch.table.decision_id)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in shop.outbox.glob("*.eml")}
+    again = sent(batch, approval)
+    assert str(again) == ("sent 0, already sent 12, skipped 0, unknown 0, failed 0: nobody was mailed twice")
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in shop.outbox.glob("*.eml")} == before
+
+
+def test_a_notebook_run_again_from_the_top_mails_no_one_and_says_so(shop, sent):
+    first = shop.prepare()
+    sent(first, confirm=12)
+    second = shop.prepare()
+    report = sent(second, confirm=12)  # typed, not computed
+    assert str(report).endswith("already sent 12, skipped 0, unknown 0, failed 0: nobody was mailed twice")
+    assert len(shop.mails()) == 12
+
+
+def test_only_what_is_new_goes_when_more_is_due_later(shop, noon, make_log, make_people, sent):
+    sent(shop.prepare())
+    more = [{"customer_id": f"c{n}", "event": "sign_up", "at": noon - timedelta(minutes=30)} for n in range(12, 15)]
+    later = shop.prepare(now=noon + timedelta(hours=1), log=make_log(people=make_people(15), more=more))
+    report = sent(later)
+    assert str(report) == "sent 3, already sent 12, skipped 0, unknown 0, failed 0"
+    assert len(shop.mails()) == 15
+
+
+def test_the_files_are_the_approved_bytes(shop, batch, sent):
+    sent(batch)
+    for mail in batch.mails:
+        assert (shop.outbox / f"{mail.letter.decision_id}.eml").read_bytes() == batch.spool[mail.number]
+
+
+def test_an_empty_batch_is_fine_and_says_so(shop, noon, sent):
+    report = sent(shop.prepare(now=noon - timedelta(days=30)))
+    assert str(report) == (
+        "sent 0, already sent 0, skipped 0, unknown 0, failed 0: the batch is empty, no mail was due"
+    )
+    assert shop.mails() == []
+
+
+def test_the_report_and_the_ledger_tell_the_same(shop, batch, sent):
+    report = sent(batch)
+    assert list(report.table.columns[:3]) == ["decision_id", "customer_id", "address"]
+    assert set(report.table.outcome) == {"sent"}
+    assert set(report.table.address) == {"c***@example.org"}
+    with _ledger(shop) as ledger:
+        row = ledger.status().iloc[0]
+        assert (row.accepted, row.done, row.says, row.approved_by) == (12, True, "done", "ana")
+        assert list(ledger.audit().action) == ["planned", "done"]
+        assert report.audit == ledger.audit_head()
+        assert ledger.verify() == ()
+    assert "through outbox:" in report._repr_html_()
+    assert "sent" in report.details()
+
+
+def test_without_a_ledger_named_the_record_is_kept_in_the_outbox(shop):
+    batch = shop.prepare(ledger=None)
+    assert batch.ledger is None
+    report = send(batch, shop.approve(batch), confirm=12, progress=False)
+    assert report.ledger == str(shop.folder / "outbox" / "ledger.sqlite")
+    assert shop.prepare(ledger=None).skipped == {"already sent": 12}
+
+
+def test_one_ledger_for_two_outboxes_lets_no_mail_go_through_both(shop, sent):
+    batch = shop.prepare(ledger=shop.folder / "one.sqlite")
+    sent(batch, transport="outbox:./first")
+    report = sent(batch, transport="outbox:./second")
+    assert report.already_sent == 12
+    assert not (shop.folder / "second").exists()
+
+
+def test_a_lost_ledger_does_not_write_over_the_outbox(shop, batch, sent):
+    sent(batch)
+    for path in shop.outbox.glob("ledger.sqlite*"):
+        path.unlink()
+    report = sent(batch)
+    assert (report.sent, report.already_sent) == (0, 12)
+
+
+def test_a_file_taken_out_of_the_outbox_is_not_sent_again(shop, batch, sent):
+    sent(batch)
+    (shop.outbox / shop.mails()[0]).unlink()
+    assert sent(batch).already_sent == 12
+    assert len(shop.mails()) == 11
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("confirm", [0, 11, 13, None, "12"])
+def test_a_wrong_count_is_refused_and_the_right_one_said(shop, batch, sent, confirm):
+    with pytest.raises(InputError, match=r"but the batch has 12 mails; nothing was sent"):
+        sent(batch, confirm=confirm)
+    assert shop.mails() == []
+
+
+def test_an_approval_for_another_batch_is_refused(shop, batch, noon, sent):
+    other = shop.approve(shop.prepare(now=noon + timedelta(minutes=1)))
+    with pytest.raises(ApprovalError, match="is for another batch"):
+        sent(batch, other)
+    assert shop.mails() == []
+
+
+def test_an_approval_that_is_over_is_refused(shop, batch, sent):
+    approval = shop.approve(batch, clock=lambda: datetime.now(UTC) - timedelta(hours=73))
+    with pytest.raises(ApprovalError, match="over since"):
+        sent(batch, approval)
+    assert shop.mails() == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda folder: (folder / "welcome" / "hello.txt").write_text("subject: x"), "changed: welcome/hello.txt"),
+        (lambda folder: (folder / "welcome" / "hello.mjml").unlink(), "gone: welcome/hello.mjml"),
+        (lambda folder: (folder / "welcome" / "hello.fr.mjml").write_text("x"), "added: welcome/hello.fr.mjml"),
+    ],
+)
+def test_a_template_edited_after_the_approval_voids_it_and_is_named(shop, batch, sent, edit, said):
+    approval = shop.approve(batch)
+    edit(shop.templates)
+    with pytest.raises(ApprovalError, match=rf"(?s)differ from those approved; nothing was sent.*{re.escape(said)}"):
+        sent(batch, approval)
+    assert shop.mails() == []
+
+
+def test_one_changed_byte_in_a_template_is_enough(shop, batch, sent):
+    approval = shop.approve(batch)
+    path = shop.templates / "welcome" / "hello.mjml"
+    path.write_bytes(path.read_bytes().replace(b"Hello", b"Hallo", 1))
+    with pytest.raises(ApprovalError, match=r"changed: welcome/hello\.mjml"):
+        sent(batch, approval)
+    path.write_bytes(path.read_bytes().replace(b"Hallo", b"Hello", 1))
+    assert sent(batch, approval).sent == 12
+
+
+def test_a_way_out_that_is_not_there_yet_is_refused_before_anything_else(shop, batch, sent):
+    with pytest.raises(NotSupportedError, match="transport 'smtp:' is not there yet"):
+        sent(batch, transport="smtp:mail.example.org")
+
+
+def test_mails_of_a_past_day_go_to_an_outbox_and_not_to_people(shop, batch, sent):
+    class Reaching(Wrapped):
+        rehearsal = False
+
+    way = Reaching(Outbox(shop.outbox))
+    with pytest.raises(ApprovalError, match=r"prepared for 2026-03-02 12:00 UTC, over a day from now"):
+        sent(batch, transport=way, clock=lambda: datetime(2026, 3, 4, tzinfo=UTC))
+    assert shop.mails() == []
+
+
+def test_a_way_out_without_a_ledger_of_its_own_asks_for_one(shop, sent):
+    batch = shop.prepare(ledger=None)
+    with pytest.raises(InputError, match="has no ledger of its own; name one"):
+        sent(batch, transport=Wrapped(Outbox(shop.outbox)))
+
+
+def test_a_row_of_the_ledger_tampered_with_is_refused_and_named(shop, batch, sent):
+    first = Wrapped(Outbox(shop.outbox), _interrupt_at(1))
+    approval = shop.approve(batch)
+    with pytest.raises(KeyboardInterrupt):
+        sent(batch, approval, transport=first)
+    with _ledger(shop) as ledger, ledger._writing() as connection:
+        waiting = connection.exec_driver_sql("SELECT decision_id FROM delivery WHERE state = 'planned'").scalar()
+        connection.exec_driver_sql(f"UPDATE delivery SET address = 'thief@example.net' WHERE decision_id = '{waiting}'")
+    with pytest.raises(LedgerError, match=f"{waiting} was tampered with: not as approved are address"):
+        sent(batch, approval, transport=first)
+    assert not (shop.outbox / f"{waiting}.eml").exists()
+
+
+# --- on the way -------------------------------------------------------------------------------------------------------
+
+
+def test_someone_suppressed_between_approval_and_sending_is_not_mailed(shop, batch, sent):
+    approval = shop.approve(batch)
+    with _ledger(shop) as ledger, ledger._writing() as connection:
+        connection.execute(
+            suppressions.insert(),
+            {
+                "address_sha256": address_hash("C3@Example.org"),
+                "scope": "marketing",
+                "reason": "unsubscribed",
+                "source": "test",
+                "at": 0,
+            },
+        )
+    report = sent(batch, approval)
+    assert str(report) == "sent 11, already sent 0, skipped 1, unknown 0, failed 0"
+    row = report.table.set_index("customer_id").loc["c3"]
+    assert (row.outcome, row.reason) == ("suppressed", "unsubscribed")
+    assert len(shop.mails()) == 11
+    assert shop.prepare().skipped == {"already sent": 11, "suppressed": 1}
+
+
+def _interrupt_at(number):
+    def on_receipt(seen, receipt):
+        if seen == number:
+            raise KeyboardInterrupt
+        return receipt
+
+    return on_receipt
+
+
+@pytest.mark.parametrize("number", [1, 4, 5, 12])
+def test_an_interrupted_sending_says_how_far_it_came_and_goes_on_where_it_stopped(shop, batch, sent, number):
+    approval = shop.approve(batch)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        sent(batch, approval, transport=Seeing(Outbox(shop.outbox), _interrupt_at(number)))
+    came = len(shop.mails())
+    (note,) = raised.value.__notes__
+    assert note.startswith(f"sent {came}, already sent 0, skipped 0, unknown 0, failed 0")
+    assert note.endswith("Nothing is lost: call send again to go on.")
+    report = sent(batch, approval, transport=Seeing(Outbox(shop.outbox)))
+    assert (report.sent, report.already_sent) == (12 - came, came)
+    assert len(shop.mails()) == 12
+    with _ledger(shop) as ledger:
+        assert ledger.verify() == ()
+
+
+def test_a_kernel_restarted_after_an_interrupt_sends_the_rest(shop, batch, sent):
+    with pytest.raises(KeyboardInterrupt):
+        sent(batch, transport=Seeing(Outbox(shop.outbox), _interrupt_at(5)))
+    came = len(shop.mails())
+    afresh = shop.prepare()
+    assert (len(afresh), afresh.skipped) == (12 - came, {"already sent": came})
+    assert sent(afresh).sent == 12 - came
+    assert len(shop.mails()) == 12
+
+
+def test_where_nobody_can_tell_an_interrupted_mail_is_unknown_and_never_sent_again(shop, batch, sent):
+    approval = shop.approve(batch)
+    way = Wrapped(Outbox(shop.outbox), _interrupt_at(2), at_once=1)
+    with pytest.raises(KeyboardInterrupt) as raised:
+        sent(batch, approval, transport=way)
+    assert "unknown 1" in raised.value.__notes__[0]
+    report = sent(batch, approval, transport=Wrapped(Outbox(shop.outbox)))
+    assert str(report) == "sent 10, already sent 1, skipped 0, unknown 1, failed 0"
+    with _ledger(shop) as ledger:
+        assert ledger.status().iloc[0].says == "done, 1 unknown"
+        (lost,) = ledger.deliveries(state="unknown").decision_id
+        ledger.assume_sent(lost, by="ana", why="the file is there")
+        assert ledger.status().iloc[0].says == "done"
+
+
+def test_a_full_disk_stops_the_sending_and_loses_nothing(shop, batch, sent):
+    class Full(Outbox):
+        def _write(self, mail):
+            if len(shop.mails()) == 7:
+                raise TransportError(f"outbox: {errno.errorcode[errno.ENOSPC]}")
+            return super()._write(mail)
+
+    approval = shop.approve(batch)
+    with pytest.raises(TransportError, match="ENOSPC") as raised:
+        sent(batch, approval, transport=Full(shop.outbox))
+    assert raised.value.__notes__[0].startswith("sent 7, already sent 0, skipped 0, unknown 0, failed 0, waiting 5")
+    report = sent(batch, approval)
+    assert (report.sent, report.already_sent, len(shop.mails())) == (5, 7, 12)
+
+
+def test_a_refused_mail_is_counted_and_not_tried_again(shop, batch, sent):
+    def refuse(seen, receipt):
+        return Receipt(receipt.decision_id, State.FAILED, code=550, reason="no such user") if seen == 3 else receipt
+
+    approval = shop.approve(batch)
+    report = sent(batch, approval, transport=Wrapped(Outbox(shop.outbox), refuse))
+    assert str(report) == "sent 11, already sent 0, skipped 0, unknown 0, failed 1"
+    assert "no such user" in report._repr_html_()
+    assert sent(batch, approval).failed == 1
+
+
+def test_a_postponed_mail_is_said_to_wait_and_tried_again_a_minute_later(shop, batch, sent):
+    def postpone(seen, receipt):
+        return Receipt(receipt.decision_id, State.DEFERRED, code=451) if seen == 3 else receipt
+
+    now = datetime.now(UTC)
+    approval, way = shop.approve(batch), Wrapped(Outbox(shop.outbox), postpone)
+    report = sent(batch, approval, transport=way)
+    assert str(report) == "sent 11, already sent 0, skipped 0, unknown 0, failed 0, waiting 1"
+    assert sent(batch, approval, transport=way, clock=lambda: now + timedelta(seconds=50)).waiting == 1
+    report = sent(batch, approval, transport=way, clock=lambda: now + timedelta(minutes=2))
+    assert str(report) == "sent 0, already sent 12, skipped 0, unknown 0, failed 0: nobody was mailed twice"
+
+
+def test_a_batch_with_findings_cannot_come_this_far(shop, sent):
+    path = shop.templates / "welcome" / "hello.txt"
+    path.write_text(path.read_text().replace("customer.first_name", "customer.nothing"))
+    with pytest.raises(PreflightError):
+        sent(shop.prepare())
+    assert shop.mails() == []

@@ -1,0 +1,254 @@
+"""Approval: a person's signature under one batch, which any changed byte voids.
+
+In one kernel that could also send, this guards against mistakes, not against whoever writes the code: a sender that
+runs as another user, and alone holds the way out, enforces it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import rfc8785
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from toolkit.errors import ApprovalError, InputError, PreflightError
+from toolkit.scenario.duration import Duration
+from toolkit.sending.batch import Batch
+from toolkit.sending.clock import Clock, utc, utc_now
+from toolkit.sending.display import page
+from toolkit.sending.keys import signing_key
+from toolkit.sending.manifest import changes, digest_of, outline
+
+__all__ = ["Approval", "approve"]
+
+_KIND = "trigger-toolkit approval 1"
+_SIGNED = ("by", "author", "digest", "mails", "outline", "signed_at", "expires_at", "public_key")
+
+
+@dataclass(frozen=True, eq=True)
+class Approval:
+    """One person's yes to one batch.
+
+    Attributes:
+        by: who approved.
+        author: who wrote what is approved, where that was said.
+        digest: of the batch's manifest, 64 hex digits.
+        mails: how many.
+        outline: one hash per part of the manifest, so that a refusal can say what changed.
+        signed_at: when, UTC.
+        expires_at: until when it holds, UTC.
+        public_key: of the signing key, 64 hex digits.
+        signature: Ed25519, base64, over all of the above.
+        key_file: where the signing key is, when it was signed here; not part of what is saved.
+    """
+
+    by: str
+    author: str | None
+    digest: str
+    mails: int
+    outline: Mapping[str, Any] = field(repr=False)
+    signed_at: datetime
+    expires_at: datetime
+    public_key: str
+    signature: str = field(repr=False)
+    key_file: str | None = field(default=None, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        return (
+            f"Approval of {self.mails:,} {'mail' if self.mails == 1 else 'mails'} by {self.by}, "
+            f"until {self.expires_at:%Y-%m-%d %H:%M} UTC (digest {self.digest[:12]}…, key {self.public_key[:12]}…"
+            f"{f' in {self.key_file}' if self.key_file else ''})"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "approved by": self.by,
+            "mails": f"{self.mails:,}",
+            "signed": f"{self.signed_at:%Y-%m-%d %H:%M} UTC",
+            "holds until": f"{self.expires_at:%Y-%m-%d %H:%M} UTC",
+            "digest": self.digest,
+            "public key": self.public_key,
+        }
+        if self.author:
+            facts["written by"] = self.author
+        if self.key_file:
+            facts["signing key"] = self.key_file
+        return page("Approval", facts) + f"<p style='opacity:.75'>{html.escape(_VOID)}</p>"
+
+    def document(self) -> dict[str, Any]:
+        """The approval as plain values, signature included."""
+        return {"kind": _KIND, **_signed(self), "signature": self.signature}
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the approval to a JSON file.
+
+        Returns:
+            The file.
+        """
+        target = Path(path)
+        target.write_text(json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Approval:
+        """Read an approval from a JSON file. Whether it holds is found out when it is used.
+
+        Raises:
+            InputError: no such file.
+            ApprovalError: the file holds no approval, or one of a later version.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as fault:
+            raise InputError(f"approval {path}: cannot be read: {fault.strerror}") from fault
+        try:
+            found = json.loads(text)
+            if found.pop("kind") != _KIND:
+                raise ApprovalError(f"approval {path}: expected kind {_KIND!r}")
+            for name in ("signed_at", "expires_at"):
+                found[name] = utc(datetime.fromisoformat(found[name]), name=name)
+            approval = cls(**found)
+            _typed(approval)
+        except (ValueError, TypeError, KeyError, AttributeError) as fault:
+            raise ApprovalError(f"approval {path}: is not an approval: {fault}") from fault
+        return approval
+
+    def check(self, batch: Batch, *, clock: Clock = utc_now) -> None:
+        """Whether this approval covers this batch now.
+
+        Args:
+            batch: looked at as it really is: everything is hashed again.
+            clock: tells the time.
+
+        Raises:
+            ApprovalError: the signature is not of this content, the approval is over, or it covers another batch;
+                says which part of the batch differs.
+        """
+        if not _genuine(self):
+            raise ApprovalError("approval: its signature does not fit its content: it was changed after signing")
+        now = clock()
+        if now >= self.expires_at:
+            raise ApprovalError(
+                f"approval: over since {self.expires_at:%Y-%m-%d %H:%M} UTC (now {now:%Y-%m-%d %H:%M}); approve again"
+            )
+        found = _sound(batch, "; nothing was sent")
+        if batch.digest != self.digest:
+            lines = changes(self.outline, found) or ["digest: not that of the outline"]
+            raise ApprovalError(_listed("the approval is for another batch; nothing was sent", lines))
+
+
+_VOID = (
+    "Any changed byte voids it. It guards against mistakes; whoever can run code here and holds the way out "
+    "could send without it."
+)
+
+
+def approve(
+    batch: Batch,
+    *,
+    by: str,
+    key: str | os.PathLike[str] | None = None,
+    expires: str | timedelta | Duration = "72h",
+    author: str | None = None,
+    clock: Clock = utc_now,
+) -> Approval:
+    """A person's signature under a batch.
+
+    Args:
+        batch: what is to be sent.
+        by: who approves: a name or an address.
+        key: path of an Ed25519 private key (PEM, or of ssh-keygen); your own, made on first use, unless given.
+        expires: how long the approval holds, for example `72h`.
+        author: who wrote the scenario and its mails; where given, it must be someone else.
+        clock: tells the time.
+
+    Returns:
+        The approval; any changed byte of the batch voids it.
+
+    Raises:
+        PreflightError: the batch has findings that block it; lists them.
+        ApprovalError: the batch was changed after it was prepared, or author and approver are one person.
+        InputError: no name, a key that cannot be used, a time that is not ahead.
+    """
+    if not isinstance(by, str) or not by.strip():
+        raise InputError(f"approve: by: expected the name of who approves; found {by!r}")
+    if author is not None and author.strip().casefold() == by.strip().casefold():
+        raise ApprovalError(f"approve: {by!r} wrote it; someone else has to approve it")
+    blocking = [str(finding) for finding in batch.errors]
+    if blocking:
+        raise PreflightError(_listed("the batch cannot be approved", blocking))
+    try:
+        lasts = timedelta(microseconds=Duration.parse(expires).elapsed)
+    except ValueError as fault:
+        raise InputError(f"approve: expires: {fault}") from fault
+    if lasts <= timedelta():
+        raise InputError(f"approve: expires: expected a time ahead, for example 72h; found {expires!r}")
+    found = _sound(batch)
+    private, path = signing_key(key)
+    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+    now = clock()
+    unsigned = Approval(
+        by=by.strip(),
+        author=author.strip() if author else None,
+        digest=batch.digest,
+        mails=len(batch),
+        outline=found,
+        signed_at=now,
+        expires_at=now + lasts,
+        public_key=public,
+        signature="",
+        key_file=str(path),
+    )
+    signature = base64.b64encode(private.sign(_payload(unsigned))).decode()
+    values = {item.name: getattr(unsigned, item.name) for item in fields(unsigned)}
+    return Approval(**(values | {"signature": signature}))
+
+
+def _sound(batch: Batch, consequence: str = "") -> dict[str, Any]:
+    """The outline of the batch as it is now; refused when that is not what was prepared."""
+    found = batch.recomputed()
+    if digest_of(found) != batch.digest or digest_of(batch.manifest) != batch.digest:
+        lines = changes(outline(batch.manifest), outline(found)) or ["digest: not that of the manifest"]
+        raise ApprovalError(_listed(f"the batch was changed after it was prepared{consequence}", lines))
+    return outline(found)
+
+
+def _signed(approval: Approval) -> dict[str, Any]:
+    values = {name: getattr(approval, name) for name in _SIGNED}
+    values["outline"] = json.loads(json.dumps(values["outline"]))
+    return values | {name: values[name].isoformat() for name in ("signed_at", "expires_at")}
+
+
+def _payload(approval: Approval) -> bytes:
+    return rfc8785.dumps({"kind": _KIND, **_signed(approval)})
+
+
+def _genuine(approval: Approval) -> bool:
+    try:
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(approval.public_key))
+        public.verify(base64.b64decode(approval.signature, validate=True), _payload(approval))
+    except (InvalidSignature, ValueError, TypeError, AttributeError, binascii.Error, rfc8785.CanonicalizationError):
+        return False
+    return True
+
+
+def _typed(approval: Approval) -> None:
+    text = (approval.by, approval.digest, approval.public_key, approval.signature)
+    if not all(isinstance(value, str) for value in text) or not isinstance(approval.outline, dict):
+        raise TypeError("a value of the wrong kind")
+
+
+def _listed(title: str, lines: list[str], most: int = 20) -> str:
+    more = [f"  … and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join([title, *(f"  {line}" for line in lines[:most]), *more])

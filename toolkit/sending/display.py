@@ -1,0 +1,53 @@
+"""How results of this room look as text and in a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["frame_html", "frame_text", "lines_html", "masked", "page"]
+
+
+def masked(address: str) -> str:
+    """An address as a reviewer sees it.
+
+    >>> masked("ana.lopez@example.org")
+    'a***@example.org'
+    """
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}***@{domain}"
+
+
+def frame_text(frame: pd.DataFrame) -> str:
+    """A small table as text, without its index, thousands apart."""
+    text: str = frame.to_string(index=False, na_rep="", formatters=_formats(frame))
+    return text
+
+
+def frame_html(frame: pd.DataFrame) -> str:
+    """A small table as html, without its index, thousands apart."""
+    text: str = frame.to_html(index=False, na_rep="", border=0, formatters=_formats(frame))
+    return text
+
+
+def lines_html(lines: Iterable[str]) -> str:
+    """Lines of text as paragraphs."""
+    return "".join(f"<p style='margin:.2em 0'>{html.escape(line)}</p>" for line in lines)
+
+
+def page(title: str, facts: Mapping[str, object]) -> str:
+    """A title and a list of facts as html."""
+    rows = "".join(
+        f"<tr><td style='text-align:left;opacity:.7'>{html.escape(name)}</td>"
+        f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
+        for name, value in facts.items()
+    )
+    return f"<p><b>{html.escape(title)}</b></p><table>{rows}</table>"
+
+
+def _formats(frame: pd.DataFrame) -> dict[Any, Callable[[object], str]]:
+    counts = [name for name in frame.columns if pd.api.types.is_integer_dtype(frame[name])]
+    return dict.fromkeys(counts, "{:,}".format)

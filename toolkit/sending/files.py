@@ -1,0 +1,34 @@
+"""Files that appear whole or not at all, and never over another."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+__all__ = ["publish", "write_whole"]
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read, safe on the disk when this returns."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def publish(part: Path, path: Path) -> bool:
+    """Give a whole file its name; True when a file of that name was there already, and stays."""
+    try:
+        os.link(part, path)  # unlike a rename, never over another file
+    except FileExistsError:
+        return True
+    except OSError as fault:
+        if fault.errno not in _NO_LINKS:
+            raise
+        if path.exists():
+            return True
+        os.rename(part, path)
+    return False

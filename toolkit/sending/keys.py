@@ -1,0 +1,175 @@
+"""Keys in files that only their owner can read: one signs approvals, one names mails.
+
+A key is made on first use. The signing key is an Ed25519 private key (PEM; a key of `ssh-keygen -t ed25519` serves as
+well). The mail key is 32 random bytes from which one key per purpose is derived.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import idna
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+
+from toolkit.errors import InputError
+from toolkit.sending.files import publish, write_whole
+
+__all__ = ["MailKey", "config_folder", "mail_key", "signing_key"]
+
+_ID_BYTES = 10  # of the Message-ID's HMAC: enough to find the mail
+_MAC_BYTES = 15
+TOKEN_LENGTH = 34
+
+
+def config_folder() -> Path:
+    """Where this user's keys live: `$XDG_CONFIG_HOME/trigger-toolkit`, else `~/.config/trigger-toolkit`."""
+    base = os.environ.get("XDG_CONFIG_HOME", "")
+    root = Path(base) if os.path.isabs(base) else Path.home() / ".config"
+    return root / "trigger-toolkit"
+
+
+def signing_key(where: str | os.PathLike[str] | None) -> tuple[Ed25519PrivateKey, Path]:
+    """The key that signs approvals, and the file it is in.
+
+    Args:
+        where: path of a private key; None for this user's own, made on first use.
+
+    Returns:
+        The key and its file.
+
+    Raises:
+        InputError: no such file, or not an Ed25519 private key without a passphrase.
+    """
+    path = Path(where).expanduser() if where is not None else config_folder() / "approval.pem"
+    if where is None:
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        data = _made_once(path, pem)
+    else:
+        data = _read(path, "signing key")
+    wrong = f"signing key {path}: expected an Ed25519 private key without a passphrase (PEM or ssh-keygen)"
+    try:
+        load = load_ssh_private_key if b"OPENSSH PRIVATE KEY" in data else load_pem_private_key
+        key = load(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as fault:
+        raise InputError(f"{wrong}; {fault}") from fault
+    if not isinstance(key, Ed25519PrivateKey):
+        raise InputError(f"{wrong}; found {type(key).__name__}")
+    return key, path
+
+
+@dataclass(frozen=True, slots=True)
+class MailKey:
+    """Names mails so that a name can be recognised, not guessed, and shows no address.
+
+    >>> key = MailKey(bytes(32))
+    >>> key.message_id("d1", domain="example.com")
+    '3nal3iqg2vqw7zegwgje74l7rpjvg6xe@example.com'
+    >>> token = key.token("d1", purpose="unsubscribe")
+    >>> len(token), key.read_token(token, purpose="unsubscribe"), key.read_token(token, purpose="open")
+    (34, '3nal3iqg2vqw7zeg', None)
+    """
+
+    secret: bytes = field(repr=False)
+
+    def message_id(self, decision_id: str, *, domain: str) -> str:
+        """The Message-ID of a decision's mail, without angle brackets: the same every time it is asked for."""
+        return f"{_base32(self._name(decision_id))}@{idna.encode(domain, uts46=True).decode('ascii')}"
+
+    def address_hash(self, address: str) -> str:
+        """A keyed hash of an address, 64 hex digits: equal for equal addresses, and no way back."""
+        return self._hmac("address", address.encode()).hex()
+
+    def token(self, decision_id: str, *, purpose: str) -> str:
+        """34 characters for a link in a decision's mail, for one purpose such as `unsubscribe`; no address inside."""
+        name = self._name(decision_id)[:_ID_BYTES]
+        return _base64(name + self._hmac(purpose, name)[:_MAC_BYTES])
+
+    def read_token(self, token: str, *, purpose: str) -> str | None:
+        """How the Message-ID of the token's mail begins (16 characters); None for a token this key did not give."""
+        if len(token) != TOKEN_LENGTH:
+            return None
+        try:
+            data = base64.b64decode(token + "==", altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        name, mac = data[:_ID_BYTES], data[_ID_BYTES:]
+        genuine = hmac.compare_digest(mac, self._hmac(purpose, name)[:_MAC_BYTES])
+        return _base32(name) if genuine and _base64(data) == token else None
+
+    def _name(self, decision_id: str) -> bytes:
+        return self._hmac("message-id", decision_id.encode())[:20]
+
+    def _hmac(self, purpose: str, value: bytes) -> bytes:
+        own = hmac.digest(self.secret, purpose.encode(), "sha256")
+        return hmac.digest(own, value, "sha256")
+
+
+def mail_key(ledger: str) -> MailKey:
+    """The key that names the mails of a ledger, made on first use beside it (or, for a database, in the user's folder).
+
+    Args:
+        ledger: path or URL of the ledger.
+
+    Raises:
+        InputError: the key's file holds something else, or cannot be written.
+    """
+    if "://" in ledger and not ledger.startswith("sqlite:///"):
+        host = hashlib.sha256(ledger.rpartition("@")[2].encode()).hexdigest()[:16]
+        path = config_folder() / f"mail-{host}.key"
+    else:
+        path = Path(ledger.removeprefix("sqlite:///")).expanduser().with_suffix(".key")
+    text = _made_once(path, f"{secrets.token_hex(32)}\n".encode())
+    try:
+        secret = bytes.fromhex(text.decode("ascii").strip())
+    except ValueError as fault:
+        raise InputError(f"mail key {path}: expected 64 hex digits") from fault
+    if len(secret) != 32:
+        raise InputError(f"mail key {path}: expected 64 hex digits; found {2 * len(secret)}")
+    return MailKey(secret)
+
+
+def _made_once(path: Path, fresh: bytes) -> bytes:
+    """What the file holds; the fresh bytes, if there was none. Two processes that begin at once agree on one."""
+    if not path.exists():
+        part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(part, fresh)
+            publish(part, path)
+        except OSError as fault:
+            raise InputError(f"key {path}: cannot be written: {fault.strerror}") from fault
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink()
+    return _read(path, "key")
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise InputError(f"{what} {path}: cannot be read: {fault.strerror}") from fault
+
+
+def _base32(value: bytes) -> str:
+    return base64.b32encode(value).decode().lower()
+
+
+def _base64(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).decode().rstrip("=")

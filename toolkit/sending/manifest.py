@@ -1,0 +1,101 @@
+"""What an approval covers, as plain values: one section per part, hashed as canonical JSON (RFC 8785).
+
+The outline of a manifest keeps one hash per part, so that a refusal can say which part changed without the parts
+themselves being kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+import rfc8785
+
+__all__ = ["changes", "digest_of", "outline", "plain"]
+
+_SHOWN = 8
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: mappings, lists, text, numbers, true, false and null.
+
+    >>> plain({"at": date(2026, 3, 1), "share": float("nan"), "names": ("a", "b")})
+    {'at': '2026-03-01', 'share': None, 'names': ['a', 'b']}
+    """
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(inner) for inner in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if hasattr(value, "item"):  # numpy's scalars
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, int):
+        return value if abs(value) < 2**53 else str(value)
+    return str(value)
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of the value's canonical JSON, 64 hex digits.
+
+    >>> digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})
+    True
+    """
+    return hashlib.sha256(rfc8785.dumps(value)).hexdigest()
+
+
+def outline(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with every part of every section replaced by its hash, and lists by their length and hash.
+
+    >>> outline({"templates": {"cart/reminder": "hash"}, "audience": [1, 2]})["audience"]["length"]
+    2
+    """
+    short: dict[str, Any] = {}
+    for section, value in manifest.items():
+        if isinstance(value, Mapping):
+            short[section] = {name: digest_of(part) for name, part in value.items()}
+        elif isinstance(value, list):
+            short[section] = {"length": len(value), "sha256": digest_of(value)}
+        else:
+            short[section] = value
+    return short
+
+
+def changes(approved: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """What differs between two outlines, one line per section, in words.
+
+    >>> changes({"templates": {"cart/reminder": "1"}}, {"templates": {"cart/reminder": "2"}})
+    ['templates: changed cart/reminder']
+    """
+    lines = []
+    for section in dict.fromkeys((*approved, *found)):
+        before, after = approved.get(section), found.get(section)
+        if before != after:
+            lines.append(f"{section}: {_difference(before, after)}")
+    return lines
+
+
+def _difference(before: Any, after: Any) -> str:
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return f"approved {before!r}, found {after!r}"
+    if "length" in before or "length" in after:
+        counts = before.get("length"), after.get("length")
+        same = "the same number, other content"
+        return f"approved {counts[0]}, found {counts[1]}" if counts[0] != counts[1] else same
+    words = []
+    for word, names in (
+        ("changed", [name for name in before if name in after and before[name] != after[name]]),
+        ("added", [name for name in after if name not in before]),
+        ("gone", [name for name in before if name not in after]),
+    ):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            words.append(f"{word} {', '.join(names[:_SHOWN])}{more}")
+    return "; ".join(words)

@@ -1,0 +1,330 @@
+"""Prepare: a program, a log and a moment in, the mails due at it out: rendered, checked, counted, not sent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+from email_validator import EmailNotValidError, validate_email
+
+from toolkit.engine import Run, replay
+from toolkit.errors import InputError, NotSupportedError, TemplateError
+from toolkit.events import EventLog
+from toolkit.mail import Letter, Templates, offer_values, preflight
+from toolkit.scenario.duration import Duration
+from toolkit.scenario.models import Offer, Policies, Program, Scenario
+from toolkit.sending.batch import Batch, PreparedMail
+from toolkit.sending.clock import utc
+from toolkit.sending.keys import MailKey, mail_key
+from toolkit.sending.ledger import Ledger
+from toolkit.sending.recheck import Due, attributes_of, stopped_since
+from toolkit.sending.spool import Spool
+from toolkit.sending.states import State
+from toolkit.sending.transports import Outbox
+
+__all__ = ["DEFAULT_OUTBOX", "prepare", "template_files"]
+
+DEFAULT_OUTBOX = "./outbox"
+ALREADY_SENT = "already sent"
+_SETTLED = {
+    State.ACCEPTED: ALREADY_SENT,
+    State.FAILED: "refused before",
+    State.UNKNOWN: "unknown_delivery",
+    State.SUPPRESSED: "suppressed",
+    State.SKIPPED: "skipped before",
+    State.CANCELLED: "cancelled",
+    State.EXPIRED: "too_late",
+}
+
+
+def prepare(
+    program: Program | Scenario,
+    log: EventLog,
+    *,
+    now: datetime,
+    templates: str | os.PathLike[str] | Templates,
+    window: str | timedelta | Duration = "24h",
+    ledger: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> Batch:
+    """The mails due at a moment, decided by the same engine as replay, rendered and checked; nothing is sent.
+
+    Left out, and counted by reason: decisions the engine did not send (holdout, cap, quiet hours …), what the ledger
+    knows already, addresses that are no addresses or on the suppression list, and people who unsubscribed, bounced
+    for good, or did what ends the scenario between the decision and `now`.
+
+    Args:
+        program: scenarios and the policies they share; the policies need a sender, and `brand.unsubscribe_url` with
+            `{token}` in it where a mail is marketing.
+        log: what customers did; the customers need an `email`.
+        now: the moment, with a time zone. Nothing received later is seen.
+        templates: the folder of the mails, or the mails compiled.
+        window: decisions as old as this are too late to be mailed; a day is 24 hours.
+        ledger: path or URL of the ledger; unless given, that of `./outbox`.
+        progress: show a progress bar where rendering takes a while.
+
+    Returns:
+        The batch, frozen, in the order of the decisions; `len(batch)`, `.table`, `.summary()`, `.preview(0)`.
+
+    Raises:
+        InputError: `now` without a time zone, a window that is not ahead of nothing, no unsubscribe_url, no e-mails.
+        ScenarioError: the program does not fit the log.
+        TemplateError: the templates cannot be read, or a mail the program sends is not among them.
+        NotSupportedError: an offer with coupon codes from a pool.
+        LedgerError: the ledger cannot be read.
+    """
+    if isinstance(program, Scenario):
+        program = Program(scenarios=(program,))
+    moment = utc(now, name="prepare: now")
+    span = _window(window)
+    where = str(ledger) if ledger is not None else Outbox(DEFAULT_OUTBOX).ledger
+    compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
+    if compiled.policies != program.policies:
+        raise InputError("prepare: the templates were loaded with other policies than the program's")
+    folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
+    run = replay(program, log, until=moment, assume="as_logged")
+    decided = run.decisions
+    reached = decided[decided["at"] > moment - span]
+    skipped = Counter(reached.loc[reached["status"] != "send", "reason"])
+    sends = reached[reached["status"] == "send"]
+    known = _known(where, sends["decision_id"].tolist())
+    skipped.update(known.values())
+    sends = sends[~sends["decision_id"].isin(known)]
+    writer = _Writer(program, log, run, moment)
+    stopped = stopped_since(log, program, writer.due(sends), now=moment)
+    skipped.update(stopped.values())
+    letters, left_out = writer.letters(sends[~sends["decision_id"].isin(stopped)])
+    skipped.update(left_out.values())
+    suppressed = _suppressed(where, letters)
+    skipped.update(suppressed.values())
+    letters = [letter for letter in letters if letter.decision_id not in suppressed]
+    key = mail_key(where)
+    link = _unsubscribe_link(program.policies, letters, key)
+    checked = preflight(compiled, letters, program=program, progress=progress, unsubscribe=link)
+    domain = program.policies.sender.email.rpartition("@")[2] if program.policies.sender else "localhost"
+    decisions = {row["decision_id"]: row for row in sends.to_dict("records")}
+    mails, spool, problems = [], Spool(), []
+    for letter in letters:
+        name = key.message_id(letter.decision_id, domain=domain)
+        try:
+            mails.append(_prepared(compiled, letter, decisions[letter.decision_id], name, link, spool))
+        except TemplateError as fault:
+            problems.append(f"{letter.template}: {fault}")
+    if problems:
+        skipped["render_error"] += len(problems)
+    return Batch(
+        program=program,
+        templates=compiled,
+        folder=folder,
+        files={} if folder is None else template_files(folder),
+        now=moment,
+        window=Duration.parse(window),
+        mails=tuple(mails),
+        spool=spool,
+        skipped={str(reason): int(count) for reason, count in sorted(skipped.items()) if count},
+        preflight=checked,
+        problems=() if checked.errors else tuple(dict.fromkeys(problems)),
+        notes=_notes(run, log, moment, span, decided, where),
+        ledger=None if ledger is None else where,
+        key=key,
+    )
+
+
+def template_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file under a folder that can change what a mail says, by its path below the folder."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        named = path.suffix in (".mjml", ".txt") or path.name in ("scenario.yaml", "policies.yaml")
+        if named and path.is_file() and not any(part.startswith(".") for part in relative.parts):
+            found[relative.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def _window(window: str | timedelta | Duration) -> timedelta:
+    try:
+        span = timedelta(microseconds=Duration.parse(window).elapsed)
+    except ValueError as fault:
+        raise InputError(f"prepare: window: {fault}") from fault
+    if span <= timedelta():
+        raise InputError(f"prepare: window: expected a time above zero, for example 24h; found {window!r}")
+    return span
+
+
+def _known(where: str, decision_ids: Sequence[str]) -> dict[str, str]:
+    """Decisions the ledger has settled, with the reason they are not mailed; what it left undone is due again."""
+    if not decision_ids or not Ledger.exists(where):
+        return {}
+    with Ledger.open(where) as ledger:
+        return {name: _SETTLED[state] for name, state in ledger.settled(decision_ids).items()}
+
+
+def _suppressed(where: str, letters: Sequence[Letter]) -> dict[str, str]:
+    if not letters or not Ledger.exists(where):
+        return {}
+    with Ledger.open(where) as ledger:
+        stopped = ledger.stopped([(letter.to, letter.class_) for letter in letters])
+    return {one.decision_id: stopped[one.to, one.class_] for one in letters if (one.to, one.class_) in stopped}
+
+
+class _Writer:
+    """Turns decisions into letters."""
+
+    def __init__(self, program: Program, log: EventLog, run: Run, now: datetime) -> None:
+        self.program = program
+        self.log = log
+        self.run = run
+        self.now = now
+        self.offers = {(send.scenario, send.step): send.offer for send in run.compiled.sends}
+
+    def due(self, sends: pd.DataFrame) -> list[Due]:
+        keys = self.run.journeys.set_index("journey_id")["key"]
+        return [
+            Due(row.decision_id, row.scenario, row.customer_id, _text(keys.get(row.journey_id)), row.at.to_pydatetime())
+            for row in _rows(sends)
+        ]
+
+    def letters(self, sends: pd.DataFrame) -> tuple[list[Letter], dict[str, str]]:
+        """Letters in the order of the decisions; and those without an address, with the reason."""
+        people = attributes_of(self.log, sorted(set(sends["customer_id"])), now=self.now)
+        triggers = self.run.trigger_properties(sends["journey_id"].unique()) if len(sends) else pd.DataFrame()
+        events = dict(zip(triggers.index, _records(triggers), strict=True))
+        letters, left_out = [], {}
+        for row in _rows(sends):
+            person = people[row.customer_id]
+            address = _address(person.get("email"))
+            if address is None:
+                left_out[row.decision_id] = "no_address"
+            else:
+                letters.append(self._letter(row, person, events[row.journey_id], address))
+        return letters, left_out
+
+    def _letter(self, row: Any, person: Mapping[str, Any], event: Mapping[str, Any], address: str) -> Letter:
+        scenario = self.program[row.scenario]
+        at = row.at.to_pydatetime()
+        return Letter(
+            template=row.template,
+            decision_id=row.decision_id,
+            scenario=row.scenario,
+            step=row.step,
+            class_=scenario.class_,
+            customer=person,
+            event=event,
+            offer=self._offer(row, person, at),
+            to=address,
+            locale=str(person.get("locale") or self.program.policies.locale),
+            at=at,
+        )
+
+    def _offer(self, row: Any, person: Mapping[str, Any], at: datetime) -> dict[str, Any] | None:
+        offer: Offer | None = self.offers[row.scenario, row.step]
+        if offer is None or _text(row.offer) is None:
+            return None
+        if offer.pool is not None:
+            raise NotSupportedError(
+                f"prepare: {row.scenario}.{row.step}.offer.pool: handing out the codes of pool {offer.pool!r} "
+                f"is not there yet; use one code for all (offer.code)"
+            )
+        policies = self.program.policies
+        zone = _zone(person.get("timezone"), policies.timezone)
+        return offer_values(offer, at=at, zone=zone, currency=policies.currency)
+
+
+def _prepared(
+    templates: Templates,
+    letter: Letter,
+    decision: Mapping[Hashable, Any],
+    message_id: str,
+    link: Callable[[Letter], str],
+    spool: Spool,
+) -> PreparedMail:
+    url = link(letter) if letter.class_ == "marketing" else None
+    shown = templates.render(letter, unsubscribe_url=url)
+    message = templates.write(shown, letter, message_id=message_id, unsubscribe_url=url)
+    return PreparedMail(
+        letter=letter,
+        customer_id=decision["customer_id"],
+        arm=_text(decision["arm"]),
+        offer=_text(decision["offer"]),
+        due_at=decision["due_at"].to_pydatetime(),
+        message_id=message_id,
+        subject=shown.subject,
+        number=spool.add(message),
+    )
+
+
+def _unsubscribe_link(policies: Policies, letters: Sequence[Letter], key: MailKey) -> Callable[[Letter], str]:
+    pattern = getattr(policies.brand, "unsubscribe_url", None)
+    needed = any(letter.class_ == "marketing" for letter in letters)
+    usable = isinstance(pattern, str) and "{token}" in pattern and pattern.startswith("https://")
+    if needed and not usable:
+        found = f"; found {pattern!r}" if pattern else ""
+        raise InputError(
+            "policies: brand.unsubscribe_url: marketing mail needs an https link with {token} in it, "
+            f"for example https://shop.example.com/u/{{token}}{found}"
+        )
+    return lambda letter: str(pattern).replace("{token}", key.token(letter.decision_id, purpose="unsubscribe"))
+
+
+def _address(value: object) -> str | None:
+    """The address as a mail can be sent to it; None when there is none, or it is not one."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    try:
+        return validate_email(value.strip(), check_deliverability=False, allow_smtputf8=False).normalized
+    except EmailNotValidError:
+        return None
+
+
+def _rows(frame: pd.DataFrame) -> Iterator[Any]:
+    return iter(frame.itertuples())
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {str(name): _plain(value) for name, value in row.items() if not pd.isna(value)}
+        for row in frame.to_dict("records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, pd.Timestamp):
+        return value
+    return (value if value.tzinfo else value.tz_localize("UTC")).to_pydatetime()
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _zone(own: object, shared: str) -> ZoneInfo:
+    for name in (own, shared):
+        try:
+            return ZoneInfo(str(name))
+        except (KeyError, ValueError, OSError):  # no such zone, or not the name of one
+            continue
+    return ZoneInfo("UTC")
+
+
+def _notes(
+    run: Run, log: EventLog, now: datetime, span: timedelta, decided: pd.DataFrame, where: str
+) -> tuple[str, ...]:
+    notes = [note for note in run.notes if not note.startswith("assumed:")]
+    if log.span is not None and log.span[1] < now - span:
+        notes.append(f"the log ends {log.span[1]:%Y-%m-%d %H:%M} UTC, before the window begins")
+    if Ledger.exists(where):
+        with Ledger.open(where) as ledger:
+            last = ledger.last_run()
+            late = decided[(decided["at"] <= now - span) & (decided["status"] == "send")]
+            missed = [] if last is None else late.loc[late["at"] > last, "decision_id"].tolist()
+            count = len(missed) - len(ledger.known(missed))
+        if count:
+            notes.append(f"due since the last run, and by now too late for the window: {count:,}")
+    return tuple(notes)

@@ -1,0 +1,162 @@
+"""What the log says of people by now: their attributes, and what happened between a decision and the sending.
+
+A decision was right at its own moment. Until the mail goes, someone may have unsubscribed, bounced for good, or done
+what ends the scenario (rules R4 and R18); such a mail stays behind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+
+from toolkit.events import EventLog
+from toolkit.events.database import fetch
+from toolkit.events.quoting import literal, name
+from toolkit.scenario.expression import EVENT_COLUMNS, Expression
+from toolkit.scenario.models import ExitOn, Program
+
+__all__ = ["Due", "attributes_of", "stopped_since"]
+
+_AGAINST = ("email_unsubscribed", "email_complained")
+_FACTS = (*_AGAINST, "email_bounced", "customer_updated")
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One decision to send, as the gate looks at it again."""
+
+    decision_id: str
+    scenario: str
+    customer_id: str
+    key: str | None
+    at: datetime
+
+
+def attributes_of(log: EventLog, customer_ids: Sequence[str], *, now: datetime) -> dict[str, dict[str, Any]]:
+    """What is known of each customer at a moment: the customers table, and later `customer_updated` events.
+
+    Args:
+        log: the event log.
+        customer_ids: who.
+        now: the moment, UTC.
+
+    Returns:
+        Customer to attributes, missing values left out; times in UTC.
+    """
+    cursor = log.cursor()
+    cursor.register("wanted_people", pa.table({"customer_id": pa.array(customer_ids, pa.string())}))
+    cursor.register("customer_rows", log.customer_table)
+    people: dict[str, dict[str, Any]] = {customer: {"customer_id": customer} for customer in customer_ids}
+    known = "SELECT c.* FROM customer_rows c JOIN wanted_people USING (customer_id)"
+    for row in fetch(cursor, known).to_pylist():
+        people[row["customer_id"]] |= _present(row)
+    told = [attribute for attribute in log.attributes if attribute in log.properties and attribute != "customer_id"]
+    if told and "customer_updated" in log.event_names:
+        latest = ", ".join(
+            f'last({name(one)} ORDER BY received_at, "at", "row") FILTER (WHERE {name(one)} IS NOT NULL) AS {name(one)}'
+            for one in told
+        )
+        query = (
+            f"SELECT customer_id, {latest} FROM {log.relation} JOIN wanted_people USING (customer_id) "
+            f"WHERE event = 'customer_updated' AND received_at <= {_moment(now)} GROUP BY customer_id"
+        )
+        for row in fetch(cursor, query).to_pylist():
+            people[row["customer_id"]] |= _present(row)
+    return people
+
+
+def stopped_since(log: EventLog, program: Program, mails: Sequence[Due], *, now: datetime) -> dict[str, str]:
+    """The decisions that no longer hold at a moment, and why.
+
+    Args:
+        log: the event log.
+        program: the scenarios the decisions are of.
+        mails: decisions to send.
+        now: the moment, UTC.
+
+    Returns:
+        Decision to reason: unsubscribed, suppressed or exited (rule R20).
+    """
+    if not mails:
+        return {}
+    stopped: dict[str, str] = {}
+    cursor = log.cursor()
+    cursor.register(
+        "due_mails",
+        pa.table(
+            {
+                "decision_id": pa.array([mail.decision_id for mail in mails], pa.string()),
+                "scenario": pa.array([mail.scenario for mail in mails], pa.string()),
+                "customer_id": pa.array([mail.customer_id for mail in mails], pa.string()),
+                "journey_key": pa.array([mail.key for mail in mails], pa.string()),
+                "decided": pa.array([_naive(mail.at) for mail in mails], pa.timestamp("us")),
+            }
+        ),
+    )
+    since = f"FROM due_mails d JOIN {log.relation} e USING (customer_id) WHERE e.received_at > d.decided"
+    for scenario in program.scenarios:
+        mine = f"d.scenario = {literal(scenario.scenario)} AND e.received_at <= {_moment(now)}"
+        for exit_on in scenario.exit_on:
+            if exit_on.event in log.event_names:
+                query = f"SELECT DISTINCT d.decision_id {since} AND {mine} AND {_is_exit(exit_on, log)}"
+                stopped |= {decision: "exited" for (decision,) in cursor.execute(query).fetchall()}
+    stopped |= _refusals(cursor, log, program, since, now)
+    return stopped
+
+
+def _refusals(cursor: Any, log: EventLog, program: Program, since: str, now: datetime) -> dict[str, str]:
+    present = [event for event in _FACTS if event in log.event_names]
+    if not present:
+        return {}
+    columns = [
+        f"CAST(e.{name(one)} AS VARCHAR) AS {name(one)}" if one in log.properties else f"NULL AS {name(one)}"
+        for one in ("bounce_type", "consent")
+    ]
+    rows = cursor.execute(
+        f"SELECT d.decision_id, d.scenario, e.event, {', '.join(columns)} {since} AND e.received_at <= {_moment(now)} "
+        f'AND e.event IN ({", ".join(literal(event) for event in present)}) ORDER BY e.received_at, e."at", e."row"'
+    ).fetchall()
+    marketing = {scenario.scenario for scenario in program.scenarios if scenario.class_ == "marketing"}
+    stopped: dict[str, str] = {}
+    consents: dict[str, bool] = {}
+    for decision, scenario, event, bounce, consent in rows:
+        if event == "email_bounced" and bounce == "hard":
+            stopped[decision] = "suppressed"
+        elif scenario in marketing and event in _AGAINST:
+            stopped.setdefault(decision, "unsubscribed")
+        elif scenario in marketing and event == "customer_updated" and consent is not None:
+            consents[decision] = consent.casefold() in ("true", "1", "1.0")
+    return {decision: "unsubscribed" for decision, given in consents.items() if not given} | stopped
+
+
+def _is_exit(exit_on: ExitOn, log: EventLog) -> str:
+    parts = [f"e.event = {literal(exit_on.event)}"]
+    if exit_on.where is not None:
+        columns = {**EVENT_COLUMNS, **log.properties}
+        own = Expression.parse(exit_on.where, columns=columns).sql
+        # Only the event's columns are in scope of its condition.
+        parts.append(f"e.row IN (SELECT row FROM {log.relation} WHERE event = {literal(exit_on.event)} AND {own})")
+    if exit_on.match is not None:
+        parts.append(f"CAST(e.{name(exit_on.match)} AS VARCHAR) = d.journey_key")
+    return " AND ".join(parts)
+
+
+def _present(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value.replace(tzinfo=UTC) if isinstance(value, datetime) and value.tzinfo is None else value
+        for key, value in row.items()
+        if value is not None and not (isinstance(value, float) and math.isnan(value))
+    }
+
+
+def _moment(moment: datetime) -> str:
+    return f"TIMESTAMP {literal(_naive(moment).isoformat(sep=' '))}"
+
+
+def _naive(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,99 @@
+"""What a sending did, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from toolkit.sending.display import frame_html, frame_text, lines_html
+from toolkit.sending.states import OPEN, State
+
+__all__ = ["Report"]
+
+SENT = "sent"
+ALREADY = "already sent"
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What became of a batch.
+
+    Attributes:
+        table: one row per mail of the batch: decision_id, customer_id, address (masked), scenario, step, template,
+            outcome (`sent` now, `already sent`, or the state it is in), receipt, code, reason, message_id.
+        before: decisions left out when the batch was prepared, counted by reason.
+        transport: the way out.
+        ledger: where the record is.
+        seconds: how long the sending took.
+        audit: the head of the ledger's audit; kept elsewhere, it shows later whether the ledger was rewritten.
+    """
+
+    table: pd.DataFrame
+    before: Mapping[str, int]
+    transport: str
+    ledger: str
+    seconds: float
+    audit: str
+
+    @property
+    def sent(self) -> int:
+        """Mails sent by this call."""
+        return self._count(SENT)
+
+    @property
+    def already_sent(self) -> int:
+        """Mails sent before this call, those left out of the batch for it included."""
+        return self._count(ALREADY) + self.before.get(ALREADY, 0)
+
+    @property
+    def skipped(self) -> int:
+        """Mails of the batch that do not go any more: suppressed since, expired, cancelled."""
+        return self._count(State.SUPPRESSED, State.SKIPPED, State.EXPIRED, State.CANCELLED)
+
+    @property
+    def unknown(self) -> int:
+        """Mails that may or may not have arrived; see `Ledger.deliveries(state="unknown")`."""
+        return self._count(State.UNKNOWN)
+
+    @property
+    def failed(self) -> int:
+        """Mails refused for good."""
+        return self._count(State.FAILED)
+
+    @property
+    def waiting(self) -> int:
+        """Mails still to go: postponed by the other side, or in the hands of another sender."""
+        return self._count(*OPEN)
+
+    def _count(self, *outcomes: str) -> int:
+        counts = Counter(self.table["outcome"])
+        return sum(counts[str(outcome)] for outcome in outcomes)
+
+    def __str__(self) -> str:
+        line = (
+            f"sent {self.sent:,}, already sent {self.already_sent:,}, skipped {self.skipped:,}, "
+            f"unknown {self.unknown:,}, failed {self.failed:,}"
+        )
+        if self.waiting:
+            line += f", waiting {self.waiting:,}"
+        if self.sent == 0 and self.already_sent and not (self.waiting or self.unknown or self.failed):
+            return f"{line}: nobody was mailed twice"
+        if not len(self.table):
+            return f"{line}: the batch is empty, no mail was due"
+        return line
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rate = f" in {self.seconds:.1f} s" if self.sent else ""
+        lines = [f"{self}{rate}", f"through {self.transport}", f"ledger {self.ledger}"]
+        reasons = self.table[~self.table["outcome"].isin([SENT, ALREADY])]
+        counted = reasons.groupby(["outcome", "reason"], dropna=False).size().reset_index(name="mails")
+        return lines_html(lines) + (frame_html(counted) if len(counted) else "")
+
+    def details(self) -> str:
+        """The report with one line per mail, as text."""
+        return f"{self}\n{frame_text(self.table)}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import numpy as np
@@ -271,6 +273,34 @@ class TestCsv:
         assert list(log.events["customer_id"]) == ["17850", "13047"]
         assert any("ends in '.0'" in note for note in log.notes)
 
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"\xef\xbb\xbfcustomer_id,event,at\n1,a,2024-01-01\n",
+            b"customer_id,event,at\r\n1,a,2024-01-01\r\n",
+            b"customer_id\tevent\tat\n1\ta\t2024-01-01",
+            b'"customer_id";"event";"at"\n"1";"a";"2024-01-01"\n\n',
+            gzip.compress(b"customer_id|event|at\n1|a|2024-01-01\n"),
+        ],
+        ids=["byte order mark", "windows", "tabs", "quotes and a blank line", "gzip"],
+    )
+    def test_files_of_many_origins_are_read(self, tmp_path, content):
+        path = tmp_path / ("log.csv.gz" if content[:2] == b"\x1f\x8b" else "log.csv")
+        path.write_bytes(content)
+        log = EventLog.from_csv(path, zone="UTC")
+        assert log.events[["customer_id", "event"]].to_numpy().tolist() == [["1", "a"]]
+        assert log.properties == {}
+
+    def test_a_value_may_hold_lines_and_quotes(self, write):
+        path = write("log.csv", 'customer_id,event,at,said\n1,a,2024-01-01,"two\nlines, ""quoted"""\n')
+        assert EventLog.from_csv(path, zone="UTC").events["said"].iloc[0] == 'two\nlines, "quoted"'
+
+    def test_a_file_in_another_encoding_is_an_error_that_names_it(self, tmp_path):
+        path = tmp_path / "log.csv"
+        path.write_bytes("customer_id,event,at\né,a,2024-01-01\n".encode("latin-1"))
+        with pytest.raises(EventLogError, match=r"log.csv: cannot be read as CSV.*(utf|unicode|encod)"):
+            EventLog.from_csv(path, zone="UTC")
+
     def test_a_bad_time_names_the_file_and_the_row(self, write):
         first = write("p1.csv", "customer_id,event,at\n1,a,2024-01-01\n2,a,2024-01-02\n")
         second = write("p2.csv", "customer_id,event,at\n3,a,2024-01-01\n4,a,01/02/2024\n5,a,soon\n")
@@ -390,6 +420,27 @@ class TestParquet:
         ]
         assert ids[0] == ids[1] == ids[2]
         assert len(set(ids[0])) == 3
+
+
+def test_many_threads_may_ask_one_log_at_once(tmp_path):
+    events_of_many_files(tmp_path)
+    log = EventLog.from_parquet(tmp_path)
+
+    def ask(_):
+        count = log.cursor().execute(f"SELECT count(*) FROM {log.relation}").fetchall()[0][0]
+        return count, len(log), len(log.events), tuple(log.event_ids([5, 0]))
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(ask, range(40)))
+    assert len(answers) == 1
+    assert answers.pop()[:3] == (6, 6, 6)
+
+
+def test_nothing_is_written_beside_the_program(tmp_path, monkeypatch, three_events):
+    monkeypatch.chdir(tmp_path)
+    log = EventLog.from_pandas(three_events, zone="UTC")
+    assert len(log.events) == 3
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_asking_for_the_id_of_a_row_that_is_not_there_is_an_error(three_events):

@@ -62,6 +62,7 @@ class EventLog:
         self._notes = (*rows.notes, *people.notes)
         self._once = EVENTS if rows.counted_once else None
         self._counts: Mapping[str, int] | None = None
+        self._names: tuple[str, ...] | None = None
         self._span: tuple[pd.Timestamp, pd.Timestamp] | None = None
         self.stored = stored
         """The rows are sorted by customer_id, received_at and at already."""
@@ -220,6 +221,7 @@ class EventLog:
         stored = read_stored(connection, folder)
         log = cls(connection, stored.rows, stored.people, stored=True)
         log._notes, log._counts, log._span = stored.notes, stored.counts, stored.span
+        log._names = tuple(sorted(stored.counts))
         return log
 
     def save(self, folder: str | PathLike[str]) -> None:
@@ -315,10 +317,10 @@ class EventLog:
     @property
     def event_names(self) -> tuple[str, ...]:
         """The names of events in the log, sorted; cheaper than `event_counts`."""
-        if self._counts is not None:
-            return tuple(sorted(self._counts))
-        rows = fetch_rows(self.cursor(), f"SELECT DISTINCT event FROM {EVENTS} ORDER BY event")
-        return tuple(event for (event,) in rows)
+        if self._names is None:
+            rows = fetch_rows(self.cursor(), f"SELECT DISTINCT event FROM {EVENTS} ORDER BY event")
+            self._names = tuple(event for (event,) in rows)
+        return self._names
 
     @property
     def event_counts(self) -> dict[str, int]:

@@ -75,7 +75,7 @@ class Profile:
             for column, side in zip(shown.columns, sides, strict=True)
         )
         body = "".join(
-            '<tr style="background:none">'
+            '<tr style="background:none;color:inherit">'
             + "".join(
                 f'<td style="{line};text-align:{side}">{escape(str(value))}</td>'
                 for value, side in zip(row, sides, strict=True)
@@ -84,8 +84,8 @@ class Profile:
             for row in shown.itertuples(index=False)
         )
         table = (
-            f'<table style="border-collapse:collapse;margin:.6em 0"><thead><tr>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table>"
+            '<table style="border-collapse:collapse;margin:.6em 0;color:inherit;font:inherit">'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
             if self.events
             else ""
         )

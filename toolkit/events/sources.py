@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -166,7 +167,8 @@ def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Sou
 
 def _separator(file: str) -> str:
     """The separator that stands most often in the header line, outside quotes."""
-    with open(file, encoding="utf-8", errors="replace") as lines:
+    reading = gzip.open if file.endswith(".gz") else open
+    with reading(file, "rt", encoding="utf-8", errors="replace") as lines:
         header = "".join(lines.readline().split('"')[::2])
     return max(",;\t|", key=header.count)
 

@@ -6,6 +6,8 @@ from toolkit.scenario.expression import Expression
 from toolkit.scenario.models import Policies, Program, Scenario
 from toolkit.scenario.parameters import get_parameter, parameters, set_parameters
 from toolkit.scenario.reading import load, loads
+from toolkit.scenario.schema import schema, write_schema
+from toolkit.scenario.words import describe
 from toolkit.scenario.writing import content_hash, dump
 
 __all__ = [
@@ -18,10 +20,13 @@ __all__ = [
     "check",
     "check_against",
     "content_hash",
+    "describe",
     "dump",
     "get_parameter",
     "load",
     "loads",
     "parameters",
+    "schema",
     "set_parameters",
+    "write_schema",
 ]

@@ -29,8 +29,8 @@ def program_findings(policies: m.Policies) -> Iterator[Finding]:
     try:
         ZoneInfo(policies.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        zones = available_timezones()
-        by_city = {zone.rpartition("/")[2].replace("_", " "): zone for zone in sorted(zones)}
+        zones = sorted(available_timezones())
+        by_city = {zone.rpartition("/")[2].replace("_", " "): zone for zone in zones}
         near = nearest(policies.timezone, zones) or by_city.get(nearest(policies.timezone, by_city) or "")
         allowed = "a name of the IANA list, for example Europe/Paris"
         yield Finding("unknown time zone", ("timezone",), policies.timezone, allowed, near)
@@ -207,7 +207,7 @@ class _Steps:
             yield Finding("no step sends anything", ("steps",), warning=True)
 
     def _list(self, steps: tuple[m.Step, ...], place: Place, depth: int) -> Iterator[Finding]:
-        if depth > MAX_DEPTH:
+        if depth > MAX_DEPTH and steps:
             yield Finding(f"steps nested deeper than {MAX_DEPTH} levels", place)
             return
         ended = False

@@ -300,7 +300,9 @@ class ExitStep(_Step):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"anyOf": [{"const": "exit"}, handler(schema)]}
+        full = handler(schema)
+        handler.resolve_ref_schema(full)["required"] = ["exit"]
+        return {"anyOf": [{"const": "exit"}, full]}
 
 
 _kind_of_mapping = _first_key("wait_for", "wait", "send", "branch", "split", "repeat", "exit")

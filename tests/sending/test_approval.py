@@ -136,8 +136,9 @@ def test_nobody_approves_what_they_wrote_themselves(batch):
         ({"people": 11}, r"audience: approved 12, found 11"),
         ({"address": "thief@example.net"}, r"audience: the same number, other content"),
         ({"sender": "other@example.com"}, r"sender: changed email"),
-        ({"wait": "2h"}, r"program: changed welcome"),
-        ({"brand": "Other"}, r"program: changed policies"),
+        ({"wait": "2h"}, r"program: changed content_hash, scenario welcome"),
+        ({"arms": True}, r"program: changed content_hash, scenario welcome"),
+        ({"brand": "Other"}, r"program: changed content_hash, policies"),
         ({"template": "Hello there"}, r"templates: changed welcome/hello"),
         ({"part": "_foot.mjml"}, r"files: added _foot\.mjml"),
     ],
@@ -161,6 +162,13 @@ def test_an_approval_for_another_batch_is_refused_and_says_what_differs(
         welcome = shop.program["welcome"]
         wait = welcome.steps[0].replace(wait=change["wait"])
         options["program"] = make_program((welcome.replace(steps=(wait, *welcome.steps[1:])),))
+    if "arms" in change:  # the same arms in another order are other people (rule R13)
+        two = {"name": "x", "arms": {"a": 0.5, "b": 0.5}}
+        one, other = ({**two, "arms": dict(arms)} for arms in ([("a", 0.5), ("b", 0.5)], [("b", 0.5), ("a", 0.5)]))
+        welcome = shop.program["welcome"]
+        before = shop.prepare(program=make_program((welcome.replace(experiment=one),)))
+        approval = approve(before, by="ana")
+        options["program"] = make_program((welcome.replace(experiment=other),))
     if "brand" in change:
         brand = shop.program.policies.brand.replace(name=change["brand"])
         options["program"] = shop.program.replace(policies=shop.program.policies.replace(brand=brand))

@@ -19,6 +19,7 @@ import pandas as pd
 
 from toolkit.errors import InputError
 from toolkit.mail import Letter, Preflight, Templates
+from toolkit.scenario import content_hash
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program
 from toolkit.sending.display import frame_html, frame_text, lines_html, masked
@@ -222,11 +223,12 @@ class Batch:
         used = sorted({mail.letter.template for mail in self.mails})
         hashes = self.templates.hashes
         scenarios = {
-            scenario.scenario: digest_of(plain(scenario.model_dump(mode="json"))) for scenario in self.program.scenarios
+            f"scenario {one.scenario}": content_hash(Program(scenarios=(one,))) for one in self.program.scenarios
         }
+        shared = content_hash(Program(scenarios=(), policies=policies))
         return {
             "format": FORMAT,
-            "program": {**scenarios, "policies": digest_of(plain(policies.model_dump(mode="json")))},
+            "program": {"content_hash": content_hash(self.program), "policies": shared, **scenarios},
             "templates": {name: hashes.get(name, "none") for name in used},
             "files": dict(self.files),
             "audience": [self._audience(mail) for mail in self.mails],

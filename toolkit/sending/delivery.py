@@ -12,6 +12,7 @@ import rfc8785
 from tqdm.auto import tqdm
 
 from toolkit.errors import ApprovalError, InputError, LedgerError, ToolkitError
+from toolkit.scenario import content_hash
 from toolkit.sending.approval import Approval
 from toolkit.sending.batch import Batch
 from toolkit.sending.claims import Delivery
@@ -131,7 +132,7 @@ class _Sending:
         record = RunRecord(
             id=self.run_id,
             digest=self.batch.digest,
-            program=digest_of(self.batch.manifest["program"]),
+            program=content_hash(self.batch.program, templates=self.batch.manifest["templates"]),
             transport=self.way.name,
             mails=len(self.batch),
             as_of=micros(self.batch.now),

@@ -1,0 +1,292 @@
+"""Senders that are killed, two at once, and full disks: no mail twice, none lost without a word."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import LedgerError, TransportError
+from toolkit.sending import Ledger, Receipt, State, send
+
+COUNT = 60
+ROOT = Path(__file__).parents[2]
+
+
+class Server:
+    """A way out that writes down every mail it takes, and kills its sender at a given point of the n-th mail."""
+
+    rehearsal = True
+    ledger = None
+    name = "server:here"
+    at_once = 4
+
+    def __init__(self, book, *, die_at=None, point=None, slow=0.0):
+        self.book = Path(book)
+        self.book.touch()
+        self.die_at = die_at
+        self.point = point
+        self.slow = slow
+        self.taken = 0
+
+    def deliver(self, mails, start) -> Iterator[Receipt]:
+        while some := [mail for _, mail in zip(range(self.at_once), mails, strict=False)]:
+            self._point("claimed", len(some))
+            granted = start([mail.decision_id for mail in some])
+            for mail in some:
+                if mail.decision_id in granted:
+                    self._point("started")
+                    self._take(mail)
+                    self._point("taken")
+                    yield Receipt(mail.decision_id, State.ACCEPTED, code=250)
+
+    def _take(self, mail):
+        time.sleep(self.slow)
+        handle = os.open(self.book, os.O_WRONLY | os.O_APPEND)
+        os.write(handle, f"{mail.recipient}\n".encode())
+        os.close(handle)
+        self.taken += 1
+
+    def _point(self, name, ahead=1):
+        if self.point == name and self.die_at is not None and self.taken + ahead > self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @property
+    def book_of_all(self):
+        return Counter(self.book.read_text().split())
+
+
+class Witnessing(Server):
+    """The same, and it can be asked."""
+
+    def __init__(self, book, addresses, **options):
+        super().__init__(book, **options)
+        self.addresses = addresses
+
+    def find(self, decision_ids):
+        taken = self.book_of_all
+        there = [name for name in decision_ids if self.addresses[name] in taken]
+        return {name: Receipt(name, State.ACCEPTED, code=250, already=True) for name in there}
+
+
+def _start(work):
+    """A child process, forked so that the batch need not be prepared again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: fork in a process with threads
+        child = multiprocessing.get_context("fork").Process(target=work)
+        child.start()
+    return child
+
+
+@pytest.fixture
+def batch(shop, make_log):
+    return shop.prepare(log=make_log(COUNT))
+
+
+@pytest.fixture
+def sending(shop, batch):
+    approval = shop.approve(batch)
+
+    def go(way):
+        return send(batch, approval, transport=way, confirm=len(batch), progress=False)
+
+    return go
+
+
+@pytest.fixture
+def addresses(batch):
+    return {mail.letter.decision_id: mail.letter.to for mail in batch.mails}
+
+
+@pytest.mark.parametrize("point", ["claimed", "started", "taken"])
+def test_killed_at_any_point_where_the_other_side_can_tell_everyone_is_mailed_once(
+    shop, sending, addresses, tmp_path, point
+):
+    book = tmp_path / "book"
+    for die_at in (0, 1, 6, 30, COUNT - 1):
+        child = _start(lambda at=die_at: sending(Witnessing(book, addresses, die_at=at, point=point)))
+        child.join()
+        assert child.exitcode in (0, -signal.SIGKILL)
+    report = sending(Witnessing(book, addresses))
+    taken = Server(book).book_of_all
+    assert taken == Counter(addresses.values())
+    assert (report.unknown, report.failed, report.waiting) == (0, 0, 0)
+    assert report.sent + report.already_sent == COUNT
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        assert ledger.verify() == ()
+        assert ledger.status().iloc[0].says == "done"
+
+
+@pytest.mark.parametrize("point", ["claimed", "started", "taken"])
+def test_killed_where_nobody_can_tell_no_one_is_mailed_twice_and_every_doubt_is_listed(
+    shop, sending, addresses, tmp_path, point
+):
+    book = tmp_path / "book"
+    killed = 0
+    for die_at in (0, 5, 20):
+        child = _start(lambda at=die_at: sending(Server(book, die_at=at, point=point)))
+        child.join()
+        killed += child.exitcode == -signal.SIGKILL
+    assert killed == 3
+    report = sending(Server(book))
+    taken = Server(book).book_of_all
+    assert not [address for address, times in taken.items() if times > 1]
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        doubtful = set(ledger.deliveries(state="unknown").address)
+        assert set(ledger.deliveries(state="accepted").address) <= set(taken)
+    assert set(addresses.values()) == set(taken) | doubtful
+    assert report.unknown == len(doubtful) <= killed * Server.at_once
+    assert (point != "claimed") or not doubtful
+
+
+def test_two_senders_at_once_share_the_work_and_mail_everyone_once(sending, addresses, tmp_path):
+    book = tmp_path / "book"
+    children = [_start(lambda: sending(Server(book, slow=0.002))) for _ in range(2)]
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    assert Server(book).book_of_all == Counter(addresses.values())
+
+
+def test_a_sender_waits_for_what_another_holds_and_takes_over_when_that_one_dies(sending, addresses, tmp_path):
+    book = tmp_path / "book"
+    first = _start(lambda: sending(Witnessing(book, addresses, slow=0.01)))
+    while not book.exists() or len(Server(book).book_of_all) < 5:
+        time.sleep(0.01)
+    second = _start(lambda: sending(Witnessing(book, addresses)))
+    os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    second.join()
+    assert second.exitcode == 0
+    assert Server(book).book_of_all == Counter(addresses.values())
+
+
+def test_two_batches_of_the_same_mails_sent_at_once_mail_everyone_once(shop, noon, make_log, tmp_path):
+    book = tmp_path / "book"
+    log = make_log(COUNT)
+    batches = [shop.prepare(log=log, now=moment) for moment in (noon, noon.replace(minute=1))]
+    approvals = [shop.approve(batch) for batch in batches]
+    children = [
+        _start(lambda n=n: send(batches[n], approvals[n], transport=Server(book), confirm=COUNT, progress=False))
+        for n in range(2)
+    ]
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0]
+    assert Server(book).book_of_all == Counter(mail.letter.to for mail in batches[0].mails)
+
+
+SCRIPT = """
+import sys
+from datetime import datetime, timedelta, UTC
+import pandas as pd
+from toolkit.events import EventLog
+from toolkit.scenario import load
+from toolkit.sending import approve, prepare, send
+people = pd.read_csv("people.csv")
+events = pd.DataFrame({"customer_id": people.customer_id, "event": "sign_up", "at": pd.Timestamp("2026-03-02T08:00Z")})
+log = EventLog.from_pandas(events, customers=people)
+batch = prepare(load("templates"), log, now=datetime(2026, 3, 2, 12, tzinfo=UTC), templates="templates")
+print(send(batch, approve(batch, by="ana"), confirm=len(batch), progress=False), flush=True)
+"""
+
+
+def test_a_notebook_killed_in_the_middle_goes_on_when_run_again(shop, make_people):
+    """Separate interpreters, the real outbox, and nothing shared but the disk."""
+    make_people(400).to_csv("people.csv", index=False)
+    (shop.templates / "welcome" / "scenario.yaml").write_text(
+        "scenario: welcome\ntrigger: {event: sign_up}\nreentry: once\nsteps: [{wait: 1h}, {send: welcome/hello}]\n"
+    )
+    (shop.templates / "policies.yaml").write_text(
+        "sender: {name: Maison Lune, email: hello@example.com}\n"
+        "brand: {name: Maison Lune, address: Paris, unsubscribe_url: 'https://shop.example.com/u/{token}'}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", SCRIPT]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as first:
+        while len(shop.mails()) < 100 and first.poll() is None:
+            time.sleep(0.001)
+        first.kill()
+    came = len(shop.mails())
+    assert 100 <= came < 400
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert len(shop.mails()) == 400
+    assert second.stdout.startswith(f"sent {400 - came}, already sent {came}, skipped 0, unknown 0, failed 0")
+    third = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert third.stdout.strip().endswith("already sent 400, skipped 0, unknown 0, failed 0: nobody was mailed twice")
+
+
+def test_a_ledger_that_cannot_grow_stops_the_sending_before_a_mail_goes(shop, batch, sending, tmp_path):
+    def work():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+        try:
+            sending(Server(tmp_path / "book"))
+        except LedgerError:
+            os._exit(7)
+
+    child = _start(work)
+    child.join()
+    assert child.exitcode == 7
+    assert (tmp_path / "book").read_text() == ""
+    assert sending(Server(tmp_path / "book")).sent == COUNT
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_midway_loses_nothing_and_goes_on_when_there_is_room(shop, make_log, small_disk):
+    batch = shop.prepare(log=make_log(400), ledger=None)
+    approval = shop.approve(batch)
+    way = f"outbox:{small_disk}/outbox"
+    with pytest.raises((TransportError, LedgerError)) as raised:
+        send(batch, approval, transport=way, confirm=400, progress=False)
+    assert "No space left" in str(raised.value) or "full" in str(raised.value)
+    came = list((small_disk / "outbox").glob("*.eml"))
+    assert 0 < len(came) < 400
+    assert all(path.read_bytes() == batch.spool[number_of(batch, path)] for path in came)
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    report = send(batch, approval, transport=way, confirm=400, progress=False)
+    assert report.sent + report.already_sent == 400
+    assert report.sent >= 400 - len(came)
+    assert len(list((small_disk / "outbox").glob("*.eml"))) == 400
+
+
+def number_of(batch, path):
+    return next(mail.number for mail in batch.mails if mail.letter.decision_id == path.stem)
+
+
+def test_an_interrupt_from_the_keyboard_in_the_middle_loses_nothing(shop, sending, batch):
+    """A real signal at a random moment, as a notebook's stop button sends it."""
+
+    def work():
+        with contextlib.suppress(KeyboardInterrupt):
+            sending(f"outbox:{shop.outbox}")
+
+    for wait in (0.0, 0.01, 0.03):
+        child = _start(work)
+        time.sleep(wait)
+        os.kill(child.pid, signal.SIGINT)
+        child.join()
+    report = sending(f"outbox:{shop.outbox}")
+    assert (report.sent + report.already_sent, report.unknown, len(shop.mails())) == (COUNT, 0, COUNT)

@@ -95,7 +95,7 @@ def test_no_tracked_file_names_a_machine_path_or_a_package_index():
 
 def test_addresses_in_tracked_text_are_examples():
     address = re.compile(r"(?<![\w.+-])[A-Za-z0-9_.+-]+@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,})\b")
-    reserved = re.compile(r"(^|\.)(example\.(org|com|net)|example|test|invalid|localhost)$")
+    reserved = re.compile(r"(^|[.-])(example\.(org|com|net)|example|test|invalid|localhost)$")
     text = {".py", ".md", ".yaml", ".yml", ".html", ".txt", ".ipynb", ".j2", ".mjml", ".csv", ".json"}
     found = [
         f"{path.relative_to(ROOT)}: {match[0]}"

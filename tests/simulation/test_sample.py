@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -31,6 +32,11 @@ def test_the_shipped_tables_are_what_the_seed_gives(made, table):
     shipped, again = pq.read_table(SAMPLE / table), pq.read_table(made / table)
     assert shipped.schema.equals(again.schema)
     assert shipped.equals(again), "data/shop is stale: run python -m toolkit.simulation.sample and commit it"
+
+
+def test_the_shipped_manifest_is_what_the_seed_gives(made):
+    shipped, again = ((folder / "manifest.json").read_text(encoding="utf-8") for folder in (SAMPLE, made))
+    assert json.loads(shipped) == json.loads(again)
 
 
 def test_a_replay_over_the_shipped_log_gives_the_mails_in_it():

@@ -17,6 +17,7 @@ from toolkit.sending.states import FINAL, State
 
 LEASE = 30_000_000
 SENDERS = ("one", "two")
+MAILS = 4  # few, so that the senders meet
 senders = st.sampled_from(SENDERS)
 
 
@@ -63,10 +64,10 @@ class Senders(RuleBasedStateMachine):
 
     @initialize()
     def plan(self):
-        self.mails = type(self).entries(12)
-        self.ledger.plan(type(self).run_record(mails=12), self.mails)
+        self.mails = type(self).entries(MAILS)
+        self.ledger.plan(type(self).run_record(mails=MAILS), self.mails)
 
-    @rule(name=senders, limit=st.integers(1, 4))
+    @rule(name=senders, limit=st.integers(1, 2))
     def claim(self, name, limit):
         self.leased[name] += self.ledger.claim("run", owner=name, limit=limit, lease=LEASE)
 
@@ -83,6 +84,26 @@ class Senders(RuleBasedStateMachine):
                 self.server.append(row.decision_id)
             self.answers[name].append((row, Receipt(row.decision_id, outcome)))
 
+    @rule(name=senders, limit=st.integers(1, 2))
+    def claim_start_and_deliver(self, name, limit):
+        rows = self.ledger.start(self.ledger.claim("run", owner=name, limit=limit, lease=LEASE))
+        self.server += [row.decision_id for row in rows]
+        self.answers[name] += [(row, Receipt(row.decision_id, State.ACCEPTED)) for row in rows]
+
+    @rule(name=senders)
+    def one_sleeps_and_the_other_takes_over(self, name):
+        (other,) = set(SENDERS) - {name}
+        self.now += timedelta(seconds=31)
+        self.ledger.recover()
+        self.started[other] += self.ledger.start(self.ledger.claim("run", owner=other, limit=4, lease=LEASE))
+
+    @rule()
+    def all_die_and_their_leases_end(self):
+        for name in SENDERS:
+            self.die(name)
+        self.now += timedelta(seconds=31)
+        self.ledger.recover()
+
     @rule(name=senders)
     def record(self, name):
         self.ledger.record(self.answers[name])
@@ -92,7 +113,7 @@ class Senders(RuleBasedStateMachine):
     def die(self, name):
         self.leased[name], self.started[name], self.answers[name] = [], [], []
 
-    @rule(seconds=st.integers(1, 40))
+    @rule(seconds=st.sampled_from([1, 10, 31]))
     def time_passes(self, seconds):
         self.now += timedelta(seconds=seconds)
 
@@ -102,7 +123,7 @@ class Senders(RuleBasedStateMachine):
 
     @rule()
     def plan_again(self):
-        again = self.ledger.plan(type(self).run_record(mails=12), self.mails)
+        again = self.ledger.plan(type(self).run_record(mails=MAILS), self.mails)
         assert again.added == again.adopted == 0
 
     @invariant()
@@ -119,8 +140,8 @@ class Senders(RuleBasedStateMachine):
 def test_whatever_senders_do_no_mail_arrives_twice_and_none_is_forgotten(entries, run_record):
     machine = type("Machine", (Senders,), {"entries": staticmethod(entries), "run_record": staticmethod(run_record)})
     machine.TestCase.settings = settings(
-        max_examples=25,
-        stateful_step_count=30,
+        max_examples=40,
+        stateful_step_count=20,
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -79,9 +80,10 @@ def _literal(word: str) -> str:
     return "'" + word + "'"
 
 
-Names = Collection[str]
+Names = tuple[str, ...]
 
 
+@lru_cache
 def expressions(numbers: Names, texts: Names, flags: Names, words: Names) -> Any:
     """SQL conditions over columns of these kinds."""
     ways = []
@@ -101,7 +103,8 @@ def expressions(numbers: Names, texts: Names, flags: Names, words: Names) -> Any
     return simple | st.builds("{} and not ({})".format, simple, simple) | st.builds("{} or {}".format, simple, simple)
 
 
-def shares(arms: Collection[str]) -> Any:
+@lru_cache
+def shares(arms: Names) -> Any:
     """Shares of arms that sum to 1."""
     parts = st.lists(st.integers(0, 10), min_size=len(arms), max_size=len(arms)).filter(any)
     return parts.map(lambda given: {arm: part / sum(given) for arm, part in zip(arms, given, strict=True)})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from toolkit.errors import Fault, ScenarioError
 from toolkit.scenario.duration import Duration, TimeOfDay
@@ -23,6 +26,7 @@ from toolkit.scenario.models import (
     WaitUntil,
 )
 from toolkit.scenario.reading import load, loads
+from toolkit.scenario.writing import dump
 
 ABANDONED_CART = """\
 scenario: abandoned_cart
@@ -383,6 +387,7 @@ def test_a_part_that_could_not_be_read_brings_no_fault_about_what_it_would_have_
         ("? [a, b]\n: c\n", 1, "a key that is a list"),
         ("a: &a x\n*a : y\n", 2, "an alias as a key"),
         ("x: " + "[" * 101 + "]" * 101, 1, "nested deeper than 100"),
+        ('scenario: x\nkey: "\\UFFFFFFFF"\n', 2, "no such character"),
         ("x: [" + "1," * 20_000 + "]", 1, "more than 20,000 values"),
         ("x: '" + "y" * 262_144 + "'", None, "the file is too long"),
     ],
@@ -393,6 +398,20 @@ def test_what_is_not_a_scenario_gives_one_fault_with_its_line(text: str, line: i
     (fault,) = caught.value.faults
     assert said in str(fault)
     assert (fault.file, fault.line) == ("cart.yaml", line)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_file_is_read_or_refused_and_never_breaks(data: st.DataObject) -> None:
+    text = ABANDONED_CART
+    words = (": ", "- ", "\n", "  ", "? ", "<<: ", "---\n", "null", "1e999", ".inf")
+    pieces = st.sampled_from([*"{}[]'\"|>#%\t\x00é*&!,", *words])
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(text)))
+        text = text[:place] + data.draw(pieces) + text[place + data.draw(st.integers(0, 6)) :]
+    with contextlib.suppress(ScenarioError):
+        program = loads(text)
+        assert loads(dump(program)) == program
 
 
 def test_aliases_that_unfold_without_end_are_stopped() -> None:

@@ -134,8 +134,9 @@ def read(text: str, *, file: str | None = None) -> tuple[list[Node], list[Fault]
         raise ScenarioError([fault]) from None
     except ScenarioError:
         raise
-    except (YAMLError, ValueError, OverflowError) as error:
-        raise ScenarioError([Fault(f"not YAML: {str(error).splitlines()[0]}", file=file)]) from None
+    except (YAMLError, ValueError, OverflowError):
+        # An escape such as "\\UFFFFFFFF" passes the scanner and fails in Python.
+        raise ScenarioError([Fault("not YAML: no such character", file=file, line=reader.line)]) from None
     counted = _Count(file)
     return [_placed(node, "", counted, 0) for node in reader.documents], reader.faults
 
@@ -151,8 +152,6 @@ def _syntax_fault(error: MarkedYAMLError, text: str, file: str | None) -> Fault:
     hint = None
     if "mapping values are not allowed" in problem:
         hint = "one `key: value` a line; text with a colon in quotes"
-    elif "alias" in problem:
-        hint = "an alias of an anchor that stands above it"
     return Fault(f"not YAML: {problem}", file=file, line=line, found=written.strip()[:80] or None, allowed=hint)
 
 
@@ -167,8 +166,10 @@ class _Reader:
         self.open: list[_Open] = []
         self.anchors: dict[str, Node] = {}
         self.count = 0
+        self.line = 1
 
     def take(self, event: Any) -> None:
+        self.line = event.end_mark.line + 1
         if isinstance(event, DocumentStartEvent):
             self.anchors, self.root = {}, None
         elif isinstance(event, DocumentEndEvent):

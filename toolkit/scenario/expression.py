@@ -190,6 +190,8 @@ def _odd_words(text: str, tokens: list[Any]) -> Fault | None:
     if "&&" in words or "||" in words:
         return Fault("not a condition in SQL", found=text, allowed="and, or")
     for word, kind in zip(words, kinds, strict=True):
+        if word == "IF" and kind is not sqlglot.TokenType.IDENTIFIER:
+            return Fault("a function that conditions do not have", found="if", allowed=", ".join(FUNCTIONS))
         if kind is sqlglot.TokenType.VAR and re.search(r"[‘’“”]", word):
             return Fault("curly quotes", found=text, allowed="text in straight single quotes: 'FR'")
     for place, word in enumerate(words):
@@ -200,7 +202,7 @@ def _odd_words(text: str, tokens: list[Any]) -> Fault | None:
 
 
 def _hint(text: str, message: str) -> str:
-    if text.count("'") % 2:
+    if text.count("'") % 2 or text.count('"') % 2:
         return ": a quote is missing"
     if "Required keyword" in message:
         return ": something is missing"
@@ -223,6 +225,9 @@ class _Writer:
         self.faults: list[Fault] = []
 
     def write(self, node: Any) -> Written:
+        if node is None:
+            self.faults.append(Fault("not a condition in SQL: something is missing"))
+            return "NULL", "any"
         kind: Any = type(node)
         if (kind in _WRITERS or kind in _ONE_ARGUMENT or kind in _LIKES) and self._carries_more(node):
             return self._refused(node.sql("duckdb"), _ALLOWED)

@@ -91,6 +91,7 @@ def content_hash(program: Program, *, templates: Mapping[str, str] | None = None
     64
     """
     scenarios = sorted(program.scenarios, key=lambda scenario: scenario.scenario)
+    # DESIGN gives rfc8785 to the room of sending; the hash that approvals name has to follow the same rules.
     content: Any = {
         "language": 1,
         "scenarios": [_ordered(plain(scenario)) for scenario in scenarios],

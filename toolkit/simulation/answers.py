@@ -38,6 +38,9 @@ class Answers:
 
     Raises:
         InputError: numbers out of their range; names all of them.
+
+    >>> Answers(buys={"welcome.hello": 0.01}, opens=0.5).buys["welcome.hello"]
+    0.01
     """
 
     buys: Mapping[str, float] = field(default_factory=lambda: dict(_EFFECTS))

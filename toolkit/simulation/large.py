@@ -50,6 +50,12 @@ def generate_events(
 
     Raises:
         InputError: a number out of its range, or `start` is not a date.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = generate_events(1_000, Path(folder) / "events.parquet", seed=1)
+    ...     pq.ParquetFile(path).metadata.num_rows
+    1000
     """
     people_wanted = max(1, n_events // 20) if customers is None else customers
     check_size(n_events=n_events, customers=people_wanted, seed=seed)

@@ -81,6 +81,18 @@ def mailed(shop: Shop, program: Program, *, answers: Answers | None = None) -> M
         InputError: `answers.buys` names a mail that the program does not send.
         ToolkitError: the rounds do not come to rest; a sign of a replay that looks ahead.
         NotSupportedError: a construct that replay cannot do, such as a branch on the program's own opens.
+
+    >>> from toolkit.scenario import loads
+    >>> from toolkit.simulation import shop
+    >>> program = loads('''
+    ... scenario: welcome
+    ... trigger: {event: sign_up}
+    ... reentry: once
+    ... steps: [{id: hello, send: welcome/hello}]
+    ... ''')
+    >>> busy = mailed(shop(customers=100, days=30, seed=2), program)
+    >>> len(busy.mails) == busy.shop.log().event_counts["email_sent"]
+    True
     """
     known = [f"{scenario.scenario}.{step.id}" for scenario in program.scenarios for step in _sends(scenario)]
     if answers is None:

@@ -14,7 +14,7 @@ from toolkit.simulation.calendar import DAY, MINUTE, day_weights, time_of_day, t
 from toolkit.simulation.habits import Habits
 from toolkit.simulation.names import DOMAINS, FIRST_NAMES, MARKETS, ZONES, mailbox_name
 
-__all__ = ["People", "customer_ids", "customers_table", "draw_people"]
+__all__ = ["People", "customer_ids", "customers_table", "draw_people", "numbered"]
 
 _LONGEST_PAST = 730 * DAY
 _NO_BIRTHDAY, _NO_ZONE, _NO_EMAIL = 0.12, 0.01, 0.005

@@ -21,7 +21,7 @@ from toolkit.simulation.people import People, customer_ids, customers_table, dra
 from toolkit.simulation.rows import Rows, chosen, code, event_ids, events_table, rows, stack
 from toolkit.simulation.visits import Carts, draw_visits
 
-__all__ = ["Shop", "ShopTruth", "shop"]
+__all__ = ["Shop", "ShopTruth", "check_size", "happenings", "received_at", "shop"]
 
 _LATE_SHARE, _TWICE_SHARE = 0.01, 0.002
 _PURPOSES = ("people", "table", "visits", "orders", "accounts", "receipt")

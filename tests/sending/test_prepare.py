@@ -259,7 +259,7 @@ def test_a_template_with_an_undefined_variable_is_shown_and_blocks_the_approval(
     batch = shop.prepare()
     assert len(batch) == 0
     assert batch.skipped == {"render_error": 12}
-    assert "block this batch" in str(batch.summary())
+    assert "blocked by 1 finding: error: welcome/hello.txt:1" in str(batch.summary())
     with pytest.raises(PreflightError, match=r"(?s)cannot be approved.*hello\.txt:1.*frist_name.*customer\.first_name"):
         shop.approve(batch)
 

@@ -26,7 +26,7 @@ from toolkit.errors import ApprovalError, InputError, PreflightError
 from toolkit.scenario.duration import Duration
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
-from toolkit.sending.display import page
+from toolkit.sending.display import counted, page
 from toolkit.sending.keys import signing_key
 from toolkit.sending.manifest import changes, digest_of, outline
 
@@ -66,7 +66,7 @@ class Approval:
 
     def __repr__(self) -> str:
         return (
-            f"Approval of {self.mails:,} {'mail' if self.mails == 1 else 'mails'} by {self.by}, "
+            f"Approval of {counted(self.mails, 'mail')} by {self.by}, "
             f"until {self.expires_at:%Y-%m-%d %H:%M} UTC (digest {self.digest[:12]}…, key {self.public_key[:12]}…"
             f"{f' in {self.key_file}' if self.key_file else ''})"
         )

@@ -22,7 +22,7 @@ from toolkit.mail import Letter, Preflight, Templates
 from toolkit.scenario import content_hash
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program
-from toolkit.sending.display import frame_html, frame_text, lines_html, masked
+from toolkit.sending.display import counted, frame_html, frame_text, lines_html, masked
 from toolkit.sending.keys import MailKey
 from toolkit.sending.manifest import digest_of, plain
 from toolkit.sending.spool import Spool
@@ -297,21 +297,21 @@ class Batch:
     def summary(self) -> BatchSummary:
         """The batch on one page: counts, what is skipped and why, samples, the offers at stake."""
         count = len(self.mails)
-        title = f"{count:,} {'mail' if count == 1 else 'mails'} due at {self.now:%Y-%m-%d %H:%M} UTC"
+        title = f"{counted(count, 'mail')} due at {self.now:%Y-%m-%d %H:%M} UTC"
         lines = [f"{title} (decided within {self.window} before)"]
         lines += self._discounts()
         errors, warnings = self.errors, self.preflight.warnings
         if errors:
-            lines.append(f"{len(errors)} finding(s) block this batch: " + "; ".join(errors[:3]))
+            lines.append(f"blocked by {counted(len(errors), 'finding')}: " + "; ".join(errors[:3]))
         elif count:
-            found = f"{len(warnings)} warning(s)" if warnings else "nothing found"
+            found = counted(len(warnings), "warning") + ", see .preflight" if warnings else "nothing found"
             lines.append(f"preflight of all {count:,}: {found}")
         lines += [f"note: {note}" for note in self.notes]
         lines.append(f"digest {self.digest}")
         return BatchSummary(tuple(lines), MappingProxyType(self._tables()))
 
     def _tables(self) -> dict[str, pd.DataFrame]:
-        def counted(of: Callable[[PreparedMail], str], name: str) -> pd.DataFrame:
+        def tallied(of: Callable[[PreparedMail], str], name: str) -> pd.DataFrame:
             counts = Counter(of(mail) for mail in self.mails)
             ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
             shown = ordered[:10]
@@ -327,9 +327,9 @@ class Batch:
         ]
         return {
             "By scenario and arm": pd.DataFrame(arms, columns=["scenario", "step", "arm", "mails"]),
-            "By template": counted(lambda mail: mail.letter.template, "template"),
-            "By domain": counted(lambda mail: mail.letter.to.rpartition("@")[2].casefold(), "domain"),
-            "By locale": counted(lambda mail: mail.letter.locale, "locale"),
+            "By template": tallied(lambda mail: mail.letter.template, "template"),
+            "By domain": tallied(lambda mail: mail.letter.to.rpartition("@")[2].casefold(), "domain"),
+            "By locale": tallied(lambda mail: mail.letter.locale, "locale"),
             "Not mailed": pd.DataFrame(sorted(self.skipped.items()), columns=["reason", "mails"]),
             "One sample of each": pd.DataFrame(samples, columns=["template", "to", "subject", "bytes"]),
         }
@@ -342,7 +342,7 @@ class Batch:
                 by_step.setdefault((mail.letter.scenario, mail.letter.step), []).append(mail)
         for (scenario, step), mails in sorted(by_step.items()):
             offer = mails[0].letter.offer or {}
-            said = f"offer {mails[0].offer} in {len(mails):,} mails of {scenario}.{step}"
+            said = f"offer {mails[0].offer} in {counted(len(mails), 'mail')} of {scenario}.{step}"
             amount, percent = offer.get("amount"), offer.get("percent")
             currency = offer.get("currency", self.program.policies.currency)
             if amount is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["frame_html", "frame_text", "lines_html", "masked", "page"]
+__all__ = ["counted", "frame_html", "frame_text", "lines_html", "masked", "page"]
 
 
 def masked(address: str) -> str:
@@ -22,9 +22,15 @@ def masked(address: str) -> str:
 
 
 def frame_text(frame: pd.DataFrame) -> str:
-    """A small table as text, without its index, thousands apart."""
-    text: str = frame.to_string(index=False, na_rep="", formatters=_formats(frame))
-    return text
+    """A small table as text, without its index: words to the left, numbers to the right, thousands apart."""
+    counts = {name for name in frame.columns if pd.api.types.is_integer_dtype(frame[name])}
+    columns = []
+    for name in frame.columns:
+        shown = ["" if pd.isna(value) else f"{value:,}" if name in counts else str(value) for value in frame[name]]
+        width = max(map(len, [str(name), *shown]))
+        put = str.rjust if name in counts else str.ljust
+        columns.append([put(text, width) for text in [str(name), *shown]])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
 
 
 def frame_html(frame: pd.DataFrame) -> str:
@@ -36,6 +42,15 @@ def frame_html(frame: pd.DataFrame) -> str:
 def lines_html(lines: Iterable[str]) -> str:
     """Lines of text as paragraphs."""
     return "".join(f"<p style='margin:.2em 0'>{html.escape(line)}</p>" for line in lines)
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "mail"), counted(1200, "mail"), counted(2, "address", "addresses")
+    ('1 mail', '1,200 mails', '2 addresses')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def page(title: str, facts: Mapping[str, object]) -> str:

@@ -25,7 +25,7 @@ steps:
 
 
 def _carts(wait: str, hours: int) -> pd.DataFrame:
-    """A mail goes so many hours after each cart_added that no cart_added or purchase of the customer follows in time."""
+    """A mail goes so many hours after each cart_added, unless the customer adds again or buys within them."""
     path = shared("retailrocket_sample/eventlog.parquet")
     return (
         duckdb.sql(

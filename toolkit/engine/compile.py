@@ -86,6 +86,7 @@ class _Compiler:
     attributes: Mapping[str, str]
     properties: Mapping[str, str]
     assume: Assumption | None
+    has_event_ids: bool = False
     marks: dict[Mark, int] = field(default_factory=dict)
     facts: dict[str, int] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
@@ -114,7 +115,8 @@ class _Compiler:
                 )
             if self.assume == "never":
                 return self.marks.setdefault(Mark(event, "FALSE"), len(self.marks))
-        columns = {**EVENT_COLUMNS, **self.properties}
+        columns = {name: kind for name, kind in EVENT_COLUMNS.items() if name != "event_id" or self.has_event_ids}
+        columns |= self.properties
         sql = None if where is None else Expression.parse(where, columns=columns).sql
         return self.marks.setdefault(Mark(event, sql), len(self.marks))
 
@@ -337,6 +339,7 @@ def compile_program(
     until: int,
     assume: Assumption | None = None,
     count_logged_sends: bool = False,
+    has_event_ids: bool = False,
 ) -> Compiled:
     """The program in arrays.
 
@@ -348,6 +351,7 @@ def compile_program(
         until: last moment that is decided, UTC microseconds.
         assume: what a scenario that waits for opens or clicks is told of them (rule R22).
         count_logged_sends: whether mails in the log fill caps (rule R16).
+        has_event_ids: whether conditions can read the event_id.
 
     Returns:
         Arrays and the question to the log.
@@ -356,7 +360,7 @@ def compile_program(
         ScenarioError: a scenario depends on answers to its mails and `assume` is not given.
         NotSupportedError: a construct that the engine does not know yet, named by its path.
     """
-    compiler = _Compiler(program, attributes, properties, assume)
+    compiler = _Compiler(program, attributes, properties, assume, has_event_ids)
     compiler.facts = {
         "COALESCE(consent, FALSE)": m.BIT_CONSENT,
         "COALESCE(email, '') <> ''" if "email" in attributes else "TRUE": m.BIT_ADDRESS,

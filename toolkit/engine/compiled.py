@@ -16,10 +16,12 @@ from typing import Any, TypeVar, cast
 
 import numba as nb
 
-__all__ = ["compiled", "is_first_compilation"]
+__all__ = ["compiled", "config", "is_first_compilation", "kernel", "kernel_call", "kernel_door"]
 
 config: Any = importlib.import_module("numba.core.config")
 """Numba's settings."""
+
+_INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -40,11 +42,35 @@ def _cache_folder() -> Path | None:
 
 def compiled(function: Function) -> Function:
     """The function compiled on its first call, without holding Python's lock, and kept on disk for the next session."""
+    return _compiled(function)
+
+
+def kernel(function: Function) -> Function:
+    """Like `compiled`, for the functions of the kernel, which make no array of their own.
+
+    The kernel hands some fifty arrays from function to function. Counting who holds them and copying their addresses
+    at each call would cost fifty times the work itself, so references are not counted and calls are inlined. Python
+    cannot call these but through a `kernel_door`.
+    """
+    return _compiled(function, _nrt=False, forceinline=True, **_INNER)
+
+
+def kernel_call(function: Function) -> Function:
+    """Like `kernel`, but called: for a large function with several callers, which would make the machine code long."""
+    return _compiled(function, _nrt=False, **_INNER)
+
+
+def kernel_door(function: Function) -> Function:
+    """Like `kernel`, for the functions through which Python enters it."""
+    return _compiled(function, _nrt=False, forceinline=True)
+
+
+def _compiled(function: Function, **options: Any) -> Function:
     folder = _cache_folder()
     usual = config.CACHE_DIR
     config.CACHE_DIR = str(folder) if folder else usual
     try:
-        machine: Any = nb.njit(cache=folder is not None, nogil=True)(function)
+        machine: Any = nb.njit(cache=folder is not None, nogil=True, **options)(function)
         return cast("Function", machine)
     finally:
         config.CACHE_DIR = usual

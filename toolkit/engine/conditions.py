@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from toolkit.engine import layout as m
-from toolkit.engine.compiled import compiled
+from toolkit.engine.compiled import kernel
 from toolkit.engine.layout import Past, Plan, Work
 
 __all__ = ["happened", "holds", "seen_since"]
 
 
-@compiled
+@kernel
 def happened(past: Past, work: Work, bit: int, within: int, at_least: int, now: int) -> bool:
     """At least so many events with the bit in `(now - within, now]`, of those received by now."""
     if within == m.NEVER:
@@ -27,7 +27,7 @@ def happened(past: Past, work: Work, bit: int, within: int, at_least: int, now: 
     return False
 
 
-@compiled
+@kernel
 def seen_since(past: Past, work: Work, bit: int, first: int, key: int, code: int) -> bool:
     """An event with the bit (and the key value) among those received from place `first` on."""
     for i in range(first, work.n[m.N_SEEN]):
@@ -36,7 +36,7 @@ def seen_since(past: Past, work: Work, bit: int, first: int, key: int, code: int
     return False
 
 
-@compiled
+@kernel
 def holds(plan: Plan, past: Past, work: Work, start: int, event: int, now: int) -> bool:
     """Whether the condition at `start` holds now for the customer at hand; `event` is the trigger, or -1."""
     stack = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.engine import layout as m
-from toolkit.engine.compiled import compiled
+from toolkit.engine.compiled import kernel
 from toolkit.engine.conditions import holds
 from toolkit.engine.heap import pop, push
 from toolkit.engine.layout import Out, Past, Plan, Work
@@ -16,7 +16,7 @@ __all__ = ["enter", "enter_synthetic", "start_synthetic", "told_synthetic"]
 _MINUTE = 60_000_000
 
 
-@compiled
+@kernel
 def _again(plan: Plan, past: Past, work: Work, scenario: int, slot: int, now: int) -> bool:
     """Whether re-entry is allowed now (rule R9)."""
     rules = plan.scenarios[scenario]
@@ -34,7 +34,7 @@ def _again(plan: Plan, past: Past, work: Work, scenario: int, slot: int, now: in
     return bool(now >= add_days(past.zones, zone, last, rules[m.S_AFTER_DAYS], rules[m.S_AFTER_MICROS]))
 
 
-@compiled
+@kernel
 def enter(
     plan: Plan,
     past: Past,
@@ -115,7 +115,7 @@ def enter(
 # Triggers without an event of their own: a second heap holds when the next one is due, one entry per slot. ............
 
 
-@compiled
+@kernel
 def _arm_timer(work: Work, scenario: int, slot: int, due: int, event: int) -> None:
     work.slots[slot, m.T_SYNTHETIC] += 1
     work.slots[slot, m.T_LAST] = event
@@ -128,7 +128,7 @@ def _arm_timer(work: Work, scenario: int, slot: int, due: int, event: int) -> No
     work.n[m.N_SYNTHETIC] = push(work.synthetic, work.n[m.N_SYNTHETIC], due, scenario, slot, version)
 
 
-@compiled
+@kernel
 def _civil(days: int) -> tuple[int, int, int]:
     """Year, month and day of a number of days since 1970 (Howard Hinnant, chrono-compatible date algorithms)."""
     z = days + 719468
@@ -141,7 +141,7 @@ def _civil(days: int) -> tuple[int, int, int]:
     return yoe + era * 400 + (1 if month <= 2 else 0), month, doy - (153 * mp + 2) // 5 + 1
 
 
-@compiled
+@kernel
 def _days(year: int, month: int, day: int) -> int:
     """Days since 1970 of a date (same source)."""
     y = year - 1 if month <= 2 else year
@@ -151,7 +151,7 @@ def _days(year: int, month: int, day: int) -> int:
     return era * 146097 + yoe * 365 + yoe // 4 - yoe // 100 + doy - 719468
 
 
-@compiled
+@kernel
 def _date_moment(plan: Plan, past: Past, work: Work, scenario: int, year: int) -> int:
     """When the date of the customer comes round in a year, with its offset, in local time; 29 February on the 28th."""
     rules = plan.scenarios[scenario]
@@ -165,7 +165,7 @@ def _date_moment(plan: Plan, past: Past, work: Work, scenario: int, year: int) -
     return to_utc(past.zones, past.zone[work.n[m.N_CUSTOMER]], wall) + int(rules[m.S_MICROS])
 
 
-@compiled
+@kernel
 def _next_moment(plan: Plan, past: Past, work: Work, scenario: int, after: int) -> int:
     """The first moment of a date or schedule trigger that lies after the given one."""
     rules = plan.scenarios[scenario]
@@ -199,7 +199,7 @@ def _next_moment(plan: Plan, past: Past, work: Work, scenario: int, after: int) 
     return m.NEVER
 
 
-@compiled
+@kernel
 def start_synthetic(plan: Plan, past: Past, work: Work) -> None:
     """Set the first date and schedule timers of the customer at hand, from the first moment of the log on."""
     for scenario in range(len(plan.scenarios)):
@@ -209,7 +209,7 @@ def start_synthetic(plan: Plan, past: Past, work: Work) -> None:
             _arm_timer(work, scenario, work.slot_base[scenario], due, -1)
 
 
-@compiled
+@kernel
 def told_synthetic(plan: Plan, past: Past, work: Work, event: int) -> None:
     """An event arrived: silence is broken, a cycle begins anew."""
     bits = past.bits[event]
@@ -244,7 +244,7 @@ def told_synthetic(plan: Plan, past: Past, work: Work, event: int) -> None:
             _arm_timer(work, scenario, slot, due, event)
 
 
-@compiled
+@kernel
 def enter_synthetic(plan: Plan, past: Past, work: Work, out: Out, now: int) -> None:
     """Begin the journeys whose date, silence, cycle or schedule is due now."""
     while work.n[m.N_SYNTHETIC] and work.synthetic[0, m.H_DUE] <= now and not work.n[m.N_FULL]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.engine import layout as m
-from toolkit.engine.compiled import compiled
+from toolkit.engine.compiled import kernel
 from toolkit.engine.heap import push
 from toolkit.engine.layout import Out, Past, Plan, Work
 from toolkit.engine.shares import spread_share
@@ -16,7 +16,7 @@ _MINUTE = 60_000_000
 _ORDER = 1 << 20  # more instructions than a program holds
 
 
-@compiled
+@kernel
 def start_timer(work: Work, j: int, mode: int, due: int) -> None:
     """Let the journey sleep until due, in the given mode."""
     row = work.journeys[j]
@@ -30,7 +30,7 @@ def start_timer(work: Work, j: int, mode: int, due: int) -> None:
     work.n[m.N_HEAP] = push(work.heap, work.n[m.N_HEAP], due, order, j, row[m.W_VERSION])
 
 
-@compiled
+@kernel
 def record(plan: Plan, work: Work, out: Out, j: int, now: int, status: int, reason: int, plain: int) -> None:
     """Write the decision on the send at which the journey stands."""
     place = work.n[m.N_DECISIONS]
@@ -48,7 +48,7 @@ def record(plan: Plan, work: Work, out: Out, j: int, now: int, status: int, reas
     work.n[m.N_DECISIONS] = place + 1
 
 
-@compiled
+@kernel
 def _used(work: Work, scenario: int, now: int, shared: int) -> None:
     """Remember a mail that fills its scenario's caps (-1 for one of the log) and, with shared, those of all."""
     place = work.n[m.N_SENDS]
@@ -61,7 +61,7 @@ def _used(work: Work, scenario: int, now: int, shared: int) -> None:
     work.n[m.N_SENDS] = place + 1
 
 
-@compiled
+@kernel
 def _cap_free_at(plan: Plan, work: Work, cap: int, scenario: int, now: int) -> int:
     """When the cap lets the next mail through: now, or a later moment (rule R16)."""
     per = plan.caps[cap, m.CAP_PER]
@@ -80,7 +80,7 @@ def _cap_free_at(plan: Plan, work: Work, cap: int, scenario: int, now: int) -> i
     return now
 
 
-@compiled
+@kernel
 def _quiet_until(plan: Plan, past: Past, work: Work, scenario: int, send: int, now: int) -> int:
     """When quiet hours let the mail through: now, or the end of the quiet hours and a share of the spread (R15)."""
     row = plan.scenarios[scenario]
@@ -103,14 +103,14 @@ def _quiet_until(plan: Plan, past: Past, work: Work, scenario: int, send: int, n
     return end
 
 
-@compiled
+@kernel
 def _pool_is_empty(plan: Plan, past: Past, work: Work, pool: int, now: int) -> bool:
     if pool < 0 or now < plan.pool_until[pool]:
         return False
     return bool(now > plan.pool_until[pool] or work.n[m.N_CUSTOMER] > plan.pool_rank[pool])
 
 
-@compiled
+@kernel
 def gate(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> int:
     """Decide on the send at which the journey stands: passed (decided), held, or passed with the journey to end."""
     row = work.journeys[j]
@@ -164,7 +164,7 @@ def gate(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> int:
     return GATE_PASSED
 
 
-@compiled
+@kernel
 def count_logged(work: Work, now: int) -> None:
     """A mail of the log itself fills the caps that all marketing shares (rule R16, count_logged_sends)."""
     _used(work, -1, now, 1)

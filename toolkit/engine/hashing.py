@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from toolkit.engine.compiled import compiled
+from toolkit.engine.compiled import compiled, kernel
 
 __all__ = ["digests", "md5_share", "uniform"]
 
@@ -23,7 +23,7 @@ _MASK = 0xFFFFFFFF
 _HEX = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 
 
-@compiled
+@kernel
 def _block(state: npt.NDArray[np.int64], message: npt.NDArray[np.uint8], start: int) -> None:
     a, b, c, d = state[0], state[1], state[2], state[3]
     for i in range(64):
@@ -58,7 +58,7 @@ def _block(state: npt.NDArray[np.int64], message: npt.NDArray[np.uint8], start: 
     state[3] = (state[3] + d) & _MASK
 
 
-@compiled
+@kernel
 def md5_state(message: npt.NDArray[np.uint8], length: int, state: npt.NDArray[np.int64]) -> None:
     """MD5 of the first `length` bytes into four little-endian words; the buffer needs 72 spare bytes behind them."""
     total = ((length + 8) // 64 + 1) * 64
@@ -73,7 +73,7 @@ def md5_state(message: npt.NDArray[np.uint8], length: int, state: npt.NDArray[np
         _block(state, message, start)
 
 
-@compiled
+@kernel
 def md5_share(message: npt.NDArray[np.uint8], length: int, state: npt.NDArray[np.int64]) -> float:
     """The first 13 hexadecimal digits of the MD5 as a share in [0, 1) (rule R13)."""
     md5_state(message, length, state)

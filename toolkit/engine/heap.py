@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from toolkit.engine.compiled import compiled
+from toolkit.engine.compiled import kernel
 from toolkit.engine.layout import H_DUE, H_ORDER, H_VERSION, H_WHAT, Ints
 
 __all__ = ["pop", "push"]
 
 
-@compiled
+@kernel
 def _before(heap: Ints, i: int, j: int) -> bool:
     if heap[i, H_DUE] != heap[j, H_DUE]:
         return bool(heap[i, H_DUE] < heap[j, H_DUE])
@@ -17,7 +17,7 @@ def _before(heap: Ints, i: int, j: int) -> bool:
     return bool(heap[i, H_WHAT] < heap[j, H_WHAT])
 
 
-@compiled
+@kernel
 def _swap(heap: Ints, i: int, j: int) -> None:
     for k in range(4):
         kept = heap[i, k]
@@ -25,7 +25,7 @@ def _swap(heap: Ints, i: int, j: int) -> None:
         heap[j, k] = kept
 
 
-@compiled
+@kernel
 def push(heap: Ints, size: int, due: int, order: int, what: int, version: int) -> int:
     """Add a timer; gives the new size. The caller makes sure that there is room."""
     i = size
@@ -39,7 +39,7 @@ def push(heap: Ints, size: int, due: int, order: int, what: int, version: int) -
     return size + 1
 
 
-@compiled
+@kernel
 def pop(heap: Ints, size: int) -> int:
     """Take the first timer off row 0, which the caller has read; gives the new size."""
     size -= 1

@@ -60,8 +60,12 @@ def replay(
     ... steps: [{wait: 1h}, {send: cart/reminder}, {wait: 30m}, {send: cart/last_call}]
     ... ''')
     >>> run = replay(cart, log, until=pd.Timestamp("2025-03-04T00:00Z"))
-    >>> run.decisions[["customer_id", "step", "at", "status"]].to_string(index=False, header=False).splitlines()[0]
-    ' ana  reminder 2025-03-03 11:00:00+00:00 send'
+    >>> for mail in run.decisions.sort_values(["customer_id", "at"]).itertuples():
+    ...     print(mail.customer_id, mail.step, f"{mail.at:%H:%M}", mail.status)
+    ana reminder 11:00 send
+    ana last_call 11:30 send
+    bo reminder 11:00 send
+    bo last_call 11:30 send
     """
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
@@ -112,6 +116,7 @@ def compile_for(
         until=end,
         assume=assume,
         count_logged_sends=count_logged_sends,
+        has_event_ids=log.has_event_ids,
     )
     return compiled, prepare_log(log, compiled, zone=program.policies.timezone), end
 

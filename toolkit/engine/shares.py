@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.engine import layout as m
-from toolkit.engine.compiled import compiled
+from toolkit.engine.compiled import kernel
 from toolkit.engine.hashing import md5_share
 from toolkit.engine.layout import Bytes, Ints, Past, Plan, Work
 
 __all__ = ["arm_of", "spread_share"]
 
 
-@compiled
+@kernel
 def _append(message: Bytes, length: int, source: Bytes, start: int, stop: int) -> int:
     for k in range(start, stop):
         message[length] = source[k]
@@ -20,7 +20,7 @@ def _append(message: Bytes, length: int, source: Bytes, start: int, stop: int) -
     return length
 
 
-@compiled
+@kernel
 def _hash_share(
     work: Work,
     past: Past,
@@ -38,7 +38,7 @@ def _hash_share(
     return md5_share(work.message, length, work.state)
 
 
-@compiled
+@kernel
 def arm_of(plan: Plan, past: Past, work: Work, split: int, event: int) -> int:
     """The arm of a split: of the customer, or of the journey that the event began (rule R13)."""
     if plan.split_by_journey[split] >= 0:
@@ -54,7 +54,7 @@ def arm_of(plan: Plan, past: Past, work: Work, split: int, event: int) -> int:
     return arm
 
 
-@compiled
+@kernel
 def spread_share(plan: Plan, past: Past, work: Work, send: int) -> float:
     """Where in the spread after quiet hours a held mail leaves: salt `spread`, unit `customer:scenario:step`."""
     share = past.spread_shares[send, work.n[m.N_CUSTOMER]]

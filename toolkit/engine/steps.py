@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolkit.engine import layout as m
-from toolkit.engine.compiled import compiled
+from toolkit.engine.compiled import kernel, kernel_call
 from toolkit.engine.conditions import holds, seen_since
 from toolkit.engine.gate import GATE_EXIT, GATE_HELD, gate, record, start_timer
 from toolkit.engine.layout import Out, Past, Plan, Work
@@ -15,7 +15,7 @@ __all__ = ["end_journey", "run", "wake"]
 _MINUTE = 60_000_000
 
 
-@compiled
+@kernel
 def end_journey(plan: Plan, work: Work, out: Out, j: int, now: int, ended_by: int) -> None:
     """End the journey; a mail held at its gate is skipped for the same reason (rule R4)."""
     row = work.journeys[j]
@@ -41,7 +41,7 @@ def end_journey(plan: Plan, work: Work, out: Out, j: int, now: int, ended_by: in
     work.slots[slot, m.T_ENDED] = now
 
 
-@compiled
+@kernel
 def _until(past: Past, zone: int, base: int, minute: int, weekdays: int) -> int:
     """The first local time of day on one of the weekdays that is not before base (rule R6)."""
     local = to_local(past.zones, zone, base)
@@ -59,7 +59,7 @@ def _until(past: Past, zone: int, base: int, minute: int, weekdays: int) -> int:
     return base
 
 
-@compiled
+@kernel_call
 def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
     """Take the journey from where it stands to its next wait, its next held mail, or its end."""
     row = work.journeys[j]
@@ -115,7 +115,7 @@ def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
             return
 
 
-@compiled
+@kernel
 def wake(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int, came: bool) -> None:
     """Go on from a wait that is over, a held mail's release, or a wait_for: its event came, or its deadline."""
     row = work.journeys[j]

@@ -7,7 +7,7 @@ clock, no chance, no input or output. All of it runs compiled, and the same as p
 from __future__ import annotations
 
 from toolkit.engine import layout as m
-from toolkit.engine.compiled import compiled
+from toolkit.engine.compiled import kernel, kernel_door
 from toolkit.engine.entry import enter, enter_synthetic, start_synthetic, told_synthetic
 from toolkit.engine.gate import count_logged
 from toolkit.engine.heap import pop
@@ -17,7 +17,7 @@ from toolkit.engine.steps import end_journey, wake
 __all__ = ["walk"]
 
 
-@compiled
+@kernel
 def _begin_customer(plan: Plan, past: Past, work: Work, customer: int) -> None:
     n = work.n
     n[m.N_CUSTOMER] = customer
@@ -39,7 +39,7 @@ def _begin_customer(plan: Plan, past: Past, work: Work, customer: int) -> None:
         work.slots[slot, m.T_LAST] = -1
 
 
-@compiled
+@kernel
 def _learn(plan: Plan, past: Past, work: Work, stop: int, now: int) -> None:
     """Facts first: everything received at this instant becomes known."""
     for i in range(work.n[m.N_SEEN], stop):
@@ -63,7 +63,7 @@ def _learn(plan: Plan, past: Past, work: Work, stop: int, now: int) -> None:
             told_synthetic(plan, past, work, i)
 
 
-@compiled
+@kernel
 def _end_all(plan: Plan, work: Work, out: Out, slot: int, now: int, ended_by: int) -> None:
     j = work.slots[slot, m.T_HEAD]
     while j >= 0:
@@ -72,7 +72,7 @@ def _end_all(plan: Plan, work: Work, out: Out, slot: int, now: int, ended_by: in
         j = following
 
 
-@compiled
+@kernel
 def _exits(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, now: int) -> None:
     """An unsubscribe ends all marketing journeys, an exit event those of its scenario, or of its key (R4, R10, R18)."""
     for i in range(first, stop):
@@ -98,7 +98,7 @@ def _exits(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, 
                     _end_all(plan, work, out, slot, now, m.END_EXITED)
 
 
-@compiled
+@kernel
 def _came(plan: Plan, past: Past, j_row: m.Ints, first: int, stop: int) -> bool:
     op = plan.ops[j_row[m.W_PC]]
     key = op[m.G]
@@ -108,7 +108,7 @@ def _came(plan: Plan, past: Past, j_row: m.Ints, first: int, stop: int) -> bool:
     return False
 
 
-@compiled
+@kernel
 def _answered(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, now: int) -> None:
     """Journeys whose wait_for is satisfied go on, in the order scenario, step, journey (rules R7, R17)."""
     for scenario in range(len(plan.scenarios)):
@@ -134,7 +134,7 @@ def _answered(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: in
             wake(plan, past, work, out, work.chosen[k], now, True)
 
 
-@compiled
+@kernel
 def _timers(plan: Plan, past: Past, work: Work, out: Out, now: int) -> None:
     while work.n[m.N_HEAP] and work.heap[0, m.H_DUE] <= now and not work.n[m.N_FULL]:
         j = work.heap[0, m.H_WHAT]
@@ -144,7 +144,7 @@ def _timers(plan: Plan, past: Past, work: Work, out: Out, now: int) -> None:
             wake(plan, past, work, out, j, now, False)
 
 
-@compiled
+@kernel
 def _entries(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, now: int) -> None:
     for i in range(first, stop):
         if not past.bits[i] & plan.trigger_mask:
@@ -157,7 +157,7 @@ def _entries(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int
                     enter(plan, past, work, out, scenario, code, i, past.at[i], now, stop)
 
 
-@compiled
+@kernel
 def _next_timer(work: Work) -> int:
     """When the next timer is due; timers that are no longer wanted are taken off."""
     while work.n[m.N_HEAP]:
@@ -178,7 +178,7 @@ def _next_timer(work: Work) -> int:
     return due
 
 
-@compiled
+@kernel_door
 def walk(plan: Plan, past: Past, work: Work, out: Out, customer: int, last_customer: int) -> int:
     """Decide everything for the customers from one to before another.
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.engine.compiled import compiled
+from toolkit.engine.compiled import kernel, kernel_door
 
 __all__ = ["DAY", "Zones", "add_days", "to_local", "to_utc", "zone_tables"]
 
@@ -88,7 +88,7 @@ def zone_tables(names: Sequence[str], *, first: int, last: int) -> Zones:
     return Zones(*(np.array(column, dtype=np.int64) for column in (starts, utc, wall, offset)))
 
 
-@compiled
+@kernel
 def _row(column: npt.NDArray[np.int64], low: int, high: int, moment: int) -> int:
     first = low
     while low < high:
@@ -100,19 +100,19 @@ def _row(column: npt.NDArray[np.int64], low: int, high: int, moment: int) -> int
     return max(low - 1, first)
 
 
-@compiled
+@kernel_door
 def to_local(zones: Zones, zone: int, moment: int) -> int:
     """Local clock, as microseconds since 1970 on that clock, of a moment in UTC."""
     return moment + int(zones.offset[_row(zones.utc, zones.starts[zone], zones.starts[zone + 1], moment)])
 
 
-@compiled
+@kernel_door
 def to_utc(zones: Zones, zone: int, local: int) -> int:
     """The moment in UTC of a local clock time: the first of two (fold=0), and moved forward out of a gap."""
     return local - int(zones.offset[_row(zones.wall, zones.starts[zone], zones.starts[zone + 1], local)])
 
 
-@compiled
+@kernel_door
 def add_days(zones: Zones, zone: int, moment: int, days: int, micros: int) -> int:
     """The same wall-clock time so many local days later, plus elapsed microseconds (rule R5)."""
     if days != 0:

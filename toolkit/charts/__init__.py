@@ -1,0 +1,24 @@
+"""Pictures of results: tables in, plotly figures out; and the report a marketer can open."""
+
+from toolkit.charts.figure import figure
+from toolkit.charts.lift import forest
+from toolkit.charts.own import own_chart
+from toolkit.charts.purchases import OwnPurchases, own_purchases
+from toolkit.charts.sends import not_sent, sends_by_day, sends_by_hour, sends_table
+from toolkit.charts.sweeps import sweep_heatmap, sweep_lines
+from toolkit.charts.traces import timeline
+
+__all__ = [
+    "OwnPurchases",
+    "figure",
+    "forest",
+    "not_sent",
+    "own_chart",
+    "own_purchases",
+    "sends_by_day",
+    "sends_by_hour",
+    "sends_table",
+    "sweep_heatmap",
+    "sweep_lines",
+    "timeline",
+]

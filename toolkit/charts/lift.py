@@ -1,0 +1,188 @@
+"""The forest plot of an experiment: every arm against control, with its interval and the line of no difference."""
+
+from __future__ import annotations
+
+import math
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, money, say
+from toolkit.errors import InputError, nearest
+from toolkit.stats import Result
+from toolkit.stats.comparison import Comparison
+
+__all__ = ["forest"]
+
+
+def forest(result: Result, *, metric: str | None = None) -> go.Figure:
+    """Lift of every arm, one panel for each metric, since metrics differ in unit.
+
+    Args:
+        result: from `experiment`.
+        metric: one metric; all unless given.
+
+    Returns:
+        A figure, observed: randomised, or plainly not.
+
+    Raises:
+        InputError: no such metric.
+    """
+    names = list(dict.fromkeys(found.metric for found in result.comparisons))
+    if metric is not None and metric not in names:
+        near = nearest(metric, names)
+        raise InputError(
+            f"no metric {metric!r}; this result has {', '.join(names)}" + (f"; did you mean {near!r}?" if near else "")
+        )
+    shown = [metric] if metric else names
+    arms = list(dict.fromkeys(found.arm for found in result.comparisons))
+    height_of = 40 * len(arms) + 62
+    figure = make_subplots(
+        rows=len(shown), cols=1, vertical_spacing=62 / (height_of * len(shown)) if len(shown) > 1 else 0
+    )
+    for row, name in enumerate(shown, start=1):
+        found = [one for one in result.comparisons if one.metric == name]
+        _panel(figure, found, row, arms)
+    titles, room = say(
+        _said(result, shown), _details(result), "observed" if "not" in result.label else "observed, randomised"
+    )
+    figure.update_layout(
+        template=HOUSE,
+        title=titles,
+        height=room + 30 + height_of * len(shown),
+        margin={"l": 12, "r": 190, "t": room + 22, "b": 12},
+        showlegend=False,
+    )
+    return figure
+
+
+def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]) -> None:
+    scale = 100.0 if found[0].kind == "rate" else 1.0
+    unit = "percentage points" if found[0].kind == "rate" else (found[0].currency or "units") + " a unit"
+    for one in found:
+        if not one.defined:
+            figure.add_annotation(
+                x=0.5,
+                xref=f"x{row if row > 1 else ''} domain",
+                y=one.arm,
+                yref=f"y{row if row > 1 else ''}",
+                text=f"no number: {one.note}",
+                showarrow=False,
+                font={"size": 12, "color": INK},
+            )
+            continue
+        sure = one.diff_lower > 0 or one.diff_upper < 0
+        color = (GREEN if one.improved else VERMILLION) if sure else BLUE
+        words = _interval(one)
+        figure.add_trace(
+            go.Scatter(
+                x=[one.diff * scale],
+                y=[one.arm],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [(one.diff_upper - one.diff) * scale],
+                    "arrayminus": [(one.diff - one.diff_lower) * scale],
+                    "color": color,
+                    "thickness": 2.5,
+                    "width": 7,
+                },
+                mode="markers",
+                marker={
+                    "color": color,
+                    "size": 13,
+                    "symbol": "square" if sure else "square-open",
+                    "line": {"width": 2.5, "color": color},
+                },
+                hovertemplate=(
+                    f"{one.arm} against control on {one.metric}<br><b>{words}</b><br>"
+                    f"p = {one.pvalue:.3g}; {one.n:,} and {one.n_control:,} units<extra></extra>"
+                ),
+            ),
+            row=row,
+            col=1,
+        )
+        figure.add_annotation(
+            x=1.015,
+            xref="paper",
+            xanchor="left",
+            y=one.arm,
+            yref=f"y{row if row > 1 else ''}",
+            text=f"<b>{words.split(' [')[0]}</b><br><span style='font-size:11.5px'>[{words.split(' [')[1]}</span>",
+            showarrow=False,
+            align="left",
+            font={"size": 13, "color": INK},
+        )
+    ends = [end * scale for one in found if one.defined for end in (one.diff_lower, one.diff, one.diff_upper)]
+    ends = [end for end in ends if math.isfinite(end)] or [-1.0, 1.0]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    air = 0.06 * (high - low or 1.0)
+    figure.update_xaxes(
+        range=[low - air, high + air],
+        title_text=f"{found[0].metric}: difference from control, {unit}",
+        zeroline=True,
+        zerolinewidth=1.5,
+        zerolinecolor=INK,
+        showgrid=True,
+        row=row,
+        col=1,
+    )
+    figure.update_yaxes(
+        type="category",
+        categoryorder="array",
+        categoryarray=arms[::-1],
+        range=[-0.6, len(arms) - 0.4],
+        showgrid=False,
+        zeroline=False,
+        ticksuffix="  ",
+        tickfont={"size": 13},
+        row=row,
+        col=1,
+    )
+
+
+def _interval(one: Comparison) -> str:
+    return f"{_amount(one.diff, one)} [{_amount(one.diff_lower, one)} to {_amount(one.diff_upper, one)}]"
+
+
+def _amount(value: float, one: Comparison) -> str:
+    """A difference as people write it, with as many digits as its interval deserves."""
+    if math.isinf(value):
+        return "unbounded"
+    if one.kind == "rate":
+        return f"{100 * value:+.1f}"
+    sign = "+" if value >= 0 else "−"
+    if one.currency:
+        return sign + money(abs(value), one.currency)
+    width = one.diff_upper - one.diff_lower
+    digits = min(6, max(0, 1 - math.floor(math.log10(width)))) if 0 < width < math.inf else 2
+    return f"{sign}{abs(value):,.{digits}f}"
+
+
+def _said(result: Result, metrics: list[str]) -> str:
+    """The sentence of the first metric: which arms are surely better or worse."""
+    found = [one for one in result.comparisons if one.metric == metrics[0] and one.defined]
+    better = [one.arm for one in found if one.improved and _sure(one)]
+    worse = [one.arm for one in found if not one.improved and _sure(one)]
+    parts = []
+    if better:
+        parts.append(f"{_listed(better)} {'beats' if len(better) == 1 else 'beat'} {result.control}")
+    if worse:
+        parts.append(f"{_listed(worse)} {'is' if len(worse) == 1 else 'are'} worse than {result.control}")
+    if not parts:
+        return f"No arm can be told apart from {result.control} on {metrics[0]}"
+    return f"{' and '.join(parts)} on {metrics[0]}"
+
+
+def _details(result: Result) -> str:
+    window = f"within {result.window} of entry · " if result.window else ""
+    told = result.label if "not" in result.label else f"{100 * (1 - result.alpha):g} % intervals"
+    return f"{window}{told} · filled: surely different"
+
+
+def _sure(one: Comparison) -> bool:
+    return one.diff_lower > 0 or one.diff_upper < 0
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

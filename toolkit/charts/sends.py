@@ -1,0 +1,322 @@
+"""When mails leave, by hour and by day, and why others do not. Exact."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from toolkit.charts.local_time import DAY, HOUR, local
+from toolkit.charts.style import BLUE, INK, MAILS, QUIET, add_units, drawn, fitting
+from toolkit.engine import Run
+from toolkit.engine import layout as m
+from toolkit.engine.layout import Ints
+from toolkit.errors import InputError, nearest
+from toolkit.tables import REASONS
+
+__all__ = ["not_sent", "sends_by_day", "sends_by_hour", "sends_table", "span_text"]
+
+Clock = Literal["local", "utc"]
+
+WHY = {
+    "no_address": "no address",
+    "suppressed": "address suppressed after a hard bounce",
+    "unsubscribed": "no consent, or unsubscribed",
+    "exited": "journey ended while the mail was held",
+    "quiet_expired": "held too long by quiet hours",
+    "cap": "limit of mails a person reached",
+    "holdout": "withheld: control group",
+    "superseded": "journey began again while the mail was held",
+    "coupon_empty": "no coupon left",
+}
+_MOST_BARS = 190
+
+
+def sends_table(run: Run, *, scenario: str | None = None, clock: Clock = "local") -> pd.DataFrame:
+    """The mails of a run on a clock.
+
+    Args:
+        run: a replay.
+        scenario: one scenario; all unless given.
+        clock: `local`, each customer's own, or `utc`.
+
+    Returns:
+        One row per mail sent: scenario, step, mail (the scenario; with one scenario, the step), hour (0 to 23) and day.
+
+    Raises:
+        InputError: no such scenario, or another clock.
+    """
+    names = [one.scenario for one in run.compiled.scenarios]
+    if scenario is not None and scenario not in names:
+        near = nearest(scenario, names)
+        raise InputError(
+            f"no scenario {scenario!r} in this run; it has {', '.join(names)}"
+            + (f"; did you mean {near!r}?" if near else "")
+        )
+    if clock not in ("local", "utc"):
+        raise InputError(f"clock must be 'local' or 'utc'; found {clock!r}")
+    rows = run.walked.decisions
+    rows = rows[rows[:, m.D_STATUS] == m.STATUS_SEND]
+    journeys = run.walked.journeys[rows[:, m.D_JOURNEY]]
+    if scenario is not None:
+        mine = journeys[:, m.J_SCENARIO] == names.index(scenario)
+        rows, journeys = rows[mine], journeys[mine]
+    at: Ints = rows[:, m.D_AT]
+    if clock == "local":
+        at = local(run, at, journeys[:, m.J_CUSTOMER])
+    scenarios = np.array(names, dtype=object)[journeys[:, m.J_SCENARIO]]
+    steps = np.array([send.step for send in run.compiled.sends], dtype=object)[rows[:, m.D_SEND]]
+    return pd.DataFrame(
+        {
+            "scenario": scenarios,
+            "step": steps,
+            "mail": scenarios if scenario is None and len(names) > 1 else steps,
+            "hour": at // HOUR % 24,
+            "day": (at // DAY * DAY).astype("datetime64[us]"),
+        }
+    )
+
+
+def sends_by_hour(run: Run, *, scenario: str | None = None, clock: Clock = "local") -> go.Figure:
+    """At which hour of the day mails leave, with quiet hours shaded.
+
+    Args:
+        run: a replay.
+        scenario: one scenario, drawn by mail; all, drawn by scenario, unless given.
+        clock: `local`, each customer's own, or `utc`.
+
+    Returns:
+        A figure, exact.
+
+    Raises:
+        InputError: no such scenario, or another clock.
+    """
+    table = sends_table(run, scenario=scenario, clock=clock)
+    hours = np.arange(24)
+    counts = {mail: np.bincount(table.loc[table["mail"] == mail, "hour"], minlength=24) for mail in _order(run, table)}
+    total = np.sum([np.zeros(24), *counts.values()], axis=0)
+    quiet = quiet_hours(run, scenario) if clock == "local" else []
+    figure = drawn(
+        [
+            go.Bar(
+                x=hours + 0.5,
+                y=count,
+                name=_words(mail),
+                marker={"color": color, "cornerradius": 2},
+                customdata=np.column_stack([hours, hours + 1]),
+                hovertemplate=(
+                    "%{customdata[0]:02d}:00 to %{customdata[1]:02d}:00<br><b>%{y:,} mails</b>"
+                    "<extra>%{fullData.name}</extra>"
+                ),
+            )
+            for (mail, count), color in zip(counts.items(), _colors(len(counts)), strict=True)
+        ],
+        title=_busiest(total, quiet),
+        subtitle=f"{_whose(run, scenario)} · {_clock_words(clock)} · {span_text(run)}",
+        label="exact",
+        barmode="stack",
+        legend=len(counts) > 1,
+    )
+    figure.update_xaxes(
+        range=[0, 24], tickvals=list(range(0, 25, 3)), ticktext=[f"{hour:02d}:00" for hour in range(0, 25, 3)]
+    )
+    figure.update_yaxes(range=fitting(total), tickformat=",~d")
+    shade_quiet(figure, quiet)
+    return add_units(figure, x=_clock_axis(clock), y="mails sent")
+
+
+def sends_by_day(run: Run, *, scenario: str | None = None, clock: Clock = "local") -> go.Figure:
+    """How many mails leave each day (each week where there are very many days).
+
+    Args:
+        run: a replay.
+        scenario: one scenario, drawn by mail; all, drawn by scenario, unless given.
+        clock: `local`, each customer's own, or `utc`.
+
+    Returns:
+        A figure, exact.
+
+    Raises:
+        InputError: no such scenario, or another clock.
+    """
+    table = sends_table(run, scenario=scenario, clock=clock)
+    days = pd.date_range(table["day"].min(), table["day"].max()) if len(table) else pd.DatetimeIndex([])
+    by_week = len(days) > _MOST_BARS
+    if by_week:
+        table["day"] -= pd.to_timedelta(table["day"].dt.dayofweek, unit="D")
+        days = pd.DatetimeIndex(sorted(pd.date_range(table["day"].min(), table["day"].max(), freq="7D")))
+    counts = {
+        mail: table.loc[table["mail"] == mail, "day"].value_counts().reindex(days, fill_value=0)
+        for mail in _order(run, table)
+    }
+    total = table["day"].value_counts().reindex(days, fill_value=0)
+    unit = "week" if by_week else "day"
+    title = "No mail left"
+    if len(total):
+        busiest = days[int(total.to_numpy().argmax())]
+        title = (
+            f"About {total.mean():,.0f} mails a {unit}; the most, {total.max():,}, "
+            f"{'in the week of' if by_week else 'on'} {busiest:%a} {busiest.day} {busiest:%B %Y}"
+        )
+    figure = drawn(
+        [
+            go.Bar(
+                x=count.index,
+                y=count.to_numpy(),
+                name=_words(mail),
+                marker={"color": color},
+                hovertemplate="%{x|%a %d %b %Y}<br><b>%{y:,} mails</b><extra>%{fullData.name}</extra>",
+            )
+            for (mail, count), color in zip(counts.items(), _colors(len(counts)), strict=True)
+        ],
+        title=title,
+        subtitle=f"{_whose(run, scenario)} · {_clock_words(clock).replace('hours', 'days')} · {span_text(run)}",
+        label="exact",
+        barmode="stack",
+        bargap=0.06,
+        legend=len(counts) > 1,
+    )
+    figure.update_yaxes(range=fitting(total), tickformat=",~d")
+    return add_units(figure, x="local day" if clock == "local" else "UTC day", y=f"mails sent a {unit}")
+
+
+def not_sent(run: Run, *, scenario: str | None = None) -> go.Figure:
+    """Why mails were not sent: one bar for each reason.
+
+    Args:
+        run: a replay.
+        scenario: one scenario; all unless given.
+
+    Returns:
+        A figure, exact.
+
+    Raises:
+        InputError: no such scenario.
+    """
+    sends_table(run, scenario=scenario)  # refuses a scenario that is not there
+    rows = run.walked.decisions
+    names = np.array([one.scenario for one in run.compiled.scenarios], dtype=object)
+    of = names[run.walked.journeys[rows[:, m.D_JOURNEY], m.J_SCENARIO]]
+    kept = rows[:, m.D_STATUS] != m.STATUS_SEND
+    if scenario is not None:
+        kept &= of == scenario
+        reached = int((of == scenario).sum())
+    else:
+        reached = len(rows)
+    counts = pd.Series(np.array(REASONS, dtype=object)[rows[kept, m.D_REASON]]).value_counts().sort_values()
+    labels = [WHY.get(str(reason), str(reason)) for reason in counts.index]
+    title = "Every mail that came to its moment was sent"
+    if len(counts):
+        title = f"{int(counts.sum()):,} of {reached:,} mails were not sent; most often: {labels[-1]}"
+    figure = drawn(
+        [
+            go.Bar(
+                x=counts.to_numpy(),
+                y=labels,
+                orientation="h",
+                marker={
+                    "color": ["#8A93A5" if reason == "holdout" else BLUE for reason in counts.index],
+                    "cornerradius": 2,
+                },
+                text=[f"{count:,}" for count in counts],
+                textposition="outside",
+                textfont={"color": INK},
+                cliponaxis=False,
+                hovertemplate="%{y}<br><b>%{x:,} mails</b><extra></extra>",
+            )
+        ],
+        title=title,
+        subtitle=f"{_whose(run, scenario)} · one reason each · {span_text(run)}",
+        label="exact",
+        height=170 + 34 * max(1, len(counts)),
+        legend=False,
+        bargap=0.35,
+    )
+    figure.update_xaxes(range=[0, max(1, counts.max() if len(counts) else 1) * 1.1], tickformat=",~d", showgrid=True)
+    return add_units(figure, x="mails not sent", y="").update_yaxes(ticksuffix="  ", showgrid=False)
+
+
+# Shared by drawings of mails ..........................................................................................
+
+
+def quiet_hours(run: Run, scenario: str | None) -> list[tuple[float, float]]:
+    """The quiet hours of a scenario (of the program unless given) as stretches of the day in hours."""
+    own = next((one.quiet for one in run.program.scenarios if one.scenario == scenario), None)
+    quiet = own or run.program.policies.quiet
+    transactional = scenario is not None and run.program[scenario].class_ == "transactional"
+    if quiet is None or transactional:
+        return []
+    start, end = quiet.from_.minutes / 60, quiet.to.minutes / 60
+    return [(start, end)] if start < end else [(start, 24.0), (0.0, end)]
+
+
+def shade_quiet(figure: go.Figure, hours: list[tuple[float, float]], **where: Any) -> None:
+    """Quiet hours as a shade behind the bars."""
+    for start, end in hours:
+        figure.add_vrect(x0=start, x1=end, fillcolor=QUIET, line_width=0, layer="below", **where)
+    if hours:
+        start, end = max(hours, key=lambda stretch: stretch[1] - stretch[0])
+        figure.add_annotation(
+            x=(start + end) / 2,
+            y=1,
+            yref="y domain" if not where else None,
+            text="quiet hours",
+            showarrow=False,
+            font={"size": 11.5, "color": INK},
+            yanchor="top",
+        )
+
+
+def span_text(run: Run) -> str:
+    """First and last day of a run's log.
+
+    Returns:
+        For example `6 Jan – 5 May 2025`.
+    """
+    if run.log.span is None:
+        return "an empty log"
+    first, last = run.log.span[0], run.until
+    if first.year == last.year:
+        return f"{first.day} {first:%b} – {last.day} {last:%b %Y}"
+    return f"{first.day} {first:%b %Y} – {last.day} {last:%b %Y}"
+
+
+def _order(run: Run, table: pd.DataFrame) -> list[str]:
+    """Scenarios or steps with mails, in the order of the program."""
+    written = [one.scenario for one in run.program.scenarios] + [send.step for send in run.compiled.sends]
+    there = set(table["mail"])
+    return [mail for mail in dict.fromkeys(written) if mail in there]
+
+
+def _colors(count: int) -> list[str]:
+    return [MAILS[place % len(MAILS)] for place in range(count)]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _whose(run: Run, scenario: str | None) -> str:
+    names = [one.scenario for one in run.program.scenarios] if scenario is None else [scenario]
+    return _words(", ".join(names)) if len(names) <= 3 else f"{len(names)} scenarios"
+
+
+def _clock_words(clock: Clock) -> str:
+    return "hours of each customer's own clock" if clock == "local" else "hours in UTC"
+
+
+def _clock_axis(clock: Clock) -> str:
+    return "hour of the day, customer's local time" if clock == "local" else "hour of the day, UTC"
+
+
+def _busiest(total: np.ndarray[Any, Any], quiet: list[tuple[float, float]]) -> str:
+    """Where most mails are, in a sentence."""
+    everything = int(total.sum())
+    if not everything:
+        return "No mail left"
+    hour = int(np.argmax(total))
+    share = round(100 * total[hour] / everything)
+    when = ", when quiet hours end" if any(int(end) % 24 == hour for _, end in quiet) else ""
+    return f"{everything:,} mails, {share} % of them between {hour:02d}:00 and {(hour + 1) % 24:02d}:00{when}"

@@ -1,0 +1,320 @@
+"""Pictures of a sweep: what a setting does to mails sent, and to people who would have bought anyway."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, add_units, drawn, fitting, say
+from toolkit.engine import Sweep
+from toolkit.errors import InputError, NotSupportedError, nearest
+from toolkit.scenario import Duration
+
+__all__ = ["sweep_heatmap", "sweep_lines"]
+
+_MEANINGS = {
+    "journeys": "journeys",
+    "sent": "mails sent",
+    "withheld": "mails withheld from control",
+    "skipped": "mails skipped",
+    "own_before": "ended by an exit before the mail",
+    "mailed": "mailed, with a closed window",
+    "own_after": "would have bought anyway",
+    "own_after_rate": "would have bought anyway",
+    "finished": "journeys finished",
+    "exited": "journeys ended by an exit",
+    "superseded": "journeys begun again",
+    "unsubscribed": "journeys ended by unsubscribing",
+    "open": "journeys still under way",
+}
+_OBSERVED = ("mailed", "own_after", "own_after_rate")
+_SEQUENCE = ["#EAF2F9", "#B5D4EA", "#6FAED8", "#2F86C0", "#0072B2", "#00507D"]
+
+
+def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None = None) -> go.Figure:
+    """One setting from left to right: mails sent above, and below the share who would have bought anyway.
+
+    Args:
+        sweep: a sweep over one parameter.
+        value: a numeric column of its table to draw alone.
+        scenario: whose rows; the one the parameter belongs to unless given.
+
+    Returns:
+        A figure; mails are exact, purchases observed.
+
+    Raises:
+        InputError: no such column or scenario.
+        NotSupportedError: a sweep over several parameters; see `sweep_heatmap`.
+    """
+    if len(sweep.over) != 1:
+        raise NotSupportedError(f"lines show one parameter; this sweep has {len(sweep.over)}: draw its heatmap")
+    (path,) = sweep.over
+    name = _scenario(sweep, scenario)
+    rows = _rows(sweep, name)
+    if value is not None:
+        return _alone(sweep, rows, path, _numeric(sweep, value), name)
+    shares = rows["own_after_rate"]
+    lacking = shares.isna().all()
+    where = {"control": "the control group", "all": "a log without these mails"}.get(str(rows["basis"].iloc[0]), "")
+    figure = make_subplots(rows=1 if lacking else 2, cols=1, shared_xaxes=True, vertical_spacing=0.13)
+    labels = [_label(setting) for setting in rows[path]]
+    figure.add_trace(_line(labels, rows["sent"], BLUE, "mails sent", "%{y:,}"), row=1, col=1)
+    figure.update_yaxes(title_text="mails sent<br>(exact)", range=fitting(rows["sent"]), tickformat=",~d", row=1, col=1)
+    ends = f"From {labels[0]} to {labels[-1]}"
+    low, high = rows["sent"].iloc[[0, -1]]
+    title = f"{ends}, {low:,} mails become {high:,}"
+    if not lacking:
+        known = shares.dropna()
+        title = f"{ends}, those who would have bought anyway go from {known.iloc[0]:.0%} to {known.iloc[-1]:.0%}"
+        title = title.replace("%", " %")
+        line = _line(labels, shares, AFTER_MAIL, "would have bought anyway", "%{y:.1%}")
+        spread = [_wilson(*pair) for pair in zip(rows["own_after"].tolist(), rows["mailed"].tolist(), strict=True)]
+        line.error_y = {
+            "type": "data",
+            "symmetric": False,
+            "array": [high - share for (_, high), share in zip(spread, shares, strict=True)],
+            "arrayminus": [share - low for (low, _), share in zip(spread, shares, strict=True)],
+            "color": AFTER_MAIL,
+            "thickness": 1.2,
+            "width": 3,
+        }
+        figure.add_trace(line, row=2, col=1)
+        top = max((high for _, high in spread if not math.isnan(high)), default=1.0)
+        figure.update_yaxes(
+            title_text="would have bought<br>anyway (observed)",
+            range=fitting([top], least=0.01),
+            tickformat=".0%",
+            row=2,
+            col=1,
+        )
+    titles, room = say(
+        title,
+        f"{_plain(name)}" + ("" if lacking else f" · purchases in {where}, 95 % intervals"),
+        "exact" if lacking else "mails exact, purchases observed",
+    )
+    figure.update_layout(
+        template=HOUSE,
+        height=320 if lacking else 480,
+        title=titles,
+        margin={"l": 12, "r": 16, "t": room + 18, "b": 12},
+        showlegend=False,
+    )
+    figure.update_xaxes(type="category")
+    figure.update_xaxes(title_text=_plain(path), row=1 if lacking else 2, col=1)
+    _mark_now(figure, sweep, path, rows)
+    return figure
+
+
+def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = None) -> go.Figure:
+    """Two settings against each other: one cell for each pair of values.
+
+    Args:
+        sweep: a sweep over two parameters (over one: drawn as a line).
+        value: a numeric column of its table.
+        scenario: whose rows; the one the first parameter belongs to unless given.
+
+    Returns:
+        A figure, labelled exact or observed as the column is.
+
+    Raises:
+        InputError: no such column or scenario.
+        NotSupportedError: a sweep over more than two parameters.
+    """
+    if len(sweep.over) == 1:
+        return sweep_lines(sweep, value=value, scenario=scenario)
+    if len(sweep.over) != 2:
+        raise NotSupportedError(
+            f"a heatmap shows two parameters; this sweep has {len(sweep.over)}: {', '.join(sweep.over)}"
+        )
+    across, up = sweep.over
+    name = _scenario(sweep, scenario)
+    rows = _rows(sweep, name)
+    column = _numeric(sweep, value)
+    grid = rows.pivot(index=up, columns=across, values=column)
+    grid = grid.loc[list(dict.fromkeys(rows[up])), list(dict.fromkeys(rows[across]))]
+    share = column.endswith("_rate")
+    shown = grid.map(lambda cell: "" if pd.isna(cell) else f"{100 * cell:.1f} %" if share else f"{cell:,.0f}")
+    low, high = (_extreme(shown, grid, smallest=smallest) for smallest in (True, False))
+    figure = drawn(
+        [
+            go.Heatmap(
+                x=[_label(setting) for setting in grid.columns],
+                y=[_label(setting) for setting in grid.index],
+                z=grid.to_numpy(),
+                text=shown.to_numpy(),
+                texttemplate="%{text}",
+                colorscale=_SEQUENCE,
+                xgap=2,
+                ygap=2,
+                colorbar={
+                    "title": {"text": _meaning(column), "font": {"size": 12.5}},
+                    "tickformat": ".0%" if share else ",~d",
+                    "thickness": 12,
+                    "outlinewidth": 0,
+                },
+                hovertemplate=f"{_plain(across)} %{{x}}<br>{_plain(up)} %{{y}}<br><b>%{{text}}</b><extra></extra>",
+            )
+        ],
+        title=f"{_meaning(column).capitalize()}: from {low} to {high}",
+        subtitle=f"{_plain(name)} · the best cell of many is a selection, and its number flatters it",
+        label=_kind(column),
+        height=180 + 44 * len(grid),
+        legend=False,
+    )
+    figure.update_xaxes(type="category", showline=False)
+    figure.update_yaxes(type="category", showgrid=False, rangemode="normal")
+    now = (str(sweep.base[across]), str(sweep.base[up]))
+    columns, indices = [str(one) for one in grid.columns], [str(one) for one in grid.index]
+    if now[0] in columns and now[1] in indices:
+        x, y = columns.index(now[0]), indices.index(now[1])
+        figure.add_shape(
+            type="rect", x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5, line={"color": AFTER_MAIL, "width": 3}
+        )
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            xanchor="right",
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            showarrow=False,
+            text=f"<span style='color:{AFTER_MAIL}'>▢</span> as it is now",
+            font={"size": 12, "color": INK},
+        )
+    return add_units(figure, x=_plain(across), y=_plain(up))
+
+
+def _alone(sweep: Sweep, rows: pd.DataFrame, path: str, column: str, name: str) -> go.Figure:
+    share = column.endswith("_rate")
+    labels = [_label(setting) for setting in rows[path]]
+    values = rows[column]
+    ends = [f"{100 * end:.1f} %" if share else f"{end:,.0f}" for end in values.iloc[[0, -1]]]
+    figure = drawn(
+        [
+            _line(
+                labels,
+                values,
+                AFTER_MAIL if column in _OBSERVED else BLUE,
+                _meaning(column),
+                "%{y:.1%}" if share else "%{y:,}",
+            )
+        ],
+        title=f"{_meaning(column).capitalize()}: {ends[0]} at {labels[0]}, {ends[1]} at {labels[-1]}",
+        subtitle=f"{_plain(name)} · {_plain(path)}",
+        label=_kind(column),
+        height=340,
+        legend=False,
+    )
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(range=fitting(values, least=0.01 if share else 1), tickformat=".0%" if share else ",~d")
+    add_units(figure, x=_plain(path), y=_meaning(column))
+    _mark_now(figure, sweep, path, rows)
+    return figure
+
+
+def _line(labels: list[str], values: pd.Series, color: str, name: str, shown: str) -> go.Scatter:
+    return go.Scatter(
+        x=labels,
+        y=values,
+        mode="lines+markers",
+        name=name,
+        line={"color": color, "width": 2.5},
+        marker={"size": 8},
+        hovertemplate=f"%{{x}}<br><b>{shown}</b> {name}<extra></extra>",
+    )
+
+
+def _mark_now(figure: go.Figure, sweep: Sweep, path: str, rows: pd.DataFrame) -> None:
+    """Where the program itself stands today."""
+    settings = [str(setting) for setting in rows[path]]
+    now = str(sweep.base[path])
+    if now not in settings:
+        return
+    place = settings.index(now)
+    figure.add_vline(x=place, line={"color": INK, "width": 1.2, "dash": "dot"})
+    figure.add_annotation(
+        x=place,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        text=f"now: {_label(now)}",
+        showarrow=False,
+        font={"size": 12, "color": INK},
+    )
+
+
+def _scenario(sweep: Sweep, name: str | None) -> str:
+    names = list(dict.fromkeys(sweep.table["scenario"]))
+    if name is not None:
+        if name in names:
+            return name
+        near = nearest(name, names)
+        raise InputError(
+            f"no scenario {name!r} in this sweep; it has {', '.join(names)}"
+            + (f"; did you mean {near!r}?" if near else "")
+        )
+    owner = next(iter(sweep.over)).partition(".")[0]
+    return owner if owner in names else names[0]
+
+
+def _rows(sweep: Sweep, name: str) -> pd.DataFrame:
+    return sweep.table[sweep.table["scenario"] == name].reset_index(drop=True)
+
+
+def _numeric(sweep: Sweep, value: str) -> str:
+    able = [
+        str(name)
+        for name in sweep.table.columns
+        if name not in sweep.over and pd.api.types.is_numeric_dtype(sweep.table[name])
+    ]
+    if value in able:
+        return value
+    near = nearest(value, able)
+    raise InputError(
+        f"no number {value!r} in this sweep; it has {', '.join(able)}" + (f"; did you mean {near!r}?" if near else "")
+    )
+
+
+def _meaning(column: str) -> str:
+    return _MEANINGS.get(column, column.replace("_", " "))
+
+
+def _kind(column: str) -> str:
+    return "observed" if column in _OBSERVED else "exact"
+
+
+def _plain(path: str) -> str:
+    """A parameter in words: `abandoned_cart.pause.wait` is `pause, wait`."""
+    parts = path.split(".")
+    return ", ".join(part.replace("_", " ") for part in (parts[1:] or parts))
+
+
+def _label(setting: Any) -> str:
+    if isinstance(setting, int | float) and not isinstance(setting, bool):
+        return f"{setting:g}"
+    try:
+        return "none" if Duration.parse(setting).elapsed == 0 else str(setting)
+    except ValueError:
+        return str(setting)
+
+
+def _extreme(shown: pd.DataFrame, grid: pd.DataFrame, *, smallest: bool) -> str:
+    flat = grid.stack()
+    if not len(flat):
+        return "none"
+    place: Any = flat.idxmin() if smallest else flat.idxmax()
+    return str(shown.loc[place])
+
+
+def _wilson(count: float, of: float, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share. Wilson, E. B. (1927). JASA 22, 209-212."""
+    if not of:
+        return float("nan"), float("nan")
+    share = count / of
+    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z / (1 + z * z / of) * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return max(0.0, middle - half), min(1.0, middle + half)

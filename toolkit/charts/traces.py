@@ -1,0 +1,133 @@
+"""The picture of one customer: what they did, the journeys they were in, and every mail that went or did not."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from toolkit.charts.style import AFTER_OFFER, BLUE, GRID, add_units, drawn
+from toolkit.engine import Trace
+
+__all__ = ["timeline"]
+
+_EVENT = "#8A93A5"
+_MOST_LANES = 14
+
+
+def timeline(trace: Trace) -> go.Figure:
+    """One customer's time line, in local time: a lane for each kind of event, one for each scenario.
+
+    Args:
+        trace: from `Run.trace`.
+
+    Returns:
+        A figure, exact.
+    """
+    table = trace.table.assign(local=trace.table["local"].dt.tz_localize(None))
+    events = table[table["kind"] == "event"].copy()
+    events["lane"] = events["what"].str.extract(r"^([^:( ]+)", expand=False).str.replace("_", " ")
+    scenarios = list(dict.fromkeys(table.loc[table["kind"] != "event", "scenario"]))
+    names = list(dict.fromkeys(events["lane"]))
+    if len(names) > _MOST_LANES:
+        events["lane"] = "events"
+        names = ["events"]
+    lanes = [_lane(scenario) for scenario in scenarios] + names
+    traces: list[go.Scatter] = [_journeys(table, scenario, lanes) for scenario in scenarios]
+    for kind, name, color, symbol in (
+        ("mail", "mail sent", BLUE, "square"),
+        ("no mail", "mail not sent", AFTER_OFFER, "x"),
+    ):
+        rows = table[table["kind"] == kind]
+        if len(rows):
+            traces.append(_marks(rows, rows["scenario"].map(_lane), name, color, symbol, size=12))
+    traces.append(_marks(events, events["lane"], "event", _EVENT, "circle", size=8))
+    mails = int((table["kind"] == "mail").sum())
+    days = (table["local"].max() - table["local"].min()).days + 1 if len(table) else 0
+    said = f"{_counted(len(events), 'event')}, {_counted(mails, 'mail')}"
+    near = _near(table)
+    figure = drawn(
+        traces,
+        title=f"{trace.customer_id}: {said} in {_counted(days, 'day')}",
+        subtitle=f"local time, {trace.timezone}"
+        + (" · zoomed to the journeys, double-click shows all" if near else ""),
+        label="exact",
+        height=150 + 34 * max(2, len(lanes)),
+    )
+    figure.update_yaxes(
+        categoryorder="array",
+        categoryarray=lanes[::-1],
+        range=[-0.6, len(lanes) - 0.4],
+        showgrid=True,
+        gridcolor=GRID,
+        ticksuffix="  ",
+        zeroline=False,
+    )
+    if scenarios and names:
+        figure.add_hline(y=len(names) - 0.5, line={"color": GRID, "width": 2})
+    if near:
+        figure.update_xaxes(range=near)
+    return add_units(figure, x=f"local time ({trace.timezone})", y="")
+
+
+def _near(table: pd.DataFrame) -> list[pd.Timestamp] | None:
+    """The stretch around the journeys, where it is a small part of the whole."""
+    mine = table.loc[table["kind"] != "event", "local"]
+    if not len(mine):
+        return None
+    whole = table["local"].max() - table["local"].min()
+    part = mine.max() - mine.min()
+    air = max(part * 0.08, pd.Timedelta(hours=6))
+    return [mine.min() - air, mine.max() + air] if part + 2 * air < whole * 0.6 else None
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _lane(scenario: str) -> str:
+    return scenario.replace("_", " ") + " ▸"
+
+
+def _journeys(table: pd.DataFrame, scenario: str, lanes: list[str]) -> go.Scatter:
+    """A bar from the beginning of each journey to its end."""
+    rows = table[(table["kind"] == "journey") & (table["scenario"] == scenario)]
+    x: list[pd.Timestamp | None] = []
+    said: list[str | None] = []
+    for moment, what in zip(rows["local"].tolist(), rows["what"].astype(str), strict=True):
+        x.append(pd.Timestamp(moment))
+        said.append(_text(what))
+        if not what.startswith(f"{scenario} begins"):
+            x.append(None)
+            said.append(None)
+    return go.Scatter(
+        x=x,
+        y=[None if moment is None else _lane(scenario) for moment in x],
+        mode="lines+markers",
+        name="journey",
+        legendgroup="journey",
+        showlegend=lanes.index(_lane(scenario)) == 0,
+        line={"color": "rgba(86,180,233,.55)", "width": 7},
+        marker={"size": 7, "color": "#56B4E9"},
+        text=said,
+        hovertemplate="%{x|%a %d %b %Y %H:%M}<br>%{text}<extra></extra>",
+        connectgaps=False,
+    )
+
+
+def _marks(rows: pd.DataFrame, lanes: pd.Series, name: str, color: str, symbol: str, *, size: int) -> go.Scatter:
+    return go.Scatter(
+        x=rows["local"],
+        y=lanes,
+        mode="markers",
+        name=name,
+        marker={"color": color, "symbol": symbol, "size": size, "line": {"width": 1, "color": "rgba(255,255,255,.7)"}},
+        text=[_text(str(what)) for what in rows["what"]],
+        hovertemplate="%{x|%a %d %b %Y %H:%M}<br>%{text}<extra></extra>",
+    )
+
+
+def _text(what: str) -> str:
+    return "<br>".join(textwrap.wrap(html.escape(what), 70))

@@ -3,10 +3,10 @@
 from toolkit.engine.compile import Assumption
 from toolkit.engine.hashing import uniform
 from toolkit.engine.measure import measure
-from toolkit.engine.replay import replay
+from toolkit.engine.replay import is_compiling, replay
 from toolkit.engine.run import Run
 from toolkit.engine.summary import Summary
 from toolkit.engine.sweep import Sweep, sweep
 from toolkit.engine.trace import Trace
 
-__all__ = ["Assumption", "Run", "Summary", "Sweep", "Trace", "measure", "replay", "sweep", "uniform"]
+__all__ = ["Assumption", "Run", "Summary", "Sweep", "Trace", "is_compiling", "measure", "replay", "sweep", "uniform"]

@@ -28,7 +28,6 @@ __all__ = ["Trace", "trace_of"]
 _ENDED = {
     "finished": "ends: all steps done",
     "exited": "ends: an exit event came",
-    "superseded": "ends: a new trigger began it again",
     "unsubscribed": "ends: the customer unsubscribed",
 }
 _WHY = {
@@ -118,13 +117,20 @@ def _journey_rows(run: Run, place: int) -> list[tuple[pd.Timestamp, int, str, st
     walked, compiled = run.walked, run.compiled
     rows = []
     mine = np.flatnonzero(walked.journeys[:, m.J_CUSTOMER] == place)
+    superseded = {
+        (row[m.J_SCENARIO], row[m.J_KEY], row[m.J_ENDED])
+        for row in walked.journeys[mine]
+        if row[m.J_ENDED_BY] == m.END_SUPERSEDED
+    }
     chosen = np.flatnonzero(np.isin(walked.decisions[:, m.D_JOURNEY], mine))
     for journey in mine:
         row = walked.journeys[journey]
         name = compiled.scenarios[row[m.J_SCENARIO]].scenario
         arms = compiled.arms[row[m.J_SCENARIO]]
         arm = f" (arm {arms[row[m.J_ARM]]})" if row[m.J_ARM] >= 0 else ""
-        rows.append((_moment(row[m.J_ENTERED]), 2, "journey", name, f"{name} begins{arm}"))
+        again = f"{name} begins again: a new trigger restarts it{arm}"
+        renewed = (row[m.J_SCENARIO], row[m.J_KEY], row[m.J_ENTERED]) in superseded
+        rows.append((_moment(row[m.J_ENTERED]), 2, "journey", name, again if renewed else f"{name} begins{arm}"))
         reached = set()
         for decision in walked.decisions[chosen[walked.decisions[chosen, m.D_JOURNEY] == journey]]:
             rows.append(_decision_row(run, name, decision))
@@ -152,12 +158,14 @@ def _end_rows(run: Run, row: Ints, name: str, reached: set[int]) -> list[tuple[p
         if send.scenario == name and place not in reached and _is_for(run, row, send.arms)
     ]
     ended_by = ENDINGS[row[m.J_ENDED_BY]]
+    if ended_by == "superseded":  # its successor's line says so
+        return []
     if ended_by == "open":
         text, at, order = "is still under way", run.until, 5
     else:
         text, at, order = _ENDED[ended_by], _moment(row[m.J_ENDED]), 4 if ended_by == "finished" else 1
     rows = [(at, order, "journey", name, f"{name} {text}")]
-    if missed and ended_by in ("exited", "superseded", "unsubscribed"):
+    if missed and ended_by in ("exited", "unsubscribed"):
         rows.append((at, order, "no mail", name, f"not reached any more: {', '.join(missed)}"))
     return rows
 

@@ -1,0 +1,164 @@
+"""The command `toolkit`: the same public functions from a shell."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from toolkit.demo import run_demo
+from toolkit.engine import is_compiling, replay
+from toolkit.errors import InputError, ToolkitError, nearest
+from toolkit.events import EventLog
+from toolkit.scenario import load
+from toolkit.simulation import shop
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Automated e-mail: replay, tune, measure, approve and send triggered mails.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+EventsOption = Annotated[
+    str, typer.Option("--events", help="A CSV or Parquet file, a glob, or the folder of a stored log.")
+]
+MapOption = Annotated[
+    str, typer.Option("--map", help="Our column = theirs, with commas: at=timestamp,customer_id=visitor.")
+]
+ZoneOption = Annotated[str | None, typer.Option("--zone", help="Zone of times that name none, such as Europe/Paris.")]
+CustomersOption = Annotated[str | None, typer.Option("--customers", help="A CSV or Parquet file of customers.")]
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """A person at a shell gets the message of an error they can mend, not a traceback."""
+    try:
+        yield
+    except ToolkitError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _columns(text: str) -> dict[str, str]:
+    columns = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        ours, sign, theirs = part.partition("=")
+        if not sign or not ours.strip() or not theirs.strip():
+            raise InputError(f"--map: found {part!r}; allowed: our column = theirs, for example at=timestamp")
+        columns[ours.strip()] = theirs.strip()
+    return columns
+
+
+def _read(events: str, columns: str, zone: str | None, customers: str | None) -> EventLog:
+    if Path(events).is_dir():
+        return EventLog.open(events)
+    reader = EventLog.from_csv if events.endswith((".csv", ".csv.gz", ".tsv", ".txt")) else EventLog.from_parquet
+    return reader(events, customers=customers, zone=zone, columns=_columns(columns))
+
+
+def _announce_compiling() -> None:
+    if is_compiling():
+        typer.echo("First run on this machine: compiling the replay kernel (about half a minute, once).", err=True)
+
+
+@app.command()
+def demo(
+    outbox: Annotated[str, typer.Option(help="Folder that receives one .eml per mail.")] = "outbox",
+    report: Annotated[str, typer.Option(help="The HTML report to write.")] = "report.html",
+) -> None:
+    """The whole circle on the shipped log: replay, sweep, lift, approve, send to an outbox, report."""
+    with _plain_errors():
+        _announce_compiling()
+        run_demo(outbox=Path(outbox), report=Path(report), say=typer.echo)
+
+
+@app.command("replay")
+def replay_command(
+    scenario: Annotated[str, typer.Argument(help="A scenario.yaml, or a folder of scenarios.")],
+    events: EventsOption,
+    columns: MapOption = "",
+    zone: ZoneOption = None,
+    customers: CustomersOption = None,
+    until: Annotated[str | None, typer.Option(help="The last moment decided, such as 2025-03-01T00:00Z.")] = None,
+    trace: Annotated[str | None, typer.Option(help="Show one customer's timeline.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder for journeys.csv and decisions.csv.")] = None,
+) -> None:
+    """Who would have got which mail, when, and why not, over a log of your own."""
+    with _plain_errors():
+        program = load(scenario)
+        log = _read(events, columns, zone, customers)
+        _announce_compiling()
+        run = replay(program, log, until=None if until is None else _moment(until))
+        typer.echo(str(run.summary()))
+        if trace is not None:
+            typer.echo(f"\n{run.trace(trace)}")
+        if out is not None:
+            folder = Path(out)
+            folder.mkdir(parents=True, exist_ok=True)
+            run.journeys.to_csv(folder / "journeys.csv", index=False)
+            run.decisions.to_csv(folder / "decisions.csv", index=False)
+            typer.echo(f"\nwritten: {folder / 'journeys.csv'}, {folder / 'decisions.csv'}")
+
+
+def _moment(text: str) -> pd.Timestamp:
+    try:
+        moment = pd.Timestamp(text)
+    except ValueError:
+        raise InputError(f"--until: found {text!r}; allowed: a moment such as 2025-03-01T00:00Z") from None
+    if moment.tzinfo is None:
+        raise InputError(f"--until: {text!r} has no time zone; for example {text}Z for UTC")
+    return moment
+
+
+@app.command()
+def profile(
+    events: EventsOption,
+    columns: MapOption = "",
+    zone: ZoneOption = None,
+    customers: CustomersOption = None,
+) -> None:
+    """What is in a log: event names, counts, first and last, customers, gaps, suspicious things."""
+    with _plain_errors():
+        typer.echo(str(_read(events, columns, zone, customers).profile()))
+
+
+@app.command()
+def describe(scenario: Annotated[str, typer.Argument(help="A scenario.yaml, or a folder of scenarios.")]) -> None:
+    """Check scenarios and say in plain words what they do."""
+    with _plain_errors():
+        typer.echo(load(scenario).describe())
+
+
+@app.command("shop")
+def shop_command(
+    folder: Annotated[str, typer.Argument(help="Folder for the stored log.")],
+    customers: Annotated[int, typer.Option(min=1, help="How many customers.")] = 3000,
+    days: Annotated[int, typer.Option(min=1, help="How many days.")] = 120,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same shop.")] = 1,
+) -> None:
+    """Make a realistic log of an invented shop, at any size."""
+    with _plain_errors():
+        made = shop(customers=customers, days=days, seed=seed).log()
+        made.save(folder)
+        typer.echo(f"{folder}: {len(made):,} events of {customers:,} customers in {days} days")
+
+
+def main() -> None:
+    """Enter from the shell; an unknown command names the nearest."""
+    names = [command.name or (command.callback.__name__ if command.callback else "") for command in app.registered_commands]
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and sys.argv[1] not in names:
+        near = nearest(sys.argv[1], names)
+        typer.echo(
+            f"no command {sys.argv[1]!r}; there are: {', '.join(names)}" + (f"; did you mean {near!r}?" if near else ""),
+            err=True,
+        )
+        raise SystemExit(2)
+    app()

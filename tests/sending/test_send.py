@@ -11,8 +11,6 @@ import pytest
 
 from toolkit.errors import ApprovalError, InputError, LedgerError, NotSupportedError, PreflightError, TransportError
 from toolkit.sending import Ledger, Outbox, Receipt, State, send
-from toolkit.sending.schema import suppressions
-from toolkit.sending.suppression import address_hash
 
 
 @pytest.fixture
@@ -249,17 +247,8 @@ def test_a_row_of_the_ledger_tampered_with_is_refused_and_named(shop, batch, sen
 
 def test_someone_suppressed_between_approval_and_sending_is_not_mailed(shop, batch, sent):
     approval = shop.approve(batch)
-    with _ledger(shop) as ledger, ledger._writing() as connection:
-        connection.execute(
-            suppressions.insert(),
-            {
-                "address_sha256": address_hash("C3@Example.org"),
-                "scope": "marketing",
-                "reason": "unsubscribed",
-                "source": "test",
-                "at": 0,
-            },
-        )
+    with _ledger(shop) as ledger:
+        ledger.suppressions.add("C3@Example.org", by="ben", reason="unsubscribed")
     report = sent(batch, approval)
     assert str(report) == "sent 11, already sent 0, skipped 1, unknown 0, failed 0"
     row = report.table.set_index("customer_id").loc["c3"]

@@ -9,6 +9,7 @@ from toolkit.sending.preparation import prepare
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.report import Report
 from toolkit.sending.states import MOVES, State
+from toolkit.sending.suppression import Imported, Suppressions
 from toolkit.sending.transports import Outbox, transport
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Approval",
     "Batch",
     "BatchSummary",
+    "Imported",
     "Ledger",
     "MailKey",
     "Outbox",
@@ -24,6 +26,7 @@ __all__ = [
     "Receipt",
     "Report",
     "State",
+    "Suppressions",
     "Transport",
     "Witness",
     "approve",

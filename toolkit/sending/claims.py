@@ -19,7 +19,7 @@ from toolkit.sending.schema import attempts, deliveries, runs
 from toolkit.sending.states import State, allowed
 from toolkit.sending.suppression import suppressed
 
-__all__ = ["Delivery", "claim", "move", "record", "recover", "release", "renew", "rows_of", "settle", "start"]
+__all__ = ["Delivery", "cancel", "claim", "move", "record", "recover", "renew", "rows_of", "settle", "start"]
 
 CHUNK = 500  # values in one IN list
 _COLUMNS = (
@@ -106,7 +106,10 @@ def claim(connection: Connection, run_id: str, *, owner: str, limit: int, lease:
 def start(connection: Connection, held: Sequence[Delivery], *, now: int) -> list[Delivery]:
     """Those of the leased mails that may be sent now: still leased to the same owner, epoch and time."""
     rows = _held(connection, held, State.LEASED)
-    fresh = [row for row in rows if row.lease_until is not None and row.lease_until > now]
+    query = select(runs.c.id).where(runs.c.id.in_({row.run_id for row in rows}), runs.c.state == "active")
+    active = set(connection.execute(query).scalars())
+    _back(connection, [row for row in rows if row.run_id not in active])
+    fresh = [row for row in rows if row.run_id in active and row.lease_until is not None and row.lease_until > now]
     return move(connection, fresh, State.SENDING, {row.id: {"attempts": row.attempts + 1} for row in fresh})
 
 
@@ -138,9 +141,14 @@ def record(
     return done
 
 
-def release(connection: Connection, owner: str) -> list[Delivery]:
-    """Mails the owner had leased and not started, now planned again."""
-    return _give_back(connection, deliveries.c.owner == owner, deliveries.c.state == State.LEASED)
+def cancel(connection: Connection, run_id: str) -> int:
+    """How many mails of the run, none of them under way, were cancelled."""
+    waiting = deliveries.c.run_id == run_id, deliveries.c.state.in_((State.PLANNED, State.DEFERRED))
+    gone = 0
+    while rows := _rows(connection, *waiting, limit=CHUNK):
+        move(connection, rows, State.CANCELLED, {})
+        gone += len(rows)
+    return gone
 
 
 def renew(connection: Connection, owner: str, *, until: int) -> None:
@@ -167,7 +175,7 @@ def recover(connection: Connection, *, now: int, owner: str | None = None) -> li
         if name is not None and (name == owner or is_over(name))
     ]
     gone = or_(deliveries.c.owner.in_(over), deliveries.c.lease_until <= now)
-    _give_back(connection, gone, deliveries.c.state == State.LEASED)
+    _back(connection, _rows(connection, gone, deliveries.c.state == State.LEASED))
     rows = _rows(connection, gone, deliveries.c.state == State.SENDING)
     receipts = [Receipt(row.decision_id, State.UNKNOWN, reason="unknown_delivery") for row in rows]
     _attempted(connection, rows, receipts, now)
@@ -186,7 +194,7 @@ def settle(
     _attempted(
         connection, absent, [Receipt(r.decision_id, State.PLANNED, reason=f"not sent: {actor}") for r in absent], now
     )
-    settled += move(connection, absent, State.PLANNED, {row.id: {"owner": None, "reason": None} for row in absent})
+    settled += _back(connection, absent)
     again = runs.c.id.in_({row.run_id for row in absent}), runs.c.state == "done"
     connection.execute(update(runs).where(*again).values(state="active"))
     for state in (State.ACCEPTED, State.FAILED):
@@ -238,9 +246,14 @@ def move(
     return moved
 
 
-def _give_back(connection: Connection, *where: ColumnElement[bool]) -> list[Delivery]:
-    rows = _rows(connection, *where)
-    return move(connection, rows, State.PLANNED, {row.id: {"owner": None, "lease_until": None} for row in rows})
+def _back(connection: Connection, rows: Sequence[Delivery]) -> list[Delivery]:
+    """The rows planned again, or cancelled where their run was cancelled in the meantime."""
+    fresh = {"owner": None, "lease_until": None, "reason": None}
+    planned = move(connection, rows, State.PLANNED, {row.id: fresh for row in rows})
+    query = select(runs.c.id).where(runs.c.id.in_({row.run_id for row in rows}), runs.c.state == "cancelled")
+    over = set(connection.execute(query).scalars())
+    cancelled = move(connection, [row for row in planned if row.run_id in over], State.CANCELLED, {})
+    return [row for row in planned if row.run_id not in over] + cancelled
 
 
 def _rows(

@@ -31,6 +31,7 @@ from toolkit.sending.transports import transport as transport_of
 __all__ = ["send"]
 
 _LEASE = 30_000_000  # microseconds
+_RENEW = 8.0  # seconds between renewals of what is held
 _GROUP = 64  # receipts in one commit
 _PATIENCE = 0.1  # seconds between looks at what another sender holds
 _BACK_OFF = (1, 5, 15, 60, 240)  # minutes before a postponed mail is tried again
@@ -112,6 +113,7 @@ class _Sending:
         self.pending: list[tuple[Delivery, Receipt]] = []
         self.sent: set[str] = set()
         self.began = time.perf_counter()
+        self.renew_at = self.began + _RENEW
         self.bar = tqdm(total=len(batch), desc="sending", unit="mail", disable=not (progress and len(batch)))
 
     def run(self) -> Report:
@@ -174,7 +176,7 @@ class _Sending:
         self.bar.refresh()
         mine = {row.state for row in rows if row.run_id == self.run_id}
         held = bool(mine & {State.LEASED, State.SENDING})
-        return held or (State.PLANNED in mine and self.ledger.is_active(self.run_id))
+        return held or (State.PLANNED in mine and self.ledger.run_state(self.run_id) == "active")
 
     def _claimed(self) -> Iterator[Outgoing]:
         while True:
@@ -211,6 +213,9 @@ class _Sending:
             self._flush()
 
     def _flush(self) -> None:
+        if self.held and time.perf_counter() > self.renew_at:
+            self.renew_at = time.perf_counter() + _RENEW
+            self.ledger.renew(self.me, lease=_LEASE)
         if self.pending:
             pending, self.pending = self.pending, []
             later = {receipt.decision_id: self._again_at(row) for row, receipt in pending}
@@ -277,6 +282,7 @@ class _Sending:
             ledger=self.ledger.place,
             seconds=time.perf_counter() - self.began,
             audit=self.ledger.audit_head(),
+            state=self.ledger.run_state(self.run_id) or "done",
         )
 
 

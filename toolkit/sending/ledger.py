@@ -22,7 +22,7 @@ from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import READ, approvals, attempts, audits, deliveries, open_engine, runs
 from toolkit.sending.states import FINAL, OPEN, State
-from toolkit.sending.suppression import suppressed
+from toolkit.sending.suppression import Suppressions, suppressed
 
 __all__ = ["Ledger"]
 
@@ -44,6 +44,7 @@ class Ledger:
         self._engine = engine
         self._clock = clock
         self.place = place
+        self.suppressions = Suppressions(self._writing, self._reading, clock)
 
     @classmethod
     def open(cls, where: str | os.PathLike[str], *, clock: Clock = utc_now) -> Ledger:
@@ -181,10 +182,11 @@ class Ledger:
             looked_up = set(connection.execute(folders).scalars())
         return {r.decision_id: r.state for r in rows if r.state is not State.UNKNOWN or r.run_id not in looked_up}
 
-    def is_active(self, run_id: str) -> bool:
-        """Whether mails of the run may be claimed: it is not paused, cancelled or done."""
+    def run_state(self, run_id: str) -> str | None:
+        """Where a run stands: active, paused, cancelled or done; None when it is not in the ledger."""
         with self._reading() as connection:
-            return connection.execute(select(runs.c.state).where(runs.c.id == run_id)).scalar() == "active"
+            state: str | None = connection.execute(select(runs.c.state).where(runs.c.id == run_id)).scalar()
+            return state
 
     def last_run(self) -> datetime | None:
         """The latest moment a batch was sent for, UTC."""
@@ -306,6 +308,52 @@ class Ledger:
             LedgerError: the mail is not unknown.
         """
         self._choose(decision_id, {}, by=by, why=why)
+
+    def pause(self, run_id: str, *, by: str) -> None:
+        """Stop claiming mails of a run; those under way are finished. A sender at work stops within a moment.
+
+        Args:
+            run_id: the run, or how its id begins.
+            by: who does it; written to the audit.
+
+        Raises:
+            LedgerError: no such run, or it is not active.
+        """
+        self._turn(run_id, by=by, action="paused", before=("active",), after="paused")
+
+    def resume(self, run_id: str, *, by: str) -> None:
+        """Let a paused run be claimed again; call `send` to go on with it.
+
+        Raises:
+            LedgerError: no such run, or it is not paused.
+        """
+        self._turn(run_id, by=by, action="resumed", before=("paused",), after="active")
+
+    def cancel(self, run_id: str, *, by: str) -> int:
+        """End a run: what was not sent will not be, by no later batch either.
+
+        Returns:
+            How many mails were cancelled.
+
+        Raises:
+            LedgerError: no such run, or it is over.
+        """
+        return self._turn(run_id, by=by, action="cancelled", before=("active", "paused"), after="cancelled")
+
+    def _turn(self, run_id: str, *, by: str, action: str, before: Sequence[str], after: str) -> int:
+        with self._writing() as connection:
+            like = runs.c.id.startswith(run_id, autoescape=True)
+            found = connection.execute(select(runs.c.id, runs.c.state).where(like).with_for_update()).all()
+            if len(found) != 1 or not run_id:
+                what = "names no run" if not found or not run_id else f"names {len(found)} runs"
+                raise LedgerError(f"ledger {self.place}: {run_id!r} {what}; see .status()")
+            run = found[0]
+            if run.state not in before:
+                raise LedgerError(f"ledger {self.place}: run {run.id[:12]} is {run.state}; it cannot be {action}")
+            connection.execute(update(runs).where(runs.c.id == run.id).values(state=after))
+            gone = claims.cancel(connection, run.id) if after == "cancelled" else 0
+            self._audited(connection, by, action, run.id, {"cancelled": gone} if gone else {})
+            return gone
 
     def _choose(self, decision_id: str, found: Mapping[str, Receipt], *, by: str, why: str) -> None:
         with self._writing() as connection:

@@ -123,7 +123,8 @@ def plan_mails(connection: Connection, run_id: str, entries: Sequence[Entry]) ->
         if row.run_id == run_id and changed:
             names = ", ".join(changed).replace("class_", "class")
             raise LedgerError(f"ledger: row {row.decision_id} was tampered with: not as approved are {names}")
-    taken = [row for row in waiting if row.run_id != run_id]
+    stopped = set(connection.execute(select(runs.c.id).where(runs.c.state == "paused")).scalars())
+    taken = [row for row in waiting if row.run_id != run_id and row.run_id not in stopped]
     values = {row.id: _fields(wanted[row.decision_id]) | {"run_id": run_id, "next_at": None} for row in taken}
     claims.move(connection, taken, State.PLANNED, values)
     return len(rows) - before, len(taken)

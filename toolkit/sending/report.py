@@ -29,6 +29,7 @@ class Report:
         ledger: where the record is.
         seconds: how long the sending took.
         audit: the head of the ledger's audit; kept elsewhere, it shows later whether the ledger was rewritten.
+        state: where the run stands: active, paused, cancelled or done.
     """
 
     table: pd.DataFrame
@@ -37,6 +38,7 @@ class Report:
     ledger: str
     seconds: float
     audit: str
+    state: str
 
     @property
     def sent(self) -> int:
@@ -79,6 +81,8 @@ class Report:
         )
         if self.waiting:
             line += f", waiting {self.waiting:,}"
+        if self.state in ("paused", "cancelled"):
+            return f"{line}: the run is {self.state}"
         if self.sent == 0 and self.already_sent and not (self.waiting or self.unknown or self.failed):
             return f"{line}: nobody was mailed twice"
         if not len(self.table):

@@ -1,20 +1,46 @@
-"""Addresses that get no mail, and why."""
+"""Addresses that get no mail, and why: kept in the ledger, asked again at the very moment a mail would go."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+import io
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import idna
-from sqlalchemy import Connection, select
+import pandas as pd
+from sqlalchemy import Connection, delete, func, select
 
-from toolkit.sending.schema import suppressions
+from toolkit.errors import InputError, nearest
+from toolkit.sending import audit
+from toolkit.sending.clock import Clock, micros
+from toolkit.sending.schema import insert_new, suppressions
 
-__all__ = ["SCOPES", "address_hash", "normal_address", "suppressed"]
+__all__ = ["REASONS", "SCOPES", "Imported", "Suppressions", "address_hash", "normal_address", "suppressed"]
 
 SCOPES = ("all", "marketing")
+REASONS = ("unsubscribed", "complaint", "hard_bounce", "manual", "imported")
+_BY_CHOICE = ("unsubscribed", "complaint")  # they still get what they ordered
 _CHUNK = 400
+_MOST_WRONG = 20
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
+_ADDRESS_COLUMNS = ("email", "address", "email address", "email_address", "recipient", "destination", "sha256", "hash")
+_REASON_WORDS = {
+    "bounce": "hard_bounce",
+    "complain": "complaint",
+    "spam": "complaint",
+    "unsub": "unsubscribed",
+    "opt": "unsubscribed",
+    "manual": "manual",
+}
 
 
 def normal_address(address: str) -> str:
@@ -54,8 +80,254 @@ def suppressed(connection: Connection, mails: Sequence[tuple[str, str]]) -> dict
         scopes = found.get(hashes[address], {})
         said = scopes.get("all") or (scopes.get("marketing") if class_ == "marketing" else None)
         if said:
-            stopped[address, class_] = "unsubscribed" if said == "unsubscribed" else "suppressed"
+            stopped[address, class_] = "unsubscribed" if said in _BY_CHOICE else "suppressed"
     return stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        added: addresses new to the list.
+        known: addresses that were on it already.
+        wrong: lines that hold neither an address nor a hash.
+        examples: some of those, with their line.
+    """
+
+    added: int
+    known: int
+    wrong: int
+    examples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        line = f"added {self.added:,}, already there {self.known:,}, not an address {self.wrong:,}"
+        return line + (f" (for example {'; '.join(self.examples[:3])})" if self.examples else "")
+
+
+class Suppressions:
+    """The suppression list of a ledger; `ledger.suppressions`.
+
+    What is added holds for every batch from that moment on, those approved before included.
+    """
+
+    def __init__(
+        self,
+        writing: Callable[[], AbstractContextManager[Connection]],
+        reading: Callable[[], AbstractContextManager[Connection]],
+        clock: Clock,
+    ) -> None:
+        self._writing = writing
+        self._reading = reading
+        self._clock = clock
+
+    def __len__(self) -> int:
+        with self._reading() as connection:
+            return connection.execute(select(func.count()).select_from(suppressions)).scalar_one()
+
+    def __repr__(self) -> str:
+        return f"Suppressions({len(self):,})"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per address and scope, in the order added: address (missing where only its hash is known),
+        address_sha256, scope, reason, source, at."""
+        names = ["address", "address_sha256", "scope", "reason", "source", "at"]
+        with self._reading() as connection:
+            query = select(*(suppressions.c[name] for name in names)).order_by(suppressions.c.id)
+            rows = [tuple(row) for row in connection.execute(query)]
+        frame = pd.DataFrame(rows, columns=names)
+        frame["at"] = pd.to_datetime(frame["at"], unit="us", utc=True)
+        return frame
+
+    def reason(self, address: str, *, class_: str = "marketing") -> str | None:
+        """Why a mail of that class to the address would not go: `suppressed` or `unsubscribed`; None when it would."""
+        with self._reading() as connection:
+            return suppressed(connection, [(address, class_)]).get((address, class_))
+
+    def add(self, address: str, *, by: str, reason: str = "manual", scope: str | None = None) -> bool:
+        """Put an address on the list.
+
+        Args:
+            address: an address, or the SHA-256 of its normal form.
+            by: who does it; written to the audit.
+            reason: unsubscribed, complaint, hard_bounce, manual or imported.
+            scope: `all`, or `marketing` (transactional mail still goes); by the reason unless given.
+
+        Returns:
+            Whether it was new to the list.
+
+        Raises:
+            InputError: not an address, or an unknown reason or scope.
+        """
+        row = self._row(address, reason=reason, scope=scope, source=by)
+        if row is None:
+            raise InputError(f"suppressions: expected an address or its SHA-256; found {address!r}")
+        with self._writing() as connection:
+            added = bool(connection.execute(insert_new(connection, suppressions), row).rowcount)
+            if added:
+                self._audit(
+                    connection, by, "suppressed", row["address_sha256"], {"reason": reason, "scope": row["scope"]}
+                )
+        return added
+
+    def remove(self, address: str, *, by: str, why: str) -> bool:
+        """Take an address off the list, whatever its scope.
+
+        Args:
+            address: an address, or the SHA-256 of its normal form.
+            by: who does it; written to the audit.
+            why: for example `asked us to on the phone`; written to the audit.
+
+        Returns:
+            Whether it was on the list.
+        """
+        digest = address.casefold() if _SHA256.fullmatch(address) else address_hash(address)
+        with self._writing() as connection:
+            gone = connection.execute(delete(suppressions).where(suppressions.c.address_sha256 == digest)).rowcount
+            if gone:
+                self._audit(connection, by, "unsuppressed", digest, {"why": why})
+        return bool(gone)
+
+    def import_file(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        by: str,
+        reason: str | None = None,
+        scope: str | None = None,
+        column: str | None = None,
+    ) -> Imported:
+        """Put the addresses of a file on the list, all of them or, when something fails, none.
+
+        Args:
+            path: one address (or SHA-256 of one) a line, or a CSV file with a header, as mail services export them.
+            by: who does it; written to the audit.
+            reason: of all of them; unless given, read from a column `reason`, else `imported`.
+            scope: of all of them, `all` or `marketing`; by the reason unless given.
+            column: the column with the addresses; found by its name unless given.
+
+        Returns:
+            How many were added, were there already, or are no addresses.
+
+        Raises:
+            InputError: no such file, no such column, or an unknown reason or scope.
+        """
+        rows: list[dict[str, Any]] = []
+        wrong, examples = 0, list[str]()
+        for line, address, said in _lines(Path(path), column):
+            own = reason or _reason_of(said)
+            row = self._row(address, reason=own, scope=scope, source=Path(path).name)
+            if row is not None:
+                rows.append(row)
+            elif address.strip():
+                wrong += 1
+                if len(examples) < _MOST_WRONG:
+                    examples.append(f"line {line}: {address.strip()[:60]!r}")
+        with self._writing() as connection:
+            before = connection.execute(select(func.count()).select_from(suppressions)).scalar_one()
+            for begin in range(0, len(rows), 10 * _CHUNK):
+                connection.execute(insert_new(connection, suppressions), rows[begin : begin + 10 * _CHUNK])
+            added = connection.execute(select(func.count()).select_from(suppressions)).scalar_one() - before
+            detail = {"added": added, "known": len(rows) - added, "wrong": wrong}
+            self._audit(connection, by, "suppressions imported", Path(path).name, detail)
+        return Imported(added, len(rows) - added, wrong, tuple(examples))
+
+    def export_file(self, path: str | os.PathLike[str], *, hashed: bool = False) -> int:
+        """Write the list to a CSV file that `import_file` reads.
+
+        Args:
+            path: the file; written over.
+            hashed: leave the addresses out, so that the list can be given away.
+
+        Returns:
+            How many lines were written.
+        """
+        frame = self.table
+        frame["at"] = frame["at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+        frame.insert(
+            0, "email", frame["address_sha256"] if hashed else frame["address"].fillna(frame["address_sha256"])
+        )
+        frame[["email", "scope", "reason", "source", "at"]].to_csv(path, index=False)
+        return len(frame)
+
+    def _row(self, address: str, *, reason: str, scope: str | None, source: str) -> dict[str, Any] | None:
+        _one_of("reason", reason, REASONS)
+        scope = scope or ("marketing" if reason in _BY_CHOICE else "all")
+        _one_of("scope", scope, SCOPES)
+        text = address.strip().strip("<>")
+        if _SHA256.fullmatch(text):
+            hashed, plain = text.casefold(), None
+        elif _ADDRESS.fullmatch(text):
+            hashed, plain = address_hash(text), text
+        else:
+            return None
+        now = micros(self._clock())
+        return {
+            "address_sha256": hashed,
+            "address": plain,
+            "scope": scope,
+            "reason": reason,
+            "source": source,
+            "at": now,
+        }
+
+    def _audit(self, connection: Connection, by: str, action: str, subject: str, detail: dict[str, Any]) -> None:
+        audit.append(connection, at=micros(self._clock()), actor=by, action=action, subject=subject, detail=detail)
+
+
+def _lines(path: Path, column: str | None) -> Iterator[tuple[int, str, str]]:
+    """Line number, address and reason of each line of a list."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as fault:
+        raise InputError(f"suppressions: {path}: cannot be read: {fault.strerror}") from fault
+    head = text.partition("\n")[0]
+    separator = max(",;\t", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    names = [name.strip().casefold() for name in next(reader, [])]
+    place = _address_column(names, column, path)
+    if place is None:  # no header: every line is an address
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        yield from ((reader.line_num, row[0], "") for row in reader if row)
+        return
+    said = names.index("reason") if "reason" in names else None
+    for row in reader:
+        if row:
+            reason = row[said] if said is not None and said < len(row) else ""
+            yield reader.line_num, row[place] if place < len(row) else "", reason
+
+
+def _address_column(names: Sequence[str], column: str | None, path: Path) -> int | None:
+    if column is not None:
+        if column.casefold() not in names:
+            near = nearest(column.casefold(), names)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise InputError(f"suppressions: {path}: no column {column!r}; it has {', '.join(names)}{hint}")
+        return names.index(column.casefold())
+    known = [names.index(name) for name in _ADDRESS_COLUMNS if name in names]
+    if known:
+        return known[0]
+    if names and (_ADDRESS.fullmatch(names[0]) or _SHA256.fullmatch(names[0]) or len(names) == 1):
+        return None
+    allowed = ", ".join(_ADDRESS_COLUMNS)
+    raise InputError(
+        f"suppressions: {path}: which column holds the addresses? It has {', '.join(names)}; known: {allowed}"
+    )
+
+
+def _reason_of(said: str) -> str:
+    words = said.casefold()
+    if words in REASONS:
+        return words
+    return next((reason for part, reason in _REASON_WORDS.items() if part in words), "imported")
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        near = nearest(value, allowed)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise InputError(f"suppressions: {name}: expected one of {', '.join(allowed)}; found {value!r}{hint}")
 
 
 def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:

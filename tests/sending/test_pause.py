@@ -1,0 +1,119 @@
+"""Runs that are paused, resumed and cancelled."""
+
+from __future__ import annotations
+
+import pytest
+
+from toolkit.errors import LedgerError
+from toolkit.sending import Outbox, send
+from toolkit.sending.ledger import Ledger
+from toolkit.sending.protocol import Receipt
+from toolkit.sending.states import State
+
+LEASE = 30_000_000
+
+
+def _states(ledger):
+    row = ledger.status().iloc[0]
+    return {state.value: int(row[state]) for state in State if row[state]}
+
+
+def test_a_paused_run_is_not_claimed_until_it_is_resumed(ledger, entries, run_record):
+    ledger.plan(run_record(mails=4), entries(4))
+    ledger.pause("run", by="ana")
+    assert ledger.claim("run", owner="a", limit=4, lease=LEASE) == []
+    assert ledger.status().iloc[0].says == "paused, 4 to go"
+    ledger.resume("run", by="ana")
+    assert len(ledger.claim("run", owner="a", limit=4, lease=LEASE)) == 4
+    assert list(ledger.audit().action) == ["planned", "paused", "resumed"]
+
+
+def test_what_is_under_way_is_finished_and_what_is_only_leased_stays_when_a_run_is_paused(ledger, entries, run_record):
+    ledger.plan(run_record(mails=4), entries(4))
+    held = ledger.claim("run", owner="a", limit=4, lease=LEASE)
+    started = ledger.start(held[:1])
+    ledger.pause("run", by="ana")
+    assert ledger.start(held[1:]) == []
+    ledger.record([(row, Receipt(row.decision_id, State.ACCEPTED)) for row in started])
+    assert _states(ledger) == {"accepted": 1, "planned": 3}
+
+
+def test_a_cancelled_run_sends_nothing_more_whoever_held_its_mails(ledger, clock, entries, run_record):
+    ledger.plan(run_record(mails=5), entries(5))
+    held = ledger.claim("run", owner="a", limit=3, lease=LEASE)
+    ledger.start(held[:1])
+    assert ledger.cancel("run", by="ana") == 2
+    assert ledger.start(held[1:2]) == []
+    clock.forward(seconds=31)
+    (unknown,) = ledger.recover()
+    ledger.send_again(unknown.decision_id, by="ana")
+    assert _states(ledger) == {"cancelled": 5}
+    assert ledger.status().iloc[0].says == "done, 5 cancelled"
+
+
+def test_a_later_batch_takes_nothing_from_a_paused_or_cancelled_run(ledger, entries, run_record):
+    for name in ("paused", "cancelled"):
+        ledger.plan(run_record(name, mails=2), entries(2, first=2 * (name == "cancelled")))
+    ledger.pause("paused", by="ana")
+    ledger.cancel("cancelled", by="ana")
+    planned = ledger.plan(run_record("later", mails=5), entries(5))
+    assert (planned.added, planned.adopted, planned.known) == (1, 0, 4)
+
+
+def test_a_run_may_be_named_by_the_beginning_of_its_id(ledger, entries, run_record):
+    ledger.plan(run_record("abcdef", mails=1), entries(1))
+    ledger.plan(run_record("abcxyz", mails=1), entries(1, first=1))
+    ledger.pause("abcd", by="ana")
+    with pytest.raises(LedgerError, match="'abc' names 2 runs"):
+        ledger.pause("abc", by="ana")
+    for nothing in ("", "%", "zzz"):
+        with pytest.raises(LedgerError, match="names no run"):
+            ledger.pause(nothing, by="ana")
+
+
+def test_a_run_that_is_over_cannot_be_turned(ledger, entries, run_record):
+    ledger.plan(run_record(mails=1), entries(1))
+    ledger.cancel("run", by="ana")
+    with pytest.raises(LedgerError, match="run run is cancelled; it cannot be paused"):
+        ledger.pause("run", by="ana")
+    with pytest.raises(LedgerError, match="run run is cancelled; it cannot be resumed"):
+        ledger.resume("run", by="ana")
+
+
+class PausedMidway(Outbox):
+    """An outbox during which somebody else pauses (or cancels) the run after the first commit."""
+
+    at_once = 4
+    turn = "pause"
+
+    def deliver(self, mails, start):
+        for number, receipt in enumerate(super().deliver(mails, start)):
+            yield receipt
+            if number == 3:
+                with Ledger.open(self.folder / "ledger.sqlite") as other:
+                    getattr(other, self.turn)(other.status().run_id[0], by="ben")
+
+
+def test_a_sender_at_work_stops_within_a_moment_and_goes_on_after_resume(shop):
+    batch = shop.prepare()
+    approval = shop.approve(batch)
+    report = send(batch, approval, transport=PausedMidway(shop.outbox), confirm=12, progress=False)
+    assert report.waiting == 12 - report.sent
+    assert report.sent in (4, 8)
+    assert str(report).endswith(f"waiting {report.waiting}: the run is paused")
+    way = f"outbox:{shop.outbox}"
+    assert send(batch, approval, transport=way, confirm=12, progress=False).sent == 0
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        ledger.resume(ledger.status().run_id[0][:8], by="ben")
+    again = send(batch, approval, transport=way, confirm=12, progress=False)
+    assert (again.sent, again.already_sent) == (12 - report.sent, report.sent)
+
+
+def test_a_run_cancelled_midway_says_so_and_its_mails_are_not_prepared_again(shop):
+    batch = shop.prepare()
+    way = PausedMidway(shop.outbox)
+    way.turn = "cancel"
+    report = send(batch, shop.approve(batch), transport=way, confirm=12, progress=False)
+    assert report.skipped == 12 - report.sent
+    assert str(report).endswith("the run is cancelled")
+    assert shop.prepare().skipped == {"already sent": report.sent, "cancelled": report.skipped}

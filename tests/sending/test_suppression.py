@@ -1,0 +1,146 @@
+"""Addresses that get no mail."""
+
+from __future__ import annotations
+
+import pytest
+
+from toolkit.errors import InputError
+from toolkit.sending import Ledger
+from toolkit.sending.suppression import address_hash
+
+LEASE = 30_000_000
+
+
+@pytest.fixture
+def listed(ledger):
+    return ledger.suppressions
+
+
+def test_an_address_is_recognised_however_it_is_written(listed):
+    assert listed.add(" Ana@BÜCHER.example ", by="ben", reason="hard_bounce")
+    assert not listed.add("ana@xn--bcher-kva.example", by="ben", reason="hard_bounce")
+    assert listed.reason("ANA@bücher.EXAMPLE") == "suppressed"
+    assert listed.reason("ana2@bücher.example") is None
+
+
+def test_who_unsubscribed_still_gets_what_they_ordered_and_who_bounced_gets_nothing(listed):
+    listed.add("ana@example.org", by="ben", reason="unsubscribed")
+    listed.add("bo@example.org", by="ben", reason="hard_bounce")
+    assert listed.reason("ana@example.org") == "unsubscribed"
+    assert listed.reason("ana@example.org", class_="transactional") is None
+    assert listed.reason("bo@example.org", class_="transactional") == "suppressed"
+
+
+def test_a_scope_given_goes_before_that_of_the_reason(listed):
+    listed.add("ana@example.org", by="ben", reason="complaint", scope="all")
+    assert listed.reason("ana@example.org", class_="transactional") == "unsubscribed"
+
+
+def test_an_address_known_by_its_hash_alone_is_held_back(listed):
+    listed.add(address_hash("ana@example.org").upper(), by="ben")
+    assert listed.reason("Ana@example.org") == "suppressed"
+    assert listed.table.address.isna().all()
+
+
+def test_what_was_taken_off_the_list_may_be_mailed_and_the_audit_says_who_and_why(listed, ledger):
+    listed.add("ana@example.org", by="ben")
+    assert listed.remove("ANA@example.org", by="cleo", why="asked us to")
+    assert not listed.remove("ana@example.org", by="cleo", why="again")
+    assert listed.reason("ana@example.org") is None
+    said = ledger.audit()
+    assert list(zip(said.actor, said.action, strict=True)) == [("ben", "suppressed"), ("cleo", "unsuppressed")]
+    assert "asked us to" in said.detail[1]
+    assert "example.org" not in " ".join(said.detail + said.subject)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ({"address": "nobody"}, "expected an address or its SHA-256; found 'nobody'"),
+        ({"address": "a@example.org", "reason": "hard_bouce"}, "did you mean 'hard_bounce'"),
+        ({"address": "a@example.org", "scope": "marketting"}, "did you mean 'marketing'"),
+    ],
+)
+def test_what_cannot_be_put_on_the_list_says_why(listed, call, said):
+    with pytest.raises(InputError, match=said):
+        listed.add(by="ben", **call)
+    assert len(listed) == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "reasons"),
+    [
+        ("ana@example.org\nbo@example.org\n", ["imported", "imported"]),
+        ("email\nana@example.org\nbo@example.org\n", ["imported", "imported"]),
+        ("name;Email Address\nAna;ana@example.org\nBo;bo@example.org\n", ["imported", "imported"]),
+        (
+            "destination,reason,created\nana@example.org,BOUNCE,x\nbo@example.org,COMPLAINT,x\n",
+            ["hard_bounce", "complaint"],
+        ),
+        (
+            "\ufeffreason\trecipient\r\nunsubscribe\t<ana@example.org>\r\nSpam report\tbo@example.org\r\n",
+            ["unsubscribed", "complaint"],
+        ),
+        (f"sha256\n{address_hash('ana@example.org')}\n{address_hash('bo@example.org')}\n", ["imported", "imported"]),
+    ],
+)
+def test_lists_of_mail_services_are_read_as_they_come(listed, tmp_path, content, reasons):
+    path = tmp_path / "list.csv"
+    path.write_bytes(content.encode())
+    done = listed.import_file(path, by="ben")
+    assert (done.added, done.known, done.wrong) == (2, 0, 0)
+    assert list(listed.table.reason) == reasons
+    assert listed.reason("ana@example.org")
+    assert listed.reason("bo@example.org")
+
+
+def test_garbage_in_a_list_is_counted_and_shown_and_the_rest_is_taken(listed, tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"ana@example.org\n\nnonsense\n@\nbo@example.org\nAna@Example.org\n\xff\xfe\n")
+    done = listed.import_file(path, by="ben")
+    assert str(done).startswith(
+        "added 2, already there 1, not an address 3 (for example line 3: 'nonsense'; line 4: '@'"
+    )
+
+
+def test_a_list_whose_column_is_not_known_asks_for_it(listed, tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text("kunde,kontakt\nAna,ana@example.org\n")
+    with pytest.raises(InputError, match=r"which column holds the addresses\? It has kunde, kontakt"):
+        listed.import_file(path, by="ben")
+    with pytest.raises(InputError, match="no column 'kontakte'; it has kunde, kontakt; did you mean 'kontakt'"):
+        listed.import_file(path, by="ben", column="kontakte")
+    assert listed.import_file(path, by="ben", column="Kontakt").added == 1
+    with pytest.raises(InputError, match=r"none\.csv: cannot be read"):
+        listed.import_file(tmp_path / "none.csv", by="ben")
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_a_list_written_out_is_the_same_list_when_read_in(listed, clock, tmp_path, hashed):
+    listed.add("ana@example.org", by="ben", reason="unsubscribed")
+    listed.add("bo@example.org", by="ben", reason="hard_bounce")
+    listed.add(address_hash("cy@example.org"), by="ben", reason="complaint")
+    path = tmp_path / "out.csv"
+    assert listed.export_file(path, hashed=hashed) == 3
+    assert ("ana@" in path.read_text()) is not hashed
+    with Ledger.open(tmp_path / "other.sqlite", clock=clock) as other:
+        assert other.suppressions.import_file(path, by="cleo").added == 3
+        columns = ["address_sha256", "scope", "reason"]
+        assert other.suppressions.table[columns].equals(listed.table[columns])
+
+
+def test_a_large_list_is_taken_in_at_once(listed, tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("".join(f"c{n}@example.org\n" for n in range(20_000)))
+    assert listed.import_file(path, by="ben", reason="unsubscribed").added == 20_000
+    assert listed.import_file(path, by="ben", reason="unsubscribed").known == 20_000
+    assert listed.reason("c19999@example.org") == "unsubscribed"
+
+
+def test_the_gate_looks_at_the_list_when_a_mail_is_claimed(ledger, listed, entries, run_record):
+    ledger.plan(run_record(mails=5), entries(5))
+    listed.add("c1@example.org", by="ben", reason="hard_bounce")
+    held = ledger.claim("run", owner="a", limit=10, lease=LEASE)
+    assert [row.decision_id for row in held] == ["d00000", "d00002", "d00003", "d00004"]
+    (row,) = ledger.rows(["d00001"])
+    assert (row.state, row.reason) == ("suppressed", "suppressed")

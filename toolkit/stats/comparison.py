@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Comparison", "settle"]
 
 NAN = float("nan")
+Ends = Callable[[], tuple[Any, Any]]
 _JUST_BEYOND = 1e-12
 
 
@@ -35,7 +37,11 @@ class Comparison:
         not_worse: whether harm beyond the margin is excluded by the interval; None without a margin.
         variance_saved: share of the variance of diff that covariates or strata removed.
         buyers: units with a value other than 0 in the smaller of the two arms; NaN where that has no meaning.
+        buyers_both: the same of both arms together.
         opens: whether the metric counts opens.
+        pvalue_repeated: p-value that holds for all looks taken; pvalue itself where there is one look.
+        pvalue_adjusted: pvalue_repeated that holds for all comparisons of the same role together (Holm for primary,
+            Benjamini-Hochberg for secondary metrics).
     """
 
     metric: str
@@ -64,7 +70,10 @@ class Comparison:
     not_worse: bool | None = None
     variance_saved: float = NAN
     buyers: float = NAN
+    buyers_both: float = NAN
     opens: bool = False
+    pvalue_repeated: float = NAN
+    pvalue_adjusted: float = NAN
 
     @property
     def improved(self) -> bool:
@@ -72,36 +81,48 @@ class Comparison:
         return self.diff > 0 if self.better == "higher" else self.diff < 0
 
     @property
+    def worse(self) -> bool:
+        """Whether the estimate points in the direction that is worse."""
+        return self.diff < 0 if self.better == "higher" else self.diff > 0
+
+    def sure(self, alpha: float) -> bool:
+        """Whether the difference is established at alpha, all looks and comparisons counted."""
+        return self.pvalue_adjusted < alpha
+
+    @property
     def defined(self) -> bool:
         """Whether there is a difference with an interval."""
         return not (math.isnan(self.diff) or math.isnan(self.diff_lower))
 
 
-def settle(
-    candidates: Sequence[tuple[str, float, float]], *, rejected: bool, positive: bool
-) -> tuple[str, float, float]:
+def settle(candidates: Sequence[tuple[str, Ends]], *, rejected: bool, positive: bool) -> tuple[str, float, float]:
     """The first interval that agrees with the test about 0; else the first one, cut or stretched at 0 to agree.
 
     The cut is valid: the tests used here reject every effect of the other sign when they reject 0. The stretch only
     makes the interval longer.
 
     Args:
-        candidates: name, lower and upper end, the preferred one first.
+        candidates: a name and what gives lower and upper end, the preferred one first; the others are computed only
+            where they are needed.
         rejected: whether the test rejects 0.
         positive: whether the estimate is above 0.
 
     Returns:
         Name and ends of the interval to report.
 
-    >>> settle([("Newcombe", -0.001, 0.2), ("score", 0.001, 0.21)], rejected=True, positive=True)
+    >>> newcombe, score = ("Newcombe", lambda: (-0.001, 0.2)), ("score", lambda: (0.001, 0.21))
+    >>> settle([newcombe, score], rejected=True, positive=True)
     ('score', 0.001, 0.21)
-    >>> settle([("Newcombe", 0.001, 0.2)], rejected=False, positive=True)
-    ('Newcombe', 0.0, 0.2)
+    >>> settle([score], rejected=False, positive=True)
+    ('score', 0.0, 0.21)
     """
-    for name, lower, upper in candidates:
+    kept = "", NAN, NAN
+    for name, ends in candidates:
+        lower, upper = (float(end) for end in ends())
         if (lower > 0 or upper < 0) == rejected:
             return name, lower, upper
-    name, lower, upper = candidates[0]
+        kept = kept if kept[0] else (name, lower, upper)
+    name, lower, upper = kept
     if rejected:
         return (name, _JUST_BEYOND, upper) if positive else (name, lower, -_JUST_BEYOND)
     return name, min(lower, 0.0), max(upper, 0.0)

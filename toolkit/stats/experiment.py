@@ -2,78 +2,32 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
+from toolkit.stats.checks import before_differences, contamination, opens_alone, too_few_buyers
 from toolkit.stats.comparison import Comparison
-from toolkit.stats.metrics import Metric, Setting
-from toolkit.stats.outcomes import Arms, read, read_arms
+from toolkit.stats.design import Design
+from toolkit.stats.looks import Look, Looks
+from toolkit.stats.means import Mean
+from toolkit.stats.metric import Metric, Setting
+from toolkit.stats.multiplicity import benjamini_hochberg, holm
+from toolkit.stats.outcomes import read, read_arms
+from toolkit.stats.planning import Plan
+from toolkit.stats.ratios import Ratio
+from toolkit.stats.result import OBSERVED, RANDOMISED, Result
 from toolkit.stats.srm import SampleRatio, sample_ratio
-from toolkit.stats.verdict import Verdict, judge
-from toolkit.tables import LIFT
+from toolkit.stats.units import one_row_per_unit
 
-__all__ = ["Result", "experiment"]
+__all__ = ["experiment"]
 
-RANDOMISED = "randomised"
-OBSERVED = "observed, not randomised"
-
-
-@dataclass(frozen=True, eq=False)
-class Result(Drawable):
-    """What an experiment showed.
-
-    Attributes:
-        comparisons: every arm against control on every metric.
-        control: the arm that the others are held against.
-        alpha: two-sided chance of a false alarm, for one comparison.
-        label: `randomised`, or `observed, not randomised`.
-        split: the test of the split against the weights, None where no weights are known.
-        notes: what the reader must know before believing the numbers.
-        window: the window of the outcomes, where known, for example `7d`.
-    """
-
-    comparisons: tuple[Comparison, ...]
-    control: str
-    alpha: float
-    label: str
-    split: SampleRatio | None
-    notes: tuple[str, ...]
-    window: str | None
-
-    @property
-    def lift(self) -> pd.DataFrame:
-        """One row per metric and arm: the columns of `toolkit.tables.LIFT`."""
-        return pd.DataFrame([asdict(found) for found in self.comparisons])[list(LIFT.names)]
-
-    def verdict(self) -> Verdict:
-        """What to do, in plain words, with the warnings that matter."""
-        return judge(
-            self.comparisons,
-            alpha=self.alpha,
-            control=self.control,
-            label=self.label,
-            split=self.split,
-            notes=self.notes,
-        )
-
-    def __str__(self) -> str:
-        return str(self.verdict())
-
-    def _repr_html_(self) -> str:
-        verdict = self.verdict()
-        shown = self.lift.drop(columns=["method"])
-        lines = "".join(f"<p>{html.escape(line)}</p>" for line in verdict.splitlines())
-        return f"<div>{lines}{shown.to_html(index=False, float_format=_short, na_rep='', border=0)}</div>"
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"
+_ENOUGH = 0.98  # of the planned units: a plan with one look is then taken as complete
 
 
 def experiment(
@@ -83,8 +37,12 @@ def experiment(
     control: object = "control",
     arm: str = "arm",
     unit: str = "unit",
-    alpha: float = 0.05,
+    alpha: float | None = None,
+    covariates: Sequence[str] = (),
     weights: Mapping[str, float] | None = None,
+    looks: Looks | Sequence[float] | None = None,
+    design: Design | Plan | str | Path | None = None,
+    contaminated: str | None = None,
     observational: bool = False,
     seed: int = 0,
 ) -> Result:
@@ -93,22 +51,30 @@ def experiment(
     Everybody counts in the arm drawn for them, whether or not they got or opened a mail (intention to treat).
 
     Args:
-        outcomes: one row per unit (a customer); a column for the arm, one for the unit, one for each metric.
-        metrics: what to compare, for example `Rate("converted")`, `Mean("revenue")`.
+        outcomes: one row per unit (a customer); a column for the arm, one for the unit, one for each metric. Units may
+            have several rows when every metric is a `Ratio`.
+        metrics: what to compare, for example `Rate("converted")`, `Mean("revenue")`. The first is primary unless
+            roles are given.
         control: the value of the arm column which is control.
         arm: the column that says which arm a unit is in.
         unit: the column that names the unit; without a column `unit`, each row counts as one unit.
-        alpha: two-sided chance of a false alarm for one comparison, 0 to 1; intervals have confidence 1 - alpha.
-        weights: the weight each arm was set to, any scale; the split is then tested.
+        alpha: two-sided chance of a false alarm, 0 to 1; of the design, else 0.05. Intervals have confidence 1 - alpha,
+            more where looks are taken.
+        covariates: columns known before, taken out of every mean and ratio that names none of its own (CUPED).
+        weights: the weight each arm was set to, any scale; the split is then tested. Of the outcomes or the design
+            unless given.
+        looks: how often one looks: a `Looks`; or, with a design, the units at the looks already taken.
+        design: what was decided before: a plan, a design, or the file it was frozen to.
+        contaminated: a column of flags: units that were reached by another scenario meanwhile.
         observational: accept outcomes whose arms were not drawn at random; everything is labelled so.
         seed: where permutations start.
 
     Returns:
-        Result: `.lift` (one row per metric and arm), `.verdict()`, `.plot()`.
+        Result: `.lift` (one row per metric and arm), `.table`, `.verdict()`, `.plot()`.
 
     Raises:
         MetricError: outcomes not randomised, one arm only, a column missing or not numeric, a unit in several rows
-            or several arms, no metric, or two of the same name.
+            or several arms, no metric, or two of the same name, looks that cannot be.
 
     >>> from toolkit.stats import Rate
     >>> outcomes = pd.DataFrame({
@@ -117,79 +83,156 @@ def experiment(
     ...     "converted": [1] * 100 + [0] * 1900 + [1] * 150 + [0] * 1850,
     ... })
     >>> print(experiment(outcomes, [Rate("converted")]).verdict())
-    mail beats control on converted: +2.5 points [+1.0, +4.0].
-    Roll out.
+    mail beats control on converted: +2.5 points [1.0, 4.0].
+    Roll out mail.
     """
-    metrics = _checked(metrics, alpha)
-    about = outcomes.attrs.get("toolkit", {}) if isinstance(outcomes.attrs.get("toolkit", {}), Mapping) else {}
-    randomised = about.get("randomised")
-    if randomised is False and not observational:
+    planned = design.freeze() if isinstance(design, Plan) else design
+    planned = Design.load(planned) if isinstance(planned, str | Path) else planned
+    alpha = alpha if alpha is not None else (planned.alpha if planned else 0.05)
+    if not (isinstance(alpha, float) and 0 < alpha < 1):
+        raise MetricError(f"alpha: found {alpha!r}; allowed: a number between 0 and 1, for example 0.05")
+    chosen = _checked(metrics, tuple(covariates))
+    about = _about(outcomes)
+    if about.get("randomised") is False and not observational:
         raise MetricError(
             "outcomes: the arms were not drawn at random"
             + (f" ({about['why']})" if about.get("why") else "")
             + ", so lift cannot be measured; for a comparison labelled as observed, pass observational=True"
         )
     arms = read_arms(outcomes, arm=arm, control=control)
-    notes = _units(outcomes, arms, unit)
-    terms = [term for metric in metrics for term in metric.terms()]
-    found = read(outcomes, terms, arms=arms)
+    frame, arms, notes = one_row_per_unit(outcomes, chosen, arms=arms, unit=unit)
+    before, before_terms = before_differences(frame)
+    terms = [term for metric in chosen for term in metric.terms()]
+    found = read(frame, [*terms, *before_terms], arms=arms)
     counts = {name: found.moments[name].n for name in arms.names}
-    weights = weights if weights is not None else about.get("weights")
-    split = sample_ratio(counts, weights) if weights else None
-    label = OBSERVED if observational or randomised is False else RANDOMISED
-    setting = Setting(alpha=alpha, seed=seed)
-    comparisons = tuple(
-        comparison for metric in metrics for name in arms.others for comparison in metric.compare(found, name, setting)
-    )
+    split = _split(counts, weights, about.get("weights") or (planned.arms if planned else None))
+    look, looking = _look(looks, planned, sum(counts.values()), alpha)
+    setting = Setting(alpha=look.alpha if look else alpha, seed=seed)
+    comparisons = [
+        comparison for metric in chosen for name in arms.others for comparison in metric.compare(found, name, setting)
+    ]
+    comparisons = _adjusted(comparisons, looking, sum(counts.values()))
+    label = OBSERVED if observational or about.get("randomised") is False else RANDOMISED
     if label == OBSERVED:
-        comparisons = tuple(
-            replace(one, note="; ".join(part for part in (OBSERVED, one.note) if part)) for one in comparisons
-        )
-    return Result(comparisons, arms.control, alpha, label, split, notes, about.get("window"))
+        comparisons = [replace(one, note="; ".join(filter(None, (OBSERVED, one.note)))) for one in comparisons]
+    warnings = [
+        *notes,
+        *_held_against(planned, chosen, about, alpha, sum(counts.values()), look),
+        *_windows(about),
+        *before(found),
+        *(contamination(frame, contaminated, arms) if contaminated else ()),
+        *opens_alone(comparisons),
+        *too_few_buyers(comparisons),
+    ]
+    return Result(
+        comparisons=tuple(comparisons),
+        control=arms.control,
+        alpha=alpha,
+        label=label,
+        split=split,
+        look=look,
+        design=planned,
+        notes=tuple(dict.fromkeys(warnings)),
+        window=about.get("window"),
+    )
 
 
-def _checked(metrics: Sequence[Metric], alpha: float) -> tuple[Metric, ...]:
-    metrics = (metrics,) if isinstance(metrics, Metric) else tuple(metrics)
-    if not metrics:
+def _about(outcomes: pd.DataFrame) -> Mapping[str, Any]:
+    about = outcomes.attrs.get("toolkit", {})
+    return about if isinstance(about, Mapping) else {}
+
+
+def _checked(metrics: Sequence[Metric], covariates: tuple[str, ...]) -> tuple[Metric, ...]:
+    chosen = (metrics,) if isinstance(metrics, Metric) else tuple(metrics)
+    if not chosen:
         raise MetricError("metrics: found none; give at least one, for example Rate('converted')")
-    for metric in metrics:
+    for metric in chosen:
         if not isinstance(metric, Metric):
             raise MetricError(f"metrics: found {metric!r}; allowed: Rate, Mean, Ratio, Quantile or TimeTo of a column")
-    names = [metric.label for metric in metrics]
+    names = [metric.label for metric in chosen]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise MetricError(f"metrics: {twice[0]!r} is there twice; tell them apart with name=")
-    if not (isinstance(alpha, float) and 0 < alpha < 1 and math.isfinite(alpha)):
-        raise MetricError(f"alpha: found {alpha!r}; allowed: a number between 0 and 1, for example 0.05")
-    if all(metric.role is None for metric in metrics):
-        return tuple(replace(metric, role="primary" if at == 0 else "secondary") for at, metric in enumerate(metrics))
-    return tuple(metric if metric.role else replace(metric, role="secondary") for metric in metrics)
-
-
-def _units(outcomes: pd.DataFrame, arms: Arms, unit: str) -> tuple[str, ...]:
-    if unit not in outcomes.columns:
-        if unit != "unit":
-            raise MetricError(
-                f"outcomes: column {unit!r} (who the row is about) is missing;"
-                f" columns found: {', '.join(map(str, outcomes.columns))}"
-            )
-        return ("there is no column 'unit': every row counts as one unit",)
-    units = outcomes[unit]
-    missing = int(units.isna().sum())
-    if missing:
-        raise MetricError(f"outcomes: {missing:,} of {len(units):,} rows have no {unit!r}")
-    if units.is_unique:
-        return ()
-    again = units.duplicated(keep=False)
-    repeated = units[again]
-    several = pd.Series(arms.codes[again.to_numpy()], index=repeated.to_numpy()).groupby(level=0).nunique()
-    moved = several[several > 1]
-    if len(moved):
-        raise MetricError(
-            f"outcomes: {len(moved):,} units are in more than one arm, for example {str(moved.index[0])!r};"
-            " each unit belongs to the one arm drawn for it"
+    if covariates:
+        chosen = tuple(
+            replace(metric, covariate=covariates)
+            if isinstance(metric, Mean | Ratio) and not metric.covariate and not getattr(metric, "strata", None)
+            else metric
+            for metric in chosen
         )
-    raise MetricError(
-        f"outcomes: {repeated.nunique():,} units have more than one row, for example {str(repeated.iloc[0])!r};"
-        " give one row per unit"
+    if any(metric.role == "primary" for metric in chosen):
+        return tuple(metric if metric.role else replace(metric, role="secondary") for metric in chosen)
+    first = next((at for at, metric in enumerate(chosen) if metric.role is None), None)
+    return tuple(
+        metric if metric.role else replace(metric, role="primary" if at == first else "secondary")
+        for at, metric in enumerate(chosen)
     )
+
+
+def _split(
+    counts: Mapping[str, int], weights: Mapping[str, float] | None, known: Mapping[str, float] | None
+) -> SampleRatio | None:
+    if weights is not None:
+        return sample_ratio(counts, {str(arm): weight for arm, weight in weights.items()})
+    if known is None or not set(counts) <= set(known):
+        return None
+    return sample_ratio(counts, {arm: known[arm] for arm in counts})
+
+
+def _look(
+    looks: Looks | Sequence[float] | None, design: Design | None, units: int, alpha: float
+) -> tuple[Look | None, Looks | None]:
+    if isinstance(looks, Looks):
+        return looks.at(units, alpha=alpha), looks
+    if design is None:
+        if looks is not None:
+            raise MetricError("looks: give Looks(planned=...), or a design together with the units at earlier looks")
+        return None, None
+    if design.looks == (1.0,) and looks is None:
+        return None, None
+    looking = design.looking(tuple(looks or ()))
+    return looking.at(units, alpha=alpha), looking
+
+
+def _adjusted(comparisons: list[Comparison], looking: Looks | None, units: int) -> list[Comparison]:
+    repeated = [looking.repeated_pvalue(one.pvalue, units) if looking else one.pvalue for one in comparisons]
+    found = [replace(one, pvalue_repeated=p, pvalue_adjusted=p) for one, p in zip(comparisons, repeated, strict=True)]
+    for role, correct in (("primary", holm), ("secondary", benjamini_hochberg)):
+        at = [place for place, one in enumerate(found) if one.role == role]
+        for place, pvalue in zip(at, correct([repeated[place] for place in at]), strict=True):
+            found[place] = replace(found[place], pvalue_adjusted=float(pvalue))
+    return found
+
+
+def _held_against(
+    design: Design | None,
+    metrics: Sequence[Metric],
+    about: Mapping[str, Any],
+    alpha: float,
+    units: int,
+    look: Look | None,
+) -> list[str]:
+    if design is None:
+        return []
+    said = []
+    primary = [metric.label for metric in metrics if metric.role == "primary"]
+    if design.metric not in primary:
+        said.append(f"the design was made for {design.metric}, here {', '.join(primary) or 'nothing'} is primary")
+    if not math.isclose(alpha, design.alpha):
+        said.append(f"the design has alpha {design.alpha:g}, here it is {alpha:g}")
+    window = about.get("window")
+    if window and design.window and window != design.window:
+        said.append(f"the design counts outcomes for {design.window}, here it is {window}")
+    if look is None and units < _ENOUGH * design.units:
+        said.append(
+            f"this is a look before the end: {units:,} of {design.units:,} planned units, and the design foresaw one"
+            " look; false alarms are more frequent than alpha says (plan looks, or wait)"
+        )
+    return said
+
+
+def _windows(about: Mapping[str, Any]) -> list[str]:
+    still_open = int(about.get("open_windows") or 0)
+    if not still_open:
+        return []
+    return [f"{still_open:,} units are left out because their window of {about.get('window')} has not closed yet"]

@@ -93,3 +93,31 @@ class Looks:
             bounds = tuple(sequence_threshold(time, alpha=alpha) for time in times)
             method = f"confidence sequence at {times[-1]:.0%} of the plan"
         return Look(times[-1], bounds[-1], float(2 * ndtr(-bounds[-1])), times, bounds, method)
+
+    def repeated_pvalue(self, pvalue: float, units: float) -> float:
+        """The smallest total alpha at which today's look would reject: a p-value that holds for all looks.
+
+        Args:
+            pvalue: two-sided p-value of today's data alone.
+            units: units of all arms together so far.
+
+        Returns:
+            A p-value that may be compared with alpha; at most 1; NaN for NaN.
+
+        Reference: Jennison & Turnbull (2000), Group Sequential Methods, section 9.5.
+
+        >>> f"{Looks(planned=1000, past=[500]).repeated_pvalue(0.01, 1000):.4f}"
+        '0.0101'
+        """
+        if math.isnan(pvalue):
+            return math.nan
+        low, high = math.log(1e-12), math.log(0.999)
+        if self.at(units, alpha=0.999).alpha <= pvalue:
+            return 1.0
+        for _ in range(30):
+            middle = (low + high) / 2
+            if self.at(units, alpha=math.exp(middle)).alpha > pvalue:
+                high = middle
+            else:
+                low = middle
+        return math.exp(high)

@@ -1,73 +1,226 @@
-"""Means (revenue, profit per customer): Welch's test and interval, and regression on what was known before (CUPED).
-
-Every function takes numbers or arrays of them.
-"""
+"""Averages per unit: revenue, profit, orders."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal
 
-import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtrit
 
-__all__ = ["Difference", "Sample", "welch"]
+from toolkit.errors import MetricError
+from toolkit.stats.bootstrap import bootstrap_difference
+from toolkit.stats.comparison import Comparison, settle
+from toolkit.stats.cuped import adjusted, regressors, slopes, weighted
+from toolkit.stats.metric import Metric, Setting, fault_of, join
+from toolkit.stats.moments import Moments, Term
+from toolkit.stats.outcomes import Outcomes
+from toolkit.stats.permutation import Resampled, permutation_test, permutation_wanted
+from toolkit.stats.relative import Relative, fieller
+from toolkit.stats.samples import Difference, Estimate, Sample, welch
+from toolkit.stats.strata import post_stratified, stratified_moments
+
+__all__ = ["Mean", "compare_estimates"]
+
+Method = Literal["auto", "welch", "permutation", "bootstrap"]
+_METHODS = ("auto", "welch", "permutation", "bootstrap")
+_NORMAL_FROM = 1_000  # degrees of freedom from which Fieller takes the normal quantile
 
 
-class Sample(NamedTuple):
-    """Size, mean and variance (divisor n - 1) of one arm; numbers, or arrays of the same shape."""
+@dataclass(frozen=True)
+class Mean(Metric):
+    """An average per unit: revenue, profit, orders.
 
-    n: Any
-    mean: Any
-    variance: Any
+    Welch's test and interval; Fieller's interval of the relative lift, said to be unbounded where it is. Where the
+    split is beyond 1:3, or buyers are few, Welch errs too often and a studentised permutation test takes its place;
+    that is decided from the sizes of the arms and the buyers of both together, before anyone looks at the difference.
+
+    Attributes:
+        column: a column of numbers.
+        covariate: columns known before the experiment (pre_revenue) that explain part of the metric; their part is
+            taken out of the comparison (CUPED). One name or several; missing values are allowed and count as
+            "no history".
+        strata: a column of groups known before the experiment; arms are compared within groups, then averaged
+            (post-stratification). Not together with `covariate`.
+        method: `auto`, `welch`, `permutation` or `bootstrap` (studentised).
+        currency: unit of money, for the words of the verdict, for example "EUR".
+
+    >>> Mean("revenue", covariate="pre_revenue").label
+    'revenue'
+    """
+
+    column: str
+    covariate: str | tuple[str, ...] = field(default=(), kw_only=True)
+    strata: str | None = field(default=None, kw_only=True)
+    method: Method = field(default="auto", kw_only=True)
+    currency: str | None = field(default=None, kw_only=True)
+
+    kind: ClassVar[str] = "mean"
+
+    def __post_init__(self) -> None:
+        covariates = (self.covariate,) if isinstance(self.covariate, str) else tuple(self.covariate)
+        object.__setattr__(self, "covariate", covariates)
+        super().__post_init__()
+        if self.column in covariates or self.column == self.strata:
+            raise MetricError(f"{self.label}: a metric cannot explain itself; found {self.column!r} twice")
+        if covariates and self.strata:
+            raise MetricError(f"{self.label}: give covariate or strata, not both")
+        if self.method not in _METHODS:
+            raise MetricError(f"{self.label}: method: found {self.method!r}; allowed: {', '.join(_METHODS)}")
+        if self.method in ("permutation", "bootstrap") and (covariates or self.strata):
+            raise MetricError(f"{self.label}: {self.method} works without covariate and strata; leave them out")
 
     @property
-    def error(self) -> Any:
-        """Variance of the mean."""
-        return np.asarray(self.variance, dtype=np.float64) / self.n
+    def label(self) -> str:
+        """What the metric is called in tables."""
+        return self.name or self.column
 
+    @property
+    def term(self) -> Term:
+        """The column."""
+        return Term("value", self.column)
 
-class Difference(NamedTuple):
-    """A difference of two means with its standard error, test and interval."""
+    def terms(self) -> tuple[Term, ...]:
+        """The column, its covariates and whether they are missing."""
+        return (self.term, *regressors(self.covariate))
 
-    diff: Any
-    error: Any
-    statistic: Any
-    df: Any
-    pvalue: Any
-    lower: Any
-    upper: Any
+    def compare(self, outcomes: Outcomes, arm: str, setting: Setting) -> tuple[Comparison, ...]:
+        """One arm against control."""
+        start = self.start(outcomes, arm)
+        fault = fault_of(outcomes, arm, self.terms())
+        if fault:
+            return (replace(start, note=fault),)
+        one, other = outcomes.moments[arm], outcomes.control
+        buyers = [int(side.nonzero[side.index(self.term)]) for side in (one, other)]
+        start = replace(start, buyers=min(buyers), buyers_both=sum(buyers))
+        if self.strata:
+            return (self.guarded(self._stratified(outcomes, arm, start, setting)),)
+        if self.covariate:
+            return (self.guarded(self._adjusted(outcomes, arm, start, setting)),)
+        plain = self._sample(one), self._sample(other)
+        method = self.method
+        if method == "auto":
+            few = permutation_wanted((one.n, other.n), sum(buyers))
+            method = "permutation" if few else "welch"
+        if method == "welch" or min(one.n, other.n) < 2 or not (plain[0].error + plain[1].error > 0):
+            start = replace(start, method="Welch t-test and interval")
+            return (self.guarded(compare_estimates(start, *plain, setting)),)
+        values = outcomes.values(self.column, arm), outcomes.values(self.column, outcomes.arms.control)
+        resample = permutation_test if method == "permutation" else bootstrap_difference
+        found = resample(values[0], values[1], alpha=setting.alpha, seed=setting.seed)
+        start = replace(start, method=found.method, note=found.note)
+        return (self.guarded(compare_resampled(start, *plain, found)),)
 
+    def _sample(self, side: Moments) -> Sample:
+        return Sample(side.n, side.mean(self.term), side.variance(self.term))
 
-def welch(arm: Sample, control: Sample, *, alpha: float = 0.05) -> Difference:
-    """The difference of two means, each arm with its own variance.
-
-    Args:
-        arm: size, mean and variance of the arm.
-        control: the same of control.
-        alpha: 1 - confidence.
-
-    Returns:
-        The difference, its standard error, Welch's t with its degrees of freedom and two-sided p-value, and the
-        interval, which excludes 0 exactly when p < alpha; NaN where no variance is known or it is 0.
-
-    Reference: Welch (1947), Biometrika 34, 28-35; Satterthwaite (1946).
-
-    >>> found = welch(Sample(21307, 1.422617, 17.754205**2), Sample(21306, 0.652789, 11.588200**2))
-    >>> f"{found.statistic:.4f} {found.df:.1f} {found.pvalue:.2e}"
-    '5.3001 36671.2 1.16e-07'
-    """
-    diff = np.asarray(arm.mean, dtype=np.float64) - control.mean
-    with np.errstate(divide="ignore", invalid="ignore"):
-        first, second = arm.error, control.error
-        squared = first + second
-        df = squared**2 / (
-            first**2 / (np.asarray(arm.n, dtype=np.float64) - 1)
-            + second**2 / (np.asarray(control.n, dtype=np.float64) - 1)
+    def _adjusted(self, outcomes: Outcomes, arm: str, start: Comparison, setting: Setting) -> Comparison:
+        one, other = outcomes.moments[arm], outcomes.control
+        pooled = one + other
+        weights = {self.term: 1.0}
+        theta, used = slopes(pooled, weighted(pooled, weights)[1], regressors(self.covariate))
+        centre = pooled.means[[pooled.index(term) for term in used]]
+        plain = self._sample(one), self._sample(other)
+        less = [
+            adjusted(side, sample, weights, theta=theta, used=used, centre=centre)
+            for side, sample in zip((one, other), plain, strict=True)
+        ]
+        start = replace(
+            start,
+            method=f"Welch t-test and interval after CUPED ({', '.join(self.covariate)})",
+            variance_saved=_saved(plain, (less[0], less[1])),
+            note="" if used else "no covariate varies: nothing was taken out",
         )
-        error = np.where(squared > 0, np.sqrt(squared), np.nan)
-        statistic = diff / error
-    pvalue = 2 * stdtr(df, -np.abs(statistic))
-    half = stdtrit(df, 1 - alpha / 2) * error
-    return Difference(
-        diff[()], error[()], statistic[()], df[()], np.asarray(pvalue)[()], (diff - half)[()], (diff + half)[()]
+        return compare_estimates(start, less[0], less[1], setting)
+
+    def _stratified(self, outcomes: Outcomes, arm: str, start: Comparison, setting: Setting) -> Comparison:
+        pairs = stratified_moments(outcomes, arm, self.term, strata=self.strata or "")
+        if not pairs:
+            return replace(start, note=f"no stratum of {self.strata} has two units in both arms")
+        left = start.n + start.n_control - sum(one.n + other.n for one, other in pairs)
+        plain = self._sample(outcomes.moments[arm]), self._sample(outcomes.control)
+        less = post_stratified(pairs, self.term)
+        start = replace(
+            start,
+            method=f"t-test and interval after post-stratification by {self.strata} ({len(pairs)} strata)",
+            variance_saved=_saved(plain, less),
+            note=f"{left:,} units are in strata that one arm lacks, and left out" if left else "",
+        )
+        return compare_estimates(start, *less, setting)
+
+
+def _saved(plain: tuple[Sample, Sample], less: tuple[Sample | Estimate, Sample | Estimate]) -> float:
+    before, after = float(plain[0].error + plain[1].error), float(less[0].error + less[1].error)
+    return 1 - after / before if before > 0 else math.nan
+
+
+def compare_estimates(
+    start: Comparison, arm: Sample | Estimate, control: Sample | Estimate, setting: Setting
+) -> Comparison:
+    """The comparison of two means, with test and intervals that agree about 0."""
+    found = welch(arm, control, alpha=setting.alpha)
+    relative = _relative(arm, control, found, setting.alpha)
+    return _filled(start, arm, control, found, relative)
+
+
+def compare_resampled(start: Comparison, arm: Sample, control: Sample, found: Resampled) -> Comparison:
+    """The comparison of two means by resampling, each side with its own critical value."""
+    plain = welch(arm, control)
+    low, high = (
+        fieller(arm, control, critical=abs(critical)) for critical in (found.upper_critical, found.lower_critical)
     )
+    unbounded = bool(low.unbounded or high.unbounded)
+    lower, upper = (-math.inf, math.inf) if unbounded else (float(low.lower), float(high.upper))
+    if not math.isnan(float(low.rel)):
+        ends = lower, upper
+        _, lower, upper = settle(
+            [("Fieller", lambda: ends)], rejected=found.lower > 0 or found.upper < 0, positive=float(plain.diff) > 0
+        )
+    else:
+        lower = upper = math.nan
+    difference = plain._replace(pvalue=found.pvalue, lower=found.lower, upper=found.upper)
+    return _filled(start, arm, control, difference, Relative(low.rel, lower, upper, unbounded))
+
+
+def _filled(
+    start: Comparison, arm: Sample | Estimate, control: Sample | Estimate, found: Difference, relative: Relative
+) -> Comparison:
+    notes = []
+    if min(start.n, start.n_control) < 2:
+        notes.append("fewer than two units in an arm: there is no variance to compare with")
+    elif not found.error > 0:
+        zero = arm.mean == 0 and control.mean == 0
+        notes.append(f"every value is {'0' if zero else 'the same'} within each arm: there is nothing to test")
+    if not control.mean > 0:
+        notes.append(f"control is {control.mean:g}: a lift relative to it is not defined")
+    if relative.unbounded:
+        notes.append("the relative interval is unbounded: control itself does not differ from 0")
+    return replace(
+        start,
+        control=float(control.mean),
+        value=float(arm.mean),
+        diff=float(found.diff),
+        diff_lower=float(found.lower),
+        diff_upper=float(found.upper),
+        rel=float(relative.rel),
+        rel_lower=float(relative.lower),
+        rel_upper=float(relative.upper),
+        pvalue=float(found.pvalue),
+        method=f"{start.method}; relative: Fieller",
+        note=join(start.note, *notes),
+        error=float(found.error),
+        statistic=float(found.statistic),
+        df=float(found.df),
+    )
+
+
+def _relative(arm: Sample | Estimate, control: Sample | Estimate, found: Difference, alpha: float) -> Relative:
+    """Fieller with the normal quantile where it is as good; with Student's where few units, or agreement, ask it."""
+    student = float(stdtrit(found.df, 1 - alpha / 2))
+    criticals = (student,) if not found.df >= _NORMAL_FROM else (float(stdtrit(math.inf, 1 - alpha / 2)), student)
+    relative = fieller(arm, control, critical=student)
+    for critical in criticals:
+        relative = fieller(arm, control, critical=critical)
+        if (relative.lower > 0 or relative.upper < 0) == (found.pvalue < alpha):
+            break
+    return relative

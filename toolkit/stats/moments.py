@@ -27,13 +27,14 @@ class Term:
     """One number per unit that a metric needs.
 
     `value`: the column itself. `filled`: the column, 0 where it is missing. `missing`: 1 where it is missing.
-    `above`: 1 where the column exceeds the other column. `equals`: 1 where the column is the text in `other`.
+    `above`: 1 where the column exceeds the other column. `broken`: 1 where it is not a whole number.
+    `equals`: 1 where the column is the text in `other`.
 
     >>> str(Term("above", "opens", "mails"))
     'opens above mails'
     """
 
-    kind: Literal["value", "filled", "missing", "above", "equals"]
+    kind: Literal["value", "filled", "missing", "above", "broken", "equals"]
     column: str
     other: str = ""
 
@@ -243,6 +244,8 @@ def _block(terms: Sequence[Term], sources: Mapping[tuple[str, str], NDArray[np.g
         line[:] = sources[term.column, ""][rows]
         if term.kind == "above":
             np.greater(line, sources[term.other, ""][rows], out=line, casting="unsafe")
+        elif term.kind == "broken":
+            np.not_equal(line, np.floor(line), out=line, casting="unsafe")
         elif term.kind == "missing":
             line[:] = np.isnan(line)
         elif term.kind == "filled":

@@ -65,12 +65,10 @@ class Outcomes:
         chosen = self.arms.codes == self.arms.names.index(arm)
         return np.asarray(numbers(self.frame, column)[chosen], dtype=np.float64)
 
-    def labels(self, column: str, arm: str) -> pd.Series:
-        """One column of one arm as it stands, whatever its kind."""
-        if column not in self.frame.columns:
-            numbers(self.frame, column)
-        values: pd.Series = self.frame[column].loc[self.arms.codes == self.arms.names.index(arm)]
-        return values
+    def rows(self, arm: str) -> pd.DataFrame:
+        """The rows of one arm."""
+        chosen: pd.DataFrame = self.frame.loc[self.arms.codes == self.arms.names.index(arm)]
+        return chosen
 
 
 def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from toolkit.stats.means import Sample
+from toolkit.stats.samples import Estimate, Sample
 
 __all__ = ["Relative", "fieller"]
 
@@ -20,7 +20,7 @@ class Relative(NamedTuple):
     unbounded: Any
 
 
-def fieller(arm: Sample, control: Sample, *, critical: Any) -> Relative:
+def fieller(arm: Sample | Estimate, control: Sample | Estimate, *, critical: Any) -> Relative:
     """The lift of a mean as a share of control's mean, with Fieller's interval.
 
     The ratios r are kept for which `arm - r * control` does not differ from 0. Where control's own mean does not

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from toolkit.stats.comparison import Comparison
-from toolkit.stats.srm import SampleRatio
+
+if TYPE_CHECKING:
+    from toolkit.stats.result import Result
 
 __all__ = ["Verdict", "amount", "judge"]
 
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
+_ORDER = ("roll out", "keep testing", "stop", "do not roll out")
 
 
 class Verdict(str):
     """The verdict as text, one sentence a line.
 
     Attributes:
-        action: what to do: `roll out`, `do not roll out`, `keep testing`, `do not trust` or `look only`.
+        action: what to do: `roll out`, `do not roll out`, `keep testing`, `stop` (the plan is complete and nothing was
+            found), `do not trust` (the split is not sound) or `look only` (not randomised).
+        actions: the same for each arm.
         warnings: what the reader must know before acting.
     """
 
-    __slots__ = ("action", "warnings")
+    __slots__ = ("action", "actions", "warnings")
 
     action: str
+    actions: dict[str, str]
     warnings: tuple[str, ...]
 
-    def __new__(cls, text: str, *, action: str, warnings: Sequence[str] = ()) -> Verdict:
+    def __new__(
+        cls, text: str, *, action: str, actions: dict[str, str] | None = None, warnings: Sequence[str] = ()
+    ) -> Verdict:
         made = super().__new__(cls, text)
         made.action = action
+        made.actions = dict(actions or {})
         made.warnings = tuple(warnings)
         return made
 
@@ -37,87 +46,138 @@ class Verdict(str):
         return str(self)
 
 
-def amount(value: float, found: Comparison, *, signed: bool = False, width: float = math.nan) -> str:
-    """A value of a metric as people write it: points for rates, money with its sign.
+def amount(value: float, found: Comparison, *, signed: bool = False, bare: bool = False) -> str:
+    """A value of a metric as people write it: points for rates, money with its sign, as exact as its interval.
 
     >>> amount(0.0213, Comparison(metric="converted", arm="mail", n_control=1, n=1, kind="rate"), signed=True)
     '+2.1 points'
     """
     scale = 100.0 if found.kind == "rate" else 1.0
-    size = abs(width if width > 0 and math.isfinite(width) else value) * scale
+    width = found.diff_upper - found.diff_lower
+    size = scale * (width if width > 0 and math.isfinite(width) else abs(value))
     digits = 2 if found.currency else 1
-    if size > 0 and math.isfinite(size):
-        digits = max(digits, min(6, 1 - math.floor(math.log10(size)))) if size < 1 else digits
+    if 0 < size < 1:
+        digits = max(digits, min(6, 1 - math.floor(math.log10(size))))
     number = f"{abs(value) * scale:,.{digits}f}"
     sign = "-" if value < 0 else ("+" if signed else "")
+    if math.isinf(value):
+        return f"{sign}unbounded"
+    if bare:
+        return f"{'-' if value < 0 else ''}{number}"
     if found.kind == "rate":
-        return f"{sign}{number} points" if signed else f"{sign}{number} %"
+        return f"{sign}{number} points"
+    if found.kind == "time":
+        return f"{sign}{number} days"
     if found.currency:
         symbol = _SIGNS.get(found.currency)
         return f"{sign}{symbol}{number}" if symbol else f"{sign}{number} {found.currency}"
     return f"{sign}{number}"
 
 
-def _span(found: Comparison) -> str:
-    width = found.diff_upper - found.diff_lower
-    bare: dict[str, Any] = {"width": width}
-    ends = [
-        amount(end, found, signed=True, **bare).replace(" points", "") for end in (found.diff_lower, found.diff_upper)
-    ]
-    return f"{amount(found.diff, found, signed=True, **bare)} [{ends[0]}, {ends[1]}]"
+def _interval(found: Comparison) -> str:
+    return f"[{amount(found.diff_lower, found, bare=True)}, {amount(found.diff_upper, found, bare=True)}]"
+
+
+def _per_unit(found: Comparison) -> str:
+    return " a unit" if found.kind == "mean" and not found.currency else (" a customer" if found.currency else "")
 
 
 def _sentence(found: Comparison, control: str, alpha: float) -> str:
     if not found.defined:
-        return f"{found.arm} on {found.metric}: no number can be given: {found.note}."
-    sure = found.pvalue < alpha
-    per_unit = "" if found.kind in ("rate", "time") else " a unit"
-    if sure:
-        word = "beats" if found.improved else "is worse than"
-        return f"{found.arm} {word} {control} on {found.metric}: {_span(found)}{per_unit}."
-    return f"{found.arm} and {control} cannot be told apart on {found.metric}: {_span(found)}{per_unit}."
+        return f"{found.arm} on {found.metric}: no number can be given: {found.note or 'no interval'}."
+    if found.role == "guardrail" and found.not_worse is not None:
+        margin = amount(found.margin, found)
+        said = f"{amount(found.diff, found, signed=True)} {_interval(found)}"
+        if found.not_worse:
+            return f"{found.arm} does not harm {found.metric} by more than {margin}: {said}."
+        certain = " harms" if _harm_certain(found) else " may harm"
+        return f"{found.arm}{certain} {found.metric} by more than {margin}: {said}."
+    effect = f"{amount(found.diff, found, signed=True)}{_per_unit(found)} {_interval(found)}"
+    if not found.sure(alpha):
+        return f"{found.arm} and {control} cannot be told apart on {found.metric}: {effect}."
+    if found.currency and found.role != "primary":
+        plain = f"{amount(abs(found.diff), found)}{_per_unit(found)} {_interval(found)}"
+        if found.better == "lower":
+            return f"It {'costs' if found.diff > 0 else 'saves'} {plain} in {found.metric}."
+        return f"It {'gains' if found.diff > 0 else 'loses'} {plain} in {found.metric}."
+    word = "beats" if found.improved else "is worse than"
+    return f"{found.arm} {word} {control} on {found.metric}: {effect}."
 
 
-def judge(
-    comparisons: Sequence[Comparison],
-    *,
-    alpha: float,
-    control: str,
-    label: str,
-    split: SampleRatio | None,
-    notes: Sequence[str],
-) -> Verdict:
-    """The verdict of some comparisons.
+def _harm_certain(found: Comparison) -> bool:
+    least = found.diff_lower if found.better == "lower" else -found.diff_upper
+    return least > found.margin
+
+
+def judge(result: Result) -> Verdict:
+    """The verdict of a result: a sentence for each comparison, what to do, and warnings.
+
+    An arm is rolled out when a primary metric is established to be better (all looks and comparisons counted), no
+    primary metric is worse, no money is lost, and every guardrail holds.
 
     Args:
-        comparisons: every arm against control on every metric.
-        alpha: two-sided chance of a false alarm.
-        control: name of control.
-        label: `randomised`, or `observed, not randomised`.
-        split: the test of the split, where weights are known.
-        notes: what else the reader must know.
+        result: what `experiment` returned.
 
     Returns:
-        The text with its `.action` and `.warnings`.
+        The text with its `.action`, `.actions` and `.warnings`.
     """
-    warnings = list(notes)
-    if split is not None and split.alarm:
-        warnings.insert(0, f"{split}: something other than chance decided who got what; find out before reading on")
-    lines = [_sentence(found, control, alpha) for found in comparisons]
-    primary = [found for found in comparisons if found.role == "primary"]
-    won = [found for found in primary if found.pvalue < alpha and found.improved]
-    lost = [found for found in primary if found.pvalue < alpha and not found.improved]
-    if split is not None and split.alarm:
+    warnings = list(result.notes)
+    lines: list[str] = []
+    actions: dict[str, str] = {}
+    for arm in dict.fromkeys(found.arm for found in result.comparisons):
+        mine = [found for found in result.comparisons if found.arm == arm]
+        mine.sort(key=lambda found: ("primary", "secondary", "guardrail").index(found.role))
+        lines += [_sentence(found, result.control, result.alpha) for found in mine]
+        actions[arm] = _action(mine, result)
+    best = min(actions, key=lambda arm: (_ORDER.index(actions[arm]), -_strength(result, arm)))
+    action = actions[best]
+    if result.split is not None and result.split.alarm:
         action = "do not trust"
-    elif label != "randomised":
+        warnings.insert(
+            0, f"{result.split}; something other than chance decided who got what, find out before reading on"
+        )
+    elif result.label != "randomised":
         action = "look only"
         warnings.insert(0, "the arms were not drawn at random: the difference may have other causes than the mail")
-    elif lost:
-        action = "do not roll out"
-    elif won:
-        action = "roll out"
-    else:
-        action = "keep testing"
-    lines.append(f"{action[0].upper()}{action[1:]}.")
+    lines.append(_advice(action, best, actions))
     lines += [f"Warning: {warning}." for warning in warnings]
-    return Verdict("\n".join(lines), action=action, warnings=warnings)
+    return Verdict("\n".join(lines), action=action, actions=actions, warnings=warnings)
+
+
+def _advice(action: str, best: str, actions: dict[str, str]) -> str:
+    if action == "do not trust":
+        return "Do not trust these numbers."
+    if action == "look only":
+        return "Look only: this is no proof of an effect."
+    if action == "roll out":
+        return f"Roll out {best}."
+    if action == "keep testing":
+        return f"Keep testing {' and '.join(arm for arm, what in actions.items() if what == action)}."
+    if action == "stop":
+        return "Stop: the plan is complete and no effect was shown."
+    return f"Do not roll out {' or '.join(actions)}."
+
+
+def _action(mine: Sequence[Comparison], result: Result) -> str:
+    primary = [found for found in mine if found.role == "primary"]
+    sure = [found for found in mine if found.sure(result.alpha)]
+    loses_money = any(found.currency and found.better == "higher" and found.worse for found in sure)
+    guards = [found for found in mine if found.role == "guardrail"]
+    if any(found.worse for found in sure if found.role == "primary") or loses_money:
+        return "do not roll out"
+    if any(found.defined and found.not_worse is False and _harm_certain(found) for found in guards):
+        return "do not roll out"
+    won = [found for found in primary if found in sure and found.improved]
+    bounds = [found for found in primary if found.metric.endswith(("(at least)", "(at most)"))]
+    if won and all(found in won for found in bounds):
+        return "roll out" if all(found.not_worse for found in guards) else "keep testing"
+    design = result.design
+    units = max((found.n_control for found in mine), default=0)
+    if design is not None and units >= 0.98 * design.units * design.arms.get(result.control, 1.0):
+        return "stop"
+    return "keep testing"
+
+
+def _strength(result: Result, arm: str) -> float:
+    found = [one for one in result.comparisons if one.arm == arm and one.role == "primary" and one.error > 0]
+    return max((abs(one.diff) / one.error for one in found), default=0.0)

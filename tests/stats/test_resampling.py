@@ -1,0 +1,172 @@
+"""Permutation and bootstrap: exact where they can be checked, and right where Welch is not."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from toolkit.errors import MetricError
+from toolkit.stats import Mean, experiment
+from toolkit.stats.bootstrap import bootstrap_difference, bootstrap_means
+from toolkit.stats.permutation import permutation_test, permutation_wanted
+from toolkit.stats.samples import Sample, welch
+
+
+def student(one: np.ndarray, other: np.ndarray) -> float:
+    return (one.mean() - other.mean()) / np.sqrt(one.var(ddof=1) / len(one) + other.var(ddof=1) / len(other))
+
+
+def test_the_permutation_pvalue_is_that_of_all_shuffles() -> None:
+    """All 11!/(4! 7!) = 330 shuffles of eleven units; 20,000 draws: Monte-Carlo error of p below 0.004."""
+    one, other = np.array([12.0, 0.0, 31.0, 25.0]), np.array([0.0, 0.0, 7.0, 3.0, 0.0, 9.0, 1.0])
+    both = np.concatenate([one, other])
+    all_of_them = [student(both[list(chosen)], np.delete(both, list(chosen))) for chosen in combinations(range(11), 4)]
+    statistic = student(one, other)
+    above = np.mean(np.array(all_of_them) >= statistic - 1e-9)
+    below = np.mean(np.array(all_of_them) <= statistic + 1e-9)
+    found = permutation_test(one, other, seed=3, draws=20_000)
+    assert found.pvalue == pytest.approx(min(1, 2 * min(above, below)), abs=0.012)
+
+
+def test_the_permutation_test_does_not_depend_on_which_arm_is_smaller() -> None:
+    rng = np.random.default_rng(1)
+    one, other = rng.gamma(1, 20, 30), rng.gamma(1, 15, 300)
+    first, second = permutation_test(one, other, seed=5), permutation_test(other, one, seed=5)
+    assert first.pvalue == second.pvalue
+    assert (first.lower, first.upper) == pytest.approx((-second.upper, -second.lower))
+
+
+@pytest.mark.parametrize("resample", [permutation_test, bootstrap_difference])
+def test_the_interval_excludes_0_exactly_when_p_is_below_alpha(resample) -> None:
+    rng = np.random.default_rng(2)
+    hits = 0
+    for run in range(120):
+        one = np.where(rng.random(60) < 0.4, rng.gamma(1, 30, 60), 0)
+        other = np.where(rng.random(240) < 0.25, rng.gamma(1, 30, 240), 0)
+        for alpha in (0.05, 0.2):
+            found = resample(one, other, alpha=alpha, seed=run, draws=499)
+            assert (found.lower > 0 or found.upper < 0) == (found.pvalue < alpha)
+            hits += found.pvalue < alpha
+    assert 20 < hits < 220
+
+
+def test_the_relative_interval_of_a_resampled_mean_agrees_with_its_test() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        frame = pd.DataFrame(
+            {
+                "arm": ["control"] * 30 + ["mail"] * 300,
+                "revenue": np.concatenate([rng.gamma(1, 10, 30), rng.gamma(1, 16, 300)]),
+            }
+        )
+        one = experiment(frame, [Mean("revenue")]).comparisons[0]
+        assert one.method.startswith("studentised permutation")
+        assert (one.diff_lower > 0 or one.diff_upper < 0) == (one.pvalue < 0.05)
+        assert (one.rel_lower > 0 or one.rel_upper < 0) == (one.pvalue < 0.05)
+
+
+def test_the_same_seed_gives_the_same_result_and_another_nearly_the_same() -> None:
+    rng = np.random.default_rng(4)
+    one, other = rng.gamma(1, 12, 50), rng.gamma(1, 10, 500)
+    first = permutation_test(one, other, seed=1)
+    assert permutation_test(one, other, seed=1) == first
+    assert permutation_test(one, other, seed=2).pvalue == pytest.approx(first.pvalue, abs=0.04)
+
+
+def test_a_tiny_alpha_gets_more_shuffles_and_an_unreachable_one_no_rejection() -> None:
+    rng = np.random.default_rng(5)
+    one, other = rng.normal(3, 1, 20), rng.normal(0, 1, 60)
+    assert permutation_test(one, other, alpha=0.005).pvalue < 0.005
+    found = permutation_test(one, other, alpha=1e-7)
+    assert found.lower == -np.inf
+    assert "cannot be below" in found.note
+
+
+@pytest.mark.parametrize(
+    ("sizes", "buyers", "wanted"),
+    [
+        ((5_000, 5_000), 1_000, False),
+        ((2_500, 7_500), 1_000, False),
+        ((2_400, 7_600), 1_000, True),
+        ((5_000, 5_000), 150, True),
+        ((100_000, 900_000), 300_000, False),
+        ((0, 100), 50, False),
+    ],
+)
+def test_the_design_chooses_the_test_before_anyone_looks(sizes: tuple[int, int], buyers: int, wanted: bool) -> None:
+    assert permutation_wanted(sizes, buyers) is wanted
+
+
+def test_welch_stays_when_asked_for_and_the_verdict_warns() -> None:
+    rng = np.random.default_rng(6)
+    frame = pd.DataFrame({"arm": ["control"] * 100 + ["mail"] * 5000, "revenue": 0.0})
+    frame["revenue"] = np.where(rng.random(5100) < 0.05, rng.gamma(1, 50, 5100), 0)
+    welsh = experiment(frame, [Mean("revenue", method="welch")])
+    assert welsh.comparisons[0].method.startswith("Welch")
+    assert "too few for Welch's test" in welsh.verdict()
+    assert "too few" not in experiment(frame, [Mean("revenue")]).verdict()
+    boot = experiment(frame, [Mean("revenue", method="bootstrap")])
+    assert boot.comparisons[0].method.startswith("studentised bootstrap")
+
+
+def test_the_bootstrap_of_buyers_only_has_the_distribution_of_the_plain_bootstrap() -> None:
+    """Two buyers among five: the mean of a resample takes few values, whose chances are known exactly."""
+    means, _ = bootstrap_means([0.0, 0.0, 0.0, 10.0, 10.0], draws=40_000, seed=1)
+    counts = np.bincount(np.round(means / 2).astype(int), minlength=6)
+    assert counts / 40_000 == pytest.approx(binom.pmf(np.arange(6), 5, 0.4), abs=0.01)
+
+
+def test_bootstrap_means_and_errors_are_those_of_theory() -> None:
+    rng = np.random.default_rng(7)
+    values = np.where(rng.random(20_000) < 0.03, rng.gamma(2, 30, 20_000), 0)
+    means, errors = bootstrap_means(values, draws=4_000, seed=2)
+    expected = values.std() / np.sqrt(len(values))
+    assert means.mean() == pytest.approx(values.mean(), abs=4 * expected / np.sqrt(4_000))
+    assert means.std() == pytest.approx(expected, rel=0.05)
+    assert errors.mean() == pytest.approx(expected, rel=0.03)
+    nothing, none = bootstrap_means(np.zeros(10), draws=3)
+    assert nothing.tolist() == none.tolist() == [0, 0, 0]
+
+
+def test_permutation_and_bootstrap_cover_where_welch_does_not() -> None:
+    """A control of 150 with skewed money against 3,000, with a true effect: 300 draws, Monte-Carlo error 1.3 points.
+
+    Welch misses the truth in 9 % or more on one side alone, the permutation in 2.5 % on either, the bootstrap between.
+    """
+    rng = np.random.default_rng(8)
+    missed = {"welch": [0, 0], "permutation": [0, 0], "bootstrap": [0, 0]}
+    for run in range(300):
+        one = np.where(rng.random(3000) < 0.12, rng.lognormal(3, 1, 3000), 0)
+        other = np.where(rng.random(150) < 0.10, rng.lognormal(3, 1, 150), 0)
+        truth = 0.02 * np.exp(3.5)
+        plain = welch(*(Sample(len(side), side.mean(), side.var(ddof=1)) for side in (one, other)))
+        ends = {
+            "welch": (plain.lower, plain.upper),
+            "permutation": _ends(permutation_test(one, other, seed=run, draws=399)),
+            "bootstrap": _ends(bootstrap_difference(one, other, seed=run, draws=399)),
+        }
+        for name, (lower, upper) in ends.items():
+            missed[name][0] += lower > truth
+            missed[name][1] += upper < truth
+    assert sum(missed["welch"]) / 300 > 0.09
+    assert max(missed["permutation"]) / 300 < 0.025 + 3 * 0.009
+    assert sum(missed["permutation"]) / 300 < 0.05 + 3 * 0.0126
+    assert sum(missed["bootstrap"]) < sum(missed["welch"])
+
+
+def _ends(found) -> tuple[float, float]:
+    return found.lower, found.upper
+
+
+@pytest.mark.parametrize("resample", [permutation_test, bootstrap_difference])
+def test_values_that_cannot_be_resampled_are_errors(resample) -> None:
+    with pytest.raises(MetricError, match="two units"):
+        resample([1.0], [1.0, 2.0])
+    with pytest.raises(MetricError, match="finite"):
+        resample([1.0, np.nan], [1.0, 2.0])
+    with pytest.raises(MetricError, match="finite"):
+        bootstrap_means([np.inf])

@@ -1,0 +1,124 @@
+"""The bootstrap of a mean per customer, exact and fast when most customers bought nothing.
+
+A resample of n customers of whom k bought holds a binomial number of buyers, and those are drawn from the buyers: so
+only the buyers are drawn. The distribution is that of the plain bootstrap, exactly; the work is k instead of n.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from toolkit.errors import MetricError
+from toolkit.stats.permutation import Resampled
+
+__all__ = ["bootstrap_difference", "bootstrap_means"]
+
+Floats = NDArray[np.float64]
+DRAWS = 4_999
+_CHUNK = 2_000_000
+
+
+def bootstrap_means(values: ArrayLike, *, draws: int = 1_000, seed: int = 0) -> tuple[Floats, Floats]:
+    """Means and standard errors of resamples of customers.
+
+    Args:
+        values: one number per customer.
+        draws: how many resamples.
+        seed: where the draws start; the same seed gives the same result.
+
+    Returns:
+        The mean of each resample, and its estimated standard error.
+
+    Raises:
+        MetricError: nobody, or a value that is missing or infinite.
+
+    Reference: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 6.
+
+    >>> means, errors = bootstrap_means([0.0] * 900 + [10.0] * 100, draws=2000, seed=1)
+    >>> round(float(means.mean()), 1), round(float(means.std()), 2)
+    (1.0, 0.09)
+    """
+    everyone = np.asarray(values, dtype=np.float64)
+    if not len(everyone) or not np.isfinite(everyone).all():
+        raise MetricError("bootstrap: values must be finite, and at least one")
+    return _resampled(everyone, draws, np.random.default_rng(seed))
+
+
+def _resampled(everyone: Floats, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    n = len(everyone)
+    buyers = everyone[everyone != 0]
+    counts = rng.binomial(n, len(buyers) / n, size=draws)
+    sums, squares = np.zeros(draws), np.zeros(draws)
+    start = 0
+    while start < draws:
+        reached = np.searchsorted(np.cumsum(counts[start:]), _CHUNK, side="right")
+        stop = min(draws, start + max(1, int(reached)))
+        some = counts[start:stop]
+        drawn = buyers[rng.integers(0, max(len(buyers), 1), size=int(some.sum()), dtype=np.int32)]
+        edges = np.concatenate([[0], np.cumsum(some)])
+        filled = some > 0
+        sums[start:stop][filled] = np.add.reduceat(drawn, edges[:-1][filled]) if filled.any() else 0.0
+        squares[start:stop][filled] = np.add.reduceat(drawn * drawn, edges[:-1][filled]) if filled.any() else 0.0
+        start = stop
+    means = sums / n
+    variances = np.maximum(squares / n - means * means, 0.0) * (n / max(n - 1, 1))
+    return means, np.sqrt(variances / n)
+
+
+def bootstrap_difference(
+    values: ArrayLike, control_values: ArrayLike, *, alpha: float = 0.05, seed: int = 0, draws: int = DRAWS
+) -> Resampled:
+    """Whether two means differ, by the studentised bootstrap (bootstrap-t).
+
+    Args:
+        values: one number per unit of the arm.
+        control_values: the same of control.
+        alpha: 1 - confidence of the interval.
+        seed: where the draws start.
+        draws: how many resamples.
+
+    Returns:
+        P-value and interval, which excludes 0 exactly when p < alpha.
+
+    Raises:
+        MetricError: fewer than two units in an arm, or a value that is missing or infinite.
+
+    Reference: Efron & Tibshirani (1993), chapter 12.
+
+    >>> rng = np.random.default_rng(0)
+    >>> found = bootstrap_difference(rng.gamma(1, 20, 400), rng.gamma(1, 10, 400), seed=1)
+    >>> found.pvalue < 0.01, found.lower > 0
+    (True, True)
+    """
+    one, other = (np.asarray(side, dtype=np.float64) for side in (values, control_values))
+    if min(len(one), len(other)) < 2:
+        raise MetricError("bootstrap: needs two units in each arm")
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        raise MetricError("bootstrap: values must be finite")
+    rng = np.random.default_rng(seed)
+    (means, errors), (means0, errors0) = _resampled(one, draws, rng), _resampled(other, draws, rng)
+    diff = float(one.mean() - other.mean())
+    error = math.sqrt(one.var(ddof=1) / len(one) + other.var(ddof=1) / len(other))
+    spread = np.sqrt(errors**2 + errors0**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shifted = means - means0 - diff
+        pivots = np.where(spread > 0, shifted / spread, np.sign(shifted) * np.inf)
+    statistic = diff / error
+    # an effect is excluded when the pivot it would need is beyond what resamples show
+    above = 1 + int((pivots >= statistic).sum())
+    below = 1 + int((pivots <= statistic).sum())
+    pvalue = min(1.0, 2 * min(above, below) / (draws + 1))
+    allowed = max(math.ceil(alpha * (draws + 1) / 2 - 1) - 1, -1)
+    ordered = np.sort(pivots)
+    low, high = (-math.inf, math.inf) if allowed < 0 else (float(ordered[allowed]), float(ordered[-1 - allowed]))
+    return Resampled(
+        pvalue,
+        diff - high * error,
+        diff - low * error,
+        low,
+        high,
+        f"studentised bootstrap test and interval ({draws:,} resamples)",
+    )

@@ -1,0 +1,112 @@
+"""What could be wrong with an experiment although every number is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.special import chdtrc
+
+from toolkit.stats.comparison import Comparison
+from toolkit.stats.moments import Term, numbers
+from toolkit.stats.outcomes import Arms, Outcomes
+from toolkit.stats.permutation import permutation_wanted
+from toolkit.stats.samples import Sample, welch
+
+__all__ = ["before_differences", "contamination", "opens_alone", "too_few_buyers"]
+
+_BEFORE_ALARM = 0.001
+_MOST_BEFORE = 20
+_TOUCHED_ALARM = 0.01
+_TOUCHED_SHARE = 0.05
+
+
+def before_differences(frame: pd.DataFrame) -> tuple[Callable[[Outcomes], list[str]], list[Term]]:
+    """A check that arms were alike before the experiment, on every numeric column named `pre_…`.
+
+    Returns:
+        The check, and the terms it needs.
+    """
+    columns = [
+        str(column)
+        for column in frame.columns
+        if str(column).startswith("pre_") and pd.api.types.is_numeric_dtype(frame[column])
+    ][:_MOST_BEFORE]
+    terms = [Term("filled", column) for column in columns]
+
+    def check(outcomes: Outcomes) -> list[str]:
+        said = []
+        for term in terms:
+            for arm in outcomes.arms.others:
+                one, other = (
+                    Sample(side.n, side.mean(term), side.variance(term))
+                    for side in (outcomes.moments[arm], outcomes.control)
+                )
+                found = welch(one, other)
+                if found.pvalue * len(terms) * len(outcomes.arms.others) < _BEFORE_ALARM:
+                    said.append(
+                        f"{arm} and {outcomes.arms.control} differed in {term.column} before the experiment"
+                        f" ({one.mean:.4g} against {other.mean:.4g}, p = {found.pvalue:.2g}): the split is not sound"
+                    )
+        return said
+
+    return check, terms
+
+
+def contamination(frame: pd.DataFrame, column: str, arms: Arms) -> list[str]:
+    """Whether units were reached by something else meanwhile, and whether that differs between the arms.
+
+    Args:
+        frame: one row per unit.
+        column: flags of the units that were reached.
+        arms: who is in which arm.
+
+    Returns:
+        Warnings, or nothing.
+
+    Raises:
+        MetricError: the column is missing or not numeric.
+    """
+    flags = np.nan_to_num(numbers(frame, column).astype(np.float64)) != 0
+    sizes = np.bincount(arms.codes, minlength=len(arms.names)).astype(np.float64)
+    reached = np.bincount(arms.codes[flags], minlength=len(arms.names)).astype(np.float64)
+    share = reached.sum() / sizes.sum()
+    said = []
+    if 0 < share < 1:
+        expected = sizes * share
+        filled = sizes > 0
+        chi2 = float(((reached - expected)[filled] ** 2 / (expected[filled] * (1 - share))).sum())
+        if float(chdtrc(int(filled.sum()) - 1, chi2)) < _TOUCHED_ALARM:
+            parts = ", ".join(f"{name} {r / n:.1%}" for name, r, n in zip(arms.names, reached, sizes, strict=True) if n)
+            said.append(f"another scenario reached the arms unevenly ({parts}): the lift is partly its doing")
+    if share > _TOUCHED_SHARE and not said:
+        said.append(f"another scenario reached {share:.1%} of the units: the lift is the one beside that scenario")
+    return said
+
+
+def opens_alone(comparisons: Sequence[Comparison]) -> list[str]:
+    """Opens as the sole primary metric, or opens that are mostly a machine's."""
+    primary = [one for one in comparisons if one.role == "primary"]
+    said = []
+    if primary and all(one.opens for one in primary):
+        said.append("opens alone decide here, and machines open mails: let clicks, conversions or revenue decide")
+    for one in comparisons:
+        machine = next((part for part in one.note.split(", ") if part.endswith(" machine")), "")
+        share = machine.removesuffix(" machine").rstrip("%")
+        if share.isdigit() and int(share) > 50:
+            said.append(f"{share}% of the opens are a machine's: opens say little about people")
+    return list(dict.fromkeys(said))
+
+
+def too_few_buyers(comparisons: Sequence[Comparison]) -> list[str]:
+    """Welch's test where money is skewed and buyers are few, or one arm is small."""
+    return [
+        f"{one.metric}: {one.buyers:,.0f} buyers in the smaller arm are too few for Welch's test: it may err three"
+        " times as often as alpha says; use method='permutation' without covariates"
+        for one in comparisons
+        if one.kind == "mean"
+        and one.method.startswith(("Welch", "t-test"))
+        and one.defined
+        and permutation_wanted((one.n, one.n_control), int(one.buyers_both))
+    ]

@@ -1,0 +1,180 @@
+"""Skewed money with a small holdout or few buyers: the studentised permutation test.
+
+Welch's test errs in 9 to 16 of 100 when one arm is small and money is skewed. Shuffling who is in which arm gives the
+distribution of the same statistic without any assumption on its shape. Only units whose value is not 0 are shuffled:
+how many of them fall into the smaller arm is hypergeometric, which of them is a draw without replacement; that is the
+whole shuffle, exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from toolkit.errors import MetricError
+
+__all__ = ["Resampled", "permutation_test", "permutation_wanted", "shuffled_sums"]
+
+Floats = NDArray[np.float64]
+DRAWS = 4_999
+_WIDEST_SPLIT = 3.0  # larger arm to smaller
+_FEW_BUYERS = 200  # of both arms together
+_MANY_BUYERS = 20_000  # expected in the smaller arm: skewness has averaged out
+
+
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """A difference of means with a p-value and interval from resampling.
+
+    Attributes:
+        pvalue: two-sided, twice the smaller tail; the interval excludes 0 exactly when it is below alpha.
+        lower, upper: interval of the difference.
+        lower_critical, upper_critical: quantiles of the studentised difference that give the interval.
+        method, note: what was done.
+    """
+
+    pvalue: float
+    lower: float
+    upper: float
+    lower_critical: float
+    upper_critical: float
+    method: str
+    note: str = ""
+
+
+def permutation_wanted(sizes: tuple[int, int], buyers: int) -> bool:
+    """Whether the permutation test shall take the place of Welch's.
+
+    It looks at nothing that a shuffle of the arms would change, so that the choice does not bend the test.
+
+    Args:
+        sizes: units in the two arms.
+        buyers: units of both arms together whose value is not 0.
+
+    Returns:
+        True when the split is beyond 1:3 or there are fewer than 200 buyers, unless the smaller arm expects 20,000.
+
+    >>> permutation_wanted((10_000, 90_000), 5_000), permutation_wanted((50_000, 50_000), 5_000)
+    (True, False)
+    """
+    small, large = min(sizes), max(sizes)
+    if small < 1 or buyers * small / (small + large) > _MANY_BUYERS:
+        return False
+    return large > _WIDEST_SPLIT * small or buyers < _FEW_BUYERS
+
+
+def permutation_test(
+    values: ArrayLike, control_values: ArrayLike, *, alpha: float = 0.05, seed: int = 0, draws: int | None = None
+) -> Resampled:
+    """Whether two means differ, by shuffling who is in which arm.
+
+    Args:
+        values: one number per unit of the arm.
+        control_values: the same of control.
+        alpha: 1 - confidence of the interval.
+        seed: where the shuffles start; the same seed gives the same result.
+        draws: how many shuffles; 4,999 unless given, more where alpha is small.
+
+    Returns:
+        P-value and interval. The p-value counts the observed order as one shuffle, so it is never 0.
+
+    Raises:
+        MetricError: fewer than two units in an arm, or a value that is missing or infinite.
+
+    Reference: Janssen (1997), Statistics & Probability Letters 36, 9-21; Chung & Romano (2013), Annals of Statistics
+    41, 484-507; Phipson & Smyth (2010) for the count of the observed order.
+
+    >>> rng = np.random.default_rng(0)
+    >>> found = permutation_test(rng.gamma(1, 20, 40), rng.gamma(1, 10, 400), seed=1)
+    >>> found.pvalue < 0.01, found.lower > 0
+    (True, True)
+    """
+    one, other = (np.asarray(side, dtype=np.float64) for side in (values, control_values))
+    if min(len(one), len(other)) < 2:
+        raise MetricError("permutation test: needs two units in each arm")
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        raise MetricError("permutation test: values must be finite")
+    draws = draws or _draws(alpha)
+    flipped = len(one) > len(other)
+    small, large = (other, one) if flipped else (one, other)
+    statistic, error = _student(
+        small.sum(), float(small @ small), len(small), large.sum(), float(large @ large), len(large)
+    )
+    shuffled = _shuffles(small, large, draws, seed)
+    if flipped:
+        statistic, shuffled = -statistic, -shuffled
+    diff = float(one.mean() - other.mean())
+    above = 1 + int((shuffled >= statistic - 1e-12).sum())
+    below = 1 + int((shuffled <= statistic + 1e-12).sum())
+    pvalue = min(1.0, 2 * min(above, below) / (draws + 1))
+    allowed = max(math.ceil(alpha * (draws + 1) / 2 - 1) - 1, -1)  # shuffles beyond the statistic when p < alpha
+    ordered = np.sort(shuffled)
+    if allowed < 0:
+        low, high = -math.inf, math.inf
+    else:
+        low, high = float(ordered[allowed]) - 1e-12, float(ordered[-1 - allowed]) + 1e-12
+    note = f"p cannot be below {2 / (draws + 1):.2g} with {draws:,} shuffles" if above == 1 or below == 1 else ""
+    return Resampled(
+        pvalue,
+        diff - high * error,
+        diff - low * error,
+        low,
+        high,
+        f"studentised permutation test and interval ({draws:,} shuffles)",
+        note,
+    )
+
+
+def _draws(alpha: float) -> int:
+    return int(min(99_999, max(DRAWS, 100 * math.ceil(2 / alpha) - 1)))
+
+
+def _student(sum1: float, square1: float, n1: int, sum0: float, square0: float, n0: int) -> tuple[float, float]:
+    found, error = _students(np.array([sum1]), np.array([square1]), n1, np.array([sum0]), np.array([square0]), n0)
+    return float(found[0]), float(error[0])
+
+
+def _students(sum1: Floats, square1: Floats, n1: int, sum0: Floats, square0: Floats, n0: int) -> tuple[Floats, Floats]:
+    variance1 = np.maximum(square1 - sum1 * sum1 / n1, 0.0) / (n1 - 1)
+    variance0 = np.maximum(square0 - sum0 * sum0 / n0, 0.0) / (n0 - 1)
+    error = np.sqrt(variance1 / n1 + variance0 / n0)
+    diff = sum1 / n1 - sum0 / n0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(error > 0, diff / error, np.sign(diff) * np.inf), error
+
+
+def shuffled_sums(values: Floats, zeros: int, size: int, *, draws: int, seed: int) -> tuple[Floats, Floats]:
+    """Sums and sums of squares over random arms of one size, drawn without replacement.
+
+    Args:
+        values: the values that are not 0.
+        zeros: how many units have the value 0.
+        size: units in the arm drawn.
+        draws: how many arms to draw.
+        seed: where the draws start.
+
+    Returns:
+        One sum and one sum of squares per draw.
+    """
+    rng = np.random.default_rng(seed)
+    squares = values * values
+    counts = rng.hypergeometric(len(values), zeros, size, size=draws) if zeros else np.full(draws, size)
+    sums, square_sums = np.empty(draws), np.empty(draws)
+    for at, count in enumerate(counts.tolist()):
+        chosen = rng.choice(len(values), size=count, replace=False, shuffle=False)
+        sums[at] = values[chosen].sum()
+        square_sums[at] = squares[chosen].sum()
+    return sums, square_sums
+
+
+def _shuffles(small: Floats, large: Floats, draws: int, seed: int) -> Floats:
+    """The studentised difference, small minus large, under shuffles of who is in which arm."""
+    values = np.concatenate([small[small != 0], large[large != 0]])
+    zeros = len(small) + len(large) - len(values)
+    sums, squares = shuffled_sums(values, zeros, len(small), draws=draws, seed=seed)
+    total, total_squares = float(values.sum()), float(values @ values)
+    found, _ = _students(sums, squares, len(small), total - sums, total_squares - squares, len(large))
+    return found

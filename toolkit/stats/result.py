@@ -1,0 +1,115 @@
+"""What an experiment showed."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import asdict, dataclass
+
+import pandas as pd
+
+from toolkit.drawable import Drawable
+from toolkit.stats.bayesian import effect_posterior, rates_posterior
+from toolkit.stats.comparison import Comparison
+from toolkit.stats.design import Design
+from toolkit.stats.looks import Look
+from toolkit.stats.proportions import Share
+from toolkit.stats.srm import SampleRatio
+from toolkit.stats.verdict import Verdict, judge
+from toolkit.tables import LIFT
+
+__all__ = ["OBSERVED", "RANDOMISED", "Result"]
+
+RANDOMISED = "randomised"
+OBSERVED = "observed, not randomised"
+_FURTHER = ("role", "better", "error", "pvalue_repeated", "pvalue_adjusted", "margin", "not_worse", "variance_saved")
+
+
+@dataclass(frozen=True, eq=False)
+class Result(Drawable):
+    """What an experiment showed.
+
+    Attributes:
+        comparisons: every arm against control on every metric.
+        control: the arm that the others are held against.
+        alpha: two-sided chance of a false alarm.
+        label: `randomised`, or `observed, not randomised`.
+        split: the test of the split against the weights; None where no weights are known.
+        look: today's look, where several are taken.
+        design: what was decided before, where it is known.
+        notes: what the reader must know before believing the numbers.
+        window: the window of the outcomes, where known, for example `7d`.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    control: str
+    alpha: float
+    label: str
+    split: SampleRatio | None
+    look: Look | None
+    design: Design | None
+    notes: tuple[str, ...]
+    window: str | None
+
+    @property
+    def lift(self) -> pd.DataFrame:
+        """One row per metric and arm: the columns of `toolkit.tables.LIFT`."""
+        return self._frame(LIFT.names)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The lift table and, for each row, role, standard error, p-values for all looks and comparisons, margin."""
+        return self._frame((*LIFT.names, *_FURTHER))
+
+    def _frame(self, columns: tuple[str, ...]) -> pd.DataFrame:
+        return pd.DataFrame([asdict(found) for found in self.comparisons])[list(columns)]
+
+    def verdict(self) -> Verdict:
+        """What to do, in plain words, with the warnings that matter."""
+        return judge(self)
+
+    def beliefs(self, *, prior: tuple[float, float] = (1.0, 1.0), prior_sd: float = math.inf) -> pd.DataFrame:
+        """The Bayesian view of the same data.
+
+        Args:
+            prior: parameters of the Beta prior of a rate; (1, 1) is uniform.
+            prior_sd: standard deviation of the Gaussian prior of a difference of means, around 0; flat unless given.
+
+        Returns:
+            One row per metric and arm: metric, arm, probability (that the arm is better), expected_loss (of choosing
+            it although it is not), expected_loss_control. NaN where the lift is undefined.
+
+        Reference: `toolkit.stats.bayesian`.
+        """
+        rows = []
+        for one in self.comparisons:
+            row = {"metric": one.metric, "arm": one.arm, "probability": math.nan}
+            row |= {"expected_loss": math.nan, "expected_loss_control": math.nan}
+            belief = None
+            if one.kind == "rate" and not math.isnan(one.diff):
+                shares = (
+                    Share(round(one.value * one.n), one.n),
+                    Share(round(one.control * one.n_control), one.n_control),
+                )
+                swap = one.better == "lower"
+                belief = rates_posterior(*(shares[::-1] if swap else shares), prior=prior)
+            elif one.error > 0:
+                belief = effect_posterior(one.diff, one.error, prior_sd=prior_sd, better=one.better)
+            if belief is not None:
+                row["probability"] = belief.probability
+                row["expected_loss"] = belief.expected_loss
+                row["expected_loss_control"] = belief.expected_loss_control
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def __str__(self) -> str:
+        return str(self.verdict())
+
+    def _repr_html_(self) -> str:
+        shown = self.lift.drop(columns=["method"])
+        lines = "".join(f"<p>{html.escape(line)}</p>" for line in self.verdict().splitlines())
+        return f"<div>{lines}{shown.to_html(index=False, float_format=_short, na_rep='', border=0)}</div>"
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"

@@ -1,0 +1,95 @@
+"""One row per unit: units checked, and rows of one unit added up where the metrics allow it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from toolkit.errors import MetricError
+from toolkit.stats.metric import Metric
+from toolkit.stats.moments import numbers
+from toolkit.stats.outcomes import Arms
+from toolkit.stats.ratios import Ratio
+
+__all__ = ["one_row_per_unit"]
+
+
+def one_row_per_unit(
+    outcomes: pd.DataFrame, metrics: Sequence[Metric], *, arms: Arms, unit: str
+) -> tuple[pd.DataFrame, Arms, list[str]]:
+    """The outcomes with one row per unit.
+
+    Args:
+        outcomes: one row per unit, or several where every metric is a ratio.
+        metrics: what will be compared.
+        arms: who is in which arm, by row.
+        unit: the column that names the unit.
+
+    Returns:
+        The rows, their arms, and what the reader must know.
+
+    Raises:
+        MetricError: a unit in several arms, or in several rows although a metric needs one.
+    """
+    if unit not in outcomes.columns:
+        if unit != "unit":
+            raise MetricError(
+                f"outcomes: column {unit!r} (who the row is about) is missing;"
+                f" columns found: {', '.join(map(str, outcomes.columns))}"
+            )
+        return outcomes, arms, []
+    units = outcomes[unit]
+    missing = int(units.isna().sum())
+    if missing:
+        raise MetricError(f"outcomes: {missing:,} of {len(units):,} rows have no {unit!r}")
+    if units.is_unique:
+        return outcomes, arms, _journeys(outcomes, unit)
+    again = units.duplicated(keep=False).to_numpy()
+    repeated = units[again]
+    several = pd.Series(arms.codes[again], index=repeated.to_numpy()).groupby(level=0).nunique()
+    moved = several[several > 1]
+    if len(moved):
+        raise MetricError(
+            f"outcomes: {len(moved):,} units are in more than one arm, for example {str(moved.index[0])!r};"
+            " each unit belongs to the one arm drawn for it"
+        )
+    if not all(isinstance(metric, Ratio) for metric in metrics):
+        raise MetricError(
+            f"outcomes: {repeated.nunique():,} units have more than one row, for example {str(repeated.iloc[0])!r};"
+            " give one row per unit, or compare ratios only (Ratio adds up the rows of a unit)"
+        )
+    return _added_up(outcomes, metrics, arms, unit)
+
+
+def _added_up(
+    outcomes: pd.DataFrame, metrics: Sequence[Metric], arms: Arms, unit: str
+) -> tuple[pd.DataFrame, Arms, list[str]]:
+    codes, uniques = pd.factorize(outcomes[unit])
+    first = np.unique(codes, return_index=True)[1]
+    columns: dict[str, NDArray[np.generic]] = {}
+    for metric in metrics:
+        if not isinstance(metric, Ratio):
+            continue
+        for column in (metric.numerator, metric.denominator):
+            values = numbers(outcomes, column).astype(np.float64)
+            columns[column] = np.bincount(codes, weights=values, minlength=len(uniques))
+        for column in metric.covariate:  # known before the first entry: the value of the first row
+            columns[column] = numbers(outcomes, column).astype(np.float64)[first]
+    frame = pd.DataFrame({unit: uniques, **columns})
+    return frame, Arms(arms.names, arms.codes[first]), []
+
+
+def _journeys(outcomes: pd.DataFrame, unit: str) -> list[str]:
+    if unit == "customer_id" or "customer_id" not in outcomes.columns:
+        return []
+    customers = outcomes["customer_id"]
+    repeated = len(customers) - customers.nunique()
+    if not repeated:
+        return []
+    return [
+        f"{repeated:,} of {len(customers):,} rows are of customers who are there already: rows of one customer are not"
+        " independent, and intervals are too short; measure by customer, or use Ratio with unit='customer_id'"
+    ]

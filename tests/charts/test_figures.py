@@ -60,7 +60,7 @@ def test_reasons_add_up_to_the_mails_not_sent(shop_run):
     drawing = not_sent(shop_run, scenario="abandoned_cart")
     mine = shop_run.decisions.query("scenario == 'abandoned_cart' and status != 'send'")
     assert sum(drawing.data[0].x) == len(mine)
-    assert "withheld: control group" in drawing.data[0].y
+    assert "in the control group" in drawing.data[0].y
 
 
 def test_the_mails_moment_parts_those_who_buy_before_it_from_those_after(shop_run):

@@ -88,7 +88,9 @@ def test_a_log_of_mails_without_a_control_group_cannot_tell():
 
 def test_validity_in_days_is_wall_clock_time(shop_program):
     people = pd.DataFrame({"customer_id": ["ana"], "timezone": ["Europe/Paris"]})
-    events = pd.DataFrame({"customer_id": ["ana"], "event": ["cart_add"], "at": ["2025-03-29T09:00Z"], "revenue": [30.0]})
+    events = pd.DataFrame(
+        {"customer_id": ["ana"], "event": ["cart_add"], "at": ["2025-03-29T09:00Z"], "revenue": [30.0]}
+    )
     run = tk.replay(
         loads(CART).replace(policies=shop_program.policies),
         EventLog.from_pandas(events, customers=people),

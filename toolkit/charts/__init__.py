@@ -4,6 +4,7 @@ from toolkit.charts.figure import figure
 from toolkit.charts.lift import forest
 from toolkit.charts.own import own_chart
 from toolkit.charts.purchases import OwnPurchases, own_purchases
+from toolkit.charts.report import report
 from toolkit.charts.sends import not_sent, sends_by_day, sends_by_hour, sends_table
 from toolkit.charts.sweeps import sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
@@ -15,6 +16,7 @@ __all__ = [
     "not_sent",
     "own_chart",
     "own_purchases",
+    "report",
     "sends_by_day",
     "sends_by_hour",
     "sends_table",

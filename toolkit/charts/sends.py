@@ -27,7 +27,7 @@ WHY = {
     "exited": "journey ended while the mail was held",
     "quiet_expired": "held too long by quiet hours",
     "cap": "limit of mails a person reached",
-    "holdout": "withheld: control group",
+    "holdout": "in the control group",
     "superseded": "journey began again while the mail was held",
     "coupon_empty": "no coupon left",
 }

@@ -146,9 +146,9 @@ def say(title: str, subtitle: str, label: str) -> tuple[dict[str, Any], int]:
         "y": 1,
         "yref": "container",
         "yanchor": "top",
-        "pad": {"t": 12, "l": 12},
+        "pad": {"t": 24, "l": 12},
     }
-    return made, 14 + 22 * len(lines)
+    return made, 16 + 22 * len(lines)
 
 
 def fitting(values: Iterable[float], *, least: float = 1.0) -> list[float]:

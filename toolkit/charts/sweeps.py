@@ -14,7 +14,7 @@ from toolkit.engine import Sweep
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.scenario import Duration
 
-__all__ = ["sweep_heatmap", "sweep_lines"]
+__all__ = ["setting_text", "sweep_heatmap", "sweep_lines"]
 
 _MEANINGS = {
     "journeys": "journeys",
@@ -61,7 +61,7 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
     lacking = shares.isna().all()
     where = {"control": "the control group", "all": "a log without these mails"}.get(str(rows["basis"].iloc[0]), "")
     figure = make_subplots(rows=1 if lacking else 2, cols=1, shared_xaxes=True, vertical_spacing=0.13)
-    labels = [_label(setting) for setting in rows[path]]
+    labels = [setting_text(setting) for setting in rows[path]]
     figure.add_trace(_line(labels, rows["sent"], BLUE, "mails sent", "%{y:,}"), row=1, col=1)
     figure.update_yaxes(title_text="mails sent<br>(exact)", range=fitting(rows["sent"]), tickformat=",~d", row=1, col=1)
     ends = f"From {labels[0]} to {labels[-1]}"
@@ -142,8 +142,8 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
     figure = drawn(
         [
             go.Heatmap(
-                x=[_label(setting) for setting in grid.columns],
-                y=[_label(setting) for setting in grid.index],
+                x=[setting_text(setting) for setting in grid.columns],
+                y=[setting_text(setting) for setting in grid.index],
                 z=grid.to_numpy(),
                 text=shown.to_numpy(),
                 texttemplate="%{text}",
@@ -190,7 +190,7 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
 
 def _alone(sweep: Sweep, rows: pd.DataFrame, path: str, column: str, name: str) -> go.Figure:
     share = column.endswith("_rate")
-    labels = [_label(setting) for setting in rows[path]]
+    labels = [setting_text(setting) for setting in rows[path]]
     values = rows[column]
     ends = [f"{100 * end:.1f} %" if share else f"{end:,.0f}" for end in values.iloc[[0, -1]]]
     figure = drawn(
@@ -241,7 +241,7 @@ def _mark_now(figure: go.Figure, sweep: Sweep, path: str, rows: pd.DataFrame) ->
         y=1,
         yref="paper",
         yanchor="bottom",
-        text=f"now: {_label(now)}",
+        text=f"now: {setting_text(now)}",
         showarrow=False,
         font={"size": 12, "color": INK},
     )
@@ -293,7 +293,12 @@ def _plain(path: str) -> str:
     return ", ".join(part.replace("_", " ") for part in (parts[1:] or parts))
 
 
-def _label(setting: Any) -> str:
+def setting_text(setting: Any) -> str:
+    """A value that was tried, in words.
+
+    >>> setting_text("0s"), setting_text("4h"), setting_text(10.0)
+    ('none', '4h', '10')
+    """
     if isinstance(setting, int | float) and not isinstance(setting, bool):
         return f"{setting:g}"
     try:

@@ -1,0 +1,107 @@
+"""Pieces of an HTML page: tables, cards and the frame that needs nothing from outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.io import to_html
+from plotly.offline import get_plotlyjs
+
+from toolkit.charts.style import CONFIG
+
+__all__ = ["card", "chip", "figure_html", "page", "table_html"]
+
+# The page may run what is inside it and fetch nothing at all.
+_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+
+# A printed page is narrower than the window that the figures were drawn for.
+_PRINT = """
+const drawn = () => document.querySelectorAll(".js-plotly-plot");
+addEventListener("beforeprint", () => drawn().forEach((one) => Plotly.relayout(one, { width: 670, autosize: false })));
+addEventListener("afterprint", () => drawn().forEach((one) => Plotly.relayout(one, { width: null, autosize: true })));
+"""
+
+
+def page(title: str, body: str) -> str:
+    """A whole page with its style sheet and plotly inside it.
+
+    Args:
+        title: what the browser's tab says.
+        body: HTML.
+    """
+    style = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n<script>{get_plotlyjs()}</script>\n</head>\n"
+        f"<body>\n<main>\n{body}\n</main>\n<script>{_PRINT}</script>\n</body>\n</html>\n"
+    )
+
+
+def figure_html(figure: go.Figure, name: str) -> str:
+    """A figure as a panel; plotly itself is in the page."""
+    drawn = to_html(
+        figure,
+        full_html=False,
+        include_plotlyjs=False,
+        include_mathjax=False,
+        div_id=name,
+        config={**CONFIG, "plotlyServerURL": "", "displayModeBar": False},
+    )
+    return f'<div class="panel">{drawn}</div>'
+
+
+def chip(label: str) -> str:
+    """The kind of a number: exact, observed or modelled."""
+    return f'<span class="chip {escape(label.split(maxsplit=1)[0].strip(","))}">{escape(label)}</span>'
+
+
+def card(number: str, what: str, label: str) -> str:
+    """One number with what it counts and what kind of number it is."""
+    return f'<div><strong>{escape(number)}</strong><span class="what">{escape(what)}</span>{chip(label)}</div>'
+
+
+def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, numbers: Iterable[str] = ()) -> str:
+    """A small table as people read it: thousands apart, shares in percent, a dash for what is not known.
+
+    Args:
+        table: a row for each line.
+        names: headings by column; underscores become spaces unless given.
+        numbers: columns of numbers that are already words.
+    """
+    names = names or {}
+    words = {name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])} - set(numbers)
+    head = "".join(
+        f"<th{_class(name, words)}>{escape(names.get(str(name), str(name).replace('_', ' ')))}</th>"
+        for name in table.columns
+    )
+    rows = "".join(
+        "<tr>"
+        + "".join(f"<td{_class(name, words)}>{escape(_shown(str(name), row[name]))}</td>" for name in table.columns)
+        + "</tr>"
+        for row in table.to_dict("records")
+    )
+    return f'<div class="panel"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _class(name: Any, words: set[Any]) -> str:
+    return " class=words" if name in words else ""
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NaT:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{100 * value:.1f} %" if name.endswith("_rate") else f"{value:,.4g}"
+    return str(value)

@@ -1,0 +1,315 @@
+"""The report: one file that a marketer opens in a browser, with no network."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from toolkit.charts.lift import forest
+from toolkit.charts.own import own_chart, whose
+from toolkit.charts.pages import card, chip, figure_html, page, table_html
+from toolkit.charts.purchases import OwnPurchases, own_purchases
+from toolkit.charts.sends import WHY, not_sent, sends_by_day, sends_by_hour, span_text
+from toolkit.charts.style import money, share_text
+from toolkit.charts.sweeps import setting_text, sweep_heatmap, sweep_lines
+from toolkit.charts.traces import timeline
+from toolkit.engine import Run, Sweep, Trace
+from toolkit.engine import layout as m
+from toolkit.errors import InputError
+from toolkit.sending import BatchSummary
+from toolkit.stats import Result
+
+__all__ = ["report"]
+
+_SIGNS = {"event": "·", "journey": "▸", "mail": "✉", "no mail": "✕"}
+_LONGEST_STORY = 60
+_NARROW = 2
+
+
+def report(
+    run: Run,
+    *,
+    path: str | os.PathLike[str],
+    sweep: Sweep | None = None,
+    result: Result | None = None,
+    trace: Trace | None = None,
+    batch_summary: BatchSummary | None = None,
+) -> Path:
+    """One HTML file with a replay and what is known beside it; it opens without a network and prints well.
+
+    Args:
+        run: the replay.
+        path: where to write; an older file there is replaced at once, or not at all.
+        sweep: settings that were tried.
+        result: what an experiment showed.
+        trace: one customer's story.
+        batch_summary: the mails that were prepared, from `Batch.summary()`.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: the folder to write to is not there.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise InputError(f"{target}: there is no folder {target.parent}; make it first")
+    own = _own(run, sweep)
+    parts = [
+        *_opening(run, own, result),
+        *_mails(run),
+        *_wait(sweep, own),
+        *_lift(result),
+        *_story(trace),
+        *_batch(batch_summary),
+        *_closing(run),
+    ]
+    _replace(target, page(_title(run), "\n".join(parts)))
+    return target
+
+
+def _replace(target: Path, text: str) -> None:
+    """Write a file beside the target and put it in its place, so that nobody ever sees half of it."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+# Chapters .............................................................................................................
+
+
+def _opening(run: Run, own: OwnPurchases | None, result: Result | None) -> Iterator[str]:
+    sent, kept = _counts(run)
+    people = _people(run)
+    days = _days(run)
+    yield f'<p class="kicker">Replay · {escape(span_text(run))}</p>'
+    yield f"<h1>{escape(_title(run))}</h1>"
+    lede = [
+        f"Had this program run over these {days:,} days, it would have sent {sent:,} mails to {people:,} people, "
+        f"{sent / max(1, days):,.0f} a day."
+    ]
+    if kept.sum():
+        lede.append(
+            f"{int(kept.sum()):,} more came to their moment and were not sent, most often: "
+            f"{WHY.get(str(kept.idxmax()), str(kept.idxmax()))}."
+        )
+    if own is not None and own.mails:
+        lede.append(
+            f"Of those who came to the {_plain(own.scenario)} mail, {share_text(own.after_rate)} would have bought "
+            f"within {own.window} anyway."
+        )
+    yield f'<p class="lede">{escape(" ".join(lede))}</p>'
+    if result is not None:
+        yield from _verdict(result)
+    cards = [
+        card(f"{sent:,}", "mails sent", "exact"),
+        card(f"{people:,}", "people mailed", "exact"),
+        card(f"{sent / max(1, days) * 7:,.0f}", "mails a week", "exact"),
+    ]
+    if own is not None and own.mails:
+        cards.append(
+            card(share_text(own.after_rate), f"bought anyway after the {_plain(own.scenario)} mail", "observed")
+        )
+        percent = _percent(run, own)
+        if percent and not math.isnan(own.given_away(percent)):
+            away = money(own.given_away(percent), own.currency)
+            cards.append(card(away, f"given away by 100 offers of {percent:g} % to people who buy anyway", "observed"))
+    yield f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _mails(run: Run) -> Iterator[str]:
+    yield f"<h2>When mails leave, and why others do not {chip('exact')}</h2>"
+    yield figure_html(sends_by_hour(run), "sends_by_hour")
+    yield figure_html(sends_by_day(run), "sends_by_day")
+    yield figure_html(not_sent(run), "not_sent")
+    yield "<h3>Journeys and mails, by scenario and arm</h3>"
+    yield table_html(run.summary().table.assign(scenario=lambda table: table["scenario"].map(_plain)))
+
+
+def _wait(sweep: Sweep | None, own: OwnPurchases | None) -> Iterator[str]:
+    if own is not None and own.basis != "none":
+        yield f"<h2>Who would have bought anyway {chip('observed')}</h2>"
+        yield (
+            f"<p>What people did on their own, in {escape(whose(own))}. Whoever buys before the mail is spared it; "
+            "whoever buys after it would have needed neither mail nor discount.</p>"
+        )
+        yield figure_html(own_chart(own), "own_purchases")
+    if sweep is None:
+        return
+    yield f"<h2>What another setting would do {chip('exact')} {chip('observed')}</h2>"
+    drawing = sweep_lines(sweep) if len(sweep.over) == 1 else sweep_heatmap(sweep) if len(sweep.over) == 2 else None
+    if drawing is not None:
+        yield figure_html(drawing, "sweep")
+    owner = next(iter(sweep.over)).partition(".")[0]
+    rows = sweep.table[sweep.table["scenario"] == owner] if owner in set(sweep.table["scenario"]) else sweep.table
+    shown = rows[[*sweep.over, "journeys", "sent", "own_before", "mailed", "own_after", "own_after_rate"]].copy()
+    for path in sweep.over:
+        shown[path] = shown[path].map(setting_text)
+    names = {path: ", ".join(path.split(".")[1:]).replace("_", " ") for path in sweep.over} | {
+        "sent": "mails sent",
+        "own_before": "left by an exit before the mail",
+        "mailed": "came to the mail, window closed",
+        "own_after": "would have bought anyway",
+        "own_after_rate": "share",
+    }
+    yield table_html(shown, names=names)
+    if "control" in set(rows["basis"]):
+        yield (
+            '<p class="soft">The last three columns are of the control group alone: the log holds real mails to the '
+            "others.</p>"
+        )
+
+
+def _lift(result: Result | None) -> Iterator[str]:
+    if result is None:
+        return
+    yield f"<h2>What the experiment showed {chip('observed')}</h2>"
+    yield figure_html(forest(result), "lift")
+    lift = result.lift
+    rate = {found.metric: found.kind == "rate" for found in result.comparisons}
+
+    def value(row: pd.Series, name: str) -> str:
+        return share_text(row[name]) if rate[row["metric"]] else f"{row[name]:,.2f}"
+
+    shown = pd.DataFrame(
+        {
+            "metric": lift["metric"],
+            "arm": lift["arm"],
+            "people in control": lift["n_control"],
+            "people in the arm": lift["n"],
+            "control": [value(row, "control") for _, row in lift.iterrows()],
+            "in the arm": [value(row, "value") for _, row in lift.iterrows()],
+            "p-value": [_pvalue(value) for value in lift["pvalue"]],
+        }
+    )
+    yield table_html(shown, numbers=["control", "in the arm", "p-value"])
+    methods = lift.groupby("metric", sort=False)["method"].unique()
+    yield "".join(
+        f'<p class="soft">{escape(str(metric))}: {escape("; ".join(dict.fromkeys(map(str, used))))}.</p>'
+        for metric, used in methods.items()
+    )
+
+
+def _story(trace: Trace | None) -> Iterator[str]:
+    if trace is None:
+        return
+    yield f"<h2>One customer's story {chip('exact')}</h2>"
+    yield figure_html(timeline(trace), "trace")
+    rows = trace.table.head(_LONGEST_STORY)
+    lines = "".join(
+        f'<li class="{"no" if kind == "no mail" else kind}"><time>{escape(f"{local:%Y-%m-%d %H:%M}")}</time>'
+        f"<span>{_SIGNS[kind]}</span><span>{escape(what)}</span></li>"
+        for local, kind, what in zip(rows["local"], rows["kind"], rows["what"], strict=True)
+    )
+    left = len(trace.table) - len(rows)
+    more = f'<p class="soft">and {left:,} more lines</p>' if left > 0 else ""
+    yield '<details><summary>Line by line</summary><div class="panel">'
+    yield f'<ol class="story">{lines}</ol>{more}</div></details>'
+
+
+def _batch(summary: BatchSummary | None) -> Iterator[str]:
+    if summary is None:
+        return
+    yield "<h2>The batch that was prepared</h2>"
+    yield "".join(f"<p>{escape(line)}</p>" for line in summary.lines)
+    filled = {title: table for title, table in summary.tables.items() if len(table)}
+    narrow = [_titled(title, table) for title, table in filled.items() if len(table.columns) <= _NARROW]
+    yield f'<div class="pair">{"".join(narrow)}</div>'
+    yield from (_titled(title, table) for title, table in filled.items() if len(table.columns) > _NARROW)
+
+
+def _titled(title: str, table: pd.DataFrame) -> str:
+    return f"<section><h3>{escape(title)}</h3>{table_html(table)}</section>"
+
+
+def _closing(run: Run) -> Iterator[str]:
+    if run.notes:
+        yield "<h2>Notes</h2><ul>" + "".join(f"<li>{escape(note)}</li>" for note in run.notes) + "</ul>"
+    yield (
+        "<footer>"
+        f"<p>{chip('exact')} who would get which mail, when, and why not: decided by the rules from the log.</p>"
+        f"<p>{chip('observed')} what did follow in the history that really was. It says what a mail brings only where "
+        "chance decided who got it.</p>"
+        f"<p>Replay {escape(run.digest[:16])}: the same program over the same log gives the same.</p>"
+        "</footer>"
+    )
+
+
+def _verdict(result: Result) -> Iterator[str]:
+    verdict = result.verdict()
+
+    def kind(line: str) -> str:
+        if line.startswith("Warning"):
+            return "warning"
+        return "action" if line.casefold().startswith(verdict.action) else "finding"
+
+    said = "".join(f'<p class="{kind(line)}">{escape(line)}</p>' for line in verdict.splitlines())
+    yield f'<div class="verdict">{said}</div>'
+
+
+# Numbers ..............................................................................................................
+
+
+def _title(run: Run) -> str:
+    names = [_plain(scenario.scenario) for scenario in run.program.scenarios]
+    sent, _ = _counts(run)
+    many = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
+    said = many if len(names) <= 4 else f"{len(names)} scenarios"
+    return f"{said[0].upper()}{said[1:]}: {sent:,} mails in {_days(run):,} days"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _days(run: Run) -> int:
+    return 1 if run.log.span is None else max(1, (run.until - run.log.span[0]).days + 1)
+
+
+def _counts(run: Run) -> tuple[int, pd.Series]:
+    """Mails sent, and mails not sent by reason."""
+    summary = run.summary()
+    return int(summary.table["sent"].sum()), summary.reasons.groupby("reason")["mails"].sum()
+
+
+def _people(run: Run) -> int:
+    rows = run.walked.decisions
+    sent = rows[rows[:, m.D_STATUS] == m.STATUS_SEND, m.D_JOURNEY]
+    return len(np.unique(run.walked.journeys[sent, m.J_CUSTOMER]))
+
+
+def _own(run: Run, sweep: Sweep | None) -> OwnPurchases | None:
+    """Own purchases of the scenario the report is about: the one swept, else the one tested, else the first."""
+    able = [scenario for scenario in run.program.scenarios if scenario.goal is not None]
+    if not able:
+        return None
+    names = [scenario.scenario for scenario in able]
+    swept = "" if sweep is None else next(iter(sweep.over)).partition(".")[0]
+    tested = next((scenario.scenario for scenario in able if scenario.experiment is not None), names[0])
+    return own_purchases(run, scenario=swept if swept in names else tested)
+
+
+def _pvalue(value: float) -> str:
+    return "–" if math.isnan(value) else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def _percent(run: Run, own: OwnPurchases) -> float | None:
+    if own.offer is None:
+        return None
+    for send in run.compiled.sends:
+        if send.scenario == own.scenario and send.step == own.offer and send.offer is not None:
+            return send.offer.percent
+    return None

@@ -452,6 +452,7 @@ def _delivery_bits(
     """What providers report: unsubscribed (a mask), hard bounce, mails of the log that fill caps (R16, R18)."""
     marks = compiler.marks
     # A complaint is an unsubscribe in stronger words, to every provider and to the law.
+    marks.setdefault(Mark("email_subscribed"), len(marks))
     gone = [marks.setdefault(Mark(name), len(marks)) for name in ("email_unsubscribed", "email_complained")]
     hard = "bounce_type = 'hard'" if "bounce_type" in compiler.properties else None
     bounce = marks.setdefault(Mark("email_bounced", hard), len(marks))

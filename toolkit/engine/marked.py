@@ -15,7 +15,15 @@ from toolkit.engine.compiled import compiled
 from toolkit.engine.layout import Ints
 from toolkit.errors import ScenarioError
 from toolkit.events import EventLog
-from toolkit.events.marks import Marking, facts_of, marked_events, one_piece, people
+from toolkit.events.marks import (
+    Marking,
+    bits_by_consent,
+    changes_attributes,
+    facts_of,
+    marked_events,
+    one_piece,
+    people,
+)
 
 __all__ = ["MAX_BITS", "Marked", "mark"]
 
@@ -119,14 +127,18 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
         values[v] = np.asarray(column, dtype=np.float64)[order]
 
     attribute_bits, zone, zones, dates = people(log, marking, customers)
-    fact, fact_bits = facts_of(log, marking, row)
+    bits = _ints(table, "bits")[order]
+    if changes_attributes(log, marking):
+        fact, fact_bits = facts_of(log, marking, row)
+    else:
+        fact, fact_bits = _consents(log, marking, customers, starts, bits)
     first, last = (0, 0) if log.span is None else tuple(_micros(moment) for moment in log.span)
     return Marked(
         customers=customers,
         starts=starts,
         at=at,
         received=received,
-        bits=_ints(table, "bits")[order],
+        bits=bits,
         row=row,
         fact=fact,
         fact_bits=fact_bits,
@@ -141,6 +153,24 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
         last=last,
         duplicates=duplicates,
     )
+
+
+def _consents(log: EventLog, marking: Marking, customers: pa.Array, starts: Ints, bits: Ints) -> tuple[Ints, Ints]:
+    """Attribute bits after each event that gives or takes back the consent, where nothing else changes."""
+    fact = np.full(len(bits), -1, dtype=np.int64)
+    given = _mask(marking, "email_subscribed")
+    events = np.flatnonzero(bits & (given | _mask(marking, "email_unsubscribed") | _mask(marking, "email_complained")))
+    if not marking.attributes or not len(events):
+        return fact, np.zeros(0, dtype=np.int64)
+    owners, owner = np.unique(np.searchsorted(starts, events, side="right") - 1, return_inverse=True)
+    changed = customers.take(pa.array(owners))
+    fact[events] = np.where(bits[events] & given, owner, owner + len(owners))
+    told = [bits_by_consent(log, marking, changed, consent=consent) for consent in (True, False)]
+    return fact, np.concatenate(told)
+
+
+def _mask(marking: Marking, event: str) -> int:
+    return sum(1 << bit for bit, one in enumerate(marking.marks) if one.event == event and one.where is None)
 
 
 def _micros(moment: pd.Timestamp) -> int:

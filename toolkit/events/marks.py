@@ -32,13 +32,8 @@ __all__ = [
 ]
 
 Ints = npt.NDArray[np.int64]
-_ALWAYS_KNOWN = {
-    "email": "VARCHAR",
-    "timezone": "VARCHAR",
-    "locale": "VARCHAR",
-    "consent": "BOOLEAN",
-    "customer_id": "VARCHAR",
-}
+_ALWAYS_KNOWN = {"email": "VARCHAR", "timezone": "VARCHAR", "locale": "VARCHAR", "consent": "BOOLEAN"}
+_PLACE = "toolkit_place"
 _CONSENT_EVENTS = ("email_subscribed", "email_unsubscribed", "email_complained")
 
 
@@ -117,10 +112,8 @@ def _literals(names: set[str]) -> str:
 
 
 def _fact_events(log: EventLog, marking: Marking) -> set[str]:
-    """Names of events in this log that change what the attribute conditions say of a customer."""
-    if not marking.attributes:
-        return set()
-    return {*_CONSENT_EVENTS, "customer_updated"} & set(log.event_names)
+    """Names of events in this log that change attributes of a customer, besides the consent."""
+    return {"customer_updated"} & set(log.event_names) if marking.attributes else set()
 
 
 def people(log: EventLog, marking: Marking, customers: pa.Array) -> tuple[Ints, Ints, tuple[str, ...], Ints]:
@@ -135,12 +128,12 @@ def people(log: EventLog, marking: Marking, customers: pa.Array) -> tuple[Ints, 
         ),
     ]
     cursor = log.cursor()
-    cursor.register("wanted_customers", pa.table({"wanted_id": customers, "place": np.arange(count)}))
+    cursor.register("wanted_customers", pa.table({"wanted_id": customers, _PLACE: np.arange(count)}))
     cursor.register("customer_rows", log.customer_table)
     table = fetch(
         cursor,
-        f"SELECT {', '.join(columns)} FROM (SELECT {_attributes(log, {})} FROM wanted_customers w "
-        "LEFT JOIN customer_rows c ON c.customer_id = w.wanted_id) ORDER BY place",
+        f"SELECT {', '.join(columns)} FROM (SELECT {_PLACE}, {_attributes(log, {})} FROM wanted_customers w "
+        f"LEFT JOIN customer_rows c ON c.customer_id = w.wanted_id) ORDER BY {_PLACE}",
     )
     zone_column = one_piece(table, "zone").dictionary_encode()
     zone = pc.fill_null(zone_column.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -157,10 +150,11 @@ def _attributes(log: EventLog, news: Mapping[str, str]) -> str:
     given none.
     """
     known = dict.fromkeys((*_ALWAYS_KNOWN, *log.attributes))
-    del known["customer_id"]
-    columns = ["place", "wanted_id AS customer_id"] if not news else []
+    columns = []
     for name in known:
-        text = f"c.{quoting.name(name)}" if name in log.attributes else f"CAST(NULL AS {_ALWAYS_KNOWN[name]})"
+        text = f"CAST(NULL AS {_ALWAYS_KNOWN.get(name, 'VARCHAR')})"
+        if name in log.attributes:
+            text = f"c.{quoting.name(name)}"
         if name in news:
             text = f"COALESCE({news[name]}, {text})"
         if name == "consent":
@@ -174,14 +168,31 @@ def _attribute_bits(marking: Marking) -> str:
     return f"CAST({' + '.join(terms) or '0'} AS BIGINT)"
 
 
+def bits_by_consent(log: EventLog, marking: Marking, customers: pa.Array, *, consent: bool) -> Ints:
+    """Attribute bits of some customers, would they have given consent or refused it."""
+    cursor = log.cursor()
+    cursor.register("wanted_customers", pa.table({"wanted_id": customers, _PLACE: np.arange(len(customers))}))
+    cursor.register("customer_rows", log.customer_table)
+    attributes = _attributes(log, {"consent": str(consent).upper()})
+    table = fetch(
+        cursor,
+        f"SELECT {_attribute_bits(marking)} AS bits FROM (SELECT {_PLACE}, {attributes} FROM wanted_customers w "
+        f"LEFT JOIN customer_rows c ON c.customer_id = w.wanted_id) ORDER BY {_PLACE}",
+    )
+    return _ints(table, "bits")
+
+
+def changes_attributes(log: EventLog, marking: Marking) -> bool:
+    """Whether events of this log change attributes of customers, besides the consent."""
+    return bool(_fact_events(log, marking))
+
+
 def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints]:
     """Attribute bits after each event that changes an attribute or the consent, from that event on."""
     fact = np.full(len(row), -1, dtype=np.int64)
-    names = _fact_events(log, marking)
-    if not names:
-        return fact, np.zeros(0, dtype=np.int64)
-    window = 'PARTITION BY e.customer_id ORDER BY e.received_at, e."at", ' + (
-        "e.event_id" if log.has_event_ids else "e.row"
+    names = {*_CONSENT_EVENTS, "customer_updated"}
+    window = (
+        f'PARTITION BY e.customer_id ORDER BY e.received_at, e."at", e.{"event_id" if log.has_event_ids else "row"}'
     )
     news = {}
     for name in dict.fromkeys((*log.attributes, "consent")):
@@ -199,11 +210,11 @@ def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints]:
     cursor.register("customer_rows", log.customer_table)
     table = fetch(
         cursor,
-        f"SELECT row, {_attribute_bits(marking)} AS bits FROM (SELECT e.row, e.customer_id, {_attributes(log, news)} "
+        f"SELECT {_PLACE}, {_attribute_bits(marking)} AS bits FROM (SELECT e.row AS {_PLACE}, {_attributes(log, news)} "
         f"FROM {log.relation} e LEFT JOIN customer_rows c ON c.customer_id = e.customer_id "
-        f"WHERE e.event IN ({_literals(names)})) ORDER BY row",
+        f"WHERE e.event IN ({_literals(names)})) ORDER BY {_PLACE}",
     )
-    rows, bits = _ints(table, "row"), _ints(table, "bits")
+    rows, bits = _ints(table, _PLACE), _ints(table, "bits")
     if len(rows):
         place = np.minimum(np.searchsorted(rows, row), len(rows) - 1)
         found = rows[place] == row

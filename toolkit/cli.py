@@ -10,12 +10,14 @@ from typing import Annotated
 
 import pandas as pd
 import typer
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from toolkit.demo import run_demo
 from toolkit.engine import is_compiling, replay
 from toolkit.errors import InputError, ToolkitError, nearest
 from toolkit.events import EventLog
-from toolkit.scenario import load
+from toolkit.scenario import load, set_parameters
 from toolkit.simulation import shop
 
 __all__ = ["app"]
@@ -58,10 +60,14 @@ def _columns(text: str) -> dict[str, str]:
 
 
 def _read(events: str, columns: str, zone: str | None, customers: str | None) -> EventLog:
+    mapped = _columns(columns)
     if Path(events).is_dir():
+        given = [name for name, value in (("--map", mapped), ("--zone", zone), ("--customers", customers)) if value]
+        if given:
+            raise InputError(f"{events} is a stored log, which needs no {' or '.join(given)}")
         return EventLog.open(events)
     reader = EventLog.from_csv if events.endswith((".csv", ".csv.gz", ".tsv", ".txt")) else EventLog.from_parquet
-    return reader(events, customers=customers, zone=zone, columns=_columns(columns))
+    return reader(events, customers=customers, zone=zone, columns=mapped)
 
 
 def _announce_compiling() -> None:
@@ -87,13 +93,17 @@ def replay_command(
     columns: MapOption = "",
     zone: ZoneOption = None,
     customers: CustomersOption = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change the scenario for this run: abandoned_cart.pause.wait=1h; null takes out."),
+    ] = None,
     until: Annotated[str | None, typer.Option(help="The last moment decided, such as 2025-03-01T00:00Z.")] = None,
     trace: Annotated[str | None, typer.Option(help="Show one customer's timeline.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder for journeys.csv and decisions.csv.")] = None,
 ) -> None:
     """Who would have got which mail, when, and why not, over a log of your own."""
     with _plain_errors():
-        program = load(scenario)
+        program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
         log = _read(events, columns, zone, customers)
         _announce_compiling()
         run = replay(program, log, until=None if until is None else _moment(until))
@@ -106,6 +116,16 @@ def replay_command(
             run.journeys.to_csv(folder / "journeys.csv", index=False)
             run.decisions.to_csv(folder / "decisions.csv", index=False)
             typer.echo(f"\nwritten: {folder / 'journeys.csv'}, {folder / 'decisions.csv'}")
+
+
+def _change(text: str) -> tuple[str, object]:
+    path, sign, value = text.partition("=")
+    if not sign:
+        raise InputError(f"--set: found {text!r}; allowed: path=value, for example abandoned_cart.pause.wait=1h")
+    try:
+        return path.strip(), YAML(typ="safe", pure=True).load(value)
+    except YAMLError:
+        raise InputError(f"--set: {path} cannot be {value!r}: not a YAML value") from None
 
 
 def _moment(text: str) -> pd.Timestamp:
@@ -153,11 +173,14 @@ def shop_command(
 
 def main() -> None:
     """Enter from the shell; an unknown command names the nearest."""
-    names = [command.name or (command.callback.__name__ if command.callback else "") for command in app.registered_commands]
+    names = [
+        command.name or (command.callback.__name__ if command.callback else "") for command in app.registered_commands
+    ]
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and sys.argv[1] not in names:
         near = nearest(sys.argv[1], names)
         typer.echo(
-            f"no command {sys.argv[1]!r}; there are: {', '.join(names)}" + (f"; did you mean {near!r}?" if near else ""),
+            f"no command {sys.argv[1]!r}; there are: {', '.join(names)}"
+            + (f"; did you mean {near!r}?" if near else ""),
             err=True,
         )
         raise SystemExit(2)

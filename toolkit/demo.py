@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from toolkit.charts import report
-from toolkit.engine import Run, Sweep, measure, replay, sweep
+from toolkit.charts import report as write_report
+from toolkit.engine import Run, Sweep, Trace, measure, replay, sweep
 from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.scenario import load
@@ -57,7 +57,7 @@ def run_demo(*, outbox: Path, report: Path, say: Callable[[str], None]) -> None:
     say(str(result.verdict()))
     _title(say, "6. Approve and send, twice")
     batch = _send(program, log, run, outbox, say)
-    written = _write_report(run, trace, tried, result, batch, report)
+    written = _report(run, trace, tried, result, batch, report)
     say(f"\nThe report, for a browser: {written}")
 
 
@@ -90,7 +90,8 @@ def _waits(tried: Sweep) -> str:
             "mails": table["sent"].map("{:,}".format),
             "bought before the mail": table["own_before"].map("{:,}".format),
             "would have bought anyway": [
-                f"{rate:.1%} of {people:,}" for rate, people in zip(table["own_after_rate"], table["mailed"], strict=True)
+                f"{rate:.1%} of {people:,}"
+                for rate, people in zip(table["own_after_rate"], table["mailed"], strict=True)
             ],
         }
     )
@@ -120,5 +121,5 @@ def _send(program: Program, log: EventLog, run: Run, outbox: Path, say: Callable
     return batch
 
 
-def _write_report(run: Run, trace: object, tried: Sweep, result: Result, batch: Batch, path: Path) -> Path:
-    return report(run, sweep=tried, result=result, trace=trace, batch=batch.summary(), path=path)
+def _report(run: Run, trace: Trace, tried: Sweep, result: Result, batch: Batch, path: Path) -> Path:
+    return write_report(run, sweep=tried, result=result, trace=trace, batch_summary=batch.summary(), path=path)

@@ -1,0 +1,212 @@
+"""Replay as people use it: its views, its warnings, its refusals."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from toolkit.engine import measure, replay, sweep
+from toolkit.engine.run import Run
+from toolkit.errors import InputError, NotSupportedError, ScenarioError
+from toolkit.events import EventLog
+from toolkit.scenario import Program, loads
+from toolkit.tables import DECISIONS, JOURNEYS, OUTCOMES
+
+CART = """
+scenario: cart
+trigger: {event: cart_add}
+reentry: {after: 7d}
+while_active: restart
+exit_on: [{event: purchase}]
+goal: {event: purchase, within: 7d, value: revenue}
+steps:
+  - {id: pause, wait: 4h}
+  - {id: reminder, send: cart/reminder}
+  - {id: day, wait: 1d}
+  - {id: last, send: cart/last_call}
+"""
+
+
+def log_of(*rows: tuple[str, str, str] | tuple[str, str, str, float], people: pd.DataFrame | None = None) -> EventLog:
+    events = pd.DataFrame([(*row, None)[:4] for row in rows], columns=["customer_id", "event", "at", "revenue"]).astype(
+        {"customer_id": "str", "event": "str", "at": "str", "revenue": "float64"}
+    )
+    return EventLog.from_pandas(events, customers=people, zone="UTC")
+
+
+LOG = log_of(
+    ("ana", "cart_add", "2025-03-03 10:00"),
+    ("bo", "cart_add", "2025-03-03 10:00"),
+    ("bo", "purchase", "2025-03-03 12:00", 30.0),
+    ("cy", "cart_add", "2025-03-03 10:00"),
+    ("cy", "purchase", "2025-03-03 20:00", 50.0),
+    ("dee", "view", "2025-03-20 10:00"),
+)
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return replay(loads(CART), LOG)
+
+
+def test_a_run_has_the_columns_of_the_tables(run: Run) -> None:
+    assert tuple(run.journeys.columns) == JOURNEYS.names
+    assert tuple(run.decisions.columns) == DECISIONS.names
+    JOURNEYS.check(run.journeys)
+    DECISIONS.check(run.decisions)
+
+
+def test_whoever_buys_before_the_wait_ends_is_not_mailed(run: Run) -> None:
+    assert sorted(zip(run.decisions["customer_id"], run.decisions["step"], strict=True)) == [
+        ("ana", "last"),
+        ("ana", "reminder"),
+        ("cy", "reminder"),
+    ]
+    assert dict(zip(run.journeys["customer_id"], run.journeys["ended_by"], strict=True)) == {
+        "ana": "finished",
+        "bo": "exited",
+        "cy": "exited",
+    }
+
+
+def test_a_summary_counts_what_the_tables_hold(run: Run) -> None:
+    row = run.summary().table.iloc[0]
+    assert (row["journeys"], row["sent"], row["exited"], row["finished"]) == (3, 3, 2, 1)
+    assert "exact" in str(run.summary())
+    assert "cart" in run.summary()._repr_html_()
+
+
+def test_a_trace_says_for_every_mail_why_it_went_or_not(run: Run) -> None:
+    assert "cart/reminder sent" in str(run.trace("cy"))
+    assert "not reached any more: cart/last_call" in str(run.trace("cy"))
+    assert "not reached any more: cart/reminder, cart/last_call" in str(run.trace("bo"))
+    assert [row.kind for row in run.trace("dee").table.itertuples()] == ["event"]
+
+
+def test_a_trace_of_nobody_is_refused(run: Run) -> None:
+    with pytest.raises(InputError, match="no customer 'eve'"):
+        run.trace("eve")
+
+
+def test_the_digest_is_the_same_however_the_rows_lie(run: Run) -> None:
+    shuffled = EventLog.from_pandas(LOG.events.sample(frac=1, random_state=3))
+    assert replay(loads(CART), shuffled).digest == run.digest
+    assert replay(loads(CART.replace("4h", "5h")), LOG).digest != run.digest
+
+
+def test_outcomes_are_counted_from_the_first_entry_for_closed_windows(run: Run) -> None:
+    outcomes = measure(run)
+    OUTCOMES.check(outcomes)
+    assert outcomes.set_index("unit")["converted"].to_dict() == {"ana": False, "bo": True, "cy": True}
+    assert outcomes["revenue"].sum() == 80
+    told = outcomes.attrs["toolkit"]
+    assert (told["label"], told["randomised"], told["window"]) == ("observed", False, "7d")
+    assert measure(run, within="30d").attrs["toolkit"]["open_windows"] == 3
+
+
+def test_a_sweep_tells_who_bought_before_and_who_after(run: Run) -> None:
+    tried = sweep(loads(CART), LOG, {"cart.pause.wait": ["1h", "4h", "12h"]}, progress=False)
+    table = tried.table.set_index("cart.pause.wait")
+    assert table["own_before"].to_dict() == {"1h": 0, "4h": 1, "12h": 2}
+    assert table["own_after"].to_dict() == {"1h": 2, "4h": 1, "12h": 0}
+    assert table.loc["4h", "sent"] == len(run.decisions)
+    assert set(table["basis"]) == {"all"}
+
+
+def test_a_sweep_of_a_path_that_is_not_there_names_the_nearest() -> None:
+    with pytest.raises(ScenarioError, match=r"cart\.pause\.wait"):
+        sweep(loads(CART), LOG, {"cart.pauze.wait": ["1h"]})
+    with pytest.raises(ScenarioError, match="nothing to try"):
+        sweep(loads(CART), LOG, {"cart.pause.wait": []})
+
+
+def test_an_unknown_event_is_a_note_with_the_nearest_name_in_the_log() -> None:
+    run = replay(loads(CART.replace("event: cart_add", "event: cart_ad")), LOG)
+    assert any("cart_add" in note for note in run.notes)
+    assert len(run.journeys) == 0
+
+
+def test_an_unknown_column_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(ScenarioError, match="revenue"):
+        replay(loads(CART.replace("{event: cart_add}", '{event: cart_add, where: "revenu > 3"}')), LOG)
+
+
+def test_an_empty_log_replays_to_nothing() -> None:
+    run = replay(loads(CART), log_of())
+    assert len(run.journeys) == len(run.decisions) == 0
+    assert tuple(run.decisions.columns) == DECISIONS.names
+    assert "cart" in str(run.summary())
+    assert len(measure(run)) == 0
+
+
+def test_a_program_that_waits_for_clicks_needs_to_be_told_of_them() -> None:
+    program = loads(CART + "  - wait_for: {event: email_clicked, within: 1d}\n    else: [{send: cart/offer}]\n")
+    with pytest.raises(ScenarioError, match="assume="):
+        replay(program, LOG)
+    told = replay(program, LOG, assume="never")
+    assert any("assumed" in note for note in told.notes)
+    assert "offer" in set(told.decisions["step"])
+
+
+def test_until_needs_a_time_zone() -> None:
+    with pytest.raises(InputError, match="time zone"):
+        replay(loads(CART), LOG, until=pd.Timestamp("2025-03-04"))
+
+
+def test_what_is_not_yet_supported_is_named() -> None:
+    text = CART.replace("cart/reminder}", "cart/reminder, offer: {percent: 10, pool: spring}}")
+    program = loads(text + "---\npools: {spring: {size: 3}}\n")
+    with pytest.raises(NotSupportedError, match=r"reminder\.offer\.pool"):
+        replay(program, LOG)
+
+
+def test_consent_comes_and_goes_with_the_log() -> None:
+    people = pd.DataFrame({"customer_id": ["ana", "bo"], "email": ["a@example.org", None], "consent": [True, True]})
+    log = log_of(
+        ("ana", "cart_add", "2025-03-03 10:00"),
+        ("ana", "email_unsubscribed", "2025-03-03 11:00"),
+        ("ana", "cart_add", "2025-03-13 10:00"),
+        ("ana", "email_subscribed", "2025-03-14 11:00"),
+        ("ana", "cart_add", "2025-03-23 10:00"),
+        ("bo", "cart_add", "2025-03-23 10:00"),
+        ("cy", "cart_add", "2025-03-23 10:00"),
+        ("dee", "view", "2025-04-20 10:00"),
+        people=people,
+    )
+    run = replay(loads(CART), log)
+    assert list(run.journeys["customer_id"]).count("ana") == 2
+    assert "unsubscribed" in set(run.journeys["ended_by"])
+    assert "cy" not in set(run.journeys["customer_id"])
+    assert set(run.decisions.loc[run.decisions["customer_id"] == "bo", "reason"]) == {"no_address"}
+
+
+def test_trigger_properties_are_those_of_the_event_that_began_the_journey(run: Run) -> None:
+    chosen = run.journeys["journey_id"].iloc[::-1]
+    properties = run.trigger_properties(chosen)
+    assert list(properties.index) == list(chosen)
+    assert set(properties["event"]) == {"cart_add"}
+    with pytest.raises(InputError, match="not of this run"):
+        run.trigger_properties(["nobody"])
+
+
+def test_program_and_scenario_replay_alike(run: Run) -> None:
+    program = loads(CART)
+    assert isinstance(program, Program)
+    assert replay(program["cart"], LOG).digest == run.digest
+
+
+def test_a_customer_with_more_work_than_the_memory_first_set_aside_is_decided_whole() -> None:
+    hours = pd.date_range("2025-01-01", periods=6000, freq="h", tz="UTC")
+    events = pd.DataFrame({"customer_id": "ana", "event": "tick", "at": hours, "order_id": range(len(hours))})
+    scenario = loads("""
+scenario: ticks
+class: transactional
+trigger: {event: tick}
+key: order_id
+reentry: every
+steps: [{wait: 400d}, {send: ticks/late}]
+""")
+    last = hours[-1] + pd.Timedelta(days=500)
+    run = replay(scenario, EventLog.from_pandas(events), until=last)
+    assert len(run.decisions) == len(hours)
+    assert (run.decisions["at"].to_numpy() == (hours + pd.Timedelta(days=400)).to_numpy()).all()

@@ -1,0 +1,92 @@
+"""The command does what the functions do, and says what is wrong in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.shared import ROOT, shared
+from toolkit.cli import app, main
+
+RUN = CliRunner()
+
+
+def test_replay_of_a_file_with_columns_mapped(tmp_path: Path) -> None:
+    events = tmp_path / "events.csv"
+    events.write_text("visitor,event,timestamp,value\nana,cart_add,2025-03-03T10:00Z,30\nbo,view,2025-03-09T10:00Z,\n")
+    done = RUN.invoke(
+        app,
+        [
+            "replay",
+            str(ROOT / "templates/abandoned_cart"),
+            "--events",
+            str(events),
+            "--map",
+            "at=timestamp,customer_id=visitor",
+            "--set",
+            "abandoned_cart.goal.value=null",
+            "--trace",
+            "ana",
+            "--out",
+            str(tmp_path / "out"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    assert "abandoned_cart" in done.output
+    assert "begins" in done.output
+    assert (tmp_path / "out/decisions.csv").read_text().count("\n") >= 2
+
+
+def test_the_shipped_cart_scenario_runs_on_a_real_log_with_its_own_event_names() -> None:
+    path = shared("retailrocket_sample/eventlog.parquet")
+    args = ["replay", str(ROOT / "templates/abandoned_cart"), "--events", str(path), "--map", "at=timestamp"]
+    changed = ["--set", "abandoned_cart.trigger={event: cart_added}", "--set", "abandoned_cart.goal.value=null"]
+    done = RUN.invoke(app, [*args, "--zone", "UTC", *changed])
+    assert done.exit_code == 0, done.output
+    assert "discount" in done.output
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["replay", "templates/abandoned_cart", "--events", "nowhere.csv"], "nowhere.csv"),
+        (["replay", "templates/abandoned_crat", "--events", "data/shop"], "abandoned_cart"),
+        (["replay", "templates/welcome", "--events", "data/shop", "--map", "at"], "--map"),
+        (["replay", "templates/welcome", "--events", "data/shop", "--until", "soon"], "--until"),
+        (["replay", "templates/welcome", "--events", "data/shop", "--set", "welcome.trigger"], "--set"),
+        (["replay", "templates/welcome", "--events", "data/shop", "--set", "welcome.tigger=x"], "welcome.trigger"),
+        (["replay", "templates/welcome", "--events", "data/shop", "--until", "2025-02-01"], "no time zone"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(args: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    done = RUN.invoke(app, args)
+    assert done.exit_code == 1
+    assert said in done.output
+    assert "Traceback" not in done.output
+
+
+def test_describe_and_profile_and_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert "abandoned_cart" in RUN.invoke(app, ["describe", "templates/abandoned_cart"]).output
+    made = RUN.invoke(app, ["shop", str(tmp_path / "shop"), "--customers", "50", "--days", "30"])
+    assert made.exit_code == 0, made.output
+    assert "sign_up" in RUN.invoke(app, ["profile", "--events", str(tmp_path / "shop")]).output
+
+
+def test_an_unknown_command_names_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["toolkit", "repaly"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "did you mean 'replay'?" in capsys.readouterr().err
+
+
+def test_the_demo_outside_the_project_says_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = RUN.invoke(app, ["demo"])
+    assert done.exit_code == 1
+    assert "project's own folder" in done.output

@@ -13,7 +13,8 @@ from scipy.stats import binom
 
 from toolkit.errors import MetricError
 from toolkit.stats import Mean, Quantile, Rate, Ratio, TimeTo, experiment, survival_curves
-from toolkit.stats.moments import Term, gather
+from toolkit.stats.gathering import gather
+from toolkit.stats.moments import Term
 from toolkit.stats.quantiles import quantile_interval
 
 
@@ -348,3 +349,22 @@ def test_moments_are_those_of_numpy_whatever_the_kinds_and_the_order_of_the_rows
     whole = parts[0] + parts[1] + parts[2] + parts[3]
     assert whole.covariance(terms[1], terms[3]) == pytest.approx(frame["b"].cov(frame["d"].astype(float)), rel=1e-6)
     assert whole.variance(terms[0]) == pytest.approx(frame["a"].var(), rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e6])
+@pytest.mark.parametrize("control_first", [True, False])
+def test_an_arm_whose_values_are_all_the_same_has_no_variance_at_all(value: float, control_first: bool) -> None:
+    rng = np.random.default_rng(12)
+    frame = pd.DataFrame(
+        {
+            "arm": np.repeat(["control", "mail"], 60_000),
+            "revenue": np.concatenate([np.full(60_000, value), rng.gamma(1, 1000, 60_000)]),
+        }
+    )
+    codes = (frame["arm"] == "mail").to_numpy(dtype=np.int8)
+    if not control_first:
+        frame, codes = frame.iloc[::-1], codes[::-1]
+    control, mail = gather(frame, [Term("value", "revenue")], codes=codes, arms=2)
+    assert control.variance(Term("value", "revenue")) == 0.0
+    assert control.mean(Term("value", "revenue")) == pytest.approx(value, rel=1e-12, abs=1e-9)
+    assert mail.variance(Term("value", "revenue")) == pytest.approx(frame["revenue"][frame["arm"] == "mail"].var())

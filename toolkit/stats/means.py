@@ -80,9 +80,13 @@ class Mean(Metric):
         """The column."""
         return Term("value", self.column)
 
+    @property
+    def _buys(self) -> Term:
+        return Term("some", self.column)
+
     def terms(self) -> tuple[Term, ...]:
-        """The column, its covariates and whether they are missing."""
-        return (self.term, *regressors(self.covariate))
+        """The column, how many have one, its covariates and whether they are missing."""
+        return (self.term, self._buys, *regressors(self.covariate))
 
     def compare(self, outcomes: Outcomes, arm: str, setting: Setting) -> tuple[Comparison, ...]:
         """One arm against control."""
@@ -91,7 +95,7 @@ class Mean(Metric):
         if fault:
             return (replace(start, note=fault),)
         one, other = outcomes.moments[arm], outcomes.control
-        buyers = [int(side.nonzero[side.index(self.term)]) for side in (one, other)]
+        buyers = [side.count(self._buys) for side in (one, other)]
         start = replace(start, buyers=min(buyers), buyers_both=sum(buyers))
         if self.strata:
             return (self.guarded(self._stratified(outcomes, arm, start, setting)),)

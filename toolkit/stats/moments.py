@@ -1,12 +1,12 @@
-"""What the statistics need to know of the outcomes: counts, means and co-moments of each arm, read in one pass.
+"""What the statistics need to know of the outcomes: counts, means and co-moments of each arm.
 
 A metric declares the terms it needs (a column, or something simple computed from one or two). One pass over the
-outcomes gives the moments of all terms of all metrics; every statistic follows from them in constant time.
+outcomes (`toolkit.stats.gathering`) gives the moments of all terms of all metrics; every statistic follows from them
+in constant time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,27 +16,31 @@ from numpy.typing import NDArray
 
 from toolkit.errors import MetricError, nearest
 
-__all__ = ["Moments", "Term", "gather", "numbers"]
+__all__ = ["Moments", "Term", "numbers"]
 
 Floats = NDArray[np.float64]
-_BLOCK = 32_768  # rows at a time: five columns of it stay in the second-level cache
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Term:
     """One number per unit that a metric needs.
 
-    `value`: the column itself. `filled`: the column, 0 where it is missing. `missing`: 1 where it is missing.
-    `above`: 1 where the column exceeds the other column. `broken`: 1 where it is not a whole number.
-    `equals`: 1 where the column is the text in `other`.
+    With means and co-moments: `value`: the column itself. `filled`: the column, 0 where it is missing. `missing`: 1
+    where it is missing. Counted only: `some`: the column is not 0. `above`: it exceeds the other column. `broken`: it
+    is not a whole number. `equals`: it is the text in `other`.
 
     >>> str(Term("above", "opens", "mails"))
     'opens above mails'
     """
 
-    kind: Literal["value", "filled", "missing", "above", "broken", "equals"]
+    kind: Literal["value", "filled", "missing", "some", "above", "broken", "equals"]
     column: str
     other: str = ""
+
+    @property
+    def counted(self) -> bool:
+        """Whether only its sum is known, not its co-moments with other terms."""
+        return self.kind in ("some", "above", "broken", "equals")
 
     def __str__(self) -> str:
         if self.kind == "value":
@@ -52,9 +56,8 @@ class Moments:
         terms: what the rows and columns of the arrays below stand for.
         n: units.
         means: mean of each term.
-        comoments: sum over units of the product of deviations, terms x terms.
-        minima, maxima: smallest and largest value of each term.
-        nonzero: units whose value is not 0.
+        comoments: sum over units of the product of deviations, terms x terms; NaN between a counted term and others.
+        minima, maxima: smallest and largest value of each term over all arms.
         missing, infinite: units whose value is missing or infinite; such a term's moments are NaN.
     """
 
@@ -64,7 +67,6 @@ class Moments:
     comoments: Floats
     minima: Floats
     maxima: Floats
-    nonzero: NDArray[np.int64]
     missing: NDArray[np.int64]
     infinite: NDArray[np.int64]
 
@@ -90,6 +92,10 @@ class Moments:
         """Sum of one term over the units."""
         return self.mean(term) * self.n if self.n else 0.0
 
+    def count(self, term: Term) -> int:
+        """Sum of one term of zeros and ones."""
+        return round(self.total(term))
+
     def __add__(self, other: Moments) -> Moments:
         """The moments of both sets of units together.
 
@@ -108,7 +114,6 @@ class Moments:
             comoments=self.comoments + other.comoments + np.outer(shift, shift) * (self.n * (other.n / n)),
             minima=np.minimum(self.minima, other.minima),
             maxima=np.maximum(self.maxima, other.maxima),
-            nonzero=self.nonzero + other.nonzero,
             missing=self.missing + other.missing,
             infinite=self.infinite + other.infinite,
         )
@@ -139,131 +144,3 @@ def numbers(frame: pd.DataFrame, column: str) -> NDArray[np.generic]:
         except (TypeError, ValueError):
             pass
     raise MetricError(f"outcomes: column {column!r} should be numbers or flags; found {values.dtype}")
-
-
-def gather(frame: pd.DataFrame, terms: Sequence[Term], *, codes: NDArray[np.integer], arms: int) -> tuple[Moments, ...]:
-    """The moments of every arm, in one pass over the rows.
-
-    Args:
-        frame: outcomes, one row per unit.
-        terms: what to read; each is read once however many metrics ask for it.
-        codes: the arm of each row, 0 to `arms` - 1.
-        arms: how many arms there are; an arm without rows has n = 0.
-
-    Returns:
-        One `Moments` per arm.
-
-    Raises:
-        MetricError: a column is absent or not numeric.
-
-    >>> outcomes = pd.DataFrame({"revenue": [1.0, 3.0, 5.0]})
-    >>> control, mail = gather(outcomes, [Term("value", "revenue")], codes=np.array([0, 1, 1]), arms=2)
-    >>> control.n, mail.means.tolist(), mail.variance(Term("value", "revenue"))
-    (1, [4.0], 2.0)
-    """
-    terms = tuple(sorted(set(terms)))
-    sources = _sources(frame, terms)
-    size = len(codes)
-    running = [_Running(len(terms)) for _ in range(arms)]
-    shift = np.zeros(len(terms))
-    with np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, size, _BLOCK):
-            rows = slice(start, min(start + _BLOCK, size))
-            block = _block(terms, sources, rows)
-            if start == 0:
-                shift = np.nan_to_num(block.mean(axis=1), nan=0.0, posinf=0.0, neginf=0.0)
-            for arm, sums in enumerate(running):
-                sums.add(block[:, codes[rows] == arm], shift)
-        faulty = np.flatnonzero(~np.isfinite([sums.sums for sums in running]).all(axis=0))
-        missing, infinite = _faults(terms, sources, faulty, codes, arms)
-        return tuple(sums.moments(terms, shift, missing[arm], infinite[arm]) for arm, sums in enumerate(running))
-
-
-class _Running:
-    """Sums of one arm, of values shifted near their mean so that nothing cancels."""
-
-    def __init__(self, width: int) -> None:
-        self.count = 0
-        self.sums = np.zeros(width)
-        self.products = np.zeros((width, width))
-        self.minima = np.full(width, np.inf)
-        self.maxima = np.full(width, -np.inf)
-        self.nonzero = np.zeros(width, dtype=np.int64)
-
-    def add(self, part: Floats, shift: Floats) -> None:
-        if not part.shape[1]:
-            return
-        self.count += part.shape[1]
-        np.minimum(self.minima, part.min(axis=1), out=self.minima)
-        np.maximum(self.maxima, part.max(axis=1), out=self.maxima)
-        self.nonzero += np.count_nonzero(part, axis=1)
-        part = part - shift[:, None]
-        self.sums += part.sum(axis=1)
-        self.products += part @ part.T
-
-    def moments(
-        self, terms: tuple[Term, ...], shift: Floats, missing: NDArray[np.int64], infinite: NDArray[np.int64]
-    ) -> Moments:
-        n, width = self.count, len(terms)
-        means = self.sums / n if n else np.full(width, np.nan)
-        comoments = self.products - np.outer(means, means) * n if n else np.zeros((width, width))
-        comoments[np.diag_indices(width)] = np.maximum(np.diag(comoments), 0.0)
-        constant = self.minima == self.maxima
-        comoments[constant, :] = 0.0
-        comoments[:, constant] = 0.0
-        means = np.where(constant, self.minima, means + shift)
-        faulty = ~np.isfinite(self.sums)
-        means[faulty] = np.nan
-        comoments[faulty, :] = np.nan
-        comoments[:, faulty] = np.nan
-        return Moments(terms, n, means, comoments, self.minima, self.maxima, self.nonzero, missing, infinite)
-
-
-def _sources(frame: pd.DataFrame, terms: Sequence[Term]) -> Mapping[tuple[str, str], NDArray[np.generic]]:
-    sources: dict[tuple[str, str], NDArray[np.generic]] = {}
-    for term in terms:
-        if term.kind == "equals":
-            key = (term.column, term.other)
-            if key not in sources:
-                if term.column not in frame.columns:
-                    numbers(frame, term.column)
-                sources[key] = (frame[term.column].astype("str") == term.other).to_numpy(dtype=bool, na_value=False)
-            continue
-        for column in (term.column, term.other):
-            if column and (column, "") not in sources:
-                sources[column, ""] = numbers(frame, column)
-    return sources
-
-
-def _block(terms: Sequence[Term], sources: Mapping[tuple[str, str], NDArray[np.generic]], rows: slice) -> Floats:
-    block = np.empty((len(terms), rows.stop - rows.start))
-    for line, term in zip(block, terms, strict=True):
-        if term.kind == "equals":
-            line[:] = sources[term.column, term.other][rows]
-            continue
-        line[:] = sources[term.column, ""][rows]
-        if term.kind == "above":
-            np.greater(line, sources[term.other, ""][rows], out=line, casting="unsafe")
-        elif term.kind == "broken":
-            np.not_equal(line, np.floor(line), out=line, casting="unsafe")
-        elif term.kind == "missing":
-            line[:] = np.isnan(line)
-        elif term.kind == "filled":
-            line[np.isnan(line)] = 0.0
-    return block
-
-
-def _faults(
-    terms: Sequence[Term],
-    sources: Mapping[tuple[str, str], NDArray[np.generic]],
-    faulty: NDArray[np.intp],
-    codes: NDArray[np.integer],
-    arms: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    missing = np.zeros((arms, len(terms)), dtype=np.int64)
-    infinite = np.zeros((arms, len(terms)), dtype=np.int64)
-    for position in faulty.tolist():
-        values = sources[terms[position].column, ""].astype(np.float64)
-        missing[:, position] = np.bincount(codes[np.isnan(values)], minlength=arms)
-        infinite[:, position] = np.bincount(codes[np.isinf(values)], minlength=arms)
-    return missing, infinite

@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError, nearest
-from toolkit.stats.moments import Moments, Term, gather, numbers
+from toolkit.stats.gathering import gather
+from toolkit.stats.moments import Moments, Term, numbers
 
 __all__ = ["Arms", "Outcomes", "read", "read_arms"]
 

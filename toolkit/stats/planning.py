@@ -18,9 +18,10 @@ from toolkit.errors import MetricError, NotSupportedError
 from toolkit.scenario.duration import Duration
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
+from toolkit.stats.gathering import gather
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric
-from toolkit.stats.moments import Moments, Term, gather
+from toolkit.stats.moments import Moments, Term
 from toolkit.stats.power import (
     detectable_mean,
     detectable_rate,

@@ -97,17 +97,18 @@ class Rate(Metric):
             moments = outcomes.moments[side]
             at = moments.index(self.term)
             low, high = moments.minima[at], moments.maxima[at]
-            between = abs(moments.total(self.term) - moments.nonzero[at]) > 1e-6 * max(1, moments.n)
+            squares = moments.comoments[at, at] + moments.n * moments.mean(self.term) ** 2
+            between = abs(moments.total(self.term) - squares) > 1e-6  # a square equals its number at 0 and 1 only
             if low < 0 or high > 1 or between:
                 return (
-                    f"a rate needs 0 and 1; {self.column} in arm {side!r} runs from {low:g} to {high:g}"
+                    f"a rate needs 0 and 1; {self.column} runs from {low:g} to {high:g}"
                     f" (for counts or money use Mean({self.column!r}))"
                 )
         return ""
 
 
 def _machines(both: Moments, human: Term, machine: Term, unsure: Term) -> str:
-    counts = [int(both.nonzero[both.index(term)]) for term in (human, machine, unsure)]
+    counts = [both.count(term) for term in (human, machine, unsure)]
     total = sum(counts)
     if not total:
         return "nobody opened"
@@ -116,7 +117,7 @@ def _machines(both: Moments, human: Term, machine: Term, unsure: Term) -> str:
 
 
 def _share(moments: Moments, *counted: Term) -> Share:
-    return Share(sum(int(moments.nonzero[moments.index(term)]) for term in counted), moments.n)
+    return Share(sum(moments.count(term) for term in counted), moments.n)
 
 
 def _lift(arm: Share, control: Share, alpha: float, *, corrected: bool) -> tuple[float, float]:

@@ -119,15 +119,15 @@ class Ratio(Metric):
         for side in (outcomes.arms.control, arm):
             moments = outcomes.moments[side]
             if moments.minima[moments.index(self._bottom)] < 0:
-                return f"{self.denominator} is negative in arm {side!r}: a count cannot be"
+                return f"{self.denominator} is negative for some units: a count cannot be"
             if moments.total(self._bottom) == 0:
                 return f"{self.denominator} is 0 for everybody in arm {side!r}: there is nothing to divide by"
             counts = moments.total(broken) == 0 and moments.total(broken_below) == 0
             if not counts or self.currency or self.repeats:
                 continue
             if moments.minima[moments.index(self._top)] < 0:
-                return f"{self.numerator} is negative in arm {side!r}: a count cannot be"
-            more = moments.nonzero[moments.index(above)]
+                return f"{self.numerator} is negative for some units: a count cannot be"
+            more = moments.count(above)
             if more:
                 return (
                     f"{self.numerator} exceeds {self.denominator} for {more:,} units in arm {side!r}"

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import MetricError
-from toolkit.stats.moments import Moments, Term, gather, numbers
+from toolkit.stats.gathering import gather
+from toolkit.stats.moments import Moments, Term, numbers
 from toolkit.stats.outcomes import Outcomes
 from toolkit.stats.samples import Estimate, Sample
 

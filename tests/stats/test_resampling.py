@@ -12,7 +12,7 @@ from scipy.stats import binom
 from toolkit.errors import MetricError
 from toolkit.stats import Mean, experiment
 from toolkit.stats.bootstrap import bootstrap_difference, bootstrap_means
-from toolkit.stats.permutation import permutation_test, permutation_wanted
+from toolkit.stats.permutation import permutation_test, permutation_wanted, shuffled_sums
 from toolkit.stats.samples import Sample, welch
 
 
@@ -30,6 +30,21 @@ def test_the_permutation_pvalue_is_that_of_all_shuffles() -> None:
     below = np.mean(np.array(all_of_them) <= statistic + 1e-9)
     found = permutation_test(one, other, seed=3, draws=20_000)
     assert found.pvalue == pytest.approx(min(1, 2 * min(above, below)), abs=0.012)
+
+
+@pytest.mark.parametrize("count", [12, 400])
+def test_random_arms_are_drawn_without_replacement_and_every_one_as_often(count: int) -> None:
+    """Both ways of drawing are taken: few values and many draws, many values and few draws."""
+    values = np.arange(1.0, count + 1)
+    draws = 20_000 if count == 12 else 300
+    sums, squares = shuffled_sums(values, count, 2 * count // 3, draws=draws, seed=6)
+    mean, share = values.sum() / 3, 1 / 3
+    everyone = np.concatenate([values, np.zeros(count)])
+    variance = (2 * count) * share * (1 - share) * everyone.var(ddof=1)
+    assert sums.mean() == pytest.approx(mean, abs=5 * np.sqrt(variance / draws))
+    assert sums.var() == pytest.approx(variance, rel=6 * np.sqrt(2 / draws))
+    assert squares.mean() == pytest.approx((values**2).sum() / 3, rel=0.05)
+    assert sums.max() <= values.sum()
 
 
 def test_the_permutation_test_does_not_depend_on_which_arm_is_smaller() -> None:

@@ -66,10 +66,10 @@ def test_the_lift_of_each_segment_is_that_of_its_people() -> None:
 
 
 def test_pvalues_of_segments_count_all_segments() -> None:
-    """120 experiments, ten segments, no effect: Holm keeps the chance of any alarm near 5 % (error 2 points)."""
+    """80 experiments, ten segments, no effect: Holm keeps the chance of any alarm near 5 % (error 2.4 points)."""
     rng = np.random.default_rng(5)
     any_alarm = naive = 0
-    for _ in range(120):
+    for _ in range(80):
         frame = pd.DataFrame(
             {
                 "arm": np.where(rng.random(12_000) < 0.5, "mail", "control"),
@@ -80,8 +80,8 @@ def test_pvalues_of_segments_count_all_segments() -> None:
         found = uplift_by_segment(frame, Rate("converted"), "segment")
         any_alarm += (found["pvalue_adjusted"] < 0.05).any()
         naive += (found["pvalue"] < 0.05).any()
-    assert any_alarm / 120 < 0.12
-    assert naive / 120 > 0.2
+    assert any_alarm / 80 < 0.13
+    assert naive / 80 > 0.2
 
 
 def test_a_segment_without_control_is_undefined_with_the_reason() -> None:

@@ -162,8 +162,16 @@ def shuffled_sums(values: Floats, zeros: int, size: int, *, draws: int, seed: in
     rng = np.random.default_rng(seed)
     squares = values * values
     counts = rng.hypergeometric(len(values), zeros, size, size=draws) if zeros else np.full(draws, size)
-    sums, square_sums = np.empty(draws), np.empty(draws)
-    for at, count in enumerate(counts.tolist()):
+    sums, square_sums = np.zeros(draws), np.zeros(draws)
+    if len(values) <= draws:  # value after value, in all draws at once: selection sampling (Knuth, algorithm S)
+        needed = counts.astype(np.float64)
+        for at, (value, square) in enumerate(zip(values.tolist(), squares.tolist(), strict=True)):
+            taken = rng.random(draws) * (len(values) - at) < needed
+            needed -= taken
+            sums += value * taken
+            square_sums += square * taken
+        return sums, square_sums
+    for at, count in enumerate(counts.tolist()):  # draw after draw
         chosen = rng.choice(len(values), size=count, replace=False, shuffle=False)
         sums[at] = values[chosen].sum()
         square_sums[at] = squares[chosen].sum()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError
@@ -65,15 +67,19 @@ def one_row_per_unit(
 
 
 def _unique(units: pd.Series) -> bool:
-    values = units.to_numpy() if isinstance(units.dtype, np.dtype) and units.dtype.kind in "iu" else None
-    if values is None:
-        return bool(units.is_unique)
-    low, high = int(values.min()), int(values.max())
-    if high - low >= 8 * len(values):
-        return bool(units.is_unique)
-    seen = np.zeros(high - low + 1, dtype=bool)  # ten times faster than hashing
-    seen[values - low] = True
-    return int(np.count_nonzero(seen)) == len(values)
+    """Whether every unit has one row; without hashing where units are whole numbers, or sorted as `measure` does."""
+    if isinstance(units.dtype, np.dtype) and units.dtype.kind in "iu":
+        values = units.to_numpy()
+        low, high = int(values.min()), int(values.max())
+        if high - low < 8 * len(values):
+            seen = np.zeros(high - low + 1, dtype=bool)
+            seen[values - low] = True
+            return int(np.count_nonzero(seen)) == len(values)
+    elif isinstance(units.dtype, pd.StringDtype) and units.dtype.storage == "pyarrow":
+        texts = pa.chunked_array(pa.array(units.array))
+        if pc.all(pc.less(texts[:-1], texts[1:])).as_py():
+            return True
+    return bool(units.is_unique)
 
 
 def _added_up(

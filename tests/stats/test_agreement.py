@@ -1,0 +1,108 @@
+"""An interval excludes no effect exactly when its p-value is below alpha: absolute and relative, few people or many."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from toolkit.stats import Mean, Rate, Ratio, TimeTo, experiment
+from toolkit.stats.comparison import Comparison
+from toolkit.stats.metric import Setting
+from toolkit.stats.proportions import Share, newcombe_interval, score_test
+from toolkit.stats.rates import compare_shares
+
+START = Comparison(metric="converted", arm="mail", n_control=1, n=1, kind="rate")
+
+
+def agrees(one: Comparison, alpha: float) -> bool:
+    rejected = one.pvalue < alpha
+    absolute = (one.diff_lower > 0 or one.diff_upper < 0) == rejected
+    relative = math.isnan(one.rel_lower) or (one.rel_lower > 0 or one.rel_upper < 0) == rejected
+    held = one.diff_lower <= one.diff <= one.diff_upper
+    return absolute and relative and held
+
+
+def rates(count: int, seed: int, smallest: int, largest: int) -> list[tuple[Share, Share]]:
+    rng = np.random.default_rng(seed)
+    n, n_control = rng.integers(smallest, largest, (2, count))
+    base = rng.uniform(0.005, 0.6, count)
+    arm = rng.binomial(n, np.clip(base * rng.uniform(0.3, 2.5, count), 0, 1))
+    control = rng.binomial(n_control, base)
+    return [
+        (Share(int(a), int(b)), Share(int(c), int(d))) for a, b, c, d in zip(arm, n, control, n_control, strict=True)
+    ]
+
+
+def test_rates_of_few_people_agree_with_boschloo() -> None:
+    methods = set()
+    for arm, control in rates(250, 1, 4, 60):
+        for alpha in (0.05, 0.2):
+            one = compare_shares(START, arm, control, Setting(alpha=alpha))
+            assert agrees(one, alpha), (arm, control, alpha)
+            methods.add(one.method)
+    assert any("Boschloo" in method for method in methods)
+
+
+def test_rates_of_many_people_agree_with_the_score_test() -> None:
+    for arm, control in rates(1_000, 2, 600, 6_000):
+        assert agrees(compare_shares(START, arm, control, Setting()), 0.05), (arm, control)
+
+
+def test_where_newcombe_and_the_test_disagree_the_interval_that_inverts_the_test_is_given() -> None:
+    rng = np.random.default_rng(3)
+    n, n_control = rng.integers(600, 6_000, (2, 200_000))
+    control = rng.binomial(n_control, 0.05)
+    arm = rng.binomial(n, 0.065)
+    _, p = score_test(Share(arm, n), Share(control, n_control))
+    lower, upper = newcombe_interval(Share(arm, n), Share(control, n_control))
+    disagree = np.flatnonzero(((lower > 0) | (upper < 0)) != (p < 0.05))[:40]
+    assert len(disagree) == 40
+    for at in disagree.tolist():
+        one = compare_shares(
+            START, Share(int(arm[at]), int(n[at])), Share(int(control[at]), int(n_control[at])), Setting()
+        )
+        assert agrees(one, 0.05)
+        assert "Mee score interval" in one.method
+        assert one.pvalue == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_metric_of_an_experiment_agrees_with_its_test(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    checked = rejected = 0
+    for _ in range(8):
+        count = int(rng.integers(60, 2_500))
+        arm = rng.random(count) < rng.uniform(0.15, 0.85)
+        lift = float(rng.uniform(-0.3, 0.6))
+        mails = rng.integers(1, 6, count)
+        before = rng.gamma(1, 20, count)
+        frame = pd.DataFrame(
+            {
+                "arm": np.where(arm, "mail", "control"),
+                "converted": rng.random(count) < 0.2 * (1 + lift * arm),
+                "revenue": np.where(rng.random(count) < 0.4, rng.gamma(1, 30, count) + before, 0) * (1 + lift * arm),
+                "before": before,
+                "segment": rng.choice(["a", "b", "c"], count),
+                "mails": mails,
+                "opens": rng.binomial(mails, 0.3 * (1 + lift * arm / 2)),
+                "days": np.where(rng.random(count) < 0.7, rng.exponential(12, count) / (1 + lift * arm), np.nan),
+            }
+        )
+        metrics = [
+            Rate("converted"),
+            Mean("revenue"),
+            Mean("revenue", covariate="before", name="less noise"),
+            Mean("revenue", strata="segment", name="stratified"),
+            Ratio("opens", "mails"),
+            TimeTo("days", within="14d"),
+        ]
+        for alpha in (0.05, 0.3):
+            for one in experiment(frame, metrics, alpha=alpha).comparisons:
+                assert agrees(one, alpha), one
+                checked += 1
+                rejected += one.pvalue < alpha
+    assert checked == 8 * 2 * 7
+    assert 0.1 < rejected / checked < 0.9

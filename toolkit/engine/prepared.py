@@ -191,7 +191,7 @@ def _run_part(plan: Plan, past: Past, first: int, last: int) -> Walked:
             counts = work.n
             work = _scratch(plan, past, size)
             work.n[:] = counts
-    return Walked(out.journeys[: work.n[m.N_JOURNEYS]].copy(), out.decisions[: work.n[m.N_DECISIONS]].copy())
+    return Walked(out.journeys[: work.n[m.N_JOURNEYS]], out.decisions[: work.n[m.N_DECISIONS]])
 
 
 def _room(rows: int, columns: int) -> Ints:

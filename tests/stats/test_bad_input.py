@@ -169,6 +169,13 @@ def test_outcomes_that_were_not_randomised_are_refused_unless_asked_for(outcomes
     assert result.verdict().action == "look only"
 
 
+def test_outcomes_known_to_be_randomised_stay_so_even_if_observation_is_accepted(outcomes: pd.DataFrame) -> None:
+    outcomes.attrs["toolkit"] = {"randomised": True}
+    assert experiment(outcomes, [Rate("converted")], observational=True).label == "randomised"
+    outcomes.attrs.clear()
+    assert experiment(outcomes, [Rate("converted")], observational=True).label == "observed, not randomised"
+
+
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [

@@ -204,6 +204,12 @@ def test_opens_with_a_verdict_are_given_at_least_and_at_most() -> None:
     assert "60% of the opens are a machine's" in verdict_text
 
 
+def test_a_verdict_of_another_word_is_an_error() -> None:
+    frame = pd.DataFrame({"arm": ["control", "mail"], "verdict": ["human", "robot"]})
+    with pytest.raises(MetricError, match="holds 'robot'; allowed: human, machine, unsure"):
+        experiment(frame, [Rate("opened", verdict="verdict")])
+
+
 def test_the_interval_of_a_quantile_is_the_exact_one_of_order_statistics() -> None:
     """Conover's interval for the median of 100 is the 40th to the 61st value, and covers 96.5 %."""
     assert quantile_interval(np.arange(1.0, 101.0), 0.5) == (40.0, 61.0)

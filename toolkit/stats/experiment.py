@@ -66,7 +66,7 @@ def experiment(
         looks: how often one looks: a `Looks`; or, with a design, the units at the looks already taken.
         design: what was decided before: a plan, a design, or the file it was frozen to.
         contaminated: a column of flags: units that were reached by another scenario meanwhile.
-        observational: accept outcomes whose arms were not drawn at random; everything is labelled so.
+        observational: accept outcomes whose arms were not drawn at random, or not known to be; they are labelled so.
         seed: where permutations start.
 
     Returns:
@@ -112,7 +112,8 @@ def experiment(
         comparison for metric in chosen for name in arms.others for comparison in metric.compare(found, name, setting)
     ]
     comparisons = _adjusted(comparisons, looking, sum(counts.values()))
-    label = OBSERVED if observational or about.get("randomised") is False else RANDOMISED
+    known = about.get("randomised")
+    label = OBSERVED if known is False or (observational and known is not True) else RANDOMISED
     if label == OBSERVED:
         comparisons = [replace(one, note="; ".join(filter(None, (OBSERVED, one.note)))) for one in comparisons]
     warnings = [

@@ -11,7 +11,7 @@ from typing import Literal
 from scipy.special import ndtr
 
 from toolkit.errors import MetricError
-from toolkit.stats.sequential import Family, Spending, sequence_threshold, spending_boundaries
+from toolkit.stats.sequential import Family, Spending, sequence_threshold, solve_falling, spending_boundaries
 
 __all__ = ["Look", "Looks"]
 
@@ -111,13 +111,12 @@ class Looks:
         """
         if math.isnan(pvalue):
             return math.nan
-        low, high = math.log(1e-12), math.log(0.999)
-        if self.at(units, alpha=0.999).alpha <= pvalue:
-            return 1.0
-        for _ in range(30):
-            middle = (low + high) / 2
-            if self.at(units, alpha=math.exp(middle)).alpha > pvalue:
-                high = middle
-            else:
-                low = middle
-        return math.exp(high)
+        highest = 0.999
+        if pvalue <= 0 or self.at(units, alpha=highest).alpha <= pvalue:
+            return 0.0 if pvalue <= 0 else 1.0
+
+        def asked(surprise: float) -> float:  # falls as the total alpha, exp(-surprise), falls
+            return self.at(units, alpha=math.exp(-surprise)).alpha
+
+        start = -math.log(highest)
+        return min(1.0, math.exp(-solve_falling(asked, pvalue, start=start)))

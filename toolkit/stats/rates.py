@@ -22,6 +22,7 @@ from toolkit.stats.proportions import (
 
 __all__ = ["Rate", "compare_shares"]
 
+_WORDS = ("human", "machine", "unsure")
 _EXACT_BELOW = 1_000  # units of both arms
 
 
@@ -72,10 +73,15 @@ class Rate(Metric):
         """The column; or who opened."""
         if self.verdict is None:
             return (self.term,)
-        return tuple(Term("equals", self.verdict, word) for word in ("human", "machine", "unsure"))
+        return tuple(Term("equals", self.verdict, word) for word in _WORDS)
 
     def compare(self, outcomes: Outcomes, arm: str, setting: Setting) -> tuple[Comparison, ...]:
-        """One arm against control; twice where opens carry a verdict."""
+        """One arm against control; twice where opens carry a verdict.
+
+        Raises:
+            MetricError: a verdict other than human, machine or unsure.
+        """
+        self._check_words(outcomes)
         start = replace(self.start(outcomes, arm), opens=bool(self.opens))
         fault = fault_of(outcomes, arm, self.terms()) or ("" if self.verdict else self._not_flags(outcomes, arm))
         if fault:
@@ -91,6 +97,16 @@ class Rate(Metric):
             begun = replace(start, metric=f"{self.label} ({name})", note=note)
             bounds.append(self.guarded(compare_shares(begun, _share(one, *counted), _share(other, *counted), setting)))
         return tuple(bounds)
+
+    def _check_words(self, outcomes: Outcomes) -> None:
+        if self.verdict is None:
+            return
+        others = set(outcomes.frame[self.verdict].dropna().astype("str").unique()) - set(_WORDS)
+        if others:
+            raise MetricError(
+                f"{self.label}: column {self.verdict!r} holds {sorted(others)[0]!r}; allowed: {', '.join(_WORDS)},"
+                " or missing where nobody opened"
+            )
 
     def _not_flags(self, outcomes: Outcomes, arm: str) -> str:
         for side in (outcomes.arms.control, arm):

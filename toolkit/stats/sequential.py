@@ -197,19 +197,28 @@ def spending_boundaries(times: Sequence[float], spending: Spending | None = None
         if increment <= 1e-18:
             bound = math.inf
         else:
-            bound = _solve(lambda z, now=time: sum(path.beyond(now, z * math.sqrt(now))), increment)  # type: ignore[misc]
+            bound = solve_falling(lambda z, now=time: sum(path.beyond(now, z * math.sqrt(now))), increment)  # type: ignore[misc]
             before = spent
         found.append(bound)
         path.go(time, bound * math.sqrt(time))
     return np.array(found)
 
 
-def _solve(falling: Callable[[float], float], target: float) -> float:
-    """Where a falling positive function meets its target: false position on the logarithm (Illinois rule)."""
-    low, high = 0.0, 0.5
+def solve_falling(falling: Callable[[float], float], target: float, *, start: float = 0.0) -> float:
+    """Where a falling positive function meets its target: false position on the logarithm (Illinois rule).
+
+    Args:
+        falling: the function, at or above the target at `start`.
+        target: a positive number.
+        start: where to begin.
+
+    Returns:
+        The place.
+    """
+    low, high = start, max(0.5, 2 * start)
     at_low = math.log(max(falling(low), 1e-300)) - math.log(target)
     at_high = math.log(max(falling(high), 1e-300)) - math.log(target)
-    while at_high > 0 and high < 60:
+    while at_high > 0 and high < 1000:
         low, at_low = high, at_high
         high *= 2
         at_high = math.log(max(falling(high), 1e-300)) - math.log(target)
@@ -238,7 +247,7 @@ def pocock_constant(looks: int, *, alpha: float = 0.05) -> float:
     '2.4132'
     """
     times = _equal(looks)
-    return _solve(lambda c: float(crossing_probabilities(times, [c] * looks).sum()), alpha)
+    return solve_falling(lambda c: float(crossing_probabilities(times, [c] * looks).sum()), alpha)
 
 
 def obrien_fleming_constant(looks: int, *, alpha: float = 0.05) -> float:
@@ -250,7 +259,7 @@ def obrien_fleming_constant(looks: int, *, alpha: float = 0.05) -> float:
     '2.0401'
     """
     times = _equal(looks)
-    return _solve(lambda c: float(crossing_probabilities(times, [c / math.sqrt(t) for t in times]).sum()), alpha)
+    return solve_falling(lambda c: float(crossing_probabilities(times, [c / math.sqrt(t) for t in times]).sum()), alpha)
 
 
 def sample_inflation(
@@ -275,7 +284,7 @@ def sample_inflation(
     """
     if not alpha < power < 1:
         raise MetricError(f"power: found {power!r}; allowed: between alpha ({alpha}) and 1")
-    drift = _solve(lambda d: 1 - float(_crossings(times, bounds, d)[:, 0].sum()), 1 - power)
+    drift = solve_falling(lambda d: 1 - float(_crossings(times, bounds, d)[:, 0].sum()), 1 - power)
     return float((drift / (ndtri(power) - ndtri(alpha / 2))) ** 2)
 
 

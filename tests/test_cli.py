@@ -56,7 +56,10 @@ def test_the_shipped_cart_scenario_runs_on_a_real_log_with_its_own_event_names()
         (["replay", "templates/welcome", "--events", "data/shop", "--map", "at"], "--map"),
         (["replay", "templates/welcome", "--events", "data/shop", "--until", "soon"], "--until"),
         (["replay", "templates/welcome", "--events", "data/shop", "--set", "welcome.trigger"], "--set"),
-        (["replay", "templates/welcome", "--events", "data/shop", "--set", "welcome.goal.withn=3d"], "welcome.goal.within"),
+        (
+            ["replay", "templates/welcome", "--events", "data/shop", "--set", "welcome.goal.withn=3d"],
+            "welcome.goal.within",
+        ),
         (["replay", "templates/welcome", "--events", "data/shop", "--until", "2025-02-01"], "no time zone"),
     ],
 )

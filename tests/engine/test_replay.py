@@ -153,10 +153,60 @@ def test_until_needs_a_time_zone() -> None:
         replay(loads(CART), LOG, until=pd.Timestamp("2025-03-04"))
 
 
+POOL = """
+scenario: gift
+trigger: {event: sign_up}
+reentry: every
+while_active: parallel
+steps:
+  - {id: gift, send: gift/code, offer: {percent: 10, pool: spring, on_empty: EMPTY}}
+  - {wait: 1d}
+  - {id: more, send: gift/code, offer: {percent: 5, pool: spring, on_empty: skip}}
+---
+pools: {spring: {size: SIZE}}
+"""
+
+
+def signed_up(count: int) -> EventLog:
+    day = pd.Timestamp("2025-03-03T10:00Z")
+    events = pd.DataFrame({"customer_id": [f"c{i:02}" for i in range(count)], "event": "sign_up", "at": day})
+    return EventLog.from_pandas(pd.concat([events, events.assign(at=day + pd.Timedelta(hours=1))]))
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 12, 13, 24, 30, 47, 48, 60])
+def test_coupons_go_in_order_of_time_then_customer_and_no_more_than_there_are(size: int) -> None:
+    program = loads(POOL.replace("EMPTY", "skip").replace("SIZE", str(size)))
+    run = replay(program, signed_up(12), until=pd.Timestamp("2025-03-10T00:00Z"))
+    decisions = run.decisions.sort_values(["at", "customer_id"], kind="stable")
+    assert len(decisions) == 48
+    status = list(decisions["status"])
+    assert status == ["send"] * min(size, 48) + ["skipped"] * max(0, 48 - size)
+    assert set(decisions.loc[decisions["status"] == "skipped", "reason"]) <= {"coupon_empty"}
+
+
+def test_a_mail_may_go_without_the_offer_when_the_pool_is_empty() -> None:
+    program = loads(POOL.replace("EMPTY", "send_without").replace("SIZE", "5"))
+    run = replay(program, signed_up(12), until=pd.Timestamp("2025-03-10T00:00Z"))
+    first = run.decisions[run.decisions["step"] == "gift"]
+    assert list(first["status"].unique()) == ["send"]
+    assert first["offer"].notna().sum() == 5
+    assert set(run.decisions.loc[run.decisions["step"] == "more", "reason"]) == {"coupon_empty"}
+
+
+def test_a_pool_of_unknown_size_is_refused() -> None:
+    program = loads(POOL.replace("EMPTY", "skip").replace("{size: SIZE}", "{file: codes.csv}"))
+    with pytest.raises(ScenarioError, match="how many coupons"):
+        replay(program, signed_up(2))
+
+
 def test_what_is_not_yet_supported_is_named() -> None:
-    text = CART.replace("cart/reminder}", "cart/reminder, offer: {percent: 10, pool: spring}}")
-    program = loads(text + "---\npools: {spring: {size: 3}}\n")
-    with pytest.raises(NotSupportedError, match=r"reminder\.offer\.pool"):
+    program = loads("""
+scenario: refill
+trigger: {cycle: purchase, after: {median: customer}}
+reentry: every
+steps: [{send: refill/again}]
+""")
+    with pytest.raises(NotSupportedError, match=r"after\.median"):
         replay(program, LOG)
 
 

@@ -78,6 +78,7 @@ class Compiled:
     suffixes: tuple[str, ...]
     goal_values: tuple[int, ...]
     scenario_of_split: tuple[int, ...]
+    pools: tuple[tuple[str, int], ...]
 
 
 @dataclass
@@ -212,9 +213,7 @@ class _Compiler:
     def send(self, step: Send, suffix: str) -> None:
         pool = -1
         if step.offer and step.offer.pool:
-            raise NotSupportedError(
-                f"{self.scenario.scenario}.{step.id}.offer.pool: coupon pools are not yet supported by the engine"
-            )
+            pool = self.pools.setdefault(step.offer.pool, len(self.pools))
         plain = int(step.offer is not None and step.offer.on_empty == "send_without")
         self.emit(m.OP_SEND, a=len(self.sends), b=pool, c=plain)
         name = f"{step.id or step.send}{suffix}"
@@ -415,7 +414,8 @@ def compile_program(
         moments=np.array([moment for group in moments for moment in group] or [0], dtype=np.int64),
         moment_starts=np.cumsum([0, *(len(group) for group in moments)]).astype(np.int64),
         pool_until=np.full(max(1, len(compiler.pools)), m.NEVER, dtype=np.int64),
-        pool_rank=np.full(max(1, len(compiler.pools)), m.NEVER, dtype=np.int64),
+        pool_rank=np.zeros(max(1, len(compiler.pools)), dtype=np.int64),
+        pool_share=np.zeros(max(1, len(compiler.pools)), dtype=np.int64),
         exit_mask=_mask(row[m.EXIT_BIT] for row in exits),
         trigger_mask=_mask(row[m.S_TRIGGER_BIT] for row in by_event),
         told_mask=_mask(bit for row in told for bit in (row[m.S_TRIGGER_BIT], row[m.S_SINCE_BIT]) if bit >= 0),
@@ -443,6 +443,7 @@ def compile_program(
         suffixes=suffixes,
         goal_values=tuple(goal_values),
         scenario_of_split=tuple(compiler.split_owners),
+        pools=tuple((name, _pool_size(program, name)) for name in compiler.pools),
     )
 
 
@@ -464,6 +465,22 @@ def _delivery_bits(
             where = "scenario IS NULL OR scenario NOT IN (" + ", ".join(f"'{name}'" for name in service) + ")"
         logged = marks.setdefault(Mark("email_sent", where), len(marks))
     return _mask(gone), bounce, logged
+
+
+def _pool_size(program: Program, name: str) -> int:
+    pool = program.policies.pools.get(name)
+    if pool is None or pool.size is None:
+        raise ScenarioError(
+            [
+                Fault(
+                    "how many coupons are there?",
+                    path=f"policies.pools.{name}.size",
+                    found=pool and pool.file,
+                    allowed="a whole number; with a file, the number of its codes",
+                )
+            ]
+        )
+    return pool.size
 
 
 def _trigger_event(scenario: Scenario) -> str | None:

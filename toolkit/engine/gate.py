@@ -105,9 +105,21 @@ def _quiet_until(plan: Plan, past: Past, work: Work, scenario: int, send: int, n
 
 @kernel
 def _pool_is_empty(plan: Plan, past: Past, work: Work, pool: int, now: int) -> bool:
+    """Whether the coupons ran out before: at a moment, at a customer's turn in it, after so many of theirs."""
     if pool < 0 or now < plan.pool_until[pool]:
         return False
-    return bool(now > plan.pool_until[pool] or work.n[m.N_CUSTOMER] > plan.pool_rank[pool])
+    if now > plan.pool_until[pool]:
+        return True
+    rank = past.rank[work.n[m.N_CUSTOMER]]
+    if rank != plan.pool_rank[pool]:
+        return bool(rank > plan.pool_rank[pool])
+    return bool(work.reserved[pool] >= plan.pool_share[pool])
+
+
+@kernel
+def _reserve(plan: Plan, work: Work, pool: int, now: int) -> None:
+    if pool >= 0 and now == plan.pool_until[pool]:
+        work.reserved[pool] += 1
 
 
 @kernel
@@ -158,6 +170,8 @@ def gate(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> int:
             _used(work, scenario, now, 0)
             return GATE_PASSED
         _used(work, scenario, now, 1)
+        if plain == 0:
+            _reserve(plan, work, op[m.B], now)
     record(plan, work, out, j, now, m.STATUS_SEND, -1, plain)
     if not work.n[m.N_FULL]:
         out.journeys[row[m.W_OUT], m.J_SENDS] += 1

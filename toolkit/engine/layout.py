@@ -123,6 +123,7 @@ class Plan(NamedTuple):
     moment_starts: Ints
     pool_until: Ints
     pool_rank: Ints
+    pool_share: Ints
     exit_mask: int
     trigger_mask: int
     told_mask: int
@@ -149,6 +150,7 @@ class Past(NamedTuple):
     dates: Ints
     zone: Ints
     zones: Zones
+    rank: Ints
     names: Bytes
     name_starts: Ints
     journey_shares: Floats
@@ -168,6 +170,7 @@ class Work(NamedTuple):
     synthetic: Ints
     sends: Ints
     counts: Ints
+    reserved: Ints
     chosen: Ints
     message: Bytes
     state: Ints

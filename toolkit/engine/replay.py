@@ -8,8 +8,9 @@ import pandas as pd
 
 from toolkit.engine.compile import Assumption, Compiled, compile_program
 from toolkit.engine.compiled import is_first_compilation
-from toolkit.engine.prepared import Prepared, prepare_log, run_kernel
+from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Run
+from toolkit.engine.runners.local import run_kernel
 from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.scenario.checks import check_against

@@ -15,7 +15,8 @@ from toolkit.engine import layout as m
 from toolkit.engine.compile import Assumption, Compiled
 from toolkit.engine.ids import decision_ids, journey_ids, key_texts
 from toolkit.engine.layout import Ints
-from toolkit.engine.prepared import Prepared, Walked
+from toolkit.engine.prepared import Prepared
+from toolkit.engine.runners.local import Walked
 from toolkit.engine.summary import Summary, summarise
 from toolkit.engine.trace import Trace, trace_of
 from toolkit.errors import InputError

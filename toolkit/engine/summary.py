@@ -10,7 +10,7 @@ import pandas as pd
 
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
-from toolkit.engine.prepared import Walked
+from toolkit.engine.runners.local import Walked
 from toolkit.tables import ENDINGS, REASONS, STATUSES
 
 __all__ = ["Summary", "summarise"]

@@ -16,8 +16,9 @@ from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Assumption, Compiled
 from toolkit.engine.follow import within
-from toolkit.engine.prepared import Prepared, Walked, run_kernel
+from toolkit.engine.prepared import Prepared
 from toolkit.engine.replay import compile_for
+from toolkit.engine.runners.local import Walked, run_kernel
 from toolkit.errors import ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import mailed_scenarios

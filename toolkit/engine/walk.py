@@ -25,6 +25,7 @@ def _begin_customer(plan: Plan, past: Past, work: Work, customer: int) -> None:
     n[m.N_ATTRIBUTES] = past.attribute_bits[customer]
     n[m.N_FIRST] = n[m.N_SEEN] = past.starts[customer]
     work.counts[:] = 0
+    work.reserved[:] = 0
     slots = 0
     for scenario in range(len(plan.scenarios)):
         work.slot_base[scenario] = slots

@@ -1,0 +1,150 @@
+"""The run of the kernel over a prepared log, on all cores, and again where coupons run out."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from toolkit.engine import layout as m
+from toolkit.engine.compile import Compiled
+from toolkit.engine.compiled import config
+from toolkit.engine.layout import Ints, Out, Past, Plan, Work
+from toolkit.engine.walk import walk
+
+__all__ = ["Walked", "run_kernel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What the kernel decided: rows of `layout.JOURNEY_COLUMNS` and `layout.DECISION_COLUMNS`."""
+
+    journeys: Ints
+    decisions: Ints
+
+
+def run_kernel(compiled: Compiled, past: Past, *, threads: int | None = None) -> Walked:
+    """Decide everything, on several threads; the result does not depend on how many.
+
+    Coupons that run out tie customers together. A first run counts as if none ran out; up to the moment at which the
+    first pool does, it is right. With that moment known the program runs again, until no further pool runs out.
+    """
+    plan = compiled.plan
+    while True:
+        walked = _run(plan, past, threads)
+        emptied = _next_emptied(compiled, plan, past, walked)
+        if emptied is None:
+            return walked
+        plan = emptied
+
+
+def _next_emptied(compiled: Compiled, plan: Plan, past: Past, walked: Walked) -> Plan | None:
+    """The plan with the next pool to run out: its last coupon's moment and customer, and that customer's share."""
+    ends = []
+    for pool, (_, size) in enumerate(compiled.pools):
+        if plan.pool_until[pool] != m.NEVER:
+            continue
+        sends = np.unique(plan.ops[(plan.ops[:, m.CODE] == m.OP_SEND) & (plan.ops[:, m.B] == pool), m.A])
+        rows = walked.decisions
+        took = (rows[:, m.D_STATUS] == m.STATUS_SEND) & (rows[:, m.D_PLAIN] == 0) & np.isin(rows[:, m.D_SEND], sends)
+        if int(took.sum()) <= size:
+            continue
+        if size == 0:
+            ends.append((m.NONE, 0, 0, pool))
+            continue
+        at = rows[took, m.D_AT]
+        rank = past.rank[walked.journeys[rows[took, m.D_JOURNEY], m.J_CUSTOMER]]
+        order = np.lexsort((np.arange(len(at)), rank, at))[:size]
+        last, customer = at[order[-1]], rank[order[-1]]
+        share = int(((at[order] == last) & (rank[order] == customer)).sum())
+        ends.append((int(last), int(customer), share, pool))
+    if not ends:
+        return None
+    until, rank_of_last, share, pool = min(ends)
+    new = plan._replace(
+        pool_until=plan.pool_until.copy(), pool_rank=plan.pool_rank.copy(), pool_share=plan.pool_share.copy()
+    )
+    new.pool_until[pool], new.pool_rank[pool], new.pool_share[pool] = until, rank_of_last, share
+    return new
+
+
+def _run(plan: Plan, past: Past, threads: int | None) -> Walked:
+    customers = len(past.starts) - 1
+    threads = 1 if config.DISABLE_JIT else threads or min(os.cpu_count() or 1, 16)
+    threads = max(1, min(threads, customers // 1000 + 1))
+    # Parts of equal work: the number of events before a customer, and the customers themselves.
+    work = past.starts[:-1] + 4 * np.arange(customers)
+    cuts = np.searchsorted(work, np.linspace(0, work[-1] + 1 if customers else 0, threads + 1)[1:-1])
+    bounds = [0, *(int(cut) for cut in cuts), customers]
+    parts = list(itertools.pairwise(bounds))
+    if threads == 1:
+        walked = [_run_part(plan, past, *parts[0])]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            walked = list(pool.map(lambda part: _run_part(plan, past, *part), parts))
+    shift = 0
+    for part in walked:
+        part.decisions[:, m.D_JOURNEY] += shift
+        shift += len(part.journeys)
+    if len(walked) == 1:
+        return walked[0]
+    return Walked(
+        np.concatenate([part.journeys for part in walked]), np.concatenate([part.decisions for part in walked])
+    )
+
+
+def _run_part(plan: Plan, past: Past, first: int, last: int) -> Walked:
+    starting = past.bits[past.starts[first] : past.starts[last]] & plan.trigger_mask
+    journeys = 1024 + int(np.count_nonzero(starting)) * max(1, len(plan.scenarios) // 2)
+    out = Out(_room(journeys, m.JOURNEY_COLUMNS), _room(2 * journeys, m.DECISION_COLUMNS))
+    size = 1024
+    work = _scratch(plan, past, size)
+    customer = first
+    while True:
+        customer = walk(plan, past, work, out, customer, last)
+        full, work.n[m.N_FULL] = work.n[m.N_FULL], 0
+        if customer >= last and not full:
+            break
+        if full == m.FULL_JOURNEYS:
+            out = Out(_more(out.journeys), out.decisions)
+        elif full == m.FULL_DECISIONS:
+            out = Out(out.journeys, _more(out.decisions))
+        else:
+            size *= 4
+            counts = work.n
+            work = _scratch(plan, past, size)
+            work.n[:] = counts
+    return Walked(out.journeys[: work.n[m.N_JOURNEYS]], out.decisions[: work.n[m.N_DECISIONS]])
+
+
+def _room(rows: int, columns: int) -> Ints:
+    return np.empty((rows, columns), dtype=np.int64)
+
+
+def _more(rows: Ints) -> Ints:
+    return np.concatenate([rows, np.empty_like(rows)])
+
+
+def _scratch(plan: Plan, past: Past, size: int) -> Work:
+    slots = sum(
+        1 if key < 0 else int(past.key_counts[key].max(initial=0)) for key in plan.scenarios[:, m.S_KEY].tolist()
+    )
+    longest = int(np.diff(past.name_starts).max(initial=0))
+    texts = int(np.diff(plan.salt_starts).max(initial=0)) + int(np.diff(plan.suffix_starts).max(initial=0))
+    return Work(
+        n=np.zeros(m.N_PLACES, dtype=np.int64),
+        journeys=_room(size, m.WORK_COLUMNS),
+        slots=_room(max(1, slots), m.SLOT_COLUMNS),
+        slot_base=np.zeros(len(plan.scenarios) + 1, dtype=np.int64),
+        heap=_room(4 * size, 4),
+        synthetic=_room(4 * size + slots, 4),
+        sends=_room(4 * size, 3),
+        counts=np.zeros(64, dtype=np.int64),
+        reserved=np.zeros(len(plan.pool_until), dtype=np.int64),
+        chosen=np.zeros(size, dtype=np.int64),
+        message=np.zeros(longest + texts + 72, dtype=np.uint8),
+        state=np.zeros(4, dtype=np.int64),
+    )

@@ -138,7 +138,7 @@ class Mean(Metric):
         return compare_estimates(start, less[0], less[1], setting)
 
     def _stratified(self, outcomes: Outcomes, arm: str, start: Comparison, setting: Setting) -> Comparison:
-        pairs = stratified_moments(outcomes, arm, self.term, strata=self.strata or "")
+        pairs, together = stratified_moments(outcomes, arm, self.term, strata=self.strata or "")
         if not pairs:
             return replace(start, note=f"no stratum of {self.strata} has two units in both arms")
         left = start.n + start.n_control - sum(one.n + other.n for one, other in pairs)
@@ -148,7 +148,10 @@ class Mean(Metric):
             start,
             method=f"t-test and interval after post-stratification by {self.strata} ({len(pairs)} strata)",
             variance_saved=_saved(plain, less),
-            note=f"{left:,} units are in strata that one arm lacks, and left out" if left else "",
+            note=join(
+                f"{together} strata with fewer than two units in an arm are put together" if together else "",
+                f"{left:,} units are in strata that one arm lacks, and left out" if left else "",
+            ),
         )
         return compare_estimates(start, *less, setting)
 

@@ -53,14 +53,6 @@ class Outcomes:
         """The moments of control."""
         return self.moments[self.arms.control]
 
-    def pooled(self, *names: str) -> Moments:
-        """The moments of some arms together; of all when none is named."""
-        chosen = names or self.arms.names
-        together = self.moments[chosen[0]]
-        for name in chosen[1:]:
-            together = together + self.moments[name]
-        return together
-
     def values(self, column: str, arm: str) -> NDArray[np.float64]:
         """The values of one column in one arm, in the order of the rows."""
         chosen = self.arms.codes == self.arms.names.index(arm)

@@ -16,7 +16,9 @@ __all__ = ["post_stratified", "stratified_moments"]
 _MOST = 1_000
 
 
-def stratified_moments(outcomes: Outcomes, arm: str, term: Term, *, strata: str) -> list[tuple[Moments, Moments]]:
+def stratified_moments(
+    outcomes: Outcomes, arm: str, term: Term, *, strata: str
+) -> tuple[list[tuple[Moments, Moments]], int]:
     """Moments of one term by stratum, of the arm and of control; strata too small to compare are put together.
 
     Args:
@@ -26,7 +28,7 @@ def stratified_moments(outcomes: Outcomes, arm: str, term: Term, *, strata: str)
         strata: column of the stratum; a missing value is a stratum of its own.
 
     Returns:
-        One pair per stratum with at least two units in both arms.
+        One pair per stratum with at least two units in both arms, and how many strata were put together.
 
     Raises:
         MetricError: no such column, or more than 1,000 strata (a number is no stratum).
@@ -44,7 +46,8 @@ def stratified_moments(outcomes: Outcomes, arm: str, term: Term, *, strata: str)
     parts = [
         gather(side, [term], codes=together[code], arms=len(names) + 1) for side, code in zip(sides, codes, strict=True)
     ]
-    return [(one, other) for one, other in zip(*parts, strict=True) if one.n > 1 and other.n > 1]
+    pairs = [(one, other) for one, other in zip(*parts, strict=True) if one.n > 1 and other.n > 1]
+    return pairs, int(small.sum())
 
 
 def post_stratified(pairs: list[tuple[Moments, Moments]], term: Term) -> tuple[Estimate, Estimate]:

@@ -1,0 +1,216 @@
+"""The tuning screen: what it holds, what it computes, and how it fails."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+import toolkit as tk
+from toolkit.charts import own_purchases, sends_table
+from toolkit.errors import InputError, NotSupportedError, ScenarioError, ToolkitError
+from toolkit.events import EventLog
+from toolkit.scenario import Duration, Scenario, get_parameter, loads, set_parameters
+from toolkit.widgets import Tuner
+
+WAIT, OFFER = "abandoned_cart.pause.wait", "abandoned_cart.offer.offer.percent"
+CART = """
+scenario: cart
+trigger: {event: cart_add}
+reentry: every
+exit_on: [{event: purchase}]
+goal: {event: purchase, within: 7d, value: revenue}
+steps:
+  - {id: pause, wait: 90m}
+  - {id: gift, send: cart/gift, offer: {percent: 45, valid: 2d}}
+"""
+
+
+@pytest.fixture
+def cart_log() -> EventLog:
+    rows = [(name, "cart_add", "2025-03-03T10:00Z", None) for name in ("ana", "bo", "cy")]
+    rows += [("ana", "purchase", "2025-03-03T10:30Z", 10.0), ("bo", "purchase", "2025-03-03T15:00Z", 20.0)]
+    rows.append(("zoe", "view", "2025-04-20T10:00Z", None))
+    return EventLog.from_pandas(pd.DataFrame(rows, columns=["customer_id", "event", "at", "revenue"]))
+
+
+def test_a_new_tuner_holds_the_program_as_it_is(tuner, program):
+    assert tuner.value == program
+    assert (tuner.wait, tuner.percent) == ("4h", 10)
+
+
+def test_moving_the_sliders_gives_another_frozen_program_and_leaves_the_first(tuner, program):
+    tuner.wait, tuner.percent = "1d", 15
+    assert get_parameter(tuner.value, WAIT) == Duration.parse("1d")
+    assert get_parameter(tuner.value, OFFER) == 15
+    assert get_parameter(program, WAIT) == Duration.parse("4h")
+    assert "wait: 1d" in tuner.yaml
+    assert "percent: 15" in tuner.yaml
+    assert loads(tuner.yaml)["abandoned_cart"] == tuner.value["abandoned_cart"]
+
+
+def test_no_discount_is_no_offer(tuner):
+    tuner.percent = 0
+    offer = next(step for step in tuner.value["abandoned_cart"].steps if step.id == "offer")
+    assert offer.offer is None
+    assert tuner.setting["given"] == 0
+
+
+def test_a_scenario_in_gives_a_scenario_out(program, log):
+    tuner = Tuner(program["abandoned_cart"], log, offer=None)
+    tuner.wait = "8h"
+    assert isinstance(tuner.value, Scenario)
+    assert tuner.value.steps[0].wait == Duration.parse("8h")
+
+
+@pytest.mark.parametrize("wait", ["0s", "30m", "4h", "1d", "4d"])
+def test_every_wait_shows_what_a_replay_of_it_finds(tuner, program, log, wait):
+    tuner.wait = wait
+    run = tk.replay(set_parameters(program, {WAIT: wait}), log)
+    own = own_purchases(run, scenario="abandoned_cart", offer="offer")
+    shown = tuner.setting
+    assert shown["sent"] == (run.decisions["status"] == "send").sum()
+    assert (shown["before"], shown["after"], shown["mails"]) == (own.before, own.after, own.mails)
+    assert shown["given"] == pytest.approx(own.given_away(10))
+    drawn = next(one for one in tuner.surface["settings"] if one["wait"] == wait)
+    table = sends_table(run, scenario="abandoned_cart")
+    hours = [sum(column) for column in zip(*drawn["hours"], strict=True)]
+    assert hours == table["hour"].value_counts().reindex(range(24), fill_value=0).tolist()
+    assert sum(map(sum, drawn["own"])) == own.before + own.after
+
+
+def test_a_longer_wait_spares_more_people_who_buy_anyway(tuner):
+    rates = []
+    for wait in ("0s", "1h", "1d", "4d"):
+        tuner.wait = wait
+        rates.append(tuner.setting["after_rate"])
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_the_discount_moves_money_alone(tuner):
+    before = tuner.setting
+    tuner.percent = 20
+    after = tuner.setting
+    assert after.pop("given") == pytest.approx(2 * before.pop("given"))
+    assert {**after, "percent": 10} == before
+
+
+def test_the_programs_own_wait_and_discount_are_on_the_sliders_whatever_they_are(cart_log):
+    tuner = Tuner(loads(CART), cart_log, wait="cart.pause.wait", offer="cart.gift.offer.percent", waits=["1h", "4h"])
+    assert [one["wait"] for one in tuner.surface["settings"]] == ["1h", "1h30m", "4h"]
+    assert (tuner.wait, tuner.percent, tuner.most) == ("1h30m", 45, 45)
+    assert tuner.setting["given"] == pytest.approx(45 * 20 / 2)  # bo paid 20, of two offers
+
+
+def test_what_the_browser_gets_is_small_and_plain_json(tuner):
+    text = json.dumps(tuner.surface, allow_nan=False)
+    assert len(text) < 20_000
+
+
+def test_a_log_of_mails_without_a_control_group_shows_mails_and_says_that_purchases_cannot_be_seen(log, program):
+    scenario = program["abandoned_cart"]
+    untested = scenario.replace(
+        experiment=None, steps=tuple(step.replace(only=()) for step in scenario.steps if step.id != "second_pause")
+    )
+    tuner = Tuner(program.replace(scenarios=(untested,)), log)
+    assert tuner.surface["basis"] == "none"
+    assert tuner.setting["sent"] > 0
+    assert tuner.setting["after_rate"] is None
+    assert tuner.setting["given"] is None
+
+
+def test_an_error_in_a_callback_shows_and_goes_when_the_next_one_works(tuner):
+    told = []
+
+    def picky(value):
+        if get_parameter(value, WAIT) == Duration.parse("1d"):
+            raise ToolkitError("one day is too long for us")
+        told.append(value)
+
+    tuner.on_change(picky)
+    tuner.wait = "1d"
+    assert tuner.error == "one day is too long for us"
+    tuner.wait = "2h"
+    assert tuner.error == ""
+    assert told == [tuner.value]
+
+
+def test_an_error_that_is_not_ours_shows_with_its_kind_and_its_line(tuner):
+    tuner.on_change(lambda value: 1 / 0)
+    tuner.percent = 5
+    assert tuner.error.startswith("ZeroDivisionError: division by zero (test_tuner.py, line ")
+
+
+def test_an_error_in_the_browser_is_known_to_the_kernel(tuner):
+    tuner.browser_error = "TypeError: x is undefined"
+    assert tuner.error == "TypeError: x is undefined"
+
+
+def test_a_wait_or_discount_that_was_not_computed_is_refused(tuner):
+    with pytest.raises(InputError, match="made for 0s, 30m, 1h"):
+        tuner.wait = "3h"
+    with pytest.raises(ScenarioError, match="expected a duration"):
+        tuner.wait = "soon"
+    with pytest.raises(InputError, match="allowed: 0 to 30"):
+        tuner.percent = 31
+    assert (tuner.wait, tuner.percent) == ("4h", 10)
+
+
+def test_paths_that_are_not_there_are_named_with_the_nearest(program, log):
+    with pytest.raises(ScenarioError, match=r"did you mean 'abandoned_cart\.pause\.wait'"):
+        Tuner(program, log, wait="abandoned_cart.pauze.wait")
+    with pytest.raises(ScenarioError, match=r"did you mean 'abandoned_cart\.offer\.offer\.percent'"):
+        Tuner(program, log, offer="abandoned_cart.offer.offer.percents")
+    with pytest.raises(ScenarioError, match="expected a duration"):
+        Tuner(program, log, waits=["4 hrs"])
+
+
+def test_paths_to_something_else_are_refused(program, log):
+    with pytest.raises(NotSupportedError, match="moves a wait"):
+        Tuner(program, log, wait="abandoned_cart.priority")
+    with pytest.raises(NotSupportedError, match="percent of an offer"):
+        Tuner(program, log, offer="abandoned_cart.pause.wait")
+
+
+def test_a_notebook_opened_without_a_kernel_shows_a_snapshot_without_scripts(tuner):
+    tuner.wait, tuner.percent = "1d", 20
+    bundle, _ = tuner._repr_mimebundle_()
+    text = bundle["text/html"]
+    assert "wait 1 d, discount 20 %" in text
+    assert "a snapshot" in text
+    assert text.count("<svg") == 2
+    assert "<script" not in text
+    assert len(text) < 40_000
+    assert bundle["text/plain"] == "Tuner(abandoned cart: wait 1d, discount 20 %)"
+
+
+def test_the_figure_at_a_setting_holds_its_bars_and_says_what_is_exact_and_observed(tuner):
+    tuner.wait = "8h"
+    figure = tuner.figure()
+    hours = [trace for trace in figure.data if trace.xaxis in (None, "x")]
+    assert sum(sum(trace.y) for trace in hours) == tuner.setting["sent"]
+    own = [trace for trace in figure.data if trace.xaxis == "x2"]
+    assert sum(sum(trace.y) for trace in own) == tuner.setting["before"] + tuner.setting["after"]
+    assert figure.layout.xaxis.title.text.endswith("(exact)")
+    assert figure.layout.xaxis2.title.text.endswith("(observed)")
+    assert "Wait 8 h, discount 10 %" in figure.layout.title.text
+
+
+def test_the_chart_holds_a_figure_for_every_wait_with_the_same_axes(tuner):
+    chart = tuner.chart()
+    assert list(chart.frames) == [one["wait"] for one in tuner.surface["settings"]]
+    ranges = {
+        json.dumps([frame["layout"][axis]["range"] for axis in ("yaxis", "yaxis2", "yaxis3")])
+        for frame in chart.frames.values()
+    }
+    assert len(ranges) == 1
+    money = [trace for trace in chart.frames["4h"]["data"] if trace.get("meta")]
+    assert [trace["name"] for trace in money] == ["given away"]
+    assert "{percent} %" in chart.frames["4h"]["layout"]["title"]["text"]
+
+
+def test_the_widgets_carry_no_library_into_the_saved_notebook(tuner):
+    state = json.dumps(tuner.chart().get_state(["frames", "settings", "_esm"]))
+    assert len(state) < 250_000
+    assert "http" not in str(Tuner._esm).replace("http://www.w3.org/2000/svg", "")

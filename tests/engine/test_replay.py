@@ -230,6 +230,50 @@ def test_consent_comes_and_goes_with_the_log() -> None:
     assert set(run.decisions.loc[run.decisions["customer_id"] == "bo", "reason"]) == {"no_address"}
 
 
+def test_a_difference_tells_who_gains_loses_or_moves_a_mail(run: Run) -> None:
+    longer = replay(loads(CART.replace("wait: 4h", "wait: 12h")), LOG)
+    told = run.diff(longer)
+    assert set(zip(told.mails["change"], told.mails["customer_id"], told.mails["step"], strict=True)) == {
+        ("lost", "cy", "reminder"),
+        ("moved", "ana", "reminder"),
+        ("moved", "ana", "last"),
+    }
+    assert set(told.mails.loc[told.mails["change"] == "moved", "later"]) == {pd.Timedelta(hours=8)}
+    assert told.same == 0
+    assert "1 lost, 2 moved" in str(told)
+    back = longer.diff(run)
+    assert set(back.mails["change"]) == {"gained", "moved"}
+    offered = replay(loads(CART.replace("cart/last_call}", "cart/last_call, offer: {percent: 5}}")), LOG)
+    assert list(run.diff(offered).mails["change"]) == ["changed"]
+    nothing = run.diff(run)
+    assert (len(nothing.mails), nothing.same) == (0, 3)
+    assert "3 mails are the same" in str(nothing)
+
+
+def test_the_load_counts_mails_by_hour_and_day(run: Run) -> None:
+    load = run.load()
+    assert load.by_day["mails"].sum() == load.by_hour["mails"].sum() == 3
+    assert len(load.by_day) == 18
+    assert load.peak == (pd.Timestamp("2025-03-03T14:00Z"), 2)
+    assert "3 mails" in str(load)
+    assert replay(loads(CART), log_of()).load().peak == (None, 0)
+
+
+def test_an_overlap_counts_people_of_both_and_limits_reached() -> None:
+    both = loads(
+        CART
+        + "caps: [{limit: 1, per: 7d, scope: marketing}]\n---\n"
+        + CART.replace("scenario: cart", "scenario: basket").replace("trigger:", "priority: 10\ntrigger:")
+    )
+    overlap = replay(both, LOG).overlap()
+    assert overlap.people.loc["cart", "basket"] == 2
+    assert overlap.people.loc["cart", "cart"] == 2
+    caps = overlap.caps.set_index("scenario")["mails"]
+    assert caps["cart"] > 0
+    assert caps["basket"] == 0
+    assert "both" in overlap._repr_html_()
+
+
 def test_trigger_properties_are_those_of_the_event_that_began_the_journey(run: Run) -> None:
     chosen = run.journeys["journey_id"].iloc[::-1]
     properties = run.trigger_properties(chosen)

@@ -1,7 +1,7 @@
 """One decorator for the functions that are compiled to machine code, and where the machine code is kept.
 
 Numba's own cache notices a change in the file of a function, but not in the files of the functions it calls. A kernel
-that decides who is mailed must never run stale, so the cache folder is named by the content of every kernel file.
+that decides who is mailed must never run stale, so the cache folder is named by the content of every file with compiled functions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def _cache_folder() -> Path | None:
     content = hashlib.sha256(nb.__version__.encode())
     for file in sorted(Path(__file__).parent.glob("*.py")):
-        content.update(file.read_bytes())
+        source = file.read_bytes()
+        if file.name == "layout.py" or b"toolkit.engine.compiled import" in source or file == Path(__file__):
+            content.update(source)
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "trigger-toolkit" / f"kernel-{content.hexdigest()[:16]}"
     try:

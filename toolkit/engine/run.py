@@ -13,8 +13,10 @@ import pyarrow as pa
 from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Assumption, Compiled
+from toolkit.engine.difference import Difference, difference_of
 from toolkit.engine.ids import decision_ids, journey_ids, key_texts
 from toolkit.engine.layout import Ints
+from toolkit.engine.load import Load, Overlap, load_of, overlap_of
 from toolkit.engine.prepared import Prepared
 from toolkit.engine.runners.local import Walked
 from toolkit.engine.summary import Summary, summarise
@@ -160,6 +162,26 @@ class Run(Drawable):
             InputError: nobody of that name is in the log.
         """
         return trace_of(self, str(customer_id))
+
+    def diff(self, other: Run) -> Difference:
+        """Who gains, loses or moves a mail in another run, over the same log.
+
+        Args:
+            other: the replay of another version.
+
+        Returns:
+            Counts by scenario, step and change, and every mail that differs.
+        """
+        return difference_of(self.decisions, other.decisions)
+
+    def load(self) -> Load:
+        """Mails by hour and day, the peak, and the offers given."""
+        first = None if self.log.span is None else self.log.span[0]
+        return load_of(self.decisions, (first, self.until))
+
+    def overlap(self) -> Overlap:
+        """How the scenarios meet in the same people: who gets mails of both, limits reached, mails a person a week."""
+        return overlap_of(self.decisions, [scenario.scenario for scenario in self.compiled.scenarios])
 
     def zone_of(self, customer: int) -> str:
         """The time zone used for a customer, by place in `marked.customers`."""

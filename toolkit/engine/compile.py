@@ -432,6 +432,7 @@ def compile_program(
         values=tuple(compiler.values),
         dates=tuple(compiler.dates),
         everyone=any(isinstance(s.trigger, DateTrigger | ScheduleTrigger) for s in scenarios),
+        heard=any(isinstance(s.trigger, ScheduleTrigger) for s in scenarios),
     )
     return Compiled(
         scenarios=scenarios,

@@ -1,7 +1,8 @@
 """One decorator for the functions that are compiled to machine code, and where the machine code is kept.
 
 Numba's own cache notices a change in the file of a function, but not in the files of the functions it calls. A kernel
-that decides who is mailed must never run stale, so the cache folder is named by the content of every file with compiled functions.
+that decides who is mailed must never run stale, so the cache folder is named by the content of every file that holds
+compiled functions.
 """
 
 from __future__ import annotations

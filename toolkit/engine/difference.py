@@ -100,5 +100,5 @@ def difference_of(before: pd.DataFrame, after: pd.DataFrame) -> Difference:
         .drop(columns="order")
     )
     return Difference(
-        table, mails[[*keep, "later"]].reset_index(drop=True), int((was & will).sum() - moved.sum() - other.sum())
+        table, mails[keep].reset_index(drop=True), int((was & will).sum() - moved.sum() - other.sum())
     )

@@ -205,7 +205,8 @@ def start_synthetic(plan: Plan, past: Past, work: Work) -> None:
     for scenario in range(len(plan.scenarios)):
         kind = plan.scenarios[scenario, m.S_TRIGGER]
         if kind in (m.TRIGGER_DATE, m.TRIGGER_DATE_ONCE, m.TRIGGER_SCHEDULE):
-            due = _next_moment(plan, past, work, scenario, past.first - 1)
+            known = max(past.first, past.known_from[work.n[m.N_CUSTOMER]])
+            due = _next_moment(plan, past, work, scenario, known - 1)
             _arm_timer(work, scenario, work.slot_base[scenario], due, -1)
 
 

@@ -151,6 +151,7 @@ class Past(NamedTuple):
     zone: Ints
     zones: Zones
     rank: Ints
+    known_from: Ints
     names: Bytes
     name_starts: Ints
     journey_shares: Floats

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.engine.compiled import compiled
-from toolkit.engine.layout import Ints
+from toolkit.engine.layout import NONE, Ints
 from toolkit.errors import ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import (
@@ -20,6 +20,7 @@ from toolkit.events.marks import (
     bits_by_consent,
     changes_attributes,
     facts_of,
+    first_heard,
     marked_events,
     one_piece,
     people,
@@ -42,7 +43,7 @@ class Marked:
     at, received, bits, row (row number in the log), fact (index into fact_bits, or -1): one per event.
     keys: (n_keys, n_events) codes within the customer, -1 where missing; key_counts: (n_keys, n_customers).
     values: (n_values, n_events), NaN where missing. attribute_bits, zone (index into zones), locale: one per customer.
-    dates: (n_dates, n_customers), days since 1970, or NO_DATE.
+    dates: (n_dates, n_customers), days since 1970, or NO_DATE. known_from: since when each customer is known, or NONE.
     """
 
     customers: pa.Array
@@ -60,6 +61,7 @@ class Marked:
     zone: Ints
     zones: tuple[str, ...]
     dates: Ints
+    known_from: Ints
     first: int
     last: int
     duplicates: int
@@ -100,10 +102,8 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
     encoded = one_piece(table, "customer_id").dictionary_encode()
     customers = encoded.dictionary.cast(pa.large_string())
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    if marking.everyone and len(log.customer_table):
-        everyone = log.customer_table.column("customer_id").cast(pa.large_string())
-        silent = everyone.filter(pc.invert(pc.is_in(everyone, value_set=customers)))
-        customers = pa.concat_arrays([customers, *silent.chunks])
+    for others in _others(log, marking):
+        customers = pa.concat_arrays([customers, others.filter(pc.invert(pc.is_in(others, value_set=customers)))])
 
     received, at = _ints(table, "received_at"), _ints(table, "at")
     order, starts = _order(codes, len(customers), received, at)
@@ -151,8 +151,32 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
         dates=dates,
         first=first,
         last=last,
+        known_from=_known_from(log, marking, customers),
         duplicates=duplicates,
     )
+
+
+def _others(log: EventLog, marking: Marking) -> list[pa.Array]:
+    """People to take in besides those with a marked event: of the customers table, and whoever is in the log."""
+    found = []
+    if marking.everyone:
+        found.append(one_piece(log.customer_table, "customer_id").cast(pa.large_string()))
+    if marking.heard:
+        found.append(one_piece(first_heard(log), "customer_id").cast(pa.large_string()))
+    return found
+
+
+def _known_from(log: EventLog, marking: Marking, customers: pa.Array) -> Ints:
+    """Since when each customer is known: always, for people of the customers table; else since their first event."""
+    known: Ints = np.full(len(customers), NONE, dtype=np.int64)
+    if marking.heard:
+        heard = first_heard(log)
+        table = log.customer_table.column("customer_id").cast(pa.large_string())
+        place = pc.index_in(customers, value_set=one_piece(heard, "customer_id").cast(pa.large_string()))
+        since = one_piece(heard, "first").take(place)
+        since = pc.if_else(pc.is_in(customers, value_set=table.combine_chunks()), NONE, pc.fill_null(since, NONE))
+        known = np.asarray(since.to_numpy(zero_copy_only=False), dtype=np.int64)
+    return known
 
 
 def _consents(log: EventLog, marking: Marking, customers: pa.Array, starts: Ints, bits: Ints) -> tuple[Ints, Ints]:

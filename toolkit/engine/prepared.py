@@ -58,6 +58,7 @@ class Prepared:
             dates=marked.dates,
             zone=self.zone,
             rank=self._rank(compiled),
+            known_from=marked.known_from,
             zones=zone_tables(self.zone_names, first=span[0], last=span[1]),
             names=names,
             name_starts=starts,

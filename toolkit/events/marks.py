@@ -50,8 +50,8 @@ class Marking:
     """What is asked of a log.
 
     `marks` become bits of events, `attributes` (checked SQL on customer columns) bits of customers, `keys` text
-    properties that tell a customer's journeys apart, `values` numeric properties. `everyone` takes in customers
-    without any marked event.
+    properties that tell a customer's journeys apart, `values` numeric properties. Without any marked event, `everyone`
+    takes in the people of the customers table, `heard` all who have an event.
     """
 
     marks: tuple[Mark, ...]
@@ -60,6 +60,7 @@ class Marking:
     values: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     everyone: bool = False
+    heard: bool = False
 
 
 NO_DATE = int(np.iinfo(np.int64).min)
@@ -247,6 +248,14 @@ def events_of(log: EventLog, customer_id: str) -> pd.DataFrame:
     for name in ("at", "received_at"):
         frame[name] = frame[name].astype("datetime64[us]").dt.tz_localize("UTC")
     return frame
+
+
+def first_heard(log: EventLog) -> pa.Table:
+    """When each customer was first heard of: customer_id and first, in UTC microseconds."""
+    return fetch(
+        log.cursor(),
+        f"SELECT customer_id, epoch_us(min(received_at)) AS first FROM {log.relation} GROUP BY customer_id",
+    )
 
 
 def logged_mails(log: EventLog, experiment: str) -> pa.Table:

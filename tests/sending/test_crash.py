@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import LedgerError, TransportError
-from toolkit.sending import Ledger, Receipt, State, send
+from toolkit.sending import Ledger, Receipt, State, approve, send
 
 COUNT = 60
 ROOT = Path(__file__).parents[2]
@@ -89,29 +89,37 @@ def _start(work):
     return child
 
 
-@pytest.fixture
-def batch(shop, make_log):
-    return shop.prepare(log=make_log(COUNT))
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory, make_shop, make_log):
+    return make_shop(tmp_path_factory.mktemp("shop"), make_log(COUNT)).prepare()
 
 
-@pytest.fixture
-def sending(shop, batch):
-    approval = shop.approve(batch)
-
-    def go(way):
-        return send(batch, approval, transport=way, confirm=len(batch), progress=False)
-
-    return go
+@pytest.fixture(scope="module")
+def approved(batch, signing_key_file):
+    return approve(batch, by="ana", key=signing_key_file)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def addresses(batch):
     return {mail.letter.decision_id: mail.letter.to for mail in batch.mails}
 
 
+@pytest.fixture
+def ledger_file(tmp_path):
+    return tmp_path / "ledger.sqlite"
+
+
+@pytest.fixture
+def sending(batch, approved, ledger_file):
+    def go(way):
+        return send(batch, approved, transport=way, confirm=COUNT, ledger=ledger_file, progress=False)
+
+    return go
+
+
 @pytest.mark.parametrize("point", ["claimed", "started", "taken"])
 def test_killed_at_any_point_where_the_other_side_can_tell_everyone_is_mailed_once(
-    shop, sending, addresses, tmp_path, point
+    ledger_file, sending, addresses, tmp_path, point
 ):
     book = tmp_path / "book"
     for die_at in (0, 1, 6, 30, COUNT - 1):
@@ -123,14 +131,14 @@ def test_killed_at_any_point_where_the_other_side_can_tell_everyone_is_mailed_on
     assert taken == Counter(addresses.values())
     assert (report.unknown, report.failed, report.waiting) == (0, 0, 0)
     assert report.sent + report.already_sent == COUNT
-    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+    with Ledger.open(ledger_file) as ledger:
         assert ledger.verify() == ()
         assert ledger.status().iloc[0].says == "done"
 
 
 @pytest.mark.parametrize("point", ["claimed", "started", "taken"])
 def test_killed_where_nobody_can_tell_no_one_is_mailed_twice_and_every_doubt_is_listed(
-    shop, sending, addresses, tmp_path, point
+    ledger_file, sending, addresses, tmp_path, point
 ):
     book = tmp_path / "book"
     killed = 0
@@ -142,7 +150,7 @@ def test_killed_where_nobody_can_tell_no_one_is_mailed_twice_and_every_doubt_is_
     report = sending(Server(book))
     taken = Server(book).book_of_all
     assert not [address for address, times in taken.items() if times > 1]
-    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+    with Ledger.open(ledger_file) as ledger:
         doubtful = set(ledger.deliveries(state="unknown").address)
         assert set(ledger.deliveries(state="accepted").address) <= set(taken)
     assert set(addresses.values()) == set(taken) | doubtful
@@ -223,11 +231,12 @@ def test_a_notebook_killed_in_the_middle_goes_on_when_run_again(shop, make_peopl
     second = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert len(shop.mails()) == 400
     assert second.stdout.startswith(f"sent {400 - came}, already sent {came}, skipped 0, unknown 0, failed 0")
-    third = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert third.stdout.strip().endswith("already sent 400, skipped 0, unknown 0, failed 0: nobody was mailed twice")
+    with Ledger.open("outbox/ledger.sqlite") as ledger:
+        assert ledger.status().accepted.sum() == 400
+        assert ledger.verify() == ()
 
 
-def test_a_ledger_that_cannot_grow_stops_the_sending_before_a_mail_goes(shop, batch, sending, tmp_path):
+def test_a_ledger_that_cannot_grow_stops_the_sending_before_a_mail_goes(sending, tmp_path):
     def work():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
@@ -276,17 +285,18 @@ def number_of(batch, path):
     return next(mail.number for mail in batch.mails if mail.letter.decision_id == path.stem)
 
 
-def test_an_interrupt_from_the_keyboard_in_the_middle_loses_nothing(shop, sending, batch):
+def test_an_interrupt_from_the_keyboard_in_the_middle_loses_nothing(sending, tmp_path):
     """A real signal at a random moment, as a notebook's stop button sends it."""
 
     def work():
         with contextlib.suppress(KeyboardInterrupt):
-            sending(f"outbox:{shop.outbox}")
+            sending(f"outbox:{tmp_path}/outbox")
 
     for wait in (0.0, 0.01, 0.03):
         child = _start(work)
         time.sleep(wait)
         os.kill(child.pid, signal.SIGINT)
         child.join()
-    report = sending(f"outbox:{shop.outbox}")
-    assert (report.sent + report.already_sent, report.unknown, len(shop.mails())) == (COUNT, 0, COUNT)
+    report = sending(f"outbox:{tmp_path}/outbox")
+    assert (report.sent + report.already_sent, report.unknown) == (COUNT, 0)
+    assert len(list((tmp_path / "outbox").glob("*.eml"))) == COUNT

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event
+from types import FrameType
 
 import pandas as pd
 import rfc8785
@@ -33,6 +39,8 @@ __all__ = ["send"]
 _LEASE = 30_000_000  # microseconds
 _RENEW = 8.0  # seconds between renewals of what is held
 _GROUP = 64  # receipts in one commit
+_ENOUGH = 20  # outcomes before their shares are looked at
+_MOST = {State.FAILED: 0.2, State.UNKNOWN: 0.1}  # shares above which a run is paused
 _PATIENCE = 0.1  # seconds between looks at what another sender holds
 _BACK_OFF = (1, 5, 15, 60, 240)  # minutes before a postponed mail is tried again
 
@@ -112,15 +120,19 @@ class _Sending:
         self.held: dict[str, Delivery] = {}
         self.pending: list[tuple[Delivery, Receipt]] = []
         self.sent: set[str] = set()
+        self.outcomes: Counter[State] = Counter()
+        self.stop = Event()
         self.began = time.perf_counter()
         self.renew_at = self.began + _RENEW
         self.bar = tqdm(total=len(batch), desc="sending", unit="mail", disable=not (progress and len(batch)))
 
     def run(self) -> Report:
         try:
-            with self.bar:
+            with self.bar, _stoppable(self.stop):
                 self._plan()
                 self._work()
+                if self.stop.is_set():
+                    raise KeyboardInterrupt
             self.ledger.finish(self.run_id, by=self.approval.by)
         except BaseException as fault:
             self._broken_off(fault)
@@ -164,7 +176,7 @@ class _Sending:
             for receipt in self.way.deliver(self._claimed(), self._start):
                 self._received(receipt)
             self._flush()
-            if not self._some_are_left():
+            if self.stop.is_set() or not self._some_are_left():
                 return
             time.sleep(_PATIENCE)
             self._recover()
@@ -179,7 +191,7 @@ class _Sending:
         return held or (State.PLANNED in mine and self.ledger.run_state(self.run_id) == "active")
 
     def _claimed(self) -> Iterator[Outgoing]:
-        while True:
+        while not self.stop.is_set():
             self._flush()
             some = self.ledger.claim(self.run_id, owner=self.me, limit=self.way.at_once, lease=_LEASE)
             if not some:
@@ -198,6 +210,7 @@ class _Sending:
         return Outgoing(row.decision_id, row.message_id, self.sender, row.address, message)
 
     def _start(self, decision_ids: Sequence[str]) -> Collection[str]:
+        self._flush()  # so that a crash leaves no mail in doubt whose receipt was here already
         started = self.ledger.start([self.held[name] for name in decision_ids])
         granted = {row.decision_id for row in started}
         self.held |= {row.decision_id: row for row in started}
@@ -206,7 +219,10 @@ class _Sending:
                 del self.held[name]
         return granted
 
-    def _received(self, receipt: Receipt) -> None:
+    def _received(self, receipt: Receipt | None) -> None:
+        if receipt is None:
+            self._flush()
+            return
         self.pending.append((self.held.pop(receipt.decision_id), receipt))
         self.bar.update()
         if len(self.pending) >= _GROUP:
@@ -220,11 +236,21 @@ class _Sending:
             pending, self.pending = self.pending, []
             later = {receipt.decision_id: self._again_at(row) for row, receipt in pending}
             recorded = {row.decision_id for row in self.ledger.record(pending, next_at=later)}
+            self.outcomes.update(receipt.state for _, receipt in pending)
+            self._look_out()
             self.sent |= {
                 receipt.decision_id
                 for _, receipt in pending
                 if receipt.state is State.ACCEPTED and not receipt.already and receipt.decision_id in recorded
             }
+
+    def _look_out(self) -> None:
+        """Pause the run where so much goes wrong that going on would do harm."""
+        seen = self.outcomes.total()
+        for state, most in _MOST.items():
+            count = self.outcomes[state]
+            if seen >= _ENOUGH and count > most * seen and self.ledger.run_state(self.run_id) == "active":
+                self.ledger.pause(self.run_id, by=f"sender: {count:,} of {seen:,} {state}")
 
     def _again_at(self, row: Delivery) -> int:
         """When to try a postponed mail again: later each time, and not all of them at one moment."""
@@ -284,6 +310,25 @@ class _Sending:
             audit=self.ledger.audit_head(),
             state=self.ledger.run_state(self.run_id) or "done",
         )
+
+
+@contextmanager
+def _stoppable(stop: Event) -> Iterator[None]:
+    """Let the first Ctrl-C (or the stop button of a notebook) end the sending in good order, the second at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
 
 
 _COLUMNS = [

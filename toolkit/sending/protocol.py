@@ -72,17 +72,17 @@ class Transport(Protocol):
     @property
     def ledger(self) -> str | None: ...
 
-    def deliver(self, mails: Iterator[Outgoing], start: Start) -> Iterator[Receipt]:
+    def deliver(self, mails: Iterator[Outgoing], start: Start) -> Iterator[Receipt | None]:
         """One receipt for every mail started.
 
         Args:
             mails: to be drawn from as there is room; drawing a mail leases it.
             start: to be called with decision ids before the first byte that could make the other side take these
                 mails; gives back those that may go, after a durable note. The others are dropped without a receipt:
-                another sender has them.
+                another sender has them. Receipts already known are to be given before.
 
         Yields:
-            Receipts, in any order, as they are known.
+            Receipts, in any order, as they are known; None now and then while waiting, so that leases are renewed.
 
         Raises:
             TransportError: the way out itself is closed (disk full, wrong password); mails without a receipt are

@@ -1,0 +1,327 @@
+"""One SMTP connection, seen from the client: lines out, replies in, and never a guess about what the server meant."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from toolkit.errors import TransportError
+
+__all__ = ["BrokenError", "Login", "Reply", "Security", "Session", "Wire", "open_session"]
+
+_LONGEST_LINE = 4_096
+_MOST_LINES = 128
+_REPLY = re.compile(rb"([2-5][0-9]{2})([ -]?)(.*)", re.DOTALL)
+
+
+class BrokenError(Exception):
+    """The connection is of no more use: closed, silent for too long, or the server does not speak SMTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's answer: its number and its lines."""
+
+    code: int
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The answer on one line, as it goes into the ledger."""
+        return " ".join(self.lines)[:500]
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who the server shall take us for. Never shown."""
+
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return "Login(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How the connection is protected: `tls` from the start, `starttls`, or `none`."""
+
+    kind: str
+    context: ssl.SSLContext | None
+
+
+class Wire(asyncio.Protocol):
+    """Bytes in both directions, with flow control; replies are taken out one at a time."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._lost: str | None = None
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        if isinstance(transport, asyncio.Transport):
+            self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
+        self._buffer += data
+        self._arrived.set()
+
+    def eof_received(self) -> bool:
+        """Called by asyncio."""
+        self._lost = self._lost or "the server closed the connection"
+        self._arrived.set()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self._lost = self._lost or (f"connection lost: {exc}" if exc else "the server closed the connection")
+        self._arrived.set()
+        self._room.set()
+
+    def pause_writing(self) -> None:
+        """Called by asyncio."""
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """Called by asyncio."""
+        self._room.set()
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the connection."""
+        if self._lost or self._transport is None:
+            raise BrokenError(self._lost or "not connected")
+        self._transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until there is room for more."""
+        try:
+            await asyncio.wait_for(self._room.wait(), self.timeout)
+        except TimeoutError as fault:
+            raise BrokenError(f"the server takes nothing for {self.timeout:g} s") from fault
+        if self._lost:
+            raise BrokenError(self._lost)
+
+    async def reply(self, timeout: float | None = None) -> Reply:
+        """The next answer."""
+        wait = timeout or self.timeout
+        try:
+            return await asyncio.wait_for(self._reply(), wait)
+        except TimeoutError as fault:
+            raise BrokenError(f"no answer for {wait:g} s") from fault
+
+    async def _reply(self) -> Reply:
+        lines: list[str] = []
+        code = 0
+        while len(lines) < _MOST_LINES:
+            match = _REPLY.fullmatch(await self._line())
+            if match is None or (code and int(match[1]) != code):
+                raise BrokenError("the server does not speak SMTP")
+            code = int(match[1])
+            lines.append(match[3].decode("utf-8", errors="replace").strip())
+            if match[2] != b"-":
+                return Reply(code, tuple(lines))
+        raise BrokenError("the server's answer does not end")
+
+    async def _line(self) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > _LONGEST_LINE:
+                raise BrokenError("the server does not speak SMTP")
+            if self._lost:
+                raise BrokenError(self._lost)
+            self._arrived.clear()
+            await self._arrived.wait()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line.rstrip(b"\r")
+
+    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Go on encrypted. What was sent in clear after the server's go-ahead is somebody's forgery."""
+        if self._buffer:
+            raise TransportError(f"smtp {host}: more than the server's go-ahead came before encryption")
+        if self._transport is None:
+            raise BrokenError("not connected")
+        loop = asyncio.get_running_loop()
+        upgraded = await loop.start_tls(
+            self._transport, self, context, server_hostname=host, ssl_handshake_timeout=self.timeout
+        )
+        if upgraded is None:
+            raise BrokenError("encryption could not be started")
+        self._transport = upgraded
+
+    def close(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._lost = self._lost or "closed"
+
+
+class Session:
+    """A connection on which mails can be handed over."""
+
+    def __init__(self, wire: Wire, extensions: dict[str, str]) -> None:
+        self.wire = wire
+        self.pipelining = "PIPELINING" in extensions
+        self.utf8 = "SMTPUTF8" in extensions
+        size = extensions.get("SIZE", "")
+        self.most = int(size) if size.isdigit() and int(size) else None
+
+    def announce(self, sender: str, recipient: str) -> None:
+        """Say from whom, to whom, and that the body is coming; the answers are read by `answers`."""
+        self.wire.write(b"".join(self._envelope(sender, recipient)))
+
+    async def answers(self) -> tuple[Reply, Reply, Reply]:
+        """The answers to MAIL, RCPT and DATA."""
+        return await self.wire.reply(), await self.wire.reply(), await self.wire.reply()
+
+    async def step_by_step(self, sender: str, recipient: str) -> tuple[Reply, ...]:
+        """The same for a server that wants to be asked one thing at a time; stops at the first no."""
+        replies: list[Reply] = []
+        for line in self._envelope(sender, recipient):
+            self.wire.write(line)
+            replies.append(await self.wire.reply())
+            if replies[-1].code >= 400:
+                break
+        return tuple(replies)
+
+    def _envelope(self, sender: str, recipient: str) -> tuple[bytes, bytes, bytes]:
+        utf8 = b"" if (sender + recipient).isascii() else b" SMTPUTF8"
+        mail = f"MAIL FROM:<{sender}>".encode() + utf8 + b"\r\n"
+        return mail, f"RCPT TO:<{recipient}>\r\n".encode(), b"DATA\r\n"
+
+    async def body(self, message: bytes) -> None:
+        """Hand over the message, all but the dot that ends it: until then the server has nothing."""
+        stuffed = message.replace(b"\r\n.", b"\r\n..")
+        if stuffed.startswith(b"."):
+            stuffed = b"." + stuffed
+        self.wire.write(stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n")
+        await self.wire.drain()
+
+    def dot(self) -> None:
+        """End the message. From here on the server may have taken it."""
+        self.wire.write(b".\r\n")
+
+    async def reset(self) -> None:
+        """Forget a mail that was announced and is not to be sent."""
+        self.wire.write(b"RSET\r\n")
+        reply = await self.wire.reply()
+        if reply.code != 250:
+            raise BrokenError(str(reply))
+
+    async def quit(self) -> None:
+        """Say goodbye, and do not wait long for an answer."""
+        try:
+            self.wire.write(b"QUIT\r\n")
+            await self.wire.reply(2.0)
+        except BrokenError:
+            pass
+        finally:
+            self.wire.close()
+
+
+async def open_session(
+    host: str, port: int, *, security: Security, login: Login | None, hello: str, timeout: float
+) -> Session:
+    """A connection that has greeted, is encrypted where it should be, and is logged in.
+
+    Raises:
+        TransportError: asking again would not help: no such name, a bad certificate, a wrong password.
+        BrokenError: it may work later.
+    """
+    loop = asyncio.get_running_loop()
+    first = security.context if security.kind == "tls" else None
+    try:
+        _, wire = await asyncio.wait_for(
+            loop.create_connection(
+                lambda: Wire(timeout), host, port, ssl=first, server_hostname=host if first else None
+            ),
+            timeout,
+        )
+    except ssl.SSLError as fault:
+        raise _certificate(host, fault) from fault
+    except TimeoutError as fault:
+        raise BrokenError(f"no connection within {timeout:g} s") from fault
+    except OSError as fault:
+        raise BrokenError(fault.strerror or str(fault)) from fault
+    try:
+        greeting = await wire.reply()
+        if greeting.code != 220:
+            raise BrokenError(str(greeting))
+        extensions = await _hello(wire, hello)
+        if security.kind == "starttls" and security.context is not None:
+            if "STARTTLS" not in extensions:
+                raise TransportError(f"smtp {host}: offers no encryption (STARTTLS)")
+            wire.write(b"STARTTLS\r\n")
+            await _expect(wire, (220,))
+            try:
+                await wire.start_tls(security.context, host)
+            except ssl.SSLError as fault:
+                raise _certificate(host, fault) from fault
+            except OSError as fault:
+                raise BrokenError(str(fault)) from fault
+            extensions = await _hello(wire, hello)
+        if login is not None:
+            await _log_in(wire, extensions, login, host, encrypted=security.kind != "none")
+    except BaseException:
+        wire.close()
+        raise
+    return Session(wire, extensions)
+
+
+async def _hello(wire: Wire, name: str) -> dict[str, str]:
+    wire.write(f"EHLO {name}\r\n".encode("ascii"))
+    reply = await wire.reply()
+    if reply.code >= 500:
+        wire.write(f"HELO {name}\r\n".encode("ascii"))
+        await _expect(wire, (250,))
+        return {}
+    if reply.code != 250:
+        raise BrokenError(str(reply))
+    words = (line.upper().replace("=", " ").partition(" ") for line in reply.lines[1:])
+    return {word: rest.strip() for word, _, rest in words}
+
+
+async def _log_in(wire: Wire, extensions: dict[str, str], login: Login, host: str, *, encrypted: bool) -> None:
+    if not encrypted:
+        raise TransportError(f"smtp {host}: a password is not sent without encryption")
+    offered = extensions.get("AUTH", "").split()
+    if "PLAIN" in offered:
+        secret = base64.b64encode(f"\0{login.user}\0{login.password}".encode())
+        wire.write(b"AUTH PLAIN " + secret + b"\r\n")
+    elif "LOGIN" in offered:
+        wire.write(b"AUTH LOGIN\r\n")
+        await _expect(wire, (334,))
+        wire.write(base64.b64encode(login.user.encode()) + b"\r\n")
+        await _expect(wire, (334,))
+        wire.write(base64.b64encode(login.password.encode()) + b"\r\n")
+    else:
+        raise TransportError(f"smtp {host}: offers no way to log in that is known here: {' '.join(offered) or 'none'}")
+    reply = await wire.reply()
+    if 500 <= reply.code < 600:
+        raise TransportError(f"smtp {host}: does not accept user and password: {reply}")
+    if reply.code != 235:
+        raise BrokenError(str(reply))
+
+
+async def _expect(wire: Wire, codes: Sequence[int]) -> Reply:
+    reply = await wire.reply()
+    if reply.code not in codes:
+        raise BrokenError(str(reply))
+    return reply
+
+
+def _certificate(host: str, fault: ssl.SSLError) -> TransportError:
+    why = getattr(fault, "verify_message", "") or fault.reason or str(fault)
+    return TransportError(f"smtp {host}: its certificate is not accepted: {why}")

@@ -32,12 +32,12 @@ __all__ = [
 # Okabe and Ito's palette, without its yellow and black, which vanish on a white or a black page.
 BLUE, SKY, GREEN, ORANGE, VERMILLION, PURPLE = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 
-MAILS = (BLUE, SKY, PURPLE, "#8A93A5", GREEN, ORANGE, VERMILLION)
+MAILS = (BLUE, PURPLE, SKY, "#8A93A5", GREEN, ORANGE, VERMILLION)
 """Colours of mails or scenarios, in order."""
 BEFORE, AFTER_MAIL, AFTER_OFFER = GREEN, ORANGE, VERMILLION
 """Colours of people who buy on their own before a mail, after it, and after an offer."""
-INK = "#6F7787"
-"""Words: 4.5 to 1 on white, 4.2 to 1 on JupyterLab's dark page."""
+INK = "#717989"
+"""Words: 4.3 to 1 on white and on JupyterLab's dark page alike."""
 GRID = "rgba(128,136,150,.22)"
 QUIET = "rgba(128,136,150,.13)"
 """Shade of what is out of bounds, such as quiet hours."""

@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from toolkit.charts.own import PHASES
 from toolkit.charts.style import AFTER_OFFER, HOUSE, INK, MAILS, QUIET, fitting, money, say, share_text
 
-__all__ = ["PERCENT", "picture"]
+__all__ = ["PERCENT", "picture", "wait_text"]
 
 PERCENT = "{percent}"
 """Stands for the discount in a figure that is finished in the browser."""
@@ -47,7 +47,7 @@ def picture(surface: Mapping[str, Any], *, wait: str, percent: float | None = No
         _money(figure, surface, wait, percent)
     said = PERCENT if percent is None else f"{percent:g}"
     titles, room = say(
-        f"Wait {here['text'].removesuffix(' wait')}" + (f", discount {said} %" if surface["offer"] else ""),
+        wait_text(here).capitalize() + (f", discount {said} %" if surface["offer"] else ""),
         f"{here['week']:,.0f} mails a week · {share_text(_number(here['before_rate']))} buy before the mail, "
         f"{share_text(_number(here['after_rate']))} would have bought anyway after it",
         surface["scenario"],
@@ -64,7 +64,7 @@ def picture(surface: Mapping[str, Any], *, wait: str, percent: float | None = No
 
 
 def _hours(figure: go.Figure, surface: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    for name, counts, color in zip(surface["mails"], here["hours"], MAILS[::2] + MAILS[1::2], strict=False):
+    for name, counts, color in zip(surface["mails"], here["hours"], MAILS, strict=False):
         figure.add_trace(
             go.Bar(
                 x=[hour + 0.5 for hour in range(24)],
@@ -157,6 +157,12 @@ def _highest(surface: Mapping[str, Any], key: str) -> float:
     return float(
         max((sum(column) for one in surface["settings"] for column in zip(*one[key], strict=True)), default=1.0)
     )
+
+
+def wait_text(setting: Mapping[str, Any]) -> str:
+    """A wait in words: `wait 4 h`, or `no wait`."""
+    text = str(setting["text"])
+    return text if text == "no wait" else f"wait {text}"
 
 
 def _number(value: float | None) -> float:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from toolkit.charts.style import AFTER_MAIL, AFTER_OFFER, BEFORE, GRID, INK, MAILS, QUIET, money, share_text
+from toolkit.widgets.picture import wait_text
 
 __all__ = ["snapshot"]
 
@@ -27,7 +28,7 @@ def snapshot(surface: Mapping[str, Any], *, wait: str, percent: float) -> str:
         (_share(here["before_rate"]), "bought before the mail", "observed"),
         (_share(here["after_rate"]), "bought anyway after it", "observed"),
     ]
-    setting = f"wait {here['text'].removesuffix(' wait')}"
+    setting = wait_text(here)
     if surface["offer"]:
         setting += f", discount {percent:g} %"
         away = "–" if given is None else money(given * percent, surface["currency"])

@@ -1,0 +1,182 @@
+"""A real JupyterLab on loopback, and a real Chromium that looks at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
+    "notebook-extension/tracker": {"windowingMode": "none"},
+}
+_SECONDS_TO_START = 60
+
+
+def desk(folder: Path) -> Path:
+    """The notebooks beside the shipped log and templates, as copies, so that what a notebook writes stays in there."""
+    for name in ("notebooks", "data", "templates"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "outbox"))
+    return folder
+
+
+@contextmanager
+def jupyter(folder: Path, *, theme: str = "light") -> Iterator[str]:
+    """The address of a JupyterLab on a folder, with a configuration of its own; it ends with the block."""
+    home = folder / ".jupyter"
+    for name, values in {**SETTINGS, "apputils-extension/themes": {"theme": f"JupyterLab {theme.title()}"}}.items():
+        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values), encoding="utf-8")
+    port = _free_port()
+    with (folder / "jupyter.log").open("wb") as log:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
+                *(f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token="),
+                *(f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"),
+            ],
+            cwd=folder,
+            env={**os.environ, **_environment(home)},
+            stdout=log,
+            stderr=log,
+        )
+        address = f"http://127.0.0.1:{port}"
+        try:
+            _wait_for(f"{address}/api/status", server, folder / "jupyter.log")
+            yield address
+        finally:
+            _end_kernels(address)
+            server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _environment(home: Path) -> dict[str, str]:
+    return {
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(_SECONDS_TO_START * 10):
+        try:
+            with urlopen(address, timeout=2):
+                return
+        except (URLError, OSError):
+            if server.poll() is not None:
+                break
+            time.sleep(0.1)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
+
+
+def _end_kernels(address: str) -> None:
+    try:
+        with urlopen(f"{address}/api/kernels", timeout=5) as answer:
+            kernels = json.load(answer)
+        for kernel in kernels:
+            with urlopen(Request(f"{address}/api/kernels/{kernel['id']}", method="DELETE"), timeout=10):
+                pass
+    except (URLError, OSError):
+        return  # the server is gone, and its kernels with it
+
+
+@dataclass
+class Desk:
+    """A browser page on a JupyterLab: what it shows, what it asked for, what it complained about."""
+
+    page: Any
+    address: str
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def outside(self) -> list[str]:
+        """Requests to anywhere else than this machine."""
+        return [
+            url
+            for url in self.requests
+            if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).hostname != "127.0.0.1"
+        ]
+
+    def open(self, notebook: str) -> None:
+        """Open a notebook in the single-document view and wait for its kernel."""
+        self.page.goto(f"{self.address}/doc/tree/{notebook}")
+        self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length")
+        self.page.wait_for_function(
+            "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'", timeout=30_000
+        )
+
+    def run_all(self) -> None:
+        """Run all cells and wait until the last one is done."""
+        self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.wait_for_function(
+            """() => {
+              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel;
+              const prompts = [...document.querySelectorAll(".jp-InputPrompt")];
+              return kernel?.status === "idle" && !prompts.some((one) => one.textContent.includes("*"));
+            }""",
+            timeout=90_000,
+        )
+
+    def output_errors(self) -> list[str]:
+        """Tracebacks and warnings that stand in the notebook."""
+        kinds = ("application/vnd.jupyter.error", "application/vnd.jupyter.stderr")
+        found: list[str] = self.page.locator(
+            ", ".join(f'.jp-OutputArea-output[data-mime-type="{kind}"]' for kind in kinds)
+        ).all_inner_texts()
+        return found
+
+
+@contextmanager
+def browser(
+    address: str, *, theme: str = "light", width: int = 1280, height: int = 900, scale: float = 1
+) -> Iterator[Desk]:
+    """Chromium on a JupyterLab; it can reach nothing but this machine."""
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only where a browser is asked for
+
+    with sync_playwright() as run:
+        chromium = run.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, device_scale_factor=scale, color_scheme=theme
+        )
+        desk_ = Desk(context.new_page(), address)
+        context.on("request", lambda request: desk_.requests.append(request.url))
+        desk_.page.on("pageerror", lambda error: desk_.errors.append(str(error)))
+        yield desk_
+        chromium.close()

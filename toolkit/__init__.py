@@ -14,13 +14,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from toolkit.charts import report
     from toolkit.engine import Run, measure, replay, sweep
     from toolkit.errors import ToolkitError
     from toolkit.events import EventLog
     from toolkit.scenario import load
     from toolkit.sending import approve, prepare, send
     from toolkit.simulation import shop
-    from toolkit.stats import Mean, Rate, experiment
+    from toolkit.stats import Mean, Rate, Ratio, experiment, plan
 
 __version__ = "0.1.0"
 
@@ -28,14 +29,17 @@ _HOMES = {
     "EventLog": "toolkit.events",
     "Mean": "toolkit.stats",
     "Rate": "toolkit.stats",
+    "Ratio": "toolkit.stats",
     "Run": "toolkit.engine",
     "ToolkitError": "toolkit.errors",
     "approve": "toolkit.sending",
     "experiment": "toolkit.stats",
     "load": "toolkit.scenario",
     "measure": "toolkit.engine",
+    "plan": "toolkit.stats",
     "prepare": "toolkit.sending",
     "replay": "toolkit.engine",
+    "report": "toolkit.charts",
     "send": "toolkit.sending",
     "shop": "toolkit.simulation",
     "sweep": "toolkit.engine",
@@ -45,14 +49,17 @@ __all__ = [
     "EventLog",
     "Mean",
     "Rate",
+    "Ratio",
     "Run",
     "ToolkitError",
     "approve",
     "experiment",
     "load",
     "measure",
+    "plan",
     "prepare",
     "replay",
+    "report",
     "send",
     "shop",
     "sweep",

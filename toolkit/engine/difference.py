@@ -99,6 +99,4 @@ def difference_of(before: pd.DataFrame, after: pd.DataFrame) -> Difference:
         .reset_index()
         .drop(columns="order")
     )
-    return Difference(
-        table, mails[keep].reset_index(drop=True), int((was & will).sum() - moved.sum() - other.sum())
-    )
+    return Difference(table, mails[keep].reset_index(drop=True), int((was & will).sum() - moved.sum() - other.sum()))

@@ -121,7 +121,7 @@ class Bars {
     marks.forEach(({ place, text }, number) => {
       const x = this.x(place);
       const left = x < this.width - 110;
-      shape("line", { x1: x, x2: x, y1: TOP - 8, y2: HEIGHT - BOTTOM, "stroke-dasharray": number ? "2 3" : "none" }, this.front);
+      shape("line", { x1: x, x2: x, y1: TOP - 10 + 13 * number, y2: HEIGHT - BOTTOM, "stroke-dasharray": number ? "2 3" : "none" }, this.front);
       const words = shape("text", { x: left ? x + 5 : x - 5, y: TOP - 1 + 13 * number, "text-anchor": left ? "start" : "end" }, this.front);
       words.textContent = text;
     });

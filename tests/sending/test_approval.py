@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,9 +21,26 @@ def _now():
     return NOW
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory, make_shop):
+    """One for all tests here: they sign, and send nothing."""
+    return make_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(scope="module")
 def batch(shop):
     return shop.prepare()
+
+
+@pytest.fixture
+def own(shop):
+    """A batch of the test's own, to be tampered with."""
+    return shop.prepare()
+
+
+@pytest.fixture(autouse=True)
+def _own_keys(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 def test_an_approval_covers_its_batch(batch):
@@ -144,7 +162,7 @@ def test_nobody_approves_what_they_wrote_themselves(batch):
     ],
 )
 def test_an_approval_for_another_batch_is_refused_and_says_what_differs(
-    shop, batch, noon, make_log, make_people, make_program, change, said
+    shop, batch, noon, make_log, make_people, make_program, tmp_path, change, said
 ):
     approval = approve(batch, by="ana")
     options = {}
@@ -172,11 +190,13 @@ def test_an_approval_for_another_batch_is_refused_and_says_what_differs(
     if "brand" in change:
         brand = shop.program.policies.brand.replace(name=change["brand"])
         options["program"] = shop.program.replace(policies=shop.program.policies.replace(brand=brand))
+    if "template" in change or "part" in change:
+        options["templates"] = shutil.copytree(shop.templates, tmp_path / "templates")
     if "template" in change:
-        path = shop.templates / "welcome" / "hello.txt"
+        path = tmp_path / "templates" / "welcome" / "hello.txt"
         path.write_text(path.read_text().replace("Hello", change["template"]))
     if "part" in change:
-        (shop.templates / change["part"]).write_text("nothing")
+        (tmp_path / "templates" / change["part"]).write_text("nothing")
     with pytest.raises(ApprovalError, match=rf"(?s)is for another batch; nothing was sent.*{said}"):
         approval.check(shop.prepare(**options))
 
@@ -210,17 +230,17 @@ def _flip_a_byte(batch):
         (lambda b: b.templates._hashes.update({"welcome/hello": "0"}), "templates: changed welcome/hello"),
     ],
 )
-def test_a_batch_tampered_with_in_memory_is_refused_and_the_part_named(batch, tamper, said):
-    approval = approve(batch, by="ana")
-    tamper(batch)
+def test_a_batch_tampered_with_in_memory_is_refused_and_the_part_named(own, tamper, said):
+    approval = approve(own, by="ana")
+    tamper(own)
     with pytest.raises(ApprovalError, match=rf"(?s)was changed after it was prepared; nothing was sent.*{said}"):
-        approval.check(batch)
+        approval.check(own)
 
 
-def test_a_tampered_batch_is_not_approved_either(batch):
-    object.__setattr__(batch, "mails", batch.mails[:-1])
+def test_a_tampered_batch_is_not_approved_either(own):
+    object.__setattr__(own, "mails", own.mails[:-1])
     with pytest.raises(ApprovalError, match=r"(?s)was changed after it was prepared.*audience: approved 12, found 11"):
-        approve(batch, by="ana")
+        approve(own, by="ana")
 
 
 def test_an_approval_reads_well_and_is_safe_to_show(batch):

@@ -131,10 +131,10 @@ def test_a_list_written_out_is_the_same_list_when_read_in(listed, clock, tmp_pat
 
 def test_a_large_list_is_taken_in_at_once(listed, tmp_path):
     path = tmp_path / "list.txt"
-    path.write_text("".join(f"c{n}@example.org\n" for n in range(20_000)))
-    assert listed.import_file(path, by="ben", reason="unsubscribed").added == 20_000
-    assert listed.import_file(path, by="ben", reason="unsubscribed").known == 20_000
-    assert listed.reason("c19999@example.org") == "unsubscribed"
+    path.write_text("".join(f"c{n}@example.org\n" for n in range(5_000)))
+    assert listed.import_file(path, by="ben", reason="unsubscribed").added == 5_000
+    assert listed.import_file(path, by="ben", reason="unsubscribed").known == 5_000
+    assert listed.reason("c4999@example.org") == "unsubscribed"
 
 
 def test_the_gate_looks_at_the_list_when_a_mail_is_claimed(ledger, listed, entries, run_record):

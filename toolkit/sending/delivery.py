@@ -210,8 +210,8 @@ class _Sending:
         return Outgoing(row.decision_id, row.message_id, self.sender, row.address, message)
 
     def _start(self, decision_ids: Sequence[str]) -> Collection[str]:
-        self._flush()  # so that a crash leaves no mail in doubt whose receipt was here already
-        started = self.ledger.start([self.held[name] for name in decision_ids])
+        # In one commit, so that a crash leaves no mail in doubt whose receipt was here already.
+        started = self._turn([self.held[name] for name in decision_ids])
         granted = {row.decision_id for row in started}
         self.held |= {row.decision_id: row for row in started}
         for name in decision_ids:
@@ -233,16 +233,24 @@ class _Sending:
             self.renew_at = time.perf_counter() + _RENEW
             self.ledger.renew(self.me, lease=_LEASE)
         if self.pending:
-            pending, self.pending = self.pending, []
-            later = {receipt.decision_id: self._again_at(row) for row, receipt in pending}
-            recorded = {row.decision_id for row in self.ledger.record(pending, next_at=later)}
-            self.outcomes.update(receipt.state for _, receipt in pending)
+            self._turn(())
+
+    def _turn(self, held: Sequence[Delivery]) -> list[Delivery]:
+        """Write the receipts down, and start what is held; what may be sent."""
+        pending = self.pending
+        later = {receipt.decision_id: self._again_at(row) for row, receipt in pending}
+        recorded, started = self.ledger.turn(pending, held, next_at=later)
+        self.pending = []  # only now: what could not be written is tried again when the sending is broken off
+        mine = {row.decision_id for row in recorded}
+        self.outcomes.update(receipt.state for _, receipt in pending)
+        self.sent |= {
+            receipt.decision_id
+            for _, receipt in pending
+            if receipt.state is State.ACCEPTED and not receipt.already and receipt.decision_id in mine
+        }
+        if pending:
             self._look_out()
-            self.sent |= {
-                receipt.decision_id
-                for _, receipt in pending
-                if receipt.state is State.ACCEPTED and not receipt.already and receipt.decision_id in recorded
-            }
+        return started
 
     def _look_out(self) -> None:
         """Pause the run where so much goes wrong that going on would do harm."""

@@ -237,15 +237,26 @@ class Ledger:
 
     def start(self, held: Sequence[Delivery]) -> list[Delivery]:
         """Those of the leased mails that may be sent, noted durably as under way."""
-        with self._writing() as connection:
-            return claims.start(connection, held, now=micros(self._clock()))
+        return self.turn((), held)[1]
 
     def record(
         self, results: Sequence[tuple[Delivery, Receipt]], *, next_at: Mapping[str, int] | None = None
     ) -> list[Delivery]:
         """The mails whose receipts were written down; the rest are in other hands."""
+        return self.turn(results, (), next_at=next_at)[0]
+
+    def turn(
+        self,
+        results: Sequence[tuple[Delivery, Receipt]],
+        held: Sequence[Delivery],
+        *,
+        next_at: Mapping[str, int] | None = None,
+    ) -> tuple[list[Delivery], list[Delivery]]:
+        """Receipts written down and leased mails started, in one commit: those recorded, and those that may be sent."""
         with self._writing() as connection:
-            return claims.record(connection, results, now=micros(self._clock()), next_at=next_at or {})
+            now = micros(self._clock())
+            recorded = claims.record(connection, results, now=now, next_at=next_at or {})
+            return recorded, claims.start(connection, held, now=now)
 
     def renew(self, owner: str, *, lease: int) -> None:
         """The owner's leases, made to last so many microseconds from now."""

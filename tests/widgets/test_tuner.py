@@ -214,3 +214,16 @@ def test_the_widgets_carry_no_library_into_the_saved_notebook(tuner):
     state = json.dumps(tuner.chart().get_state(["frames", "settings", "_esm"]))
     assert len(state) < 250_000
     assert "http" not in str(Tuner._esm).replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize("events", [0, 1])
+def test_a_log_too_short_to_show_anything_makes_a_screen_that_says_nothing_false(program, events):
+    frame = pd.DataFrame(
+        {"customer_id": ["ana"], "event": ["cart_add"], "at": ["2025-03-03T10:00Z"], "revenue": [1.0], "value": [30.0]}
+    )
+    tuner = Tuner(program, EventLog.from_pandas(frame.iloc[:events]))
+    assert tuner.setting["sent"] == 0
+    assert tuner.setting["after_rate"] is None
+    assert tuner.setting["given"] is None
+    assert "–" in tuner._repr_mimebundle_()[0]["text/html"]
+    assert len(tuner.figure().data) > 0

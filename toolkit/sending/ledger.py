@@ -51,7 +51,7 @@ class Ledger:
         """The ledger at a place, made there if there is none yet.
 
         Args:
-            where: path of a SQLite file, or a database URL such as `postgresql+psycopg://host/name`.
+            where: path of a SQLite file, or a database URL such as `postgresql://host/name`.
             clock: tells the time.
 
         Returns:

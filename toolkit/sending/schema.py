@@ -176,7 +176,7 @@ def open_engine(where: str | os.PathLike[str]) -> tuple[Engine, str]:
     """A database engine for the ledger at a path or URL, with the tables made where there are none yet.
 
     Args:
-        where: path of a SQLite file, or a database URL such as `postgresql+psycopg://host/name`.
+        where: path of a SQLite file, or a database URL such as `postgresql://host/name`.
 
     Returns:
         The engine, and the place in words (no password).
@@ -192,7 +192,11 @@ def open_engine(where: str | os.PathLike[str]) -> tuple[Engine, str]:
         raise NotSupportedError(f"ledger: {kind} is not supported; use a SQLite file or a postgresql:// URL")
     try:
         engine = _sqlite(url) if kind == "sqlite" else create_engine(url, pool_pre_ping=True)
-        _ready(engine, place)
+        try:
+            _ready(engine, place)
+        except BaseException:
+            engine.dispose()
+            raise
     except ModuleNotFoundError as fault:
         raise LedgerError(f"ledger {place}: the driver {fault.name!r} is not installed") from fault
     except (SQLAlchemyError, OSError) as fault:
@@ -204,7 +208,9 @@ def _url(where: str | os.PathLike[str]) -> URL:
     text = os.fspath(where)
     if "://" in text:
         try:
-            return make_url(text)
+            url = make_url(text)
+            # The plain name means another driver to older versions of SQLAlchemy.
+            return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
         except ArgumentError as fault:
             raise LedgerError(f"ledger: {text.partition(':')[0]!r} begins what is not a database URL") from fault
     return URL.create("sqlite", database=str(Path(text).expanduser()))
@@ -250,13 +256,20 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _ready(engine: Engine, place: str) -> None:
-    with engine.connect().execution_options(**READ) as connection:
-        if _version(connection, place) == VERSION:
+    for patience in (0.1, 0.3, 0.9, None):
+        with engine.connect().execution_options(**READ) as connection:
+            if _version(connection, place) == VERSION:
+                return
+        try:
+            with engine.begin() as connection:
+                if _version(connection, place) is None:
+                    _metadata.create_all(connection)
+                    connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
             return
-    with engine.begin() as connection:
-        if _version(connection, place) is None:
-            _metadata.create_all(connection)
-            connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
+        except SQLAlchemyError:
+            if patience is None:
+                raise
+            time.sleep(patience)  # another sender is making the tables at this very moment
 
 
 def _version(connection: Connection, place: str) -> int | None:

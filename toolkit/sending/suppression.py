@@ -164,7 +164,9 @@ class Suppressions:
         if row is None:
             raise InputError(f"suppressions: expected an address or its SHA-256; found {address!r}")
         with self._writing() as connection:
-            added = bool(connection.execute(insert_new(connection, suppressions), row).rowcount)
+            same = suppressions.c.address_sha256 == row["address_sha256"], suppressions.c.scope == row["scope"]
+            added = connection.execute(select(suppressions.c.id).where(*same)).first() is None
+            connection.execute(insert_new(connection, suppressions), row)
             if added:
                 self._audit(
                     connection, by, "suppressed", row["address_sha256"], {"reason": reason, "scope": row["scope"]}

@@ -1,0 +1,164 @@
+"""The ledger in PostgreSQL keeps the same promises, with senders that do not wait for one another."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import LedgerError
+from toolkit.sending import Ledger, Receipt, State, approve, send
+
+LEASE = 30_000_000
+number = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """A server on loopback that ends with these tests: the URL of its first database, without the name."""
+    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed (extra: postgres)")
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    folders = [folder for folder in folders if (folder / "postgres").exists()]
+    if not folders:
+        pytest.skip("PostgreSQL's programs (initdb, postgres) are not installed")
+    user = next((u.pw_name for u in pwd.getpwall() if u.pw_name in ("postgres", "nobody")), None)
+    if os.geteuid() == 0 and user is None:
+        pytest.skip("PostgreSQL does not run as root and there is no user postgres or nobody")
+    user = user if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="toolkit-ledger-"))
+    server = None
+    try:
+        if user:
+            shutil.chown(folder, user)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "user": user, "cwd": folder}
+        command = [folders[-1] / "initdb", "-D", folder / "data", "-U", "tester", "--auth=trust", "--no-sync"]
+        subprocess.run([*command, "--encoding=UTF8"], check=True, **quiet)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = [folders[-1] / "postgres", "-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", folder]
+        server = subprocess.Popen(command, **quiet)
+        url = f"postgresql://tester@127.0.0.1:{port}"
+        for _ in range(200):
+            with contextlib.suppress(psycopg.OperationalError), psycopg.connect(f"{url}/postgres"):
+                break
+            time.sleep(0.05)
+        yield url
+    finally:
+        if server is not None:
+            server.terminate()
+            try:
+                server.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def place(postgres):
+    """A new, empty database."""
+    psycopg = pytest.importorskip("psycopg")
+    name = f"ledger{next(number)}"
+    with psycopg.connect(f"{postgres}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{postgres}/{name}"
+
+
+@pytest.fixture
+def ledger(place, clock):
+    with Ledger.open(place, clock=clock) as opened:
+        yield opened
+
+
+def _accept(row):
+    return row, Receipt(row.decision_id, State.ACCEPTED, receipt="250 ok")
+
+
+def _work(place, clock, name):
+    """One sender with a connection of its own, until there is nothing left to claim."""
+    done = []
+    with Ledger.open(place, clock=clock) as mine:
+        while held := mine.claim("run", owner=name, limit=3, lease=LEASE):
+            done += mine.record([_accept(row) for row in mine.start(held)])
+    return [row.decision_id for row in done]
+
+
+def test_the_life_of_a_run_is_the_same(ledger, clock, entries, run_record):
+    planned = ledger.plan(run_record(mails=6), entries(6))
+    assert (planned.added, planned.adopted) == (6, 0)
+    assert ledger.plan(run_record(mails=6), entries(6)).known == 6
+    started = ledger.start(ledger.claim("run", owner="a", limit=2, lease=LEASE))
+    ledger.record([_accept(started[0])])
+    clock.forward(seconds=31)
+    assert [row.decision_id for row in ledger.recover()] == [started[1].decision_id]
+    ledger.settle(ledger.unknown("outbox:here"), {}, by="evidence")
+    assert ledger.plan(run_record("later", mails=8), entries(8)).adopted == 5
+    ledger.pause("later", by="ana")
+    assert ledger.claim("later", owner="b", limit=9, lease=LEASE) == []
+    assert ledger.cancel("later", by="ana") == 7
+    assert ledger.status().set_index("run_id").says.to_dict() == {"run": "done", "later": "done, 7 cancelled"}
+    assert ledger.verify() == ()
+
+
+def test_senders_at_once_each_with_its_own_connection_mail_everyone_once(place, ledger, clock, entries, run_record):
+    ledger.plan(run_record(mails=120), entries(120))
+    with ThreadPoolExecutor(4) as pool:
+        done = Counter(name for names in pool.map(lambda n: _work(place, clock, f"s{n}"), range(4)) for name in names)
+    assert done == Counter(entry.decision_id for entry in entries(120))
+
+
+def test_the_audit_stays_one_chain_when_many_write_it(place, ledger, clock, entries, run_record):
+    def write(n):
+        with Ledger.open(place, clock=clock) as mine:
+            for m in range(5):
+                mine.suppressions.add(f"c{n}-{m}@example.org", by=f"person {n}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert len(ledger.audit()) == len(ledger.suppressions) == 20
+    assert ledger.verify() == ()
+
+
+def test_two_that_begin_at_once_make_one_ledger(place, clock):
+    def begin(_):
+        with Ledger.open(place, clock=clock) as mine:
+            return len(mine.status())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(begin, range(4))) == [0, 0, 0, 0]
+
+
+def test_a_database_of_something_else_is_refused(postgres, place):
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(place, autocommit=True) as connection:
+        connection.execute("CREATE TABLE run (id integer)")
+    with pytest.raises(LedgerError, match=r"is another database \(it holds the tables run\)"):
+        Ledger.open(place)
+
+
+def test_a_database_that_is_not_there_is_named_without_the_password(postgres):
+    with pytest.raises(LedgerError, match="cannot be opened") as raised:
+        Ledger.open(postgres.replace("tester@", "tester:geheim@") + "/nothing")
+    assert "geheim" not in str(raised.value)
+
+
+def test_a_batch_is_sent_with_its_ledger_in_postgresql(place, shop, signing_key_file):
+    batch = shop.prepare(ledger=place)
+    approval = approve(batch, by="ana", key=signing_key_file)
+    way = f"outbox:{shop.outbox}"
+    assert send(batch, approval, transport=way, confirm=12, progress=False).sent == 12
+    assert send(batch, approval, transport=way, confirm=12, progress=False).already_sent == 12
+    assert shop.prepare(ledger=place).skipped == {"already sent": 12}
+    assert not (shop.outbox / "ledger.sqlite").exists()

@@ -158,6 +158,21 @@ def test_a_file_taken_out_of_the_outbox_is_not_sent_again(shop, batch, sent):
     assert len(shop.mails()) == 11
 
 
+def test_the_next_batch_says_what_changed_since_the_last_approval(shop, noon, make_log, make_people, sent):
+    more = [{"customer_id": f"c{n}", "event": "sign_up", "at": noon - timedelta(minutes=30)} for n in range(12, 15)]
+    log = make_log(people=make_people(15), more=more)
+    first = shop.prepare(log=log)
+    assert "since the approval" not in str(first.summary())
+    sent(first)
+    later = noon + timedelta(hours=1)
+    said = str(shop.prepare(log=log, now=later).summary())
+    assert re.search(r"since the approval by ana of \d{4}-\d\d-\d\d: nothing changed but the audience", said)
+    path = shop.templates / "welcome" / "hello.txt"
+    path.write_text(path.read_text().replace("Welcome", "Hello"))
+    said = str(shop.prepare(log=log, now=later).summary())
+    assert "templates: changed welcome/hello; files: changed welcome/hello.txt" in said
+
+
 # --- refused ----------------------------------------------------------------------------------------------------------
 
 

@@ -24,13 +24,14 @@ from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program
 from toolkit.sending.display import counted, frame_html, frame_text, lines_html, masked
 from toolkit.sending.keys import MailKey
-from toolkit.sending.manifest import digest_of, plain
+from toolkit.sending.manifest import changes, digest_of, outline, plain
 from toolkit.sending.spool import Spool
 
 __all__ = ["Batch", "BatchSummary", "PreparedMail", "Preview"]
 
 FORMAT = "trigger-toolkit batch 1"
 _PACKAGES = ("trigger-toolkit", "jinja2", "mjml-python", "css-inline", "Babel")
+_LASTING = ("program", "templates", "files", "sender", "versions")
 _COLUMNS = (
     "decision_id",
     "customer_id",
@@ -124,6 +125,7 @@ class Batch:
         problems: further findings that block the batch.
         notes: what a reader must know.
         ledger: where the ledger is that was asked what is sent already; None for the transport's own.
+        previous: the approval before this batch, from the ledger.
         manifest: all that an approval covers, as plain values.
         digest: SHA-256 of the manifest's canonical JSON, 64 hex digits.
     """
@@ -142,6 +144,7 @@ class Batch:
     notes: tuple[str, ...]
     ledger: str | None
     key: MailKey = field(repr=False)
+    previous: Mapping[str, Any] | None = field(repr=False)
     manifest: Mapping[str, Any] = field(init=False, repr=False)
     digest: str = field(init=False)
 
@@ -306,9 +309,22 @@ class Batch:
         elif count:
             found = counted(len(warnings), "warning") + ", see .preflight" if warnings else "nothing found"
             lines.append(f"preflight of all {count:,}: {found}")
+        lines += self._since()
         lines += [f"note: {note}" for note in self.notes]
         lines.append(f"digest {self.digest}")
         return BatchSummary(tuple(lines), MappingProxyType(self._tables()))
+
+    def _since(self) -> list[str]:
+        """What differs from the approval before, besides who is mailed."""
+        if self.previous is None:
+            return []
+        now, before = outline(self.manifest), dict(self.previous["outline"])
+        both = set(now["templates"]) & set(before["templates"])  # a mail that is not due today has not changed
+        for one in (now, before):
+            one["templates"] = {name: one["templates"][name] for name in both}
+        compared = [{name: one.get(name) for name in _LASTING} for one in (before, now)]
+        lines = changes(*compared) or ["nothing changed but the audience"]
+        return [f"since the approval by {self.previous['by']} of {self.previous['signed_at'][:10]}: {'; '.join(lines)}"]
 
     def _tables(self) -> dict[str, pd.DataFrame]:
         def tallied(of: Callable[[PreparedMail], str], name: str) -> pd.DataFrame:

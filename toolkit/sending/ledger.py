@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -193,6 +194,13 @@ class Ledger:
         with self._reading() as connection:
             latest = connection.execute(select(func.max(runs.c.as_of))).scalar()
         return None if latest is None else from_micros(latest)
+
+    def last_approval(self) -> dict[str, Any] | None:
+        """The approval of the latest run, as plain values; None in a ledger without one."""
+        with self._reading() as connection:
+            query = select(approvals.c.document).order_by(approvals.c.signed_at.desc(), approvals.c.id)
+            found = connection.execute(query.limit(1)).scalar()
+        return None if found is None else json.loads(found)
 
     def rows(self, decision_ids: Sequence[str]) -> list[Delivery]:
         """The ledger's rows of these decisions, those it knows."""

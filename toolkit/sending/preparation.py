@@ -134,6 +134,7 @@ def prepare(
         notes=_notes(run, log, moment, span, decided, where),
         ledger=None if ledger is None else where,
         key=key,
+        previous=_previous(where),
     )
 
 
@@ -164,6 +165,13 @@ def _known(where: str, decision_ids: Sequence[str]) -> dict[str, str]:
         return {}
     with Ledger.open(where) as ledger:
         return {name: _SETTLED[state] for name, state in ledger.settled(decision_ids).items()}
+
+
+def _previous(where: str) -> Mapping[str, Any] | None:
+    if not Ledger.exists(where):
+        return None
+    with Ledger.open(where) as ledger:
+        return ledger.last_approval()
 
 
 def _suppressed(where: str, letters: Sequence[Letter]) -> dict[str, str]:

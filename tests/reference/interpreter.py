@@ -216,6 +216,8 @@ class Interpreter:
             elif event.name == "email_bounced":
                 person.suppressed |= not self.knows_hardness or event.properties.get("bounce_type") == "hard"
             elif event.name == "customer_updated":
+                # Under another zone or date, what would have been before now is no occasion any more.
+                person.clock = self.now
                 person.state |= {
                     name: value
                     for name, value in event.properties.items()

@@ -55,8 +55,10 @@ def event_rows(chance: Random, has: frozenset[str], start: datetime) -> list[dic
             row["bounce_type"] = chance.choice(["hard", "hard", "soft"])
         if name == "customer_updated":
             row |= update(chance, has)
-        if name == "email_sent" and "logged_scenarios" in has:
-            row["scenario"] = chance.choice([None, "s1", "s2"])
+        if name == "email_sent" and "late_sends" not in has:
+            row["received_at"] = at
+        if name == "email_sent" and "logged_scenarios" in has and chance.random() < 0.7:
+            row["scenario"] = chance.choice(["s1", "s2"])
         rows.append(row)
     if "duplicates" in has and chance.random() < 0.2:
         again = dict(chance.choice(rows))

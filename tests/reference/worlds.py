@@ -21,7 +21,8 @@ CONSTRUCTS = frozenset(
     | {"where", "audience", "attributes", "history", "any", "trigger_where", "key", "match", "restart", "parallel"}
     | {"max_age", "experiment", "holdout", "only", "quiet", "caps", "postpone", "cap_exit", "offer", "journey_unit"}
     | {"exit_on", "transactional", "late", "updates", "unsubscribes", "bounces", "zones", "duplicates"}
-    | {"logged_sends", "until", "email_updates", "consent_updates"}
+    | {"logged_sends", "until", "email_updates", "consent_updates", "timezone_updates", "birthday_updates"}
+    | {"logged_scenarios", "strangers"}
 )
 
 

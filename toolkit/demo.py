@@ -88,7 +88,7 @@ def _waits(tried: Sweep) -> str:
         {
             "wait": table[_WAIT],
             "mails": table["sent"].map("{:,}".format),
-            "bought before the mail": table["own_before"].map("{:,}".format),
+            "bought before it": table["own_before"].map("{:,}".format),
             "would have bought anyway": [
                 f"{rate:.1%} of {people:,}"
                 for rate, people in zip(table["own_after_rate"], table["mailed"], strict=True)
@@ -96,8 +96,8 @@ def _waits(tried: Sweep) -> str:
         }
     )
     basis = (
-        "\nExact: mails, and who bought before one. Observed: who would have bought anyway within 7 days of the mail,"
-        "\nseen in the control group, which never got one."
+        "\nExact: mails. Observed in the control group, which never got one: who bought before the mail was due,"
+        "\nand who would have bought anyway within 7 days of it."
     )
     return shown.to_string(index=False) + basis
 

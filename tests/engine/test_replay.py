@@ -274,6 +274,72 @@ def test_an_overlap_counts_people_of_both_and_limits_reached() -> None:
     assert "both" in overlap._repr_html_()
 
 
+def test_what_customer_updated_says_holds_from_then_on_whatever_kind_it_comes_in() -> None:
+    people = pd.DataFrame({"customer_id": ["ana"], "country": [None], "points": [3], "timezone": ["UTC"]})
+    events = pd.DataFrame(
+        {
+            "customer_id": "ana",
+            "event": ["cart_add", "customer_updated", "cart_add", "customer_updated", "cart_add"],
+            "at": pd.to_datetime(["2025-03-01", "2025-03-10", "2025-03-11", "2025-03-20", "2025-03-21"], utc=True),
+            "country": [None, "FR", None, None, None],
+            "points": [None, "7", None, "many", None],
+        }
+    )
+    log = EventLog.from_pandas(events, customers=people)
+    audience = CART.replace("reentry: {after: 7d}", "reentry: every\naudience: \"country = 'FR' and points > 5\"")
+    audience = audience.replace(", value: revenue", "")
+    run = replay(loads(audience), log)
+    assert [moment.day for moment in run.journeys["entered_at"]] == [11, 21]
+
+
+def test_a_customer_who_moves_is_mailed_by_the_clock_of_the_new_zone() -> None:
+    people = pd.DataFrame({"customer_id": ["ana"], "timezone": ["UTC"]})
+    events = pd.DataFrame(
+        {
+            "customer_id": "ana",
+            "event": ["customer_updated", "view"],
+            "at": pd.to_datetime(["2024-10-26T09:00Z", "2024-10-30T01:00Z"], utc=True),
+            "timezone": ["Asia/Kathmandu", None],
+        }
+    )
+    scenario = loads("""
+scenario: news
+trigger: {schedule: once, from: 2024-10-26, at: "22:00"}
+reentry: once
+steps: [{send: news/once}]
+""")
+    run = replay(scenario, EventLog.from_pandas(events, customers=people))
+    assert list(run.journeys["entered_at"]) == [pd.Timestamp("2024-10-26T16:15Z")]
+
+
+def test_logged_mails_fill_the_caps_when_they_are_to_count() -> None:
+    events = pd.DataFrame(
+        {
+            "customer_id": ["ana", "ana", "bo", "bo"],
+            "event": ["email_sent", "cart_add"] * 2,
+            "at": pd.to_datetime(["2024-01-01T10:00Z", "2024-01-02T10:00Z"] * 2, utc=True),
+            "scenario": ["cart", None, "other", None],
+        }
+    )
+    log = EventLog.from_pandas(events)
+    until = pd.Timestamp("2024-01-05T00:00Z")
+    capped = CART.replace(", value: revenue", "").replace(
+        "  - {id: day, wait: 1d}\n  - {id: last, send: cart/last_call}\n", ""
+    )
+    own = loads(capped + "caps: [{limit: 1, per: 7d, scope: scenario}]\n")
+    shared = loads(capped + "caps: [{limit: 1, per: 7d, scope: marketing}]\n")
+    statuses = {
+        (name, counted): replay(program, log, until=until, count_logged_sends=counted)
+        .decisions.set_index("customer_id")["status"]
+        .to_dict()
+        for name, program in (("own", own), ("shared", shared))
+        for counted in (False, True)
+    }
+    assert statuses["own", False] == statuses["shared", False] == {"ana": "send", "bo": "send"}
+    assert statuses["own", True] == {"ana": "skipped", "bo": "send"}
+    assert statuses["shared", True] == {"ana": "skipped", "bo": "skipped"}
+
+
 def test_trigger_properties_are_those_of_the_event_that_began_the_journey(run: Run) -> None:
     chosen = run.journeys["journey_id"].iloc[::-1]
     properties = run.trigger_properties(chosen)

@@ -386,6 +386,9 @@ def compile_program(
         value = scenario.goal.value if scenario.goal else None
         goal_values.append(-1 if value is None or value not in properties else compiler.value(value))
         arms.append(compiler.arm_names())
+        row[m.S_LOGGED_BIT] = -1
+        if count_logged_sends and scenario.class_ == "marketing" and properties.get("scenario") == "text":
+            row[m.S_LOGGED_BIT] = compiler.bit("email_sent", f"scenario = '{scenario.scenario}'")
         rows.append(row)
     unsubscribe, bounce, logged = _delivery_bits(compiler, scenarios, count_logged_sends)
     suffixes = tuple(f":{send.scenario}:{send.step}" for send in compiler.sends)
@@ -462,7 +465,7 @@ def _delivery_bits(
     if count_logged_sends:
         service = [s.scenario for s in scenarios if s.class_ == "transactional"]
         where = None
-        if service and "scenario" in compiler.properties:
+        if service and compiler.properties.get("scenario") == "text":
             where = "scenario IS NULL OR scenario NOT IN (" + ", ".join(f"'{name}'" for name in service) + ")"
         logged = marks.setdefault(Mark("email_sent", where), len(marks))
     return _mask(gone), bounce, logged

@@ -30,7 +30,7 @@ def _again(plan: Plan, past: Past, work: Work, scenario: int, slot: int, now: in
         if place[m.T_ENDED] == m.NONE:
             return False
         last = place[m.T_ENDED]
-    zone = past.zone[work.n[m.N_CUSTOMER]]
+    zone = work.n[m.N_ZONE]
     return bool(now >= add_days(past.zones, zone, last, rules[m.S_AFTER_DAYS], rules[m.S_AFTER_MICROS]))
 
 
@@ -162,14 +162,14 @@ def _date_moment(plan: Plan, past: Past, work: Work, scenario: int, year: int) -
     elif month == 2 and day == 29 and not (year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)):
         day = 28
     wall = (_days(year, month, day) + rules[m.S_DAYS]) * DAY + rules[m.S_MINUTE] * _MINUTE
-    return to_utc(past.zones, past.zone[work.n[m.N_CUSTOMER]], wall) + int(rules[m.S_MICROS])
+    return to_utc(past.zones, work.n[m.N_ZONE], wall) + int(rules[m.S_MICROS])
 
 
 @kernel
 def _next_moment(plan: Plan, past: Past, work: Work, scenario: int, after: int) -> int:
     """The first moment of a date or schedule trigger that lies after the given one."""
     rules = plan.scenarios[scenario]
-    zone = past.zone[work.n[m.N_CUSTOMER]]
+    zone = work.n[m.N_ZONE]
     if rules[m.S_TRIGGER] == m.TRIGGER_SCHEDULE:
         low, high = plan.moment_starts[rules[m.S_DATE]], plan.moment_starts[rules[m.S_DATE] + 1]
         stop = high
@@ -200,13 +200,12 @@ def _next_moment(plan: Plan, past: Past, work: Work, scenario: int, after: int) 
 
 
 @kernel
-def start_synthetic(plan: Plan, past: Past, work: Work) -> None:
-    """Set the first date and schedule timers of the customer at hand, from the first moment of the log on."""
+def start_synthetic(plan: Plan, past: Past, work: Work, first: int) -> None:
+    """Set the date and schedule timers of the customer at hand, in their time zone, from a moment on."""
     for scenario in range(len(plan.scenarios)):
         kind = plan.scenarios[scenario, m.S_TRIGGER]
         if kind in (m.TRIGGER_DATE, m.TRIGGER_DATE_ONCE, m.TRIGGER_SCHEDULE):
-            known = max(past.first, past.known_from[work.n[m.N_CUSTOMER]])
-            due = _next_moment(plan, past, work, scenario, known - 1)
+            due = _next_moment(plan, past, work, scenario, first - 1)
             _arm_timer(work, scenario, work.slot_base[scenario], due, -1)
 
 
@@ -214,7 +213,7 @@ def start_synthetic(plan: Plan, past: Past, work: Work) -> None:
 def told_synthetic(plan: Plan, past: Past, work: Work, event: int) -> None:
     """An event arrived: silence is broken, a cycle begins anew."""
     bits = past.bits[event]
-    zone = past.zone[work.n[m.N_CUSTOMER]]
+    zone = work.n[m.N_ZONE]
     for scenario in range(len(plan.scenarios)):
         rules = plan.scenarios[scenario]
         kind = rules[m.S_TRIGGER]

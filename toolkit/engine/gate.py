@@ -59,6 +59,13 @@ def _used(work: Work, scenario: int, now: int, shared: int) -> None:
     work.sends[place, 1] = scenario
     work.sends[place, 2] = shared
     work.n[m.N_SENDS] = place + 1
+    # Mails stand in the order in which they went; one that is heard of late moves back to its place.
+    while place > 0 and work.sends[place - 1, 0] > work.sends[place, 0]:
+        for k in range(3):
+            kept = work.sends[place, k]
+            work.sends[place, k] = work.sends[place - 1, k]
+            work.sends[place - 1, k] = kept
+        place -= 1
 
 
 @kernel
@@ -86,7 +93,7 @@ def _quiet_until(plan: Plan, past: Past, work: Work, scenario: int, send: int, n
     row = plan.scenarios[scenario]
     if not row[m.S_QUIET]:
         return now
-    zone = past.zone[work.n[m.N_CUSTOMER]]
+    zone = work.n[m.N_ZONE]
     local = to_local(past.zones, zone, now)
     clock = local % DAY
     start = row[m.S_QUIET_FROM] * _MINUTE
@@ -179,6 +186,11 @@ def gate(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> int:
 
 
 @kernel
-def count_logged(work: Work, now: int) -> None:
-    """A mail of the log itself fills the caps that all marketing shares (rule R16, count_logged_sends)."""
-    _used(work, -1, now, 1)
+def count_logged(plan: Plan, work: Work, bits: int, sent: int) -> None:
+    """A mail of the log itself fills the caps: its own scenario's, and those that all marketing shares (rule R16)."""
+    if (bits >> plan.logged_bit) & 1:
+        _used(work, -1, sent, 1)
+    for scenario in range(len(plan.scenarios)):
+        bit = plan.scenarios[scenario, m.S_LOGGED_BIT]
+        if bit >= 0 and (bits >> bit) & 1:
+            _used(work, scenario, sent, 0)

@@ -65,8 +65,9 @@ COND_END, COND_ATTRIBUTE, COND_TRIGGER, COND_HAPPENED, COND_NOT, COND_AND, COND_
     S_HOLDOUT,
     S_WAITS_FOR,
     S_GOAL_BIT,
-) = range(28)
-SCENARIO_COLUMNS = 28
+    S_LOGGED_BIT,
+) = range(29)
+SCENARIO_COLUMNS = 29
 TRIGGER_EVENT, TRIGGER_DATE, TRIGGER_DATE_ONCE, TRIGGER_INACTIVE, TRIGGER_CYCLE, TRIGGER_SCHEDULE = range(6)
 REENTRY_ONCE, REENTRY_EVERY, REENTRY_AFTER = range(3)
 ACTIVE_IGNORE, ACTIVE_RESTART, ACTIVE_PARALLEL = range(3)
@@ -143,6 +144,7 @@ class Past(NamedTuple):
     bits: Ints
     fact: Ints
     fact_bits: Ints
+    fact_zone: Ints
     keys: Ints
     key_counts: Ints
     values: Floats
@@ -223,6 +225,7 @@ H_DUE, H_ORDER, H_WHAT, H_VERSION = range(4)
     N_SUPPRESSED,
     N_CUSTOMER,
     N_FIRST,
-) = range(12)
-N_PLACES = 12
+    N_ZONE,
+) = range(13)
+N_PLACES = 13
 FULL_JOURNEYS, FULL_DECISIONS, FULL_WORK = 1, 2, 3  # what ran out, in N_FULL

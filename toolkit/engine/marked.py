@@ -54,6 +54,7 @@ class Marked:
     row: Ints
     fact: Ints
     fact_bits: Ints
+    fact_zone: Ints
     keys: Ints
     key_counts: Ints
     values: npt.NDArray[np.float64]
@@ -129,9 +130,14 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
     attribute_bits, zone, zones, dates = people(log, marking, customers)
     bits = _ints(table, "bits")[order]
     if changes_attributes(log, marking):
-        fact, fact_bits = facts_of(log, marking, row)
+        fact, fact_bits, told = facts_of(log, marking, row)
+        names = dict.fromkeys((*zones, *filter(None, told)))
+        codes_of = {name: code for code, name in enumerate(names)}
+        fact_zone = np.array([codes_of.get(name or "", -1) for name in told], dtype=np.int64)
+        zones = tuple(names)
     else:
         fact, fact_bits = _consents(log, marking, customers, starts, bits)
+        fact_zone = np.full(len(fact_bits), -1, dtype=np.int64)
     first, last = (0, 0) if log.span is None else tuple(_micros(moment) for moment in log.span)
     return Marked(
         customers=customers,
@@ -142,6 +148,7 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
         row=row,
         fact=fact,
         fact_bits=fact_bits,
+        fact_zone=fact_zone,
         keys=keys,
         key_counts=key_counts,
         values=values,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -32,6 +33,7 @@ class Prepared:
     marked: Marked
     unknown_zones: Mapping[str, int]
     zone: Ints
+    _fact_zone: Ints
     zone_names: tuple[str, ...]
     _names: tuple[Ints, m.Bytes]
     _arm_shares: dict[tuple[str, ...], Floats] = field(default_factory=dict)
@@ -44,13 +46,14 @@ class Prepared:
         starts, names = self._names
         span = (min(marked.first, until), max(marked.last, until) + _SPAN_AFTER)
         spread = compiled.suffixes if compiled.plan.scenarios[:, m.S_QUIET_SPREAD].any() else ()
-        return Past(
+        past = Past(
             starts=marked.starts,
             at=marked.at,
             received=marked.received,
             bits=marked.bits,
             fact=marked.fact,
             fact_bits=marked.fact_bits,
+            fact_zone=self._fact_zone,
             keys=marked.keys,
             key_counts=marked.key_counts,
             values=marked.values,
@@ -67,6 +70,7 @@ class Prepared:
             spread_shares=_shares(self._spread_shares, spread, count),
             first=marked.first,
         )
+        return Past(*(_writeable(value) for value in past))
 
     def _rank(self, compiled: Compiled) -> Ints:
         """Turn of each customer within one moment, by customer_id; needed only where coupons can run out."""
@@ -91,6 +95,15 @@ class Prepared:
             ids = journey_ids(log, self.marked, compiled, np.full(len(events), scenario), customers, events, None)
             shares[row, events] = uniform(salt.removesuffix(":"), ids)
         return shares
+
+
+def _writeable(value: Any) -> Any:
+    """The same array, or a copy where it cannot be written to: for the compiler the two are different types."""
+    return value.copy() if isinstance(value, np.ndarray) and not value.flags.writeable else value
+
+
+def _writeable_pair(buffers: tuple[Ints, m.Bytes]) -> tuple[Ints, m.Bytes]:
+    return _writeable(buffers[0]), _writeable(buffers[1])
 
 
 def _shares(kept: dict[tuple[str, ...], Floats], names: tuple[str, ...], count: int) -> Floats:
@@ -127,7 +140,14 @@ def prepare_log(log: EventLog, compiled: Compiled, *, zone: str) -> Prepared:
             names.append(name)
         places.append(names.index(name))
     lookup = np.array([*places, 0], dtype=np.int64)  # the last, for -1, is the program's
-    prepared = Prepared(marked, unknown, lookup[marked.zone], tuple(names), text_buffers(marked.customers))
+    prepared = Prepared(
+        marked,
+        unknown,
+        lookup[marked.zone],
+        np.where(marked.fact_zone < 0, -1, lookup[marked.fact_zone]),
+        tuple(names),
+        _writeable_pair(text_buffers(marked.customers)),
+    )
     kept[zone] = prepared
     return prepared
 

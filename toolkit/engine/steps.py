@@ -63,7 +63,7 @@ def _until(past: Past, zone: int, base: int, minute: int, weekdays: int) -> int:
 def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
     """Take the journey from where it stands to its next wait, its next held mail, or its end."""
     row = work.journeys[j]
-    zone = past.zone[work.n[m.N_CUSTOMER]]
+    zone = work.n[m.N_ZONE]
     while not work.n[m.N_FULL]:
         op = plan.ops[row[m.W_PC]]
         if op[m.ONLY] and (row[m.W_ARM] < 0 or not (op[m.ONLY] >> row[m.W_ARM]) & 1):

@@ -37,10 +37,10 @@ class Sweep(Drawable):
 
     over: the values tried, by parameter path.
     table: one row per setting and scenario. Exact: journeys, sent, withheld, skipped, and journeys by ending.
-        Exact: own_before, journeys ended by an exit before any mail left or was withheld (for a cart: they bought on
-        their own before the mail). Observed: mailed, journeys with a first mail (sent or withheld) whose window after
+        Observed: own_before, journeys ended by an exit before any mail left or was withheld (for a cart: they bought
+        on their own before the mail); mailed, journeys with a first mail (sent or withheld) whose window after
         it has closed; own_after, those of them who reached the goal within the goal's window after that moment; and
-        own_after_rate, their share. With `basis` "control" these three are of the holdout alone, because the log
+        own_after_rate, their share. With `basis` "control" these four are of the holdout alone, because the log
         holds real mails of this scenario to the others; "none" when nothing in the log can tell.
     base: the values in the program itself.
     """
@@ -148,7 +148,6 @@ def _rows(
         mine = journeys[:, m.J_SCENARIO] == place
         status = np.bincount(decisions[of_decision == place, m.D_STATUS], minlength=3)
         ended = np.bincount(journeys[mine, m.J_ENDED_BY], minlength=len(ENDINGS))
-        early = mine & (mailed_at == m.NEVER) & (journeys[:, m.J_ENDED_BY] == m.END_EXITED)
         rows.append(
             {
                 "scenario": scenario.scenario,
@@ -157,8 +156,7 @@ def _rows(
                 "withheld": int(status[m.STATUS_WITHHELD]),
                 "skipped": int(status[m.STATUS_SKIPPED]),
                 **{name: int(count) for name, count in zip(ENDINGS, ended, strict=True)},
-                "own_before": int(early.sum()),
-                **_own_after(compiled, prepared, walked, place, mailed_at, last=last, mailed=mailed),
+                **_own(compiled, prepared, walked, place, mailed_at, last=last, mailed=mailed),
             }
         )
     return rows
@@ -172,7 +170,7 @@ def _first_mail(walked: Walked) -> m.Ints:
     return first
 
 
-def _own_after(
+def _own(
     compiled: Compiled,
     prepared: Prepared,
     walked: Walked,
@@ -182,27 +180,30 @@ def _own_after(
     last: int,
     mailed: frozenset[str],
 ) -> dict[str, Any]:
-    """Who reached the goal after the mail, in a history in which that mail was not sent."""
+    """Who left before the mail, and who reached the goal after it, in a history in which that mail was not sent."""
     scenario = compiled.scenarios[place]
     bit = int(compiled.plan.scenarios[place, m.S_GOAL_BIT])
-    nothing = {"mailed": 0, "own_after": 0, "own_after_rate": float("nan"), "basis": "none"}
-    if scenario.goal is None or bit < 0:
-        return nothing
-    window = scenario.goal.within.elapsed
-    chosen = (walked.journeys[:, m.J_SCENARIO] == place) & (mailed_at <= last - window)
+    nothing = {"own_before": 0, "mailed": 0, "own_after": 0, "own_after_rate": float("nan"), "basis": "none"}
+    population = walked.journeys[:, m.J_SCENARIO] == place
     basis = "all"
     if scenario.scenario in mailed:
         experiment = scenario.experiment
         if experiment is None or experiment.holdout is None:
             return nothing
-        chosen &= walked.journeys[:, m.J_ARM] == list(experiment.arms).index(experiment.holdout)
+        population &= walked.journeys[:, m.J_ARM] == list(experiment.arms).index(experiment.holdout)
         basis = "control"
+    early = population & (mailed_at == m.NEVER) & (walked.journeys[:, m.J_ENDED_BY] == m.END_EXITED)
+    before = {"own_before": int(early.sum()), "basis": basis}
+    if scenario.goal is None or bit < 0:
+        return {**nothing, **before}
+    window = scenario.goal.within.elapsed
+    chosen = population & (mailed_at <= last - window)
     customers, moments = walked.journeys[chosen, m.J_CUSTOMER], mailed_at[chosen]
     count, _, _ = within(prepared.marked, customers, after=moments, up_to=moments + window, bit=bit)
     people, bought = len(moments), int((count > 0).sum())
     return {
+        **before,
         "mailed": people,
         "own_after": bought,
         "own_after_rate": bought / people if people else float("nan"),
-        "basis": basis,
     }

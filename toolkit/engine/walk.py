@@ -23,6 +23,7 @@ def _begin_customer(plan: Plan, past: Past, work: Work, customer: int) -> None:
     n[m.N_CUSTOMER] = customer
     n[m.N_LOCAL] = n[m.N_HEAP] = n[m.N_SYNTHETIC] = n[m.N_SENDS] = n[m.N_SUPPRESSED] = 0
     n[m.N_ATTRIBUTES] = past.attribute_bits[customer]
+    n[m.N_ZONE] = past.zone[customer]
     n[m.N_FIRST] = n[m.N_SEEN] = past.starts[customer]
     work.counts[:] = 0
     work.reserved[:] = 0
@@ -47,10 +48,14 @@ def _learn(plan: Plan, past: Past, work: Work, stop: int, now: int) -> None:
         bits = past.bits[i]
         if past.fact[i] >= 0:
             work.n[m.N_ATTRIBUTES] = past.fact_bits[past.fact[i]]
+            zone = past.fact_zone[past.fact[i]]
+            if zone >= 0 and zone != work.n[m.N_ZONE]:
+                work.n[m.N_ZONE] = zone
+                start_synthetic(plan, past, work, now)
         if plan.bounce_bit >= 0 and (bits >> plan.bounce_bit) & 1:
             work.n[m.N_SUPPRESSED] = 1
-        if plan.logged_bit >= 0 and (bits >> plan.logged_bit) & 1:
-            count_logged(work, now)
+        if plan.logged_bit >= 0:
+            count_logged(plan, work, bits, past.at[i])
         counted = bits & plan.count_mask
         bit = 0
         while counted >> bit:
@@ -190,7 +195,7 @@ def walk(plan: Plan, past: Past, work: Work, out: Out, customer: int, last_custo
     while customer < last_customer:
         journeys_before, decisions_before = n[m.N_JOURNEYS], n[m.N_DECISIONS]
         _begin_customer(plan, past, work, customer)
-        start_synthetic(plan, past, work)
+        start_synthetic(plan, past, work, max(past.first, past.known_from[customer]))
         i, stop = past.starts[customer], past.starts[customer + 1]
         now = m.NONE
         while not n[m.N_FULL]:

@@ -34,6 +34,7 @@ __all__ = [
 Ints = npt.NDArray[np.int64]
 _ALWAYS_KNOWN = {"email": "VARCHAR", "timezone": "VARCHAR", "locale": "VARCHAR", "consent": "BOOLEAN"}
 _PLACE = "toolkit_place"
+_SQL_KINDS = {"number": "DOUBLE", "text": "VARCHAR", "flag": "BOOLEAN", "time": "TIMESTAMP"}
 _CONSENT_EVENTS = ("email_subscribed", "email_unsubscribed", "email_complained")
 
 
@@ -74,7 +75,7 @@ def one_piece(table: pa.Table, name: str) -> pa.Array:
 
 
 def _ints(table: pa.Table, name: str) -> Ints:
-    return np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.int64)
+    return np.array(table.column(name).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def marked_events(log: EventLog, marking: Marking) -> pa.Table:
@@ -157,7 +158,8 @@ def _attributes(log: EventLog, news: Mapping[str, str]) -> str:
         if name in log.attributes:
             text = f"c.{quoting.name(name)}"
         if name in news:
-            text = f"COALESCE({news[name]}, {text})"
+            kind = "BOOLEAN" if name == "consent" else _SQL_KINDS[_kind(log, name)]
+            text = f"COALESCE({news[name]}, TRY_CAST({text} AS {kind}))"
         if name == "consent":
             text = f"COALESCE({text}, {'FALSE' if 'consent' in log.attributes else 'TRUE'})"
         columns.append(f"{text} AS {quoting.name(name)}")
@@ -188,18 +190,22 @@ def changes_attributes(log: EventLog, marking: Marking) -> bool:
     return bool(_fact_events(log, marking))
 
 
-def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints]:
-    """Attribute bits after each event that changes an attribute or the consent, from that event on."""
+def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints, list[str | None]]:
+    """What is known of the customer after each event that changes an attribute or the consent, from that event on.
+
+    For each of the events `row`, the place of its fact or -1; and for each fact, attribute bits and time zone.
+    """
     fact = np.full(len(row), -1, dtype=np.int64)
     names = {*_CONSENT_EVENTS, "customer_updated"}
     window = (
         f'PARTITION BY e.customer_id ORDER BY e.received_at, e."at", e.{"event_id" if log.has_event_ids else "row"}'
     )
     news = {}
-    for name in dict.fromkeys((*log.attributes, "consent")):
+    for name in dict.fromkeys((*log.attributes, *_ALWAYS_KNOWN)):
         told = None
         if name in log.properties and name != "customer_id":
-            told = f"CASE WHEN e.event = 'customer_updated' THEN e.{quoting.name(name)} END"
+            kind = _SQL_KINDS[_kind(log, name)]
+            told = f"CASE WHEN e.event = 'customer_updated' THEN TRY_CAST(e.{quoting.name(name)} AS {kind}) END"
         if name == "consent":
             told = (
                 "CASE WHEN e.event = 'email_subscribed' THEN TRUE WHEN e.event IN ('email_unsubscribed', "
@@ -211,7 +217,8 @@ def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints]:
     cursor.register("customer_rows", log.customer_table)
     table = fetch(
         cursor,
-        f"SELECT {_PLACE}, {_attribute_bits(marking)} AS bits FROM (SELECT e.row AS {_PLACE}, {_attributes(log, news)} "
+        f"SELECT {_PLACE}, {_attribute_bits(marking)} AS bits, CAST(timezone AS VARCHAR) AS zone "
+        f"FROM (SELECT e.row AS {_PLACE}, {_attributes(log, news)} "
         f"FROM {log.relation} e LEFT JOIN customer_rows c ON c.customer_id = e.customer_id "
         f"WHERE e.event IN ({_literals(names)})) ORDER BY {_PLACE}",
     )
@@ -220,7 +227,16 @@ def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints]:
         place = np.minimum(np.searchsorted(rows, row), len(rows) - 1)
         found = rows[place] == row
         fact[found] = place[found]
-    return fact, bits
+    return fact, bits, table.column("zone").to_pylist()
+
+
+def _kind(log: EventLog, name: str) -> str:
+    """The kind of an attribute: its column's, or, where that is empty, that of the property which sets it."""
+    if name in log.attributes:
+        column = log.customer_table.column(name)
+        if column.null_count < len(column):
+            return log.attributes[name]
+    return log.properties.get(name, "text")
 
 
 def rows_of(

@@ -340,6 +340,24 @@ def test_logged_mails_fill_the_caps_when_they_are_to_count() -> None:
     assert statuses["shared", True] == {"ana": "skipped", "bo": "skipped"}
 
 
+def test_a_logged_mail_counts_when_it_went_and_without_a_scenario_of_its_own() -> None:
+    events = pd.DataFrame(
+        {
+            "customer_id": "ana",
+            "event": ["email_sent", "cart_add"],
+            "at": pd.to_datetime(["2024-01-01T10:00Z", "2024-01-02T11:00Z"], utc=True),
+            "received_at": pd.to_datetime(["2024-01-02T10:00Z", "2024-01-02T11:00Z"], utc=True),
+            "scenario": [None, None],
+        }
+    )
+    log = EventLog.from_pandas(events)
+    capped = CART.replace(", value: revenue", "").split("  - {id: day")[0].replace("wait: 4h", "wait: 0s")
+    for per, status in (("24h", "send"), ("26h", "skipped")):
+        program = loads(f"{capped}caps: [{{limit: 1, per: {per}, scope: marketing}}]\n")
+        run = replay(program, log, until=pd.Timestamp("2024-01-05T00:00Z"), count_logged_sends=True)
+        assert list(run.decisions["status"]) == [status]
+
+
 def test_trigger_properties_are_those_of_the_event_that_began_the_journey(run: Run) -> None:
     chosen = run.journeys["journey_id"].iloc[::-1]
     properties = run.trigger_properties(chosen)

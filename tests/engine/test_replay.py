@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from toolkit.engine import measure, replay, sweep
+from toolkit.engine.replay import compile_for
 from toolkit.engine.run import Run
 from toolkit.errors import InputError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
@@ -356,6 +358,17 @@ def test_a_logged_mail_counts_when_it_went_and_without_a_scenario_of_its_own() -
         program = loads(f"{capped}caps: [{{limit: 1, per: {per}, scope: marketing}}]\n")
         run = replay(program, log, until=pd.Timestamp("2024-01-05T00:00Z"), count_logged_sends=True)
         assert list(run.decisions["status"]) == [status]
+
+
+def test_the_kernel_gets_arrays_of_one_type_whatever_the_log() -> None:
+    # An array that cannot be written to is another type for the compiler, and half a minute of compiling.
+    left = log_of(("ana", "cart_add", "2025-03-03 10:00"), ("ana", "email_unsubscribed", "2025-03-03 11:00"))
+    for log in (LOG, log_of(), left):
+        compiled, prepared, last = compile_for(loads(CART), log)
+        past = prepared.past(log, compiled, last)._asdict()
+        arrays = {name: value for name, value in past.items() if isinstance(value, np.ndarray)}
+        frozen = [name for name, value in arrays.items() if not value.flags.writeable]
+        assert not frozen
 
 
 def test_trigger_properties_are_those_of_the_event_that_began_the_journey(run: Run) -> None:

@@ -103,18 +103,21 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
     encoded = one_piece(table, "customer_id").dictionary_encode()
     customers = encoded.dictionary.cast(pa.large_string())
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    for others in _others(log, marking):
+    heard = first_heard(log) if marking.heard else None
+    for known in (log.customer_table if marking.everyone else None, heard):
+        if known is None:
+            continue
+        others = one_piece(known, "customer_id").cast(pa.large_string())
         customers = pa.concat_arrays([customers, others.filter(pc.invert(pc.is_in(others, value_set=customers)))])
 
-    received, at = _ints(table, "received_at"), _ints(table, "at")
+    received, at, row = (_ints(table, name) for name in ("received_at", "at", "row"))
     order, starts = _order(codes, len(customers), received, at)
-    received, at, row = received[order], at[order], _ints(table, "row")[order]
-    keep, order = _same_instants(log, starts, received, at, row, order)
+    keep, order = _same_instants(log, starts, received[order], at[order], row[order], order)
     duplicates = int(len(keep) - keep.sum())
     if duplicates:
         order = order[keep]
         starts = np.concatenate([[0], np.cumsum(keep)])[starts].astype(np.int64)
-    received, at, row = (_ints(table, name)[order] for name in ("received_at", "at", "row"))
+    received, at, row = received[order], at[order], row[order]
 
     keys = np.full((len(marking.keys), len(order)), -1, dtype=np.int64)
     key_counts = np.zeros((len(marking.keys), len(customers)), dtype=np.int64)
@@ -158,32 +161,18 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
         dates=dates,
         first=first,
         last=last,
-        known_from=_known_from(log, marking, customers),
+        known_from=np.full(len(customers), NONE) if heard is None else _known_from(log, customers, heard),
         duplicates=duplicates,
     )
 
 
-def _others(log: EventLog, marking: Marking) -> list[pa.Array]:
-    """People to take in besides those with a marked event: of the customers table, and whoever is in the log."""
-    found = []
-    if marking.everyone:
-        found.append(one_piece(log.customer_table, "customer_id").cast(pa.large_string()))
-    if marking.heard:
-        found.append(one_piece(first_heard(log), "customer_id").cast(pa.large_string()))
-    return found
-
-
-def _known_from(log: EventLog, marking: Marking, customers: pa.Array) -> Ints:
+def _known_from(log: EventLog, customers: pa.Array, heard: pa.Table) -> Ints:
     """Since when each customer is known: always, for people of the customers table; else since their first event."""
-    known: Ints = np.full(len(customers), NONE, dtype=np.int64)
-    if marking.heard:
-        heard = first_heard(log)
-        table = log.customer_table.column("customer_id").cast(pa.large_string())
-        place = pc.index_in(customers, value_set=one_piece(heard, "customer_id").cast(pa.large_string()))
-        since = one_piece(heard, "first").take(place)
-        since = pc.if_else(pc.is_in(customers, value_set=table.combine_chunks()), NONE, pc.fill_null(since, NONE))
-        known = np.asarray(since.to_numpy(zero_copy_only=False), dtype=np.int64)
-    return known
+    table = one_piece(log.customer_table, "customer_id").cast(pa.large_string())
+    place = pc.index_in(customers, value_set=one_piece(heard, "customer_id").cast(pa.large_string()))
+    since = pc.fill_null(one_piece(heard, "first").take(place), NONE)
+    since = pc.if_else(pc.is_in(customers, value_set=table), NONE, since)
+    return np.array(since.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _consents(log: EventLog, marking: Marking, customers: pa.Array, starts: Ints, bits: Ints) -> tuple[Ints, Ints]:

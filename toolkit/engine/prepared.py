@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -46,7 +46,7 @@ class Prepared:
         starts, names = self._names
         span = (min(marked.first, until), max(marked.last, until) + _SPAN_AFTER)
         spread = compiled.suffixes if compiled.plan.scenarios[:, m.S_QUIET_SPREAD].any() else ()
-        past = Past(
+        return Past(
             starts=marked.starts,
             at=marked.at,
             received=marked.received,
@@ -60,7 +60,8 @@ class Prepared:
             attribute_bits=marked.attribute_bits,
             dates=marked.dates,
             zone=self.zone,
-            rank=self._rank(compiled),
+            # Only coupons that run out need to know whose turn it is.
+            rank=self._rank if compiled.pools else np.zeros(1, dtype=np.int64),
             known_from=marked.known_from,
             zones=zone_tables(self.zone_names, first=span[0], last=span[1]),
             names=names,
@@ -70,12 +71,10 @@ class Prepared:
             spread_shares=_shares(self._spread_shares, spread, count),
             first=marked.first,
         )
-        return Past(*(_writeable(value) for value in past))
 
-    def _rank(self, compiled: Compiled) -> Ints:
-        """Turn of each customer within one moment, by customer_id; needed only where coupons can run out."""
-        if not compiled.pools:
-            return np.zeros(1, dtype=np.int64)
+    @cached_property
+    def _rank(self) -> Ints:
+        """Turn of each customer within one moment, by customer_id."""
         order = pc.array_sort_indices(self.marked.customers).to_numpy()
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
@@ -95,15 +94,6 @@ class Prepared:
             ids = journey_ids(log, self.marked, compiled, np.full(len(events), scenario), customers, events, None)
             shares[row, events] = uniform(salt.removesuffix(":"), ids)
         return shares
-
-
-def _writeable(value: Any) -> Any:
-    """The same array, or a copy where it cannot be written to: for the compiler the two are different types."""
-    return value.copy() if isinstance(value, np.ndarray) and not value.flags.writeable else value
-
-
-def _writeable_pair(buffers: tuple[Ints, m.Bytes]) -> tuple[Ints, m.Bytes]:
-    return _writeable(buffers[0]), _writeable(buffers[1])
 
 
 def _shares(kept: dict[tuple[str, ...], Floats], names: tuple[str, ...], count: int) -> Floats:
@@ -140,13 +130,15 @@ def prepare_log(log: EventLog, compiled: Compiled, *, zone: str) -> Prepared:
             names.append(name)
         places.append(names.index(name))
     lookup = np.array([*places, 0], dtype=np.int64)  # the last, for -1, is the program's
+    starts, texts = text_buffers(marked.customers)
     prepared = Prepared(
         marked,
         unknown,
         lookup[marked.zone],
         np.where(marked.fact_zone < 0, -1, lookup[marked.fact_zone]),
         tuple(names),
-        _writeable_pair(text_buffers(marked.customers)),
+        # Copies, because the compiler takes arrays that cannot be written to for another type.
+        (starts.copy(), texts.copy()),
     )
     kept[zone] = prepared
     return prepared

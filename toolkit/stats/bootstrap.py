@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from toolkit.errors import MetricError
-from toolkit.stats.permutation import Resampled
+from toolkit.stats.permutation import Resampled, finite_arms
 
 __all__ = ["bootstrap_difference", "bootstrap_means"]
 
@@ -96,11 +96,7 @@ def bootstrap_difference(
     >>> found.pvalue < 0.01, found.lower > 0
     (True, True)
     """
-    one, other = (np.asarray(side, dtype=np.float64) for side in (values, control_values))
-    if min(len(one), len(other)) < 2:
-        raise MetricError("bootstrap: needs two units in each arm")
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
-        raise MetricError("bootstrap: values must be finite")
+    one, other = finite_arms(values, control_values, test="bootstrap")
     rng = np.random.default_rng(seed)
     (means, errors), (means0, errors0) = _resampled(one, draws, rng), _resampled(other, draws, rng)
     diff = float(one.mean() - other.mean())

@@ -66,6 +66,16 @@ def permutation_wanted(sizes: tuple[int, int], buyers: int) -> bool:
     return large > _WIDEST_SPLIT * small or buyers < _FEW_BUYERS
 
 
+def finite_arms(values: ArrayLike, control_values: ArrayLike, *, test: str) -> tuple[Floats, Floats]:
+    """Both arms as numbers; MetricError, in the name of the test, where an arm is too small or a value not finite."""
+    one, other = (np.asarray(side, dtype=np.float64) for side in (values, control_values))
+    if min(len(one), len(other)) < 2:
+        raise MetricError(f"{test}: needs two units in each arm")
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        raise MetricError(f"{test}: values must be finite")
+    return one, other
+
+
 def permutation_test(
     values: ArrayLike, control_values: ArrayLike, *, alpha: float = 0.05, seed: int = 0, draws: int | None = None
 ) -> Resampled:
@@ -92,11 +102,7 @@ def permutation_test(
     >>> found.pvalue < 0.01, found.lower > 0
     (True, True)
     """
-    one, other = (np.asarray(side, dtype=np.float64) for side in (values, control_values))
-    if min(len(one), len(other)) < 2:
-        raise MetricError("permutation test: needs two units in each arm")
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
-        raise MetricError("permutation test: values must be finite")
+    one, other = finite_arms(values, control_values, test="permutation test")
     draws = draws or _draws(alpha)
     flipped = len(one) > len(other)
     small, large = (other, one) if flipped else (one, other)

@@ -24,6 +24,7 @@ ROOMS = (
     "tracking",
     "charts",
     "widgets",
+    "cli",
 )
 LINES = 500
 LONGER = {

@@ -1,10 +1,7 @@
-"""The command `toolkit`: the same public functions from a shell."""
+"""Commands about logs and scenarios: demo, replay, profile, describe, shop."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,21 +10,15 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from toolkit.cli.app import announce_compiling, app, plain_errors
 from toolkit.demo import run_demo
-from toolkit.engine import is_compiling, replay
-from toolkit.errors import InputError, ToolkitError, nearest
+from toolkit.engine import replay
+from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.scenario import load, set_parameters
 from toolkit.simulation import shop
 
-__all__ = ["app"]
-
-app = typer.Typer(
-    help="Automated e-mail: replay, tune, measure, approve and send triggered mails.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+__all__: list[str] = []
 
 EventsOption = Annotated[
     str, typer.Option("--events", help="A CSV or Parquet file, a glob, or the folder of a stored log.")
@@ -37,16 +28,6 @@ MapOption = Annotated[
 ]
 ZoneOption = Annotated[str | None, typer.Option("--zone", help="Zone of times that name none, such as Europe/Paris.")]
 CustomersOption = Annotated[str | None, typer.Option("--customers", help="A CSV or Parquet file of customers.")]
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """A person at a shell gets the message of an error they can mend, not a traceback."""
-    try:
-        yield
-    except ToolkitError as error:
-        typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -70,19 +51,14 @@ def _read(events: str, columns: str, zone: str | None, customers: str | None) ->
     return reader(events, customers=customers, zone=zone, columns=mapped)
 
 
-def _announce_compiling() -> None:
-    if is_compiling():
-        typer.echo("First run on this machine: compiling the replay kernel (about half a minute, once).", err=True)
-
-
 @app.command()
 def demo(
     outbox: Annotated[str, typer.Option(help="Folder that receives one .eml per mail.")] = "outbox",
     report: Annotated[str, typer.Option(help="The HTML report to write.")] = "report.html",
 ) -> None:
     """The whole circle on the shipped log: replay, sweep, lift, approve, send to an outbox, report."""
-    with _plain_errors():
-        _announce_compiling()
+    with plain_errors():
+        announce_compiling()
         run_demo(outbox=Path(outbox), report=Path(report), say=typer.echo)
 
 
@@ -102,10 +78,10 @@ def replay_command(
     out: Annotated[str | None, typer.Option(help="Folder for journeys.csv and decisions.csv.")] = None,
 ) -> None:
     """Who would have got which mail, when, and why not, over a log of your own."""
-    with _plain_errors():
+    with plain_errors():
         program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
         log = _read(events, columns, zone, customers)
-        _announce_compiling()
+        announce_compiling()
         run = replay(program, log, until=None if until is None else _moment(until))
         typer.echo(str(run.summary()))
         if trace is not None:
@@ -146,14 +122,14 @@ def profile(
     customers: CustomersOption = None,
 ) -> None:
     """What is in a log: event names, counts, first and last, customers, gaps, suspicious things."""
-    with _plain_errors():
+    with plain_errors():
         typer.echo(str(_read(events, columns, zone, customers).profile()))
 
 
 @app.command()
 def describe(scenario: Annotated[str, typer.Argument(help="A scenario.yaml, or a folder of scenarios.")]) -> None:
     """Check scenarios and say in plain words what they do."""
-    with _plain_errors():
+    with plain_errors():
         typer.echo(load(scenario).describe())
 
 
@@ -165,23 +141,7 @@ def shop_command(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same shop.")] = 1,
 ) -> None:
     """Make a realistic log of an invented shop, at any size."""
-    with _plain_errors():
+    with plain_errors():
         made = shop(customers=customers, days=days, seed=seed).log()
         made.save(folder)
         typer.echo(f"{folder}: {len(made):,} events of {customers:,} customers in {days} days")
-
-
-def main() -> None:
-    """Enter from the shell; an unknown command names the nearest."""
-    names = [
-        command.name or (command.callback.__name__ if command.callback else "") for command in app.registered_commands
-    ]
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and sys.argv[1] not in names:
-        near = nearest(sys.argv[1], names)
-        typer.echo(
-            f"no command {sys.argv[1]!r}; there are: {', '.join(names)}"
-            + (f"; did you mean {near!r}?" if near else ""),
-            err=True,
-        )
-        raise SystemExit(2)
-    app()

@@ -42,7 +42,7 @@ lint: $(READY) ## style, layout and the import contract
 types: $(READY) ## the strict type checker
 	@$(BIN)/mypy
 
-bench: $(READY) ## measure; BENCH=name runs one (benchmarks/results.json)
+bench: $(READY) ## measure; BENCH=name runs one (benchmarks/results.json, docs/benchmarks.md)
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 soak: $(READY) ## the long tests

@@ -1,40 +1,85 @@
-"""`python -m benchmarks [name …]`: measure, print a table, and write benchmarks/results.json."""
+"""`python -m benchmarks [name …]`: measure, print, write benchmarks/results.json and, of it, docs/benchmarks.md."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.measuring import Result
-from benchmarks.replaying import replay_first, replay_prepared
+from benchmarks.page import page
 
 RESULTS = Path(__file__).with_name("results.json")
-BENCHMARKS: dict[str, Callable[[], Iterator[Result]]] = {
-    "replay_prepared": replay_prepared,
-    "replay_first": replay_first,
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+# One line a benchmark: the name that its results begin with, and "module:function", a function without arguments that
+# yields `measuring.Result`. They run, and stand in the page, in this order. A module is imported when its turn comes.
+BENCHMARKS: dict[str, str] = {
+    # Replay
+    "replay_prepared": "benchmarks.replaying:replay_prepared",
+    "replay_first": "benchmarks.replaying:replay_first",
+    # Lift
+    # Forecast
+    # Mails
+    # Sending
+    # Answers
+    # Notebooks
 }
 
 
 def main(names: list[str]) -> int:
     """Run the benchmarks named, or all; results of the others are kept."""
-    unknown = [
-        name for name in names if not any(known.startswith(name) or name.startswith(known) for known in BENCHMARKS)
-    ]
+    unknown = [name for name in names if not any(_meant(known, name) for known in BENCHMARKS)]
     if unknown:
         print(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
     kept = {row["name"]: row for row in (json.loads(RESULTS.read_text()) if RESULTS.exists() else [])}
-    for known, bench in BENCHMARKS.items():
-        if names and not any(known.startswith(name) or name.startswith(known) for name in names):
+    failed = []
+    for known, place in BENCHMARKS.items():
+        if names and not any(_meant(known, name) for name in names):
             continue
-        for result in bench():
-            row = result.row()
-            kept[row["name"]] = row
-            print(f"{row['name']:32} ours {row['ours_s']:8.4f} s   peer {row['peer_s']:8.4f} s   ratio {row['ratio']}")
-            RESULTS.write_text(json.dumps(list(kept.values()), indent=2) + "\n")
-    return 0
+        try:
+            for result in _function(place)():
+                row = result.row()
+                kept[row["name"]] = row
+                print(_line(row), flush=True)
+                _write(kept)
+        except Exception:
+            traceback.print_exc()
+            failed.append(known)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _meant(known: str, name: str) -> bool:
+    return known.startswith(name) or name.startswith(known)
+
+
+def _function(place: str) -> Callable[[], Iterator[Result]]:
+    module, function = place.split(":")
+    found: Callable[[], Iterator[Result]] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _line(row: dict[str, object]) -> str:
+    beside = f"peer {row['peer_s']:>9} s   ratio {row['ratio']}" if row["peer_s"] is not None else ""
+    missed = [str(bound["measure"]) for bound in row.get("bounds", []) if not bound["met"]]  # type: ignore[attr-defined]
+    return f"{row['name']:32} ours {row['ours_s']:>9} s   {beside}{'   MISSED: ' + ', '.join(missed) if missed else ''}"
+
+
+def _write(kept: dict[str, dict[str, object]]) -> None:
+    order = list(BENCHMARKS)
+
+    def place(row: dict[str, object]) -> int:
+        return next((i for i, known in enumerate(order) if str(row["name"]).startswith(known)), len(order))
+
+    rows = sorted(kept.values(), key=place)
+    RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
+    PAGE.write_text(page(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

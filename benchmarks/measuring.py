@@ -6,36 +6,76 @@ import os
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Result", "best_of", "compare", "machine"]
+__all__ = ["Bound", "Result", "best_of", "compare", "machine"]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a measurement was to reach: a field of its row, and the most or the least it may be."""
+
+    measure: str = "ratio"
+    at_most: float | None = None
+    at_least: float | None = None
+
+    def is_met(self, row: dict[str, Any]) -> bool:
+        """Whether a row of results.json keeps to it; a number that is missing does not."""
+        value = row.get(self.measure)
+        if value is None:
+            return False
+        return (self.at_most is None or value <= self.at_most) and (self.at_least is None or value >= self.at_least)
 
 
 @dataclass(frozen=True)
 class Result:
-    """ours and peer in seconds, their ratio, and what was measured on what."""
+    """ours and peer in seconds, their ratio, and what was measured on what.
+
+    name: as in the table of results. size: of what. peer, peer_s: what it stands beside, and its seconds; None where
+    there is none. more: further numbers by name. bounds: what it was to reach. about: one sentence for the page.
+    """
 
     name: str
     size: str
     ours_s: float
-    peer: str
-    peer_s: float
-    more: dict[str, Any]
+    peer: str | None = None
+    peer_s: float | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+    bounds: tuple[Bound, ...] = ()
+    about: str = ""
 
     def row(self) -> dict[str, Any]:
         """As it stands in results.json."""
-        return {
+        row = {
             "name": self.name,
             "size": self.size,
-            "ours_s": round(self.ours_s, 4),
+            "ours_s": _short(self.ours_s),
             "peer": self.peer,
-            "peer_s": round(self.peer_s, 4),
-            "ratio": round(self.ours_s / self.peer_s, 4),
+            "peer_s": None if self.peer_s is None else _short(self.peer_s),
+            "ratio": None if not self.peer_s else _short(self.ours_s / self.peer_s),
             "machine": machine(),
             **self.more,
         }
+        if self.about:
+            row["about"] = self.about
+        if self.bounds:
+            row["bounds"] = [
+                {
+                    "measure": bound.measure,
+                    **({} if bound.at_most is None else {"at_most": bound.at_most}),
+                    **({} if bound.at_least is None else {"at_least": bound.at_least}),
+                    "met": bound.is_met(row),
+                }
+                for bound in self.bounds
+            ]
+        return row
+
+
+def _short(number: float) -> float:
+    """Four digits that count."""
+    return float(f"{number:.4g}")
 
 
 def best_of(runs: int, work: Callable[[], Any]) -> float:
@@ -56,21 +96,33 @@ def compare(
     peer: str,
     theirs: Callable[[], Any],
     runs: int = 5,
+    at_most: float | None = None,
+    about: str = "",
     **more: Any,
 ) -> Result:
     """Both in turn, twice, several runs at a time, so that a noisy moment hits both alike.
 
     Not run by run: threads that a database leaves busy after its answer would take a core from what follows.
+
+    Args:
+        name, size: as in `Result`.
+        ours, theirs: the work of each side.
+        peer: what theirs is, in words.
+        runs: how many at a time.
+        at_most: the ratio that was to be reached.
+        about: one sentence for the page.
+        **more: further numbers for the row.
     """
     ours_s, peer_s = float("inf"), float("inf")
     for _ in range(2):
         ours_s = min(ours_s, best_of(runs, ours))
         peer_s = min(peer_s, best_of(runs, theirs))
-    return Result(name, size, ours_s, peer, peer_s, more)
+    bounds = () if at_most is None else (Bound("ratio", at_most=at_most),)
+    return Result(name, size, ours_s, peer, peer_s, more, bounds, about)
 
 
 def machine() -> str:
-    """Processor, cores and Python."""
+    """Processor, cores, memory and Python."""
     model = platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -78,4 +130,5 @@ def machine() -> str:
             line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
         ]
         model = names[0] if names else model
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}"

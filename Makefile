@@ -29,7 +29,7 @@ demo: $(READY) ## the whole circle on the shipped log: replay, sweep, lift, appr
 	@$(BIN)/toolkit demo
 
 test: $(READY) ## all tests and docstring examples, with coverage; long ones are in `make soak`
-	@$(BIN)/python -m pytest -m "not soak" --cov=toolkit --cov-report=term:skip-covered
+	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile --cov=toolkit --cov-report=term:skip-covered
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks

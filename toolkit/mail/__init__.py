@@ -2,16 +2,21 @@
 
 from toolkit.mail.letter import Letter, Mail, offer_values
 from toolkit.mail.preflight import Finding, Preflight, preflight
-from toolkit.mail.templates import PREVIEW_UNSUBSCRIBE, Templates
+from toolkit.mail.preview import VIEWS, Preview, Previews
+from toolkit.mail.templates import PREVIEW_UNSUBSCRIBE, MailTemplate, Templates
 from toolkit.mail.writer import Address, compose, parse_address
 
 __all__ = [
     "PREVIEW_UNSUBSCRIBE",
+    "VIEWS",
     "Address",
     "Finding",
     "Letter",
     "Mail",
+    "MailTemplate",
     "Preflight",
+    "Preview",
+    "Previews",
     "Templates",
     "compose",
     "offer_values",

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, time, tzinfo
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import tzinfo
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from jinja2.exceptions import UndefinedError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from toolkit.errors import Fault, TemplateError, nearest
 from toolkit.mail.formats import locale_of
 from toolkit.mail.letter import Letter, Mail
-from toolkit.mail.sandbox import BudgetError, MissingError, RenderState, run
+from toolkit.mail.preview import Preview, Previews
+from toolkit.mail.rendering import rendered
+from toolkit.mail.samples import sample_values
+from toolkit.mail.sandbox import RenderState
 from toolkit.mail.source import Reader
 from toolkit.mail.values import plain
-from toolkit.mail.variants import Part, Variant, compile_variant, hash_of, mails_in
+from toolkit.mail.variants import Variant, compile_variant, hash_of, mails_in
 from toolkit.mail.writer import Address, compose
 from toolkit.scenario.models import Policies
 
-__all__ = ["PREVIEW_UNSUBSCRIBE", "Templates"]
+__all__ = ["PREVIEW_UNSUBSCRIBE", "MailTemplate", "Templates"]
 
 PREVIEW_UNSUBSCRIBE = "https://example.org/unsubscribe/preview"
 _BLANK_LINES = re.compile(r"\n{3,}")
@@ -131,6 +131,38 @@ class Templates:
     def __repr__(self) -> str:
         return f"Templates({', '.join(self.names) or 'none'})"
 
+    def __getitem__(self, template: str) -> MailTemplate:
+        self._of(template)
+        return MailTemplate(self, template)
+
+    def __contains__(self, template: object) -> bool:
+        return template in self._variants
+
+    def preview(self, scenario: str | None = None, *, locales: Sequence[str] | None = None) -> Previews:
+        """Every mail of a scenario, with its sample data, side by side.
+
+        Args:
+            scenario: its name; all mails of the folder unless given.
+            locales: the readers' languages, for example `["en", "fr"]`; the sample's own unless given.
+
+        Returns:
+            The previews, which show themselves in a notebook; one mail is `templates[name].preview()`.
+
+        Raises:
+            TemplateError: no such scenario, or no sample data beside a mail.
+        """
+        names = [name for name in self.names if scenario is None or name.partition("/")[0] == scenario]
+        if not names:
+            known = sorted({name.partition("/")[0] for name in self.names})
+            allowed = ", ".join(known) or "none: the folder has no mails"
+            near = nearest(str(scenario), known)
+            raise TemplateError([Fault("no mails of this scenario", found=scenario, allowed=allowed, nearest=near)])
+        asked: list[tuple[str, str | None]] = [(name, locale) for name in names for locale in (locales or (None,))]
+        return Previews(
+            tuple(self[name].preview(locale=locale) for name, locale in asked),
+            tuple(name if locale is None else f"{name}, {locale}" for name, locale in asked),
+        )
+
     def locales(self, template: str) -> tuple[str | None, ...]:
         """The locales a mail is written in; None is the one without a locale in its file name."""
         return tuple(variant.locale for variant in self._of(template))
@@ -190,10 +222,10 @@ class Templates:
         if letter.class_ == "marketing":
             values["unsubscribe"] = unsubscribe_url or PREVIEW_UNSUBSCRIBE
         variant = choice.variant
-        values["subject"] = subject = _one_line(_run(variant.subject, values, state, letter))
-        values["preheader"] = preheader = _one_line(_run(variant.preheader, values, state, letter))
-        html = _run(variant.html, values, state, letter)
-        text = _run(variant.text, values, state, letter)
+        values["subject"] = subject = _one_line(rendered(variant.subject, values, state, letter))
+        values["preheader"] = preheader = _one_line(rendered(variant.preheader, values, state, letter))
+        html = rendered(variant.html, values, state, letter)
+        text = rendered(variant.text, values, state, letter)
         text = _BLANK_LINES.sub("\n\n", _SPACES_AT_END.sub("", text)).strip() + "\n"
         return Mail(subject, preheader, html, text)
 
@@ -250,6 +282,23 @@ class Templates:
             smtputf8=smtputf8,
         )
 
+    def preview_of(self, letter: Letter) -> Preview:
+        """What the reader of a letter would see, shown safely.
+
+        Raises:
+            TemplateError: as `render`.
+        """
+        url = PREVIEW_UNSUBSCRIBE if letter.class_ == "marketing" else None
+        mail = self.render(letter, unsubscribe_url=url)
+        message = None
+        if self._policies.sender is not None:
+            name = f"preview@{self._policies.sender.email.rpartition('@')[2]}"
+            message = self.write(mail, letter, message_id=name, unsubscribe_url=url)
+        note = ""
+        if self.fell_back(letter.template, letter.locale):
+            note = f"Not written in {letter.locale}: shown as readers of {letter.locale} would get it."
+        return Preview(letter, mail, message, note)
+
     def sample(self, template: str, *, locale: str | None = None) -> Letter:
         """A letter with the sample data beside a template (`sample.yaml`), for previews and tests.
 
@@ -264,30 +313,8 @@ class Templates:
             TemplateError: no such template, or no readable sample.yaml beside it.
         """
         self._of(template)
-        path = self._root.joinpath(*template.split("/")).parent / "sample.yaml"
-        where = path.relative_to(self._root).as_posix()
-        try:
-            sample = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, YAMLError) as fault:
-            raise TemplateError([Fault(f"no readable sample data: {fault}", file=where)]) from fault
-        if not isinstance(sample, dict) or not isinstance(sample.get("customer"), dict):
-            raise TemplateError([Fault("expected class:, customer:, event: and, by mail, offers:", file=where)])
-        short = template.rpartition("/")[2]
-        customer = sample["customer"]
-        at = sample.get("at")
-        return Letter(
-            template=template,
-            decision_id=f"sample:{template}",
-            scenario=template.partition("/")[0],
-            step=short,
-            class_=sample.get("class", "marketing"),
-            customer=customer,
-            event=sample.get("event") or {},
-            offer=(sample.get("offers") or {}).get(short),
-            to=str(customer.get("email", "ana@example.org")),
-            locale=locale or str(customer.get("locale", self._policies.locale)),
-            at=_moment(at, self._policies.timezone, where),
-        )
+        values = sample_values(self._root, template, locale, self._policies)
+        return Letter(template=template, **values)
 
     def _of(self, template: str) -> tuple[Variant, ...]:
         try:
@@ -312,6 +339,54 @@ class Templates:
             return choice
 
 
+@dataclass(frozen=True)
+class MailTemplate:
+    """One mail of the templates: what it looks like, and for whom it is written."""
+
+    templates: Templates
+    name: str
+
+    @property
+    def locales(self) -> tuple[str | None, ...]:
+        """The locales it is written in."""
+        return self.templates.locales(self.name)
+
+    def preview(
+        self,
+        *,
+        customer: Mapping[str, Any] | None = None,
+        event: Mapping[str, Any] | None = None,
+        offer: Mapping[str, Any] | None = None,
+        locale: str | None = None,
+    ) -> Preview:
+        """What a customer would see; in a notebook it shows itself.
+
+        Args:
+            customer: attributes that take the place of the sample's, for example a row of the customers table;
+                a missing value (None, NaN) takes the sample's away.
+            event: properties of the trigger's event, likewise.
+            offer: values of the offer, likewise.
+            locale: the reader's; else the customer's, else the sample's.
+
+        Returns:
+            The preview.
+
+        Raises:
+            TemplateError: no sample data beside the mail, or a value that is missing or cannot be shown.
+        """
+        wanted = locale or (customer.get("locale") if customer is not None else None)
+        base = self.templates.sample(self.name, locale=wanted if isinstance(wanted, str) else None)
+        own = plain(customer or {}, "customer")
+        letter = replace(
+            base,
+            customer={**base.customer, **dict(customer or {})},
+            event={**base.event, **dict(event or {})},
+            offer=base.offer if offer is None else {**(base.offer or {}), **offer},
+            to=str(own.get("email") or base.to),
+        )
+        return self.templates.preview_of(letter)
+
+
 # --- rendering --------------------------------------------------------------------------------------------------------
 
 
@@ -330,75 +405,6 @@ def _best(variants: tuple[Variant, ...], locale: str, own: str) -> _Choice:
     return _Choice(by_locale[None], wanted if same else home, not same)
 
 
-def _run(part: Part, values: Mapping[str, Any], state: RenderState, letter: Letter) -> str:
-    try:
-        return run(part.template, values, state)
-    except MissingError as fault:
-        raise TemplateError([_missing(fault, part, values, letter)]) from None
-    except BudgetError as fault:
-        place = _line_of(fault, part)
-        raise TemplateError([Fault(f"this mail is over its budget: {fault}", file=place[0], line=place[1])]) from None
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        RecursionError,
-        TypeError,
-        UndefinedError,
-        ValueError,
-    ) as fault:
-        place = _line_of(fault, part)
-        raise TemplateError([Fault(str(fault) or type(fault).__name__, file=place[0], line=place[1])]) from fault
-
-
-def _line_of(fault: BaseException, part: Part) -> tuple[str, int]:
-    line = 0
-    step = fault.__traceback__
-    while step is not None:
-        if step.tb_frame.f_globals.get("__jinja_template__") is part.template:
-            line = part.template.get_corresponding_lineno(step.tb_lineno)
-        step = step.tb_next
-    return part.place(line)
-
-
-def _missing(fault: MissingError, part: Part, values: Mapping[str, Any], letter: Letter) -> Fault:
-    file, line = _line_of(fault, part)
-    path = _path_of(fault.holder, values)
-    word = f"{path}.{fault.name}" if path else fault.name
-    if word == "unsubscribe" or (letter.class_ == "transactional" and word.partition(".")[0] == "offer"):
-        return Fault("a transactional mail has neither unsubscribe nor offer", file=file, line=line, found=word)
-    if word == "offer":
-        return Fault(
-            "this step has no offer",
-            file=file,
-            line=line,
-            found=word,
-            allowed="offer: in the scenario's send step, or {% if offer is defined %}",
-        )
-    holder = fault.holder if isinstance(fault.holder, dict) else {}
-    choices = [f"{path}.{name}" for name in holder] if path else list(values)
-    return Fault(
-        "undefined variable",
-        file=file,
-        line=line,
-        found=word,
-        nearest=nearest(word, choices),
-        allowed=f'a value of this customer, or {{{{ {word} | default("") }}}} where it may be missing',
-    )
-
-
-def _path_of(holder: object, values: Mapping[str, Any], before: str = "") -> str:
-    for name, value in values.items():
-        if value is holder:
-            return before + name
-        if isinstance(value, dict):
-            inner = _path_of(holder, value, f"{before}{name}.")
-            if inner:
-                return inner
-    return ""
-
-
 def _one_line(text: str) -> str:
     return _SPACES.sub(" ", text).strip()
 
@@ -411,14 +417,6 @@ def _zone(own: str, shared: str) -> tzinfo:
         except (ValueError, OSError):
             continue
     return ZoneInfo("UTC")
-
-
-def _moment(at: object, zone: str, where: str) -> datetime:
-    if isinstance(at, date) and not isinstance(at, datetime):
-        at = datetime.combine(at, time(10))
-    if not isinstance(at, datetime):
-        raise TemplateError([Fault("expected at: with a date", file=where, path="at", found=at)])
-    return at if at.tzinfo else at.replace(tzinfo=_zone("", zone))
 
 
 def _brand_values(policies: Policies) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""The preview shows a mail as its reader sees it, and nothing in it reaches the network."""
+
+import html as entities
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.errors import InputError, TemplateError
+from toolkit.mail import VIEWS, Letter, Templates
+from toolkit.mail.showing import safe_html
+
+Load = Callable[..., Templates]
+Make = Callable[..., Letter]
+
+HOSTILE = """<html><head><meta http-equiv="refresh" content="0;url=https://evil.example/"><base href="https://evil.example/">
+<link rel="stylesheet" href="https://evil.example/a.css"><style>@import url(https://evil.example/b.css);
+.a{background:url('https://evil.example/c.png')}</style></head><body background="https://evil.example/d.png">
+<script>fetch("https://evil.example/e")</script><iframe src="https://evil.example/f"></iframe>
+<img src="https://evil.example/g.png" srcset="https://evil.example/h.png 2x" alt="A lamp" width="80" height="40">
+<table background='https://evil.example/i.png'><tr><td style="background:url(https://evil.example/j.png)">x</td></tr>
+</table><video poster="https://evil.example/k.png"></video>
+<a href="https://evil.example/l">go</a><form action="https://evil.example/m"><input></form></body></html>"""
+
+
+def test_nothing_that_could_be_loaded_is_left_in_what_is_shown() -> None:
+    for images in (True, False):
+        shown = safe_html(HOSTILE, images=images)
+        left = re.findall(r"evil\.example/\w[\w.]*", shown)
+        assert left == ["evil.example/k.png", "evil.example/l"]  # the policy forbids the first; the second is a title
+        assert "default-src 'none'" in shown
+        assert "<script" not in shown
+        assert 'title="https://evil.example/l"' in shown
+
+
+def test_dark_and_light_are_what_was_asked_for_on_every_screen() -> None:
+    css = "<html><head><style>@media (prefers-color-scheme: dark) {a{color:red}}</style></head></html>"
+    assert "@media (min-width:0)" in safe_html(css, dark=True)
+    assert "@media (max-width:0)" in safe_html(css, dark=False)
+
+
+def test_images_off_leaves_the_alternative_text_and_images_on_a_tile_of_the_size() -> None:
+    mail = '<html><head></head><body><img src="https://cdn.example.com/a.png" alt="A lamp" width="80" height="40">'
+    assert '<img alt="A lamp" width="80" height="40">' in safe_html(mail, images=False)
+    assert "data:image/svg+xml" in safe_html(mail)
+    assert "cdn.example.com" not in safe_html(mail)
+
+
+def test_a_mail_previews_for_its_sample_and_for_a_customer_given(library: Templates) -> None:
+    mail = library["abandoned_cart/reminder"]
+    assert mail.preview().mail.subject == "Ana, your basket is still here"
+    preview = mail.preview(customer={"first_name": "Zoé", "email": "zoe@example.org"}, event={"value": 40})
+    assert preview.mail.subject == "Zoé, your basket is still here"
+    assert "€40.00" in preview.text
+    assert "To: zoe@example.org" in preview.headers
+    assert "List-Unsubscribe-Post: List-Unsubscribe=One-Click" in preview.headers
+    assert mail.preview(customer={"first_name": None}).mail.subject == "Your basket is still here"
+
+
+def test_a_notebook_shows_every_view_in_sandboxed_frames_that_load_nothing(library: Templates) -> None:
+    shown = library["welcome/hello"].preview()._repr_html_()
+    frames = re.findall(r'<iframe sandbox="" [^>]*srcdoc="([^"]*)"', shown)
+    assert len(frames) == shown.count("<iframe") == len(VIEWS) + 2
+    for source in frames:
+        assert "Content-Security-Policy" in source
+        assert not re.search(r"\s(?:src|href)=", entities.unescape(source))
+    assert "<script" not in shown
+    assert not re.search(r"\s(?:src|href)=", shown)
+
+
+def test_two_previews_in_one_notebook_do_not_share_their_switches(library: Templates) -> None:
+    preview = library["welcome/hello"].preview()
+    first, second = (set(re.findall(r'name="([^"]+)"', preview._repr_html_())) for _ in range(2))
+    assert not first & second
+
+
+def test_a_hostile_subject_stays_text_in_the_preview(templates: Load, folder: Any, letter: Make) -> None:
+    loaded = templates("x{{ unsubscribe }}", "subject: {{ customer.n }}\npreheader: p\n---\n{{ unsubscribe }}")
+    shown = loaded.preview_of(letter(customer={"n": '"><script>alert(1)</script>'}))._repr_html_()
+    assert "<script" not in shown
+
+
+def test_an_unknown_view_or_scenario_names_the_nearest(library: Templates) -> None:
+    with pytest.raises(InputError, match="did you mean 'phone'"):
+        library["welcome/hello"].preview().frame("fone")
+    with pytest.raises(TemplateError, match="did you mean 'welcome'"):
+        library.preview("welcom")
+    with pytest.raises(TemplateError, match="did you mean 'welcome/hello'"):
+        library["welcome/helo"]
+
+
+def test_a_scenario_is_a_grid_of_all_its_mails(library: Templates) -> None:
+    grid = library.preview("welcome")
+    assert [one.letter.template for one in grid] == ["welcome/favourites", "welcome/first_order", "welcome/hello"]
+    assert grid._repr_html_().count("<iframe sandbox") == 3
+    assert "welcome/hello: Welcome to Maison Lune, Ana" in str(grid)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="/usr/bin/chromium is not here: apt-get install chromium")
+def test_a_preview_becomes_a_picture_of_its_width(library: Templates, tmp_path: Path) -> None:
+    pytest.importorskip("playwright.sync_api")
+    path = library["welcome/hello"].preview().png(tmp_path / "hello.png", width=320, dark=True)
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(content[16:20], "big") == 320
+    assert int.from_bytes(content[20:24], "big") > 700
+
+
+def test_a_picture_of_a_width_no_window_has_is_refused(library: Templates, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="280 to 1600"):
+        library["welcome/hello"].preview().png(tmp_path / "x.png", width=20)

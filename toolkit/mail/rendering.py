@@ -1,0 +1,89 @@
+"""One compiled part and plain values in, its text out; what goes wrong is named by the author's file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2.exceptions import UndefinedError
+
+from toolkit.errors import Fault, TemplateError, nearest
+from toolkit.mail.letter import Letter
+from toolkit.mail.sandbox import BudgetError, MissingError, RenderState, run
+from toolkit.mail.variants import Part
+
+__all__ = ["rendered"]
+
+
+def rendered(part: Part, values: Mapping[str, Any], state: RenderState, letter: Letter) -> str:
+    """The text a part gives for the values of a letter.
+
+    Raises:
+        TemplateError: a value is missing or cannot be shown, or the part is over its budget.
+    """
+    try:
+        return run(part.template, values, state)
+    except MissingError as fault:
+        raise TemplateError([_missing(fault, part, values, letter)]) from None
+    except BudgetError as fault:
+        place = _line_of(fault, part)
+        raise TemplateError([Fault(f"this mail is over its budget: {fault}", file=place[0], line=place[1])]) from None
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        UndefinedError,
+        ValueError,
+    ) as fault:
+        place = _line_of(fault, part)
+        raise TemplateError([Fault(str(fault) or type(fault).__name__, file=place[0], line=place[1])]) from fault
+
+
+def _line_of(fault: BaseException, part: Part) -> tuple[str, int]:
+    line = 0
+    step = fault.__traceback__
+    while step is not None:
+        if step.tb_frame.f_globals.get("__jinja_template__") is part.template:
+            line = part.template.get_corresponding_lineno(step.tb_lineno)
+        step = step.tb_next
+    return part.place(line)
+
+
+def _missing(fault: MissingError, part: Part, values: Mapping[str, Any], letter: Letter) -> Fault:
+    file, line = _line_of(fault, part)
+    path = _path_of(fault.holder, values)
+    word = f"{path}.{fault.name}" if path else fault.name
+    if word == "unsubscribe" or (letter.class_ == "transactional" and word.partition(".")[0] == "offer"):
+        return Fault("a transactional mail has neither unsubscribe nor offer", file=file, line=line, found=word)
+    if word == "offer":
+        return Fault(
+            "this step has no offer",
+            file=file,
+            line=line,
+            found=word,
+            allowed="offer: in the scenario's send step, or {% if offer is defined %}",
+        )
+    holder = fault.holder if isinstance(fault.holder, dict) else {}
+    choices = [f"{path}.{name}" for name in holder] if path else list(values)
+    return Fault(
+        "undefined variable",
+        file=file,
+        line=line,
+        found=word,
+        nearest=nearest(word, choices),
+        allowed=f'a value of this customer, or {{{{ {word} | default("") }}}} where it may be missing',
+    )
+
+
+def _path_of(holder: object, values: Mapping[str, Any], before: str = "") -> str:
+    for name, value in values.items():
+        if value is holder:
+            return before + name
+        if isinstance(value, dict):
+            inner = _path_of(holder, value, f"{before}{name}.")
+            if inner:
+                return inner
+    return ""

@@ -1,0 +1,78 @@
+"""Sample data beside the templates: a customer, an event and offers, so that a mail can be looked at before any log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from toolkit.errors import Fault, TemplateError
+from toolkit.scenario.models import Policies
+
+__all__ = ["sample_values"]
+
+
+def sample_values(root: Path, template: str, locale: str | None, policies: Policies) -> dict[str, Any]:
+    """What `sample.yaml` beside a template says, as the arguments of a letter.
+
+    The keys `customer`, `event` and `offers` hold the values; `locales: {fr: {event: ...}}` holds what differs for
+    readers of a language.
+
+    Args:
+        root: folder of the program.
+        template: name of the mail.
+        locale: of the reader; the sample's customer's own unless given.
+        policies: whose time zone and locale hold where the sample names none.
+
+    Raises:
+        TemplateError: no readable sample.yaml, or one of another form.
+    """
+    path = root.joinpath(*template.split("/")).parent / "sample.yaml"
+    where = path.relative_to(root).as_posix()
+    try:
+        sample = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError) as fault:
+        raise TemplateError([Fault(f"no readable sample data: {fault}", file=where)]) from fault
+    if not isinstance(sample, dict) or not isinstance(sample.get("customer"), dict):
+        raise TemplateError([Fault("expected class:, customer:, event: and, by mail, offers:", file=where)])
+    wanted = locale or str(sample["customer"].get("locale") or policies.locale)
+    translated = sample.get("locales") or {}
+    own = translated.get(wanted) or translated.get(wanted.replace("-", "_").partition("_")[0]) or {}
+    short = template.rpartition("/")[2]
+    customer = {**sample["customer"], **(own.get("customer") or {})}
+    if locale is not None:
+        customer["locale"] = locale
+    return {
+        "decision_id": f"sample:{template}",
+        "scenario": template.partition("/")[0],
+        "step": short,
+        "class_": sample.get("class", "marketing"),
+        "customer": customer,
+        "event": {**(sample.get("event") or {}), **(own.get("event") or {})},
+        "offer": _merged((sample.get("offers") or {}).get(short), (own.get("offers") or {}).get(short)),
+        "to": str(customer.get("email", "ana@example.org")),
+        "locale": wanted,
+        "at": _moment(sample.get("at"), policies.timezone, where),
+    }
+
+
+def _merged(base: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if base is None and own is None else {**(base or {}), **(own or {})}
+
+
+def _moment(at: object, zone: str, where: str) -> datetime:
+    if isinstance(at, date) and not isinstance(at, datetime):
+        at = datetime.combine(at, time(10))
+    if not isinstance(at, datetime):
+        raise TemplateError([Fault("expected at: with a date", file=where, path="at", found=at)])
+    if at.tzinfo:
+        return at
+    try:
+        return at.replace(tzinfo=ZoneInfo(zone))
+    except (ValueError, OSError):
+        return at.replace(tzinfo=ZoneInfo("UTC"))

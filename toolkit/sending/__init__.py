@@ -2,10 +2,12 @@
 
 from toolkit.sending.approval import Approval, approve
 from toolkit.sending.batch import Batch, BatchSummary, Preview
-from toolkit.sending.delivery import send
+from toolkit.sending.delivery import send, start_sending
+from toolkit.sending.job import SendingJob
 from toolkit.sending.keys import MailKey, mail_key
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.preparation import prepare
+from toolkit.sending.progress import Phase, Progress
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.report import Report
 from toolkit.sending.states import MOVES, State
@@ -22,9 +24,12 @@ __all__ = [
     "MailKey",
     "Outbox",
     "Outgoing",
+    "Phase",
     "Preview",
+    "Progress",
     "Receipt",
     "Report",
+    "SendingJob",
     "State",
     "Suppressions",
     "Transport",
@@ -33,5 +38,6 @@ __all__ = [
     "mail_key",
     "prepare",
     "send",
+    "start_sending",
     "transport",
 ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,23 @@ class Ledger:
             state: str | None = connection.execute(select(runs.c.state).where(runs.c.id == run_id)).scalar()
             return state
 
+    def why(self, run_id: str) -> str:
+        """What last happened to a run as a whole, in words, for example `paused by ana`; empty when nothing did."""
+        with self._reading() as connection:
+            query = select(audits.c.action, audits.c.actor).where(audits.c.subject == run_id)
+            last = connection.execute(query.order_by(audits.c.seq.desc()).limit(1)).one_or_none()
+        return "" if last is None else f"{last.action} by {last.actor}"
+
+    def counts(self, run_id: str) -> Counter[State]:
+        """How many mails of a run are in each state."""
+        with self._reading() as connection:
+            query = select(deliveries.c.state, func.count().label("n")).where(deliveries.c.run_id == run_id)
+            return Counter({State(row.state): row.n for row in connection.execute(query.group_by(deliveries.c.state))})
+
+    def counts_elsewhere(self, run_id: str, decision_ids: Sequence[str]) -> Counter[State]:
+        """How many of these decisions belong to other runs, by state."""
+        return Counter(row.state for row in self.rows(decision_ids) if row.run_id != run_id)
+
     def last_run(self) -> datetime | None:
         """The latest moment a batch was sent for, UTC."""
         with self._reading() as connection:
@@ -214,7 +232,7 @@ class Ledger:
 
     # --- what a run does ----------------------------------------------------------------------------------------------
 
-    def plan(self, run: RunRecord, entries: Sequence[Entry]) -> Planned:
+    def plan(self, run: RunRecord, entries: Iterable[Entry]) -> Planned:
         """A run and its mails written down; what the ledger knows already is not added again.
 
         Mails of an earlier run that stopped before they were sent are taken over by this one.
@@ -226,12 +244,15 @@ class Ledger:
         added = adopted = 0
         with self._writing() as connection:
             plan_run(connection, run, now=now)
-        for begin in range(0, len(entries), CHUNK):
+        count = 0
+        mails = iter(entries)
+        while some := list(islice(mails, CHUNK)):
+            count += len(some)
             with self._writing() as connection:
-                new, taken = plan_mails(connection, run.id, entries[begin : begin + CHUNK])
+                new, taken = plan_mails(connection, run.id, some)
                 added += new
                 adopted += taken
-        planned = Planned(added, adopted, len(entries) - added - adopted)
+        planned = Planned(added, adopted, count - added - adopted)
         detail = {"digest": run.digest, "added": added, "adopted": adopted, "known": planned.known}
         if added or adopted:
             with self._writing() as connection:

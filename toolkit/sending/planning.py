@@ -29,6 +29,10 @@ class Entry:
     message_id: str
     payload_sha256: str
 
+    def is_row(self, row: claims.Delivery) -> bool:
+        """Whether the ledger's row is this very mail."""
+        return all(getattr(self, name) == getattr(row, name) for name in _ENTRY)
+
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:

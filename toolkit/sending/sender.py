@@ -1,0 +1,371 @@
+"""The sender: takes an approved parcel through a transport, and writes down each step before the next is taken."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from toolkit.errors import LedgerError, ToolkitError
+from toolkit.sending.claims import Delivery
+from toolkit.sending.clock import Clock, micros
+from toolkit.sending.display import masked
+from toolkit.sending.ledger import Ledger
+from toolkit.sending.owners import owner
+from toolkit.sending.parcel import Parcel
+from toolkit.sending.planning import Entry, RunRecord
+from toolkit.sending.progress import Pace, Phase, Progress
+from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
+from toolkit.sending.report import ALREADY, SENT, Report
+from toolkit.sending.states import OPEN, State
+
+__all__ = ["Sender"]
+
+_LEASE = 30_000_000  # microseconds
+_RENEW = 8.0  # seconds between renewals of what is held
+_GROUP = 64  # receipts in one commit
+_ENOUGH = 20  # outcomes before their shares are looked at
+_MOST = {State.FAILED: 0.2, State.UNKNOWN: 0.1}  # shares above which a run is paused
+_PATIENCE = 0.1  # seconds between looks at what another sender holds
+_TOLD = 0.1  # seconds between two tellings of the progress
+_COUNTED = 5.0  # seconds between two looks at what the ledger counts
+_BACK_OFF = (1, 5, 15, 60, 240)  # minutes before a postponed mail is tried again
+
+
+class Sender:
+    """One sending of one parcel.
+
+    Args:
+        parcel: what goes.
+        run: how it enters the ledger.
+        way: the way out.
+        ledger: where it is written down.
+        before: decisions left out when the batch was prepared, by reason; for the report.
+        clock: tells the time.
+        lingers: stay while the run is paused, and end with a report when stopped; else end at a pause, and raise
+            KeyboardInterrupt when stopped.
+    """
+
+    def __init__(
+        self,
+        parcel: Parcel,
+        run: RunRecord,
+        way: Transport,
+        ledger: Ledger,
+        *,
+        before: Mapping[str, int],
+        clock: Clock,
+        lingers: bool = False,
+    ) -> None:
+        self.parcel = parcel
+        self.record = run
+        self.run_id = run.id
+        self.total = len(parcel)
+        self.way = way
+        self.ledger = ledger
+        self.before = before
+        self.clock = clock
+        self.lingers = lingers
+        self.tell: Callable[[Progress], None] = lambda progress: None
+        self.stop = threading.Event()
+        self.progress = Progress(Phase.PLANNING, self.total, waiting=self.total, run_id=run.id)
+        self._me = ""
+        self._number: dict[str, int] = {}
+        self._held: dict[str, Delivery] = {}
+        self._pending: list[tuple[Delivery, Receipt]] = []
+        self._sent = bytearray(self.total)
+        self._sent_count = 0
+        self._tally: Counter[State] = Counter()
+        self._elsewhere: Counter[State] = Counter()
+        self._outcomes: Counter[State] = Counter()
+        self._began = time.perf_counter()
+        self._renew_at = self._began + _RENEW
+        self._tell_at = self._count_at = self._began
+        self._pace = Pace()
+        self._planned = threading.Event()
+        self._pause_by: str | None = None
+        self._steering = threading.Lock()
+
+    def run(self) -> Report:
+        """The report, when everything is done that can be done now.
+
+        Raises:
+            SendingError: the way out or the ledger failed midway; says what was sent.
+            KeyboardInterrupt: it was stopped, and does not linger.
+        """
+        try:
+            with owner() as self._me:
+                try:
+                    self._plan()
+                    self._work()
+                    if self.stop.is_set() and not self.lingers:
+                        raise KeyboardInterrupt
+                    self.ledger.finish(self.run_id, by=self.record.approver)
+                    self._recover(self._me)
+                except BaseException as fault:
+                    self._broken_off(fault)
+                    raise
+            report = self._report()
+        except BaseException as fault:
+            self._tell(Phase.FAILED, note=str(fault), at_once=True)
+            raise
+        over = Phase.DONE if not self.stop.is_set() or report.state == "done" else Phase.STOPPED
+        self._tell(over, note=f"the run is {report.state}" if report.state in _HELD_UP else "", at_once=True)
+        return report
+
+    def pause(self, *, by: str) -> None:
+        """Pause the run in the ledger, as soon as it is there."""
+        with self._steering:
+            if not self._planned.is_set():
+                self._pause_by = by
+                return
+        self.ledger.pause(self.run_id, by=by)
+
+    def resume(self, *, by: str) -> None:
+        """Let the run go on."""
+        with self._steering:
+            if not self._planned.is_set():
+                self._pause_by = None
+                return
+        self.ledger.resume(self.run_id, by=by)
+
+    # --- the work -----------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        # First, so that what a dead sender left is either proven sent or can be taken over by this run.
+        self._recover()
+        if self.total:
+            entries = (self.parcel.entry(number) for number in range(self.total))
+            self.ledger.plan(self.record, self._numbered(entries))
+        with self._steering:
+            self._planned.set()
+            by = self._pause_by
+        if by is not None and self.total:
+            self.ledger.pause(self.run_id, by=by)
+        self._count()
+
+    def _numbered(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        for number, entry in enumerate(entries):
+            self._number[entry.decision_id] = number
+            yield entry
+
+    def _work(self) -> None:
+        while True:
+            self._tell(Phase.SENDING)
+            for receipt in self.way.deliver(self._claimed(), self._start):
+                self._received(receipt)
+            self._flush()
+            if self.stop.is_set() or not self._goes_on():
+                return
+            self.stop.wait(_PATIENCE)
+            self._recover()
+
+    def _goes_on(self) -> bool:
+        """Whether another sender holds mails of this run, gave some back, or the run is paused."""
+        self._count()
+        state = self.ledger.run_state(self.run_id)
+        if state == "paused" and self.lingers and any(self._tally[one] for one in OPEN):
+            self._tell(Phase.PAUSED, note=self.ledger.why(self.run_id))
+            return True
+        held = self._tally[State.LEASED] + self._tally[State.SENDING]
+        if held:
+            self._tell(Phase.WAITING, note="another sender is at work")
+        return bool(held) or (self._tally[State.PLANNED] > 0 and state == "active")
+
+    def _claimed(self) -> Iterator[Outgoing]:
+        while not self.stop.is_set():
+            self._flush()
+            some = self.ledger.claim(self.run_id, owner=self._me, limit=self.way.at_once, lease=_LEASE)
+            if not some:
+                return
+            for row in some:
+                self._held[row.decision_id] = row
+                yield self._outgoing(row)
+
+    def _outgoing(self, row: Delivery) -> Outgoing:
+        number = self._number[row.decision_id]
+        entry = self.parcel.entry(number)
+        if not entry.is_row(row):
+            raise LedgerError(f"ledger: row {row.decision_id} was tampered with: it is not the mail approved")
+        return Outgoing(row.decision_id, row.message_id, self.parcel.sender, row.address, self.parcel.message(number))
+
+    def _start(self, decision_ids: Sequence[str]) -> Collection[str]:
+        # In one commit, so that a crash leaves no mail in doubt whose receipt was here already.
+        started = self._turn([self._held[name] for name in decision_ids])
+        granted = {row.decision_id for row in started}
+        self._held |= {row.decision_id: row for row in started}
+        for name in decision_ids:
+            if name not in granted:
+                del self._held[name]
+        return granted
+
+    def _received(self, receipt: Receipt | None) -> None:
+        if receipt is None:
+            self._flush()
+            return
+        self._pending.append((self._held.pop(receipt.decision_id), receipt))
+        if len(self._pending) >= _GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held and time.perf_counter() > self._renew_at:
+            self._renew_at = time.perf_counter() + _RENEW
+            self.ledger.renew(self._me, lease=_LEASE)
+        if self._pending:
+            self._turn(())
+        self._tell(Phase.STOPPING if self.stop.is_set() else Phase.SENDING)
+
+    def _turn(self, held: Sequence[Delivery]) -> list[Delivery]:
+        """Write the receipts down, and start what is held; what may be sent."""
+        pending = self._pending
+        later = {receipt.decision_id: self._again_at(row) for row, receipt in pending}
+        recorded, started = self.ledger.turn(pending, held, next_at=later)
+        self._pending = []  # only now: what could not be written is tried again when the sending is broken off
+        mine = {row.decision_id for row in recorded}
+        for row, receipt in pending:
+            self._outcomes[receipt.state] += 1
+            if receipt.decision_id in mine:
+                self._tally[State.LEASED] -= 1
+                self._tally[receipt.state] += 1
+                if receipt.state is State.ACCEPTED and not receipt.already:
+                    self._mark_sent(row.decision_id)
+        if pending:
+            self._look_out()
+        return started
+
+    def _mark_sent(self, decision_id: str) -> None:
+        number = self._number[decision_id]
+        self._sent_count += not self._sent[number]
+        self._sent[number] = 1
+
+    def _look_out(self) -> None:
+        """Pause the run where so much goes wrong that going on would do harm."""
+        seen = self._outcomes.total()
+        for state, most in _MOST.items():
+            count = self._outcomes[state]
+            if seen >= _ENOUGH and count > most * seen and self.ledger.run_state(self.run_id) == "active":
+                self.ledger.pause(self.run_id, by=f"sender: {count:,} of {seen:,} {state}")
+
+    def _again_at(self, row: Delivery) -> int:
+        """When to try a postponed mail again: later each time, and not all of them at one moment."""
+        minutes = _BACK_OFF[min(max(row.attempts, 1), len(_BACK_OFF)) - 1]
+        return micros(self.clock()) + int(minutes * 60_000_000 * random.uniform(1.0, 1.25))  # noqa: S311 - no secret
+
+    def _recover(self, me: str | None = None) -> None:
+        self.ledger.recover(owner=me)
+        if isinstance(self.way, Witness):
+            unknown = self.ledger.unknown(self.way.name)
+            if unknown:
+                found = self.way.find([row.decision_id for row in unknown])
+                settled = self.ledger.settle(unknown, found, by=f"evidence of {self.way.name}")
+                for row in settled:
+                    if row.owner == self._me and row.state is State.ACCEPTED and row.decision_id in self._number:
+                        self._mark_sent(row.decision_id)
+
+    def _broken_off(self, fault: BaseException) -> None:
+        """Leave nothing behind that another call would have to wait for, and say how far this one came."""
+        try:
+            self._flush()
+            self._recover(self._me)
+            said = str(self._report())
+        except (ToolkitError, OSError) as further:
+            said = f"the ledger could not be brought up to date ({further}); the next call of send will look into it"
+        fault.add_note(f"{said}. Nothing is lost: call send again to go on.")
+
+    # --- how far it is ------------------------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Count anew what the ledger says of this batch."""
+        self._tally = self.ledger.counts(self.run_id)
+        self._elsewhere = Counter()
+        if self._tally.total() < self.total:
+            self._elsewhere = self.ledger.counts_elsewhere(self.run_id, list(self._number))
+        self._count_at = time.perf_counter() + _COUNTED
+
+    def _tell(self, phase: Phase, *, note: str = "", at_once: bool = False) -> None:
+        now = time.perf_counter()
+        if now < self._tell_at and not at_once and phase is self.progress.phase:
+            return
+        self._tell_at = now + _TOLD
+        if now > self._count_at and not at_once:
+            self._count()
+        every = self._tally + self._elsewhere
+        accepted = every[State.ACCEPTED]
+        gone = sum(every[state] for state in (State.SUPPRESSED, State.SKIPPED, State.EXPIRED, State.CANCELLED))
+        settled = accepted + gone + every[State.FAILED] + every[State.UNKNOWN]
+        self.progress = Progress(
+            phase,
+            self.total,
+            sent=self._sent_count,
+            already_sent=max(0, accepted - self._sent_count),
+            waiting=max(0, self.total - settled - every[State.DEFERRED]),
+            deferred=every[State.DEFERRED],
+            unknown=every[State.UNKNOWN],
+            failed=every[State.FAILED],
+            skipped=gone,
+            rate=self._pace.seen(now, self._sent_count),
+            seconds=now - self._began,
+            note=note,
+            run_id=self.run_id,
+        )
+        self.tell(self.progress)
+
+    def _report(self) -> Report:
+        self._count()
+        return Report(
+            table=self._table(),
+            before=self.before,
+            transport=self.way.name,
+            ledger=self.ledger.place,
+            seconds=time.perf_counter() - self._began,
+            audit=self.ledger.audit_head(),
+            state=self.ledger.run_state(self.run_id) or "done",
+        )
+
+    def _table(self) -> pd.DataFrame:
+        rows = {row.decision_id: row for row in self.ledger.rows(list(self._number))}
+        table = []
+        for number in range(self.total):
+            entry = self.parcel.entry(number)
+            scenario, step, template = self.parcel.facts(number)
+            row = rows.get(entry.decision_id)
+            state = State.PLANNED if row is None else row.state
+            outcome = str(state)
+            if state is State.ACCEPTED:
+                outcome = SENT if self._sent[number] else ALREADY
+            table.append(
+                {
+                    "decision_id": entry.decision_id,
+                    "customer_id": entry.customer_id,
+                    "address": masked(entry.address),
+                    "scenario": scenario,
+                    "step": step,
+                    "template": template,
+                    "outcome": outcome,
+                    "receipt": row.receipt if row else None,
+                    "code": row.code if row else None,
+                    "reason": row.reason if row else None,
+                    "message_id": entry.message_id,
+                }
+            )
+        return pd.DataFrame(table, columns=_COLUMNS).astype({"code": "Int64"})
+
+
+_HELD_UP = ("paused", "cancelled", "revoked")
+_COLUMNS = [
+    "decision_id",
+    "customer_id",
+    "address",
+    "scenario",
+    "step",
+    "template",
+    "outcome",
+    "receipt",
+    "code",
+    "reason",
+    "message_id",
+]

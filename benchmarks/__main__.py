@@ -24,6 +24,8 @@ BENCHMARKS: dict[str, str] = {
     # Lift
     # Forecast
     # Mails
+    "mail_vs_stdlib": "benchmarks.mailing:mail_vs_stdlib",
+    "mail_preflight": "benchmarks.mailing:mail_preflight",
     # Sending
     # Answers
     # Notebooks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal
 
@@ -72,6 +72,8 @@ class Mail:
     preheader: str
     html: str
     text: str
+    pieces: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """The html in the pieces that the template wrote, so that the same words are encoded once for all recipients."""
 
 
 def offer_values(

@@ -15,8 +15,8 @@ from toolkit.mail.variants import Part
 __all__ = ["rendered"]
 
 
-def rendered(part: Part, values: Mapping[str, Any], state: RenderState, letter: Letter) -> str:
-    """The text a part gives for the values of a letter.
+def rendered(part: Part, values: Mapping[str, Any], state: RenderState, letter: Letter) -> list[str]:
+    """The text a part gives for the values of a letter, in the pieces it was written in.
 
     Raises:
         TemplateError: a value is missing or cannot be shown, or the part is over its budget.

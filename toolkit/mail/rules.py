@@ -72,12 +72,17 @@ RULES: dict[str, Rule] = {
     "missing_alt": Rule("warning", 'give the image alt="what it shows", or alt="" where it is ornament'),
     "image_only": Rule("error", "say it in words: many inboxes show no images"),
     "too_large": Rule("error", "shorten the mail: Gmail clips html over 102 KB"),
+    "large_for_some": Rule("warning", "shorten what these few see: Gmail clips html over 102 KB"),
+    "not_writable": Rule("error", "correct the value: it cannot stand in a mail"),
     "subject_empty": Rule("error", "write subject: in the .txt"),
     "subject_long": Rule("warning", f"keep the subject under {_MOST_SUBJECT} characters"),
     "preheader_empty": Rule("warning", "write preheader: in the .txt"),
     "preheader_long": Rule("warning", f"keep the preheader under {_MOST_PREHEADER} characters"),
     "foreign_placeholder": Rule("error", "write it as jinja: {{ customer.first_name }}"),
     "unsubscribe_missing": Rule("error", "put {{ unsubscribe }} into both parts"),
+    "unsubscribe_untokenised": Rule(
+        "error", "put {token} into brand.unsubscribe_url: each mail needs a link of its own"
+    ),
     "unsubscribe_in_transactional": Rule("error", "take the unsubscribe out, or make the scenario marketing"),
     "offer_differs": Rule("error", "show {{ offer.percent | percent }} instead of a number of your own"),
     "offer_not_named": Rule("warning", "say what the offer is: {{ offer.percent | percent }}, {{ offer.code }}"),

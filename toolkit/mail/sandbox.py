@@ -251,8 +251,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal)
 
 
-def run(template: Template, values: Mapping[str, Any], state: RenderState) -> str:
-    """The text a compiled template gives for plain values.
+def run(template: Template, values: Mapping[str, Any], state: RenderState) -> list[str]:
+    """The text a compiled template gives for plain values, in the pieces it wrote.
 
     Raises:
         MissingError: it asked for a value that is not there.
@@ -266,7 +266,7 @@ def run(template: Template, values: Mapping[str, Any], state: RenderState) -> st
         if size > MOST_OUTPUT:
             raise BudgetError(f"more than {MOST_OUTPUT:,} characters written")
         pieces.append(piece)
-    return "".join(pieces)
+    return pieces
 
 
 # --- the allow-list of the language -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 from functools import lru_cache
@@ -167,6 +167,15 @@ class Templates:
         """The locales a mail is written in; None is the one without a locale in its file name."""
         return tuple(variant.locale for variant in self._of(template))
 
+    def only(self, names: Container[str]) -> Templates:
+        """The same templates without the mails that are not named."""
+        kept = {name: variants for name, variants in self._variants.items() if name in names}
+        return Templates(kept, {name: self._hashes[name] for name in kept}, self._policies, self._root)
+
+    def variants(self, template: str) -> tuple[Variant, ...]:
+        """A mail as it was compiled, once for each locale it is written in."""
+        return self._of(template)
+
     def locate(self, template: str, locale: str, words: str, *, part: str = "html") -> tuple[str, int | None]:
         """Where an author wrote something: file, and line or None where no file of the mail says it.
 
@@ -222,12 +231,12 @@ class Templates:
         if letter.class_ == "marketing":
             values["unsubscribe"] = unsubscribe_url or PREVIEW_UNSUBSCRIBE
         variant = choice.variant
-        values["subject"] = subject = _one_line(rendered(variant.subject, values, state, letter))
-        values["preheader"] = preheader = _one_line(rendered(variant.preheader, values, state, letter))
-        html = rendered(variant.html, values, state, letter)
-        text = rendered(variant.text, values, state, letter)
+        values["subject"] = subject = _one_line("".join(rendered(variant.subject, values, state, letter)))
+        values["preheader"] = preheader = _one_line("".join(rendered(variant.preheader, values, state, letter)))
+        pieces = rendered(variant.html, values, state, letter)
+        text = "".join(rendered(variant.text, values, state, letter))
         text = _BLANK_LINES.sub("\n\n", _SPACES_AT_END.sub("", text)).strip() + "\n"
-        return Mail(subject, preheader, html, text)
+        return Mail(subject, preheader, "".join(pieces), text, tuple(pieces))
 
     def message(
         self, letter: Letter, *, message_id: str, unsubscribe_url: str | None = None, smtputf8: bool = False
@@ -276,6 +285,7 @@ class Templates:
             at=letter.at,
             message_id=message_id,
             html=mail.html,
+            html_pieces=mail.pieces,
             text=mail.text,
             unsubscribe_url=unsubscribe_url,
             feedback_id=_feedback_id(letter, self._policies),

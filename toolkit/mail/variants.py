@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
@@ -33,8 +34,14 @@ class Part:
 
     file: str
     source: str
+    code: CodeType
     template: Template
     places: tuple[tuple[str, int], ...]
+    html: bool
+
+    def __reduce__(self) -> tuple[Callable[..., Part], tuple[Any, ...]]:
+        # What jinja compiles cannot be pickled; its code can be handed on to a process of the same Python.
+        return _part, (self.file, self.source, marshal.dumps(self.code), self.places, self.html)
 
     def place(self, line: int) -> tuple[str, int]:
         """The author's file and line of a line of the compiled source."""
@@ -117,19 +124,25 @@ def _compile(
         if found:
             faults += [fault_at(fault, line, places) for line, fault in found]
             return None
-        code = environment.compile(tree, name=file, filename=file)
-        template = environment.template_class.from_code(environment, _code(code), environment.globals)
+        code = _code(environment.compile(tree, name=file, filename=file))
     except TemplateSyntaxError as fault:
         faults.append(fault_at(Fault(f"not well-formed jinja: {fault.message}"), fault.lineno, places))
         return None
     except (RecursionError, MemoryError, SyntaxError) as fault:
         faults.append(Fault(f"too deeply nested to compile: {type(fault).__name__}", file=file))
         return None
-    return Part(file, source, template, tuple(places))
+    return _part(file, source, code, tuple(places), environment is _HTML)
 
 
-def _code(code: CodeType | str) -> CodeType:
-    if isinstance(code, str):
+def _part(file: str, source: str, code: CodeType | bytes, places: tuple[tuple[str, int], ...], html: bool) -> Part:
+    environment = _HTML if html else _TEXT
+    compiled = _code(marshal.loads(code) if isinstance(code, bytes) else code)  # noqa: S302 from a process of our own
+    template = environment.template_class.from_code(environment, compiled, environment.globals)
+    return Part(file, source, compiled, template, places, html)
+
+
+def _code(code: object) -> CodeType:
+    if not isinstance(code, CodeType):
         raise TypeError("jinja gave source instead of code")
     return code
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import hashlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.header import decode_header
@@ -20,6 +20,7 @@ from functools import lru_cache
 import idna
 
 from toolkit.errors import Fault, TemplateError
+from toolkit.mail.transfer import body_part
 
 __all__ = ["Address", "ascii_domain", "compose", "parse_address"]
 
@@ -37,11 +38,6 @@ _MESSAGE_ID = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,128}@[A-Za-z0-9.-]{
 _LINK = re.compile(r"https://[!#-;=?-\[\]_a-z~]{1,900}")
 _FEEDBACK = re.compile(r"[A-Za-z0-9._-]{0,60}(?::[A-Za-z0-9._-]{0,60}){3}")
 _WORD_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
-_PRINTABLE = b"\t\n" + bytes(range(32, 127))
-_CALL_BACK = "toolkit.mail.quoted_printable"
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_SPACE_AT_END = re.compile(rb"[ \t](?=\n)")
-_SOFT = re.compile(rb".{1,75}(?<!=)(?<!=.)", re.DOTALL)  # never inside an escape
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -66,6 +62,7 @@ def compose(
     reply_to: str | None = None,
     unsubscribe_url: str | None = None,
     feedback_id: str | None = None,
+    html_pieces: Sequence[str] = (),
     smtputf8: bool = False,
 ) -> bytes:
     """The bytes of one mail to one recipient.
@@ -81,6 +78,7 @@ def compose(
         reply_to: an address for answers.
         unsubscribe_url: an https link that takes a one-click POST; sets List-Unsubscribe and List-Unsubscribe-Post.
         feedback_id: four fields joined by colons, for the mailbox providers' statistics.
+        html_pieces: the html in the pieces it was put together from, which is faster to write.
         smtputf8: allow letters other than ASCII before the @ of an address; the server must offer SMTPUTF8.
 
     Returns:
@@ -127,9 +125,9 @@ def compose(
         (
             "\r\n".join(headers).encode(charset),
             f"\r\n\r\n--{boundary}\r\n".encode("ascii"),
-            _part("plain", text),
+            body_part("plain", text),
             f"\r\n--{boundary}\r\n".encode("ascii"),
-            _part("html", html),
+            body_part("html", html, html_pieces),
             f"\r\n--{boundary}--\r\n".encode("ascii"),
         )
     )
@@ -281,57 +279,3 @@ def _date(at: datetime) -> str:
         f"{_DAYS[at.weekday()]}, {at.day:02d} {_MONTHS[at.month - 1]} {at.year:04d} "
         f"{at.hour:02d}:{at.minute:02d}:{at.second:02d} +0000"
     )
-
-
-def _part(kind: str, content: str) -> bytes:
-    if "\0" in content:
-        raise _refused(f"the {kind} part", "NUL", "text without NUL")
-    if "\r" in content:
-        content = content.replace("\r\n", "\n").replace("\r", "\n")
-    if not content.endswith("\n"):
-        content += "\n"
-    try:
-        data = content.encode("utf-8")
-    except UnicodeEncodeError as fault:
-        raise _refused(f"the {kind} part", "half of a letter (a lone surrogate)", "whole letters") from fault
-    # Quoted-printable spends two more bytes on each byte beyond ASCII and on each "=", base64 a third on everything.
-    beyond = 2 * (len(data) - len(content))
-    if 6 * (beyond + content.count("=")) <= len(data):
-        encoding, body = "quoted-printable", _quoted_printable(content)
-    else:
-        encoding, body = "base64", _base64_lines(data.replace(b"\n", b"\r\n"))
-    head = f"Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
-    return head.encode("ascii") + body
-
-
-def _quoted_printable(content: str) -> bytes:
-    # binascii.b2a_qp does the same several times slower. The codec calls back for letters beyond ASCII alone.
-    data = content.replace("=", "=3D").encode("ascii", _CALL_BACK)
-    if len(data.translate(None, _PRINTABLE)):
-        data = _CONTROL.sub(_escaped_match, data)
-    if b" \n" in data or b"\t\n" in data:
-        data = _SPACE_AT_END.sub(_escaped_match, data)
-    lines = data.split(b"\n")
-    return b"\r\n".join([line if len(line) <= _LINE else b"=\r\n".join(_SOFT.findall(line)) for line in lines])
-
-
-def _escaped_match(match: re.Match[bytes]) -> bytes:
-    return _escaped(match[0]).encode("ascii")
-
-
-def _escaped(data: bytes) -> str:
-    return "".join(f"={byte:02X}" for byte in data)
-
-
-def _escaped_letters(fault: UnicodeError) -> tuple[str, int]:
-    if not isinstance(fault, UnicodeEncodeError):
-        raise fault
-    return _escaped(fault.object[fault.start : fault.end].encode("utf-8")), fault.end
-
-
-codecs.register_error(_CALL_BACK, _escaped_letters)
-
-
-def _base64_lines(data: bytes) -> bytes:
-    encoded = base64.b64encode(data)
-    return b"\r\n".join(encoded[start : start + _LINE] for start in range(0, len(encoded), _LINE)) + b"\r\n"

@@ -15,7 +15,7 @@ import pandas as pd
 from email_validator import EmailNotValidError, validate_email
 
 from toolkit.engine import Run, replay
-from toolkit.errors import InputError, NotSupportedError, TemplateError
+from toolkit.errors import InputError, NotSupportedError
 from toolkit.events import EventLog
 from toolkit.mail import Letter, Templates, offer_values, preflight
 from toolkit.scenario.duration import Duration
@@ -107,18 +107,23 @@ def prepare(
     letters = [letter for letter in letters if letter.decision_id not in suppressed]
     key = mail_key(where)
     link = _unsubscribe_link(program.policies, letters, key)
-    checked = preflight(compiled, letters, program=program, progress=progress, unsubscribe=link)
     domain = program.policies.sender.email.rpartition("@")[2] if program.policies.sender else "localhost"
     decisions = {row["decision_id"]: row for row in sends.to_dict("records")}
-    mails, spool, problems = [], Spool(), []
-    for letter in letters:
-        name = key.message_id(letter.decision_id, domain=domain)
-        try:
-            mails.append(_prepared(compiled, letter, decisions[letter.decision_id], name, link, spool))
-        except TemplateError as fault:
-            problems.append(f"{letter.template}: {fault}")
-    if problems:
-        skipped["render_error"] += len(problems)
+    mails: list[PreparedMail] = []
+    spool = Spool()
+
+    def named(letter: Letter) -> str:
+        return key.message_id(letter.decision_id, domain=domain)
+
+    def keep(number: int, subject: str, message: bytes) -> None:
+        letter = letters[number]
+        mails.append(_prepared(letter, decisions[letter.decision_id], named(letter), subject, spool.add(message)))
+
+    checked = preflight(
+        compiled, letters, program=program, progress=progress, unsubscribe=link, message_id=named, receive=keep
+    )
+    if len(mails) < len(letters):
+        skipped["render_error"] += len(letters) - len(mails)
     return Batch(
         program=program,
         templates=compiled,
@@ -130,7 +135,7 @@ def prepare(
         spool=spool,
         skipped={str(reason): int(count) for reason, count in sorted(skipped.items()) if count},
         preflight=checked,
-        problems=() if checked.errors else tuple(dict.fromkeys(problems)),
+        problems=(),
         notes=_notes(run, log, moment, span, decided, where),
         ledger=None if ledger is None else where,
         key=key,
@@ -246,16 +251,8 @@ class _Writer:
 
 
 def _prepared(
-    templates: Templates,
-    letter: Letter,
-    decision: Mapping[Hashable, Any],
-    message_id: str,
-    link: Callable[[Letter], str],
-    spool: Spool,
+    letter: Letter, decision: Mapping[Hashable, Any], message_id: str, subject: str, number: int
 ) -> PreparedMail:
-    url = link(letter) if letter.class_ == "marketing" else None
-    shown = templates.render(letter, unsubscribe_url=url)
-    message = templates.write(shown, letter, message_id=message_id, unsubscribe_url=url)
     return PreparedMail(
         letter=letter,
         customer_id=decision["customer_id"],
@@ -263,8 +260,8 @@ def _prepared(
         offer=_text(decision["offer"]),
         due_at=decision["due_at"].to_pydatetime(),
         message_id=message_id,
-        subject=shown.subject,
-        number=spool.add(message),
+        subject=subject,
+        number=number,
     )
 
 

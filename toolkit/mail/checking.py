@@ -1,0 +1,86 @@
+"""One letter rendered, checked and written: the work that a preflight does for each mail, wherever it does it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from toolkit.errors import Fault, TemplateError, nearest
+from toolkit.mail.letter import Letter
+from toolkit.mail.rules import check_mail
+from toolkit.mail.templates import Templates
+
+__all__ = ["Checked", "Checker", "Job", "Noted"]
+
+Noted = tuple[str, str, str | None, int | None]
+"""Rule, message, file and line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A letter, its unsubscribe link, and the Message-ID under which it is to be written; empty to check it only."""
+
+    letter: Letter
+    link: str
+    message_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was noted about a letter; its subject and bytes where it was to be written and could be."""
+
+    notes: tuple[Noted, ...]
+    fallback: str = ""
+    subject: str = ""
+    message: bytes | None = None
+
+
+@dataclass
+class Checker:
+    """Checks one letter after the other with the same templates."""
+
+    templates: Templates
+    places: dict[tuple[str, ...], tuple[str | None, int | None]] = field(default_factory=dict)
+
+    def check_all(self, jobs: Sequence[Job]) -> list[Checked]:
+        """One for each job, in their order."""
+        return [self.check(job) for job in jobs]
+
+    def check(self, job: Job) -> Checked:
+        """Render, check, and write where a Message-ID is given."""
+        letter = job.letter
+        templates = self.templates
+        try:
+            mail = templates.render(letter, unsubscribe_url=job.link)
+        except TemplateError as error:
+            return Checked(tuple(self._fault(letter, fault) for fault in error.faults))
+        fell_back = templates.fell_back(letter.template, letter.locale)
+        fallback = re.split("[-_]", letter.locale)[0] if fell_back else ""
+        notes: list[Noted] = []
+        for found in check_mail(mail, letter, job.link):
+            key = (letter.template, letter.locale, found.rule, found.words, found.part)
+            if key not in self.places:
+                place = templates.locate(letter.template, letter.locale, found.words or "\0", part=found.part)
+                self.places[key] = place
+            notes.append((found.rule, found.message, *self.places[key]))
+        if not job.message_id:
+            return Checked(tuple(notes), fallback)
+        url = job.link if letter.class_ == "marketing" else None
+        try:
+            message = templates.write(mail, letter, message_id=job.message_id, unsubscribe_url=url)
+        except TemplateError as error:
+            notes += [("not_writable", str(fault), fault.file, fault.line) for fault in error.faults]
+            return Checked(tuple(notes), fallback)
+        return Checked(tuple(notes), fallback, mail.subject, message)
+
+    def _fault(self, letter: Letter, fault: Fault) -> Noted:
+        if fault.message == "no such template":
+            near = nearest(letter.template, self.templates.names)
+            message = f"no template {letter.template!r}" + (f"; did you mean {near!r}?" if near else "")
+            return "missing_template", message, None, None
+        undefined = fault.message == "undefined variable"
+        message = f"{fault.message} {fault.found}" if undefined else fault.message
+        if fault.nearest:
+            message += f"; did you mean {fault.nearest}?"
+        return "undefined_variable" if undefined else "render_failed", message, fault.file, fault.line

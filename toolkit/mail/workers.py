@@ -1,0 +1,122 @@
+"""A large batch checked by several processes: jobs go out in chunks, what was found comes back in their order.
+
+Not `multiprocessing`: its processes run the caller's own main file again, which in a script without a guard would
+prepare the batch again in each of them; and a fork of a notebook's process, full of threads, may stand still.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import IO
+
+from toolkit.mail.checking import Checked, Checker, Job
+from toolkit.mail.templates import Templates
+
+__all__ = ["check_in_parallel", "cores"]
+
+_CHUNK = 200
+_MOST_WORKERS = 8
+_START = "import sys; sys.path[:] = {path!r}; from toolkit.mail.workers import serve; serve()"
+_Process = subprocess.Popen[bytes]
+
+
+def cores() -> int:
+    """How many processes may work at once on this machine."""
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_WORKERS)
+
+
+def check_in_parallel(templates: Templates, jobs: Sequence[Job], *, workers: int) -> Iterator[Checked]:
+    """One `Checked` for each job, in their order, as they become known.
+
+    Args:
+        templates: that render them.
+        jobs: letters with their links.
+        workers: processes; with one, or where none can be started, this process does the work.
+    """
+    checker = Checker(templates)
+    chunks = [jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
+    processes = _started(templates.only({job.letter.template for job in jobs}), workers) if workers > 1 else []
+    if not processes:
+        for chunk in chunks:
+            yield from checker.check_all(chunk)
+        return
+    idle: SimpleQueue[_Process] = SimpleQueue()
+    for process in processes:
+        idle.put(process)
+
+    def ask(chunk: Sequence[Job]) -> list[Checked]:
+        process = idle.get()
+        try:
+            return _asked(process, chunk)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            # A worker that was killed, for want of memory for example, must not lose the batch.
+            return checker.check_all(chunk)
+        finally:
+            idle.put(process)
+
+    pool = ThreadPoolExecutor(len(processes))
+    try:
+        waiting: deque[Future[list[Checked]]] = deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(ask, chunk))
+            if len(waiting) > 2 * len(processes):
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        for process in processes:
+            process.kill()
+        pool.shutdown(cancel_futures=True)
+        for process in processes:
+            process.communicate()
+
+
+def _started(templates: Templates, workers: int) -> list[_Process]:
+    command = [sys.executable, "-c", _START.format(path=sys.path)]
+    processes: list[_Process] = []
+    try:
+        for _ in range(workers):
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            processes.append(process)
+            _send(_pipe(process.stdin), templates)
+    except OSError:
+        for process in processes:
+            process.kill()
+            process.communicate()
+        return []
+    return processes
+
+
+def _asked(process: _Process, chunk: Sequence[Job]) -> list[Checked]:
+    _send(_pipe(process.stdin), chunk)
+    answer: list[Checked] = pickle.load(_pipe(process.stdout))  # noqa: S301 from a process of our own
+    return answer
+
+
+def _send(pipe: IO[bytes], value: object) -> None:
+    pickle.dump(value, pipe, protocol=pickle.HIGHEST_PROTOCOL)
+    pipe.flush()
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    if pipe is None:
+        raise OSError("a worker without a pipe")
+    return pipe
+
+
+def serve() -> None:
+    """What a worker does: read the templates, then chunks, until there are no more."""
+    source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what anything prints must not stand between the answers
+    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+        checker = Checker(pickle.load(source))  # noqa: S301 from the process that started this one
+        while True:
+            _send(answers, checker.check_all(pickle.load(source)))  # noqa: S301

@@ -9,7 +9,7 @@ import pytest
 from toolkit.engine import measure, replay, sweep
 from toolkit.engine.replay import compile_for
 from toolkit.engine.run import Run
-from toolkit.errors import InputError, NotSupportedError, ScenarioError
+from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Program, loads
 from toolkit.tables import DECISIONS, JOURNEYS, OUTCOMES
@@ -199,17 +199,6 @@ def test_a_pool_of_unknown_size_is_refused() -> None:
     program = loads(POOL.replace("EMPTY", "skip").replace("{size: SIZE}", "{file: codes.csv}"))
     with pytest.raises(ScenarioError, match="how many coupons"):
         replay(program, signed_up(2))
-
-
-def test_what_is_not_yet_supported_is_named() -> None:
-    program = loads("""
-scenario: refill
-trigger: {cycle: purchase, after: {median: customer}}
-reentry: every
-steps: [{send: refill/again}]
-""")
-    with pytest.raises(NotSupportedError, match=r"after\.median"):
-        replay(program, LOG)
 
 
 def test_consent_comes_and_goes_with_the_log() -> None:

@@ -61,8 +61,14 @@ def clock(value: TimeOfDay) -> time:
 
 
 def next_clock(moment: int, at: TimeOfDay, on: tuple[str, ...], zone: ZoneInfo) -> int:
-    """R6: the first moment, this one included, at which it is that time on one of those weekdays."""
-    today = local(moment, zone).date()
+    """R6: the first moment, this one included, at which it is that time on one of those weekdays.
+
+    R8: a time that comes twice is its first time; but whoever stands at it, be it the second, is there.
+    """
+    here = local(moment, zone)
+    today = here.date()
+    if here.time() == clock(at) and (not on or WEEKDAYS[today.weekday()] in on):
+        return moment
     for days in range(-1, 16):
         day = today + timedelta(days=days)
         if on and WEEKDAYS[day.weekday()] not in on:
@@ -80,6 +86,18 @@ def is_quiet(moment: int, start: TimeOfDay, end: TimeOfDay, zone: ZoneInfo) -> b
     if first < last:
         return first <= now < last
     return now >= first or now < last
+
+
+def end_of_quiet(moment: int, end: TimeOfDay, zone: ZoneInfo) -> int:
+    """R15: the next moment at which the clock shows the end of quiet hours, for the first or the second time."""
+    today = local(moment, zone).date()
+    for days in range(3):
+        wall = datetime.combine(today + timedelta(days=days), clock(end)).replace(tzinfo=zone)
+        for fold in (0, 1):
+            candidate = to_moment(wall.replace(fold=fold))
+            if candidate > moment and (fold == 0 or local(candidate, zone).time() == clock(end)):
+                return candidate
+    raise AssertionError("two days without an end of quiet hours")
 
 
 def in_year(day: date, year: int) -> date:

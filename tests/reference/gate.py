@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.reference.calendar import is_quiet, next_clock
+from tests.reference.calendar import end_of_quiet, is_quiet
 from toolkit.scenario import models as m
 from toolkit.scenario.policies import Cap, Quiet
 
@@ -92,7 +92,7 @@ def quiet_hold(world: Interpreter, person: Person, journey: Journey, name: str) 
         return None
     unit = f"{person.id}:{journey.scenario.scenario}:{name}"
     part = int(hashlib.md5(f"spread:{unit}".encode()).hexdigest()[:13], 16) / 16**13
-    end = next_clock(world.now + 1, quiet.to, (), zone)
+    end = end_of_quiet(world.now, quiet.to, zone)
     return Hold(end + int(part * quiet.spread.elapsed), "quiet_expired")
 
 

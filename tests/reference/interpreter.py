@@ -82,6 +82,7 @@ class Person:
     state: dict[str, Any]
     known: bool
     suppressed: bool = False
+    told: dict[str, int] = field(default_factory=dict)
     history: list[Event] = field(default_factory=list)
     journeys: list[Journey] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
@@ -207,27 +208,31 @@ class Interpreter:
             if not person.known:
                 person.known, person.clock = True, self.now
             if event.name in ("email_unsubscribed", "email_complained"):
-                person.state["consent"] = False
-                for journey in self.active(person):
+                self.tell(person, event, "consent", False)
+                for journey in self.active(person) if not person.state["consent"] else ():
                     if journey.scenario.class_ == "marketing":
                         self.end(person, journey, "unsubscribed", "unsubscribed")
             elif event.name == "email_subscribed":
-                person.state["consent"] = True
+                self.tell(person, event, "consent", True)
             elif event.name == "email_bounced":
                 person.suppressed |= not self.knows_hardness or event.properties.get("bounce_type") == "hard"
             elif event.name == "customer_updated":
                 # Under another zone or date, what would have been before now is no occasion any more.
                 person.clock = self.now
-                person.state |= {
-                    name: value
-                    for name, value in event.properties.items()
-                    if name in self.attributes and value is not None
-                }
+                for name, value in event.properties.items():
+                    if name in self.attributes and value is not None:
+                        self.tell(person, event, name, value)
         person.history += events
         zone = self.zone(person)
         for event in events:
             for occasion in person.occasions.values():
                 occasion.see(event, zone)
+
+    def tell(self, person: Person, event: Event, name: str, value: Any) -> None:
+        """R18: of two events that say something of a customer, the one that happened later counts."""
+        if event.at >= person.told.get(name, event.at):
+            person.told[name] = event.at
+            person.state[name] = value
 
     def exits(self, person: Person, events: list[Event]) -> None:
         """R4, R10."""
@@ -248,12 +253,14 @@ class Interpreter:
         """Whether an event has this name and fulfils this condition."""
         return event.name == name and self.conditions.event(event, where)
 
-    def median(self, event: Event, of: str) -> float | None:
+    def median(self, event: Event, trigger: m.CycleTrigger, of: str) -> int | None:
         """R11: the median gap up to now, of a customer or of everybody with the same value of a property."""
-        alike = [one for one in self.seen if one.name == event.name]
+        alike = [one for one in self.seen if self.matches(one, trigger.cycle, trigger.where)]
         if of == "customer":
             return median_gap([one for one in alike if one.customer == event.customer], lambda one: one.customer)
         value = event.properties.get(of)
+        if value is None:
+            return None
         return median_gap([one for one in alike if one.properties.get(of) == value], lambda one: value)
 
     def zone(self, person: Person) -> ZoneInfo:
@@ -310,7 +317,8 @@ class Interpreter:
             return
         before = [one for one in person.journeys if one.scenario is scenario and one.key == key]
         under_way = [one for one in before if one.ended is None]
-        if under_way and scenario.while_active == "ignore":
+        left = self.has_left(person, scenario, key, at)
+        if under_way and (scenario.while_active == "ignore" or (left and scenario.while_active == "restart")):
             return
         if under_way and scenario.while_active == "restart":
             if any(one.sends or one.withheld for one in under_way):
@@ -328,7 +336,20 @@ class Interpreter:
             journey.arm = arm_of(scenario.experiment, unit)
         person.journeys.append(journey)
         journey.walk = self.walk(person, journey)
-        self.go_on(journey)
+        if left:
+            self.finish(journey, "exited")
+        else:
+            self.go_on(journey)
+
+    def has_left(self, person: Person, scenario: m.Scenario, key: str | None, at: int) -> bool:
+        """R4: whether an exit that happened after a trigger is known before the trigger is."""
+        return any(
+            event.at > at
+            and self.matches(event, exit_on.event, exit_on.where)
+            and (exit_on.match is None or (key is not None and as_text(event.properties.get(exit_on.match)) == key))
+            for event in person.history
+            for exit_on in scenario.exit_on
+        )
 
     def again(self, person: Person, scenario: m.Scenario, before: list[Journey]) -> bool:
         """R9: whether another journey may begin after these."""

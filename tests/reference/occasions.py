@@ -118,7 +118,7 @@ class Cycle:
     trigger: m.CycleTrigger
     key: str | None
     matches: Matches
-    median: Callable[[Event, str], float | None]
+    median: Callable[[Event, m.CycleTrigger, str], int | None]
     last: dict[str | None, Event] = field(default_factory=dict)
     waiting: dict[str | None, Due] = field(default_factory=dict)
 
@@ -141,8 +141,8 @@ class Cycle:
         if isinstance(after, Duration):
             return later(event.at, after, zone)
         if isinstance(after, m.Median):
-            gap = self.median(event, after.median)
-            return None if gap is None else event.at + round(gap)
+            gap = self.median(event, self.trigger, after.median)
+            return None if gap is None else event.at + gap
         days = event.properties.get(after)
         if not isinstance(days, int | float) or isinstance(days, bool) or days <= 0:
             return None
@@ -157,16 +157,18 @@ class Cycle:
         del self.waiting[due.key]
 
 
-def median_gap(events: Sequence[Event], same: Callable[[Event], object]) -> float | None:
-    """The median time between one customer's consecutive events that are the same in something."""
+def median_gap(events: Sequence[Event], same: Callable[[Event], object]) -> int | None:
+    """The median time between one customer's consecutive events that are the same in something, but not in time."""
     last: dict[object, int] = {}
     gaps = []
     for event in sorted(events, key=lambda event: (event.at, event.id)):
         which = (event.customer, same(event))
-        if which in last:
+        if event.at > last.get(which, event.at):
             gaps.append(event.at - last[which])
         last[which] = event.at
-    return statistics.median(gaps) if gaps else None
+    if not gaps:
+        return None
+    return (statistics.median_low(gaps) + statistics.median_high(gaps)) // 2
 
 
 def offer_text(offer: m.Offer | None) -> str | None:

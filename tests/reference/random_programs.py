@@ -89,7 +89,7 @@ class Maker:
     def experiment(self, name: str, arms: tuple[str, ...]) -> m.Experiment:
         weights = self.one(([1, 1], [1, 2], [0, 1], [2, 1])) if len(arms) == 2 else self.one(([1, 1, 1], [1, 2, 1]))
         shares = {arm: weight / sum(weights) for arm, weight in zip(arms, weights, strict=True)}
-        by_journey = self.trigger_kind == "event" and self.maybe("journey_unit", 0.3)
+        by_journey = self.maybe("journey_unit", 0.3)
         return m.Experiment(name=name, arms=shares, unit="journey" if by_journey else "customer")
 
     def trigger(self) -> Any:
@@ -106,7 +106,9 @@ class Maker:
             since = self.one((None, *EVENTS))
             return m.InactiveTrigger(inactive=self.one(EVENTS), where=self.where(), for_=self.length(LONG), since=since)
         if self.trigger_kind == "cycle":
-            after = "value" if self.chance.random() < 0.3 else self.length(LONG)
+            after: Any = "value" if self.chance.random() < 0.3 else self.length(LONG)
+            if self.maybe("median", 0.4):
+                after = m.Median(median=self.one(("customer", "k", "k", "value")))
             return m.CycleTrigger(cycle=self.one(EVENTS), where=self.where(), after=after)
         if self.trigger_kind == "schedule":
             return self.schedule()

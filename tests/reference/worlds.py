@@ -22,7 +22,7 @@ CONSTRUCTS = frozenset(
     | {"max_age", "experiment", "holdout", "only", "quiet", "caps", "postpone", "cap_exit", "offer", "journey_unit"}
     | {"exit_on", "transactional", "late", "updates", "unsubscribes", "bounces", "zones", "duplicates"}
     | {"logged_sends", "until", "email_updates", "consent_updates", "timezone_updates", "birthday_updates"}
-    | {"logged_scenarios", "strangers"}
+    | {"logged_scenarios", "strangers", "late_sends", "median"}
 )
 
 

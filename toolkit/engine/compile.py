@@ -15,7 +15,7 @@ import numpy as np
 
 from toolkit.engine import layout as m
 from toolkit.engine.layout import Plan
-from toolkit.errors import Fault, NotSupportedError, ScenarioError
+from toolkit.errors import Fault, ScenarioError
 from toolkit.events.marks import Mark, Marking
 from toolkit.scenario.base import Condition, History
 from toolkit.scenario.duration import Duration
@@ -67,7 +67,11 @@ class CompiledSend:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compiled:
-    """A program in arrays; scenarios in the order of rule R17."""
+    """A program in arrays; scenarios in the order of rule R17.
+
+    gaps: rows of `Past.gaps`, each a bit and a group of `Marked.groups` (-1 for each customer). keyed: rows of
+    `Past.key_starts`, each a scenario whose journeys are drawn by ids that hold a key.
+    """
 
     scenarios: tuple[Scenario, ...]
     marking: Marking
@@ -78,6 +82,8 @@ class Compiled:
     suffixes: tuple[str, ...]
     goal_values: tuple[int, ...]
     scenario_of_split: tuple[int, ...]
+    gaps: tuple[tuple[int, int], ...]
+    keyed: tuple[int, ...]
     pools: tuple[tuple[str, int], ...]
 
 
@@ -93,6 +99,8 @@ class _Compiler:
     keys: dict[str, int] = field(default_factory=dict)
     values: dict[str, int] = field(default_factory=dict)
     dates: dict[str, int] = field(default_factory=dict)
+    groups: dict[str, int] = field(default_factory=dict)
+    gaps: dict[tuple[int, int], int] = field(default_factory=dict)
     ops: list[list[int]] = field(default_factory=list)
     jumps: list[int] = field(default_factory=list)
     conditions: list[tuple[int, ...]] = field(default_factory=list)
@@ -148,13 +156,17 @@ class _Compiler:
                 raise ScenarioError(
                     f"{self.scenario.scenario}: a condition on the trigger's properties needs a trigger with an event"
                 )
-            terms.append([(m.COND_TRIGGER, self.bit(event, condition.trigger), 0, 0)])
+            where = condition.trigger
+            own = self.scenario.trigger
+            if isinstance(own, InactiveTrigger) and own.since == own.inactive and own.where:
+                # Silence counted from the event `since` has no event of its own, even where both bear one name.
+                where = f"({own.where}) AND ({where})"
+            terms.append([(m.COND_TRIGGER, self.bit(event, where), 0, 0)])
         terms += [[self.history(past)] for past in condition.happened]
         terms += [[self.history(past), (m.COND_NOT, 0, 0, 0)] for past in condition.not_happened]
         if condition.any_:
-            either = [self._parts(one) for one in condition.any_]
-            terms.append([part for one in either for part in one] + [(m.COND_OR, 0, 0, 0)] * (len(either) - 1))
-        return [part for one in terms for part in one] + [(m.COND_AND, 0, 0, 0)] * (len(terms) - 1)
+            terms.append(_joined([self._parts(one) for one in condition.any_], m.COND_OR))
+        return _joined(terms, m.COND_AND)
 
     # Steps ...................................................................................................
 
@@ -240,10 +252,6 @@ class _Compiler:
             jump[m.A] = len(self.ops)
 
     def arms_of(self, experiment: Experiment) -> int:
-        if experiment.unit == "journey" and not isinstance(self.scenario.trigger, EventTrigger):
-            raise NotSupportedError(
-                f"{self.scenario.scenario}: unit: journey is not yet supported with a trigger that is no event"
-            )
         self.splits.append(experiment)
         self.split_owners.append(self.place)
         return len(self.splits) - 1
@@ -256,11 +264,15 @@ class _Compiler:
     def value(self, name: str) -> int:
         return self.values.setdefault(name, len(self.values))
 
+    def gap(self, bit: int, median: str) -> int:
+        group = -1 if median == "customer" else self.groups.setdefault(median, len(self.groups))
+        return self.gaps.setdefault((bit, group), len(self.gaps))
+
     # Scenarios ...............................................................................................
 
     def trigger(self, row: list[int], scenario: Scenario, moments: list[list[int]], span: tuple[int, int]) -> None:
         trigger = scenario.trigger
-        row[m.S_TRIGGER_BIT] = row[m.S_SINCE_BIT] = row[m.S_VALUE] = row[m.S_DATE] = -1
+        row[m.S_TRIGGER_BIT] = row[m.S_SINCE_BIT] = row[m.S_VALUE] = row[m.S_GAP] = row[m.S_DATE] = -1
         if isinstance(trigger, EventTrigger):
             row[m.S_TRIGGER] = m.TRIGGER_EVENT
             row[m.S_TRIGGER_BIT] = self.bit(trigger.event, trigger.where)
@@ -281,9 +293,7 @@ class _Compiler:
             if isinstance(trigger.after, Duration):
                 row[m.S_DAYS], row[m.S_MICROS] = trigger.after.days, trigger.after.microseconds
             elif isinstance(trigger.after, Median):
-                raise NotSupportedError(
-                    f"{scenario.scenario}.trigger.after.median: cycles by a median gap are not yet supported"
-                )
+                row[m.S_GAP] = self.gap(row[m.S_TRIGGER_BIT], trigger.after.median)
             else:
                 row[m.S_VALUE] = self.value(trigger.after)
         else:
@@ -357,7 +367,6 @@ def compile_program(
 
     Raises:
         ScenarioError: a scenario depends on answers to its mails and `assume` is not given.
-        NotSupportedError: a construct that the engine does not know yet, named by its path.
     """
     compiler = _Compiler(program, attributes, properties, assume, has_event_ids)
     compiler.facts = {
@@ -397,7 +406,12 @@ def compile_program(
     told = [row for row in rows if row[m.S_TRIGGER] in (m.TRIGGER_INACTIVE, m.TRIGGER_CYCLE)]
     salt_bytes, salt_starts = _packed([*salts, "spread:"])
     suffix_bytes, suffix_starts = _packed(suffixes)
-    by_journey = [index for index, split in enumerate(compiler.splits) if split.unit == "journey"]
+    by_journey = [
+        index
+        for index, split in enumerate(compiler.splits)
+        if split.unit == "journey" and isinstance(scenarios[compiler.split_owners[index]].trigger, EventTrigger)
+    ]
+    split_origin, origins, origin_texts, keyed = _origins(compiler, scenarios, rows)
     plan = Plan(
         ops=_table(compiler.ops, m.OP_COLUMNS),
         jumps=np.array([*compiler.jumps, 0], dtype=np.int64),
@@ -410,6 +424,9 @@ def compile_program(
             [by_journey.index(i) if i in by_journey else -1 for i in range(len(compiler.splits))] or [-1],
             dtype=np.int64,
         ),
+        split_origin=split_origin,
+        origins=origins,
+        origin_texts=origin_texts,
         salts=salt_bytes,
         salt_starts=salt_starts,
         suffixes=suffix_bytes,
@@ -434,6 +451,7 @@ def compile_program(
         keys=tuple(compiler.keys),
         values=tuple(compiler.values),
         dates=tuple(compiler.dates),
+        groups=tuple(compiler.groups),
         everyone=any(isinstance(s.trigger, DateTrigger | ScheduleTrigger) for s in scenarios),
         heard=any(isinstance(s.trigger, ScheduleTrigger) for s in scenarios),
     )
@@ -447,8 +465,41 @@ def compile_program(
         suffixes=suffixes,
         goal_values=tuple(goal_values),
         scenario_of_split=tuple(compiler.split_owners),
+        gaps=tuple(compiler.gaps),
+        keyed=tuple(keyed),
         pools=tuple((name, _pool_size(program, name)) for name in compiler.pools),
     )
+
+
+def _joined(terms: Sequence[list[tuple[int, int, int, int]]], code: int) -> list[tuple[int, int, int, int]]:
+    """Terms joined one by one: the kernel keeps open results in one word, so that few may be open at a time."""
+    parts: list[tuple[int, int, int, int]] = []
+    for place, term in enumerate(terms):
+        parts += term + [(code, 0, 0, 0)] * (place > 0)
+    return parts
+
+
+def _origins(
+    compiler: _Compiler, scenarios: Sequence[Scenario], rows: Sequence[Sequence[int]]
+) -> tuple[m.Ints, m.Ints, m.Bytes, list[int]]:
+    """How the ids of journeys that no event began are made, for the splits that draw by them (rule R13)."""
+    of_split = np.full(max(1, len(compiler.splits)), -1, dtype=np.int64)
+    texts: list[str] = []
+    keyed: list[int] = []
+    for split, place in enumerate(compiler.split_owners):
+        scenario = scenarios[place]
+        if compiler.splits[split].unit == "customer" or isinstance(scenario.trigger, EventTrigger):
+            continue
+        of_split[split] = len(texts) // 2
+        texts += [f"{scenario.scenario}{m.SEPARATOR}", f"{m.SEPARATOR}{m.KINDS[rows[place][m.S_TRIGGER]]}@"]
+        keyed.append(-1 if scenario.key is None else place)
+    packed, starts = _packed(texts)
+    with_key = list(dict.fromkeys(place for place in keyed if place >= 0))
+    origins = [
+        (*starts[[2 * i, 2 * i + 1, 2 * i + 1, 2 * i + 2]], with_key.index(place) if place >= 0 else -1)
+        for i, place in enumerate(keyed)
+    ]
+    return of_split, _table(origins, m.ORIGIN_COLUMNS), packed, with_key
 
 
 def _delivery_bits(

@@ -35,6 +35,23 @@ def _again(plan: Plan, past: Past, work: Work, scenario: int, slot: int, now: in
 
 
 @kernel
+def _has_left(plan: Plan, past: Past, work: Work, scenario: int, code: int, trigger_at: int) -> bool:
+    """Whether an exit after the trigger is known already, when the trigger becomes known only now (rule R4)."""
+    for i in range(work.n[m.N_SEEN] - 1, work.n[m.N_FIRST] - 1, -1):
+        # An event is never received before it happened, so whatever was received by then happened by then.
+        if past.received[i] <= trigger_at:
+            return False
+        if not past.bits[i] & plan.exit_mask or past.at[i] <= trigger_at:
+            continue
+        for e in range(len(plan.exits)):
+            if plan.exits[e, m.EXIT_SCENARIO] == scenario and (past.bits[i] >> plan.exits[e, m.EXIT_BIT]) & 1:
+                key = plan.exits[e, m.EXIT_MATCH]
+                if key < 0 or past.keys[key, i] == code:
+                    return True
+    return False
+
+
+@kernel
 def enter(
     plan: Plan,
     past: Past,
@@ -60,7 +77,11 @@ def enter(
         return
     slot = work.slot_base[scenario] + code
     active = work.slots[slot, m.T_HEAD]
+    # A trigger learned of late has the fate of a punctual one: the exit that came after it ends its journey at once.
+    left = now > trigger_at and plan.exit_mask != 0 and _has_left(plan, past, work, scenario, code, trigger_at)
     if active >= 0 and rules[m.S_ACTIVE] != m.ACTIVE_PARALLEL:
+        if left:
+            return
         row = work.journeys[active]
         unsent = out.journeys[row[m.W_OUT], m.J_SENDS] == 0 and row[m.W_WITHHELD] == 0
         if rules[m.S_ACTIVE] != m.ACTIVE_RESTART or not unsent:
@@ -77,7 +98,7 @@ def enter(
         return
     arm = -1
     if rules[m.S_SPLIT] >= 0:
-        arm = arm_of(plan, past, work, rules[m.S_SPLIT], event)
+        arm = arm_of(plan, past, work, rules[m.S_SPLIT], event, trigger_at)
     result = out.journeys[place]
     result[m.J_SCENARIO] = scenario
     result[m.J_CUSTOMER] = work.n[m.N_CUSTOMER]
@@ -109,7 +130,10 @@ def enter(
     work.slots[slot, m.T_ENTERED] = now
     work.n[m.N_JOURNEYS] = place + 1
     work.n[m.N_LOCAL] = j + 1
-    run(plan, past, work, out, j, now)
+    if left:
+        end_journey(plan, work, out, j, now, m.END_EXITED)
+    else:
+        run(plan, past, work, out, j, now)
 
 
 # Triggers without an event of their own: a second heap holds when the next one is due, one entry per slot. ............
@@ -230,6 +254,10 @@ def told_synthetic(plan: Plan, past: Past, work: Work, event: int) -> None:
             if was_trigger and past.at[last] > past.at[event]:
                 continue
             days, micros = rules[m.S_DAYS], rules[m.S_MICROS]
+            if rules[m.S_GAP] >= 0:
+                gap = past.gaps[rules[m.S_GAP], event]
+                _arm_timer(work, scenario, slot, past.at[event] + gap if gap >= 0 else m.NEVER, event)
+                continue
             if rules[m.S_VALUE] >= 0:
                 value = past.values[rules[m.S_VALUE], event]
                 if not 0 < value <= 36_500:

@@ -14,12 +14,14 @@ import pyarrow as pa
 
 from toolkit.engine.compiled import compiled, kernel
 
-__all__ = ["digests", "md5_share", "uniform"]
+__all__ = ["ID_DIGITS", "digests", "md5_digits", "md5_share", "md5_state", "uniform"]
 
 _SHIFTS = np.array([7, 12, 17, 22] * 4 + [5, 9, 14, 20] * 4 + [4, 11, 16, 23] * 4 + [6, 10, 15, 21] * 4, dtype=np.int64)
 _SINES = np.floor(np.abs(np.sin(np.arange(1, 65))) * 2**32).astype(np.int64)
 _START = np.array([0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476], dtype=np.int64)
 _MASK = 0xFFFFFFFF
+ID_DIGITS = 20
+"""Hexadecimal digits of an id: two of a billion texts have the same ones once in two million."""
 _HEX = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 
 
@@ -84,6 +86,14 @@ def md5_share(message: npt.NDArray[np.uint8], length: int, state: npt.NDArray[np
     return float(value) / 4503599627370496.0
 
 
+@kernel
+def md5_digits(state: npt.NDArray[np.int64], out: npt.NDArray[np.uint8], start: int, digits: int) -> None:
+    """The first hexadecimal digits of an MD5, as text, into a buffer."""
+    for digit in range(digits):
+        byte = (state[digit >> 3] >> (8 * ((digit >> 1) & 3))) & 0xFF
+        out[start + digit] = _HEX[(byte >> 4) if digit % 2 == 0 else (byte & 15)]
+
+
 @compiled
 def _shares(
     prefix: npt.NDArray[np.uint8],
@@ -120,9 +130,7 @@ def _hex_digests(
             message[length] = data[k]
             length += 1
         md5_state(message, length, state)
-        for digit in range(digits):
-            byte = (state[digit >> 3] >> (8 * ((digit >> 1) & 3))) & 0xFF
-            out[i * digits + digit] = _HEX[(byte >> 4) if digit % 2 == 0 else (byte & 15)]
+        md5_digits(state, out, i * digits, digits)
 
 
 def text_buffers(texts: pa.Array | pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
@@ -162,12 +170,12 @@ def uniform(salt: str, units: Iterable[str] | pa.Array) -> npt.NDArray[np.float6
     return out
 
 
-def digests(texts: pa.Array | pa.ChunkedArray, *, digits: int = 20) -> pa.Array:
+def digests(texts: pa.Array | pa.ChunkedArray, *, digits: int = ID_DIGITS) -> pa.Array:
     """The first hexadecimal digits of the MD5 of each text.
 
     Args:
         texts: text array without missing values.
-        digits: how many digits to keep, 1 to 32; 20 digits make two of a billion texts alike once in two million.
+        digits: how many digits to keep, 1 to 32.
 
     Returns:
         A text array, one digest per text, in order.

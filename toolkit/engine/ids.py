@@ -16,14 +16,7 @@ from toolkit.events.marks import rows_of
 
 __all__ = ["decision_ids", "journey_ids", "key_texts"]
 
-_SEPARATOR = "\x1f"
-_SYNTHETIC = {
-    m.TRIGGER_DATE: "date",
-    m.TRIGGER_DATE_ONCE: "date",
-    m.TRIGGER_INACTIVE: "inactive",
-    m.TRIGGER_CYCLE: "cycle",
-    m.TRIGGER_SCHEDULE: "schedule",
-}
+_SEPARATOR = m.SEPARATOR
 
 
 def key_texts(log: EventLog, marked: Marked, compiled: Compiled, scenarios: Ints, events: Ints) -> pa.Array:
@@ -60,7 +53,7 @@ def journey_ids(
     told[chosen] = log.event_ids(marked.row[events[chosen]])
     if trigger_at is not None:
         for i in np.flatnonzero(~by_event):
-            told[i] = f"{_SYNTHETIC[int(kinds[scenarios[i]])]}@{trigger_at[i]}"
+            told[i] = f"{m.KINDS[int(kinds[scenarios[i]])]}@{trigger_at[i]}"
     return digests(
         pc.binary_join_element_wise(
             names.take(pa.array(scenarios)),

@@ -47,6 +47,7 @@ COND_END, COND_ATTRIBUTE, COND_TRIGGER, COND_HAPPENED, COND_NOT, COND_AND, COND_
     S_MINUTE,
     S_DATE,
     S_VALUE,
+    S_GAP,
     S_AUDIENCE,
     S_REENTRY,
     S_AFTER_DAYS,
@@ -66,9 +67,17 @@ COND_END, COND_ATTRIBUTE, COND_TRIGGER, COND_HAPPENED, COND_NOT, COND_AND, COND_
     S_WAITS_FOR,
     S_GOAL_BIT,
     S_LOGGED_BIT,
-) = range(29)
-SCENARIO_COLUMNS = 29
+) = range(30)
+SCENARIO_COLUMNS = 30
 TRIGGER_EVENT, TRIGGER_DATE, TRIGGER_DATE_ONCE, TRIGGER_INACTIVE, TRIGGER_CYCLE, TRIGGER_SCHEDULE = range(6)
+# Columns of Plan.origins: how the ids of journeys that no event began are made, for splits whose unit they are. Places
+# in Plan.origin_texts of what stands before the customer and after the key, and the row of Past.key_starts or -1.
+O_BEFORE, O_BEFORE_END, O_AFTER, O_AFTER_END, O_KEY = range(5)
+ORIGIN_COLUMNS = 5
+KINDS = ("event", "date", "date", "inactive", "cycle", "schedule")
+"""The word for each trigger in the ids of its journeys."""
+SEPARATOR = "\x1f"
+"""Between the parts of an id."""
 REENTRY_ONCE, REENTRY_EVERY, REENTRY_AFTER = range(3)
 ACTIVE_IGNORE, ACTIVE_RESTART, ACTIVE_PARALLEL = range(3)
 
@@ -116,6 +125,9 @@ class Plan(NamedTuple):
     conditions: Ints
     arm_ends: Floats
     split_by_journey: Ints
+    split_origin: Ints
+    origins: Ints
+    origin_texts: Bytes
     salts: Bytes
     salt_starts: Ints
     suffixes: Bytes
@@ -148,6 +160,9 @@ class Past(NamedTuple):
     keys: Ints
     key_counts: Ints
     values: Floats
+    gaps: Ints
+    key_starts: Ints
+    key_texts: Bytes
     attribute_bits: Ints
     dates: Ints
     zone: Ints

@@ -42,7 +42,8 @@ class Marked:
     customers: text array, one per customer. starts: first event of each customer, n_customers + 1.
     at, received, bits, row (row number in the log), fact (index into fact_bits, or -1): one per event.
     keys: (n_keys, n_events) codes within the customer, -1 where missing; key_counts: (n_keys, n_customers).
-    values: (n_values, n_events), NaN where missing. attribute_bits, zone (index into zones), locale: one per customer.
+    values: (n_values, n_events), NaN where missing. groups: (n_groups, n_events) codes of all customers, -1 where
+    missing. attribute_bits, zone (index into zones), locale: one per customer.
     dates: (n_dates, n_customers), days since 1970, or NO_DATE. known_from: since when each customer is known, or NONE.
     """
 
@@ -58,6 +59,7 @@ class Marked:
     keys: Ints
     key_counts: Ints
     values: npt.NDArray[np.float64]
+    groups: Ints
     attribute_bits: Ints
     zone: Ints
     zones: tuple[str, ...]
@@ -129,6 +131,10 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
     for v in range(len(marking.values)):
         column = table.column(f"value_{v}").to_numpy(zero_copy_only=False)
         values[v] = np.asarray(column, dtype=np.float64)[order]
+    groups = np.empty((len(marking.groups), len(order)), dtype=np.int64)
+    for g in range(len(marking.groups)):
+        texts = one_piece(table, f"group_{g}").dictionary_encode()
+        groups[g] = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)[order]
 
     attribute_bits, zone, zones, dates = people(log, marking, customers)
     bits = _ints(table, "bits")[order]
@@ -139,7 +145,7 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
         fact_zone = np.array([codes_of.get(name or "", -1) for name in told], dtype=np.int64)
         zones = tuple(names)
     else:
-        fact, fact_bits = _consents(log, marking, customers, starts, bits)
+        fact, fact_bits = _consents(log, marking, customers, starts, bits, at)
         fact_zone = np.full(len(fact_bits), -1, dtype=np.int64)
     first, last = (0, 0) if log.span is None else tuple(_micros(moment) for moment in log.span)
     return Marked(
@@ -155,6 +161,7 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
         keys=keys,
         key_counts=key_counts,
         values=values,
+        groups=groups,
         attribute_bits=attribute_bits,
         zone=zone,
         zones=zones,
@@ -175,7 +182,9 @@ def _known_from(log: EventLog, customers: pa.Array, heard: pa.Table) -> Ints:
     return np.array(since.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def _consents(log: EventLog, marking: Marking, customers: pa.Array, starts: Ints, bits: Ints) -> tuple[Ints, Ints]:
+def _consents(
+    log: EventLog, marking: Marking, customers: pa.Array, starts: Ints, bits: Ints, at: Ints
+) -> tuple[Ints, Ints]:
     """Attribute bits after each event that gives or takes back the consent, where nothing else changes."""
     fact = np.full(len(bits), -1, dtype=np.int64)
     given = _mask(marking, "email_subscribed")
@@ -184,9 +193,21 @@ def _consents(log: EventLog, marking: Marking, customers: pa.Array, starts: Ints
         return fact, np.zeros(0, dtype=np.int64)
     owners, owner = np.unique(np.searchsorted(starts, events, side="right") - 1, return_inverse=True)
     changed = customers.take(pa.array(owners))
-    fact[events] = np.where(bits[events] & given, owner, owner + len(owners))
+    word = events[_latest(owner.astype(np.int64), at[events])]
+    fact[events] = np.where(bits[word] & given, owner, owner + len(owners))
     told = [bits_by_consent(log, marking, changed, consent=consent) for consent in (True, False)]
     return fact, np.concatenate(told)
+
+
+@compiled
+def _latest(owner: Ints, at: Ints) -> Ints:
+    """For each event, the one of the same owner that happened last, of those received by then (rule R18)."""
+    latest = np.empty(len(at), dtype=np.int64)
+    for k in range(len(at)):
+        latest[k] = k
+        if k and owner[k] == owner[k - 1] and at[latest[k - 1]] > at[k]:
+            latest[k] = latest[k - 1]
+    return latest
 
 
 def _mask(marking: Marking, event: str) -> int:

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
+from toolkit.engine.gaps import NO_GAP, median_gaps
 from toolkit.engine.hashing import text_buffers, uniform
-from toolkit.engine.ids import journey_ids
+from toolkit.engine.ids import journey_ids, key_texts
 from toolkit.engine.layout import Floats, Ints, Past
 from toolkit.engine.marked import Marked, mark
 from toolkit.engine.zones import zone_tables
@@ -38,12 +39,14 @@ class Prepared:
     _names: tuple[Ints, m.Bytes]
     _arm_shares: dict[tuple[str, ...], Floats] = field(default_factory=dict)
     _spread_shares: dict[tuple[str, ...], Floats] = field(default_factory=dict)
+    _gaps: dict[tuple[int, int], Ints] = field(default_factory=dict)
 
     def past(self, log: EventLog, compiled: Compiled, until: int) -> Past:
         """The log as the kernel reads it, for one compiled program."""
         marked = self.marked
         count = len(marked.customers)
         starts, names = self._names
+        key_starts, key_texts = self._key_texts(log, compiled)
         span = (min(marked.first, until), max(marked.last, until) + _SPAN_AFTER)
         spread = compiled.suffixes if compiled.plan.scenarios[:, m.S_QUIET_SPREAD].any() else ()
         return Past(
@@ -57,6 +60,9 @@ class Prepared:
             keys=marked.keys,
             key_counts=marked.key_counts,
             values=marked.values,
+            gaps=self._gaps_of(compiled),
+            key_starts=key_starts,
+            key_texts=key_texts,
             attribute_bits=marked.attribute_bits,
             dates=marked.dates,
             zone=self.zone,
@@ -71,6 +77,30 @@ class Prepared:
             spread_shares=_shares(self._spread_shares, spread, count),
             first=marked.first,
         )
+
+    def _gaps_of(self, compiled: Compiled) -> Ints:
+        """The usual time between two events, as known at each, for cycles that go by it; kept for the next run."""
+        for asked in compiled.gaps:
+            if asked not in self._gaps:
+                self._gaps[asked] = median_gaps(self.marked, *asked)
+        none = np.full(1, NO_GAP, dtype=np.int64)
+        return np.stack([self._gaps[asked] for asked in compiled.gaps] or [none])
+
+    def _key_texts(self, log: EventLog, compiled: Compiled) -> tuple[Ints, m.Bytes]:
+        """Where the key of each event that a scenario's ids hold stands in one text, and the text."""
+        starts = np.zeros((max(1, len(compiled.keyed)), len(self.marked) + 1), dtype=np.int64)
+        texts = [b"\0"]
+        for row, place in enumerate(compiled.keyed):
+            rules = compiled.plan.scenarios[place]
+            bits = [int(bit) for bit in (rules[m.S_TRIGGER_BIT], rules[m.S_SINCE_BIT]) if bit >= 0]
+            events = np.flatnonzero(self.marked.bits & sum(1 << bit for bit in set(bits)))
+            keys = key_texts(log, self.marked, compiled, np.full(len(events), place), events)
+            offsets, content = text_buffers(pc.fill_null(keys, ""))
+            lengths = np.zeros(len(self.marked) + 1, dtype=np.int64)
+            lengths[events + 1] = np.diff(offsets)
+            starts[row] = np.cumsum(lengths) + sum(map(len, texts))
+            texts.append(content[offsets[0] : offsets[-1]].tobytes())
+        return starts, np.frombuffer(bytearray(b"".join(texts)), dtype=np.uint8)
 
     @cached_property
     def _rank(self) -> Ints:

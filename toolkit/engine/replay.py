@@ -45,7 +45,6 @@ def replay(
 
     Raises:
         ScenarioError: the program does not fit the log (an unknown column), or depends on answers.
-        NotSupportedError: a construct that the engine does not know yet, named by its path.
         InputError: `until` without a time zone.
 
     >>> import pandas as pd

@@ -107,7 +107,8 @@ def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
         elif code == m.OP_BRANCH:
             row[m.W_PC] = op[m.E] if holds(plan, past, work, op[m.A], row[m.W_EVENT], now) else op[m.F]
         elif code == m.OP_SPLIT:
-            row[m.W_PC] = plan.jumps[op[m.B] + arm_of(plan, past, work, op[m.A], row[m.W_EVENT])]
+            trigger_at = out.journeys[row[m.W_OUT], m.J_TRIGGER]
+            row[m.W_PC] = plan.jumps[op[m.B] + arm_of(plan, past, work, op[m.A], row[m.W_EVENT], trigger_at)]
         elif code == m.OP_JUMP:
             row[m.W_PC] = op[m.A]
         else:

@@ -175,7 +175,8 @@ def _end_rows(run: Run, row: Ints, name: str, reached: set[int]) -> list[tuple[p
     if ended_by == "open":
         text, at, order = "is still under way", run.until, 5
     else:
-        text, at, order = _ENDED[ended_by], _moment(row[m.J_ENDED]), 4 if ended_by == "finished" else 1
+        at_once = row[m.J_ENDED] == row[m.J_ENTERED]  # a trigger learned of after its exit
+        text, at, order = _ENDED[ended_by], _moment(row[m.J_ENDED]), 4 if ended_by == "finished" or at_once else 1
     rows = [(at, order, "journey", name, f"{name} {text}")]
     if missed and ended_by in ("exited", "unsubscribed"):
         rows.append((at, order, "no mail", name, f"not reached any more: {', '.join(missed)}"))

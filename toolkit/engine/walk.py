@@ -82,7 +82,9 @@ def _end_all(plan: Plan, work: Work, out: Out, slot: int, now: int, ended_by: in
 def _exits(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, now: int) -> None:
     """An unsubscribe ends all marketing journeys, an exit event those of its scenario, or of its key (R4, R10, R18)."""
     for i in range(first, stop):
-        if past.bits[i] & plan.unsubscribe_mask:
+        # One that is older than a subscription known by then says nothing new: the fact it leaves is a consent.
+        given = past.fact[i] >= 0 and (past.fact_bits[past.fact[i]] >> m.BIT_CONSENT) & 1
+        if past.bits[i] & plan.unsubscribe_mask and not given:
             for scenario in range(len(plan.scenarios)):
                 if plan.scenarios[scenario, m.S_MARKETING]:
                     for slot in range(work.slot_base[scenario], work.slot_base[scenario + 1]):

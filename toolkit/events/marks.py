@@ -34,6 +34,7 @@ __all__ = [
 Ints = npt.NDArray[np.int64]
 _ALWAYS_KNOWN = {"email": "VARCHAR", "timezone": "VARCHAR", "locale": "VARCHAR", "consent": "BOOLEAN"}
 _PLACE = "toolkit_place"
+_TURN = "toolkit_turn"
 _SQL_KINDS = {"number": "DOUBLE", "text": "VARCHAR", "flag": "BOOLEAN", "time": "TIMESTAMP"}
 _CONSENT_EVENTS = ("email_subscribed", "email_unsubscribed", "email_complained")
 
@@ -51,8 +52,9 @@ class Marking:
     """What is asked of a log.
 
     `marks` become bits of events, `attributes` (checked SQL on customer columns) bits of customers, `keys` text
-    properties that tell a customer's journeys apart, `values` numeric properties. Without any marked event, `everyone`
-    takes in the people of the customers table, `heard` all who have an event.
+    properties that tell a customer's journeys apart, `values` numeric properties, `groups` text properties that tie
+    customers together. Without any marked event, `everyone` takes in the people of the customers table, `heard` all who
+    have an event.
     """
 
     marks: tuple[Mark, ...]
@@ -60,6 +62,7 @@ class Marking:
     keys: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     everyone: bool = False
     heard: bool = False
 
@@ -94,6 +97,7 @@ def marked_events(log: EventLog, marking: Marking) -> pa.Table:
         f"CAST({' + '.join(bits) or '0'} AS BIGINT) AS bits",
         *(f"CAST({quoting.name(name)} AS VARCHAR) AS key_{k}" for k, name in enumerate(marking.keys)),
         *(f"TRY_CAST({quoting.name(name)} AS DOUBLE) AS value_{v}" for v, name in enumerate(marking.values)),
+        *(f"CAST({quoting.name(name)} AS VARCHAR) AS group_{g}" for g, name in enumerate(marking.groups)),
     ]
     kept = f"bits <> 0{f' OR event IN ({_literals(facts)})' if facts else ''}" if _conditional(marking) else "TRUE"
     return fetch(
@@ -193,13 +197,15 @@ def changes_attributes(log: EventLog, marking: Marking) -> bool:
 def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints, list[str | None]]:
     """What is known of the customer after each event that changes an attribute or the consent, from that event on.
 
+    Of two that set the same, the one that happened later counts, whichever was received first (rule R18).
+
     For each of the events `row`, the place of its fact or -1; and for each fact, attribute bits and time zone.
     """
     fact = np.full(len(row), -1, dtype=np.int64)
     names = {*_CONSENT_EVENTS, "customer_updated"}
-    window = (
-        f'PARTITION BY e.customer_id ORDER BY e.received_at, e."at", e.{"event_id" if log.has_event_ids else "row"}'
-    )
+    last = "event_id" if log.has_event_ids else "row"
+    window = f'PARTITION BY e.customer_id ORDER BY e.received_at, e."at", e.{last} ROWS UNBOUNDED PRECEDING'
+    turn = f'row_number() OVER (PARTITION BY customer_id ORDER BY "at", received_at, {last}) AS {_TURN}'
     news = {}
     for name in dict.fromkeys((*log.attributes, *_ALWAYS_KNOWN)):
         told = None
@@ -212,15 +218,15 @@ def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints, li
                 f"'email_complained') THEN FALSE{f' ELSE TRY_CAST({told} AS BOOLEAN)' if told else ''} END"
             )
         if told:
-            news[name] = f"last_value({told} IGNORE NULLS) OVER ({window})"
+            news[name] = f"arg_max({told}, e.{_TURN}) FILTER ({told} IS NOT NULL) OVER ({window})"
     cursor = log.cursor()
     cursor.register("customer_rows", log.customer_table)
     table = fetch(
         cursor,
         f"SELECT {_PLACE}, {_attribute_bits(marking)} AS bits, CAST(timezone AS VARCHAR) AS zone "
         f"FROM (SELECT e.row AS {_PLACE}, {_attributes(log, news)} "
-        f"FROM {log.relation} e LEFT JOIN customer_rows c ON c.customer_id = e.customer_id "
-        f"WHERE e.event IN ({_literals(names)})) ORDER BY {_PLACE}",
+        f"FROM (SELECT *, {turn} FROM {log.relation} WHERE event IN ({_literals(names)})) e "
+        f"LEFT JOIN customer_rows c ON c.customer_id = e.customer_id) ORDER BY {_PLACE}",
     )
     rows, bits = _ints(table, _PLACE), _ints(table, "bits")
     if len(rows):

@@ -9,6 +9,7 @@
     ├── NotSupportedError     understood, but not something this version does
     ├── PreflightError        a batch of mails has findings that block it
     ├── ApprovalError         an approval that does not cover what is to be sent
+    ├── AnswersError          the answers to mails (opens, clicks, bounces) cannot be read or written
     └── SendingError          sending stopped; says what was sent and what was not
         ├── LedgerError       the record of what was sent cannot be read or written
         └── TransportError    the way out (outbox, server) refused
@@ -23,6 +24,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "AnswersError",
     "ApprovalError",
     "EventLogError",
     "Fault",
@@ -141,6 +143,10 @@ class PreflightError(ToolkitError):
 
 class ApprovalError(ToolkitError):
     """An approval does not cover what is to be sent."""
+
+
+class AnswersError(ToolkitError):
+    """The answers to mails cannot be read, written, or trusted."""
 
 
 class SendingError(ToolkitError):

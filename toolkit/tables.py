@@ -20,6 +20,7 @@ __all__ = [
     "EVENTS",
     "JOURNEYS",
     "LIFT",
+    "MACHINE_EVENTS",
     "OUTCOMES",
     "REASONS",
     "STATUSES",
@@ -53,7 +54,10 @@ DELIVERY_EVENTS = (
     "email_complained",
     "email_unsubscribed",
     "email_subscribed",
+    "email_deferred",
+    "email_rejected",
 )
+MACHINE_EVENTS = ("email_opened_by_machine", "email_clicked_by_machine")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from toolkit.mail.letter import Letter, Mail, offer_values
 from toolkit.mail.preflight import Finding, Preflight, preflight
 from toolkit.mail.preview import VIEWS, Preview, Previews
 from toolkit.mail.templates import PREVIEW_UNSUBSCRIBE, MailTemplate, Templates
+from toolkit.mail.tracked import tracked
 from toolkit.mail.writer import Address, compose, parse_address
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "offer_values",
     "parse_address",
     "preflight",
+    "tracked",
 ]

@@ -10,6 +10,7 @@ from toolkit.errors import Fault, TemplateError, nearest
 from toolkit.mail.letter import Letter
 from toolkit.mail.rules import check_mail
 from toolkit.mail.templates import Templates
+from toolkit.mail.tracked import Links, tracked
 
 __all__ = ["Checked", "Checker", "Job", "Noted"]
 
@@ -19,21 +20,25 @@ Noted = tuple[str, str, str | None, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A letter, its unsubscribe link, and the Message-ID under which it is to be written; empty to check it only."""
+    """A letter, its unsubscribe link, the Message-ID under which it is to be written (empty to check it only), and what
+    counts its links (None to leave them alone)."""
 
     letter: Letter
     link: str
     message_id: str = ""
+    links: Links | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was noted about a letter; its subject and bytes where it was to be written and could be."""
+    """What was noted about a letter; its subject and bytes where it was to be written and could be, and where its
+    counted links lead."""
 
     notes: tuple[Noted, ...]
     fallback: str = ""
     subject: str = ""
     message: bytes | None = None
+    targets: tuple[str, ...] = ()
 
 
 @dataclass
@@ -67,12 +72,15 @@ class Checker:
         if not job.message_id:
             return Checked(tuple(notes), fallback)
         url = job.link if letter.class_ == "marketing" else None
+        if job.links is not None:
+            mail = tracked(mail, job.links, leave=(job.link,))
         try:
             message = templates.write(mail, letter, message_id=job.message_id, unsubscribe_url=url)
         except TemplateError as error:
             notes += [("not_writable", str(fault), fault.file, fault.line) for fault in error.faults]
             return Checked(tuple(notes), fallback)
-        return Checked(tuple(notes), fallback, mail.subject, message)
+        targets = () if job.links is None else job.links.targets
+        return Checked(tuple(notes), fallback, mail.subject, message, targets)
 
     def _fault(self, letter: Letter, fault: Fault) -> Noted:
         if fault.message == "no such template":

@@ -19,6 +19,7 @@ from toolkit.mail.checking import Checked, Job
 from toolkit.mail.letter import Letter
 from toolkit.mail.rules import RULES
 from toolkit.mail.templates import PREVIEW_UNSUBSCRIBE, Templates
+from toolkit.mail.tracked import Links
 from toolkit.mail.workers import check_in_parallel, cores
 from toolkit.scenario.models import Offer, Program, Repeat, Scenario, Send, Split, Step
 
@@ -113,7 +114,8 @@ def preflight(
     progress: bool = True,
     unsubscribe: Callable[[Letter], str] | None = None,
     message_id: Callable[[Letter], str] | None = None,
-    receive: Callable[[int, str, bytes], None] | None = None,
+    receive: Callable[..., None] | None = None,
+    links: Callable[[Letter], Links] | None = None,
     workers: int | None = None,
 ) -> Preflight:
     """Every letter of a batch rendered and checked, before any is sent; and, where asked for, written at once.
@@ -126,7 +128,9 @@ def preflight(
         unsubscribe: the unsubscribe link of a letter; a preview link unless given.
         message_id: the Message-ID of a letter, `id@domain`; needed with `receive`.
         receive: called with number of the letter, subject and bytes, in the order of the letters, for each that could
-            be rendered and written: a batch that is to be sent is rendered once for both.
+            be rendered and written: a batch that is to be sent is rendered once for both. With `links`, also with
+            the web addresses that the counted links of the letter lead to.
+        links: what counts the links of a letter when it is written; they are left alone unless given.
         workers: processes that render; as many as the machine has cores for 4,000 letters or more, else this one.
 
     Returns:
@@ -149,7 +153,8 @@ def preflight(
     jobs = []
     for letter in letters:
         link = unsubscribe(letter) if unsubscribe and letter.class_ == "marketing" else PREVIEW_UNSUBSCRIBE
-        jobs.append(Job(letter, link, message_id(letter) if message_id and receive else ""))
+        counted = links(letter) if links is not None else None
+        jobs.append(Job(letter, link, message_id(letter) if message_id and receive else "", counted))
     if unsubscribe is not None:
         batch.check_tokens(jobs)
     number_of = workers if workers is not None else cores() if len(jobs) >= _PARALLEL_FROM else 1
@@ -158,7 +163,7 @@ def preflight(
         for number, checked in enumerate(check_in_parallel(templates, jobs, workers=number_of)):
             batch.take(letters[number], checked)
             if receive is not None and checked.message is not None:
-                receive(number, checked.subject, checked.message)
+                receive(number, checked.subject, checked.message, *(() if links is None else (checked.targets,)))
             bar.update()
     batch.check_size(letters)
     return Preflight(batch.findings(), len(letters))

@@ -29,7 +29,7 @@ from toolkit.scenario.base import (
     Weekday,
 )
 from toolkit.scenario.duration import Duration, NotNegative, Positive, TimeOfDay
-from toolkit.scenario.policies import Brand, Cap, Policies, Pool, Quiet, Sender
+from toolkit.scenario.policies import Brand, Cap, Policies, Pool, Quiet, Sender, Tracking
 
 __all__ = [
     "Branch",
@@ -60,6 +60,7 @@ __all__ = [
     "Sender",
     "Split",
     "Step",
+    "Tracking",
     "Trigger",
     "Wait",
     "WaitFor",

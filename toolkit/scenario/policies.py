@@ -1,4 +1,4 @@
-"""What all scenarios of a program share: quiet hours, caps, who the mails come from, coupon pools."""
+"""What all scenarios of a program share: quiet hours, caps, who the mails come from, tracking, coupon pools."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from toolkit.scenario.base import Currency, Model, Name
+from toolkit.scenario.base import Currency, Flag, Model, Name
 from toolkit.scenario.duration import Duration, NotNegative, Positive, TimeOfDay
 
-__all__ = ["Brand", "Cap", "Policies", "Pool", "Quiet", "Sender"]
+__all__ = ["Brand", "Cap", "Policies", "Pool", "Quiet", "Sender", "Tracking"]
 
 
 class Quiet(Model):
@@ -29,6 +29,7 @@ class Cap(Model):
     on_hit: Literal["skip", "postpone", "exit"] = "skip"
 
 
+Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 Address = Annotated[str, Field(pattern=r"^[^@\s<>\",]+@[^@\s<>\",]+$", max_length=254)]
 
 
@@ -51,6 +52,23 @@ class Brand(Model):
     logo: str | None = None
 
 
+class Tracking(Model):
+    """Where answers come home. Without it no mail is tracked.
+
+    `url` is where `toolkit track` answers: the unsubscribe link, and the links and the picture of tracked mails, begin
+    with it. `trap` is a link that no person can see; who follows it is a machine. `topics` are what people can choose
+    on the preference page: a name, and the words people read, by language.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https://[A-Za-z0-9][A-Za-z0-9.:-]*(/[A-Za-z0-9._~/-]*)?$", max_length=200)]
+    opens: Flag = True
+    clicks: Flag = True
+    trap: Flag = True
+    topics: dict[Name, dict[Language, Annotated[str, Field(min_length=1, max_length=200)]]] = Field(
+        default_factory=dict
+    )
+
+
 class Pool(Model):
     """Coupon codes that run out: so many, or those of a file."""
 
@@ -68,4 +86,5 @@ class Policies(Model):
     caps: tuple[Cap, ...] = ()
     sender: Sender | None = None
     brand: Brand | None = None
+    tracking: Tracking | None = None
     pools: dict[Name, Pool] = Field(default_factory=dict)

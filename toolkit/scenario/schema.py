@@ -30,6 +30,7 @@ _MEANINGS = {
     "branch": "The condition that decides between `then` and `else`.",
     "caps": "At most so many mails a person.",
     "class": "Marketing mails need consent and heed caps and quiet hours; transactional ones do not.",
+    "clicks": "Whether clicks are counted: links in the html lead through the tracker.",
     "code": "One code for everybody.",
     "currency": "Currency, three capitals.",
     "cycle": "The event after which it is time again.",
@@ -66,6 +67,7 @@ _MEANINGS = {
     "on": "Weekdays.",
     "on_empty": "What becomes of the mail when the pool is empty.",
     "on_hit": "What becomes of a mail beyond the limit.",
+    "opens": "Whether opens are counted: the html ends in a picture of one pixel.",
     "only": "The arms that get this step; others pass by.",
     "paths": "Steps for each arm.",
     "per": "The rolling window; a day is 24 hours.",
@@ -90,6 +92,9 @@ _MEANINGS = {
     "then": "Steps where it is so.",
     "timezone": "Time zone where a customer's is not known, for example Europe/Paris.",
     "to": "When it ends.",
+    "topics": "What people can choose on the preference page: a name, and its words by language.",
+    "tracking": "Where opens, clicks and unsubscribes come home; without it no mail is tracked.",
+    "trap": "Whether mails hold a link no person can see: who follows it is a machine.",
     "trigger": "What sets the scenario off.",
     "unit": "Whether customers or journeys are drawn.",
     "until": "The local time of day to wait for, in quotes.",
@@ -112,6 +117,7 @@ _MEANINGS = {
     "ScheduleTrigger.from": "First day, or the day.",
     "ScheduleTrigger.to": "Last day.",
     "Sender.name": "Name of the sender.",
+    "Tracking.url": "Where `toolkit track` answers, for example https://mail.shop.example.com.",
 }
 
 

@@ -332,6 +332,11 @@ def _policies(policies: m.Policies) -> Iterator[str]:
     if policies.sender:
         reply = f"; answers go to {policies.sender.reply_to}" if policies.sender.reply_to else ""
         yield f"The sender is {policies.sender.name} <{policies.sender.email}>{reply}."
+    if policies.tracking:
+        counted = [
+            word for word, yes in (("opens", policies.tracking.opens), ("clicks", policies.tracking.clicks)) if yes
+        ]
+        yield f"{_and(['unsubscribes', *counted]).capitalize()} come home to {policies.tracking.url}."
     for name, pool in policies.pools.items():
         stock = f"{pool.size} codes" if pool.size is not None else f"the codes of {pool.file}"
         yield f"The pool {name} holds {stock}."

@@ -49,7 +49,8 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class PreparedMail:
-    """One mail of a batch: the decision, the letter it became, and where its bytes are in the spool."""
+    """One mail of a batch: the decision, the letter it became, where its bytes are in the spool, and, where clicks are
+    counted, the web addresses its links lead to."""
 
     letter: Letter
     customer_id: str
@@ -59,6 +60,7 @@ class PreparedMail:
     message_id: str
     subject: str
     number: int
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import rfc8785
 from tqdm.auto import tqdm
 
 from toolkit.errors import ApprovalError, InputError
+from toolkit.sending.answered import answers_place, told
 from toolkit.sending.approval import Approval
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, micros, utc_now
@@ -72,7 +73,8 @@ def send(
     """
     way, where, run = _checked(batch, approval, transport=transport, confirm=confirm, ledger=ledger, clock=clock)
     with Ledger.open(where, clock=clock) as opened:
-        sender = Sender(BatchParcel(batch), run, way, opened, before=batch.skipped, clock=clock)
+        tracker = told(batch, opened, answers_place(where))
+        sender = Sender(BatchParcel(batch), run, way, opened, before=batch.skipped, clock=clock, tracker=tracker)
         with _bar(sender, shown=progress), _stoppable(sender.stop):
             return sender.run()
 
@@ -115,7 +117,8 @@ def start_sending(
             opened.close()
             gone()
 
-        sender = Sender(BatchParcel(batch), run, way, opened, before=batch.skipped, clock=clock, lingers=True)
+        parcel, tracker = BatchParcel(batch), told(batch, opened, answers_place(where))
+        sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, lingers=True, tracker=tracker)
         return SendingJob(sender, release=release)
 
     return _running.job(opened, run.id, make)

@@ -1,13 +1,14 @@
 """Keys in files that only their owner can read: one signs approvals, one names mails.
 
 A key is made on first use. The signing key is an Ed25519 private key (PEM; a key of `ssh-keygen -t ed25519` serves as
-well). The mail key is 32 random bytes from which one key per purpose is derived.
+well). The mail key is 32 random bytes from which one key per purpose is derived. Further lines of its file are newer
+secrets: the last one signs the links of mails, every one is accepted; Message-IDs stay with the first. A line that
+begins with `retired` names mails and signs nothing any more.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import hashlib
 import hmac
@@ -29,12 +30,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 from toolkit.errors import InputError
 from toolkit.sending.files import publish, write_whole
+from toolkit.tracking.tokens import Tokens
 
-__all__ = ["MailKey", "config_folder", "mail_key", "signing_key"]
+__all__ = ["MailKey", "config_folder", "mail_key", "rotate", "signing_key"]
 
-_ID_BYTES = 10  # of the Message-ID's HMAC: enough to find the mail
-_MAC_BYTES = 15
-TOKEN_LENGTH = 34
+_NAME = 16  # characters of the Message-ID: enough to find the mail
 
 
 def config_folder() -> Path:
@@ -86,10 +86,20 @@ class MailKey:
     """
 
     secret: bytes = field(repr=False)
+    signing: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def tokens(self) -> Tokens:
+        """Makes and reads the tokens in the links of mails."""
+        return Tokens(self.signing or (self.secret,))
 
     def message_id(self, decision_id: str, *, domain: str) -> str:
         """The Message-ID of a decision's mail, without angle brackets: the same every time it is asked for."""
         return f"{_base32(self._name(decision_id))}@{idna.encode(domain, uts46=True).decode('ascii')}"
+
+    def mail_name(self, decision_id: str) -> str:
+        """How the Message-ID of a decision's mail begins: 16 characters, its name in links and answers."""
+        return _base32(self._name(decision_id))[:_NAME]
 
     def address_hash(self, address: str) -> str:
         """A keyed hash of an address, 64 hex digits: equal for equal addresses, and no way back."""
@@ -97,20 +107,12 @@ class MailKey:
 
     def token(self, decision_id: str, *, purpose: str) -> str:
         """34 characters for a link in a decision's mail, for one purpose such as `unsubscribe`; no address inside."""
-        name = self._name(decision_id)[:_ID_BYTES]
-        return _base64(name + self._hmac(purpose, name)[:_MAC_BYTES])
+        return self.tokens.mint(self.mail_name(decision_id), purpose=purpose)
 
     def read_token(self, token: str, *, purpose: str) -> str | None:
         """How the Message-ID of the token's mail begins (16 characters); None for a token this key did not give."""
-        if len(token) != TOKEN_LENGTH:
-            return None
-        try:
-            data = base64.b64decode(token + "==", altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            return None
-        name, mac = data[:_ID_BYTES], data[_ID_BYTES:]
-        genuine = hmac.compare_digest(mac, self._hmac(purpose, name)[:_MAC_BYTES])
-        return _base32(name) if genuine and _base64(data) == token else None
+        read = self.tokens.read(token, purpose=purpose)
+        return None if read is None else read.mail
 
     def _name(self, decision_id: str) -> bytes:
         return self._hmac("message-id", decision_id.encode())[:20]
@@ -129,19 +131,62 @@ def mail_key(ledger: str) -> MailKey:
     Raises:
         InputError: the key's file holds something else, or cannot be written.
     """
+    path = _key_file(ledger)
+    text = _made_once(path, f"{secrets.token_hex(32)}\n".encode())
+    known: list[bytes] = []
+    signing: list[bytes] = []
+    for line in text.decode("ascii", "replace").split("\n"):
+        retired, digits = line.startswith("retired "), line.removeprefix("retired ").strip()
+        if not digits:
+            continue
+        try:
+            known.append(bytes.fromhex(digits))
+        except ValueError as fault:
+            raise InputError(f"mail key {path}: expected 64 hex digits") from fault
+        if len(known[-1]) != 32:
+            raise InputError(f"mail key {path}: expected 64 hex digits; found {2 * len(known[-1])}")
+        if not retired:
+            signing.append(known[-1])
+    if not signing:
+        raise InputError(f"mail key {path}: expected 64 hex digits, in a line that is not retired")
+    return MailKey(known[0], () if signing == known[:1] else tuple(signing))
+
+
+def rotate(ledger: str, *, retire: bool = False) -> Path:
+    """Give the links of mails a new secret; links of mails sent before stay good, unless they are retired.
+
+    Args:
+        ledger: path or URL of the ledger.
+        retire: links of all mails sent before are dead from now on; their unsubscribe links, too.
+
+    Returns:
+        The key's file.
+
+    Raises:
+        InputError: the file holds something else, or cannot be written.
+    """
+    mail_key(ledger)
+    path = _key_file(ledger)
+    lines = [line for line in path.read_text("ascii").split("\n") if line.strip()]
+    if retire:
+        lines = [line if line.startswith("retired ") else f"retired {line}" for line in lines]
+    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        write_whole(part, "".join(f"{line}\n" for line in [*lines, secrets.token_hex(32)]).encode())
+        part.replace(path)
+    except OSError as fault:
+        raise InputError(f"key {path}: cannot be written: {fault.strerror}") from fault
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+    return path
+
+
+def _key_file(ledger: str) -> Path:
     if "://" in ledger and not ledger.startswith("sqlite:///"):
         host = hashlib.sha256(ledger.rpartition("@")[2].encode()).hexdigest()[:16]
-        path = config_folder() / f"mail-{host}.key"
-    else:
-        path = Path(ledger.removeprefix("sqlite:///")).expanduser().with_suffix(".key")
-    text = _made_once(path, f"{secrets.token_hex(32)}\n".encode())
-    try:
-        secret = bytes.fromhex(text.decode("ascii").strip())
-    except ValueError as fault:
-        raise InputError(f"mail key {path}: expected 64 hex digits") from fault
-    if len(secret) != 32:
-        raise InputError(f"mail key {path}: expected 64 hex digits; found {2 * len(secret)}")
-    return MailKey(secret)
+        return config_folder() / f"mail-{host}.key"
+    return Path(ledger.removeprefix("sqlite:///")).expanduser().with_suffix(".key")
 
 
 def _made_once(path: Path, fresh: bytes) -> bytes:
@@ -169,7 +214,3 @@ def _read(path: Path, what: str) -> bytes:
 
 def _base32(value: bytes) -> str:
     return base64.b32encode(value).decode().lower()
-
-
-def _base64(value: bytes) -> str:
-    return base64.urlsafe_b64encode(value).decode().rstrip("=")

@@ -417,6 +417,12 @@ class Ledger:
             yield connection
 
     @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection to the ledger's database that only reads, for questions of this room's other files."""
+        with self._reading() as connection:
+            yield connection
+
+    @contextmanager
     def _reading(self) -> Iterator[Connection]:
         with self._faults("read"), self._engine.connect().execution_options(**READ) as connection:
             yield connection

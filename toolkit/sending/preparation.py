@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from toolkit.events import EventLog
 from toolkit.mail import Letter, Templates, offer_values, preflight
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Offer, Policies, Program, Scenario
+from toolkit.sending.answered import links_of
 from toolkit.sending.batch import Batch, PreparedMail
 from toolkit.sending.clock import utc
 from toolkit.sending.keys import MailKey, mail_key
@@ -115,12 +117,20 @@ def prepare(
     def named(letter: Letter) -> str:
         return key.message_id(letter.decision_id, domain=domain)
 
-    def keep(number: int, subject: str, message: bytes) -> None:
+    def keep(number: int, subject: str, message: bytes, targets: tuple[str, ...] = ()) -> None:
         letter = letters[number]
-        mails.append(_prepared(letter, decisions[letter.decision_id], named(letter), subject, spool.add(message)))
+        mail = _prepared(letter, decisions[letter.decision_id], named(letter), subject, spool.add(message))
+        mails.append(replace(mail, targets=targets))
 
     checked = preflight(
-        compiled, letters, program=program, progress=progress, unsubscribe=link, message_id=named, receive=keep
+        compiled,
+        letters,
+        program=program,
+        progress=progress,
+        unsubscribe=link,
+        message_id=named,
+        receive=keep,
+        links=links_of(program.policies, key),
     )
     if len(mails) < len(letters):
         skipped["render_error"] += len(letters) - len(mails)
@@ -267,6 +277,8 @@ def _prepared(
 
 def _unsubscribe_link(policies: Policies, letters: Sequence[Letter], key: MailKey) -> Callable[[Letter], str]:
     pattern = getattr(policies.brand, "unsubscribe_url", None)
+    if pattern is None and policies.tracking is not None:
+        pattern = f"{policies.tracking.url.rstrip('/')}/u/{{token}}"
     needed = any(letter.class_ == "marketing" for letter in letters)
     usable = isinstance(pattern, str) and "{token}" in pattern and pattern.startswith("https://")
     if needed and not usable:

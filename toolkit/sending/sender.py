@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import pandas as pd
 
@@ -46,6 +47,7 @@ class Sender:
         ledger: where it is written down.
         before: decisions left out when the batch was prepared, by reason; for the report.
         clock: tells the time.
+        tracker: entered before the first mail leaves and left after the last, so that answers find their mails.
         lingers: stay while the run is paused, and end with a report when stopped; else end at a pause, and raise
             KeyboardInterrupt when stopped.
     """
@@ -60,6 +62,7 @@ class Sender:
         before: Mapping[str, int],
         clock: Clock,
         lingers: bool = False,
+        tracker: AbstractContextManager[None] | None = None,
     ) -> None:
         self.parcel = parcel
         self.record = run
@@ -70,6 +73,7 @@ class Sender:
         self.before = before
         self.clock = clock
         self.lingers = lingers
+        self.tracker = tracker or nullcontext()
         self.tell: Callable[[Progress], None] = lambda progress: None
         self.stop = threading.Event()
         self.progress = Progress(Phase.PLANNING, self.total, waiting=self.total, run_id=run.id)
@@ -98,7 +102,7 @@ class Sender:
             KeyboardInterrupt: it was stopped, and does not linger.
         """
         try:
-            with owner() as self._me:
+            with self.tracker, owner() as self._me:
                 try:
                     self._plan()
                     self._work()

@@ -1,0 +1,24 @@
+"""Opens, clicks, unsubscribes, what providers report and bounces → events of the log, machines told from people."""
+
+from toolkit.tracking.incoming import KINDS, Incoming, Kept, TrackedMail
+from toolkit.tracking.links import MailLinks
+from toolkit.tracking.store import Answered, Answers, Standing
+from toolkit.tracking.tokens import Token, Tokens
+from toolkit.tracking.verdicts import RULES, VERDICTS, Seen, judge
+
+__all__ = [
+    "KINDS",
+    "RULES",
+    "VERDICTS",
+    "Answered",
+    "Answers",
+    "Incoming",
+    "Kept",
+    "MailLinks",
+    "Seen",
+    "Standing",
+    "Token",
+    "Tokens",
+    "TrackedMail",
+    "judge",
+]

@@ -1,0 +1,200 @@
+"""Mails are handed down to the tracker before they leave, and what it heard reaches the suppression list."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from email import policy
+from email.parser import BytesParser
+
+import pytest
+
+from toolkit.sending import Ledger, mail_key, send
+from toolkit.sending.answered import take_up, tell_sent
+from toolkit.sending.keys import rotate
+from toolkit.tracking import Answers, Incoming
+
+TRACKED = {"tracking": {"url": "https://mail.example.com"}}
+NOW = 1_772_452_800_000_000  # 2 March 2026, noon
+HTML = """<mjml><mj-body><mj-section><mj-column><mj-text>Hello {{ customer.first_name }},
+<a href="{{ link("https://shop.example.com/new", who=customer.first_name, of="mails") }}">look</a>
+{% if unsubscribe is defined %}<a href="{{ unsubscribe }}">Stop</a>{% endif %}</mj-text>
+</mj-column></mj-section></mj-body></mjml>
+"""
+
+
+@pytest.fixture
+def tracked_shop(shop, make_program):
+    shop.program = make_program(**TRACKED)
+    (shop.templates / "welcome" / "hello.mjml").write_text(HTML, encoding="utf-8")
+    text = (shop.templates / "welcome" / "hello.txt").read_text(encoding="utf-8")
+    link = '{{ link("https://shop.example.com/new", who=customer.first_name, of="mails") }} .\n'
+    (shop.templates / "welcome" / "hello.txt").write_text(text.replace("---\n", f"---\n{link}"), encoding="utf-8")
+    return shop
+
+
+@pytest.fixture
+def sent(tracked_shop):
+    batch = tracked_shop.prepare()
+    send(batch, tracked_shop.approve(batch), confirm=len(batch), progress=False)
+    return batch
+
+
+@pytest.fixture
+def ledger(sent, tracked_shop):
+    with Ledger.open(tracked_shop.outbox / "ledger.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def answers(sent, tracked_shop):
+    with Answers.open(tracked_shop.outbox / "answers.sqlite") as opened:
+        yield opened
+
+
+def parts(batch, number=0):
+    message = BytesParser(policy=policy.default).parsebytes(batch.spool[batch.mails[number].number])
+    bodies = {part.get_content_type(): part.get_content() for part in message.walk() if not part.is_multipart()}
+    return message, bodies["text/html"], bodies["text/plain"]
+
+
+def test_without_a_tracker_in_the_policies_no_mail_is_tracked(shop):
+    batch = shop.prepare()
+    _, html, _ = parts(batch)
+    assert "<img" not in html
+    assert all(mail.targets == () for mail in batch.mails)
+    send(batch, shop.approve(batch), confirm=len(batch), progress=False)
+    assert not (shop.outbox / "answers.sqlite").exists()
+
+
+def test_links_of_a_tracked_mail_lead_through_the_tracker_and_its_text_stays_readable(tracked_shop):
+    batch = tracked_shop.prepare()
+    message, html, text = parts(batch)
+    key = mail_key(str(tracked_shop.outbox / "ledger.sqlite"))
+    name = key.mail_name(batch.mails[0].letter.decision_id)
+    clicks = re.findall(r'href="https://mail\.example\.com/c/([\w-]{34})"', html)
+    assert [key.tokens.read(token, purpose="click").number for token in clicks] == [0, 255]
+    assert {key.tokens.read(token, purpose="click").mail for token in clicks} == {name}
+    who = batch.mails[0].letter.customer["first_name"]
+    assert batch.mails[0].targets == (f"https://shop.example.com/new?who={who}&of=mails",)
+    (picture,) = re.findall(r'<img src="https://mail\.example\.com/o/([\w-]{34})" width="1"', html)
+    assert key.tokens.read(picture, purpose="open").mail == name
+    assert batch.mails[0].targets[0] in text
+    assert "mail.example.com/c/" not in text
+    stop = message["List-Unsubscribe"].strip("<>")
+    assert stop in html
+    assert stop in text
+
+
+def test_the_tracker_takes_unsubscribes_where_the_brand_names_no_other_place(tracked_shop, make_program):
+    brand = {"name": "Maison Lune", "address": "12 rue de l'Exemple, 75000 Paris"}
+    tracked_shop.program = make_program(brand=brand, **TRACKED)
+    message, _, _ = parts(tracked_shop.prepare())
+    token = message["List-Unsubscribe"].strip("<>").removeprefix("https://mail.example.com/u/")
+    key = mail_key(str(tracked_shop.outbox / "ledger.sqlite"))
+    assert key.tokens.read(token, purpose="unsubscribe") is not None
+
+
+def test_the_same_decisions_get_the_same_tokens(tracked_shop):
+    one, other = tracked_shop.prepare(), tracked_shop.prepare()
+    assert [one.spool[mail.number] for mail in one.mails] == [other.spool[mail.number] for mail in other.mails]
+    assert one.digest == other.digest
+
+
+def test_opens_clicks_and_the_trap_can_be_left_out_each(tracked_shop, make_program):
+    tracked_shop.program = make_program(tracking={"url": "https://mail.example.com", "opens": False, "trap": False})
+    _, html, _ = parts(tracked_shop.prepare())
+    assert "<img" not in html
+    assert html.count("https://mail.example.com/c/") == 1
+    tracked_shop.program = make_program(tracking={"url": "https://mail.example.com", "clicks": False})
+    _, html, _ = parts(tracked_shop.prepare())
+    assert "https://mail.example.com/c/" not in html
+    assert html.count("<img") == 1
+
+
+def test_every_mail_is_known_before_it_leaves_and_sent_once(sent, ledger, answers, tracked_shop):
+    events = answers.events
+    assert len(events) == len(sent)
+    assert set(events["event"]) == {"email_sent"}
+    assert set(events["decision_id"]) == {mail.letter.decision_id for mail in sent.mails}
+    assert tell_sent(ledger, answers) == 0
+    send(sent, tracked_shop.approve(sent), confirm=len(sent), progress=False)
+    assert len(answers.events) == len(sent)
+
+
+def test_no_address_is_in_the_store_of_answers(sent, answers, tracked_shop):
+    answers.close()
+    content = b"".join(path.read_bytes() for path in tracked_shop.outbox.glob("answers.sqlite*"))
+    assert b"c0" in content
+    assert b"c0@example.org" not in content
+
+
+def test_unsubscribes_complaints_and_hard_bounces_are_taken_up_once_and_soft_bounces_never(sent, ledger, answers):
+    key = sent.key
+    names = [key.mail_name(mail.letter.decision_id) for mail in sent.mails]
+    answers.record(
+        [
+            Incoming("unsubscribed", NOW, mail=names[0]),
+            Incoming("complained", NOW, provider="ses", mail=names[1], event_id="c"),
+            Incoming("bounced", NOW, provider="bounce", mail=names[2], bounce_type="hard", event_id="b"),
+            Incoming("bounced", NOW, provider="bounce", mail=names[3], bounce_type="soft", event_id="s"),
+            Incoming("bounced", NOW, provider="bounce", mail="zzzzzzzzzzzzzzzz", bounce_type="hard", event_id="u"),
+        ]
+    )
+    said = take_up(ledger, answers)
+    assert said.suppressed == {"unsubscribed": 1, "complaint": 1, "hard_bounce": 1}
+    assert said.unknown == 1
+    assert str(said) == "suppressed: complaint 1, hard_bounce 1, unsubscribed 1; restored 0; of unknown mails 1"
+    addresses = [mail.letter.to for mail in sent.mails]
+    reasons = [ledger.suppressions.reason(address, class_="marketing") for address in addresses[:4]]
+    assert reasons == ["unsubscribed", "unsubscribed", "suppressed", None]
+    assert ledger.suppressions.reason(addresses[0], class_="transactional") is None
+    assert take_up(ledger, answers).suppressed == {}
+    assert len(ledger.suppressions) == 3
+
+
+def test_whoever_subscribes_again_comes_off_the_list_unless_the_address_bounced(sent, ledger, answers):
+    names = [sent.key.mail_name(mail.letter.decision_id) for mail in sent.mails]
+    answers.record([Incoming("unsubscribed", NOW, mail=name) for name in names[:2]])
+    answers.record([Incoming("bounced", NOW, "bounce", names[1], bounce_type="hard", event_id="b")])
+    take_up(ledger, answers)
+    answers.record([Incoming("subscribed", NOW, mail=name) for name in names[:2]])
+    assert take_up(ledger, answers).restored == 1
+    addresses = [mail.letter.to for mail in sent.mails[:2]]
+    assert [ledger.suppressions.reason(address) for address in addresses] == [None, "suppressed"]
+
+
+def test_an_unsubscribe_of_a_mail_that_was_never_handed_down_still_finds_its_address(sent, ledger, tmp_path):
+    with Answers.open(tmp_path / "others.sqlite") as others:
+        others.record([Incoming("unsubscribed", NOW, mail=sent.key.mail_name(sent.mails[0].letter.decision_id))])
+        assert take_up(ledger, others).suppressed == {"unsubscribed": 1}
+    assert ledger.suppressions.reason(sent.mails[0].letter.to) == "unsubscribed"
+
+
+def test_links_keep_working_when_the_secret_changes_and_die_when_it_is_retired(tracked_shop):
+    where = str(tracked_shop.outbox / "ledger.sqlite")
+    old = mail_key(where)
+    token = old.token("d1", purpose="unsubscribe")
+    rotate(where)
+    new = mail_key(where)
+    assert new.message_id("d1", domain="example.com") == old.message_id("d1", domain="example.com")
+    assert new.token("d1", purpose="unsubscribe") != token
+    assert new.read_token(token, purpose="unsubscribe") == old.mail_name("d1")
+    assert old.read_token(new.token("d1", purpose="unsubscribe"), purpose="unsubscribe") is None
+    rotate(where, retire=True)
+    expired = mail_key(where)
+    assert expired.read_token(token, purpose="unsubscribe") is None
+    assert expired.mail_name("d1") == old.mail_name("d1")
+    assert (tracked_shop.outbox / "ledger.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pause_takes_the_address_off_the_list_when_it_is_over(sent, ledger, answers, tracked_shop):
+    name = sent.key.mail_name(sent.mails[0].letter.decision_id)
+    address = sent.mails[0].letter.to
+    soon = int((datetime.now(UTC) + timedelta(days=30)).timestamp() * 1e6)
+    answers.record([Incoming("paused", NOW, mail=name, until=soon)])
+    take_up(ledger, answers)
+    assert ledger.suppressions.reason(address) == "unsubscribed"
+    with Answers.open(tracked_shop.outbox / "answers.sqlite", clock=lambda: soon + 1) as later:
+        assert take_up(ledger, later).restored == 1
+    assert ledger.suppressions.reason(address) is None

@@ -1,0 +1,202 @@
+"""How answers come home: mails are handed down to the tracker before they leave, and what it heard reaches the
+suppression list."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from toolkit.errors import AnswersError
+from toolkit.mail import Letter
+from toolkit.scenario.models import Policies
+from toolkit.sending.batch import Batch
+from toolkit.sending.clock import micros
+from toolkit.sending.keys import MailKey
+from toolkit.sending.ledger import Ledger
+from toolkit.sending.schema import attempts, deliveries
+from toolkit.sending.states import State
+from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
+
+__all__ = ["TakenUp", "answers_place", "hand_down", "links_of", "take_up", "tell_sent", "told"]
+
+_CHUNK = 400
+_REASONS = {"complained": "complaint", "unsubscribed": "unsubscribed", "bounced": "hard_bounce"}
+
+
+def answers_place(ledger: str | os.PathLike[str]) -> str:
+    """Where the answers to a ledger's mails are: `answers.sqlite` beside a file; in the same database otherwise.
+
+    >>> answers_place("outbox/ledger.sqlite")
+    'outbox/answers.sqlite'
+    """
+    text = os.fspath(ledger)
+    if "://" in text and not text.startswith("sqlite:///"):
+        return text
+    folder, slash, _ = text.removeprefix("sqlite:///").rpartition("/")
+    return f"{folder}{slash}answers.sqlite"
+
+
+def links_of(policies: Policies, key: MailKey) -> Callable[[Letter], MailLinks] | None:
+    """What counts the links of a letter; None where the policies name no tracker."""
+    tracking = policies.tracking
+    if tracking is None:
+        return None
+    base, tokens = tracking.url.rstrip("/"), key.tokens
+
+    def links(letter: Letter) -> MailLinks:
+        name = key.mail_name(letter.decision_id)
+        return MailLinks(base, tokens, name, opens=tracking.opens, clicks=tracking.clicks, trap=tracking.trap)
+
+    return links
+
+
+def hand_down(batch: Batch, answers: Answers) -> int:
+    """Tell the tracker which mails may be answered, before they leave; how many were new to it."""
+    experiments = {one.scenario: one.experiment for one in batch.program.scenarios}
+
+    def mails() -> Iterator[TrackedMail]:
+        for mail in batch.mails:
+            letter = mail.letter
+            experiment = experiments[letter.scenario]
+            yield TrackedMail(
+                name=batch.key.mail_name(letter.decision_id),
+                decision_id=letter.decision_id,
+                customer_id=mail.customer_id,
+                scenario=letter.scenario,
+                step=letter.step,
+                template=letter.template,
+                experiment=None if experiment is None else experiment.name,
+                arm=mail.arm,
+                class_=letter.class_,
+                domain=letter.to.rpartition("@")[2].lower(),
+                locale=letter.locale,
+                message_id=mail.message_id,
+                due_at=micros(letter.at),
+                targets=mail.targets,
+            )
+
+    return answers.register(mails())
+
+
+@contextmanager
+def told(batch: Batch, ledger: Ledger, where: str | os.PathLike[str]) -> Iterator[None]:
+    """The tracker told of a batch's mails before they leave, and afterwards of those accepted; nothing without one.
+
+    Raises:
+        AnswersError: the tracker's store cannot be opened or written; nothing was sent.
+    """
+    if batch.program.policies.tracking is None or not len(batch):
+        yield
+        return
+    with Answers.open(where) as answers:
+        hand_down(batch, answers)
+        try:
+            yield
+        finally:
+            # What was sent is in the ledger; should the store fail now, the tracker asks for it when it starts.
+            with contextlib.suppress(AnswersError):
+                tell_sent(ledger, answers)
+
+
+def tell_sent(ledger: Ledger, answers: Answers) -> int:
+    """Tell the tracker which mails were accepted, so that each is an `email_sent` of the log; how many were new to it.
+
+    Mails the tracker was not told of before they left are passed over. Safe to call again.
+    """
+    count = 0
+    with ledger.reading() as connection:
+        query = (
+            select(deliveries.c.decision_id, attempts.c.at, deliveries.c.receipt)
+            .select_from(deliveries.join(attempts, attempts.c.delivery_id == deliveries.c.id))
+            .where(deliveries.c.state == State.ACCEPTED, attempts.c.outcome == State.ACCEPTED)
+            .order_by(attempts.c.id)
+        )
+        rows = [(row.decision_id, row.at, row.receipt) for row in connection.execute(query)]
+    for some in _chunks(rows):
+        count += answers.sent(some)
+    return count
+
+
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """What the suppression list took up.
+
+    Attributes:
+        suppressed: addresses put on the list, by reason.
+        restored: addresses taken off, because their owner subscribed again or a pause is over.
+        unknown: answers to mails this ledger does not know.
+    """
+
+    suppressed: dict[str, int]
+    restored: int
+    unknown: int
+
+    def __str__(self) -> str:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.suppressed.items())) or "none"
+        return f"suppressed: {reasons}; restored {self.restored:,}; of unknown mails {self.unknown:,}"
+
+
+def take_up(ledger: Ledger, answers: Answers) -> TakenUp:
+    """Unsubscribes, complaints and hard bounces onto the suppression list; resubscriptions off it. Each once.
+
+    An unsubscribe or a complaint stops marketing mail, a hard bounce all mail. A soft bounce stops nothing. Who
+    subscribes again comes off the list, unless the address bounced. Safe to call again: it goes on where it stopped.
+
+    Args:
+        ledger: knows the addresses.
+        answers: what came home.
+
+    Returns:
+        What changed.
+    """
+    name = f"suppressions of {ledger.place}"
+    added: Counter[str] = Counter()
+    restored = unknown = 0
+    for one in answers.standing_since(name):
+        address = _address(ledger, one)
+        if address is None:
+            unknown += 1
+        elif one.kind == "subscribed":
+            restored += _restore(ledger, address, one)
+        elif _suppresses(one):
+            reason = _REASONS[one.kind]
+            added[reason] += ledger.suppressions.add(address, by=_by(one), reason=reason)
+        answers.taken_up(name, one)
+    return TakenUp({reason: count for reason, count in added.items() if count}, restored, unknown)
+
+
+def _suppresses(one: Answered) -> bool:
+    # As in the log (R18): a bounce that does not say is a hard one.
+    return one.kind in _REASONS and not (one.kind == "bounced" and one.bounce_type == "soft")
+
+
+def _restore(ledger: Ledger, address: str, one: Answered) -> bool:
+    if ledger.suppressions.reason(address) != "unsubscribed":
+        return False
+    why = "the pause is over" if one.rule == "pause" else "subscribed again"
+    return ledger.suppressions.remove(address, by=_by(one), why=why)
+
+
+def _by(one: Answered) -> str:
+    return f"{one.provider}: answer {one.id}"
+
+
+def _address(ledger: Ledger, one: Answered) -> str | None:
+    if one.decision_id is not None:
+        rows = ledger.rows([one.decision_id])
+        if rows:
+            return rows[0].address
+    with ledger.reading() as connection:
+        query = select(deliveries.c.address).where(deliveries.c.message_id.like(f"{one.mail}%"))
+        found: str | None = connection.execute(query).scalar()
+        return found
+
+
+def _chunks(rows: Sequence[tuple[str, int, str | None]]) -> Iterator[Sequence[tuple[str, int, str | None]]]:
+    return (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))

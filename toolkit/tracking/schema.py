@@ -1,0 +1,117 @@
+"""The tables of answers, and the view that an event log reads.
+
+`tracked_mail` and `tracked_link` are what sending hands down: which mails may be answered, and where their links lead.
+`answer` is what came home, each once. Times are microseconds since 1970, UTC. No address is in any of them.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Connection, Index, Integer, MetaData, String, Table, Text
+
+__all__ = ["EVENTS_VIEW", "VERSION", "answers", "create", "links", "mails", "metas"]
+
+VERSION = 1
+EVENTS_VIEW = "answer_events"
+
+metadata = MetaData()
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+metas = Table("answer_meta", metadata, Column("name", String(60), primary_key=True), Column("value", Text))
+
+mails = Table(
+    "tracked_mail",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("decision_id", String(64), nullable=False, unique=True),
+    Column("customer_id", Text, nullable=False, index=True),
+    Column("scenario", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("template", Text, nullable=False),
+    Column("experiment", Text),
+    Column("arm", Text),
+    Column("class", String(16), nullable=False, key="class_"),
+    Column("domain", Text, nullable=False),
+    Column("locale", String(40), nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("provider_id", Text, index=True),
+    Column("due_at", BigInteger, nullable=False),
+    Column("links", Text, nullable=False),
+)
+
+links = Table("tracked_link", metadata, Column("id", String(16), primary_key=True), Column("url", Text, nullable=False))
+
+answers = Table(
+    "answer",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("event_id", Text, nullable=False, unique=True),
+    Column("mail", String(16)),
+    Column("kind", String(16), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("received_at", BigInteger, nullable=False),
+    Column("provider", String(20), nullable=False),
+    Column("number", Integer),
+    Column("url", Text),
+    Column("method", String(8)),
+    Column("agent", Text),
+    Column("network", Text),
+    Column("prefetch", Integer),
+    Column("told", String(8)),
+    Column("verdict", String(8)),
+    Column("rule", String(20)),
+    Column("bounce_type", String(8)),
+    Column("domain", Text),
+    Column("provider_mail", Text),
+    Column("detail", Text),
+    Column("properties", Text),
+    Index("answer_of_mail", "mail", "at"),
+    Index("answer_received", "received_at", "id"),
+    Index("answer_provider_mail", "provider_mail"),
+)
+
+_TIME = {
+    "sqlite": (
+        "strftime('%Y-%m-%dT%H:%M:%S', {0} / 1000000, 'unixepoch') || '.' || printf('%06d', {0} % 1000000) || 'Z'"
+    ),
+    "postgresql": "(timestamp with time zone 'epoch' + {0} * interval '1 microsecond')",
+}
+_NOW = {
+    "sqlite": "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "postgresql": "(extract(epoch from clock_timestamp()) * 1000000)::bigint",
+}
+_COLUMNS = """
+    m.customer_id AS customer_id,
+    CASE
+        WHEN a.verdict = 'machine' AND a.kind IN ('opened', 'clicked') THEN 'email_' || a.kind || '_by_machine'
+        WHEN a.kind = 'preferences' THEN 'customer_updated'
+        ELSE 'email_' || a.kind
+    END AS event,
+    {at} AS at,
+    {received_at} AS received_at,
+    a.event_id AS event_id,
+    m.decision_id AS decision_id,
+    m.scenario AS scenario,
+    m.step AS step,
+    m.template AS template,
+    m.experiment AS experiment,
+    m.arm AS arm,
+    a.verdict AS verdict,
+    a.rule AS verdict_rule,
+    a.url AS link,
+    a.bounce_type AS bounce_type,
+    a.provider AS provider,
+    a.properties AS properties
+"""
+
+
+def create(connection: Connection) -> None:
+    """Make the tables and the view where there are none yet."""
+    metadata.create_all(connection)
+    kind = connection.dialect.name
+    columns = _COLUMNS.format(at=_TIME[kind].format("a.at"), received_at=_TIME[kind].format("a.received_at"))
+    connection.exec_driver_sql(f"DROP VIEW IF EXISTS {EVENTS_VIEW}")
+    # What a percent sign means to a driver differs, and strftime has many.
+    connection.exec_driver_sql(
+        f"CREATE VIEW {EVENTS_VIEW} AS SELECT {columns} FROM answer a JOIN tracked_mail m ON m.name = a.mail "
+        f"WHERE a.received_at <= {_NOW[kind]}"
+    )

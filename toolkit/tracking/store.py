@@ -1,0 +1,360 @@
+"""The store of answers: what sending hands down, what came home, and what an event log reads of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Engine, func, inspect, or_, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from toolkit.errors import AnswersError
+from toolkit.tracking.database import READ, connect, insert_new, place_of
+from toolkit.tracking.incoming import Incoming, Kept, TrackedMail
+from toolkit.tracking.recording import count_unknown, record, subscription
+from toolkit.tracking.schema import EVENTS_VIEW, VERSION, answers, create, links, mails, metas
+
+__all__ = ["Answered", "Answers", "Standing", "now_micros"]
+
+_CHUNK = 400
+_STANDING = ("unsubscribed", "subscribed", "complained", "bounced", "rejected")
+
+
+def now_micros() -> int:
+    """The present, microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the preference page shows of one mail's customer.
+
+    Attributes:
+        known: the mail is known here.
+        state: subscribed, unsubscribed or paused.
+        until: when the pause is over, microseconds since 1970.
+        locale: the customer's.
+        topics: topic to whether they want it; only those they chose about.
+    """
+
+    known: bool
+    state: str
+    until: int | None
+    locale: str
+    topics: dict[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer that bears on whether an address may be mailed: who, what, when, from where."""
+
+    id: int
+    mail: str
+    decision_id: str | None
+    kind: str
+    received_at: int
+    bounce_type: str | None
+    provider: str
+    rule: str | None
+
+
+class Answers:
+    """The store of answers, in a SQLite file or in PostgreSQL.
+
+    >>> import tempfile, pathlib
+    >>> with Answers.open(pathlib.Path(tempfile.mkdtemp(), "answers.sqlite")) as answers:
+    ...     _ = answers.register([TrackedMail("3nal3iqg2vqw7zeg", "d1", "ana", "cart", "reminder", "cart/reminder",
+    ...                                       None, None, "marketing", "example.org", "en", "m@example.com", 0)])
+    ...     _ = answers.record([Incoming("unsubscribed", at=1_000_000, mail="3nal3iqg2vqw7zeg")])
+    ...     answers.events[["customer_id", "event", "decision_id"]].values.tolist()
+    [['ana', 'email_unsubscribed', 'd1']]
+    """
+
+    def __init__(self, engine: Engine, place: str, clock: Callable[[], int]) -> None:
+        self._engine = engine
+        self.place = place
+        """The path or URL, without a password."""
+        self._clock = clock
+
+    @classmethod
+    def open(cls, where: str | os.PathLike[str], *, clock: Callable[[], int] = now_micros) -> Answers:
+        """The answers at a path or URL; made where there are none yet.
+
+        Args:
+            where: path of a SQLite file, `sqlite:///file`, or `postgresql://host/name`.
+            clock: microseconds since 1970.
+
+        Raises:
+            AnswersError: it cannot be opened, or is of a newer version.
+            NotSupportedError: another kind of database.
+        """
+        engine, place = connect(where), place_of(where)
+        try:
+            _ready(engine, place)
+        except SQLAlchemyError as fault:
+            engine.dispose()
+            raise AnswersError(f"answers {place}: cannot be opened: {_said(fault)}") from fault
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, place, clock)
+
+    def __enter__(self) -> Answers:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def __repr__(self) -> str:
+        return f"Answers({self.place!r})"
+
+    # What sending hands down ..........................................................................................
+
+    def register(self, handed: Iterable[TrackedMail]) -> int:
+        """Write down mails that may be answered; those known already stay as they are.
+
+        Args:
+            handed: mails, before they leave.
+
+        Returns:
+            How many were new.
+        """
+        some = list(handed)
+        with self._writing() as connection:
+            before = connection.execute(select(func.count()).select_from(mails)).scalar_one()
+            for chunk in _chunks(some):
+                targets = {_link_id(url): url for mail in chunk for url in mail.targets}
+                if targets:
+                    rows = [{"id": link, "url": url} for link, url in targets.items()]
+                    connection.execute(insert_new(connection, links), rows)
+                connection.execute(insert_new(connection, mails), [_mail_row(mail) for mail in chunk])
+            _tie(connection)
+            return connection.execute(select(func.count()).select_from(mails)).scalar_one() - before
+
+    def sent(self, accepted: Iterable[tuple[str, int, str | None]]) -> int:
+        """Write down that mails left: each becomes one `email_sent`.
+
+        Args:
+            accepted: decision_id, when (microseconds since 1970), and what the provider calls the mail.
+
+        Returns:
+            How many were new; mails that are not registered are passed over.
+        """
+        count = 0
+        for chunk in _chunks(list(accepted)):
+            with self._writing() as connection:
+                rows = connection.execute(
+                    select(mails.c.decision_id, mails.c.name).where(mails.c.decision_id.in_([one[0] for one in chunk]))
+                )
+                names = {row.decision_id: row.name for row in rows}
+                batch = []
+                for decision_id, at, provider_id in chunk:
+                    if decision_id not in names:
+                        continue
+                    name = names[decision_id]
+                    batch.append(Incoming("sent", at, "ledger", name, event_id=f"sent:{decision_id}"))
+                    if provider_id:
+                        values = {"provider_id": provider_id}
+                        connection.execute(update(mails).where(mails.c.name == name).values(values))
+                count += sum(one.fresh for one in record(connection, batch, now=self._clock()))
+                _tie(connection)
+        return count
+
+    # What came home ...................................................................................................
+
+    def record(self, batch: Sequence[Incoming]) -> list[Kept]:
+        """Write answers down durably, all in one transaction; an event_id that is there already counts once.
+
+        Args:
+            batch: answers.
+
+        Returns:
+            What became of each, in the same order.
+
+        Raises:
+            AnswersError: the database refuses; nothing of the batch was written.
+        """
+        with self._writing() as connection:
+            return record(connection, batch, now=self._clock())
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """One row per answer of a known mail, as the event log reads them, received by now."""
+        with self._reading() as connection:
+            frame = pd.read_sql_query(text(f"SELECT * FROM {EVENTS_VIEW} ORDER BY received_at, event_id"), connection)
+        for column in ("at", "received_at"):
+            frame[column] = pd.to_datetime(frame[column], utc=True, format="ISO8601").astype("datetime64[us, UTC]")
+        return frame
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per answer, raw, with its verdict and rule, those not final yet included; times are microseconds."""
+        with self._reading() as connection:
+            return pd.read_sql_query(select(answers).order_by(answers.c.id), connection)
+
+    @property
+    def unknown(self) -> pd.DataFrame:
+        """Answers to mails that are not known here, kept apart: one row per answer."""
+        known = select(mails.c.name).where(mails.c.name == answers.c.mail).exists()
+        with self._reading() as connection:
+            return pd.read_sql_query(select(answers).where(~known).order_by(answers.c.id), connection)
+
+    @property
+    def unknown_count(self) -> int:
+        """How many answers are to mails not known here."""
+        with self._reading() as connection:
+            return count_unknown(connection)
+
+    def standing(self, mail: str) -> Standing:
+        """What is known of the customer of a mail: subscribed or not, until when, language and topics."""
+        with self._reading() as connection:
+            state, until = subscription(connection, mail, now=self._clock())
+            row = connection.execute(select(mails.c.locale, mails.c.customer_id).where(mails.c.name == mail)).first()
+            if row is None:
+                return Standing(False, state, until, "en", {})
+            mine = select(mails.c.name).where(mails.c.customer_id == row.customer_id)
+            chosen = select(answers.c.properties).where(answers.c.kind == "preferences", answers.c.mail.in_(mine))
+            topics: dict[str, bool] = {}
+            for said in connection.execute(chosen.order_by(answers.c.id)).scalars():
+                topics.update({name.removeprefix("topic_"): bool(value) for name, value in json.loads(said).items()})
+            return Standing(True, state, until, row.locale, topics)
+
+    def mails_by_domain(self, since: int) -> list[Any]:
+        """Per recipient domain: distinct mails with each kind of answer; see `deliverability`."""
+        verdict = func.coalesce(answers.c.verdict, "")
+        bounce = func.coalesce(answers.c.bounce_type, "")
+        query = (
+            select(mails.c.domain, answers.c.kind, verdict, bounce, func.count(func.distinct(mails.c.name)))
+            .select_from(answers.join(mails, mails.c.name == answers.c.mail))
+            .where(answers.c.at >= since)
+            .group_by(mails.c.domain, answers.c.kind, verdict, bounce)
+        )
+        with self._reading() as connection:
+            return list(connection.execute(query))
+
+    # What the suppression list takes up ...............................................................................
+
+    def standing_since(self, name: str) -> Iterator[Answered]:
+        """Answers that bear on suppression and were not taken up yet under a name, oldest first."""
+        after, last = self._mark(name)
+        with self._reading() as connection:
+            wanted = or_(answers.c.received_at > after, (answers.c.received_at == after) & (answers.c.id > last)) & (
+                answers.c.received_at <= self._clock()
+            )
+            query = (
+                select(
+                    answers.c.id,
+                    answers.c.mail,
+                    mails.c.decision_id,
+                    answers.c.kind,
+                    answers.c.received_at,
+                    answers.c.bounce_type,
+                    answers.c.provider,
+                    answers.c.rule,
+                )
+                .select_from(answers.outerjoin(mails, mails.c.name == answers.c.mail))
+                .where(answers.c.kind.in_(_STANDING), answers.c.mail.is_not(None), wanted)
+                .order_by(answers.c.received_at, answers.c.id)
+            )
+            rows = list(connection.execute(query))
+        yield from (Answered(*row) for row in rows)
+
+    def taken_up(self, name: str, answered: Answered) -> None:
+        """Remember under a name that everything up to this answer was taken up."""
+        value = f"{answered.received_at} {answered.id}"
+        with self._writing() as connection:
+            connection.execute(insert_new(connection, metas), {"name": _meta(name), "value": value})
+            connection.execute(update(metas).where(metas.c.name == _meta(name)).values(value=value))
+
+    def _mark(self, name: str) -> tuple[int, int]:
+        with self._reading() as connection:
+            found = connection.execute(select(metas.c.value).where(metas.c.name == _meta(name))).scalar()
+        after, _, last = (found or "-1 0").partition(" ")
+        return int(after), int(last)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as fault:
+            raise AnswersError(f"answers {self.place}: cannot be written: {_said(fault)}") from fault
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._engine.connect().execution_options(**READ) as connection:
+                yield connection
+        except SQLAlchemyError as fault:
+            raise AnswersError(f"answers {self.place}: cannot be read: {_said(fault)}") from fault
+
+
+def _mail_row(mail: TrackedMail) -> dict[str, Any]:
+    row = {column.key: getattr(mail, column.key) for column in mails.c if column.key != "links"}
+    return row | {"links": json.dumps([_link_id(url) for url in mail.targets])}
+
+
+def _link_id(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def _tie(connection: Connection) -> None:
+    """Give answers that came before their mail was known the mail's name."""
+    waiting = answers.c.mail.is_(None) & answers.c.provider_mail.is_not(None)
+    if connection.execute(select(answers.c.id).where(waiting).limit(1)).first() is None:
+        return
+    for column in (mails.c.provider_id, mails.c.message_id):
+        name = select(mails.c.name).where(column == answers.c.provider_mail).limit(1).scalar_subquery()
+        there = select(mails.c.name).where(column == answers.c.provider_mail).exists()
+        connection.execute(update(answers).where(waiting, there).values(mail=name))
+
+
+def _meta(name: str) -> str:
+    return f"taken up by {hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
+
+
+def _ready(engine: Engine, place: str) -> None:
+    for patience in (0.1, 0.3, 0.9, None):
+        with engine.connect().execution_options(**READ) as connection:
+            if _version(connection, place) == VERSION:
+                return
+        try:
+            with engine.begin() as connection:
+                if _version(connection, place) is None:
+                    create(connection)
+                    connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
+            return
+        except SQLAlchemyError:
+            if patience is None:
+                raise
+            time.sleep(patience)  # another tracker is making the tables at this very moment
+
+
+def _version(connection: Connection, place: str) -> int | None:
+    if "answer_meta" not in inspect(connection).get_table_names():
+        return None
+    found = connection.execute(select(metas.c.value).where(metas.c.name == "version")).scalar()
+    if found is None or not found.isdigit() or int(found) > VERSION:
+        raise AnswersError(
+            f"answers {place}: version {found!r}, this one reads {VERSION}; update trigger-toolkit or name another file"
+        )
+    return int(found)
+
+
+def _said(fault: BaseException) -> str:
+    return str(getattr(fault, "orig", None) or fault)

@@ -17,20 +17,23 @@ if TYPE_CHECKING:
     from toolkit.charts import report
     from toolkit.engine import Run, measure, replay, sweep
     from toolkit.errors import ToolkitError
-    from toolkit.events import EventLog
+    from toolkit.events import EventLog, OutcomeTable
     from toolkit.scenario import load
     from toolkit.sending import approve, prepare, send
     from toolkit.simulation import shop
-    from toolkit.stats import Mean, Rate, Ratio, experiment, plan
+    from toolkit.stats import Mean, Quantile, Rate, Ratio, TimeTo, experiment, plan
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "EventLog": "toolkit.events",
     "Mean": "toolkit.stats",
+    "OutcomeTable": "toolkit.events",
+    "Quantile": "toolkit.stats",
     "Rate": "toolkit.stats",
     "Ratio": "toolkit.stats",
     "Run": "toolkit.engine",
+    "TimeTo": "toolkit.stats",
     "ToolkitError": "toolkit.errors",
     "approve": "toolkit.sending",
     "experiment": "toolkit.stats",
@@ -48,9 +51,12 @@ _HOMES = {
 __all__ = [
     "EventLog",
     "Mean",
+    "OutcomeTable",
+    "Quantile",
     "Rate",
     "Ratio",
     "Run",
+    "TimeTo",
     "ToolkitError",
     "approve",
     "experiment",

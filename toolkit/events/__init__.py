@@ -1,6 +1,7 @@
 """The events room: read, clean, check and store event logs."""
 
 from toolkit.events.log import EventLog
+from toolkit.events.outcome_table import OutcomeTable
 from toolkit.events.profile import Profile
 
-__all__ = ["EventLog", "Profile"]
+__all__ = ["EventLog", "OutcomeTable", "Profile"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from toolkit.stats.comparison import Comparison
-from toolkit.stats.moments import Term, numbers
-from toolkit.stats.outcomes import Arms, Outcomes
+from toolkit.stats.moments import Term
+from toolkit.stats.outcomes import Outcomes
 from toolkit.stats.permutation import permutation_wanted
 from toolkit.stats.samples import Sample, welch
 
@@ -22,18 +22,17 @@ _TOUCHED_ALARM = 0.01
 _TOUCHED_SHARE = 0.05
 
 
-def before_differences(frame: pd.DataFrame) -> tuple[Callable[[Outcomes], list[str]], list[Term]]:
-    """A check that arms were alike before the experiment, on every numeric column named `pre_…`.
+def before_differences(columns: Sequence[str]) -> tuple[Callable[[Outcomes], list[str]], list[Term]]:
+    """A check that arms were alike before the experiment, on every column of numbers named `pre_…`.
+
+    Args:
+        columns: columns that hold numbers.
 
     Returns:
         The check, and the terms it needs.
     """
-    columns = [
-        str(column)
-        for column in frame.columns
-        if str(column).startswith("pre_") and pd.api.types.is_numeric_dtype(frame[column])
-    ][:_MOST_BEFORE]
-    terms = [Term("filled", column) for column in columns]
+    before = [column for column in columns if column.startswith("pre_")]
+    terms = [Term("filled", column) for column in before[:_MOST_BEFORE]]
 
     def check(outcomes: Outcomes) -> list[str]:
         said = []
@@ -54,23 +53,29 @@ def before_differences(frame: pd.DataFrame) -> tuple[Callable[[Outcomes], list[s
     return check, terms
 
 
-def contamination(frame: pd.DataFrame, column: str, arms: Arms) -> list[str]:
-    """Whether units were reached by something else meanwhile, and whether that differs between the arms.
+def contamination(column: str | None) -> tuple[Callable[[Outcomes], list[str]], list[Term]]:
+    """A check whether units were reached by something else meanwhile, and whether that differs between the arms.
 
     Args:
-        frame: one row per unit.
-        column: flags of the units that were reached.
-        arms: who is in which arm.
+        column: flags (or counts) of the units that were reached; None for no check.
 
     Returns:
-        Warnings, or nothing.
-
-    Raises:
-        MetricError: the column is missing or not numeric.
+        The check, and the terms it needs.
     """
-    flags = np.nan_to_num(numbers(frame, column).astype(np.float64)) != 0
-    sizes = np.bincount(arms.codes, minlength=len(arms.names)).astype(np.float64)
-    reached = np.bincount(arms.codes[flags], minlength=len(arms.names)).astype(np.float64)
+    if column is None:
+        return (lambda outcomes: []), []
+    term = Term("some", column)
+
+    def check(outcomes: Outcomes) -> list[str]:
+        names = outcomes.arms.names
+        sizes = np.array([outcomes.moments[name].n for name in names], dtype=np.float64)
+        reached = np.array([outcomes.moments[name].count(term) for name in names], dtype=np.float64)
+        return _reached(names, sizes, reached)
+
+    return check, [term]
+
+
+def _reached(names: Sequence[str], sizes: NDArray[np.float64], reached: NDArray[np.float64]) -> list[str]:
     share = reached.sum() / sizes.sum()
     said = []
     if 0 < share < 1:
@@ -78,7 +83,7 @@ def contamination(frame: pd.DataFrame, column: str, arms: Arms) -> list[str]:
         filled = sizes > 0
         chi2 = float(((reached - expected)[filled] ** 2 / (expected[filled] * (1 - share))).sum())
         if float(chdtrc(int(filled.sum()) - 1, chi2)) < _TOUCHED_ALARM:
-            parts = ", ".join(f"{name} {r / n:.1%}" for name, r, n in zip(arms.names, reached, sizes, strict=True) if n)
+            parts = ", ".join(f"{name} {r / n:.1%}" for name, r, n in zip(names, reached, sizes, strict=True) if n)
             said.append(f"another scenario reached the arms unevenly ({parts}): the lift is partly its doing")
     if share > _TOUCHED_SHARE and not said:
         said.append(f"another scenario reached {share:.1%} of the units: the lift is the one beside that scenario")

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from toolkit.errors import MetricError
 from toolkit.stats.checks import before_differences, contamination, opens_alone, too_few_buyers
 from toolkit.stats.comparison import Comparison
@@ -18,12 +16,11 @@ from toolkit.stats.looks import Look, Looks
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
-from toolkit.stats.outcomes import read, read_arms
 from toolkit.stats.planning import Plan
 from toolkit.stats.ratios import Ratio
+from toolkit.stats.reading import OutcomesLike, known_about, number_columns, opened, take_in
 from toolkit.stats.result import OBSERVED, RANDOMISED, Result
 from toolkit.stats.srm import SampleRatio, sample_ratio
-from toolkit.stats.units import one_row_per_unit
 
 __all__ = ["experiment"]
 
@@ -31,7 +28,7 @@ _ENOUGH = 0.98  # of the planned units: a plan with one look is then taken as co
 
 
 def experiment(
-    outcomes: pd.DataFrame,
+    outcomes: OutcomesLike,
     metrics: Sequence[Metric],
     *,
     control: object = "control",
@@ -51,8 +48,9 @@ def experiment(
     Everybody counts in the arm drawn for them, whether or not they got or opened a mail (intention to treat).
 
     Args:
-        outcomes: one row per unit (a customer); a column for the arm, one for the unit, one for each metric. Units may
-            have several rows when every metric is a `Ratio`.
+        outcomes: one row per unit (a customer); a column for the arm, one for the unit, one for each metric. A frame,
+            the path of Parquet files, or an `OutcomeTable` (over files or an event log; only sums leave the database).
+            Units may have several rows when every metric is a `Ratio`.
         metrics: what to compare, for example `Rate("converted")`, `Mean("revenue")`. The first is primary unless
             roles are given.
         control: the value of the arm column which is control.
@@ -65,7 +63,8 @@ def experiment(
             unless given.
         looks: how often one looks: a `Looks`; or, with a design, the units at the looks already taken.
         design: what was decided before: a plan, a design, or the file it was frozen to.
-        contaminated: a column of flags: units that were reached by another scenario meanwhile.
+        contaminated: a column of flags or counts: units that were reached by another scenario meanwhile; the one that
+            `measure` names unless given.
         observational: accept outcomes whose arms were not drawn at random, or not known to be; they are labelled so.
         seed: where permutations start.
 
@@ -76,6 +75,7 @@ def experiment(
         MetricError: outcomes not randomised, one arm only, a column missing or not numeric, a unit in several rows
             or several arms, no metric, or two of the same name, looks that cannot be.
 
+    >>> import pandas as pd
     >>> from toolkit.stats import Rate
     >>> outcomes = pd.DataFrame({
     ...     "unit": range(4000),
@@ -92,24 +92,26 @@ def experiment(
     if not (isinstance(alpha, float) and 0 < alpha < 1):
         raise MetricError(f"alpha: found {alpha!r}; allowed: a number between 0 and 1, for example 0.05")
     chosen = _checked(metrics, tuple(covariates))
-    about = _about(outcomes)
+    outcomes = opened(outcomes)
+    about = known_about(outcomes)
     if about.get("randomised") is False and not observational:
         raise MetricError(
             "outcomes: the arms were not drawn at random"
             + (f" ({about['why']})" if about.get("why") else "")
             + ", so lift cannot be measured; for a comparison labelled as observed, pass observational=True"
         )
-    arms = read_arms(outcomes, arm=arm, control=control)
-    frame, arms, notes = one_row_per_unit(outcomes, chosen, arms=arms, unit=unit)
-    before, before_terms = before_differences(frame)
-    terms = [term for metric in chosen for term in metric.terms()]
-    found = read(frame, [*terms, *before_terms], arms=arms)
-    counts = {name: found.moments[name].n for name in arms.names}
+    before, before_terms = before_differences(number_columns(outcomes))
+    touched, touched_terms = contamination(contaminated or about.get("contaminated"))
+    found, notes = take_in(outcomes, chosen, [*before_terms, *touched_terms], arm=arm, control=control, unit=unit)
+    counts = {name: found.moments[name].n for name in found.arms.names}
     split = _split(counts, weights, about.get("weights") or (planned.arms if planned else None))
     look, looking = _look(looks, planned, sum(counts.values()), alpha)
     setting = Setting(alpha=look.alpha if look else alpha, seed=seed)
     comparisons = [
-        comparison for metric in chosen for name in arms.others for comparison in metric.compare(found, name, setting)
+        comparison
+        for metric in chosen
+        for name in found.arms.others
+        for comparison in metric.compare(found, name, setting)
     ]
     comparisons = _adjusted(comparisons, looking, sum(counts.values()))
     known = about.get("randomised")
@@ -121,13 +123,13 @@ def experiment(
         *_held_against(planned, chosen, about, alpha, sum(counts.values()), look),
         *_windows(about),
         *before(found),
-        *(contamination(frame, contaminated, arms) if contaminated else ()),
+        *touched(found),
         *opens_alone(comparisons),
         *too_few_buyers(comparisons),
     ]
     return Result(
         comparisons=tuple(comparisons),
-        control=arms.control,
+        control=found.arms.control,
         alpha=alpha,
         label=label,
         split=split,
@@ -136,11 +138,6 @@ def experiment(
         notes=tuple(dict.fromkeys(warnings)),
         window=about.get("window"),
     )
-
-
-def _about(outcomes: pd.DataFrame) -> Mapping[str, Any]:
-    about = outcomes.attrs.get("toolkit", {})
-    return about if isinstance(about, Mapping) else {}
 
 
 def _checked(metrics: Sequence[Metric], covariates: tuple[str, ...]) -> tuple[Metric, ...]:

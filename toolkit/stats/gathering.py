@@ -128,7 +128,7 @@ class _Run:
             return np.asarray(self.columns[term.column, term.other][rows], dtype=bool)
         values = self.columns[term.column, ""][rows]
         if term.kind == "some":
-            return np.asarray(values != 0)
+            return np.asarray((values != 0) & (values == values))  # noqa: PLR0124 - a missing value is not equal to itself
         if term.kind == "above":
             return np.asarray(values > self.columns[term.other, ""][rows])  # type: ignore[operator]
         return np.asarray(values != np.floor(values))
@@ -146,6 +146,8 @@ class _Run:
         inner[:, flat] = 0.0
         constant = self.minima == self.maxima
         averages = np.where(constant, self.minima, centre + shift) if n else centre
+        for at in np.flatnonzero(flat & ~constant).tolist() if n else ():  # the value itself, not its rounded mean
+            averages[at] = self._first(self.lines[at], arm)
         width = len(self.terms)
         means, minima, maxima = np.zeros(width), np.zeros(width), np.zeros(width)
         comoments = np.zeros((width, width))
@@ -166,6 +168,13 @@ class _Run:
             comoments[at, :] = comoments[:, at] = np.nan
             means[at], comoments[at, at], maxima[at] = share if n else np.nan, share * (1 - share) * n, 1.0
         return Moments(self.terms, n, means, comoments, minima, maxima, missing, infinite)
+
+    def _first(self, term: Term, arm: int) -> float:
+        """The value of a term in the first row of one arm."""
+        row = int(np.argmax(self.codes == arm))
+        line = np.empty(1)
+        self._fill(line, term, slice(row, row + 1))
+        return float(line[0])
 
     def _faults(self, term: Term, arm: int) -> tuple[int, int]:
         values = self.columns[term.column, ""][self.codes == arm].astype(np.float64)

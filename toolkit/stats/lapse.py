@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 from scipy.special import betaln, gammaln, hyp2f1, psi
 
 from toolkit.errors import MetricError
-from toolkit.scenario.duration import Duration
+from toolkit.stats.windows import days_of
 
 __all__ = ["BuyingModel", "buying_histories", "fit_buying"]
 
@@ -146,7 +146,7 @@ def buying_histories(
     days = pd.DataFrame({"customer": purchases.loc[kept, customer], "day": times[kept].dt.floor("D")})
     days = days.drop_duplicates()
     grouped = days.groupby("customer", sort=True)["day"].agg(["min", "max", "size"])
-    unit = Duration.parse(period).elapsed / 1e6
+    unit = days_of(period) * 86_400
     histories = pd.DataFrame(
         {
             "repeats": grouped["size"] - 1,
@@ -186,9 +186,10 @@ def fit_buying(repeats: ArrayLike, recency: ArrayLike, age: ArrayLike) -> Buying
         return -value / counts.sum(), -slope / counts.sum()
 
     bounds = [(-_FARTHEST, _FARTHEST)] * 4
+    optimize: Any = importlib.import_module("scipy.optimize")  # slow to load, and nothing else here needs it
     options = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 2000}
     for start in _STARTS:
-        best = minimize(loss, np.log(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        best = optimize.minimize(loss, np.log(start), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         inside = bool((np.abs(best.x) < _FARTHEST - 0.1).all())
         if inside and np.isfinite(best.fun):
             break

@@ -7,6 +7,7 @@ in constant time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from toolkit.errors import MetricError, nearest
 
-__all__ = ["Moments", "Term", "numbers"]
+__all__ = ["Moments", "Term", "missing_column", "numbers"]
 
 Floats = NDArray[np.float64]
 
@@ -119,6 +120,17 @@ class Moments:
         )
 
 
+def missing_column(column: str, columns: Iterable[str]) -> MetricError:
+    """The error of a column that is not there; it names the nearest one."""
+    found = list(columns)
+    near = nearest(column, found)
+    return MetricError(
+        f"outcomes: column {column!r} is missing"
+        + (f"; did you mean {near!r}?" if near else "")
+        + f"; columns found: {', '.join(found) or 'none'}"
+    )
+
+
 def numbers(frame: pd.DataFrame, column: str) -> NDArray[np.generic]:
     """One column of a frame as numbers, missing values as NaN; without a copy where it is plain already.
 
@@ -126,13 +138,7 @@ def numbers(frame: pd.DataFrame, column: str) -> NDArray[np.generic]:
         MetricError: the column is absent (names the nearest one) or holds text or times.
     """
     if column not in frame.columns:
-        near = nearest(column, map(str, frame.columns))
-        found = ", ".join(map(str, frame.columns)) or "none"
-        raise MetricError(
-            f"outcomes: column {column!r} is missing"
-            + (f"; did you mean {near!r}?" if near else "")
-            + f"; columns found: {found}"
-        )
+        raise missing_column(column, map(str, frame.columns))
     values = frame[column]
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "fiub":
         return values.to_numpy()

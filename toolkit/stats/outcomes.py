@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from toolkit.errors import MetricError, nearest
 from toolkit.stats.gathering import gather
 from toolkit.stats.moments import Moments, Term, numbers
 
-__all__ = ["Arms", "Outcomes", "read", "read_arms"]
+__all__ = ["Arms", "FrameOutcomes", "Outcomes", "arms_in_order", "read", "read_arms"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,9 +35,34 @@ class Arms:
         return self.names[1:]
 
 
+class Outcomes(Protocol):
+    """What a metric may ask: moments by arm, and where those do not do, rows."""
+
+    @property
+    def arms(self) -> Arms:
+        """Names, control first."""
+
+    @property
+    def moments(self) -> Mapping[str, Moments]:
+        """Moments of all declared terms, by arm."""
+
+    @property
+    def control(self) -> Moments:
+        """The moments of control."""
+
+    def values(self, column: str, arm: str) -> NDArray[np.float64]:
+        """The values of one column in one arm, in the order of the rows."""
+
+    def rows(self, arm: str, columns: Sequence[str]) -> pd.DataFrame:
+        """The rows of one arm, at least with these columns; those that are not there are left out."""
+
+    def words(self, column: str) -> Sequence[str]:
+        """The different values of a column as texts, missing ones left out."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Outcomes:
-    """What a metric may ask: moments by arm, and the values of one column in one arm.
+class FrameOutcomes:
+    """Outcomes in a frame.
 
     Attributes:
         frame: one row per unit.
@@ -58,10 +84,14 @@ class Outcomes:
         chosen = self.arms.codes == self.arms.names.index(arm)
         return np.asarray(numbers(self.frame, column)[chosen], dtype=np.float64)
 
-    def rows(self, arm: str) -> pd.DataFrame:
-        """The rows of one arm."""
+    def rows(self, arm: str, columns: Sequence[str]) -> pd.DataFrame:
+        """The rows of one arm, all columns: a frame has them at hand."""
         chosen: pd.DataFrame = self.frame.loc[self.arms.codes == self.arms.names.index(arm)]
         return chosen
+
+    def words(self, column: str) -> Sequence[str]:
+        """The different values of a column as texts, missing ones left out."""
+        return sorted(self.frame[column].dropna().astype("str").unique())
 
 
 def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
@@ -99,6 +129,18 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
     names = [str(label) for label in labels]
     if len(set(names)) < len(names):
         raise MetricError(f"outcomes: column {arm!r} holds arms that read the same; found {labels!r}")
+    order = arms_in_order(names, control=control, sort=not isinstance(values.dtype, pd.CategoricalDtype))
+    small = np.int8 if len(names) < 128 else np.int64
+    position: NDArray[np.integer] = np.array([order.index(name) for name in names], dtype=small)
+    return Arms(order, position[codes])
+
+
+def arms_in_order(names: Sequence[str], *, control: object, sort: bool = True) -> tuple[str, ...]:
+    """The names of the arms, control first.
+
+    Raises:
+        MetricError: no such control (names the nearest arm), or one arm only.
+    """
     if str(control) not in names:
         near = nearest(str(control), names)
         raise MetricError(
@@ -109,16 +151,11 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
         raise MetricError(
             f"outcomes: found one arm only, {names[0]!r}; a comparison needs control and at least one other arm"
         )
-    first = str(control)
-    ordered = isinstance(values.dtype, pd.CategoricalDtype)
-    others = [name for name in names if name != first]
-    order = [first, *(others if ordered else sorted(others))]
-    small = np.int8 if len(names) < 128 else np.int64
-    position: NDArray[np.integer] = np.array([order.index(name) for name in names], dtype=small)
-    return Arms(tuple(order), position[codes])
+    others = [name for name in names if name != str(control)]
+    return (str(control), *(sorted(others) if sort else others))
 
 
-def read(frame: pd.DataFrame, terms: Sequence[Term], *, arms: Arms) -> Outcomes:
+def read(frame: pd.DataFrame, terms: Sequence[Term], *, arms: Arms) -> FrameOutcomes:
     """The moments of every declared term in every arm, in one pass.
 
     Args:
@@ -133,4 +170,4 @@ def read(frame: pd.DataFrame, terms: Sequence[Term], *, arms: Arms) -> Outcomes:
         MetricError: a column is absent or not numeric.
     """
     found = gather(frame, terms, codes=arms.codes, arms=len(arms.names))
-    return Outcomes(frame, arms, dict(zip(arms.names, found, strict=True)))
+    return FrameOutcomes(frame, arms, dict(zip(arms.names, found, strict=True)))

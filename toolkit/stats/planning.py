@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError, NotSupportedError
-from toolkit.scenario.duration import Duration
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
 from toolkit.stats.gathering import gather
@@ -33,6 +32,7 @@ from toolkit.stats.power import (
 from toolkit.stats.rates import Rate
 from toolkit.stats.ratios import Ratio
 from toolkit.stats.sequential import Spending, sample_inflation, sequence_threshold, spending_boundaries
+from toolkit.stats.windows import days_of
 
 __all__ = ["Plan", "plan"]
 
@@ -179,9 +179,7 @@ class Plan(Drawable):
         return effective * smallest, effective * self.arms[self.control]
 
     def _days(self, units: float) -> float:
-        return _days_until(self.entries, units) + (
-            Duration.parse(self.window).elapsed / 86_400_000_000 if self.window else 0.0
-        )
+        return _days_until(self.entries, units) + (days_of(self.window) if self.window else 0.0)
 
     def __str__(self) -> str:
         effect = f"{self.diff:+.4g} ({self.rel:+.1%})" if not math.isnan(self.rel) else f"{self.diff:+.4g}"

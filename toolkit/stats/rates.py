@@ -101,7 +101,7 @@ class Rate(Metric):
     def _check_words(self, outcomes: Outcomes) -> None:
         if self.verdict is None:
             return
-        others = set(outcomes.frame[self.verdict].dropna().astype("str").unique()) - set(_WORDS)
+        others = set(outcomes.words(self.verdict)) - set(_WORDS)
         if others:
             raise MetricError(
                 f"{self.label}: column {self.verdict!r} holds {sorted(others)[0]!r}; allowed: {', '.join(_WORDS)},"

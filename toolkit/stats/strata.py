@@ -33,7 +33,7 @@ def stratified_moments(
     Raises:
         MetricError: no such column, or more than 1,000 strata (a number is no stratum).
     """
-    sides = [outcomes.rows(side) for side in (arm, outcomes.arms.control)]
+    sides = [outcomes.rows(side, (strata, term.column)) for side in (arm, outcomes.arms.control)]
     if strata not in sides[0].columns:
         numbers(sides[0], strata)
     labels = [side[strata].astype("str").fillna("missing") for side in sides]

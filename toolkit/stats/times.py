@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError
-from toolkit.scenario.duration import Duration
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.means import compare_estimates
 from toolkit.stats.metric import Metric, Setting, join
@@ -23,10 +22,10 @@ from toolkit.stats.proportions import Share
 from toolkit.stats.rates import compare_shares
 from toolkit.stats.samples import Estimate
 from toolkit.stats.survival import Survival, kaplan_meier, log_rank
+from toolkit.stats.windows import days_of, window_text
 
 __all__ = ["TimeTo", "survival_curves"]
 
-_DAY = 86_400_000_000
 Followed = tuple[NDArray[np.float64], NDArray[np.bool_]]
 
 
@@ -52,7 +51,7 @@ class TimeTo(Metric):
     """
 
     column: str
-    within: str | timedelta | Duration = field(kw_only=True)
+    within: str | timedelta = field(kw_only=True)
     since: str | None = field(default=None, kw_only=True)
     until: str | pd.Timestamp | None = field(default=None, kw_only=True)
 
@@ -60,7 +59,7 @@ class TimeTo(Metric):
 
     def __post_init__(self) -> None:
         try:
-            object.__setattr__(self, "within", Duration.parse(self.within))
+            object.__setattr__(self, "within", window_text(self.within))
         except ValueError as fault:
             raise MetricError(f"{self.label}: within: {fault}") from None
         super().__post_init__()
@@ -75,7 +74,7 @@ class TimeTo(Metric):
     @property
     def days(self) -> float:
         """The window in days of 24 hours."""
-        return Duration.parse(self.within).elapsed / _DAY
+        return days_of(self.within)
 
     def terms(self) -> tuple[Term, ...]:
         """Nothing: it needs each unit's own times."""
@@ -83,7 +82,7 @@ class TimeTo(Metric):
 
     def columns(self) -> tuple[str, ...]:
         """The columns it reads."""
-        return tuple(name for name in (self.column, self.since) if name)
+        return tuple(name for name in (self.column, self.since, self.until) if isinstance(name, str))
 
     def compare(self, outcomes: Outcomes, arm: str, setting: Setting) -> tuple[Comparison, ...]:
         """One arm against control: whether, and how soon."""
@@ -92,8 +91,8 @@ class TimeTo(Metric):
         empty = next((side for side in (outcomes.arms.control, arm) if not outcomes.moments[side].n), None)
         if empty is not None:
             return tuple(replace(start, metric=name, note=f"no units in arm {empty!r}") for name in names)
-        one = self.followed(outcomes.rows(arm))
-        other = self.followed(outcomes.rows(outcomes.arms.control))
+        one = self.followed(outcomes.rows(arm, self.columns()))
+        other = self.followed(outcomes.rows(outcomes.arms.control, self.columns()))
         whether = self._whether(replace(start, metric=names[0], kind="rate"), one, other, setting)
         opposite = "lower" if self.better == "higher" else "higher"
         role = start.role if math.isnan(whether.diff) else "secondary"

@@ -12,21 +12,22 @@ from numpy.typing import NDArray
 
 from toolkit.errors import MetricError
 from toolkit.stats.metric import Metric
-from toolkit.stats.moments import numbers
+from toolkit.stats.moments import Term, numbers
 from toolkit.stats.outcomes import Arms
 from toolkit.stats.ratios import Ratio
 
-__all__ = ["one_row_per_unit"]
+__all__ = ["one_row_per_unit", "ratio_columns"]
 
 
 def one_row_per_unit(
-    outcomes: pd.DataFrame, metrics: Sequence[Metric], *, arms: Arms, unit: str
+    outcomes: pd.DataFrame, metrics: Sequence[Metric], further: Sequence[Term] = (), *, arms: Arms, unit: str
 ) -> tuple[pd.DataFrame, Arms, list[str]]:
     """The outcomes with one row per unit.
 
     Args:
         outcomes: one row per unit, or several where every metric is a ratio.
         metrics: what will be compared.
+        further: terms that checks need besides.
         arms: who is in which arm, by row.
         unit: the column that names the unit.
 
@@ -63,7 +64,7 @@ def one_row_per_unit(
             f"outcomes: {repeated.nunique():,} units have more than one row, for example {str(repeated.iloc[0])!r};"
             " give one row per unit, or compare ratios only (Ratio adds up the rows of a unit)"
         )
-    return _added_up(outcomes, metrics, arms, unit)
+    return _added_up(outcomes, *ratio_columns(metrics, further), arms=arms, unit=unit)
 
 
 def _unique(units: pd.Series) -> bool:
@@ -82,20 +83,27 @@ def _unique(units: pd.Series) -> bool:
     return bool(units.is_unique)
 
 
+def ratio_columns(metrics: Sequence[Metric], further: Sequence[Term]) -> tuple[list[str], list[str]]:
+    """The columns to add up over the rows of a unit, and those known before, of which the first row is taken."""
+    ratios = [metric for metric in metrics if isinstance(metric, Ratio)]
+    summed = [name for metric in ratios for name in (metric.numerator, metric.denominator)]
+    summed += [term.column for term in further if term.kind == "some"]
+    kept = [name for metric in ratios for name in metric.covariate]
+    kept += [term.column for term in further if term.kind != "some"]
+    return list(dict.fromkeys(summed)), [name for name in dict.fromkeys(kept) if name not in summed]
+
+
 def _added_up(
-    outcomes: pd.DataFrame, metrics: Sequence[Metric], arms: Arms, unit: str
+    outcomes: pd.DataFrame, summed: Sequence[str], kept: Sequence[str], *, arms: Arms, unit: str
 ) -> tuple[pd.DataFrame, Arms, list[str]]:
     codes, uniques = pd.factorize(outcomes[unit])
     first = np.unique(codes, return_index=True)[1]
     columns: dict[str, NDArray[np.generic]] = {}
-    for metric in metrics:
-        if not isinstance(metric, Ratio):
-            continue
-        for column in (metric.numerator, metric.denominator):
-            values = numbers(outcomes, column).astype(np.float64)
-            columns[column] = np.bincount(codes, weights=values, minlength=len(uniques))
-        for column in metric.covariate:  # known before the first entry: the value of the first row
-            columns[column] = numbers(outcomes, column).astype(np.float64)[first]
+    for column in summed:
+        values = numbers(outcomes, column).astype(np.float64)
+        columns[column] = np.bincount(codes, weights=values, minlength=len(uniques))
+    for column in kept:
+        columns[column] = numbers(outcomes, column).astype(np.float64)[first]
     frame = pd.DataFrame({unit: uniques, **columns})
     return frame, Arms(arms.names, arms.codes[first]), []
 

@@ -1,0 +1,256 @@
+"""Outcomes in files or in a log give the numbers that the same outcomes give as a frame, and the same errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from toolkit.errors import EventLogError, MetricError
+from toolkit.events import EventLog, OutcomeTable
+from toolkit.stats import Mean, Metric, Quantile, Rate, Ratio, Source, TimeTo, experiment
+
+METRICS: list[Metric] = [
+    Rate("converted"),
+    Rate("opened", verdict="open"),
+    Mean("revenue", covariate=("pre_revenue", "pre_gaps"), currency="EUR"),
+    Mean("revenue", name="plain revenue"),
+    Mean("revenue", strata="segment", name="revenue by segment"),
+    Mean("level"),
+    Ratio("clicks", "mails"),
+    Quantile("level", q=0.75),
+    TimeTo("days", within="14d", name="soon"),
+]
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    count = 6_000
+    mailed = rng.random(count) < 0.5
+    mails = rng.integers(1, 5, count)
+    before = rng.gamma(2, 15, count)
+    opened = np.where(rng.random(count) < 0.4, "human", np.where(rng.random(count) < 0.5, "machine", "unsure"))
+    return pd.DataFrame(
+        {
+            "unit": [f"c{at:05d}" for at in range(count)],
+            "arm": np.where(mailed, "mail", "control"),
+            "converted": rng.random(count) < 0.1 + 0.02 * mailed,
+            "open": pd.Series(opened).where(rng.random(count) < 0.6),
+            "revenue": np.where(rng.random(count) < 0.3, before + rng.gamma(2, 10, count), 0),
+            "pre_revenue": before,
+            "pre_gaps": np.where(rng.random(count) < 0.2, np.nan, before * 2),
+            "level": 1e9 + rng.normal(0, 1, count),  # digits would cancel without a shift
+            "segment": rng.choice(["new", "loyal"], count),
+            "mails": mails,
+            "clicks": rng.binomial(mails, 0.2),
+            "days": pd.Series(rng.exponential(20, count)).where(rng.random(count) < 0.7),
+            "other": rng.random(count) < 0.1,
+        }
+    )
+
+
+def stored(frame: pd.DataFrame, folder: Path, name: str = "outcomes") -> Path:
+    path = folder / f"{name}.parquet"
+    frame.to_parquet(path, index=False)
+    return path
+
+
+def test_parquet_gives_the_lift_of_the_frame_for_every_metric(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    ours = experiment(stored(outcomes, tmp_path), METRICS, contaminated="other", weights={"control": 1, "mail": 1})
+    theirs = experiment(outcomes, METRICS, contaminated="other", weights={"control": 1, "mail": 1})
+    pd.testing.assert_frame_equal(ours.table, theirs.table, rtol=1e-9, check_dtype=False)
+    assert ours.verdict() == theirs.verdict()
+    assert "another scenario reached" in ours.verdict()
+
+
+def test_a_small_holdout_is_resampled_from_parquet_as_from_the_frame(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    frame = outcomes.assign(arm=np.where(np.arange(len(outcomes)) % 20, "mail", "control"))
+    ours, theirs = (experiment(one, [Mean("revenue")]).lift for one in (stored(frame, tmp_path), frame))
+    assert "permutation" in ours["method"].iloc[0]
+    pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9, check_dtype=False)
+
+
+def test_several_files_and_folders_are_one_table(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    stored(outcomes.iloc[:2_500], tmp_path, "a")
+    stored(outcomes.iloc[2_500:], tmp_path, "b")
+    table = OutcomeTable.from_parquet(tmp_path)
+    assert isinstance(table, Source)
+    expected = experiment(outcomes, [Rate("converted")]).lift
+    pd.testing.assert_frame_equal(experiment(table, [Rate("converted")]).lift, expected, check_dtype=False)
+    assert len(table.frame()) == len(outcomes)
+
+
+def test_rows_of_one_customer_are_added_up_for_ratios(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame({"unit": np.repeat(np.arange(500), 3), "arm": np.repeat(["control", "mail"], 750)})
+    rows["mails"], rows["opens"] = 1, rng.integers(0, 2, 1_500)
+    rows["pre_taste"] = rng.random(1_500)
+    path = stored(rows, tmp_path)
+    metric = Ratio("opens", "mails", covariate="pre_taste")
+    pd.testing.assert_frame_equal(
+        experiment(path, [metric]).table, experiment(rows, [metric]).table, rtol=1e-9, check_dtype=False
+    )
+    with pytest.raises(MetricError, match="500 units have more than one row, for example '0'"):
+        experiment(path, [Rate("opens")])
+    rows.loc[0, "arm"] = "mail"
+    with pytest.raises(MetricError, match="1 units are in more than one arm, for example '0'"):
+        experiment(stored(rows, tmp_path, "moved"), [metric])
+
+
+def broken(frame: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
+    changed = frame.copy()
+    changed[column] = changed[column].astype(object)
+    changed.loc[[1, 4], column] = value
+    return changed.astype({column: "float64"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda f: broken(f, "revenue", np.nan),
+        lambda f: broken(f, "revenue", np.inf),
+        lambda f: broken(f, "converted", 2),
+        lambda f: broken(f, "clicks", 9),
+        lambda f: broken(f, "clicks", -1),
+        lambda f: f.assign(revenue=0.0),
+        lambda f: f.assign(revenue=7.5),
+        lambda f: f.assign(revenue=np.where(f["arm"] == "control", 0.0, 3.5)),
+        lambda f: f.assign(revenue=np.where(f["arm"] == "control", 4.25, 3.5)),
+        lambda f: f.assign(converted=False),
+        lambda f: f.assign(clicks=0),
+        lambda f: f.assign(mails=0),
+        lambda f: f.assign(arm=[f"a{at % 20:02d}" if at % 20 else "control" for at in range(len(f))]),
+        lambda f: f.assign(revenue=f["revenue"].astype("float32"), mails=f["mails"].astype("int8")),
+        lambda f: f.assign(converted=f["converted"].astype("Int64"), revenue=f["revenue"].round(2).astype("Float64")),
+    ],
+)
+def test_bad_numbers_in_files_are_undefined_with_the_reason_a_frame_gives(
+    outcomes: pd.DataFrame, tmp_path: Path, change
+) -> None:
+    frame = change(outcomes)
+    metrics = [Rate("converted"), Mean("revenue", method="welch"), Ratio("clicks", "mails")]
+    ours, theirs = experiment(stored(frame, tmp_path), metrics).lift, experiment(frame, metrics).lift
+    assert ours["note"].tolist() == theirs["note"].tolist()
+    pd.testing.assert_frame_equal(ours, theirs, rtol=1e-6, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "metric", "message"),
+    [
+        (lambda f: f[f["arm"] == "control"], Rate("converted"), "one arm only"),
+        (lambda f: f.iloc[:0], Rate("converted"), "no rows"),
+        (lambda f: f.assign(arm=f["arm"].where(f.index > 0)), Rate("converted"), "1 of 6,000 rows have no arm"),
+        (lambda f: f.assign(unit=f["unit"].where(f.index > 0)), Rate("converted"), "1 of 6,000 rows have no 'unit'"),
+        (lambda f: f.rename(columns={"arm": "arms"}), Rate("converted"), "did you mean 'arms'"),
+        (lambda f: f, Rate("convertd"), "did you mean 'converted'"),
+        (lambda f: f, Mean("segment"), "should be numbers or flags; found text"),
+        (lambda f: f.assign(arm=f["arm"].str.replace("control", "contrl")), Rate("converted"), "control='contrl'"),
+        (lambda f: f.assign(open="robot"), Rate("opened", verdict="open"), "holds 'robot'"),
+    ],
+)
+def test_errors_of_a_frame_are_errors_of_a_file(
+    outcomes: pd.DataFrame, tmp_path: Path, change, metric: Metric, message: str
+) -> None:
+    with pytest.raises(MetricError, match=message):
+        experiment(stored(change(outcomes), tmp_path), [metric])
+
+
+def test_a_file_that_is_not_there_or_no_file_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(EventLogError, match="no such file"):
+        experiment(tmp_path / "outcomes.parquet", [Rate("converted")])
+    (tmp_path / "text.parquet").write_text("no parquet")
+    with pytest.raises(EventLogError, match="cannot be read as Parquet"):
+        experiment(tmp_path / "text.parquet", [Rate("converted")])
+    with pytest.raises(MetricError, match="found list; allowed: a frame"):
+        experiment([1, 2], [Rate("converted")])  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def log() -> EventLog:
+    """Assignments over 20 days, purchases around them; the log ends on day 30."""
+    rng = np.random.default_rng(3)
+    start = pd.Timestamp("2024-03-01", tz="UTC")
+    days = rng.uniform(0, 20, 800)
+    assigned = pd.DataFrame(
+        {
+            "customer_id": [f"c{at}" for at in range(800)],
+            "event": "assigned",
+            "at": start + pd.to_timedelta(days, unit="D"),
+            "arm": np.where(rng.random(800) < 0.5, "mail", "control"),
+        }
+    )
+    again = assigned.sample(200, random_state=1).assign(at=lambda f: f["at"] + pd.Timedelta("2h"))
+    bought = pd.DataFrame(
+        {
+            "customer_id": rng.choice(assigned["customer_id"], 2_000),
+            "event": rng.choice(["purchase", "view"], 2_000),
+            "at": start + pd.to_timedelta(rng.uniform(-10, 30, 2_000), unit="D"),
+            "revenue": rng.gamma(2, 20, 2_000).round(2),
+        }
+    )
+    return EventLog.from_pandas(pd.concat([assigned, again, bought], ignore_index=True))
+
+
+def test_a_log_gives_the_outcomes_that_pandas_finds_in_its_events(log: EventLog) -> None:
+    table = OutcomeTable.from_log(
+        log,
+        entry="assigned",
+        within="12d",
+        flags={"converted": "purchase"},
+        counts={"orders": "purchase"},
+        sums={"revenue": ("purchase", "revenue")},
+        before="5d",
+    )
+    events = log.events
+    entries = events[events["event"] == "assigned"].groupby("customer_id").agg(at=("at", "min"), arm=("arm", "first"))
+    closed = entries[entries["at"] + pd.Timedelta("12D") <= events["received_at"].max()]
+    bought = events[events["event"] == "purchase"].merge(closed, on="customer_id", suffixes=("", "_entry"))
+    after = bought["at"] - bought["at_entry"]
+    within = bought[(after > pd.Timedelta(0)) & (after <= pd.Timedelta("12D"))].groupby("customer_id")["revenue"]
+    before = bought[(after <= pd.Timedelta(0)) & (after > -pd.Timedelta("5D"))].groupby("customer_id")["revenue"]
+    expected = closed[["arm"]].assign(orders=within.size(), revenue=within.sum(), pre_orders=before.size())
+    expected = expected.assign(pre_revenue=before.sum()).fillna(0.0).sort_index()
+    found = table.frame().set_index("unit")
+    assert found["revenue"].to_numpy() == pytest.approx(expected["revenue"].to_numpy())
+    assert found["pre_revenue"].to_numpy() == pytest.approx(expected["pre_revenue"].to_numpy())
+    assert found["orders"].tolist() == expected["orders"].tolist()
+    assert found["pre_orders"].tolist() == expected["pre_orders"].tolist()
+    assert found["converted"].tolist() == (expected["orders"] > 0).tolist()
+    assert found["arm"].tolist() == expected["arm"].tolist()
+    metrics = [Rate("converted"), Mean("revenue", covariate="pre_revenue")]
+    ours = experiment(table, metrics)
+    theirs = experiment(table.frame(), metrics)
+    pd.testing.assert_frame_equal(ours.table, theirs.table, rtol=1e-9, check_dtype=False)
+    assert f"{len(entries) - len(closed)} units are left out because their window of 12d" in ours.verdict()
+
+
+def test_a_customer_assigned_to_two_arms_is_an_error(log: EventLog) -> None:
+    events = log.events
+    moved = events[events["event"] == "assigned"].head(1)
+    moved = moved.assign(arm="control" if moved["arm"].iloc[0] == "mail" else "mail")
+    both = EventLog.from_pandas(pd.concat([events, moved], ignore_index=True))
+    table = OutcomeTable.from_log(both, entry="assigned", within="5d", flags={"converted": "purchase"})
+    with pytest.raises(MetricError, match="1 units are in more than one arm"):
+        experiment(table, [Rate("converted")])
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"entry": "asigned", "within": "5d"}, "no event 'asigned' .* did you mean 'assigned'"),
+        ({"entry": "assigned", "within": "5d", "arm": "arms"}, "no property 'arms' .* did you mean 'arm'"),
+        ({"entry": "assigned", "within": "5 moons"}, "allowed: a number and s, m, h, d or w"),
+        ({"entry": "assigned", "within": "0d"}, "longer than nothing"),
+        ({"entry": "assigned", "within": "5d", "flags": {"x": "view"}, "counts": {"x": "view"}}, "'x' is there twice"),
+        (
+            {"entry": "asigned", "within": "5d", "sums": {"x": ("vew", "revenu")}},
+            "no event 'asigned'.*no event 'vew'.*no property 'revenu'",
+        ),
+    ],
+)
+def test_outcomes_that_a_log_cannot_give_are_errors_all_at_once(log: EventLog, asked: dict, message: str) -> None:
+    with pytest.raises(EventLogError, match=message):
+        OutcomeTable.from_log(log, **asked)

@@ -390,3 +390,39 @@ steps: [{wait: 400d}, {send: ticks/late}]
     run = replay(scenario, EventLog.from_pandas(events), until=last)
     assert len(run.decisions) == len(hours)
     assert (run.decisions["at"].to_numpy() == (hours + pd.Timedelta(days=400)).to_numpy()).all()
+
+
+def test_more_conditions_than_the_engine_holds_are_refused_with_the_scenario_that_asks_for_most() -> None:
+    many = ", ".join(f'{{event: view, where: "revenue > {n}"}}' for n in range(58))
+    people = ", ".join(f"\"customer_id = 'c{n}'\"" for n in range(70))
+    text = (
+        CART
+        + f"""
+---
+scenario: picky
+trigger: {{event: view}}
+reentry: every
+audience: {{any: [{people}], happened: [{many}]}}
+steps: [{{send: picky/mail}}]
+"""
+    )
+    with pytest.raises(ScenarioError) as caught:
+        replay(loads(text), LOG)
+    found = [(fault.path, fault.found, fault.message.partition(";")[0]) for fault in caught.value.faults]
+    assert found == [
+        ("picky", 65, "more conditions on events than the engine holds"),
+        ("picky", 72, "more conditions on attributes than the engine holds"),
+    ]
+
+
+def test_a_condition_of_a_hundred_parts_is_taken_whole() -> None:
+    often = ", ".join(f"{{event: view, within: {n}d}}" for n in range(1, 101))
+    text = f"""
+scenario: s
+trigger: {{event: view}}
+reentry: every
+audience: {{happened: [FIRST{often}LAST]}}
+steps: [{{send: m/x}}]
+"""
+    for first, last, mails in (("", "", 1), ("{event: order}, ", "", 0), ("", ", {event: order}", 0)):
+        assert len(replay(loads(text.replace("FIRST", first).replace("LAST", last)), LOG).decisions) == mails

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -26,13 +27,18 @@ def naive(value: Any) -> Any:
     return value.replace(tzinfo=None) if isinstance(value, datetime) else value
 
 
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1})
+
+
 class Conditions:
     """Says whether a condition holds for an event, or for a customer at a moment."""
 
     def __init__(
         self, events: Sequence[Event], people: Mapping[str, Mapping[str, Any]], attributes: Sequence[str]
     ) -> None:
-        self.database = duckdb.connect()
+        self.database = _database()
         names = list(dict.fromkeys(name for event in events for name in event.properties))
         self.properties = {name: type_of(event.properties.get(name) for event in events) for name in names}
         known = {name: type_of(person.get(name) for person in people.values()) for name in attributes}

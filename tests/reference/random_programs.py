@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+from tests.scenario.sound import sound
 from toolkit.scenario import models as m
 from toolkit.scenario.base import Condition, History
 from toolkit.scenario.duration import Duration, TimeOfDay
@@ -214,4 +215,4 @@ class Maker:
             caps=self.caps(0.4),
         )
         names = ("s1", "s2", "s3")[: self.chance.randint(1, largest)]
-        return m.Program(scenarios=tuple(self.scenario(name) for name in names), policies=policies)
+        return m.Program(scenarios=tuple(sound(self.scenario(name)) for name in names), policies=policies)

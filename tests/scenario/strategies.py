@@ -14,6 +14,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.scenario.sound import sound
 from toolkit.scenario import models as m
 from toolkit.scenario.base import Condition, History
 from toolkit.scenario.duration import Duration, TimeOfDay
@@ -329,7 +330,7 @@ def scenarios(
     pools: Collection[str] = (),
 ) -> m.Scenario:
     """Random scenarios that `check` finds no fault in."""
-    return _Maker(draw, constructs, vocabulary, pools).scenario(name)
+    return sound(_Maker(draw, constructs, vocabulary, pools).scenario(name))
 
 
 @st.composite

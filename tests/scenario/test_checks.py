@@ -174,6 +174,55 @@ def test_a_scenario_that_holds_together_brings_neither_fault_nor_warning() -> No
             "cart.steps.a.offer.pool",
             "unknown pool",
         ),
+        ({"steps": ["exit", {"send": "a"}]}, "cart.steps.a", "nobody gets here: the step before ends the journey"),
+        (
+            {"steps": [{"branch": "consent", "then": ["exit"], "else": [{"send": "b"}, "exit"]}, {"send": "a"}]},
+            "cart.steps.a",
+            "nobody gets here: the step before ends the journey",
+        ),
+        (
+            {"steps": [{"repeat": 2, "steps": [{"send": "a"}, "exit"]}]},
+            "cart.steps.repeat.repeat",
+            "the journey ends in the first round",
+        ),
+        (
+            {
+                "exit_on": [{"event": "purchase"}],
+                "steps": [{"wait_for": {"event": "purchase", "within": "1d"}}, {"send": "a"}],
+            },
+            "cart.steps.wait_for.wait_for.event",
+            "this can never happen: the same event is in exit_on",
+        ),
+        (
+            {"steps": [{"wait_for": {"event": "email_unsubscribed", "within": "1d"}}, {"send": "a"}]},
+            "cart.steps.wait_for.wait_for.event",
+            "this can never happen: it ends every marketing journey first",
+        ),
+        (
+            {
+                "experiment": ARMS,
+                "steps": [
+                    {"branch": "consent", "only": ["offer"], "then": [{"id": "x", "send": "a", "only": ["control"]}]}
+                ],
+            },
+            "cart.steps.branch.then.x.only",
+            "nobody gets here: the steps around this one are for other arms",
+        ),
+        (
+            {
+                "audience": {
+                    "happened": {"event": "purchase", "within": "7d", "at_least": 2},
+                    "not_happened": {"event": "purchase", "within": "30d"},
+                }
+            },
+            "cart.audience.not_happened[0]",
+            "this can never be: `happened` asks for what `not_happened` forbids",
+        ),
+        (
+            {"experiment": {"name": "e", "arms": {f"a{n}": 1 / 64 for n in range(64)}}},
+            "cart.experiment.arms",
+            "more than 50 arms",
+        ),
         ({"policies": {"timezone": "Europe/Pari"}}, "policies.timezone", "unknown time zone"),
         ({"policies": {"quiet": {"from": "08:00", "to": "08:00"}}}, "policies.quiet.to", "quiet hours end when they"),
         ({"policies": {"pools": {"s": {}}}}, "policies.pools.s", "a pool has a size or a file"),
@@ -275,26 +324,7 @@ def test_repeats_unfold_to_at_most_two_thousand_steps() -> None:
 @pytest.mark.parametrize(
     ("changes", "path", "message"),
     [
-        ({"steps": ["exit", {"send": "a"}]}, "cart.steps.a", "nobody gets here: the step before ends the journey"),
-        (
-            {"steps": [{"branch": "consent", "then": ["exit"], "else": [{"send": "b"}, "exit"]}, {"send": "a"}]},
-            "cart.steps.a",
-            "nobody gets here: the step before ends the journey",
-        ),
         ({"steps": [{"wait": "1h"}]}, "cart.steps", "no step sends anything"),
-        (
-            {"steps": [{"repeat": 2, "steps": [{"send": "a"}, "exit"]}]},
-            "cart.steps.repeat.repeat",
-            "the journey ends in the first round",
-        ),
-        (
-            {
-                "exit_on": [{"event": "purchase"}],
-                "steps": [{"wait_for": {"event": "purchase", "within": "1d"}}, {"send": "a"}],
-            },
-            "cart.steps.wait_for.wait_for.event",
-            "the journey ends before this can be: the same event is in exit_on",
-        ),
         (
             {"class": "transactional", "caps": [{"limit": 1, "per": "1d"}]},
             "cart.caps",
@@ -336,6 +366,11 @@ def test_what_is_odd_but_possible_is_a_warning(changes: dict[str, Any], path: st
             "exit_on": [{"event": "purchase", "match": "order_id"}],
             "steps": [{"wait_for": {"event": "purchase", "within": "1d"}}, {"send": "a"}],
         },
+        {
+            "class": "transactional",
+            "steps": [{"wait_for": {"event": "email_unsubscribed", "within": "1d"}}, {"send": "a"}],
+        },
+        {"audience": {"happened": {"event": "a", "within": "30d"}, "not_happened": {"event": "a", "within": "7d"}}},
         {"class": "transactional", "while_active": "restart"},
         {"steps": [{"send": "a", "offer": {"percent": 5, "free_shipping": True}}]},
     ],
@@ -345,7 +380,7 @@ def test_what_somebody_can_reach_brings_no_warning(changes: dict[str, Any]) -> N
 
 
 def test_warnings_do_not_keep_a_scenario_from_being_read() -> None:
-    text = "{scenario: x, trigger: {event: a}, reentry: once, steps: [exit, {send: a}]}"
+    text = "{scenario: x, trigger: {event: a}, reentry: once, steps: [{wait: 1h}]}"
     assert len(check(loads(text))) == 1
 
 

@@ -47,7 +47,7 @@ steps:
     repeat: 2
     steps:
       - wait: {until: "09:00", on: [mon, thu]}
-      - exit
+      - send: abandoned_cart/again
   - split: {name: s, arms: {a: 0.5, b: 0.5}}
     paths:
       a:

@@ -110,6 +110,7 @@ class _Compiler:
     sends: list[CompiledSend] = field(default_factory=list)
     pools: dict[str, int] = field(default_factory=dict)
     count_mask: int = 0
+    asked: list[tuple[str, int, int]] = field(default_factory=list)
     scenario: Scenario = field(init=False)
 
     # Bits ....................................................................................................
@@ -366,7 +367,8 @@ def compile_program(
         Arrays and the question to the log.
 
     Raises:
-        ScenarioError: a scenario depends on answers to its mails and `assume` is not given.
+        ScenarioError: a scenario depends on answers to its mails and `assume` is not given; more conditions than the
+            engine holds.
     """
     compiler = _Compiler(program, attributes, properties, assume, has_event_ids)
     compiler.facts = {
@@ -399,7 +401,9 @@ def compile_program(
         if count_logged_sends and scenario.class_ == "marketing" and properties.get("scenario") == "text":
             row[m.S_LOGGED_BIT] = compiler.bit("email_sent", f"scenario = '{scenario.scenario}'")
         rows.append(row)
+        compiler.asked.append((scenario.scenario, len(compiler.marks), len(compiler.facts)))
     unsubscribe, bounce, logged = _delivery_bits(compiler, scenarios, count_logged_sends)
+    _check_room(compiler)
     suffixes = tuple(f":{send.scenario}:{send.step}" for send in compiler.sends)
     salts = tuple(f"{split.name}:" for split in compiler.splits)
     by_event = [row for row in rows if row[m.S_TRIGGER] == m.TRIGGER_EVENT]
@@ -520,6 +524,24 @@ def _delivery_bits(
             where = "scenario IS NULL OR scenario NOT IN (" + ", ".join(f"'{name}'" for name in service) + ")"
         logged = marks.setdefault(Mark("email_sent", where), len(marks))
     return _mask(gone), bounce, logged
+
+
+def _check_room(compiler: _Compiler) -> None:
+    """Conditions become bits of a word, and there are only so many; the fault names the scenario that asks for most."""
+    faults = []
+    for kind, total, column in (("events", len(compiler.marks), 1), ("attributes", len(compiler.facts), 2)):
+        if total <= m.MAX_BITS:
+            continue
+        before = 0
+        added: dict[str, int] = {}
+        for entry in compiler.asked:
+            added[str(entry[0])], before = int(entry[column]) - before, int(entry[column])
+        largest = max(added, key=lambda name: added[name])
+        allowed = f"{m.MAX_BITS} in a program; replay fewer scenarios at once, or let them share conditions"
+        message = f"more conditions on {kind} than the engine holds; {largest} alone adds {added[largest]}"
+        faults.append(Fault(message, path=largest, found=total, allowed=allowed))
+    if faults:
+        raise ScenarioError(faults)
 
 
 def _pool_size(program: Program, name: str) -> int:

@@ -110,6 +110,9 @@ END_FINISHED, END_EXITED, END_SUPERSEDED, END_UNSUBSCRIBED, END_OPEN = range(5) 
     WHY_COUPON,
 ) = range(9)  # places in tables.REASONS
 
+MAX_BITS = 60
+"""Different conditions on events that one program can hold, and conditions on attributes."""
+
 HELD_AT_MOST = 72 * 3_600_000_000
 """A mail held by quiet hours or a cap leaves within 72 hours of its due time, or not at all (rules R15, R16)."""
 

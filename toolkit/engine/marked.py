@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.engine.compiled import compiled
-from toolkit.engine.layout import NONE, Ints
+from toolkit.engine.layout import MAX_BITS, NONE, Ints
 from toolkit.errors import ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import (
@@ -26,10 +26,7 @@ from toolkit.events.marks import (
     people,
 )
 
-__all__ = ["MAX_BITS", "Marked", "mark"]
-
-MAX_BITS = 60
-"""Conditions on events that one program can hold, and conditions on attributes."""
+__all__ = ["Marked", "mark"]
 
 _KEEP = 4
 _KEPT: WeakKeyDictionary[EventLog, dict[Marking, Marked]] = WeakKeyDictionary()

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from toolkit.errors import nearest
 from toolkit.scenario import models as m
-from toolkit.scenario.base import Condition
+from toolkit.scenario.base import Condition, History
 from toolkit.scenario.document import Place
 from toolkit.scenario.expression import Expression
 from toolkit.scenario.findings import Finding
@@ -19,6 +19,9 @@ __all__ = ["findings", "program_findings"]
 MAX_DEPTH = 20
 MAX_STEPS = 500
 MAX_UNROLLED = 2_000
+MAX_ARMS = 50
+
+_ENDS_MARKETING = ("email_unsubscribed", "email_complained")
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
@@ -146,6 +149,8 @@ def _transactional(scenario: m.Scenario) -> Iterator[Finding]:
 
 def _shares(experiment: m.Experiment, place: Place) -> Iterator[Finding]:
     total = sum(experiment.arms.values())
+    if len(experiment.arms) > MAX_ARMS:
+        yield Finding(f"more than {MAX_ARMS} arms", (*place, "arms"), len(experiment.arms), f"{MAX_ARMS} at most")
     if len(experiment.arms) < 2:
         yield Finding("at least two arms", (*place, "arms"), ", ".join(experiment.arms) or None)
     elif abs(total - 1) > 1e-9:
@@ -175,8 +180,19 @@ def _condition(condition: Condition, place: Place, scenario: m.Scenario, depth: 
     for name in ("happened", "not_happened"):
         for index, history in enumerate(getattr(condition, name)):
             yield from _where(history.where, (*place, name, index, "where"))
+    for index, excluded in enumerate(condition.not_happened):
+        if any(_implies(wanted, excluded) for wanted in condition.happened):
+            message = "this can never be: `happened` asks for what `not_happened` forbids"
+            yield Finding(message, (*place, "not_happened", index), excluded.event, "one of the two")
     for index, inner in enumerate(condition.any_):
         yield from _condition(inner, (*place, "any", index), scenario, depth + 1)
+
+
+def _implies(wanted: History, other: History) -> bool:
+    """Whether one history cannot be true without the other."""
+    same = (wanted.event, wanted.where) == (other.event, other.where)
+    longer = other.within is None or (wanted.within is not None and wanted.within.elapsed <= other.within.elapsed)
+    return same and longer and wanted.at_least >= other.at_least
 
 
 # --- steps ------------------------------------------------------------------------------------------------------------
@@ -198,7 +214,7 @@ class _Steps:
 
     def findings(self) -> Iterator[Finding]:
         steps = self.scenario.steps
-        yield from self._list(steps, ("steps",), 1)
+        yield from self._list(steps, ("steps",), 1, self.arms)
         if self.count > MAX_STEPS:
             yield Finding(f"more than {MAX_STEPS} steps", ("steps",), self.count, f"{MAX_STEPS} in a scenario")
         elif (size := _unrolled(steps)) > MAX_UNROLLED:
@@ -206,19 +222,24 @@ class _Steps:
         if not self.sends and not self.unsure:
             yield Finding("no step sends anything", ("steps",), warning=True)
 
-    def _list(self, steps: tuple[m.Step, ...], place: Place, depth: int) -> Iterator[Finding]:
+    def _list(self, steps: tuple[m.Step, ...], place: Place, depth: int, arms: tuple[str, ...]) -> Iterator[Finding]:
         if depth > MAX_DEPTH and steps:
             yield Finding(f"steps nested deeper than {MAX_DEPTH} levels", place)
             return
         ended = False
         for index, step in enumerate(steps):
             if ended:
-                yield Finding("nobody gets here: the step before ends the journey", (*place, index), warning=True)
+                allowed = "nothing behind the end"
+                yield Finding("nobody gets here: the step before ends the journey", (*place, index), allowed=allowed)
             ended = _ends(step) and not step.only
             yield from self._step(step, (*place, index))
+            left = tuple(arm for arm in arms if arm in step.only) if step.only else arms
+            if arms and not left and set(step.only) <= set(self.arms):
+                message = "nobody gets here: the steps around this one are for other arms"
+                yield Finding(message, (*place, index, "only"), ", ".join(step.only), ", ".join(arms))
             for inner, below in m.steps_below(step):
                 names = tuple("else" if part == "else_" else part for part in inner)
-                yield from self._list(below, (*place, index, *names), depth + 1)
+                yield from self._list(below, (*place, index, *names), depth + 1, left or arms)
 
     def _step(self, step: m.Step, place: Place) -> Iterator[Finding]:
         self.count += 1
@@ -246,7 +267,8 @@ class _Steps:
                 if not step.steps:
                     yield Finding("nothing to repeat", (*place, "steps"), allowed="at least one step")
                 elif step.repeat > 1 and any(_ends(inner) and not inner.only for inner in step.steps):
-                    yield Finding("the journey ends in the first round", (*place, "repeat"), step.repeat, warning=True)
+                    message = "the journey ends in the first round"
+                    yield Finding(message, (*place, "repeat"), step.repeat, "1, or a round that goes on")
 
     def _only(self, step: m.Step, place: Place) -> Iterator[Finding]:
         if not self.arms:
@@ -267,11 +289,18 @@ class _Steps:
             same = exit_on.event == wanted.event and exit_on.where in (None, wanted.where)
             if same and exit_on.match in (None, wanted.match):
                 yield Finding(
-                    "the journey ends before this can be: the same event is in exit_on",
+                    "this can never happen: the same event is in exit_on, and ends the journey first",
                     (*place, "wait_for", "event"),
                     wanted.event,
-                    warning=True,
+                    "another event, or no such exit",
                 )
+        if self.marketing and wanted.event in _ENDS_MARKETING:
+            yield Finding(
+                "this can never happen: it ends every marketing journey first",
+                (*place, "wait_for", "event"),
+                wanted.event,
+                "another event",
+            )
 
     def _split(self, step: m.Split, place: Place) -> Iterator[Finding]:
         if not self.marketing:

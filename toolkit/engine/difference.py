@@ -3,48 +3,86 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-__all__ = ["Difference", "difference_of"]
+from toolkit.drawable import Drawable
+from toolkit.engine import layout as m
+from toolkit.engine.ids import key_texts
+from toolkit.engine.layout import Ints
+from toolkit.engine.load import offer_text
+from toolkit.errors import InputError
+from toolkit.scenario.models import Program
+from toolkit.scenario.parameters import parameters
+from toolkit.tables import REASONS
 
-_CHANGES = ("gained", "lost", "moved", "changed")
+if TYPE_CHECKING:
+    from toolkit.engine.run import Run
+
+__all__ = ["CHANGES", "Difference", "difference_of", "joined"]
+
+CHANGES = ("gained", "lost", "moved", "changed")
 _SHOWN = 5
+_SAME_MAIL = ["scenario", "step", "customer", "event", "moment", "key"]
+_COLUMNS = ["change", "scenario", "step", "customer_id", "at_before", "at_after", "reason_before", "reason_after"]
 
 
 @dataclass(frozen=True, eq=False)
-class Difference:
+class Difference(Drawable):
     """What a second version of a program would have sent otherwise.
 
     table: one row per scenario, step and change: gained, lost, moved (the same mail at another time), changed (another
         template or offer), with mails and customers.
     mails: one row per mail that differs: change, scenario, step, customer_id, at_before, at_after, reason_before and
-        reason_after (why it was not sent), later (how much later it goes).
+        reason_after (why it was not sent; missing where the journey never came to it), later (how much later it goes).
     same: mails that are the same in both.
+    versions: the content hashes of the two programs (rule R23).
+    settings: one row per parameter that differs: path, before, after.
     """
 
     table: pd.DataFrame
     mails: pd.DataFrame
     same: int
+    versions: tuple[str, str]
+    settings: pd.DataFrame
 
     def __str__(self) -> str:
-        counts = self.mails["change"].value_counts()
-        told = ", ".join(f"{int(counts.get(change, 0)):,} {change}" for change in _CHANGES)
-        parts = [f"{told}; {self.same:,} mails are the same in both (exact)"]
+        parts = [self._counts(), self._named()]
+        if len(self.settings):
+            parts += ["", "What differs in the programs", self.settings.to_string(index=False, na_rep="")]
         if len(self.table):
-            parts += ["", self.table.to_string(index=False)]
+            parts += ["", self._table().to_string(index=False)]
             parts += ["", "For example", self._examples().to_string(index=False, na_rep="")]
         return "\n".join(parts)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = html.escape(str(self).split("\n", 1)[0])
-        if not len(self.table):
-            return f"<p>{head}</p>"
-        tables = (self.table.to_html(index=False, border=0), self._examples().to_html(index=False, border=0, na_rep=""))
-        return f"<p>{head}</p>{tables[0]}<p>For example</p>{tables[1]}"
+        said = f"<p><b>{html.escape(self._counts())}</b><br>{html.escape(self._named())}</p>"
+        if len(self.settings):
+            said += f"<p>What differs in the programs</p>{self.settings.to_html(index=False, border=0, na_rep='')}"
+        if len(self.table):
+            examples = self._examples().to_html(index=False, border=0, na_rep="")
+            said += f"{self._table().to_html(index=False, border=0)}<p>For example</p>{examples}"
+        return said
+
+    def _counts(self) -> str:
+        counts = self.mails["change"].value_counts()
+        told = ", ".join(f"{int(counts.get(change, 0)):,} {change}" for change in CHANGES)
+        return f"{told}; {self.same:,} mails are the same in both (exact)"
+
+    def _named(self) -> str:
+        before, after = (version[:12] for version in self.versions)
+        return f"the same version, {before}" if before == after else f"from version {before} to {after}"
+
+    def _table(self) -> pd.DataFrame:
+        return self.table.assign(**{name: self.table[name].map("{:,}".format) for name in ("mails", "customers")})
 
     def _examples(self) -> pd.DataFrame:
         chosen = self.mails.groupby("change", sort=False).head(_SHOWN)
@@ -54,43 +92,68 @@ class Difference:
         return shown
 
 
-def difference_of(before: pd.DataFrame, after: pd.DataFrame) -> Difference:
-    """Compare two decision tables, mail by mail.
+def difference_of(before: Run, after: Run) -> Difference:
+    """Compare two replays over the same log, mail by mail.
 
     Args:
-        before, after: decisions (`tables.DECISIONS`) of two replays over the same log.
+        before, after: two replays; their arrays are compared where both hold them, else their frames.
 
     Returns:
-        The difference; a mail is the same mail when it has the same decision_id: scenario, customer, key, trigger and
-        step.
+        The difference; a mail is the same mail when scenario, customer, key, trigger and step are the same.
+
+    Raises:
+        InputError: the two are over different logs, or end at different moments.
     """
-    columns = ["decision_id", "scenario", "step", "customer_id", "template", "offer", "at", "status", "reason"]
-    both = before[columns].merge(after[columns], on="decision_id", how="outer", suffixes=("_before", "_after"))
-    for name in ("scenario", "step", "customer_id"):
-        both[name] = both[f"{name}_before"].where(both[f"{name}_before"].notna(), both[f"{name}_after"])
-    was, will = both["status_before"] == "send", both["status_after"] == "send"
+    _check_same_log(before, after)
+    names = _Names()
+    old, new = (names.mails(run) for run in (before, after))
+    both = old.merge(new, on=_SAME_MAIL, how="outer", suffixes=("_before", "_after"), sort=False)
+    for name in ("status", "reason"):
+        for side in ("before", "after"):
+            both[f"{name}_{side}"] = both[f"{name}_{side}"].fillna(-1).astype(np.int64)
+    was, will = (both[f"status_{side}"] == m.STATUS_SEND for side in ("before", "after"))
     moved = was & will & (both["at_before"] != both["at_after"])
-    other = pd.Series(False, index=both.index)
-    for name in ("template", "offer"):
-        other |= both[f"{name}_before"].fillna("") != both[f"{name}_after"].fillna("")
-    other &= was & will & ~moved
-    both["change"] = pd.Series(pd.NA, index=both.index, dtype="str")
-    for change, rows in zip(_CHANGES, (~was & will, was & ~will, moved, other), strict=True):
-        both.loc[rows, "change"] = change
-    mails = both[both["change"].notna()].copy()
-    mails["later"] = mails["at_after"] - mails["at_before"]
-    keep = [
-        "change",
-        "scenario",
-        "step",
-        "customer_id",
-        "at_before",
-        "at_after",
-        "reason_before",
-        "reason_after",
-        "later",
-    ]
-    mails["order"] = mails["change"].map({change: place for place, change in enumerate(_CHANGES)})
+    other = was & will & ~moved & (both["mail_before"] != both["mail_after"])
+    same = int((was & will & ~moved & ~other).sum())
+    change = np.select([~was & will, was & ~will, moved, other], range(len(CHANGES)), default=-1)
+    chosen = both[change >= 0]
+    mails = pd.DataFrame(
+        {
+            "change": pd.Series(np.array(CHANGES, dtype=object)[change[change >= 0]], dtype="str"),
+            "scenario": names.of("scenario", chosen["scenario"]),
+            "step": names.of("step", chosen["step"]),
+            "customer_id": names.customers.take(pa.array(chosen["customer"].to_numpy())).to_pandas(),
+            "at_before": _times(chosen["at_before"], was[change >= 0]),
+            "at_after": _times(chosen["at_after"], will[change >= 0]),
+            "reason_before": _reasons(chosen["reason_before"]),
+            "reason_after": _reasons(chosen["reason_after"]),
+        },
+        columns=_COLUMNS,
+    )
+    return _ordered(mails, same, (before.version, after.version), _settings(before.program, after.program))
+
+
+def joined(differences: Iterable[Difference]) -> Difference:
+    """The differences of several ranges of customers as one."""
+    each = list(differences)
+    mails = pd.concat([one.mails for one in each], ignore_index=True)[_COLUMNS]
+    return _ordered(mails, sum(one.same for one in each), each[0].versions, each[0].settings)
+
+
+def _check_same_log(before: Run, after: Run) -> None:
+    if before.until != after.until:
+        raise InputError(
+            f"the two replays end at different moments, {before.until} and {after.until}: give both the same until="
+        )
+    if before.log is after.log:
+        return
+    if before.log.span != after.log.span or before.log.event_counts != after.log.event_counts:
+        raise InputError("the two replays are over different logs: a difference is between programs, over one log")
+
+
+def _ordered(mails: pd.DataFrame, same: int, versions: tuple[str, str], settings: pd.DataFrame) -> Difference:
+    mails = mails.assign(later=mails["at_after"] - mails["at_before"])
+    mails["order"] = mails["change"].map({change: place for place, change in enumerate(CHANGES)}).astype(np.int64)
     first = mails["at_after"].where(mails["at_after"].notna(), mails["at_before"])
     mails = mails.assign(first=first).sort_values(["order", "first", "customer_id", "step"], kind="stable")
     table = (
@@ -99,4 +162,80 @@ def difference_of(before: pd.DataFrame, after: pd.DataFrame) -> Difference:
         .reset_index()
         .drop(columns="order")
     )
-    return Difference(table, mails[keep].reset_index(drop=True), int((was & will).sum() - moved.sum() - other.sum()))
+    return Difference(table, mails[[*_COLUMNS, "later"]].reset_index(drop=True), same, versions, settings)
+
+
+def _settings(before: Program, after: Program) -> pd.DataFrame:
+    """Parameters that differ, also of scenarios that only one of the two has."""
+    old, new = ({path: str(value) for path, value in parameters(program).items()} for program in (before, after))
+    paths = [path for path in dict.fromkeys([*old, *new]) if old.get(path) != new.get(path)]
+    rows = [(path, old.get(path), new.get(path)) for path in paths]
+    return pd.DataFrame(rows, columns=["path", "before", "after"])
+
+
+def _times(moments: pd.Series, known: pd.Series) -> pd.Series:
+    micros = moments.fillna(m.NONE).astype(np.int64).where(known.to_numpy(), m.NONE).to_numpy()
+    return pd.Series(micros.astype("datetime64[us]")).dt.tz_localize("UTC")
+
+
+def _reasons(places: pd.Series) -> pd.Series:
+    return pd.Series(np.array([*REASONS, None], dtype=object)[places.to_numpy()], dtype="str")
+
+
+class _Names:
+    """Numbers for names that two runs share, so that whole columns of numbers can be compared."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, dict[Any, int]] = {}
+        self.customers: pa.Array = pa.array([], pa.large_string())
+
+    def of(self, kind: str, places: pd.Series) -> pd.Series:
+        lookup = np.array([*self._places.get(kind, {}), None], dtype=object)
+        return pd.Series(lookup[places.to_numpy()], dtype="str")
+
+    def mails(self, run: Run) -> pd.DataFrame:
+        """One row per decision of a run, in numbers."""
+        rows, journeys = run.walked.decisions, run.walked.journeys[run.walked.decisions[:, m.D_JOURNEY]]
+        compiled = run.compiled
+        by_event = compiled.plan.scenarios[journeys[:, m.J_SCENARIO], m.S_TRIGGER] == m.TRIGGER_EVENT
+        currency = run.program.policies.currency
+        scenarios = self._numbers("scenario", [one.scenario for one in compiled.scenarios])
+        steps = self._numbers("step", [send.step for send in compiled.sends])
+        mails = [(send.template, offer_text(send.offer, currency)) for send in compiled.sends]
+        plain = [(send.template, None) for send in compiled.sends]
+        which = np.stack([self._numbers("mail", mails), self._numbers("mail", plain)])
+        events = np.where(by_event, journeys[:, m.J_EVENT], -1)
+        return pd.DataFrame(
+            {
+                "scenario": scenarios[journeys[:, m.J_SCENARIO]],
+                "step": steps[rows[:, m.D_SEND]],
+                "customer": self._of_customers(run)[journeys[:, m.J_CUSTOMER]],
+                "event": np.where(by_event, run.marked.row[events], -1) if len(run.marked) else events,
+                "moment": np.where(by_event, 0, journeys[:, m.J_TRIGGER]),
+                "key": self._keys(run, journeys, by_event),
+                "at": rows[:, m.D_AT],
+                "status": rows[:, m.D_STATUS],
+                "reason": rows[:, m.D_REASON],
+                "mail": which[rows[:, m.D_PLAIN], rows[:, m.D_SEND]],
+            }
+        )
+
+    def _numbers(self, kind: str, names: list[Any]) -> Ints:
+        known = self._places.setdefault(kind, {})
+        return np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
+
+    def _of_customers(self, run: Run) -> Ints:
+        own = run.marked.customers
+        fresh = own.filter(pc.invert(pc.is_in(own, value_set=self.customers)))
+        self.customers = pa.concat_arrays([self.customers, fresh])
+        return np.array(pc.index_in(own, value_set=self.customers).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+    def _keys(self, run: Run, journeys: Ints, by_event: Any) -> Ints:
+        """The key of journeys that no event began; an event says its key by itself."""
+        keys = np.full(len(journeys), -1, dtype=np.int64)
+        keyed = np.flatnonzero(~by_event & (journeys[:, m.J_KEY] >= 0))
+        if len(keyed):
+            chosen = journeys[keyed]
+            texts = key_texts(run.log, run.marked, run.compiled, chosen[:, m.J_SCENARIO], chosen[:, m.J_EVENT])
+            keys[keyed] = self._numbers("key", texts.to_pylist())
+        return keys

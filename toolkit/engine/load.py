@@ -1,21 +1,38 @@
-"""What a program would weigh: mails by hour and day, the peak, coupons; and how its scenarios meet. Exact."""
+"""What a program would weigh: mails by hour and day, the peak, coupons, and what its offers may cost. Exact."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-__all__ = ["Load", "Overlap", "load_of", "overlap_of"]
+from toolkit.drawable import Drawable
+from toolkit.engine import layout as m
+from toolkit.engine.compile import Compiled
+from toolkit.engine.layout import Ints
+from toolkit.errors import InputError
+from toolkit.scenario.models import Offer, Program
+
+if TYPE_CHECKING:
+    from toolkit.engine.run import Run
+
+__all__ = ["Load", "MailCounts", "load_of", "mail_counts", "offer_text"]
+
+_HOUR = 3_600_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Load:
+class Load(Drawable):
     """Mails over time, and the offers in them.
 
     by_hour: one row per hour with a mail: hour (UTC) and mails. by_day: one row per UTC day of the log: day, mails.
-    offers: one row per scenario, step and offer: mails (offers given, one code each where there is a pool).
+    offers: one row per scenario, step and offer: mails (offers given, one code each where there is a pool), codes_left
+        in the pool (missing without one), ceiling (the most they can cost, each used once), currency, and note: why a
+        ceiling is missing, or what it rests on.
     peak: the busiest hour and its mails.
     """
 
@@ -25,105 +42,172 @@ class Load:
     peak: tuple[pd.Timestamp | None, int]
 
     def __str__(self) -> str:
-        total = int(self.by_day["mails"].sum())
-        hour, most = self.peak
-        parts = [f"{total:,} mails (exact)"]
-        if hour is not None:
-            mean = total / max(1, len(self.by_day))
-            parts[0] += f", {mean:,.1f} a day; most in one hour: {most:,} from {hour:%Y-%m-%d %H:%M} UTC"
+        parts = self._sentences()
         if len(self.offers):
-            parts += ["", self.offers.to_string(index=False)]
+            parts += ["", self._shown().to_string(index=False, na_rep="")]
         return "\n".join(parts)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        offers = self.offers.to_html(index=False, border=0) if len(self.offers) else ""
-        return f"<p>{html.escape(str(self).splitlines()[0])}</p>{offers}"
+        offers = self._shown().to_html(index=False, border=0, na_rep="") if len(self.offers) else ""
+        return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self._sentences()) + offers
+
+    @property
+    def liability(self) -> pd.Series:
+        """The most all offers together can cost, by currency; missing where one of them has no ceiling."""
+        return self.offers.groupby("currency", sort=True)["ceiling"].agg(lambda each: each.sum(skipna=False))
+
+    def _sentences(self) -> list[str]:
+        total = int(self.by_day["mails"].sum())
+        hour, most = self.peak
+        first = f"{total:,} mails (exact)"
+        if hour is not None:
+            mean = total / max(1, len(self.by_day))
+            first += f", {mean:,.1f} a day; most in one hour: {most:,} from {hour:%Y-%m-%d %H:%M} UTC"
+        said = [first]
+        given = int(self.offers["mails"].sum())
+        if given:
+            known = self.offers["ceiling"].notna()
+            sums = self.offers[known].groupby("currency", sort=True)["ceiling"].sum()
+            cost = " and ".join(f"{amount:,.2f} {currency}" for currency, amount in sums.items())
+            open_ended = int(self.offers.loc[~known, "mails"].sum())
+            text = f"{given:,} offers given"
+            if cost:
+                text += f"; at most {cost} if each is used once" + (" (without the open-ended)" if open_ended else "")
+            if open_ended:
+                text += f"; {open_ended:,} of them have no ceiling of their own: see note"
+            said.append(text)
+        return said
+
+    def _shown(self) -> pd.DataFrame:
+        shown = self.offers.copy()
+        shown["mails"] = shown["mails"].map("{:,}".format)
+        shown["codes_left"] = shown["codes_left"].map(lambda left: "" if pd.isna(left) else f"{int(left):,}")
+        shown["ceiling"] = shown["ceiling"].map(lambda cost: "" if pd.isna(cost) else f"{cost:,.2f}")
+        return shown
 
 
-def load_of(decisions: pd.DataFrame, span: tuple[pd.Timestamp | None, pd.Timestamp]) -> Load:
-    """Mails of a decision table over time.
+@dataclass(frozen=True, slots=True)
+class MailCounts:
+    """Mails of some customers: by hour since 1970, and, of those with an offer, by place of the send."""
+
+    hours: Ints
+    mails: Ints
+    offers: Ints
+
+
+def mail_counts(run: Run) -> MailCounts:
+    """Count the mails of a run, so that the counts of several ranges of customers can be added up."""
+    rows = run.walked.decisions
+    sent = rows[:, m.D_STATUS] == m.STATUS_SEND
+    hours, mails = np.unique(rows[sent, m.D_AT] // _HOUR, return_counts=True)
+    offered = sent & (rows[:, m.D_PLAIN] == 0)
+    offers = np.bincount(rows[offered, m.D_SEND], minlength=len(run.compiled.sends))
+    return MailCounts(hours, mails.astype(np.int64), offers.astype(np.int64))
+
+
+def load_of(
+    counts: Iterable[MailCounts],
+    *,
+    program: Program,
+    compiled: Compiled,
+    span: tuple[pd.Timestamp | None, pd.Timestamp],
+    largest_order: float | None = None,
+) -> Load:
+    """Mails over time, and what the offers in them may cost.
 
     Args:
-        decisions: `tables.DECISIONS`.
+        counts: of each range of customers.
+        program, compiled: what was replayed.
         span: first and last moment of the replay.
+        largest_order: what the ceiling of a percentage is taken from, in the currency of the program.
 
     Returns:
         Counts by hour and by day, offers, and the peak.
+
+    Raises:
+        InputError: `largest_order` is not a number above 0.
     """
-    sent = decisions[decisions["status"] == "send"]
-    hours = sent["at"].dt.floor("h").value_counts().sort_index()
-    days = sent["at"].dt.floor("D").value_counts()
+    if largest_order is not None and not largest_order > 0:
+        raise InputError(f"largest_order must be an amount above 0; found {largest_order!r}")
+    all_counts = list(counts)
+    hours, place = np.unique(np.concatenate([one.hours for one in all_counts]), return_inverse=True)
+    mails = np.bincount(place, np.concatenate([one.mails for one in all_counts]), minlength=len(hours)).astype(np.int64)
+    by_hour = pd.DataFrame({"hour": _moments(hours), "mails": mails})
+    days = by_hour.groupby(by_hour["hour"].dt.floor("D"))["mails"].sum()
     if span[0] is not None:
         days = days.reindex(pd.date_range(span[0].floor("D"), span[1].floor("D"), freq="D"), fill_value=0)
-    offered = sent[sent["offer"].notna()]
-    offers = offered.groupby(["scenario", "step", "offer"], sort=True).size().rename("mails").reset_index()
-    peak = (hours.idxmax(), int(hours.max())) if len(hours) else (None, 0)
-    by_hour = pd.DataFrame({"hour": hours.index, "mails": hours.to_numpy()})
-    return Load(by_hour, pd.DataFrame({"day": days.index, "mails": days.to_numpy()}), offers, peak)
+    by_day = pd.DataFrame({"day": days.index, "mails": days.to_numpy(dtype=np.int64)})
+    given = np.sum([one.offers for one in all_counts], axis=0)
+    peak = (by_hour["hour"].iloc[int(mails.argmax())], int(mails.max())) if len(mails) else (None, 0)
+    return Load(by_hour, by_day, _offers(given, program, compiled, largest_order), peak)
 
 
-@dataclass(frozen=True, eq=False)
-class Overlap:
-    """How the scenarios of a program meet in the same people.
+def _moments(hours: Ints) -> pd.Series:
+    return pd.Series((hours * _HOUR).astype("datetime64[us]")).dt.tz_localize("UTC")
 
-    people: scenario by scenario: how many customers got mails of both (on the diagonal: of that one).
-    caps: one row per scenario: mails not sent because a limit was reached, and their share of all decided.
-    weekly: one row per number of mails in a week: how many customer-weeks had so many.
-    """
 
-    people: pd.DataFrame
-    caps: pd.DataFrame
-    weekly: pd.DataFrame
-
-    def __str__(self) -> str:
-        return "\n".join(
-            [
-                "Customers who got mails of both (exact)",
-                self.people.to_string(),
-                "",
-                "Mails not sent because a limit was reached",
-                self.caps.to_string(index=False, float_format="{:.1%}".format),
-                "",
-                "Mails a person a week, where there were any",
-                self.weekly.to_string(index=False),
-            ]
+def _offers(given: Ints, program: Program, compiled: Compiled, largest_order: float | None) -> pd.DataFrame:
+    own = program.policies.currency
+    used: dict[str, int] = {}
+    for send, mails in zip(compiled.sends, given.tolist(), strict=True):
+        if send.offer is not None and send.offer.pool is not None:
+            used[send.offer.pool] = used.get(send.offer.pool, 0) + mails
+    sizes = dict(compiled.pools)
+    rows = []
+    for send, mails in zip(compiled.sends, given.tolist(), strict=True):
+        if send.offer is None or not mails:
+            continue
+        each, note = _ceiling(send.offer, largest_order, own)
+        pool = send.offer.pool
+        rows.append(
+            {
+                "scenario": send.scenario,
+                "step": send.step,
+                "offer": offer_text(send.offer, own),
+                "mails": mails,
+                "codes_left": float(sizes[pool] - used[pool]) if pool in sizes else float("nan"),
+                "ceiling": mails * each,
+                "currency": send.offer.currency or own,
+                "note": note,
+            }
         )
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return (
-            f"<p>Customers who got mails of both (<i>exact</i>)</p>{self.people.to_html(border=0)}"
-            "<p>Mails not sent because a limit was reached</p>"
-            f"{self.caps.to_html(index=False, border=0, float_format='{:.1%}'.format)}"
-            f"<p>Mails a person a week, where there were any</p>{self.weekly.to_html(index=False, border=0)}"
-        )
+    columns = ["scenario", "step", "offer", "mails", "codes_left", "ceiling", "currency", "note"]
+    return pd.DataFrame(rows, columns=columns).sort_values(["scenario", "step", "offer"], ignore_index=True)
 
 
-def overlap_of(decisions: pd.DataFrame, scenarios: list[str]) -> Overlap:
-    """How scenarios meet in a decision table.
-
-    Args:
-        decisions: `tables.DECISIONS`.
-        scenarios: their names, in the order to show.
-
-    Returns:
-        Customers by pairs of scenarios, limits reached, mails a person a week (weeks begin on Monday, UTC).
-    """
-    sent = decisions[decisions["status"] == "send"]
-    got = {name: set(sent.loc[sent["scenario"] == name, "customer_id"]) for name in scenarios}
-    people = pd.DataFrame([[len(got[a] & got[b]) for b in scenarios] for a in scenarios], scenarios, scenarios)
-    reached = decisions["reason"] == "cap"
-    caps = pd.DataFrame(
-        {
-            "scenario": scenarios,
-            "mails": [int((reached & (decisions["scenario"] == name)).sum()) for name in scenarios],
-            "share": [float(reached[decisions["scenario"] == name].mean()) for name in scenarios],
-        }
+def _ceiling(offer: Offer, largest_order: float | None, own: str) -> tuple[float, str]:
+    """The most that one offer can cost, and what that rests on."""
+    if offer.free_shipping:
+        return float("nan"), "what shipping costs is not in the program"
+    if offer.percent is None:
+        return float(offer.amount or 0.0), ""
+    if largest_order is None:
+        return float("nan"), "a share of an order has no ceiling: pass largest_order="
+    return (
+        offer.percent / 100 * largest_order + float(offer.amount or 0.0),
+        f"assumed: no order above {largest_order:,.2f} {offer.currency or own}",
     )
-    week = sent["at"].dt.tz_localize(None).dt.to_period("W")
-    counts = sent.groupby([sent["customer_id"], week]).size().value_counts().sort_index()
-    weekly = pd.DataFrame({"mails": counts.index.astype("int64"), "customer_weeks": counts.to_numpy()})
-    return Overlap(people, caps, weekly)
+
+
+def offer_text(offer: Offer | None, currency: str) -> str | None:
+    """An offer in a few words.
+
+    >>> offer_text(Offer(percent=10, valid="3d"), "EUR")
+    '10 % off, valid 3d'
+    """
+    if offer is None:
+        return None
+    words = []
+    if offer.percent is not None:
+        words.append(f"{offer.percent:g} % off")
+    if offer.amount is not None:
+        words.append(f"{offer.amount:g} {offer.currency or currency} off")
+    if offer.free_shipping:
+        words.append("free shipping")
+    if offer.minimum is not None:
+        words.append(f"from {offer.minimum:g} {offer.currency or currency}")
+    if offer.valid is not None:
+        words.append(f"valid {offer.valid}")
+    return ", ".join(words)

@@ -23,6 +23,8 @@ from toolkit.events import EventLog
 
 __all__ = ["Prepared", "prepare_log"]
 
+_RANGE = 40
+"""A range of customers has fewer than 2**40 of them; the ranges are in the order of customer_id."""
 _SPAN_AFTER = 2 * 366 * 86_400_000_000
 _KEPT: WeakKeyDictionary[Marked, dict[str, Prepared]] = WeakKeyDictionary()
 
@@ -66,8 +68,7 @@ class Prepared:
             attribute_bits=marked.attribute_bits,
             dates=marked.dates,
             zone=self.zone,
-            # Only coupons that run out need to know whose turn it is.
-            rank=self._rank if compiled.pools else np.zeros(1, dtype=np.int64),
+            rank=self.rank(log, compiled),
             known_from=marked.known_from,
             zones=zone_tables(self.zone_names, first=span[0], last=span[1]),
             names=names,
@@ -101,6 +102,12 @@ class Prepared:
             starts[row] = np.cumsum(lengths) + sum(map(len, texts))
             texts.append(content[offsets[0] : offsets[-1]].tobytes())
         return starts, np.frombuffer(bytearray(b"".join(texts)), dtype=np.uint8)
+
+    def rank(self, log: EventLog, compiled: Compiled) -> Ints:
+        """Turn of each customer within one moment: only coupons that run out need to know it."""
+        if not compiled.pools:
+            return np.zeros(1, dtype=np.int64)
+        return self._rank + (log.part << _RANGE)
 
     @cached_property
     def _rank(self) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import pandas as pd
@@ -11,12 +12,16 @@ from toolkit.engine.compiled import is_first_compilation
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Run
 from toolkit.engine.runners.local import run_kernel
+from toolkit.engine.runners.streamed import replay_in_ranges
 from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Program, Scenario
 
-__all__ = ["compile_for", "replay"]
+__all__ = ["EVENTS_AT_ONCE", "compile_for", "replay"]
+
+EVENTS_AT_ONCE = 20_000_000
+"""A stored log larger than this is replayed in ranges of customers."""
 
 _EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
 
@@ -28,8 +33,13 @@ def replay(
     until: datetime | None = None,
     assume: Assumption | None = None,
     count_logged_sends: bool = False,
+    events_at_once: int | None = EVENTS_AT_ONCE,
+    progress: bool = True,
 ) -> Run:
     """Who would have got which mail, when, and why not, had this program run over this log.
+
+    A stored log that is larger than `events_at_once` is replayed in ranges of customers, with the same result, so that
+    it need not fit into memory.
 
     Args:
         program: one or many scenarios and the policies they share.
@@ -39,6 +49,8 @@ def replay(
             that depends on opens or clicks is refused unless told `"never"` (nobody answers) or `"as_logged"` (the
             opens and clicks in the log count); the run carries it.
         count_logged_sends: let mails that the log says were sent fill the caps, too (rule R16).
+        events_at_once: about how many events of a stored log are held in memory at a time; None for all.
+        progress: show a progress bar where a log is replayed in ranges and it takes longer than a moment.
 
     Returns:
         The run; its journeys and decisions are exact under the rules.
@@ -75,19 +87,26 @@ def replay(
         properties=log.properties,
         attributes=log.attributes,
     )
-    compiled, prepared, last = compile_for(
-        program, log, until=until, assume=assume, count_logged_sends=count_logged_sends
-    )
+    compiled, last = _compiled(program, log, until=until, assume=assume, count_logged_sends=count_logged_sends)
+    end = _EPOCH + pd.Timedelta(last, unit="us")
+    if log.stored and events_at_once is not None and len(log) > events_at_once:
+        streamed = replay_in_ranges(
+            program, log, compiled, until=end, assume=assume, events_at_once=events_at_once, progress=progress
+        )
+        found = (streamed.unknown_zones, streamed.duplicates)
+        streamed.notes = (*(str(warning) for warning in warnings), *_notes(program, log, compiled, *found, assume))
+        return streamed
+    prepared = prepare_log(log, compiled, zone=program.policies.timezone)
     walked = run_kernel(compiled, prepared.past(log, compiled, last))
-    notes = [*(str(warning) for warning in warnings), *_notes(program, log, compiled, prepared, assume)]
+    notes = _notes(program, log, compiled, prepared.unknown_zones, prepared.marked.duplicates, assume)
     return Run(
         program=program,
         log=log,
-        until=_EPOCH + pd.Timedelta(last, unit="us"),
+        until=end,
         compiled=compiled,
         prepared=prepared,
         walked=walked,
-        notes=tuple(notes),
+        notes=(*(str(warning) for warning in warnings), *notes),
         assume=assume,
     )
 
@@ -101,6 +120,18 @@ def compile_for(
     count_logged_sends: bool = False,
 ) -> tuple[Compiled, Prepared, int]:
     """The program in arrays, the log prepared for it, and the last moment in UTC microseconds."""
+    compiled, end = _compiled(program, log, until=until, assume=assume, count_logged_sends=count_logged_sends)
+    return compiled, prepare_log(log, compiled, zone=program.policies.timezone), end
+
+
+def _compiled(
+    program: Program,
+    log: EventLog,
+    *,
+    until: datetime | None,
+    assume: Assumption | None,
+    count_logged_sends: bool,
+) -> tuple[Compiled, int]:
     if until is not None and until.tzinfo is None:
         raise InputError(
             f"until needs a time zone; found {until!r}; for example pd.Timestamp({str(until)!r}, tz='UTC')"
@@ -118,11 +149,16 @@ def compile_for(
         count_logged_sends=count_logged_sends,
         has_event_ids=log.has_event_ids,
     )
-    return compiled, prepare_log(log, compiled, zone=program.policies.timezone), end
+    return compiled, end
 
 
 def _notes(
-    program: Program, log: EventLog, compiled: Compiled, prepared: Prepared, assume: Assumption | None
+    program: Program,
+    log: EventLog,
+    compiled: Compiled,
+    unknown_zones: Mapping[str, int],
+    duplicates: int,
+    assume: Assumption | None,
 ) -> list[str]:
     notes = []
     marketing = any(scenario.class_ == "marketing" for scenario in program.scenarios)
@@ -130,12 +166,12 @@ def _notes(
         notes.append("the customers have no consent column: everyone counts as consenting until they unsubscribe")
     if "email" not in log.attributes:
         notes.append("the customers have no email column: everyone counts as having an address")
-    for name, count in prepared.unknown_zones.items():
+    for name, count in unknown_zones.items():
         notes.append(
             f"{count:,} customers have the unknown time zone {name!r}; {program.policies.timezone} was used for them"
         )
-    if prepared.marked.duplicates:
-        notes.append(f"{prepared.marked.duplicates:,} exact repetitions of events counted once")
+    if duplicates:
+        notes.append(f"{duplicates:,} exact repetitions of events counted once")
     for place, scenario in enumerate(compiled.scenarios):
         value = scenario.goal.value if scenario.goal else None
         if value is not None and compiled.goal_values[place] < 0:

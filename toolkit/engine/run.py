@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,17 +15,20 @@ from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Assumption, Compiled
 from toolkit.engine.difference import Difference, difference_of
+from toolkit.engine.digest import Digest
 from toolkit.engine.ids import decision_ids, journey_ids, key_texts
 from toolkit.engine.layout import Ints
-from toolkit.engine.load import Load, Overlap, load_of, overlap_of
+from toolkit.engine.load import Load, MailCounts, load_of, mail_counts, offer_text
+from toolkit.engine.overlap import Meetings, Overlap, meetings_of, overlap_of
 from toolkit.engine.prepared import Prepared
 from toolkit.engine.runners.local import Walked
-from toolkit.engine.summary import Summary, summarise
+from toolkit.engine.summary import JourneyCounts, Summary, journey_counts, summarise
 from toolkit.engine.trace import Trace, trace_of
 from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.events.marks import rows_of
-from toolkit.scenario.models import Offer, Program
+from toolkit.scenario.models import Program
+from toolkit.scenario.writing import content_hash
 from toolkit.tables import ENDINGS, REASONS, STATUSES
 
 __all__ = ["Run", "offer_text"]
@@ -145,9 +149,34 @@ class Run(Drawable):
         places = np.array(first or [0], dtype=np.int64)[journeys[:, m.J_SCENARIO]] + journeys[:, m.J_ARM]
         return _named(names, np.where(journeys[:, m.J_ARM] < 0, -1, places))
 
+    @property
+    def version(self) -> str:
+        """The content hash of the program (rule R23): its scenarios and policies in canonical form."""
+        return content_hash(self.program)
+
+    @property
+    def span(self) -> tuple[pd.Timestamp | None, pd.Timestamp]:
+        """The first moment of the log (None when it is empty), and the last moment decided."""
+        return (None if self.log.span is None else self.log.span[0]), self.until
+
+    def parts(self, *, progress: bool = False) -> Iterator[Run]:
+        """This run by ranges of customers: itself, unless it is streamed.
+
+        Args:
+            progress: show a progress bar where there are several.
+
+        Yields:
+            Runs that together hold every journey once; a customer is never split.
+        """
+        yield self
+
+    @cached_property
+    def _counted(self) -> Counted:
+        return counted(self)
+
     def summary(self) -> Summary:
         """Counts by scenario and arm: journeys, mails, why not, how journeys ended."""
-        return summarise(self.compiled, self.walked, self.log.span, self.until, self.notes)
+        return summarise([self._counted.journeys], self.compiled, span=self.span, notes=self.notes)
 
     def trace(self, customer_id: object) -> Trace:
         """One customer's timeline: what they did, and for every mail why it went or not.
@@ -172,16 +201,38 @@ class Run(Drawable):
         Returns:
             Counts by scenario, step and change, and every mail that differs.
         """
-        return difference_of(self.decisions, other.decisions)
+        return difference_of(self, other)
 
-    def load(self) -> Load:
-        """Mails by hour and day, the peak, and the offers given."""
-        first = None if self.log.span is None else self.log.span[0]
-        return load_of(self.decisions, (first, self.until))
+    def load(self, *, largest_order: float | None = None) -> Load:
+        """Mails by hour and day, the peak, and the offers given with the most they can cost.
+
+        Args:
+            largest_order: an amount in the currency of the program; a percentage has no ceiling of its own, and is
+                taken from it.
+
+        Returns:
+            The load; print it, `.plot()` it, or take its tables.
+
+        Raises:
+            InputError: `largest_order` is not above 0.
+        """
+        return load_of(
+            [self._counted.mails],
+            program=self.program,
+            compiled=self.compiled,
+            span=self.span,
+            largest_order=largest_order,
+        )
 
     def overlap(self) -> Overlap:
         """How the scenarios meet in the same people: who gets mails of both, limits reached, mails a person a week."""
-        return overlap_of(self.decisions, [scenario.scenario for scenario in self.compiled.scenarios])
+        names = [scenario.scenario for scenario in self.compiled.scenarios]
+        return overlap_of([self._counted.meetings], names)
+
+    @property
+    def rank(self) -> Ints:
+        """Whose turn it is at one moment, by place in `marked.customers`; it holds across ranges of customers."""
+        return self.prepared.rank(self.log, self.compiled)
 
     def zone_of(self, customer: int) -> str:
         """The time zone used for a customer, by place in `marked.customers`."""
@@ -214,17 +265,26 @@ class Run(Drawable):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all journeys and decisions, in the order of their ids: equal when everything decided is equal."""
-        content = hashlib.sha256()
-        for frame, key in ((self.journeys, "journey_id"), (self.decisions, "decision_id")):
-            ordered = frame.sort_values(key, kind="stable")
-            for name in ordered.columns:
-                column = ordered[name]
-                if isinstance(column.dtype, pd.DatetimeTZDtype):
-                    column = column.dt.tz_localize(None).astype("int64")
-                content.update("\x1f".join(column.astype(object).where(column.notna(), "").astype(str)).encode())
-                content.update(b"\x1e")
+        """SHA-256 of all journeys and decisions in the order of customer and id: equal when all decided is equal."""
+        content = Digest()
+        for part in self.parts():
+            content.add("journeys", part.journeys, "journey_id")
+            content.add("decisions", part.decisions, "decision_id")
         return content.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What reports of a run add up."""
+
+    journeys: JourneyCounts
+    mails: MailCounts
+    meetings: Meetings
+
+
+def counted(run: Run) -> Counted:
+    """Count a run, or a range of customers of it."""
+    return Counted(journey_counts(run.compiled, run.walked), mail_counts(run), meetings_of(run))
 
 
 def utc(micros: Ints) -> pd.Series:
@@ -238,25 +298,3 @@ def _named(names: list[str] | list[str | None] | list[Any], places: Ints) -> pd.
     """Names by place, missing where the place is negative."""
     lookup = np.array([*names, None], dtype=object)
     return pd.Series(lookup[places], dtype="str" if any(isinstance(name, str) for name in names) else object)
-
-
-def offer_text(offer: Offer | None, currency: str) -> str | None:
-    """An offer in a few words.
-
-    >>> offer_text(Offer(percent=10, valid="3d"), "EUR")
-    '10 % off, valid 3d'
-    """
-    if offer is None:
-        return None
-    words = []
-    if offer.percent is not None:
-        words.append(f"{offer.percent:g} % off")
-    if offer.amount is not None:
-        words.append(f"{offer.amount:g} {offer.currency or currency} off")
-    if offer.free_shipping:
-        words.append("free shipping")
-    if offer.minimum is not None:
-        words.append(f"from {offer.minimum:g} {offer.currency or currency}")
-    if offer.valid is not None:
-        words.append(f"valid {offer.valid}")
-    return ", ".join(words)

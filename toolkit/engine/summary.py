@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,11 @@ import pandas as pd
 
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
+from toolkit.engine.layout import Ints
 from toolkit.engine.runners.local import Walked
 from toolkit.tables import ENDINGS, REASONS, STATUSES
 
-__all__ = ["Summary", "summarise"]
+__all__ = ["JourneyCounts", "Summary", "journey_counts", "summarise"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,24 +67,65 @@ def _counts(table: pd.DataFrame) -> list[str]:
     return [name for name in table.columns if pd.api.types.is_integer_dtype(table[name])]
 
 
-def summarise(
-    compiled: Compiled,
-    walked: Walked,
-    span: tuple[pd.Timestamp, pd.Timestamp] | None,
-    until: pd.Timestamp,
-    notes: tuple[str, ...],
-) -> Summary:
-    """Counts of a replay by scenario and arm."""
+@dataclass(frozen=True, slots=True)
+class JourneyCounts:
+    """Counts of some customers by scenario and arm (place of the scenario times `widest`, plus the arm's place + 1)."""
+
+    widest: int
+    journeys: Ints
+    customers: Ints
+    endings: Ints
+    statuses: Ints
+    reasons: Ints
+
+
+def journey_counts(compiled: Compiled, walked: Walked) -> JourneyCounts:
+    """Count journeys and mails, so that the counts of several ranges of customers can be added up."""
     journeys, decisions = walked.journeys, walked.decisions
     widest = 1 + max((len(arms) for arms in compiled.arms), default=0)
     group = journeys[:, m.J_SCENARIO] * widest + journeys[:, m.J_ARM] + 1
     size = len(compiled.scenarios) * widest
-    counted = np.bincount(group, minlength=size)
-    endings = np.bincount(group * len(ENDINGS) + journeys[:, m.J_ENDED_BY], minlength=size * len(ENDINGS))
     of_decision = group[decisions[:, m.D_JOURNEY]]
-    statuses = np.bincount(of_decision * len(STATUSES) + decisions[:, m.D_STATUS], minlength=size * len(STATUSES))
-    people = pd.DataFrame({"group": group, "customer": journeys[:, m.J_CUSTOMER]}).drop_duplicates()["group"]
-    customers = np.bincount(people, minlength=size)
+    people = np.unique(journeys[:, m.J_CUSTOMER] * size + group) % max(1, size)
+    not_sent = decisions[:, m.D_STATUS] != m.STATUS_SEND
+    of_scenario = journeys[decisions[not_sent, m.D_JOURNEY], m.J_SCENARIO]
+    return JourneyCounts(
+        widest,
+        np.bincount(group, minlength=size),
+        np.bincount(people, minlength=size),
+        np.bincount(group * len(ENDINGS) + journeys[:, m.J_ENDED_BY], minlength=size * len(ENDINGS)),
+        np.bincount(of_decision * len(STATUSES) + decisions[:, m.D_STATUS], minlength=size * len(STATUSES)),
+        np.bincount(
+            of_scenario * len(REASONS) + decisions[not_sent, m.D_REASON],
+            minlength=len(compiled.scenarios) * len(REASONS),
+        ),
+    )
+
+
+def summarise(
+    counts: Iterable[JourneyCounts],
+    compiled: Compiled,
+    *,
+    span: tuple[pd.Timestamp | None, pd.Timestamp],
+    notes: tuple[str, ...],
+) -> Summary:
+    """A replay in numbers.
+
+    Args:
+        counts: of each range of customers.
+        compiled: what was replayed.
+        span: first and last moment.
+        notes: what a reader must know.
+
+    Returns:
+        Counts by scenario and arm, and reasons.
+    """
+    each = list(counts)
+    widest = each[0].widest
+    counted, customers, endings, statuses, reached = (
+        np.sum([getattr(one, name) for one in each], axis=0)
+        for name in ("journeys", "customers", "endings", "statuses", "reasons")
+    )
     rows = []
     for place, scenario in enumerate(compiled.scenarios):
         arms = compiled.arms[place]
@@ -102,21 +145,18 @@ def summarise(
                     **ended,
                 }
             )
-    not_sent = decisions[:, m.D_STATUS] != m.STATUS_SEND
-    of_scenario = journeys[decisions[not_sent, m.D_JOURNEY], m.J_SCENARIO]
-    pairs = np.bincount(of_scenario * len(REASONS) + decisions[not_sent, m.D_REASON])
     reasons = [
         {
             "scenario": compiled.scenarios[place // len(REASONS)].scenario,
             "reason": REASONS[place % len(REASONS)],
-            "mails": int(pairs[place]),
+            "mails": int(reached[place]),
         }
-        for place in np.flatnonzero(pairs)
+        for place in np.flatnonzero(reached)
     ]
     columns = ["scenario", "arm", "journeys", "customers", "sent", "withheld", "skipped", *ENDINGS]
     return Summary(
         pd.DataFrame(rows, columns=columns),
         pd.DataFrame(reasons, columns=["scenario", "reason", "mails"]),
-        (None if span is None else span[0], until),
+        span,
         notes,
     )

@@ -51,6 +51,9 @@ def fetch_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
 def _files_at_hand() -> Iterator[None]:
     try:
         yield
-    except duckdb.IOException as fault:
+    except duckdb.Error as fault:
         said = str(fault).splitlines()[0]
-        raise EventLogError(f"a file of this log can no longer be read: {said}") from fault
+        # A page that is damaged in the middle of a file comes as another kind of error than a file that is gone.
+        if isinstance(fault, duckdb.IOException) or "read file" in said or "Parquet" in said:
+            raise EventLogError(f"a file of this log can no longer be read: {said}") from fault
+        raise

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import numpy as np
@@ -24,6 +28,7 @@ from toolkit.events.duplicates import same_rows
 from toolkit.events.people import Customers, People, people_of, read_people
 from toolkit.events.profile import Profile, look
 from toolkit.events.quoting import name
+from toolkit.events.ranges import Range, ranges_of
 from toolkit.events.sources import PathOrPaths, csv_source, frame_source, parquet_source
 from toolkit.events.storage import Stored, read_stored, write_stored
 from toolkit.events.times import check_zone
@@ -64,6 +69,10 @@ class EventLog:
         self._counts: Mapping[str, int] | None = None
         self._names: tuple[str, ...] | None = None
         self._span: tuple[pd.Timestamp, pd.Timestamp] | None = None
+        self._relation = EVENTS
+        self._file: Path | None = None
+        self.part = 0
+        """Which range of customers this is, of a log that is read range by range."""
         self.stored = stored
         """The rows are sorted by customer_id, received_at and at already."""
         self.marked: dict[Any, Any] = {}
@@ -222,6 +231,45 @@ class EventLog:
         log = cls(connection, stored.rows, stored.people, stored=True)
         log._notes, log._counts, log._span = stored.notes, stored.counts, stored.span
         log._names = tuple(sorted(stored.counts))
+        log._file = Path(folder) / "events.parquet"
+        return log
+
+    def ranges(self, *, events: int) -> list[Range]:
+        """Ranges of customers that hold about so many events each; together they hold everyone.
+
+        Args:
+            events: how many events a range should hold, at least 1; a customer is never split.
+
+        Returns:
+            The ranges in the order of customer_id. On a stored log only the file's footer is read.
+
+        >>> import pandas as pd
+        >>> log = EventLog.from_pandas(pd.DataFrame({"customer_id": ["ana", "bo", "bo", "cy"], "event": "view",
+        ...                                          "at": pd.Timestamp("2024-05-01", tz="UTC")}))
+        >>> log.ranges(events=2)
+        [Range(lower='', upper='cy'), Range(lower='cy', upper=None)]
+        """
+        return ranges_of(self.cursor(), self._distinct(), self._file, events=events)
+
+    def within(self, chosen: Range, *, part: int = 0) -> EventLog:
+        """This log, of a range of customers alone: their events and their rows of the customers table.
+
+        Args:
+            chosen: which customers.
+            part: the place of the range among all, kept in `.part`.
+
+        Returns:
+            A log whose span, event names and counts are still those of the whole, so that a scenario means the same
+            in it.
+        """
+        view = f"events_{uuid4().hex[:12]}"
+        cursor = self.cursor()
+        cursor.execute(f"CREATE VIEW {view} AS SELECT * FROM {self._distinct()} WHERE {chosen.condition}")
+        people = People(self._people.table.filter(chosen.mask(self._people.table)), self._people.attributes, ())
+        log = EventLog(self._connection, self._rows, people, stored=self.stored)
+        log._lock, log._relation, log._once, log.part = self._lock, view, view, part
+        log._notes, log._counts, log._names, log._span = self.notes, self.event_counts, self.event_names, self.span
+        weakref.finalize(log, _drop_view, self._connection, self._lock, view)
         return log
 
     def save(self, folder: str | PathLike[str]) -> None:
@@ -267,7 +315,7 @@ class EventLog:
 
         Over Parquet without event ids it may still hold exact repetitions of a row.
         """
-        return EVENTS
+        return self._relation
 
     @property
     def has_event_ids(self) -> bool:
@@ -369,7 +417,7 @@ class EventLog:
         cursor = self.cursor()
         cursor.register("asked", pa.table({"row": asked, "place": np.arange(len(asked))}))
         chosen = "event_id" if self.has_event_ids else event_id(self._rows.properties, given=False)
-        ids = fetch(cursor, f"SELECT {chosen} AS id FROM asked JOIN {EVENTS} USING (row) ORDER BY place")
+        ids = fetch(cursor, f"SELECT {chosen} AS id FROM asked JOIN {self._relation} USING (row) ORDER BY place")
         if len(ids) != len(asked):
             raise EventLogError(f"{len(asked) - len(ids):,} of {len(asked):,} row numbers are not in the log")
         found: list[str] = ids.column("id").to_pylist()
@@ -398,6 +446,11 @@ class EventLog:
         ]
         frame: pd.DataFrame = table.cast(pa.schema(fields)).to_pandas()
         return frame
+
+
+def _drop_view(connection: duckdb.DuckDBPyConnection, lock: threading.RLock, view: str) -> None:
+    with lock, suppress(duckdb.Error):
+        connection.cursor().execute(f"DROP VIEW IF EXISTS {view}")
 
 
 def _utc(moment: Any) -> pd.Timestamp:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from toolkit.engine.compiled import config
 from toolkit.engine.layout import Ints, Out, Past, Plan, Work
 from toolkit.engine.walk import walk
 
-__all__ = ["Walked", "run_kernel"]
+__all__ = ["Takers", "Walked", "next_emptied", "run_kernel", "run_once", "takers_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,19 @@ class Walked:
     decisions: Ints
 
 
+@dataclass(frozen=True, slots=True)
+class Takers:
+    """Who took the coupons of each pool, by place of the pool.
+
+    at, rank: the moments, and the turns of their customers. last: when a mail with such a coupon was last decided on,
+    also one withheld from a holdout, which takes none (NONE where there was no such mail).
+    """
+
+    at: tuple[Ints, ...]
+    rank: tuple[Ints, ...]
+    last: tuple[int, ...]
+
+
 def run_kernel(compiled: Compiled, past: Past, *, threads: int | None = None) -> Walked:
     """Decide everything, on several threads; the result does not depend on how many.
 
@@ -34,29 +48,44 @@ def run_kernel(compiled: Compiled, past: Past, *, threads: int | None = None) ->
     """
     plan = compiled.plan
     while True:
-        walked = _run(plan, past, threads)
-        emptied = _next_emptied(compiled, plan, past, walked)
+        walked = run_once(plan, past, threads=threads)
+        emptied = next_emptied(compiled, plan, [takers_of(compiled, walked, past.rank)])
         if emptied is None:
             return walked
         plan = emptied
 
 
-def _next_emptied(compiled: Compiled, plan: Plan, past: Past, walked: Walked) -> Plan | None:
-    """The plan with the next pool to run out: its last coupon's moment and customer, and that customer's share."""
+def takers_of(compiled: Compiled, walked: Walked, rank: Ints) -> Takers:
+    """Who took coupons in a run, or in a range of its customers."""
+    at, ranks, last = [], [], []
+    ops = compiled.plan.ops
+    rows = walked.decisions
+    for pool in range(len(compiled.pools)):
+        sends = np.unique(ops[(ops[:, m.CODE] == m.OP_SEND) & (ops[:, m.B] == pool), m.A])
+        of_pool = np.isin(rows[:, m.D_SEND], sends)
+        last.append(int(rows[of_pool, m.D_AT].max(initial=m.NONE)))
+        took = of_pool & (rows[:, m.D_STATUS] == m.STATUS_SEND) & (rows[:, m.D_PLAIN] == 0)
+        at.append(rows[took, m.D_AT])
+        ranks.append(rank[walked.journeys[rows[took, m.D_JOURNEY], m.J_CUSTOMER]])
+    return Takers(tuple(at), tuple(ranks), tuple(last))
+
+
+def next_emptied(compiled: Compiled, plan: Plan, takers: Sequence[Takers]) -> Plan | None:
+    """The plan with the next pool to run out: its last coupon's moment and customer, and that customer's share.
+
+    None when no further pool runs out. `takers` are of all ranges of customers.
+    """
     ends = []
     for pool, (_, size) in enumerate(compiled.pools):
         if plan.pool_until[pool] != m.NEVER:
             continue
-        sends = np.unique(plan.ops[(plan.ops[:, m.CODE] == m.OP_SEND) & (plan.ops[:, m.B] == pool), m.A])
-        rows = walked.decisions
-        took = (rows[:, m.D_STATUS] == m.STATUS_SEND) & (rows[:, m.D_PLAIN] == 0) & np.isin(rows[:, m.D_SEND], sends)
-        if int(took.sum()) <= size:
+        at = np.concatenate([one.at[pool] for one in takers])
+        if len(at) <= size:
             continue
         if size == 0:
             ends.append((m.NONE, 0, 0, pool))
             continue
-        at = rows[took, m.D_AT]
-        rank = past.rank[walked.journeys[rows[took, m.D_JOURNEY], m.J_CUSTOMER]]
+        rank = np.concatenate([one.rank[pool] for one in takers])
         order = np.lexsort((np.arange(len(at)), rank, at))[:size]
         last, customer = at[order[-1]], rank[order[-1]]
         share = int(((at[order] == last) & (rank[order] == customer)).sum())
@@ -71,7 +100,8 @@ def _next_emptied(compiled: Compiled, plan: Plan, past: Past, walked: Walked) ->
     return new
 
 
-def _run(plan: Plan, past: Past, threads: int | None) -> Walked:
+def run_once(plan: Plan, past: Past, *, threads: int | None = None) -> Walked:
+    """Decide everything as the plan says, on several threads."""
     customers = len(past.starts) - 1
     threads = 1 if config.DISABLE_JIT else threads or min(os.cpu_count() or 1, 16)
     threads = max(1, min(threads, customers // 1000 + 1))

@@ -200,6 +200,18 @@ def test_the_shipped_shop_is_the_same_in_ranges():
     assert replay(program, log, events_at_once=5_000).digest == whole.digest
 
 
+def test_a_median_of_all_customers_needs_them_all_at_once(log):
+    refill = loads("""
+scenario: refill
+trigger: {cycle: purchase, after: {median: product_id}}
+reentry: every
+steps: [{send: refill/one}]
+""")
+    run = replay(refill, log, events_at_once=3_000)
+    assert run.digest == replay(refill, log).digest
+    assert "asks all customers" in " ".join(run.notes)
+
+
 @pytest.mark.parametrize("events", [0, -1])
 def test_a_range_of_no_events_is_refused(program, log, events):
     with pytest.raises(InputError, match="at least 1 event"):

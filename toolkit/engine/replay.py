@@ -89,7 +89,8 @@ def replay(
     )
     compiled, last = _compiled(program, log, until=until, assume=assume, count_logged_sends=count_logged_sends)
     end = _EPOCH + pd.Timedelta(last, unit="us")
-    if log.stored and events_at_once is not None and len(log) > events_at_once:
+    is_larger = log.stored and events_at_once is not None and len(log) > events_at_once
+    if events_at_once is not None and is_larger and not _ties_customers(compiled):
         streamed = replay_in_ranges(
             program, log, compiled, until=end, assume=assume, events_at_once=events_at_once, progress=progress
         )
@@ -99,6 +100,8 @@ def replay(
     prepared = prepare_log(log, compiled, zone=program.policies.timezone)
     walked = run_kernel(compiled, prepared.past(log, compiled, last))
     notes = _notes(program, log, compiled, prepared.unknown_zones, prepared.marked.duplicates, assume)
+    if is_larger:
+        notes.append("a cycle by the median of a property asks all customers: the whole log was held in memory")
     return Run(
         program=program,
         log=log,
@@ -150,6 +153,11 @@ def _compiled(
         has_event_ids=log.has_event_ids,
     )
     return compiled, end
+
+
+def _ties_customers(compiled: Compiled) -> bool:
+    """Whether what one customer does changes what is decided for another, other than by coupons."""
+    return any(group >= 0 for _, group in compiled.gaps)
 
 
 def _notes(

@@ -8,23 +8,48 @@ from typing import Any
 
 import pytest
 
+from tests.mail.conftest import LIBRARY
+from toolkit.engine import replay
+from toolkit.events import EventLog
 from toolkit.mail import Letter, Templates, preflight
+from toolkit.scenario import load
 from toolkit.scenario.models import Program
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NAMES = [
     "abandoned_cart/offer",
     "abandoned_cart/reminder",
+    "balance_topped_up/topped_up",
+    "birthday/gift",
+    "browse_abandonment/reminder",
+    "cart_last_call/last_call",
+    "order_placed/placed",
     "order_status/shipped",
+    "password_changed/changed",
+    "payment_received/received",
+    "post_purchase/review",
+    "reactivation/farewell",
+    "reactivation/missed",
+    "reactivation/offer",
+    "refund/refunded",
+    "registration_confirmed/confirmed",
+    "replenishment/again",
     "welcome/favourites",
     "welcome/first_order",
     "welcome/hello",
 ]
-STEPS = {"abandoned_cart/offer": "offer", "welcome/first_order": "first_order"}
+STEPS = {
+    "abandoned_cart/offer": "offer",
+    "birthday/gift": "gift",
+    "cart_last_call/last_call": "last_call",
+    "reactivation/offer": "offer",
+    "welcome/first_order": "first_order",
+}
+LOCALES = ("en", "fr")
 
 
-def sample(library: Templates, name: str) -> Letter:
-    return library.sample(name)
+def sample(library: Templates, name: str, locale: str | None = None) -> Letter:
+    return library.sample(name, locale=locale)
 
 
 def test_the_library_has_the_mails_its_scenarios_send(library: Templates, library_program: Program) -> None:
@@ -33,24 +58,28 @@ def test_the_library_has_the_mails_its_scenarios_send(library: Templates, librar
     assert sent == set(NAMES)
 
 
+@pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_mail_passes_the_preflight_with_its_sample(
-    name: str, library: Templates, library_program: Program
+    name: str, locale: str, library: Templates, library_program: Program
 ) -> None:
-    assert preflight(library, [sample(library, name)], program=library_program).findings == ()
+    assert preflight(library, [sample(library, name, locale)], program=library_program).findings == ()
 
 
+@pytest.mark.parametrize("locale", LOCALES)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_mail_renders_for_a_customer_we_know_little_of(
-    name: str, library: Templates, library_program: Program
+    name: str, locale: str, library: Templates, library_program: Program
 ) -> None:
-    full = sample(library, name)
+    full = sample(library, name, locale)
     needed = {key: value for key, value in full.event.items() if key in ("value", "order_id")}
     offer = {key: value for key, value in (full.offer or {}).items() if key != "valid_until"} or None
     scant = replace(full, customer={"first_name": None}, event=needed, offer=offer)
     assert preflight(library, [scant], program=library_program).findings == ()
     mail = library.render(scant)
-    assert not re.search(r"\bNone\b|\bnan\b|  |, [,.]|Hello ,", mail.subject + mail.preheader + mail.text)
+    assert not re.search(
+        r"\bNone\b|\bnan\b|  |, [,.]|Hello ,|Bonjour ,|\]\(|\*\*", mail.subject + mail.preheader + mail.text
+    )
 
 
 @pytest.mark.parametrize("name", sorted(STEPS))
@@ -78,6 +107,29 @@ def test_marketing_has_one_button_and_an_unsubscribe_and_transactional_has_none(
     expected = 1 if letter.class_ == "marketing" else 0
     assert mail.html.count("https://example.org/u/t0ken") == expected
     assert mail.text.count("https://example.org/u/t0ken") == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_mail_is_written_in_french_and_english_to_the_last_word(name: str, library: Templates) -> None:
+    english, french = (sample(library, name, locale) for locale in LOCALES)
+    assert library.locales(name) == LOCALES
+    assert library.untranslated(name, "fr_CA") == ()
+    ours = set(re.findall(r"[a-zà-ÿ]{4,}", library.render(english).text.lower()))
+    theirs = set(re.findall(r"[a-zà-ÿ]{4,}", library.render(french).text.lower()))
+    shared = ours & theirs - {
+        "https",
+        "maison",
+        "lune",
+        "shop",
+        "example",
+        "paris",
+        "linen",
+        "lamps",
+        "slow",
+        "evenings",
+    }
+    assert len(shared) < 0.3 * len(ours), shared
+    assert " ?" not in library.render(french).text  # a French sign never begins a line
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -121,9 +173,10 @@ def test_in_a_real_browser_every_mail_fits_and_its_words_stand_out(
     for width in (320, 600, 800):
         page = browser.new_page(viewport={"width": width, "height": 700}, color_scheme=scheme)
         for name in NAMES:
-            page.set_content(library.render(sample(library, name)).html)
-            assert page.evaluate(OVERFLOW) <= 0, f"{name} is wider than {width} px"
-            assert page.evaluate(WEAK) == [], f"{name}, {scheme}: words that are hard to read"
+            for locale in LOCALES:
+                page.set_content(library.render(sample(library, name, locale)).html)
+                assert page.evaluate(OVERFLOW) <= 0, f"{name} in {locale} is wider than {width} px"
+                assert page.evaluate(WEAK) == [], f"{name} in {locale}, {scheme}: words that are hard to read"
         page.close()
 
 
@@ -143,3 +196,10 @@ WEAK = """() => {
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) weak.push(node.textContent.trim() + ' ' + ratio); }
   return weak; }"""
+
+
+def test_every_scenario_of_the_library_finds_its_people_in_the_shipped_log() -> None:
+    run = replay(load(LIBRARY), EventLog.open(LIBRARY.parent / "data" / "shop"))
+    sent = run.decisions[run.decisions["status"] == "send"]
+    assert sorted(sent["template"].unique()) == NAMES
+    assert not [note for note in run.notes if "unknown" in note]

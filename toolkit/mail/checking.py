@@ -69,6 +69,8 @@ class Checker:
                 place = templates.locate(letter.template, letter.locale, found.words or "\0", part=found.part)
                 self.places[key] = place
             notes.append((found.rule, found.message, *self.places[key]))
+        for name, file in templates.untranslated(letter.template, letter.locale):
+            notes.append(("words_untranslated", f"words.{name} in the program's language", file, None))
         if not job.message_id:
             return Checked(tuple(notes), fallback)
         url = job.link if letter.class_ == "marketing" else None

@@ -87,7 +87,8 @@ RULES: dict[str, Rule] = {
     "offer_differs": Rule("error", "show {{ offer.percent | percent }} instead of a number of your own"),
     "offer_not_named": Rule("warning", "say what the offer is: {{ offer.percent | percent }}, {{ offer.code }}"),
     "offer_in_transactional": Rule("error", "take the offer out of the transactional mail"),
-    "locale_missing": Rule("warning", "write the translation: name.LOCALE.mjml and name.LOCALE.txt"),
+    "locale_missing": Rule("warning", "write the words in that language: words.LOCALE.txt beside the mail"),
+    "words_untranslated": Rule("warning", "write the line into the file named"),
     "bulk_sender": Rule("warning", "check that SPF, DKIM and DMARC pass and agree with the sender's domain"),
 }
 

@@ -48,7 +48,7 @@ def sample_values(root: Path, template: str, locale: str | None, policies: Polic
     if locale is not None:
         customer["locale"] = locale
     return {
-        "decision_id": f"sample:{template}",
+        "decision_id": f"sample:{template}:{wanted}",
         "scenario": template.partition("/")[0],
         "step": short,
         "class_": sample.get("class", "marketing"),

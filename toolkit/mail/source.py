@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import Fault, nearest
+from toolkit.mail.words import Line, Words, language_in, marked_up, plainly
 
 __all__ = ["Piece", "Reader", "fault_at", "split_headers", "to_jinja"]
 
@@ -27,6 +28,7 @@ _TAG = re.compile(
     re.DOTALL,
 )
 _INCLUDE = re.compile(r"include\s+(?:\"([^\"]+)\"|'([^']+)')\s*")
+_WORDS = re.compile(r"words\.([A-Za-z][A-Za-z0-9_]*)")
 _STRAY = re.compile(r"\{\{|\{%|\{#|%\}|#\}")
 _FOREIGN = re.compile(r"\s*(?:[#/>^!{&]|else\s*$|this\b|\.\.)")
 _HEADER = re.compile(r"([A-Za-z_-]+)\s*:[ \t]*(.*)")
@@ -54,12 +56,16 @@ class Piece:
 
 
 class Reader:
-    """Reads template files below one folder, with their includes; gathers faults and the files it read."""
+    """Reads template files below one folder, with their includes; gathers faults and the files it read.
+
+    Where it has `words`, they stand in the place of `{{ words.name }}`.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
         self.faults: list[Fault] = []
         self.read: dict[str, bytes] = {}
+        self.words: Words | None = None
 
     def text(self, path: Path) -> str | None:
         """The text of a file with plain newlines, or None (and a fault) where it cannot be used."""
@@ -87,11 +93,11 @@ class Reader:
         return path.relative_to(self.root).as_posix()
 
     def pieces(self, path: Path) -> list[Piece]:
-        """The pieces of a file and of all it includes."""
+        """The pieces of an MJML file and of all it includes."""
         text = self.text(path)
-        return [] if text is None else self.split(text, self.name(path), 1)
+        return [] if text is None else self.split(text, self.name(path), 1, markup=True)
 
-    def split(self, text: str, file: str, line: int, depth: int = 0) -> list[Piece]:
+    def split(self, text: str, file: str, line: int, depth: int = 0, *, markup: bool = False) -> list[Piece]:
         """The pieces of a text that begins at a line of a file; includes are read and put in their place."""
         found: list[Piece] = []
         at = 0
@@ -105,8 +111,11 @@ class Reader:
             # One line each, whatever the author's layout: a line of the compiled template names one tag.
             words = re.sub(r"\s*\n\s*", " ", match[kind]).strip()
             include = _INCLUDE.fullmatch(words) if kind == "statement" else None
+            named = _WORDS.fullmatch(words) if kind == "value" else None
             if include:
-                found.extend(self._included(include[1] or include[2], file, here, depth))
+                found.extend(self._included(include[1] or include[2], file, here, depth, markup))
+            elif named and self.words is not None:
+                found.extend(self._worded(self.words.find(named[1]), file, here, depth, markup))
             elif kind == "statement" and words in ("raw", "endraw"):
                 self.faults.append(Fault("not allowed in a mail", file=file, line=here, found=f"{{% {words} %}}"))
             elif kind == "value" and _FOREIGN.match(words):
@@ -131,7 +140,18 @@ class Reader:
         if text:
             found.append(Piece("text", text, file, line))
 
-    def _included(self, name: str, file: str, line: int, depth: int) -> list[Piece]:
+    def _worded(self, words: Line | Fault, file: str, line: int, depth: int, markup: bool) -> list[Piece]:
+        if isinstance(words, Fault):
+            self.faults.append(replace(words, file=file, line=line))
+            return []
+        text, place, begins = words
+        if depth > _DEEPEST_INCLUDE:
+            self.faults.append(Fault("words that name themselves", file=place, line=begins, found=text[:40]))
+            return []
+        shown = (marked_up if markup else plainly)(text, _TAG.finditer(text), language_in(place))
+        return self.split(shown, place, begins, depth + 1, markup=markup)
+
+    def _included(self, name: str, file: str, line: int, depth: int, markup: bool) -> list[Piece]:
         path = (self.root / name).resolve()
         if not path.is_relative_to(self.root) or depth >= _DEEPEST_INCLUDE:
             why = "includes nested too deeply" if depth >= _DEEPEST_INCLUDE else "an include outside of the folder"
@@ -143,7 +163,7 @@ class Reader:
             return []
         text = self.text(path)
         # Editors end a file with a newline; inside a sentence it would be a space before the comma.
-        return [] if text is None else self.split(text.removesuffix("\n"), self.name(path), 1, depth + 1)
+        return [] if text is None else self.split(text.removesuffix("\n"), self.name(path), 1, depth + 1, markup=markup)
 
 
 def _foreign(words: str, file: str, line: int) -> Fault:

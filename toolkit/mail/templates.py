@@ -22,7 +22,7 @@ from toolkit.mail.samples import sample_values
 from toolkit.mail.sandbox import RenderState
 from toolkit.mail.source import Reader
 from toolkit.mail.values import plain
-from toolkit.mail.variants import Variant, compile_variant, hash_of, mails_in
+from toolkit.mail.variants import Variant, compile_mail, hash_of, mails_in
 from toolkit.mail.writer import Address, compose
 from toolkit.scenario.models import Policies
 
@@ -45,8 +45,10 @@ class Templates:
     """The mails of a folder, compiled once.
 
     A mail is a pair `scenario/name.mjml` and `scenario/name.txt`; the text begins with the lines `subject:` and
-    `preheader:` and a line `---`. A translation is a pair `name.fr.mjml`, `name.fr.txt` (or `name.fr_CA....`);
-    a locale without one gets the pair without a locale, with dates and money in the program's own locale.
+    `preheader:` and a line `---`. Its words stand beside it, `words.en.txt` and `words.fr.txt` (or `words.fr_CA.txt`),
+    and in the layout as `{{ words.name }}`. Where a language needs a layout of its own, it is a pair `name.fr.mjml`,
+    `name.fr.txt`. A reader gets the mail of their locale, else of its language, else of the program's own locale, with
+    dates and money in that language.
     Files whose names begin with `_` are parts, for `{% include "brand/_head.mjml" %}`.
 
     A template sees `customer`, `event`, `offer`, `brand`, `sender`, `locale`, `now`, `unsubscribe`, the html also
@@ -101,14 +103,10 @@ class Templates:
         hashes = {}
         for name, pairs in mails_in(root, only, faults).items():
             reader = Reader(root)
-            compiled = [compile_variant(reader, locale, mjml, text, brand) for locale, mjml, text in pairs]
-            faults += reader.faults
-            found = tuple(sorted((one for one in compiled if one is not None), key=lambda one: one.locale or ""))
-            if None in (one.locale for one in found) and len(found) == len(compiled):
-                variants[name] = found
-                hashes[name] = hash_of(reader, found)
-            elif not reader.faults:
-                faults.append(Fault("a translation without the mail it translates", file=f"{name}.mjml"))
+            compiled = compile_mail(reader, name, pairs, policies, brand)
+            faults += [fault for fault in reader.faults if fault not in faults]
+            variants[name] = tuple(sorted(compiled, key=lambda one: one.locale or ""))
+            hashes[name] = hash_of(reader, variants[name])
         if faults:
             raise TemplateError(faults)
         return cls(variants, hashes, policies, root)
@@ -186,13 +184,19 @@ class Templates:
             part: `html` (the MJML and its includes) or `text` (the text, subject and preheader).
         """
         variant = self._choose(template, locale).variant
-        suffix = ".mjml" if part == "html" else ".txt"
         own = (variant.html if part == "html" else variant.text).file
         for file, content in variant.files.items():
-            at = content.find(words) if file.endswith(suffix) else -1
+            layout = file.endswith(".mjml") == (part == "html")
+            at = content.find(words) if layout or "/words." in file else -1
             if at >= 0:
                 return file, content.count("\n", 0, at) + 1
         return own, None
+
+    def untranslated(self, template: str, locale: str) -> tuple[tuple[str, str], ...]:
+        """The words that a reader of the locale gets in the program's language: name, and the file that lacks them."""
+        variant = self._choose(template, locale).variant
+        file = f"{template.rpartition('/')[0]}/words.{variant.locale}.txt"
+        return tuple((name, file) for name in variant.untranslated)
 
     def fell_back(self, template: str, locale: str) -> bool:
         """True where the mail is not written in the locale's language and goes out in the program's."""
@@ -409,10 +413,11 @@ def _best(variants: tuple[Variant, ...], locale: str, own: str) -> _Choice:
     for name in (str(wanted), wanted.language):
         if name in by_locale:
             return _Choice(by_locale[name], wanted, False)
-    # Words in one language with dates in another read like a mistake; so the program's locale formats them too.
     home = locale_of(own)
     same = wanted.language == home.language
-    return _Choice(by_locale[None], wanted if same else home, not same)
+    fallback = next(by_locale[name] for name in (None, str(home), home.language) if name in by_locale)
+    # Words in one language with dates in another read like a mistake; so the program's locale formats them too.
+    return _Choice(fallback, wanted if same else home, not same)
 
 
 def _one_line(text: str) -> str:

@@ -18,8 +18,10 @@ from toolkit.errors import Fault
 from toolkit.mail.markup import compile_mjml
 from toolkit.mail.sandbox import Sandbox, check_tree
 from toolkit.mail.source import Piece, Reader, fault_at, split_headers, to_jinja
+from toolkit.mail.words import Line, Words, language_of, read_words, words_in
+from toolkit.scenario.models import Policies
 
-__all__ = ["Part", "Variant", "compile_variant", "hash_of", "mails_in"]
+__all__ = ["Part", "Variant", "compile_mail", "hash_of", "mails_in"]
 
 _NAMES = ("customer", "event", "offer", "brand", "sender", "locale", "now", "unsubscribe")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -52,7 +54,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A mail in one locale (None: the one without a locale in its file name), with the files it was made of."""
+    """A mail in one locale (None: the one without a locale in its file name), with the files it was made of.
+
+    `untranslated` names the words it has only in the program's language.
+    """
 
     locale: str | None
     subject: Part
@@ -60,6 +65,7 @@ class Variant:
     html: Part
     text: Part
     files: Mapping[str, str]
+    untranslated: tuple[str, ...] = ()
 
 
 def mails_in(root: Path, only: str | None, faults: list[Fault]) -> dict[str, list[tuple[str | None, Path, Path]]]:
@@ -84,6 +90,65 @@ def mails_in(root: Path, only: str | None, faults: list[Fault]) -> dict[str, lis
         else:
             mails.setdefault(name, []).append((locale or None, mjml, mjml.with_suffix(".txt")))
     return mails
+
+
+def compile_mail(
+    reader: Reader,
+    name: str,
+    pairs: Iterable[tuple[str | None, Path, Path]],
+    policies: Policies,
+    brand: Mapping[str, Any],
+) -> tuple[Variant, ...]:
+    """A mail in every language it is written in: by files of its own, or by words; faults go to the reader.
+
+    Args:
+        reader: of the folder.
+        name: of the mail.
+        pairs: its layouts, as `mails_in` gives them.
+        policies: whose locale is the one to fall back on.
+        brand: values that are known now.
+    """
+    layouts = {locale: (mjml, text) for locale, mjml, text in pairs}
+    if None not in layouts:
+        if not reader.faults:
+            reader.faults.append(Fault("a translation without the mail it translates", file=f"{name}.mjml"))
+        return ()
+    folder = layouts[None][0].parent
+    written = words_in(folder)
+    if not written:
+        found = [compile_variant(reader, locale, *pair, brand) for locale, pair in layouts.items()]
+        return tuple(one for one in found if one is not None)
+    own = next((one for one in (policies.locale, language_of(policies.locale)) if one in written), None)
+    if own is None:
+        file = f"{reader.name(folder)}/words.{language_of(policies.locale)}.txt"
+        reader.faults.append(Fault("no words in the program's own language", file=file, found=", ".join(written)))
+        return ()
+    sources = (folder, reader.root / "brand")
+    said = {locale: _said(reader, sources, locale, name) for locale in {*written, *(one for one in layouts if one)}}
+    variants = []
+    for locale, lines in said.items():
+        spare = said[own] if locale != own else {}
+        reader.words = Words(locale, lines, spare, f"{reader.name(folder)}/words.{locale}.txt")
+        near = next((one for one in (locale, language_of(locale)) if one in layouts), None)
+        variants.append(compile_variant(reader, locale, *layouts[near], brand))
+    reader.words = None
+    return tuple(one for one in variants if one is not None)
+
+
+def _said(reader: Reader, sources: Iterable[Path], locale: str, name: str) -> dict[str, Line]:
+    """The words of a mail in a locale: of the mail, of its scenario, of the brand; a region after its language."""
+    lines: dict[str, Line] = {}
+    for source in sources:
+        files = words_in(source)
+        for one in dict.fromkeys((locale, language_of(locale))):
+            if one not in files:
+                continue
+            file = reader.name(files[one])
+            sections, faults = read_words(reader.text(files[one]) or "", file)
+            reader.faults += [fault for fault in faults if fault not in reader.faults]
+            for section in (name.rpartition("/")[2], ""):
+                lines = {**sections.get(section, {}), **lines}
+    return lines
 
 
 def compile_variant(
@@ -111,7 +176,8 @@ def compile_variant(
     tags = [*reader.pieces(mjml), *body_pieces, *head["subject"], *head["preheader"]]
     used = dict.fromkeys([reader.name(mjml), file, *(piece.file for piece in tags)])
     files = {name: reader.read[name].decode("utf-8-sig") for name in used}
-    return Variant(locale, subject, preheader, html, plain_text, files)
+    untranslated = tuple(reader.words.untranslated) if reader.words else ()
+    return Variant(locale, subject, preheader, html, plain_text, files, untranslated)
 
 
 def _compile(

@@ -1,0 +1,117 @@
+"""Words stand apart from the layout: one file a language, nothing to quote, every fault with its line."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import TemplateError
+from toolkit.mail import Letter, Templates, preflight
+from toolkit.mail.words import marked_up, plainly, read_words
+from toolkit.scenario.models import Policies, Program
+
+Load = Callable[..., Templates]
+Make = Callable[..., Letter]
+LAYOUT = "subject: {{ words.subject }}\npreheader: {{ words.preheader }}\n---\n{{ words.lead }}\n"
+ENGLISH = "subject: Hello\npreheader: A word\nlead: Hi {{ customer.first_name }}\n"
+FRENCH = "subject: Bonjour\npreheader: Un mot\nlead: Salut {{ customer.first_name }} ?\n"
+
+
+@pytest.fixture
+def worded(templates: Load) -> Load:
+    def load(english: str = ENGLISH, body: str = "{{ words.lead }}", **more: str) -> Templates:
+        return templates(body, LAYOUT, words__en__txt=english, **more)
+
+    return load
+
+
+def test_the_reader_gets_their_locale_else_their_language_else_the_programs(worded: Load, letter: Make) -> None:
+    quebec = "subject: Allô\n"
+    mail = worded(words__fr__txt=FRENCH, words__fr_CA__txt=quebec)
+    assert mail.locales("shop/mail") == ("en", "fr", "fr_CA")
+    subjects = {one: mail.render(letter(locale=one)).subject for one in ("en_GB", "fr", "fr_BE", "fr_CA", "de", "")}
+    assert subjects == {
+        "en_GB": "Hello", "fr": "Bonjour", "fr_BE": "Bonjour", "fr_CA": "Allô", "de": "Hello", "": "Hello"
+    }  # fmt: skip
+    assert mail.render(letter(locale="fr_CA")).text == "Salut Ana\u00a0?\n"
+    assert [one for one in ("en", "fr", "fr_CA", "de") if mail.fell_back("shop/mail", one)] == ["de"]
+
+
+def test_words_are_escaped_and_marked_up_in_html_and_plain_in_text(worded: Load, letter: Make) -> None:
+    lead = 'lead: Fish & <chips>, **now**: [see {{ customer.first_name }}]({{ link("https://shop.example.com/") }})\n'
+    mail = worded("subject: Hello\npreheader: A word\n" + lead).render(letter())
+    assert (
+        'Fish &amp; &lt;chips&gt;, <strong>now</strong>: <a href="https://shop.example.com/">see Ana</a>' in mail.html
+    )
+    assert mail.text == "Fish & <chips>, now: see Ana (https://shop.example.com/)\n"
+
+
+def test_a_link_in_words_is_checked_like_any_other(worded: Load) -> None:
+    with pytest.raises(TemplateError, match=r"words\.en\.txt:3: a link from a value is not checked"):
+        worded("subject: Hello\npreheader: A word\nlead: [go]({{ event.url }})\n")
+
+
+def test_words_that_are_missing_name_the_nearest_and_the_file_to_write_them_in(worded: Load) -> None:
+    with pytest.raises(TemplateError) as caught:
+        worded(body="{{ words.laed }}")
+    assert str(caught.value).startswith("shop/mail.mjml:1: no such words; found 'words.laed'")
+    assert "shop/words.en.txt; did you mean 'lead'?" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("english", "message"),
+    [
+        (ENGLISH + "Just a sentence\n", "words.en.txt:4: a line that names no words"),
+        (ENGLISH + "lead: again\n", "words.en.txt:4: these words are given twice"),
+        (ENGLISH.replace("customer", "custmer"), "words.en.txt:3: no such value; found 'custmer'"),
+        (ENGLISH + "loop: {{ words.loop }}\n", None),
+        (ENGLISH.replace("Hi", "Hi {{ words.lead }}"), "words that name themselves"),
+    ],
+)
+def test_a_fault_in_the_words_is_named_by_their_file_and_line(english: str, message: str | None, worded: Load) -> None:
+    if message is None:  # what no layout asks for is not looked at
+        worded(english)
+        return
+    with pytest.raises(TemplateError) as caught:
+        worded(english)
+    assert message in str(caught.value)
+
+
+def test_an_undefined_value_is_named_by_the_line_of_the_words(worded: Load, letter: Make) -> None:
+    with pytest.raises(TemplateError, match=r"shop/words\.en\.txt:3: undefined variable; found 'customer\.first_name'"):
+        worded().render(letter(customer={}))
+
+
+def test_without_words_in_the_programs_language_there_is_nothing_to_fall_back_on(folder: Callable[..., Path]) -> None:
+    place = folder("{{ words.lead }}", LAYOUT, words__fr__txt=FRENCH)
+    with pytest.raises(TemplateError, match=r"shop/words\.en\.txt: no words in the program's own language; found 'fr'"):
+        Templates.load(place, Policies(locale="en_GB"))
+    assert Templates.load(place, Policies(locale="fr_FR")).locales("shop/mail") == ("fr",)
+
+
+def test_what_is_not_translated_is_said_by_the_preflight(
+    worded: Load, letter: Make, program: Callable[..., Program]
+) -> None:
+    mail = worded(words__fr__txt=FRENCH.replace("preheader", "# preheader"))
+    made = replace(letter(class_="transactional"), locale="fr_FR")
+    found = preflight(mail, [made], program=program(class_="transactional"), progress=False).findings
+    assert [(one.rule, one.message, one.file) for one in found] == [
+        ("words_untranslated", "words.preheader in the program's language", "shop/words.fr.txt")
+    ]
+
+
+def test_a_changed_word_changes_the_hash(worded: Load) -> None:
+    before = worded().hashes
+    assert worded(ENGLISH.replace("Hi", "Hey")).hashes != before
+
+
+def test_words_may_go_on_in_lines_that_begin_with_a_space() -> None:
+    words, faults = read_words("# note\nlead: one\n  two\n\n[mail]\nlead: three", "shop/words.en.txt")
+    assert (words[""]["lead"][0], words["mail"]["lead"]) == ("one two", ("three", "shop/words.en.txt", 6))
+    assert faults == []
+
+
+def test_a_french_sign_does_not_begin_a_line_and_a_link_keeps_its_colon() -> None:
+    assert marked_up("Un doute ? [Oui](https://a.example/b) : non", [], "fr").count("\u00a0") == 2
+    assert plainly("Is it so ? Yes", [], "en") == "Is it so ? Yes"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+import time
 from datetime import UTC, datetime
 
+import httpx
 import pytest
+import uvicorn
 
 from toolkit.tracking import Answers, Tokens, TrackedMail
 
@@ -47,7 +53,7 @@ def _tracked_mail(number=0, *, customer=None, name=None, **changes):
     return TrackedMail(**(fields | changes))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tracked_mail():
     return _tracked_mail
 
@@ -67,3 +73,29 @@ def answers(tmp_path, clock):
 @pytest.fixture
 def tokens():
     return Tokens((bytes(range(32)),))
+
+
+@contextlib.contextmanager
+def _serving(app, **options):
+    """A real server on a free port of loopback; gives a client of it."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="critical", lifespan="on", **options)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.005)
+    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        with httpx.Client(base_url=base, headers={"User-Agent": FIREFOX}, timeout=20) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+
+@pytest.fixture(scope="session")
+def serving():
+    return _serving

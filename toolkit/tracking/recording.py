@@ -59,7 +59,14 @@ def known_mails(connection: Connection, batch: Sequence[Incoming]) -> dict[str, 
     names = {one.mail for one in batch if one.mail}
     theirs = {one.provider_mail for one in batch if one.provider_mail and not one.mail}
     found: dict[str, Any] = {}
-    columns = (mails.c.name, mails.c.customer_id, mails.c.links, mails.c.provider_id, mails.c.message_id)
+    columns = (
+        mails.c.name,
+        mails.c.customer_id,
+        mails.c.links,
+        mails.c.provider_id,
+        mails.c.message_id,
+        mails.c.decision_id,
+    )
     for some in _chunks(sorted(names)):
         for row in connection.execute(select(*columns).where(mails.c.name.in_(some))):
             found[row.name] = row
@@ -99,8 +106,11 @@ def _target(one: Incoming, mail: Any, found: Mapping[str, Any]) -> str | None:
 
 def _row(one: Incoming, mail: Any, *, now: int) -> dict[str, Any]:
     at = min(one.at, now)
+    name = one.event_id or f"{one.kind[0]}{secrets.token_hex(12)}"
+    if one.kind == "sent" and mail is not None:
+        name = f"sent:{mail.decision_id}"  # the ledger tells it, and providers tell it again
     return {
-        "event_id": one.event_id or f"{one.kind[0]}{secrets.token_hex(12)}",
+        "event_id": name,
         "mail": mail.name if mail is not None else one.mail,
         "kind": one.kind,
         "at": at,

@@ -1,0 +1,85 @@
+"""Many requests, one commit: answers that wait together are written in one transaction, and each request goes on only
+when its own are on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from toolkit.errors import AnswersError
+from toolkit.tracking.incoming import Incoming, Kept
+from toolkit.tracking.store import Answers
+
+__all__ = ["BusyError", "GroupWriter"]
+
+_GROUP = 500
+_MOST_WAITING = 10_000
+_STANDING = frozenset(("unsubscribed", "subscribed", "paused", "complained", "bounced", "rejected"))
+
+
+class BusyError(AnswersError):
+    """More answers wait than the database takes; try again later."""
+
+
+class GroupWriter:
+    """Writes answers in groups, durably.
+
+    Args:
+        answers: the store.
+        standing: called after a commit with answers that bear on whether someone may be mailed, before their requests
+            are answered; what it raises is swallowed, because the answers themselves are safe.
+    """
+
+    def __init__(self, answers: Answers, *, standing: Callable[[], object] | None = None) -> None:
+        self._answers = answers
+        self._standing = standing
+        self._waiting: list[tuple[Sequence[Incoming], asyncio.Future[list[Kept]]]] = []
+        self._draining: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "answers")
+
+    async def write(self, batch: Sequence[Incoming]) -> list[Kept]:
+        """What became of each answer, once they are on the disk.
+
+        Raises:
+            BusyError: too many wait already.
+            AnswersError: the database refuses.
+        """
+        if len(self._waiting) >= _MOST_WAITING:
+            raise BusyError(f"over {_MOST_WAITING:,} answers wait for the database")
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[list[Kept]] = loop.create_future()
+        self._waiting.append((batch, done))
+        if self._draining is None or self._draining.done():
+            self._draining = loop.create_task(self._drain())
+        return await done
+
+    def close(self) -> None:
+        """Wait for the group under way, and end."""
+        self._thread.shutdown()
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
+            batch = [one for ones, _ in group for one in ones]
+            try:
+                kept = await loop.run_in_executor(self._thread, self._commit, batch)
+            except Exception as fault:
+                for _, done in group:
+                    if not done.done():
+                        done.set_exception(fault)
+                continue
+            start = 0
+            for ones, done in group:
+                if not done.done():  # whoever asked may have gone
+                    done.set_result(kept[start : start + len(ones)])
+                start += len(ones)
+
+    def _commit(self, batch: Sequence[Incoming]) -> list[Kept]:
+        kept = self._answers.record(batch)
+        if self._standing is not None and any(one.kind in _STANDING for one in batch):
+            with contextlib.suppress(Exception):
+                self._standing()
+        return kept

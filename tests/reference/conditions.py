@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cache
@@ -29,6 +30,8 @@ def naive(value: Any) -> Any:
 
 @cache
 def _database() -> duckdb.DuckDBPyConnection:
+    """One for all: to open one takes longer than to interpret a program."""
+    atexit.register(_database.cache_clear)
     return duckdb.connect(config={"threads": 1})
 
 

@@ -1,5 +1,6 @@
 """Template + one decision → the bytes of a mail; and a preflight over a whole batch of them."""
 
+from toolkit.mail.foreign import import_hints
 from toolkit.mail.letter import Letter, Mail, offer_values
 from toolkit.mail.preflight import Finding, Preflight, preflight
 from toolkit.mail.preview import VIEWS, Preview, Previews
@@ -20,6 +21,7 @@ __all__ = [
     "Previews",
     "Templates",
     "compose",
+    "import_hints",
     "offer_values",
     "parse_address",
     "preflight",

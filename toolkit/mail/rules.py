@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from toolkit.mail.foreign import FOREIGN, instead_of
 from toolkit.mail.letter import Letter, Mail
 
 __all__ = ["RULES", "Found", "Rule", "check_mail"]
@@ -26,9 +27,6 @@ _IMAGE = re.compile(r"<img\b[^>]*>")
 _ALT = re.compile(r"\salt\s*=\s*[\"']")
 _URL = re.compile(r"https?://[^\s<>\"]+")
 _TAG = re.compile(r"<[^>]+>")
-_FOREIGN = re.compile(
-    r"\{\{.*?\}\}|\{%.*?%\}|\*\|[^|\n]{1,60}\|\*|%%\w{1,60}%%|\[\[[^\]\n]{1,60}\]\]|<%=?.*?%>|\$\{\w[\w.]*\}"
-)
 _PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?%")
 _ENDS_IN_NUMBER = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?$")
 # A percentage is a promise when a word of giving stands beside it, in the same breath: "100% linen" is none.
@@ -78,7 +76,7 @@ RULES: dict[str, Rule] = {
     "subject_long": Rule("warning", f"keep the subject under {_MOST_SUBJECT} characters"),
     "preheader_empty": Rule("warning", "write preheader: in the .txt"),
     "preheader_long": Rule("warning", f"keep the preheader under {_MOST_PREHEADER} characters"),
-    "foreign_placeholder": Rule("error", "write it as jinja: {{ customer.first_name }}"),
+    "foreign_placeholder": Rule("error", "write it as jinja, or correct the data it came with"),
     "unsubscribe_missing": Rule("error", "put {{ unsubscribe }} into both parts"),
     "unsubscribe_untokenised": Rule(
         "error", "put {token} into brand.unsubscribe_url: each mail needs a link of its own"
@@ -113,12 +111,16 @@ def check_mail(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[Fou
         if size > _MOST_BYTES:
             yield Found("too_large", f"the html has over {_MOST_BYTES // 1024} KB")
     shown = f"{mail.subject}\n{mail.preheader}\n{mail.text}"
-    for match in _FOREIGN.finditer(shown):
-        yield Found("foreign_placeholder", f"{match[0]!r} would reach the reader", match[0], "text")
+    for match in FOREIGN.finditer(shown):
+        yield Found("foreign_placeholder", _left_over(match[0]), match[0], "text")
     if "*|" in mail.html or "%%" in mail.html or "[[" in mail.html or "{{" in mail.html or "${" in mail.html:
-        for match in _FOREIGN.finditer(_words_of(mail.html)):
-            yield Found("foreign_placeholder", f"{match[0]!r} would reach the reader", match[0])
+        for match in FOREIGN.finditer(_words_of(mail.html)):
+            yield Found("foreign_placeholder", _left_over(match[0]), match[0])
     yield from _check_offer(mail, letter, shown)
+
+
+def _left_over(placeholder: str) -> str:
+    return f"{placeholder!r} would reach the reader; here one writes {instead_of(placeholder)}"
 
 
 def _check_lines(mail: Mail) -> Iterator[Found]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import Fault, nearest
+from toolkit.mail.foreign import instead_of
 from toolkit.mail.words import Line, Words, language_in, marked_up, plainly
 
 __all__ = ["Piece", "Reader", "fault_at", "split_headers", "to_jinja"]
@@ -167,21 +168,9 @@ class Reader:
 
 
 def _foreign(words: str, file: str, line: int) -> Fault:
-    if words.startswith(("#if", "#unless")):
-        instead = "{% if ... %} ... {% endif %}"
-    elif words.startswith("#each"):
-        instead = "{% for one in ... %} ... {% endfor %}"
-    elif words.startswith(">"):
-        instead = '{% include "brand/_part.mjml" %}'
-    else:
-        instead = "{{ value }}, {% if %}, {% for %}"
-    return Fault(
-        "a placeholder of another tool (handlebars)",
-        file=file,
-        line=line,
-        found="{{" + words + "}}",
-        allowed=f"jinja: {instead}",
-    )
+    found = "{{" + words + "}}"
+    message = "a placeholder of another tool (handlebars)"
+    return Fault(message, file=file, line=line, found=found, allowed=f"jinja: {instead_of(found)}")
 
 
 def split_headers(text: str, file: str) -> tuple[dict[str, tuple[str, int]], str, int, list[Fault]]:

@@ -1,0 +1,137 @@
+"""Commands about mails: new, preview, import."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import re
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import toolkit
+from toolkit.cli.app import app, plain_errors
+from toolkit.errors import InputError, nearest
+from toolkit.mail import VIEWS, Templates, import_hints
+from toolkit.scenario import load
+
+__all__: list[str] = []
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_SHARED = ("brand", "policies.yaml")
+_FILES = (".yaml", ".mjml", ".txt")
+
+
+def library() -> Path:
+    """Where the shipped templates lie: beside the package in its own folder, inside it where it was installed."""
+    package = Path(toolkit.__file__).parent
+    return next(
+        (folder for folder in (package / "library", package.parent / "templates") if (folder / "brand").is_dir()),
+        Path("templates"),
+    )
+
+
+@app.command()
+def new(
+    template: Annotated[str, typer.Argument(help="A scenario of the library to start from; none lists them.")] = "",
+    name: Annotated[str, typer.Argument(help="The name of yours, for example my_cart.")] = "",
+    into: Annotated[str, typer.Option("--into", help="The folder of your program.")] = "templates",
+) -> None:
+    """Copy a scenario and its mails to start your own from: toolkit new abandoned_cart my_cart."""
+    with plain_errors():
+        source = library()
+        known = {path.parent.name: path for path in sorted(source.glob("*/scenario.yaml"))}
+        if not template:
+            for one, path in known.items():
+                note = itertools.takewhile(lambda line: line.startswith("#"), path.read_text("utf-8").splitlines())
+                typer.echo(f"{one:24} {' '.join(line.strip('# ') for line in note)}")
+            return
+        if template not in known:
+            near = nearest(template, known)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise InputError(f"new: no scenario {template!r} in the library; there are: {', '.join(known)}{hint}")
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                f"new: expected a name of small letters, digits and _, for example my_cart; found {name!r}"
+            )
+        target = Path(into) / name
+        if target.exists():
+            raise InputError(f"new: {target} is there already; take another name, or move it away")
+        written = _copied(source, template, target, name)
+        program = load(Path(into))
+        mails = Templates.load(target, program.policies)
+        typer.echo(f"{target}: {len(written)} files, {len(mails.names)} mails: {', '.join(mails.names)}")
+        for shared in _SHARED:
+            if (Path(into) / shared).resolve() != (source / shared).resolve():
+                typer.echo(f"{Path(into) / shared}: name, address, colours and sender of all your mails")
+        typer.echo(f"Change the words in {target / 'words.en.txt'}, then: toolkit preview {target}")
+
+
+def _copied(source: Path, template: str, target: Path, name: str) -> list[Path]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for shared in _SHARED:
+        place = target.parent / shared
+        if not place.exists():
+            copy = shutil.copytree if (source / shared).is_dir() else shutil.copy2
+            copy(source / shared, place)
+    target.mkdir()
+    written = []
+    for path in sorted((source / template).iterdir()):
+        if path.suffix not in _FILES:
+            continue
+        text = path.read_text(encoding="utf-8")
+        text = re.sub(rf"\b{template}/", f"{name}/", text)
+        if path.name == "scenario.yaml":
+            text = re.sub(rf"(?m)^scenario: {template}$", f"scenario: {name}", text)
+            # The name of an experiment is the salt of its arms (rule R13): a copy must not share its people.
+            text = re.sub(r"(?m)^(experiment: \{name: )\w+", rf"\g<1>{name}_1", text)
+        (target / path.name).write_text(text, encoding="utf-8")
+        written.append(target / path.name)
+    # A part of another scenario that this one includes comes along, so that the copy stands on its own.
+    for path in written:
+        for other in set(re.findall(r"include \"(\w+)/(_\w+\.\w+)\"", path.read_text(encoding="utf-8"))):
+            folder, part = other
+            if folder not in (name, "brand") and not (target.parent / folder / part).exists():
+                (target.parent / folder).mkdir(exist_ok=True)
+                shutil.copy2(source / folder / part, target.parent / folder / part)
+    return written
+
+
+@app.command()
+def preview(
+    scenario: Annotated[str, typer.Argument(help="The folder of a scenario, or of a program.")],
+    to: Annotated[str, typer.Option("--to", help="The page to write.")] = "preview.html",
+    locales: Annotated[str, typer.Option("--locales", help="Readers' languages, with commas: en,fr.")] = "",
+    view: Annotated[str, typer.Option("--view", help="Or: " + ", ".join([*list(VIEWS)[1:], "text"]))] = "phone",
+    png: Annotated[str, typer.Option("--png", help="A folder for one picture a mail, taken by Chromium.")] = "",
+) -> None:
+    """Show the mails with their sample data, on a page that loads nothing from outside."""
+    with plain_errors():
+        mails = Templates.load(scenario, load(scenario).policies)
+        asked = [one.strip() for one in locales.split(",") if one.strip()] or None
+        shown = mails.preview(locales=asked)
+        title = html.escape(Path(scenario).resolve().name)
+        page = f"<!doctype html><meta charset='utf-8'><title>{title}</title><body style='margin:24px'>"
+        Path(to).write_text(page + shown.grid(view), encoding="utf-8")
+        typer.echo(f"{to}: {len(shown)} mails")
+        typer.echo(str(shown))
+        if png:
+            options = VIEWS.get(view, VIEWS["phone"])
+            files = shown.png(png, width=int(options["width"]), dark=bool(options["dark"]))
+            typer.echo(f"{png}: {len(files)} pictures")
+
+
+@app.command("import")
+def import_command(
+    files: Annotated[list[str], typer.Argument(help="Templates of another tool: html, MJML or text.")],
+) -> None:
+    """Name everything in templates of other tools that means nothing here, with what to write instead."""
+    with plain_errors():
+        hints = [hint for file in files for hint in import_hints(file)]
+        for hint in hints:
+            typer.echo(f"{hint.file}:{hint.line}: {hint.found}  ({hint.message}): write {hint.allowed}")
+        typer.echo(f"{len(hints)} places to change" if hints else "nothing to change")
+    if hints:
+        raise typer.Exit(1)

@@ -4,9 +4,11 @@ so that the rooms that compute know nothing of plotly."""
 from __future__ import annotations
 
 import importlib
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Drawable"]
+__all__ = ["Drawable", "Reportable"]
 
 
 class Drawable:
@@ -27,3 +29,25 @@ class Drawable:
             NotSupportedError: no drawing is known for this kind of result.
         """
         return importlib.import_module("toolkit.charts").figure(self, **options)
+
+
+class Reportable(Drawable):
+    """A result with a page of its own."""
+
+    __slots__ = ()
+
+    def report(self, path: str | PathLike[str], *, title: str | None = None) -> Path:
+        """Write one HTML file with this result: in words, pictures and tables; it opens without a network.
+
+        Args:
+            path: where to write; an older file there is replaced at once, or not at all.
+            title: the heading; taken from the result unless given.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            InputError: the folder to write to is not there.
+        """
+        written: Path = importlib.import_module("toolkit.charts").experiment_report(self, path=path, title=title)
+        return written

@@ -1,7 +1,10 @@
 """Pictures of results: tables in, plotly figures out; and the report a marketer can open."""
 
+from toolkit.charts.curves import plan_curve, qini_curve, survival_plot
 from toolkit.charts.figure import figure
 from toolkit.charts.lift import forest
+from toolkit.charts.lift_report import experiment_report
+from toolkit.charts.looks import boundary
 from toolkit.charts.own import own_chart
 from toolkit.charts.purchases import OwnPurchases, own_purchases
 from toolkit.charts.report import report
@@ -11,15 +14,20 @@ from toolkit.charts.traces import timeline
 
 __all__ = [
     "OwnPurchases",
+    "boundary",
+    "experiment_report",
     "figure",
     "forest",
     "not_sent",
     "own_chart",
     "own_purchases",
+    "plan_curve",
+    "qini_curve",
     "report",
     "sends_by_day",
     "sends_by_hour",
     "sends_table",
+    "survival_plot",
     "sweep_heatmap",
     "sweep_lines",
     "timeline",

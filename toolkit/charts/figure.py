@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any, Literal
 
 import plotly.graph_objects as go
 
+from toolkit.charts.curves import plan_curve, qini_curve, result_survival, survival_plot
 from toolkit.charts.lift import forest
+from toolkit.charts.looks import boundary
 from toolkit.charts.own import own_chart
 from toolkit.charts.purchases import OwnPurchases, own_purchases
 from toolkit.charts.sends import Clock, not_sent, sends_by_day, sends_by_hour
@@ -15,12 +18,13 @@ from toolkit.charts.sweeps import sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 from toolkit.engine import Run, Sweep, Trace
 from toolkit.errors import InputError, NotSupportedError, nearest
-from toolkit.stats import Result
+from toolkit.stats import Plan, Qini, Result, Survival
 
 __all__ = ["figure"]
 
 Show = Literal["hours", "days", "not_sent", "own"]
 _SHOWS = ("hours", "days", "not_sent", "own")
+_RESULT_SHOWS = ("lift", "looks", "survival")
 
 
 @singledispatch
@@ -29,7 +33,8 @@ def figure(result: Any, **options: Any) -> go.Figure:
 
     Args:
         result: a `Run` (options `show`: hours, days, not_sent or own; `scenario`, `clock`), a `Sweep` (`value`,
-            `scenario`), a `Trace`, an experiment's `Result` (`metric`), or `OwnPurchases`.
+            `scenario`), a `Trace`, an experiment's `Result` (`show`: lift, looks or survival; `metric`, `earlier`), a
+            `Plan`, a `Survival` curve, a `Qini` curve, or `OwnPurchases`.
         **options: what the drawing of this kind takes.
 
     Returns:
@@ -40,7 +45,8 @@ def figure(result: Any, **options: Any) -> go.Figure:
         InputError: an option that is not there; names the nearest.
     """
     raise NotSupportedError(
-        f"there is no drawing for a {type(result).__name__}; there is one for Run, Sweep, Trace, Result, OwnPurchases"
+        f"there is no drawing for a {type(result).__name__}; there is one for Run, Sweep, Trace,"
+        " Result, Plan, Survival, Qini and OwnPurchases"
     )
 
 
@@ -71,8 +77,33 @@ def _trace(result: Trace) -> go.Figure:
 
 
 @figure.register
-def _result(result: Result, *, metric: str | None = None) -> go.Figure:
-    return forest(result, metric=metric)
+def _result(
+    result: Result, *, show: str = "lift", metric: str | None = None, earlier: Sequence[Result] = ()
+) -> go.Figure:
+    if show not in _RESULT_SHOWS:
+        near = nearest(str(show), _RESULT_SHOWS)
+        raise InputError(
+            f"show must be one of {', '.join(_RESULT_SHOWS)}; found {show!r}"
+            + (f"; did you mean {near!r}?" if near else "")
+        )
+    if show == "looks":
+        return boundary(result, earlier=earlier)
+    return result_survival(result, metric=metric) if show == "survival" else forest(result, metric=metric)
+
+
+@figure.register
+def _plan(result: Plan) -> go.Figure:
+    return plan_curve(result)
+
+
+@figure.register
+def _survival(result: Survival, *, horizon: float | None = None, of: str = "it", alpha: float = 0.05) -> go.Figure:
+    return survival_plot(result, horizon=horizon, of=of, alpha=alpha)
+
+
+@figure.register
+def _qini(result: Qini) -> go.Figure:
+    return qini_curve(result)
 
 
 @figure.register

@@ -58,7 +58,7 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
 
 def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]) -> None:
     scale = 100.0 if found[0].kind == "rate" else 1.0
-    unit = "percentage points" if found[0].kind == "rate" else (found[0].currency or "units") + " a unit"
+    unit = {"rate": "percentage points", "time": "days"}.get(found[0].kind, f"{found[0].currency or 'units'} a unit")
     for one in found:
         if not one.defined:
             figure.add_annotation(
@@ -66,7 +66,7 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
                 xref=f"x{row if row > 1 else ''} domain",
                 y=one.arm,
                 yref=f"y{row if row > 1 else ''}",
-                text=f"no number: {one.note}",
+                text=f"no number: {one.note.split(';')[0]}",
                 showarrow=False,
                 font={"size": 12, "color": INK},
             )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -14,8 +16,9 @@ from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
 from toolkit.charts.style import CONFIG
+from toolkit.errors import InputError
 
-__all__ = ["card", "chip", "figure_html", "page", "table_html"]
+__all__ = ["card", "chip", "figure_html", "page", "table_html", "write_page"]
 
 # The page may run what is inside it and fetch nothing at all.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -43,6 +46,34 @@ def page(title: str, body: str) -> str:
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n<script>{get_plotlyjs()}</script>\n</head>\n"
         f"<body>\n<main>\n{body}\n</main>\n<script>{_PRINT}</script>\n</body>\n</html>\n"
     )
+
+
+def write_page(path: str | os.PathLike[str], text: str) -> Path:
+    """Write a page beside its place and put it there at once, so that nobody ever sees half of it.
+
+    Args:
+        path: where; an older file there is replaced, or not at all.
+        text: the page.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: the folder to write to is not there.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise InputError(f"{target}: there is no folder {target.parent}; make it first")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return target
 
 
 def figure_html(figure: go.Figure, name: str) -> str:

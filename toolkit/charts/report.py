@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -12,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from toolkit.charts.lift import forest
+from toolkit.charts.lift_report import lift_chapter, verdict_box
 from toolkit.charts.own import own_chart, whose
-from toolkit.charts.pages import card, chip, figure_html, page, table_html
+from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
 from toolkit.charts.purchases import OwnPurchases, own_purchases
 from toolkit.charts.sends import WHY, not_sent, sends_by_day, sends_by_hour, span_text
 from toolkit.charts.style import money, share_text
@@ -22,7 +21,6 @@ from toolkit.charts.sweeps import setting_text, sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 from toolkit.engine import Run, Sweep, Trace
 from toolkit.engine import layout as m
-from toolkit.errors import InputError
 from toolkit.sending import BatchSummary
 from toolkit.stats import Result
 
@@ -58,34 +56,17 @@ def report(
     Raises:
         InputError: the folder to write to is not there.
     """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise InputError(f"{target}: there is no folder {target.parent}; make it first")
     own = _own(run, sweep)
     parts = [
         *_opening(run, own, result),
         *_mails(run),
         *_wait(sweep, own),
-        *_lift(result),
+        *(lift_chapter(result) if result is not None else ()),
         *_story(trace),
         *_batch(batch_summary),
         *_closing(run),
     ]
-    _replace(target, page(_title(run), "\n".join(parts)))
-    return target
-
-
-def _replace(target: Path, text: str) -> None:
-    """Write a file beside the target and put it in its place, so that nobody ever sees half of it."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    return write_page(path, page(_title(run), "\n".join(parts)))
 
 
 # Chapters .............................................................................................................
@@ -113,7 +94,7 @@ def _opening(run: Run, own: OwnPurchases | None, result: Result | None) -> Itera
         )
     yield f'<p class="lede">{escape(" ".join(lede))}</p>'
     if result is not None:
-        yield from _verdict(result)
+        yield from verdict_box(result)
     cards = [
         card(f"{sent:,}", "mails sent", "exact"),
         card(f"{people:,}", "people mailed", "exact"),
@@ -173,36 +154,6 @@ def _wait(sweep: Sweep | None, own: OwnPurchases | None) -> Iterator[str]:
         )
 
 
-def _lift(result: Result | None) -> Iterator[str]:
-    if result is None:
-        return
-    yield f"<h2>What the experiment showed {chip('observed')}</h2>"
-    yield figure_html(forest(result), "lift")
-    lift = result.lift
-    rate = {found.metric: found.kind == "rate" for found in result.comparisons}
-
-    def value(row: pd.Series, name: str) -> str:
-        return share_text(row[name]) if rate[row["metric"]] else f"{row[name]:,.2f}"
-
-    shown = pd.DataFrame(
-        {
-            "metric": lift["metric"],
-            "arm": lift["arm"],
-            "people in control": lift["n_control"],
-            "people in the arm": lift["n"],
-            "control": [value(row, "control") for _, row in lift.iterrows()],
-            "in the arm": [value(row, "value") for _, row in lift.iterrows()],
-            "p-value": [_pvalue(value) for value in lift["pvalue"]],
-        }
-    )
-    yield table_html(shown, numbers=["control", "in the arm", "p-value"])
-    methods = lift.groupby("metric", sort=False)["method"].unique()
-    yield "".join(
-        f'<p class="soft">{escape(str(metric))}: {escape("; ".join(dict.fromkeys(map(str, used))))}.</p>'
-        for metric, used in methods.items()
-    )
-
-
 def _story(trace: Trace | None) -> Iterator[str]:
     if trace is None:
         return
@@ -248,18 +199,6 @@ def _closing(run: Run) -> Iterator[str]:
     )
 
 
-def _verdict(result: Result) -> Iterator[str]:
-    verdict = result.verdict()
-
-    def kind(line: str) -> str:
-        if line.startswith("Warning"):
-            return "warning"
-        return "action" if line.casefold().startswith(verdict.action) else "finding"
-
-    said = "".join(f'<p class="{kind(line)}">{escape(line)}</p>' for line in verdict.splitlines())
-    yield f'<div class="verdict">{said}</div>'
-
-
 # Numbers ..............................................................................................................
 
 
@@ -300,10 +239,6 @@ def _own(run: Run, sweep: Sweep | None) -> OwnPurchases | None:
     swept = "" if sweep is None else next(iter(sweep.over)).partition(".")[0]
     tested = next((scenario.scenario for scenario in able if scenario.experiment is not None), names[0])
     return own_purchases(run, scenario=swept if swept in names else tested)
-
-
-def _pvalue(value: float) -> str:
-    return "–" if math.isnan(value) else "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def _percent(run: Run, own: OwnPurchases) -> float | None:

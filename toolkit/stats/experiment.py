@@ -21,6 +21,7 @@ from toolkit.stats.ratios import Ratio
 from toolkit.stats.reading import OutcomesLike, known_about, number_columns, opened, take_in
 from toolkit.stats.result import OBSERVED, RANDOMISED, Result
 from toolkit.stats.srm import SampleRatio, sample_ratio
+from toolkit.stats.times import TimeTo
 
 __all__ = ["experiment"]
 
@@ -137,6 +138,8 @@ def experiment(
         design=planned,
         notes=tuple(dict.fromkeys(warnings)),
         window=about.get("window"),
+        looks=looking,
+        curves={metric.label: (metric.days, metric.curves(found)) for metric in chosen if isinstance(metric, TimeTo)},
     )
 
 

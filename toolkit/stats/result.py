@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import html
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
-from toolkit.drawable import Drawable
+from toolkit.drawable import Reportable
 from toolkit.stats.bayesian import effect_posterior, rates_posterior
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.design import Design
-from toolkit.stats.looks import Look
+from toolkit.stats.looks import Look, Looks
 from toolkit.stats.proportions import Share
 from toolkit.stats.srm import SampleRatio
+from toolkit.stats.survival import Survival
 from toolkit.stats.verdict import Verdict, judge
 from toolkit.tables import LIFT
 
@@ -26,7 +28,7 @@ _FURTHER = ("role", "better", "error", "pvalue_repeated", "pvalue_adjusted", "ma
 
 
 @dataclass(frozen=True, eq=False)
-class Result(Drawable):
+class Result(Reportable):
     """What an experiment showed.
 
     Attributes:
@@ -39,6 +41,8 @@ class Result(Drawable):
         design: what was decided before, where it is known.
         notes: what the reader must know before believing the numbers.
         window: the window of the outcomes, where known, for example `7d`.
+        looks: how often one looks, where several looks are taken.
+        curves: of each `TimeTo`, its window in days and the Kaplan-Meier curve of each arm, control first.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -50,6 +54,8 @@ class Result(Drawable):
     design: Design | None
     notes: tuple[str, ...]
     window: str | None
+    looks: Looks | None = None
+    curves: Mapping[str, tuple[float, Mapping[str, Survival]]] = field(default_factory=dict)
 
     @property
     def lift(self) -> pd.DataFrame:

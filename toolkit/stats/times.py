@@ -17,7 +17,7 @@ from toolkit.stats.comparison import Comparison
 from toolkit.stats.means import compare_estimates
 from toolkit.stats.metric import Metric, Setting, join
 from toolkit.stats.moments import Term, numbers
-from toolkit.stats.outcomes import Outcomes, read_arms
+from toolkit.stats.outcomes import Outcomes, read, read_arms
 from toolkit.stats.proportions import Share
 from toolkit.stats.rates import compare_shares
 from toolkit.stats.samples import Estimate
@@ -98,6 +98,14 @@ class TimeTo(Metric):
         role = start.role if math.isnan(whether.diff) else "secondary"
         soon = replace(start, metric=names[1], better=opposite, role=role)
         return (self.guarded(whether), self._how_soon(soon, one, other, setting))
+
+    def curves(self, outcomes: Outcomes) -> dict[str, Survival]:
+        """The Kaplan-Meier curve of each arm that has units, control first."""
+        return {
+            arm: kaplan_meier(*self.followed(outcomes.rows(arm, self.columns())))
+            for arm in outcomes.arms.names
+            if outcomes.moments[arm].n
+        }
 
     def followed(self, rows: pd.DataFrame) -> Followed:
         """Days until it happened or follow-up ended, and whether it happened.
@@ -188,9 +196,4 @@ def survival_curves(
     Raises:
         MetricError: a column is missing or of the wrong kind.
     """
-    arms = read_arms(outcomes, arm=arm, control=control)
-    return {
-        name: kaplan_meier(*metric.followed(outcomes.loc[arms.codes == at]))
-        for at, name in enumerate(arms.names)
-        if (arms.codes == at).any()
-    }
+    return metric.curves(read(outcomes, (), arms=read_arms(outcomes, arm=arm, control=control)))

@@ -95,13 +95,25 @@ def _sentence(found: Comparison, control: str, alpha: float) -> str:
     effect = f"{amount(found.diff, found, signed=True)}{_per_unit(found)} {_interval(found)}"
     if not found.sure(alpha):
         return f"{found.arm} and {control} cannot be told apart on {found.metric}: {effect}."
-    if found.currency and found.role != "primary":
-        plain = f"{amount(abs(found.diff), found)}{_per_unit(found)} {_interval(found)}"
-        if found.better == "lower":
-            return f"It {'costs' if found.diff > 0 else 'saves'} {plain} in {found.metric}."
-        return f"It {'gains' if found.diff > 0 else 'loses'} {plain} in {found.metric}."
     word = "beats" if found.improved else "is worse than"
     return f"{found.arm} {word} {control} on {found.metric}: {effect}."
+
+
+def _is_money(found: Comparison, alpha: float) -> bool:
+    """Whether it is told as what the arm costs or gains: money beside what decides, and established."""
+    return bool(found.currency) and found.role == "secondary" and found.defined and found.sure(alpha)
+
+
+def _money(found: Sequence[Comparison]) -> list[str]:
+    """What the arm costs and what it brings, in one sentence, the size without its sign."""
+    parts = []
+    for one in sorted(found, key=lambda one: one.better == "higher"):  # what it costs, then what it brings
+        verbs = ("costs", "saves") if one.better == "lower" else ("gains", "loses")
+        ends = sorted(end if one.diff > 0 else -end for end in (one.diff_lower, one.diff_upper))
+        told = f"[{', '.join(amount(end, one, bare=True) for end in ends)}]"
+        of = "" if one.metric.casefold() in ("cost", "costs") else f" {one.metric}"
+        parts.append(f"{verbs[one.diff < 0]} {amount(abs(one.diff), one)}{of}{_per_unit(one)} {told}")
+    return [f"It {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}."] if parts else []
 
 
 def _harm_certain(found: Comparison) -> bool:
@@ -127,7 +139,12 @@ def judge(result: Result) -> Verdict:
     for arm in dict.fromkeys(found.arm for found in result.comparisons):
         mine = [found for found in result.comparisons if found.arm == arm]
         mine.sort(key=lambda found: ("primary", "secondary", "guardrail").index(found.role))
-        lines += [_sentence(found, result.control, result.alpha) for found in mine]
+        money = [found for found in mine if _is_money(found, result.alpha)]
+        plain = [found for found in mine if found not in money]
+        before = [found for found in plain if found.role == "primary"]
+        lines += [_sentence(found, result.control, result.alpha) for found in before]
+        lines += _money(money)
+        lines += [_sentence(found, result.control, result.alpha) for found in plain if found not in before]
         actions[arm] = _action(mine, result)
     best = min(actions, key=lambda arm: (_ORDER.index(actions[arm]), -_strength(result, arm)))
     action = actions[best]
@@ -152,7 +169,9 @@ def _advice(action: str, best: str, actions: dict[str, str]) -> str:
     if action == "roll out":
         return f"Roll out {best}."
     if action == "keep testing":
-        return f"Keep testing {' and '.join(arm for arm, what in actions.items() if what == action)}."
+        lost = [arm for arm, what in actions.items() if what == "do not roll out"]
+        further = f"; do not roll out {' or '.join(lost)}" if lost else ""
+        return f"Keep testing {' and '.join(arm for arm, what in actions.items() if what == action)}{further}."
     if action == "stop":
         return "Stop: the plan is complete and no effect was shown."
     return f"Do not roll out {' or '.join(actions)}."

@@ -1,0 +1,162 @@
+"""Pictures of experiments and plans, and the experiment's own report."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import toolkit as tk
+from toolkit.charts import boundary, figure, plan_curve, qini_curve, survival_plot
+from toolkit.errors import InputError, NotSupportedError
+from toolkit.stats import Looks, Result, kaplan_meier, plan, qini
+
+CHROMIUM = Path("/usr/bin/chromium")
+METRICS = [
+    tk.Rate("converted"),
+    tk.Mean("profit", currency="EUR"),
+    tk.TimeTo("days", within="28d", name="came back"),
+]
+
+
+def outcomes(count: int = 9_000) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    mailed = np.arange(count) % 2 == 1
+    converted = rng.random(count) < 0.1 + 0.03 * mailed
+    days = np.where(rng.random(count) < 0.6, rng.exponential(9, count), np.nan)
+    return pd.DataFrame(
+        {
+            "arm": np.where(mailed, "mail", "control"),
+            "converted": converted,
+            "profit": np.where(converted, rng.gamma(2, 10, count), 0.0),
+            "days": np.where(days <= 28, days, np.nan),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return tk.experiment(outcomes(), METRICS, looks=Looks(planned=12_000, past=[3_000]))
+
+
+def test_the_boundary_shows_every_look_and_where_todays_effect_stands(result: Result) -> None:
+    earlier = tk.experiment(outcomes(3_000), METRICS[:1], looks=Looks(planned=12_000))
+    drawing = result.plot(show="looks", earlier=[earlier])
+    upper, lower, path = drawing.data
+    assert list(upper.x) == [0.25, 0.75, 1.0]
+    assert tuple(upper.customdata[:2]) == pytest.approx(result.look.bounds)
+    assert list(lower.y) == [-y for y in upper.y]
+    assert list(path.x) == [0.25, 0.75]
+    assert path.customdata[1] == pytest.approx(result.comparisons[0].statistic)
+    assert path.customdata[0] == pytest.approx(earlier.comparisons[0].statistic)
+    assert "mail is surely better than control on converted" in drawing.layout.title.text
+
+
+def test_a_confidence_sequence_is_drawn_as_a_line_for_every_moment() -> None:
+    result = tk.experiment(outcomes(), METRICS[:1], looks=Looks(planned=12_000, spending="always"))
+    assert len(boundary(result).data[0].x) > 30
+
+
+def test_a_boundary_without_looks_is_an_error(result: Result) -> None:
+    plain = tk.experiment(outcomes(600), METRICS[:1])
+    with pytest.raises(InputError, match="made without looks"):
+        boundary(plain)
+    with pytest.raises(InputError, match="result 1 of 2"):
+        boundary(result, earlier=[plain])
+
+
+def test_survival_curves_end_where_the_table_says(result: Result) -> None:
+    drawing = result.plot(show="survival")
+    lines = {trace.name: trace for trace in drawing.data if trace.name}
+    whether = next(one for one in result.comparisons if one.metric == "came back within 28d")
+    assert lines["control"].y[-1] == pytest.approx(whether.control)
+    assert lines["mail"].y[-1] == pytest.approx(whether.value)
+    assert "came back within 28 days" in drawing.layout.title.text
+    with pytest.raises(InputError, match="curves of came back"):
+        result.plot(show="survival", metric="days")
+    alone = kaplan_meier([2, 3, 3, 5], [True, True, False, True]).plot(of="back")
+    assert alone.data[1].y[-1] == 1.0
+    with pytest.raises(InputError, match="no curve"):
+        survival_plot({})
+
+
+@pytest.mark.parametrize("per_day", [None, 500])
+def test_the_plans_curve_passes_through_the_plan(per_day: float | None) -> None:
+    planned = plan(tk.Rate("converted"), baseline=0.1, rel=0.1, per_day=per_day)
+    drawing = planned.plot()
+    line, point = drawing.data
+    at = list(line.x).index(point.x[0])
+    assert line.y[at] == pytest.approx(point.y[0], rel=1e-3)
+    assert point.y[0] == pytest.approx(1.0)
+    assert f"{planned.units:,} people" in drawing.layout.title.text
+    assert "modelled" in drawing.layout.title.text
+    assert ("days" in drawing.layout.xaxis.title.text) == (per_day is not None)
+    assert plan_curve(plan(tk.Mean("revenue", currency="EUR"), baseline=3, sd=9, rel=0.2)).data
+
+
+def test_a_qini_curve_holds_the_area_it_names() -> None:
+    rng = np.random.default_rng(2)
+    treated, moved = rng.random(4_000) < 0.5, rng.random(4_000) < 0.5
+    bought = rng.random(4_000) < 0.1 + 0.2 * (treated & moved)
+    good = qini(bought, treated, moved + 0.1 * rng.random(4_000), draws=60, seed=1)
+    drawing = qini_curve(good)
+    random, curve = drawing.data
+    area = np.trapezoid(curve.y, curve.x) - np.trapezoid(random.y, random.x)
+    assert area == pytest.approx(good.qini)
+    assert "finds the people" in drawing.layout.title.text
+    chance = qini(bought, treated, rng.random(4_000), draws=60, seed=1).plot()
+    assert "cannot be told apart" in chance.layout.title.text
+    assert "observed" in chance.layout.title.text
+
+
+def test_options_that_are_not_there_are_errors(result: Result) -> None:
+    with pytest.raises(InputError, match="did you mean 'looks'"):
+        result.plot(show="look")
+    with pytest.raises(NotSupportedError, match="Plan, Survival, Qini"):
+        figure(object())
+
+
+@pytest.fixture(scope="module")
+def written(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return result.report(tmp_path_factory.mktemp("report") / "lift.html")
+
+
+def test_the_report_of_an_experiment_holds_verdict_pictures_and_methods(result: Result, written: Path) -> None:
+    words = re.sub(r"(?s)<(script|style).*?</\1>", "", written.read_text(encoding="utf-8"))
+    for said in ("Roll out mail", "Where this look stands", "How soon it happens", "The same as beliefs", "Holm"):
+        assert said in words
+    for line in result.verdict().splitlines():
+        assert line.replace("'", "&#x27;") in words
+    assert "score z-test" in words
+    assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=", words)
+    with pytest.raises(InputError, match="no folder"):
+        result.report(written.parent / "nowhere" / "x.html")
+
+
+def test_a_title_of_ones_own_cannot_break_out_of_the_page(result: Result, tmp_path: Path) -> None:
+    text = result.report(tmp_path / "x.html", title="<img src=x>").read_text(encoding="utf-8")
+    assert "<img src=x>" not in re.sub(r"(?s)<script.*?</script>", "", text)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="/usr/bin/chromium is not here: apt-get install chromium")
+def test_a_browser_opens_the_experiments_report_without_asking_anyone(written: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    asked, wrong = [], []
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1100, "height": 900})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(written.as_uri())
+        page.wait_for_selector("#lift .main-svg")
+        drawn = page.locator(".js-plotly-plot .main-svg:first-child").count()
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        browser.close()
+    assert asked == [written.as_uri()]
+    assert wrong == []
+    assert drawn == 3
+    assert wide <= 0

@@ -1,0 +1,185 @@
+"""The report of an experiment: its verdict, pictures and methods in one file that opens without a network."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+
+from toolkit.charts.curves import result_survival
+from toolkit.charts.lift import forest
+from toolkit.charts.looks import boundary
+from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
+from toolkit.charts.style import share_text
+from toolkit.stats import Result
+from toolkit.stats.comparison import Comparison
+from toolkit.stats.verdict import amount
+
+__all__ = ["experiment_report", "lift_chapter", "verdict_box"]
+
+
+def experiment_report(result: Result, *, path: str | os.PathLike[str], title: str | None = None) -> Path:
+    """One HTML file with what an experiment showed; it opens without a network and prints well.
+
+    Args:
+        result: from `experiment`.
+        path: where to write; an older file there is replaced at once, or not at all.
+        title: the heading; the advice of the verdict unless given.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: the folder to write to is not there.
+    """
+    heading = title or _advice(result)
+    parts = [
+        '<p class="kicker">Experiment'
+        + (f" · outcomes within {escape(result.window)}" if result.window else "")
+        + "</p>",
+        f"<h1>{escape(heading)}</h1>",
+        *verdict_box(result),
+        *_cards(result),
+        *lift_chapter(result),
+        *_looks(result),
+        *_survival(result),
+        *_beliefs(result),
+        *_closing(result),
+    ]
+    return write_page(path, page(heading, "\n".join(parts)))
+
+
+def verdict_box(result: Result) -> Iterator[str]:
+    """The verdict, with its action and warnings set apart."""
+    verdict = result.verdict()
+
+    def kind(line: str) -> str:
+        if line.startswith("Warning"):
+            return "warning"
+        return "action" if line.casefold().startswith(verdict.action) else "finding"
+
+    said = "".join(f'<p class="{kind(line)}">{escape(line)}</p>' for line in verdict.splitlines())
+    yield f'<div class="verdict">{said}</div>'
+
+
+def lift_chapter(result: Result) -> Iterator[str]:
+    """Every arm against control: the picture, the table, and how the numbers were found."""
+    yield f"<h2>What the experiment showed {chip('observed')}</h2>"
+    yield figure_html(forest(result), "lift")
+    shown = pd.DataFrame(
+        {
+            "metric": [one.metric for one in result.comparisons],
+            "arm": [one.arm for one in result.comparisons],
+            "people in control": [one.n_control for one in result.comparisons],
+            "people in the arm": [one.n for one in result.comparisons],
+            "control": [_value(one.control, one) for one in result.comparisons],
+            "in the arm": [_value(one.value, one) for one in result.comparisons],
+            "relative": [_relative(one) for one in result.comparisons],
+            "p-value": [_pvalue(one.pvalue) for one in result.comparisons],
+        }
+    )
+    yield table_html(shown, numbers=["control", "in the arm", "relative", "p-value"])
+    methods = {one.metric: one.method for one in result.comparisons if one.method}
+    said = {one.metric: one.note for one in result.comparisons if one.note}
+    yield "".join(
+        f'<p class="soft">{escape(metric)}: {escape(methods.get(metric, "no number"))}.'
+        + (f" {escape(said[metric][0].upper() + said[metric][1:])}." if metric in said else "")
+        + "</p>"
+        for metric in dict.fromkeys(one.metric for one in result.comparisons)
+    )
+
+
+def _advice(result: Result) -> str:
+    verdict = result.verdict()
+    lines = [line for line in verdict.splitlines() if not line.startswith("Warning")]
+    return lines[-1].rstrip(".")
+
+
+def _cards(result: Result) -> Iterator[str]:
+    primary = [one for one in result.comparisons if one.role == "primary"]
+    first = primary[0] if primary else result.comparisons[0]
+    people = first.n_control + sum(one.n for one in result.comparisons if one.metric == first.metric)
+    cards = [card(f"{people:,}", "people in the experiment", "exact")]
+    for one in [found for found in primary if found.defined][:3]:
+        ends = (amount(end, one, bare=True) for end in (one.diff_lower, one.diff_upper))
+        what = f"{one.arm} on {one.metric} [{', '.join(ends)}]"
+        cards.append(card(amount(one.diff, one, signed=True), what, "observed"))
+    yield f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _looks(result: Result) -> Iterator[str]:
+    if result.looks is None:
+        return
+    yield f"<h2>Where this look stands {chip('observed')}</h2>"
+    yield (
+        "<p>Looking early is paid for: an effect counts only when it crosses the line, so that false alarms stay as "
+        "rare as promised over all looks together.</p>"
+    )
+    yield figure_html(boundary(result), "looks")
+
+
+def _survival(result: Result) -> Iterator[str]:
+    for place, name in enumerate(result.curves):
+        if not place:
+            yield f"<h2>How soon it happens {chip('observed')}</h2>"
+        yield figure_html(result_survival(result, metric=name), f"survival_{place}")
+
+
+def _beliefs(result: Result) -> Iterator[str]:
+    beliefs = result.beliefs()
+    if beliefs["probability"].isna().all():
+        return
+    named = {(one.metric, one.arm): one for one in result.comparisons}
+
+    def loss(row: pd.Series, column: str) -> str:
+        value = float(row[column])
+        return "–" if math.isnan(value) else amount(value, named[row["metric"], row["arm"]])
+
+    shown = pd.DataFrame(
+        {
+            "metric": beliefs["metric"],
+            "arm": beliefs["arm"],
+            "chance to be better": [share_text(float(value)) for value in beliefs["probability"]],
+            "lost on average by choosing the arm": [loss(row, "expected_loss") for _, row in beliefs.iterrows()],
+            "by staying with control": [loss(row, "expected_loss_control") for _, row in beliefs.iterrows()],
+        }
+    )
+    yield f"<h2>The same as beliefs {chip('observed')}</h2>"
+    yield "<p>Flat beliefs before; what to believe after these data. Peeking and many comparisons are not counted.</p>"
+    yield table_html(shown, numbers=list(shown.columns[2:]))
+
+
+def _closing(result: Result) -> Iterator[str]:
+    facts = []
+    if result.split is not None:
+        facts.append(str(result.split))
+    if result.design is not None:
+        facts.append(
+            f"design: {result.design.metric}, {result.design.units:,} units, alpha {result.design.alpha:g}, power"
+            f" {result.design.power:.0%}" + (f", window {result.design.window}" if result.design.window else "")
+        )
+    facts.append(f"two-sided alpha {result.alpha:g}; primary comparisons by Holm, secondary ones by Benjamini-Hochberg")
+    facts.append(f"{result.label}; everybody counts in the arm drawn for them (intention to treat)")
+    yield "<footer>" + "".join(f"<p>{escape(fact[0].upper() + fact[1:])}.</p>" for fact in facts)
+    yield f"<p>{chip('observed')} what did follow in the history that really was.</p></footer>"
+
+
+def _value(value: float, one: Comparison) -> str:
+    if math.isnan(value):
+        return "–"
+    return share_text(value) if one.kind == "rate" else f"{value:,.2f}"
+
+
+def _relative(one: Comparison) -> str:
+    if math.isnan(one.rel):
+        return "–"
+    ends = ["unbounded" if math.isinf(end) else f"{100 * end:+.0f}" for end in (one.rel_lower, one.rel_upper)]
+    return f"{100 * one.rel:+.1f} % [{ends[0]}, {ends[1]}]"
+
+
+def _pvalue(value: float) -> str:
+    return "–" if math.isnan(value) else "< 0.0001" if value < 1e-4 else f"{value:.2g}"

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, add_units, drawn, fitting, say
-from toolkit.engine import Sweep
+from toolkit.engine import OBSERVED, Sweep
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.scenario import Duration
 
@@ -31,7 +31,6 @@ _MEANINGS = {
     "unsubscribed": "journeys ended by unsubscribing",
     "open": "journeys still under way",
 }
-_OBSERVED = ("mailed", "own_after", "own_after_rate")
 _SEQUENCE = ["#EAF2F9", "#B5D4EA", "#6FAED8", "#2F86C0", "#0072B2", "#00507D"]
 
 
@@ -198,7 +197,7 @@ def _alone(sweep: Sweep, rows: pd.DataFrame, path: str, column: str, name: str) 
             _line(
                 labels,
                 values,
-                AFTER_MAIL if column in _OBSERVED else BLUE,
+                AFTER_MAIL if column in OBSERVED else BLUE,
                 _meaning(column),
                 "%{y:.1%}" if share else "%{y:,}",
             )
@@ -284,7 +283,7 @@ def _meaning(column: str) -> str:
 
 
 def _kind(column: str) -> str:
-    return "observed" if column in _OBSERVED else "exact"
+    return "observed" if column in OBSERVED else "exact"
 
 
 def _plain(path: str) -> str:

@@ -1,12 +1,33 @@
 """The engine room: compile, replay, sweep and measure. Pure: the same input gives the same bytes."""
 
 from toolkit.engine.compile import Assumption
+from toolkit.engine.difference import CHANGES, Difference
 from toolkit.engine.hashing import uniform
+from toolkit.engine.load import Load
 from toolkit.engine.measure import measure
+from toolkit.engine.overlap import Overlap
 from toolkit.engine.replay import is_compiling, replay
 from toolkit.engine.run import Run
+from toolkit.engine.selection import Selection
 from toolkit.engine.summary import Summary
-from toolkit.engine.sweep import Sweep, sweep
+from toolkit.engine.sweep import OBSERVED, Sweep, sweep
 from toolkit.engine.trace import Trace
 
-__all__ = ["Assumption", "Run", "Summary", "Sweep", "Trace", "is_compiling", "measure", "replay", "sweep", "uniform"]
+__all__ = [
+    "CHANGES",
+    "OBSERVED",
+    "Assumption",
+    "Difference",
+    "Load",
+    "Overlap",
+    "Run",
+    "Selection",
+    "Summary",
+    "Sweep",
+    "Trace",
+    "is_compiling",
+    "measure",
+    "replay",
+    "sweep",
+    "uniform",
+]

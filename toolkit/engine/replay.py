@@ -18,7 +18,7 @@ from toolkit.events import EventLog
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Program, Scenario
 
-__all__ = ["EVENTS_AT_ONCE", "compile_for", "replay"]
+__all__ = ["EVENTS_AT_ONCE", "compile_for", "compiled_for", "replay", "ties_customers"]
 
 EVENTS_AT_ONCE = 20_000_000
 """A stored log larger than this is replayed in ranges of customers."""
@@ -87,10 +87,10 @@ def replay(
         properties=log.properties,
         attributes=log.attributes,
     )
-    compiled, last = _compiled(program, log, until=until, assume=assume, count_logged_sends=count_logged_sends)
+    compiled, last = compiled_for(program, log, until=until, assume=assume, count_logged_sends=count_logged_sends)
     end = _EPOCH + pd.Timedelta(last, unit="us")
     is_larger = log.stored and events_at_once is not None and len(log) > events_at_once
-    if events_at_once is not None and is_larger and not _ties_customers(compiled):
+    if events_at_once is not None and is_larger and not ties_customers(compiled):
         streamed = replay_in_ranges(
             program, log, compiled, until=end, assume=assume, events_at_once=events_at_once, progress=progress
         )
@@ -123,18 +123,19 @@ def compile_for(
     count_logged_sends: bool = False,
 ) -> tuple[Compiled, Prepared, int]:
     """The program in arrays, the log prepared for it, and the last moment in UTC microseconds."""
-    compiled, end = _compiled(program, log, until=until, assume=assume, count_logged_sends=count_logged_sends)
+    compiled, end = compiled_for(program, log, until=until, assume=assume, count_logged_sends=count_logged_sends)
     return compiled, prepare_log(log, compiled, zone=program.policies.timezone), end
 
 
-def _compiled(
+def compiled_for(
     program: Program,
     log: EventLog,
     *,
-    until: datetime | None,
-    assume: Assumption | None,
-    count_logged_sends: bool,
+    until: datetime | None = None,
+    assume: Assumption | None = None,
+    count_logged_sends: bool = False,
 ) -> tuple[Compiled, int]:
+    """The program in arrays, and the last moment in UTC microseconds; nothing is read of the log but its names."""
     if until is not None and until.tzinfo is None:
         raise InputError(
             f"until needs a time zone; found {until!r}; for example pd.Timestamp({str(until)!r}, tz='UTC')"
@@ -155,7 +156,7 @@ def _compiled(
     return compiled, end
 
 
-def _ties_customers(compiled: Compiled) -> bool:
+def ties_customers(compiled: Compiled) -> bool:
     """Whether what one customer does changes what is decided for another, other than by coupons."""
     return any(group >= 0 for _, group in compiled.gaps)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,22 +16,27 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from toolkit.drawable import Drawable
-from toolkit.engine import layout as m
 from toolkit.engine.compile import Assumption, Compiled
-from toolkit.engine.follow import within
-from toolkit.engine.prepared import Prepared
-from toolkit.engine.replay import compile_for
-from toolkit.engine.runners.local import Walked, run_kernel
-from toolkit.errors import ScenarioError
+from toolkit.engine.compiled import config
+from toolkit.engine.layout import Ints, Past
+from toolkit.engine.prepared import Prepared, prepare_log
+from toolkit.engine.replay import EVENTS_AT_ONCE, compiled_for, ties_customers
+from toolkit.engine.runners.local import run_kernel
+from toolkit.engine.selection import Selection, select
+from toolkit.engine.tally import COUNTS, FIRST, SECOND, WHOLE, Own, own_of, tally
+from toolkit.errors import Fault, InputError, ScenarioError, nearest
 from toolkit.events import EventLog
 from toolkit.events.marks import mailed_scenarios
-from toolkit.scenario.models import Program, Scenario
+from toolkit.scenario.checks import check_against
+from toolkit.scenario.models import Program, Scenario, Send, every_step
 from toolkit.scenario.parameters import get_parameter, set_parameters
-from toolkit.tables import ENDINGS
 
-__all__ = ["Sweep", "sweep"]
+__all__ = ["OBSERVED", "Sweep", "sweep"]
 
 MOST_SETTINGS = 10_000
+OBSERVED = ("own_before", "mailed", "own_after", "own_after_rate")
+"""Columns that say what people did in the history that really was; the others follow from the rules alone."""
+_SHOWN = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,20 +51,36 @@ class Sweep(Drawable):
         own_after_rate, their share. With `basis` "control" these four are of the holdout alone, because the log
         holds real mails of this scenario to the others; "none" when nothing in the log can tell.
     base: the values in the program itself.
+    parts: the same for the two parts of the log, by `part`: "first", up to the split and as known then, and "second",
+        the journeys begun after it.
+    span: begin, split and end of the log; None when it is empty.
+    runs: how many replays it took, since settings that change nothing for a scenario share one.
     """
 
     over: Mapping[str, tuple[Any, ...]]
     table: pd.DataFrame
     base: Mapping[str, Any]
+    parts: pd.DataFrame
+    span: tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp] | None
+    runs: int
 
     def __str__(self) -> str:
-        return self.table.to_string(index=False, na_rep="")
+        shown = self.table.head(_SHOWN).to_string(index=False, na_rep="", float_format="{:.3f}".format)
+        return f"{self._head()}\n\n{shown}{self._more()}"
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        text: str = self.table.to_html(index=False, na_rep="", border=0)
-        return text
+        table = self.table.head(_SHOWN).to_html(index=False, na_rep="", border=0, float_format="{:.3f}".format)
+        return f"<p>{self._head()}</p>{table}<p>{self._more().strip()}</p>"
+
+    def _head(self) -> str:
+        settings = len(self.table) // max(1, self.table["scenario"].nunique())
+        return f"{settings:,} settings. Observed: {', '.join(OBSERVED)}. All other counts are exact."
+
+    def _more(self) -> str:
+        more = len(self.table) - _SHOWN
+        return f"\n… and {more:,} more rows in .table" if more > 0 else ""
 
     def heatmap(self, value: str = "sent", **options: Any) -> Any:
         """The picture of one column over the settings; see `toolkit.charts`.
@@ -70,32 +94,87 @@ class Sweep(Drawable):
         """
         return self.plot(value=value, **options)
 
+    def best(self, value: str, *, scenario: str | None = None, lowest: bool = False) -> Selection:
+        """The best setting by one number, chosen on the first part of the log and shown on the second.
+
+        The best of many settings is a selection: part of its number is luck, which does not come again. So it is chosen
+        where it may be lucky, and shown where it was not chosen.
+
+        Args:
+            value: a numeric column of `table`.
+            scenario: whose; the one the first path belongs to unless given.
+            lowest: take the lowest for the best, for example of own_after_rate.
+
+        Returns:
+            The choice with both numbers; its `.table` ranks all settings.
+
+        Raises:
+            InputError: no such column or scenario, or a number that the first part of the log does not define.
+        """
+        able = [name for name in (*COUNTS, "own_after_rate") if name in self.parts]
+        if value not in able:
+            raise InputError(f"no number {value!r} in this sweep; {_allowed(value, able)}")
+        names = list(dict.fromkeys(self.table["scenario"]))
+        owner = next(iter(self.over)).partition(".")[0]
+        chosen = scenario if scenario is not None else owner if owner in names else names[0]
+        if chosen not in names:
+            raise InputError(f"no scenario {chosen!r} in this sweep; {_allowed(chosen, names)}")
+        table = select(self.parts[self.parts["scenario"] == chosen], value, paths=list(self.over), lowest=lowest)
+        if self.span is None or table["first"].isna().all():
+            raise InputError(
+                f"{value} is not defined in the first part of the log for any setting: nobody counts there "
+                "(no closed window, or no control group), so nothing can be chosen by it"
+            )
+        best = table.iloc[int(np.nanargmin(table["rank_first"]))]
+        return Selection(
+            value=value,
+            kind="observed" if value in OBSERVED else "exact",
+            scenario=chosen,
+            lowest=lowest,
+            chosen={path: best[path] for path in self.over},
+            now=self.base,
+            table=table,
+            span=self.span,
+        )
+
+
+def _allowed(word: str, choices: Sequence[str]) -> str:
+    near = nearest(word, choices)
+    return f"it has {', '.join(choices)}" + (f"; did you mean {near!r}?" if near else "")
+
 
 def sweep(
     program: Program | Scenario,
     log: EventLog,
-    over: Mapping[str, Sequence[Any]],
+    over: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
     *,
     until: datetime | None = None,
     assume: Assumption | None = None,
     progress: bool = True,
+    chosen_on: float = 0.5,
 ) -> Sweep:
-    """Replay under every combination of some values.
+    """Replay under many settings: every combination of some values, or a list of settings.
 
-    The log is read and sorted once, for all settings that only move numbers.
+    The log is read and sorted once, for all settings that only move numbers, and settings run side by side on all
+    cores. Scenarios that a setting does not reach, and that share no limit and no coupons with one that it reaches, are
+    not replayed again.
 
     Args:
         program: one or many scenarios and the policies they share.
         log: what customers did.
-        over: values to try by parameter path, for example {"abandoned_cart.pause.wait": ["1h", "4h", "1d"]}.
+        over: values to try by parameter path, for example {"abandoned_cart.pause.wait": ["1h", "4h", "1d"]}; or a list
+            of settings, each a value by path (a path it does not name keeps the program's own value).
         until, assume: as in `replay`.
         progress: show a progress bar where it takes longer than a moment.
+        chosen_on: the share of the log's time on which `.best()` chooses, between 0 and 1; it shows on the rest.
 
     Returns:
-        The sweep; the best of many cells is a selection, and its number flatters it.
+        The sweep; the best of many cells is a selection, and its number flatters it: see `Sweep.best`.
 
     Raises:
-        ScenarioError: no such path (the nearest is named), a value that is not allowed there, too many settings.
+        ScenarioError: no such path (the nearest is named), a value that is not allowed there, all of them at once; too
+            many settings.
+        InputError: `chosen_on` is not a share.
 
     >>> from toolkit.scenario import loads
     >>> log = EventLog.from_pandas(pd.DataFrame({
@@ -115,95 +194,218 @@ def sweep(
     """
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
-    values = {path: tuple(tried) for path, tried in over.items()}
-    empty = [path for path, tried in values.items() if not tried]
-    if not values or empty:
-        raise ScenarioError(f"nothing to try{' for ' + ', '.join(empty) if empty else ''}")
-    count = int(np.prod([len(tried) for tried in values.values()]))
+    if not 0 < chosen_on < 1:
+        raise InputError(f"chosen_on must lie between 0 and 1; found {chosen_on!r}")
+    values, settings = _settings(program, over)
+    base = {path: get_parameter(program, path) for path in values}
+    check_against(
+        program,
+        event_counts=dict.fromkeys(log.event_names, 1),
+        properties=log.properties,
+        attributes=log.attributes,
+    )
+    work = _Work(log, until, assume, mailed_scenarios(log), chosen_on)
+    found = work.run(program, settings, progress=progress)
+    rows: dict[int, list[dict[str, Any]]] = {WHOLE: [], FIRST: [], SECOND: []}
+    for setting, tallied in zip(settings, found, strict=True):
+        shown = {path: setting.get(path, base[path]) for path in values}
+        shown = {path: value if isinstance(value, int | float) else str(value) for path, value in shown.items()}
+        for part, own in rows.items():
+            own += [{**shown, **row} for row in _rows(tallied, part)]
+    whole, first, second = (pd.DataFrame(rows[part]) for part in (WHOLE, FIRST, SECOND))
+    parts = pd.concat([first.assign(part="first"), second.assign(part="second")], ignore_index=True)
+    return Sweep(values, whole, base, parts, work.span, work.replays)
+
+
+def _settings(
+    program: Program, over: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, tuple[Any, ...]], list[dict[str, Any]]]:
+    """Values by path, and every setting; each path and each value is checked before anything is replayed."""
+    if isinstance(over, Mapping):
+        values = {path: tuple(tried) for path, tried in over.items()}
+        empty = [path for path, tried in values.items() if not tried]
+        if not values or empty:
+            raise ScenarioError(f"nothing to try{' for ' + ', '.join(empty) if empty else ''}")
+        count = int(np.prod([len(tried) for tried in values.values()], dtype=float))
+    else:
+        listed = [dict(setting) for setting in over]
+        count = len(listed)
+        if not any(listed):
+            raise ScenarioError("nothing to try: the list of settings is empty")
+        paths = dict.fromkeys(path for setting in listed for path in setting)
+        values = {path: tuple(_unique(setting[path] for setting in listed if path in setting)) for path in paths}
     if count > MOST_SETTINGS:
         raise ScenarioError(f"{count:,} settings; at most {MOST_SETTINGS:,} at once: try fewer values of each path")
-    base = {path: get_parameter(program, path) for path in values}
-    settings = [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
-    programs = [set_parameters(program, setting) for setting in settings]
-    mailed = mailed_scenarios(log)
-    rows: list[dict[str, Any]] = []
-    for setting, changed in tqdm(
-        list(zip(settings, programs, strict=True)), desc="sweep", disable=not progress or count < 3, delay=0.5
-    ):
-        compiled, prepared, last = compile_for(changed, log, until=until, assume=assume)
-        walked = run_kernel(compiled, prepared.past(log, compiled, last))
-        shown = {path: value if isinstance(value, int | float) else str(value) for path, value in setting.items()}
-        rows += [{**shown, **row} for row in _rows(compiled, prepared, walked, last=last, mailed=mailed)]
-    return Sweep(values, pd.DataFrame(rows), base)
+    faults: list[Fault] = []
+    for path in values:
+        try:
+            get_parameter(program, path)
+        except ScenarioError as error:
+            faults += error.faults
+    if faults:
+        raise ScenarioError(faults)
+    if isinstance(over, Mapping):
+        listed = [dict(zip(values, each, strict=True)) for each in itertools.product(*values.values())]
+    return values, listed
 
 
-def _rows(
-    compiled: Compiled, prepared: Prepared, walked: Walked, *, last: int, mailed: frozenset[str]
-) -> list[dict[str, Any]]:
-    journeys, decisions = walked.journeys, walked.decisions
-    of_decision = journeys[decisions[:, m.D_JOURNEY], m.J_SCENARIO]
-    mailed_at = _first_mail(walked)
-    rows = []
-    for place, scenario in enumerate(compiled.scenarios):
-        mine = journeys[:, m.J_SCENARIO] == place
-        status = np.bincount(decisions[of_decision == place, m.D_STATUS], minlength=3)
-        ended = np.bincount(journeys[mine, m.J_ENDED_BY], minlength=len(ENDINGS))
-        rows.append(
-            {
-                "scenario": scenario.scenario,
-                "journeys": int(mine.sum()),
-                "sent": int(status[m.STATUS_SEND]),
-                "withheld": int(status[m.STATUS_WITHHELD]),
-                "skipped": int(status[m.STATUS_SKIPPED]),
-                **{name: int(count) for name, count in zip(ENDINGS, ended, strict=True)},
-                **_own(compiled, prepared, walked, place, mailed_at, last=last, mailed=mailed),
-            }
+def _unique(values: Iterator[Any]) -> list[Any]:
+    found: dict[str, Any] = {}
+    for value in values:
+        found.setdefault(repr(value), value)
+    return list(found.values())
+
+
+def _programs(program: Program, settings: list[dict[str, Any]]) -> list[Program]:
+    """The program under each setting; all faults of all of them at once."""
+    programs, faults = [], dict[str, Fault]()
+    for setting in settings:
+        try:
+            programs.append(set_parameters(program, setting))
+        except ScenarioError as error:
+            faults |= {str(fault): fault for fault in error.faults}
+    if faults:
+        raise ScenarioError(list(faults.values()))
+    return programs
+
+
+def _tied(program: Program) -> list[tuple[str, ...]]:
+    """Groups of scenarios that can change each other's mails: by a limit or by coupons that they share."""
+    groups = {scenario.scenario: {scenario.scenario} for scenario in program.scenarios}
+
+    def tie(names: list[str]) -> None:
+        together = set().union(*(groups[name] for name in names))
+        for name in together:
+            groups[name] = together
+
+    marketing = [scenario for scenario in program.scenarios if scenario.class_ == "marketing"]
+    caps = [*program.policies.caps, *(cap for scenario in marketing for cap in scenario.caps)]
+    if len(marketing) > 1 and any(cap.scope == "marketing" for cap in caps):
+        tie([scenario.scenario for scenario in marketing])
+    for pool in program.policies.pools:
+        sharing = [scenario.scenario for scenario in program.scenarios if pool in _pools_of(scenario)]
+        if len(sharing) > 1:
+            tie(sharing)
+    unique = dict.fromkeys(tuple(sorted(group)) for group in groups.values())
+    return list(unique)
+
+
+def _pools_of(scenario: Scenario) -> set[str]:
+    sends = (step for step in every_step(scenario.steps) if isinstance(step, Send))
+    return {send.offer.pool for send in sends if send.offer is not None and send.offer.pool is not None}
+
+
+@dataclass
+class _Job:
+    """One replay that some settings share: some scenarios under one set of numbers."""
+
+    compiled: Compiled
+    own: Own
+    zone: str
+    counts: Ints | None = None
+
+
+@dataclass
+class _Work:
+    """What all settings of a sweep share."""
+
+    log: EventLog
+    until: datetime | None
+    assume: Assumption | None
+    mailed: frozenset[str]
+    chosen_on: float
+    last: int = 0
+    split: int = 0
+    span: tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp] | None = None
+    jobs: dict[tuple[Any, ...], _Job] = field(default_factory=dict)
+
+    @property
+    def replays(self) -> int:
+        return len(self.jobs)
+
+    def run(self, program: Program, settings: list[dict[str, Any]], *, progress: bool) -> list[list[_Job]]:
+        """The jobs of each setting, done."""
+        found = [[self._job(changed, group) for group in _tied(changed)] for changed in _programs(program, settings)]
+        threads = 1 if config.DISABLE_JIT else min(os.cpu_count() or 1, 16)
+        # Settings that ask the log the same question stand together, since only a few answers are kept.
+        questions = list(dict.fromkeys(job.compiled.marking for job in self.jobs.values()))
+        jobs = sorted(self.jobs.values(), key=lambda job: questions.index(job.compiled.marking))
+        ranges = self._ranges(jobs)
+        bar = tqdm(total=len(jobs) * len(ranges), desc="sweep", disable=not progress or len(jobs) < 3, delay=0.5)
+        with bar, ThreadPoolExecutor(threads) as pool:
+            for log in ranges:
+                self._run_all(log, jobs, pool, threads, bar)
+        return found
+
+    def _job(self, program: Program, names: tuple[str, ...]) -> _Job:
+        own_program = program.model_copy(
+            update={"scenarios": tuple(one for one in program.scenarios if one.scenario in names)}
         )
-    return rows
+        compiled, last = compiled_for(own_program, self.log, until=self.until, assume=self.assume)
+        if self.span is None and self.log.span is not None:
+            begin = int(self.log.span[0].value // 1000)
+            self.last, self.split = last, begin + int((last - begin) * self.chosen_on)
+            moments = (pd.Timestamp(micros, unit="us", tz="UTC") for micros in (begin, self.split, self.last))
+            self.span = next(moments), next(moments), next(moments)
+        own = own_of(compiled, self.mailed)
+        key = (
+            compiled.marking,
+            compiled.gaps,
+            _content(compiled),
+            own.basis,
+            own.windows.tobytes(),
+            own.arms.tobytes(),
+        )
+        return self.jobs.setdefault(key, _Job(compiled, own, program.policies.timezone))
+
+    def _ranges(self, jobs: list[_Job]) -> list[EventLog]:
+        """The log, or ranges of customers of a stored log that is larger than memory should hold."""
+        tied = any(job.compiled.pools or ties_customers(job.compiled) for job in jobs)
+        if not self.log.stored or tied or len(self.log) <= EVENTS_AT_ONCE:
+            return [self.log]
+        ranges = self.log.ranges(events=EVENTS_AT_ONCE)
+        return [self.log.within(chosen, part=place) for place, chosen in enumerate(ranges)]
+
+    def _run_all(self, log: EventLog, jobs: list[_Job], pool: ThreadPoolExecutor, threads: int, bar: Any) -> None:
+        """A few settings at a time, each on one core; a single one on all of them."""
+        each = 1 if len(jobs) >= threads else threads
+        waiting: deque[tuple[_Job, Future[Ints]]] = deque()
+        for job in jobs:
+            prepared = prepare_log(log, job.compiled, zone=job.zone)
+            past = prepared.past(log, job.compiled, self.last)
+            waiting.append((job, pool.submit(self._count, job, prepared, past, each)))
+            if len(waiting) > 2 * threads:
+                self._take(waiting, bar)
+        while waiting:
+            self._take(waiting, bar)
+
+    def _take(self, waiting: deque[tuple[_Job, Future[Ints]]], bar: Any) -> None:
+        job, future = waiting.popleft()
+        counts = future.result()
+        job.counts = counts if job.counts is None else job.counts + counts
+        bar.update()
+
+    def _count(self, job: _Job, prepared: Prepared, past: Past, threads: int) -> Ints:
+        walked = run_kernel(job.compiled, past, threads=threads)
+        return tally(job.compiled, prepared, walked, job.own, split=self.split, last=self.last)
 
 
-def _first_mail(walked: Walked) -> m.Ints:
-    """When the first mail of each journey left or was withheld; NEVER where none was."""
-    first = np.full(len(walked.journeys), m.NEVER, dtype=np.int64)
-    went = walked.decisions[walked.decisions[:, m.D_STATUS] != m.STATUS_SKIPPED]
-    np.minimum.at(first, went[:, m.D_JOURNEY], went[:, m.D_AT])
-    return first
+def _content(compiled: Compiled) -> tuple[Any, ...]:
+    """All that decides: equal for two settings under which the same mails go."""
+    plan = tuple((part.shape, part.tobytes()) if isinstance(part, np.ndarray) else part for part in compiled.plan)
+    return (*plan, compiled.pools, tuple(scenario.scenario for scenario in compiled.scenarios))
 
 
-def _own(
-    compiled: Compiled,
-    prepared: Prepared,
-    walked: Walked,
-    place: int,
-    mailed_at: m.Ints,
-    *,
-    last: int,
-    mailed: frozenset[str],
-) -> dict[str, Any]:
-    """Who left before the mail, and who reached the goal after it, in a history in which that mail was not sent."""
-    scenario = compiled.scenarios[place]
-    bit = int(compiled.plan.scenarios[place, m.S_GOAL_BIT])
-    nothing = {"own_before": 0, "mailed": 0, "own_after": 0, "own_after_rate": float("nan"), "basis": "none"}
-    population = walked.journeys[:, m.J_SCENARIO] == place
-    basis = "all"
-    if scenario.scenario in mailed:
-        experiment = scenario.experiment
-        if experiment is None or experiment.holdout is None:
-            return nothing
-        population &= walked.journeys[:, m.J_ARM] == list(experiment.arms).index(experiment.holdout)
-        basis = "control"
-    early = population & (mailed_at == m.NEVER) & (walked.journeys[:, m.J_ENDED_BY] == m.END_EXITED)
-    before = {"own_before": int(early.sum()), "basis": basis}
-    if scenario.goal is None or bit < 0:
-        return {**nothing, **before}
-    window = scenario.goal.within.elapsed
-    chosen = population & (mailed_at <= last - window)
-    customers, moments = walked.journeys[chosen, m.J_CUSTOMER], mailed_at[chosen]
-    count, _, _ = within(prepared.marked, customers, after=moments, up_to=moments + window, bit=bit)
-    people, bought = len(moments), int((count > 0).sum())
-    return {
-        **before,
-        "mailed": people,
-        "own_after": bought,
-        "own_after_rate": bought / people if people else float("nan"),
-    }
+def _rows(jobs: list[_Job], part: int) -> list[dict[str, Any]]:
+    """One row per scenario, in the order of the program's rules."""
+    rows = []
+    for job in jobs:
+        for place, scenario in enumerate(job.compiled.scenarios):
+            if job.counts is None:
+                continue
+            row: dict[str, Any] = dict(zip(COUNTS, job.counts[part, place].tolist(), strict=True))
+            rate = row["own_after"] / row["mailed"] if row["mailed"] else float("nan")
+            own = {"own_after_rate": rate, "basis": job.own.basis[place]}
+            order = (-scenario.priority, scenario.scenario)
+            rows.append((order, {"scenario": scenario.scenario, **row, **own}))
+    return [row for _, row in sorted(rows, key=lambda one: one[0])]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from toolkit.engine import measure, replay, sweep
+from toolkit.engine.hashing import uniform
 from toolkit.engine.replay import compile_for
 from toolkit.engine.run import Run
 from toolkit.errors import InputError, ScenarioError
@@ -426,3 +427,44 @@ steps: [{{send: m/x}}]
 """
     for first, last, mails in (("", "", 1), ("{event: order}, ", "", 0), ("", ", {event: order}", 0)):
         assert len(replay(loads(text.replace("FIRST", first).replace("LAST", last)), LOG).decisions) == mails
+
+
+def test_a_log_from_before_our_time_to_after_the_end_of_nanoseconds_is_replayed() -> None:
+    log = log_of(("ana", "cart_add", "1900-01-01 10:00"), ("bo", "cart_add", "2290-01-01 10:00"))
+    decisions = replay(loads(CART), log, until=pd.Timestamp("2290-02-01", tz="UTC")).decisions
+    assert decisions["at"].dt.year.tolist() == [1900, 1900, 2290, 2290]
+
+
+@pytest.mark.parametrize("days", [float("nan"), float("inf"), -1.0, 0.0, 1e300])
+def test_a_cycle_of_days_that_are_no_length_of_time_is_never_due(days: float) -> None:
+    events = pd.DataFrame({"customer_id": "ana", "event": "purchase", "at": ["2025-03-03T10:00Z"], "days": days})
+    cycle = "scenario: s\ntrigger: {cycle: purchase, after: days}\nreentry: every\nsteps: [{send: m/x}]"
+    run = replay(loads(cycle), EventLog.from_pandas(events), until=pd.Timestamp("2200-01-01", tz="UTC"))
+    assert len(run.journeys) == 0
+
+
+def test_names_and_keys_of_any_script_are_replayed_and_drawn() -> None:
+    events = pd.DataFrame(
+        {
+            "customer_id": ["Łucja 😀", "日本", "Łucja 😀", "a\x1fb"],
+            "event": "purchase",
+            "at": pd.Timestamp("2025-03-03T10:00Z"),
+            "product": ["thé", "茶", None, "\u202etea"],
+        }
+    )
+    text = """
+scenario: s
+trigger: {inactive: purchase, for: 1d}
+key: product
+reentry: every
+experiment: {name: e, arms: {a: 0.5, b: 0.5}, unit: journey}
+steps: [{send: m/x}]
+"""
+    journeys = replay(loads(text), EventLog.from_pandas(events), until=pd.Timestamp("2025-04-01T00:00Z")).journeys
+    assert set(zip(journeys["customer_id"], journeys["key"], strict=True)) == {
+        ("Łucja 😀", "thé"),
+        ("日本", "茶"),
+        ("a\x1fb", "\u202etea"),
+    }
+    drawn = ["a" if share < 0.5 else "b" for share in uniform("e", journeys["journey_id"])]
+    assert journeys["arm"].tolist() == drawn

@@ -212,7 +212,10 @@ def _mask(marking: Marking, event: str) -> int:
 
 
 def _micros(moment: pd.Timestamp) -> int:
-    return int((moment - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us"))
+    # In microseconds from the start: in pandas' nanoseconds time ends in 2262.
+    return int(
+        (moment.as_unit("us") - pd.Timestamp("1970-01-01", tz="UTC").as_unit("us")) // pd.Timedelta(1, unit="us")
+    )
 
 
 def _ints(table: pa.Table, name: str) -> Ints:

@@ -16,6 +16,7 @@ __all__ = ["Duration", "NotNegative", "Positive", "TimeOfDay", "as_meant"]
 _LOOSE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*-?\s*(s|m|h|d|w)[a-z]*\.?\s*", re.IGNORECASE)
 _UNITS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _DAY = 86_400_000_000
+MAX_DAYS = 36_500
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _WHOLE = re.compile(r"\s*([+-])?\s*((?:\d+(?:\.\d+)?\s*[smhdw]\s*)+)")
 DURATION_PATTERN = r"^\s*[+-]?\s*(\d+(\.\d+)?\s*[smhdw]\s*)+$"
@@ -83,8 +84,8 @@ class Duration:
                 raise ValueError(f"expected whole days and weeks; found {value!r}; write hours instead")
             else:
                 days += int(number) * (7 if unit == "w" else 1)
-        if days > 36_500 or micros > 36_500 * _DAY:
-            raise ValueError(f"expected at most 36500 days; found {value!r}")
+        if days > MAX_DAYS or micros > MAX_DAYS * _DAY:
+            raise ValueError(f"expected at most {MAX_DAYS} days; found {value!r}")
         sign = -1 if match[1] == "-" else 1
         return cls(sign * days, sign * micros)
 
@@ -124,7 +125,10 @@ def _duration(value: Any) -> Duration:
     try:
         return Duration.parse(value)
     except ValueError as fault:
-        raise PydanticCustomError("duration", "expected a duration", {"allowed": _ALLOWED}) from fault
+        allowed = f"at most {MAX_DAYS} days" if isinstance(value, str) and _WHOLE.fullmatch(value) else _ALLOWED
+        if isinstance(value, str) and re.search(r"\d\.\d+\s*[dw]", value):
+            allowed = "whole days and weeks; hours for parts of a day"
+        raise PydanticCustomError("duration", "expected a duration", {"allowed": allowed}) from fault
 
 
 def _positive(value: Duration) -> Duration:

@@ -238,6 +238,7 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
             return {"message": "not a name that can be used here", "found": shown, "allowed": allowed}
         case "duration" | "time_of_day":
             near = as_meant(found) if isinstance(found, str) else None
+            near = None if near == found else near
             return {"message": fault["msg"], "found": shown, "allowed": context["allowed"], "nearest": near}
         case "trigger" | "step":
             kinds = _TRIGGER_KINDS if kind == "trigger" else _STEP_KINDS

@@ -1,11 +1,13 @@
 """The preflight: every rule finds its fault, says where, and leaves good mails alone."""
 
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
 
-from toolkit.mail import Finding, Letter, Preflight, Templates, preflight
+from toolkit.mail import Finding, Letter, Preflight, Templates, page_answers, preflight
 from toolkit.scenario.models import Brand, Policies, Program, Sender
 
 Load = Callable[..., Templates]
@@ -329,7 +331,10 @@ def test_a_mail_that_falls_back_to_another_language_is_a_warning(check: Callable
 def test_a_batch_for_bulk_rules_is_told_so(templates: Load, letter: Make, program: Plan) -> None:
     loaded = templates("Hello " + OUT, "Hello " + OUT_TEXT)
     letters = [letter(decision_id=f"d{number}", to=f"c{number}@example.org") for number in range(5_000)]
-    assert only(preflight(loaded, letters, program=program(), progress=False), "bulk_sender").severity == "warning"
+    assert (
+        only(preflight(loaded, letters, program=program(), progress=False, workers=1), "bulk_sender").severity
+        == "warning"
+    )
 
 
 def test_the_unsubscribe_links_of_the_sender_are_the_ones_looked_for(
@@ -352,3 +357,100 @@ def test_the_result_is_a_table_and_a_page_that_escapes_what_it_quotes(check: Cal
     assert "&lt;%= name" in result._repr_html_()
     assert "1 errors, 0 warnings" in str(result)
     assert "ana@example.org" not in str(result) + result._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("subject", "rule"),
+    [
+        ("Re: your order", "subject_misleads"),
+        ("FWD : photos", "subject_misleads"),
+        ("LAST CHANCE TO SAVE", "subject_shouts"),
+        ("Only today!!", "subject_shouts"),
+    ],
+)
+def test_a_subject_that_misleads_or_shouts_is_a_warning(
+    subject: str, rule: str, check: Callable[..., Preflight]
+) -> None:
+    finding = only(check(text=f"subject: {subject}\npreheader: A word\n---\nHello\n"), rule)
+    assert (finding.severity, finding.line) == ("warning", 1)
+
+
+def test_a_subject_with_an_abbreviation_is_fine(check: Callable[..., Preflight]) -> None:
+    assert check(text="subject: Your DVD from the USA\npreheader: A word\n---\nHello\n").findings == ()
+
+
+@pytest.mark.parametrize(
+    "link", ["https://localhost/x", "https://192.168.1.4/", "https://shop.test/a", "https://a.local"]
+)
+def test_a_link_nobody_else_can_follow_blocks(link: str, check: Callable[..., Preflight]) -> None:
+    assert only(check(f'<a href="{link}">x</a>', f"x {link}\n"), "dead_link").severity == "error"
+
+
+@pytest.mark.parametrize("link", ["", "#"])
+def test_a_link_without_a_goal_blocks(link: str, check: Callable[..., Preflight]) -> None:
+    assert only(check(f'Hello\n<a href="{link}">x</a>'), "dead_link").line == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "offer", "rules"),
+    [
+        ("€5.00 off", {"amount": 5.0, "currency": "EUR"}, []),
+        ("5,00\u00a0€ de remise", {"amount": 5.0, "currency": "EUR"}, []),
+        ("€7 off", {"amount": 5.0, "currency": "EUR"}, ["offer_differs", "offer_not_named"]),
+        ("€1,234.50 off", {"amount": 1234.5, "currency": "EUR"}, []),
+        ("A present", {"amount": 5.0, "currency": "EUR"}, ["offer_not_named"]),
+        ("€5 off", None, ["offer_differs"]),
+        ("€5 for a lamp", None, []),
+        ("Free delivery", {"free_shipping": True}, []),
+        ("A present", {"free_shipping": True}, ["offer_not_named"]),
+    ],
+)
+def test_an_amount_or_free_delivery_must_be_the_offers(
+    body: str, offer: dict[str, Any] | None, rules: list[str], check: Callable[..., Preflight]
+) -> None:
+    plan = {"offer": offer} if offer else {}
+    found = check(body, body + "\n", letters=[{"offer": offer}], plan=plan).findings
+    assert sorted(one.rule for one in found) == rules
+
+
+def test_a_sender_at_a_mailbox_provider_blocks_and_one_nobody_can_answer_is_told(
+    templates: Load, program: Plan
+) -> None:
+    for email, rule in (("shop@gmail.com", "sender_freemail"), ("no-reply@example.com", "sender_noreply")):
+        policies = Policies(sender=Sender(name="Shop", email=email), brand=Brand(name="Shop", address="1 rue"))
+        found = preflight(templates(policies=policies), [], program=program(policies=policies)).findings
+        assert [one.rule for one in found] == [rule]
+
+
+def test_links_are_asked_for_once_each_where_one_wants_it(templates: Load, letter: Make, program: Plan) -> None:
+    asked: list[str] = []
+
+    def answer(link: str) -> str | None:
+        asked.append(link)
+        return "404 Not Found" if link.endswith("/gone") else None
+
+    body = f'Hello\n<a href="https://shop.example.com/gone">x</a> <a href="https://shop.example.com/there">y</a>{OUT}'
+    text = "https://shop.example.com/gone https://shop.example.com/there\n" + OUT_TEXT
+    batch = [letter(decision_id=str(n), to=f"p{n}@example.org") for n in range(3)]
+    result = preflight(templates(body, text), batch, program=program(), progress=False, answer=answer)
+    finding = only(result, "link_without_answer")
+    assert (finding.line, finding.message) == (2, "https://shop.example.com/gone: 404 Not Found")
+    assert sorted(asked) == ["https://shop.example.com/gone", "https://shop.example.com/there"]
+
+
+def test_a_page_that_is_there_answers_and_one_that_is_not_says_why() -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200 if self.path == "/there" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        place = f"http://127.0.0.1:{server.server_port}"
+        assert page_answers(f"{place}/there") is None
+        assert page_answers(f"{place}/gone") == "404 Not Found"
+        server.shutdown()
+    assert "no answer" in str(page_answers(place))

@@ -83,6 +83,8 @@ BOMBS = [
     "{% set a = [1,2,3,4,5,6,7,8,9,10] %}" + "{% for i in a %}" * 6 + "{{ i }}" + "{% endfor %}" * 6,
     "{% for a in event.many %}{% for b in event.many %}{{ event.long }}{% endfor %}{% endfor %}",
     "{% for a in event.many %}{% for b in event.many if false %}{% endfor %}{% endfor %}",
+    "{% set a = event.many | join(event.long) %}{% set b = [a, a, a, a] | join(a) %}{{ b }}",
+    "{% for a in event.many %}{{ event.many | join(event.long) }}{% endfor %}",
     "{{ 1 / 0 }}",
     "{{ 1 | date('" + "y" * 50 + "') }}",
     "{{ event.long | float + 1e308 * 10 }}",

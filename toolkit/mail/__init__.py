@@ -1,5 +1,6 @@
 """Template + one decision → the bytes of a mail; and a preflight over a whole batch of them."""
 
+from toolkit.mail.answers import page_answers
 from toolkit.mail.foreign import import_hints
 from toolkit.mail.letter import Letter, Mail, offer_values
 from toolkit.mail.preflight import Finding, Preflight, preflight
@@ -23,6 +24,7 @@ __all__ = [
     "compose",
     "import_hints",
     "offer_values",
+    "page_answers",
     "parse_address",
     "preflight",
     "tracked",

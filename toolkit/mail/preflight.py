@@ -6,6 +6,7 @@ import html
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -14,18 +15,22 @@ import pandas as pd
 from email_validator import EmailNotValidError, validate_email
 from tqdm.auto import tqdm
 
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, TemplateError, nearest
 from toolkit.mail.checking import Checked, Job
 from toolkit.mail.letter import Letter
-from toolkit.mail.rules import RULES
+from toolkit.mail.rules import RULES, links_of
 from toolkit.mail.templates import PREVIEW_UNSUBSCRIBE, Templates
 from toolkit.mail.tracked import Links
 from toolkit.mail.workers import check_in_parallel, cores
-from toolkit.scenario.models import Offer, Program, Repeat, Scenario, Send, Split, Step
+from toolkit.scenario.models import Offer, Program, Repeat, Scenario, Send, Sender, Split, Step
 
 __all__ = ["Finding", "Preflight", "preflight"]
 
 _PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
+_FREEMAIL = re.compile(
+    r"(?:gmail|googlemail|hotmail|outlook|live|msn|aol|icloud|me|mac|gmx|web|mail|yandex|proton|protonmail)\.(?:com|de|fr|net|ru|me)"
+    r"|(?:yahoo|ymail)\.[a-z.]{2,6}|(?:orange|wanadoo|free|laposte|sfr)\.(?:fr|net)|t-online\.de|libero\.it"
+)
 _BAR_FROM = 2_000
 _PARALLEL_FROM = 4_000
 _BULK_FROM = 5_000
@@ -117,6 +122,7 @@ def preflight(
     receive: Callable[..., None] | None = None,
     links: Callable[[Letter], Links] | None = None,
     workers: int | None = None,
+    answer: Callable[[str], str | None] | None = None,
 ) -> Preflight:
     """Every letter of a batch rendered and checked, before any is sent; and, where asked for, written at once.
 
@@ -132,6 +138,8 @@ def preflight(
             the web addresses that the counted links of the letter lead to.
         links: what counts the links of a letter when it is written; they are left alone unless given.
         workers: processes that render; as many as the machine has cores for 4,000 letters or more, else this one.
+        answer: what is wrong with a link, or None; asked once for each link, for example `toolkit.mail.page_answers`.
+            Unless given nothing is asked of the network.
 
     Returns:
         The findings, errors first, grouped by template and rule, with counts.
@@ -165,6 +173,8 @@ def preflight(
             if receive is not None and checked.message is not None:
                 receive(number, checked.subject, checked.message, *(() if links is None else (checked.targets,)))
             bar.update()
+    if answer is not None:
+        batch.check_answers(letters, answer)
     batch.check_size(letters)
     return Preflight(batch.findings(), len(letters))
 
@@ -243,11 +253,42 @@ class _Batch:
             wrong = _wrong_address(policies.sender.email)
             if wrong:
                 self.add("", "sender_invalid", f"{policies.sender.email}: {wrong}", place=("policies.yaml", None))
+            self._check_sender(policies.sender)
         known = self.templates.names
         for scenario in self.program.scenarios:
             for send in _sends(scenario.steps):
                 if send.send not in known:
                     self.add(send.send, "missing_template", _no_template(send.send, known))
+
+    def _check_sender(self, sender: Sender) -> None:
+        local, _, domain = sender.email.lower().rpartition("@")
+        if _FREEMAIL.fullmatch(domain):
+            message = f"{domain} tells all others to refuse mail that it has not sent itself (DMARC)"
+            self.add("", "sender_freemail", message, place=("policies.yaml", None))
+        if re.sub(r"\W", "", local).startswith(("noreply", "donotreply", "nepasrepondre")) and not sender.reply_to:
+            self.add("", "sender_noreply", f"answers to {sender.email} are lost", place=("policies.yaml", None))
+
+    def check_answers(self, letters: Sequence[Letter], answer: Callable[[str], str | None]) -> None:
+        """Ask once for each link of the first mail in each language, without what is the reader's own."""
+        asked: dict[str, Letter] = {}
+        seen = set()
+        for letter in letters:
+            key = (letter.template, letter.locale)
+            if key in seen:
+                continue
+            seen.add(key)
+            try:
+                mail = self.templates.render(letter)
+            except TemplateError:
+                continue  # found and named where every letter is checked
+            for link in links_of(mail):
+                if link.startswith("https://") and link != PREVIEW_UNSUBSCRIBE:
+                    asked.setdefault(link, letter)
+        with ThreadPoolExecutor(8) as pool:
+            for (link, letter), wrong in zip(asked.items(), pool.map(answer, asked), strict=True):
+                if wrong:
+                    place = self.templates.locate(letter.template, letter.locale, link.partition("?")[0])
+                    self.add(letter.template, "link_without_answer", f"{link}: {wrong}", letter, place)
 
     def check_tokens(self, jobs: Sequence[Job]) -> None:
         seen: dict[str, str] = {}

@@ -15,7 +15,7 @@ from typing import Literal
 from toolkit.mail.foreign import FOREIGN, instead_of
 from toolkit.mail.letter import Letter, Mail
 
-__all__ = ["RULES", "Found", "Rule", "check_mail"]
+__all__ = ["RULES", "Found", "Rule", "check_mail", "links_of"]
 
 _MOST_BYTES = 102 * 1024
 _MOST_SUBJECT = 70
@@ -38,6 +38,21 @@ _GIVES_BEFORE = re.compile(
     r"(?:\bsave\b|\bless\b|\bminus\b|discount|reduc|réduc|remise|rabais|rabatt|descuento|sconto)[^,.;:!?\n\d]{0,16}\d[\d.,]*\s?%",
     re.I,
 )
+_AMOUNT = re.compile(
+    r"[€$£]\s?(\d[\d.,\u00a0\u202f]*)|(\d[\d.,\u00a0\u202f]*)[ \u00a0\u202f]?(?:€|\$|£|EUR\b|USD\b|GBP\b|CHF\b)"
+)
+_GIVES = re.compile(
+    r"[^,.;:!?\n\d]{0,16}?(?:\boff\b|discount|\bless\b|reduc|réduc|remise|rabais|de moins|rabatt|descuento|sconto)",
+    re.I,
+)
+_FREE_SHIPPING = re.compile(
+    r"free (?:delivery|shipping)|(?:livraison|frais de port|port) (?:offerte?s?|gratuite?s?)|versandkostenfrei", re.I
+)
+_ANSWER = re.compile(r"\s*(?:re|fwd?|aw|wg|tr)\s*:", re.I)
+_NOWHERE = re.compile(
+    r"https?://(?:localhost|127\.|10\.|192\.168\.|0\.0\.0\.0|\[::1\]|[^/:?#]+\.(?:invalid|test|local|localhost)(?=[/:?#]|$))",
+    re.I,
+)
 _UNSUBSCRIBE = ("unsubscribe", "désabonn", "désinscri", "abbestellen")
 
 
@@ -55,6 +70,8 @@ RULES: dict[str, Rule] = {
     "policies_differ": Rule("error", "load the templates with the program's own policies"),
     "sender_missing": Rule("error", "add sender: {name: ..., email: ...} to policies.yaml"),
     "sender_invalid": Rule("error", "correct the sender's address in policies.yaml"),
+    "sender_freemail": Rule("error", "send from a domain of your own, with SPF, DKIM and DMARC"),
+    "sender_noreply": Rule("warning", "add reply_to: to sender in policies.yaml, so that people can answer"),
     "postal_address_missing": Rule(
         "warning", "add address: to brand in policies.yaml; the law of many countries asks it"
     ),
@@ -66,6 +83,8 @@ RULES: dict[str, Rule] = {
     "duplicate_decision": Rule("error", "prepare the batch again: one decision is one mail"),
     "same_address": Rule("warning", "merge the customers who share an address"),
     "bad_link": Rule("error", "use links that begin with https://"),
+    "dead_link": Rule("error", "give the link its goal: nobody but you can follow it"),
+    "link_without_answer": Rule("warning", "open the link: it gave no page when the preflight asked"),
     "text_link_missing": Rule("error", "put the link into the .txt part too"),
     "missing_alt": Rule("warning", 'give the image alt="what it shows", or alt="" where it is ornament'),
     "image_only": Rule("error", "say it in words: many inboxes show no images"),
@@ -74,6 +93,8 @@ RULES: dict[str, Rule] = {
     "not_writable": Rule("error", "correct the value: it cannot stand in a mail"),
     "subject_empty": Rule("error", "write subject: in the .txt"),
     "subject_long": Rule("warning", f"keep the subject under {_MOST_SUBJECT} characters"),
+    "subject_misleads": Rule("warning", "take the Re: away: mailbox providers count it as deception"),
+    "subject_shouts": Rule("warning", "write it as one would say it: capitals and !! look like spam"),
     "preheader_empty": Rule("warning", "write preheader: in the .txt"),
     "preheader_long": Rule("warning", f"keep the preheader under {_MOST_PREHEADER} characters"),
     "foreign_placeholder": Rule("error", "write it as jinja, or correct the data it came with"),
@@ -87,7 +108,11 @@ RULES: dict[str, Rule] = {
     "offer_in_transactional": Rule("error", "take the offer out of the transactional mail"),
     "locale_missing": Rule("warning", "write the words in that language: words.LOCALE.txt beside the mail"),
     "words_untranslated": Rule("warning", "write the line into the file named"),
-    "bulk_sender": Rule("warning", "check that SPF, DKIM and DMARC pass and agree with the sender's domain"),
+    "bulk_sender": Rule(
+        "warning",
+        "check that SPF, DKIM and DMARC pass and agree with the sender's domain, that one click unsubscribes within "
+        "two days, and that under 0.3 % complain",
+    ),
 }
 
 
@@ -128,6 +153,11 @@ def _check_lines(mail: Mail) -> Iterator[Found]:
         yield Found("subject_empty", "the subject is empty", "subject:", "text")
     elif len(mail.subject) > _MOST_SUBJECT:
         yield Found("subject_long", f"the subject has over {_MOST_SUBJECT} characters", "subject:", "text")
+    if _ANSWER.match(mail.subject):
+        yield Found("subject_misleads", "the subject looks like an answer", "subject:", "text")
+    letters = [letter for letter in mail.subject if letter.isalpha()]
+    if "!!" in mail.subject or (len(letters) >= 12 and sum(map(str.isupper, letters)) > 0.7 * len(letters)):
+        yield Found("subject_shouts", "the subject shouts", "subject:", "text")
     if not mail.preheader:
         yield Found("preheader_empty", "the preheader is empty", "preheader:", "text")
     elif len(mail.preheader) > _MOST_PREHEADER:
@@ -139,7 +169,11 @@ def _check_links(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[F
     images = _unescaped(_SRC.findall(mail.html)) if "<img" in mail.html else set()
     in_text = {link.rstrip(".,;:!?)") for link in _URL.findall(mail.text)}
     for link in sorted(links | images):
-        if not link.startswith(("https://", "mailto:", "tel:", "#")):
+        if link.strip() in ("", "#"):
+            yield Found("dead_link", "a link without a goal", 'href="' + link)
+        elif _NOWHERE.match(link):
+            yield Found("dead_link", f"a link that leads nowhere: {_short(link)!r}", _short(link))
+        elif not link.startswith(("https://", "mailto:", "tel:", "#")):
             yield Found("bad_link", f"a link that is not https: {link[:80]!r}", link)
     for link in sorted(links - in_text):
         if link.startswith("https://") and link != unsubscribe_url:
@@ -162,6 +196,11 @@ def _check_links(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[F
                 found = shown[at : at + len(word)]
                 yield Found("unsubscribe_in_transactional", f"the {part} has an unsubscribe", found, part)
                 break
+
+
+def links_of(mail: Mail) -> list[str]:
+    """Every link and image of the html, each once, in order."""
+    return sorted(_unescaped(_HREF.findall(mail.html)) | _unescaped(_SRC.findall(mail.html)))
 
 
 def _unescaped(links: list[str]) -> set[str]:
@@ -232,10 +271,37 @@ def _check_offer(mail: Mail, letter: Letter, shown: str) -> Iterator[Found]:
                 yield Found(
                     "offer_differs", f"the {part} promises {percent:g} %, the step has no such offer", words, part
                 )
+    amount = offer.get("amount") if offer else None
+    for value, words in _promised_amounts(shown):
+        if amount is not None and abs(value - float(amount)) < 0.005:
+            continue
+        if letter.class_ == "transactional":
+            yield Found("offer_in_transactional", f"a transactional mail promises {words} off", words, "text")
+        else:
+            of_it = f"the scenario's offer is {float(amount):g}" if amount is not None else "the step has no such offer"
+            yield Found("offer_differs", f"the mail promises {words} off, {of_it}", words, "text")
     if offer is None:
         return
+    if amount is not None and not any(abs(value - float(amount)) < 0.005 for value, _ in _amounts(shown)):
+        yield Found("offer_not_named", f"the mail does not say its offer of {float(amount):g}")
+    if offer.get("free_shipping") and not _FREE_SHIPPING.search(shown):
+        yield Found("offer_not_named", "the mail does not say that delivery is free")
     if given is not None and not named:
         yield Found("offer_not_named", f"the mail does not say its offer of {float(given):g} %")
     code = offer.get("code")
     if code and (str(code) not in mail.text or html_entities.escape(str(code)) not in mail.html):
         yield Found("offer_not_named", "the mail does not say the offer's code in both parts")
+
+
+def _amounts(shown: str) -> Iterator[tuple[float, re.Match[str]]]:
+    for match in _AMOUNT.finditer(shown):
+        digits = re.sub(r"[\u00a0\u202f]", "", match[1] or match[2]).rstrip(".,")
+        cents = re.search(r"[.,](\d{1,2})$", digits)
+        whole = re.sub(r"\D", "", digits[: cents.start()] if cents else digits)
+        yield float(f"{whole or 0}.{cents[1] if cents else 0}"), match
+
+
+def _promised_amounts(shown: str) -> Iterator[tuple[float, str]]:
+    for value, match in _amounts(shown):
+        if _GIVES.match(shown, match.end()):
+            yield value, match[0].strip()

@@ -19,7 +19,7 @@ from jinja2.filters import FILTERS
 from jinja2.runtime import Context, LoopContext, StrictUndefined, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from toolkit.errors import Fault, nearest
 from toolkit.mail.formats import as_date, as_link, as_money, as_number, as_percent, as_time
@@ -134,6 +134,22 @@ def _concat(context: Context, values: list[Any]) -> str:
     return _sized(Markup("").join(texts) if any(isinstance(text, Markup) for text in texts) else "".join(texts))
 
 
+@pass_context
+def _join(context: Context, values: Any, between: Any = "") -> str:
+    # jinja's own would build a text of any length before it could be measured.
+    texts = []
+    size = 0
+    for value in _each(context, values):
+        text = value if isinstance(value, Markup) else str(value)
+        size += len(text) + len(str(between))
+        if size > LONGEST_TEXT:
+            raise BudgetError(f"a value of more than {LONGEST_TEXT:,} characters")
+        texts.append(text)
+    if context.eval_ctx.autoescape:
+        return escape(between).join(texts)
+    return str(between).join(texts)
+
+
 def _sized(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         raise BudgetError(f"a value of more than {LONGEST_TEXT:,} characters")
@@ -145,6 +161,7 @@ _OWN_FILTERS = {
     "number": _number,
     "percent": _percent,
     "date": _date,
+    "join": _join,
     "time": _time,
 }
 _BORROWED_FILTERS = (
@@ -159,7 +176,6 @@ _BORROWED_FILTERS = (
     "float",
     "int",
     "items",
-    "join",
     "last",
     "length",
     "lower",

@@ -160,7 +160,8 @@ def compile_variant(
     headers, body, line, faults = split_headers(reader.text(text) or "", file)
     if file in reader.read:
         reader.faults += faults
-    pieces, more = compile_mjml(reader.pieces(mjml), brand)
+    layout = reader.pieces(mjml)
+    pieces, more = compile_mjml(layout, brand)
     reader.faults += more
     body_pieces = reader.split(body, file, line)
     head = {name: reader.split(value, file, at) for name, (value, at) in headers.items()}
@@ -173,7 +174,7 @@ def compile_variant(
     plain_text = _compile(_TEXT, body_pieces, file, inside, reader.faults)
     if subject is None or preheader is None or html is None or plain_text is None:
         return None
-    tags = [*reader.pieces(mjml), *body_pieces, *head["subject"], *head["preheader"]]
+    tags = [*layout, *body_pieces, *head["subject"], *head["preheader"]]
     used = dict.fromkeys([reader.name(mjml), file, *(piece.file for piece in tags)])
     files = {name: reader.read[name].decode("utf-8-sig") for name in used}
     untranslated = tuple(reader.words.untranslated) if reader.words else ()

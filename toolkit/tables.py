@@ -192,6 +192,7 @@ OUTCOMES = Table(
         Column("arm", "text", "arm of the experiment", optional=True),
         Column("opened", "flag", "opened a mail within the window", optional=True),
         Column("clicked", "flag", "clicked in a mail within the window", optional=True),
+        Column("open_verdict", "text", "whose the open was: human, unsure or machine", optional=True),
         Column("converted", "flag", "reached the goal within the window", optional=True),
         Column("revenue", "number", "value of the goal events within the window", optional=True),
         Column("reactivated", "flag", "came back within the window after a lapse", optional=True),

@@ -26,6 +26,8 @@ __all__ = ["measure"]
 
 _BEFORE = Duration(days=90)
 _ANSWERS = {"opened": "email_opened", "clicked": "email_clicked"}
+# What of a unit's opens counts first: a person's, one that nobody can tell, a machine's.
+_VERDICTS = {"opened_human": "human", "opened": "unsure", "opened_by_machine": "machine"}
 
 
 def measure(
@@ -50,7 +52,8 @@ def measure(
 
     Returns:
         Outcomes (`tables.OUTCOMES`), one row per unit whose window has closed by the end of the log: unit,
-        customer_id, arm, entered_at, opened, clicked, converted, revenue (where the goal names a value), reactivated
+        customer_id, arm, entered_at, opened, clicked (not those of machines), open_verdict (human, unsure or machine,
+        where the log says), converted, revenue (where the goal names a value), reactivated
         (where asked), unsubscribed, sends, and the covariates pre_purchases and pre_revenue: how often the goal was
         reached, and its value, before entry. `frame.attrs["toolkit"]` says what the numbers are: label, whether the
         arms were randomised in this log and why, window, how many windows were still open.
@@ -114,6 +117,11 @@ def measure(
     for name in (*_ANSWERS, "unsubscribed"):
         if name in look.bits:
             frame[name] = look.count(customers, after=entered, up_to=until, what=name)[0] > 0
+    if "opened_human" in look.bits:
+        verdict = np.full(len(units), None, dtype=object)
+        for what, word in reversed(_VERDICTS.items()):
+            verdict[look.count(customers, after=entered, up_to=until, what=what)[0] > 0] = word
+        frame["open_verdict"] = verdict
     frame["converted"] = reached > 0
     if look.value >= 0:
         frame["revenue"] = value
@@ -230,6 +238,10 @@ def _look(run: Run, scenario: Scenario) -> _Look:
         own = Expression.parse(f"scenario = '{scenario.scenario}'", columns=columns).sql
     names = set(run.log.event_names)
     marks |= {name: Mark(event, own) for name, event in _ANSWERS.items() if event in names}
+    if "email_opened" in names and run.log.properties.get("verdict") == "text":
+        human = f"verdict = 'human'{'' if own is None else f' AND ({own})'}"
+        marks["opened_human"] = Mark("email_opened", human)
+        marks["opened_by_machine"] = Mark("email_opened_by_machine", own)
     if "email_unsubscribed" in names:
         marks["unsubscribed"] = Mark("email_unsubscribed")
     marks["back"] = marks["goal"]

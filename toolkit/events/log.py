@@ -25,6 +25,7 @@ from toolkit.events.canonical import event_id
 from toolkit.events.database import connect, fetch, fetch_row, fetch_rows
 from toolkit.events.databases import database_source
 from toolkit.events.duplicates import same_rows
+from toolkit.events.joining import join_rows
 from toolkit.events.people import Customers, People, people_of, read_people
 from toolkit.events.profile import Profile, look
 from toolkit.events.quoting import name
@@ -214,17 +215,18 @@ class EventLog:
         return cls(connection, rows, people)
 
     @classmethod
-    def open(cls, folder: str | PathLike[str]) -> EventLog:
+    def open(cls, folder: str | PathLike[str], *, answers: str | None = None) -> EventLog:
         """A log stored by `save`; the rows stay in the folder and are read when they are needed.
 
         Args:
             folder: where it was saved.
+            answers: path or URL of what `toolkit track` took, to be read with it; see `with_answers`.
 
         Returns:
-            The log, already sorted by customer.
+            The log, already sorted by customer; not so with answers.
 
         Raises:
-            EventLogError: no such folder, not a stored log, stored by a newer version, or damaged.
+            EventLogError: no such folder, not a stored log, stored by a newer version, or damaged; no such answers.
         """
         connection = connect()
         stored = read_stored(connection, folder)
@@ -232,6 +234,30 @@ class EventLog:
         log._notes, log._counts, log._span = stored.notes, stored.counts, stored.span
         log._names = tuple(sorted(stored.counts))
         log._file = Path(folder) / "events.parquet"
+        return log if answers is None else log.with_answers(answers)
+
+    def with_answers(self, answers: str, *, table: str = "answer_events") -> EventLog:
+        """This log and the answers to its mails, read as one: email_sent, email_opened, email_clicked and the others.
+
+        Args:
+            answers: path of the SQLite file that `toolkit track` writes, or its URL.
+            table: where the events are in it.
+
+        Returns:
+            A new log. Its own rows stay where they are; the answers received by now are copied.
+
+        Raises:
+            EventLogError: no such file or table.
+        """
+        url = answers if "://" in answers else f"sqlite:///{Path(answers).expanduser()}"
+        other = EventLog.from_sql(url, table)
+        columns = ", ".join(name(column) for column in other._rows.columns)
+        added = fetch(other.cursor(), f"SELECT {columns} FROM {other._distinct()} ORDER BY row")
+        label = f"the answers ({answers.rpartition('@')[2]})"
+        joined = join_rows(self.cursor(), self._distinct(), self._rows, added=added, more=other._rows, label=label)
+        log = EventLog(self._connection, joined.rows, self._people)
+        log._lock, log._relation, log._once = self._lock, joined.relation, joined.relation
+        log._notes = (*self.notes, *joined.notes, f"{label}: {counted(added.num_rows, 'event')}")
         return log
 
     def ranges(self, *, events: int) -> list[Range]:
@@ -358,15 +384,15 @@ class EventLog:
     def quarantine(self) -> pd.DataFrame:
         """Events left out because an earlier received event has their event_id and says something else."""
         chosen = ", ".join(name(column) for column in self._rows.columns)
-        if not self.has_event_ids:
-            return self._frame(f"SELECT {chosen} FROM {EVENTS} LIMIT 0")
+        if not self.has_event_ids or self._relation != EVENTS:
+            return self._frame(f"SELECT {chosen} FROM {self._relation} LIMIT 0")
         return self._frame(f"SELECT {chosen} FROM {QUARANTINE}")
 
     @property
     def event_names(self) -> tuple[str, ...]:
         """The names of events in the log, sorted; cheaper than `event_counts`."""
         if self._names is None:
-            rows = fetch_rows(self.cursor(), f"SELECT DISTINCT event FROM {EVENTS} ORDER BY event")
+            rows = fetch_rows(self.cursor(), f"SELECT DISTINCT event FROM {self._relation} ORDER BY event")
             self._names = tuple(event for (event,) in rows)
         return self._names
 
@@ -383,7 +409,7 @@ class EventLog:
     def span(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
         """First and last received_at, UTC; None when the log is empty."""
         if self._span is None:
-            query = f"SELECT min(received_at), max(received_at) FROM {EVENTS}"
+            query = f"SELECT min(received_at), max(received_at) FROM {self._relation}"
             first, last = fetch_row(self.cursor(), query)
             if first is None:
                 return None

@@ -1,0 +1,85 @@
+"""Two logs read as one: the shop's own, and the answers to its mails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+import duckdb
+import pyarrow as pa
+
+from toolkit.events.assembly import Rows
+from toolkit.events.canonical import event_id
+from toolkit.events.quoting import name
+from toolkit.events.wording import counted
+
+__all__ = ["Joined", "join_rows"]
+
+_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "flag": "BOOLEAN", "time": "TIMESTAMP"}
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Rows of both logs: the SQL name of their relation, what they hold, and what to note."""
+
+    relation: str
+    rows: Rows
+    notes: tuple[str, ...]
+
+
+def join_rows(
+    cursor: duckdb.DuckDBPyConnection, relation: str, rows: Rows, *, added: pa.Table, more: Rows, label: str
+) -> Joined:
+    """A view over a log's events and further ones. What stays in a file stays there.
+
+    Events keep the ids they have, or would have had alone, so that nothing that is named by them gets another name. An
+    event whose id is in the log already counts once.
+
+    Args:
+        cursor: on the log's database.
+        relation: the log's events, each once.
+        rows: what they hold.
+        added: the further events with all columns of `more`, event_id among them.
+        more: what those hold.
+        label: of the further events, for notes.
+    """
+    mark = uuid4().hex[:12]
+    table, view = f"added_{mark}", f"joined_{mark}"
+    cursor.register("arriving_answers", added)
+    cursor.execute(f"CREATE TABLE {table} AS SELECT *, row_number() OVER () - 1 AS row FROM arriving_answers")
+    cursor.unregister("arriving_answers")
+    notes = []
+    if rows.has_event_ids:
+        (before,) = _row(cursor, f"SELECT count(*) FROM {table}")
+        cursor.execute(f"DELETE FROM {table} WHERE event_id IN (SELECT event_id FROM {relation})")
+        (after,) = _row(cursor, f"SELECT count(*) FROM {table}")
+        if after < before:
+            notes.append(f"{counted(before - after, 'event')} of {label} are in the log already: each counts once")
+    kinds = dict(rows.properties)
+    for prop, kind in more.properties.items():
+        if kinds.setdefault(prop, kind) != kind:
+            notes.append(f"property {prop!r} is {kinds[prop]} in the log and {kind} in {label}: read as text")
+            kinds[prop] = "text"
+    (last,) = _row(cursor, f"SELECT coalesce(max(row), -1) FROM {relation}")
+    own = "event_id" if rows.has_event_ids else event_id(rows.properties, given=False)
+    first = _select(relation, rows, kinds, identity=own, number="row")
+    second = _select(table, more, kinds, identity="event_id", number=f"row + {last + 1}")
+    cursor.execute(f"CREATE VIEW {view} AS {first} UNION ALL {second}")
+    return Joined(view, Rows(kinds, True, rows.lazy, True), tuple(notes))
+
+
+def _select(relation: str, rows: Rows, kinds: dict[str, str], *, identity: str, number: str) -> str:
+    chosen = ["customer_id", "event", '"at"', "received_at", f"{identity} AS event_id"]
+    for prop, kind in kinds.items():
+        there = rows.properties.get(prop)
+        value = "NULL" if there is None else name(prop)
+        # A column that is as it should be is left alone: a cast would keep a file's statistics from being used.
+        chosen.append(
+            f"{value} AS {name(prop)}" if there == kind else f"CAST({value} AS {_TYPES[kind]}) AS {name(prop)}"
+        )
+    return f"SELECT {', '.join(chosen)}, CAST({number} AS BIGINT) AS row FROM {relation}"
+
+
+def _row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
+    found: tuple[int, ...] = cursor.execute(query).fetchall()[0]
+    return found

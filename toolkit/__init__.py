@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from toolkit.events import EventLog, OutcomeTable
     from toolkit.scenario import load
     from toolkit.sending import approve, prepare, send
-    from toolkit.simulation import shop
+    from toolkit.simulation import ResponseModel, shop, simulate, tune
     from toolkit.stats import Mean, Quantile, Rate, Ratio, TimeTo, experiment, plan
 
 __version__ = "0.1.0"
@@ -32,6 +32,7 @@ _HOMES = {
     "Quantile": "toolkit.stats",
     "Rate": "toolkit.stats",
     "Ratio": "toolkit.stats",
+    "ResponseModel": "toolkit.simulation",
     "Run": "toolkit.engine",
     "TimeTo": "toolkit.stats",
     "ToolkitError": "toolkit.errors",
@@ -45,7 +46,9 @@ _HOMES = {
     "report": "toolkit.charts",
     "send": "toolkit.sending",
     "shop": "toolkit.simulation",
+    "simulate": "toolkit.simulation",
     "sweep": "toolkit.engine",
+    "tune": "toolkit.simulation",
 }
 
 __all__ = [
@@ -55,6 +58,7 @@ __all__ = [
     "Quantile",
     "Rate",
     "Ratio",
+    "ResponseModel",
     "Run",
     "TimeTo",
     "ToolkitError",
@@ -68,7 +72,9 @@ __all__ = [
     "report",
     "send",
     "shop",
+    "simulate",
     "sweep",
+    "tune",
 ]
 
 

@@ -43,9 +43,10 @@ from toolkit.scenario.models import (
     WaitUntil,
 )
 
-__all__ = ["Assumption", "Compiled", "CompiledSend", "compile_program"]
+__all__ = ["ANSWERS", "Assumed", "Assumption", "Compiled", "CompiledSend", "compile_program"]
 
 Assumption = Literal["never", "as_logged"]
+Assumed = Assumption | Literal["modelled"]
 ANSWERS = ("email_opened", "email_clicked")
 """Events that are answers to the mails of a scenario; a replay does not know them (rule R22)."""
 
@@ -92,7 +93,7 @@ class _Compiler:
     program: Program
     attributes: Mapping[str, str]
     properties: Mapping[str, str]
-    assume: Assumption | None
+    assume: Assumed | None
     has_event_ids: bool = False
     marks: dict[Mark, int] = field(default_factory=dict)
     facts: dict[str, int] = field(default_factory=dict)
@@ -347,7 +348,7 @@ def compile_program(
     properties: Mapping[str, str],
     first: int,
     until: int,
-    assume: Assumption | None = None,
+    assume: Assumed | None = None,
     count_logged_sends: bool = False,
     has_event_ids: bool = False,
 ) -> Compiled:
@@ -359,7 +360,8 @@ def compile_program(
         properties: property columns of the log, name to kind.
         first: first moment of the log, UTC microseconds.
         until: last moment that is decided, UTC microseconds.
-        assume: what a scenario that waits for opens or clicks is told of them (rule R22).
+        assume: what a scenario that waits for opens or clicks is told of them (rule R22); with `modelled` they are
+            those that a response model draws.
         count_logged_sends: whether mails in the log fill caps (rule R16).
         has_event_ids: whether conditions can read the event_id.
 

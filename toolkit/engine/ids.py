@@ -42,12 +42,12 @@ def journey_ids(
 ) -> pa.Array:
     """Hash of scenario, customer, key and trigger event of each journey.
 
-    A journey that no event began (a date, a schedule, silence, a cycle) is named by the kind of its trigger and the
-    moment, in UTC microseconds, instead of the event.
+    A journey that no event of the log began (a date, a schedule, silence, a cycle, an answer that a response model
+    drew) is named by the kind of its trigger and the moment, in UTC microseconds, instead of the event.
     """
     names = pa.array([scenario.scenario for scenario in compiled.scenarios], pa.large_string())
     kinds = compiled.plan.scenarios[:, m.S_TRIGGER]
-    by_event = kinds[scenarios] == m.TRIGGER_EVENT
+    by_event = (kinds[scenarios] == m.TRIGGER_EVENT) & (events >= 0)
     told = np.full(len(events), None, dtype=object)
     chosen = np.flatnonzero(by_event)
     told[chosen] = log.event_ids(marked.row[events[chosen]])

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from toolkit.engine.compile import Assumption, Compiled, compile_program
+from toolkit.engine.compile import Assumed, Assumption, Compiled, compile_program
 from toolkit.engine.compiled import is_first_compilation
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Run
@@ -132,7 +132,7 @@ def compiled_for(
     log: EventLog,
     *,
     until: datetime | None = None,
-    assume: Assumption | None = None,
+    assume: Assumed | None = None,
     count_logged_sends: bool = False,
 ) -> tuple[Compiled, int]:
     """The program in arrays, and the last moment in UTC microseconds; nothing is read of the log but its names."""

@@ -7,6 +7,7 @@ clock, no chance, no input or output. All of it runs compiled, and the same as p
 from __future__ import annotations
 
 from toolkit.engine import layout as m
+from toolkit.engine.answers import Answers, close_customer, respond, take_events
 from toolkit.engine.compiled import kernel, kernel_door
 from toolkit.engine.entry import enter, enter_synthetic, start_synthetic, told_synthetic
 from toolkit.engine.gate import count_logged
@@ -18,13 +19,13 @@ __all__ = ["walk"]
 
 
 @kernel
-def _begin_customer(plan: Plan, past: Past, work: Work, customer: int) -> None:
+def _begin_customer(plan: Plan, past: Past, work: Work, customer: int, first: int) -> None:
     n = work.n
     n[m.N_CUSTOMER] = customer
     n[m.N_LOCAL] = n[m.N_HEAP] = n[m.N_SYNTHETIC] = n[m.N_SENDS] = n[m.N_SUPPRESSED] = 0
     n[m.N_ATTRIBUTES] = past.attribute_bits[customer]
     n[m.N_ZONE] = past.zone[customer]
-    n[m.N_FIRST] = n[m.N_SEEN] = past.starts[customer]
+    n[m.N_FIRST] = n[m.N_SEEN] = first
     work.counts[:] = 0
     work.reserved[:] = 0
     slots = 0
@@ -187,29 +188,37 @@ def _next_timer(work: Work) -> int:
 
 
 @kernel_door
-def walk(plan: Plan, past: Past, work: Work, out: Out, customer: int, last_customer: int) -> int:
+def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, place: int, last_place: int) -> int:
     """Decide everything for the customers from one to before another.
 
-    Returns the customer at which the memory ran out (N_FULL says which; nothing of that customer is kept), or
-    `last_customer`.
+    With `answers` on, places are those of `answers.chosen`, and each customer walks through a copy of their events in
+    `past`, into which their answers to the mails come as they go.
+
+    Returns the place at which the memory ran out (N_FULL says which; nothing of that customer is kept), or
+    `last_place`.
     """
     n = work.n
-    while customer < last_customer:
+    while place < last_place:
         journeys_before, decisions_before = n[m.N_JOURNEYS], n[m.N_DECISIONS]
-        _begin_customer(plan, past, work, customer)
+        customer = place
+        i, n[m.N_STOP] = past.starts[customer], past.starts[customer + 1]
+        if answers.on:
+            customer = answers.chosen[place]
+            i, n[m.N_STOP] = 0, take_events(past, work, answers, customer)
+        _begin_customer(plan, past, work, customer, i)
         start_synthetic(plan, past, work, max(past.first, past.known_from[customer]))
-        i, stop = past.starts[customer], past.starts[customer + 1]
         now = m.NONE
         while not n[m.N_FULL]:
-            arrives = past.received[i] if i < stop else m.NEVER
+            arrives = past.received[i] if i < n[m.N_STOP] else m.NEVER
             due = _next_timer(work)
             due = max(due, now)  # something that was due before it became known is due now
             now = arrives if arrives < due else due
             if now > plan.until:
                 break
             known = i
-            while known < stop and past.received[known] == now:
+            while known < n[m.N_STOP] and past.received[known] == now:
                 known += 1
+            decided = n[m.N_DECISIONS]
             if known > i:
                 _learn(plan, past, work, known, now)
                 _exits(plan, past, work, out, i, known, now)
@@ -217,10 +226,16 @@ def walk(plan: Plan, past: Past, work: Work, out: Out, customer: int, last_custo
             _timers(plan, past, work, out, now)
             _entries(plan, past, work, out, i, known, now)
             enter_synthetic(plan, past, work, out, now)
+            if answers.on and n[m.N_DECISIONS] > decided:
+                respond(plan, past, work, out, answers, decided, now)
             i = known
         if n[m.N_FULL]:
             n[m.N_JOURNEYS] = journeys_before
             n[m.N_DECISIONS] = decisions_before
-            return customer
-        customer += 1
-    return last_customer
+            if answers.on:
+                answers.own[:] = 0
+            return place
+        if answers.on:
+            close_customer(plan, past, work, out, answers, journeys_before, place)
+        place += 1
+    return last_place

@@ -22,6 +22,8 @@ __all__ = [
     "NO_DATE",
     "Mark",
     "Marking",
+    "bits_by_consent",
+    "bits_of_events",
     "events_of",
     "facts_of",
     "logged_mails",
@@ -105,6 +107,52 @@ def marked_events(log: EventLog, marking: Marking) -> pa.Table:
         f"SELECT * EXCLUDE (event) FROM (SELECT {', '.join(columns)} FROM {log.relation} "
         f"WHERE event IN ({_literals(facts | {m.event for m in marking.marks})})) WHERE {kept}",
     )
+
+
+def bits_of_events(log: EventLog, marking: Marking, events: Sequence[Mapping[str, object]]) -> Ints:
+    """The bits that events would have which are not in the log.
+
+    Args:
+        log: the log, for the kinds of its properties.
+        marking: what is asked.
+        events: `event` and some properties of each; what is not given, or not of this log, is missing.
+
+    Returns:
+        Bits of each event.
+    """
+    kinds = {"event": "VARCHAR", **{name: _SQL_KINDS[kind] for name, kind in log.properties.items()}}
+    frame = pa.table(
+        {name: [_as_text(event.get(name)) for event in events] for name in kinds} | {_PLACE: range(len(events))},
+        schema=pa.schema([*((name, pa.string()) for name in kinds), (_PLACE, pa.int64())]),
+    )
+    bits = [
+        f"CASE WHEN event = {quoting.literal(m.event)}{f' AND ({m.where})' if m.where else ''} THEN {1 << b} ELSE 0 END"
+        for b, m in enumerate(marking.marks)
+    ]
+    columns = [f"TRY_CAST({quoting.name(name)} AS {kind}) AS {quoting.name(name)}" for name, kind in kinds.items()]
+    usual = [
+        f"CAST(NULL AS {kind}) AS {quoting.name(name)}"
+        for name, kind in (
+            ("customer_id", "VARCHAR"),
+            ("event_id", "VARCHAR"),
+            ("at", "TIMESTAMP"),
+            ("received_at", "TIMESTAMP"),
+        )
+        if name not in kinds
+    ]
+    seen = ", ".join([*columns, *usual, _PLACE])
+    cursor = log.cursor()
+    cursor.register("drawn_events", frame)
+    table = fetch(
+        cursor,
+        f"SELECT CAST({' + '.join(bits) or '0'} AS BIGINT) AS bits FROM (SELECT {seen} FROM drawn_events) "
+        f"ORDER BY {_PLACE}",
+    )
+    return _ints(table, "bits")
+
+
+def _as_text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _conditional(marking: Marking) -> bool:

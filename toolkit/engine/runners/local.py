@@ -11,12 +11,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolkit.engine import layout as m
+from toolkit.engine.answering import silent, with_room
+from toolkit.engine.answers import Answers
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import config
 from toolkit.engine.layout import Ints, Out, Past, Plan, Work
 from toolkit.engine.walk import walk
 
-__all__ = ["Takers", "Walked", "next_emptied", "run_kernel", "run_once", "takers_of"]
+__all__ = [
+    "Takers",
+    "Walked",
+    "joined",
+    "next_emptied",
+    "run_kernel",
+    "run_once",
+    "run_places",
+    "split_evenly",
+    "takers_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +118,24 @@ def run_once(plan: Plan, past: Past, *, threads: int | None = None) -> Walked:
     threads = 1 if config.DISABLE_JIT else threads or min(os.cpu_count() or 1, 16)
     threads = max(1, min(threads, customers // 1000 + 1))
     # Parts of equal work: the number of events before a customer, and the customers themselves.
-    work = past.starts[:-1] + 4 * np.arange(customers)
-    cuts = np.searchsorted(work, np.linspace(0, work[-1] + 1 if customers else 0, threads + 1)[1:-1])
-    bounds = [0, *(int(cut) for cut in cuts), customers]
-    parts = list(itertools.pairwise(bounds))
+    parts = split_evenly(past.starts[:-1] + 4 * np.arange(customers), threads)
     if threads == 1:
         walked = [_run_part(plan, past, *parts[0])]
     else:
         with ThreadPoolExecutor(threads) as pool:
             walked = list(pool.map(lambda part: _run_part(plan, past, *part), parts))
+    return joined(walked)
+
+
+def split_evenly(work: Ints, parts: int) -> list[tuple[int, int]]:
+    """Places cut into parts of equal work, given the work before each place."""
+    count = len(work)
+    cuts = np.searchsorted(work, np.linspace(0, work[-1] + 1 if count else 0, parts + 1)[1:-1])
+    return list(itertools.pairwise([0, *(int(cut) for cut in cuts), count]))
+
+
+def joined(walked: list[Walked]) -> Walked:
+    """What the kernel decided in parts, in one."""
     shift = 0
     for part in walked:
         part.decisions[:, m.D_JOURNEY] += shift
@@ -129,12 +150,19 @@ def run_once(plan: Plan, past: Past, *, threads: int | None = None) -> Walked:
 def _run_part(plan: Plan, past: Past, first: int, last: int) -> Walked:
     starting = past.bits[past.starts[first] : past.starts[last]] & plan.trigger_mask
     journeys = 1024 + int(np.count_nonzero(starting)) * max(1, len(plan.scenarios) // 2)
+    return run_places(plan, past, silent(past), first, last, journeys=journeys)[0]
+
+
+def run_places(
+    plan: Plan, past: Past, answers: Answers, first: int, last: int, *, journeys: int
+) -> tuple[Walked, Answers]:
+    """Walk over places from one to before another, with more memory whenever it runs out; `journeys` is a guess."""
     out = Out(_room(journeys, m.JOURNEY_COLUMNS), _room(2 * journeys, m.DECISION_COLUMNS))
     size = 1024
     work = _scratch(plan, past, size)
     customer = first
     while True:
-        customer = walk(plan, past, work, out, customer, last)
+        customer = walk(plan, past, work, out, answers, customer, last)
         full, work.n[m.N_FULL] = work.n[m.N_FULL], 0
         if customer >= last and not full:
             break
@@ -147,7 +175,9 @@ def _run_part(plan: Plan, past: Past, first: int, last: int) -> Walked:
             counts = work.n
             work = _scratch(plan, past, size)
             work.n[:] = counts
-    return Walked(out.journeys[: work.n[m.N_JOURNEYS]], out.decisions[: work.n[m.N_DECISIONS]])
+            if answers.on:
+                past, answers = with_room(past, answers, 2 * len(past.at))
+    return Walked(out.journeys[: work.n[m.N_JOURNEYS]], out.decisions[: work.n[m.N_DECISIONS]]), answers
 
 
 def _room(rows: int, columns: int) -> Ints:

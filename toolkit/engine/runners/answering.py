@@ -1,0 +1,182 @@
+"""The run of the kernel with answers: a program over a prepared log, once for each draw of a response model.
+
+Until a customer's first mail, nothing that a response model says can matter. So one walk over all customers counts
+what follows without answers, and each draw walks only over the customers who were mailed in it.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from toolkit.engine import answers as a
+from toolkit.engine import layout as m
+from toolkit.engine.answering import customer_keys, silent, with_room
+from toolkit.engine.answers import Answers
+from toolkit.engine.compile import Compiled
+from toolkit.engine.compiled import config
+from toolkit.engine.layout import Floats, Ints, Past, Plan
+from toolkit.engine.runners.local import Walked, joined, next_emptied, run_places, split_evenly, takers_of
+
+__all__ = ["Drawn", "Respondents", "Settings"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A response model with every number drawn, as the kernel reads it; see the columns in `engine.answers`."""
+
+    rates: Floats
+    ways: Ints
+    curves: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settings:
+    """What is counted, and what an answer looks like in this log.
+
+    purchase_bit, value: which events are purchases, and where their price stands. kept: bits that events of the log
+    keep (opens and clicks of the log are none of these mails'). leave_bits: bits of an unsubscribe; left: attribute
+    bits of each customer who has left. cut: journeys that begin later are not counted. groups: first group of each
+    scenario and, last, how many there are. windows, goals: window, and bit and value, of each scenario's goal.
+    """
+
+    purchase_bit: int
+    value: int
+    kept: int
+    leave_bits: int
+    left: Ints
+    cut: int
+    groups: Ints
+    windows: Ints
+    goals: Ints
+
+
+@dataclass
+class Respondents:
+    """The customers of a log, ready to answer.
+
+    silent_run: journeys and decisions when nobody answers. totals: what is then counted by group; on_their_own: by
+    customer and scenario, for the customers in `entered`, who begin a journey. chosen: the customers who are mailed.
+    people: the sum over the draws so far of what was counted by customer and scenario, for those.
+    """
+
+    compiled: Compiled
+    past: Past
+    settings: Settings
+    partitions: int
+    chosen: Ints = field(init=False)
+    totals: Ints = field(init=False)
+    people: Ints = field(init=False)
+    silent_run: Walked = field(init=False)
+    entered: Ints = field(init=False)
+    on_their_own: Ints = field(init=False)
+    _keys: Ints = field(init=False)
+    _donors: Ints = field(init=False)
+    _rest: Ints = field(init=False)
+    _own: list[tuple[Past, Answers]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        past, settings = self.past, self.settings
+        self._keys = customer_keys(past.name_starts, past.names)
+        bought = (past.bits >> settings.purchase_bit) & 1 == 1
+        if settings.value >= 0:
+            bought &= past.values[settings.value] > 0
+        self._donors = np.flatnonzero(bought) if settings.value >= 0 else np.zeros(0, dtype=np.int64)
+        count = len(past.starts) - 1
+        everyone = np.arange(count)
+        nobody = Drawn(
+            np.zeros((max(1, len(self.compiled.sends)), a.RATE_COLUMNS)),
+            np.full((max(1, len(self.compiled.sends)), a.WAY_COLUMNS), -1, dtype=np.int64),
+            np.zeros((1, 2, 1)),
+        )
+        self.silent_run, self.totals = self._walk(nobody, 0, everyone)
+        self.entered = np.unique(self.silent_run.journeys[:, m.J_CUSTOMER])
+        scenarios = len(self.compiled.scenarios)
+        self.on_their_own = np.zeros((len(self.entered) * scenarios, len(a.METRICS)), dtype=np.int64)
+        self._walk(nobody, 0, self.entered, self.on_their_own)
+        sent = self.silent_run.decisions[self.silent_run.decisions[:, m.D_STATUS] == m.STATUS_SEND, m.D_JOURNEY]
+        self.chosen = np.unique(self.silent_run.journeys[sent, m.J_CUSTOMER])
+        if self.compiled.pools:  # who gets the last coupons depends on everyone
+            self.chosen = everyone
+        self.people = np.zeros((len(self.chosen) * scenarios, len(a.METRICS)), dtype=np.int64)
+        _, of_chosen = self._walk(nobody, 0, self.chosen)
+        self._rest = self.totals - of_chosen
+
+    def draw(self, drawn: Drawn, seed: int) -> Ints:
+        """What is counted by group in one draw (`answers.METRICS`), everyone included."""
+        return self._walk(drawn, seed, self.chosen, self.people)[1] + self._rest
+
+    def run(self, drawn: Drawn, seed: int) -> Walked:
+        """Every journey and decision of one draw."""
+        return self._walk(drawn, seed, np.arange(len(self.past.starts) - 1))[0]
+
+    def _walk(self, drawn: Drawn, seed: int, chosen: Ints, people: Ints | None = None) -> tuple[Walked, Ints]:
+        """Journeys, decisions and counts by group; `people` receives the counts by customer."""
+        plan = self.compiled.plan
+        if not self.compiled.pools:
+            return self._once(plan, drawn, seed, chosen, people)
+        while True:
+            walked, totals = self._once(plan, drawn, seed, chosen, None)
+            emptied = next_emptied(self.compiled, plan, [takers_of(self.compiled, walked, self.past.rank)])
+            if emptied is None:
+                return (walked, totals) if people is None else self._once(plan, drawn, seed, chosen, people)
+            plan = emptied
+
+    def _once(self, plan: Plan, drawn: Drawn, seed: int, chosen: Ints, people: Ints | None) -> tuple[Walked, Ints]:
+        events = np.diff(self.past.starts)[chosen] if len(chosen) else np.zeros(0, dtype=np.int64)
+        work = np.concatenate([[0], np.cumsum(events + 4)])[:-1]
+        parts = split_evenly(work, max(1, min(self.partitions, len(chosen)))) if len(chosen) else [(0, 0)]
+        room = int(np.diff(self.past.starts).max(initial=0)) + 32
+        while len(self._own) < len(parts):
+            self._own.append(with_room(*self._base(), room))
+        longest = max(1024, len(chosen) // len(parts))
+
+        def part(place: int, first: int, last: int) -> tuple[Walked, Ints]:
+            own, base = self._own[place]
+            answers = base._replace(
+                seed=seed,
+                record=int(people is not None),
+                chosen=chosen,
+                rates=drawn.rates,
+                ways=drawn.ways,
+                curves=drawn.curves,
+                totals=np.zeros_like(base.totals),
+                people=np.zeros((1, 1), dtype=np.int64) if people is None else people,
+            )
+            walked, answers = run_places(plan, own, answers, first, last, journeys=2 * longest)
+            return walked, answers.totals
+
+        if len(parts) == 1 or config.DISABLE_JIT:
+            found = [part(place, *bounds) for place, bounds in enumerate(parts)]
+        else:
+            with ThreadPoolExecutor(min(len(parts), 16)) as pool:
+                found = list(pool.map(lambda one: part(one[0], *one[1]), enumerate(parts)))
+        totals: Ints = np.sum([counted for _, counted in found], axis=0)
+        return joined([walked for walked, _ in found]), totals
+
+    def _base(self) -> tuple[Past, Answers]:
+        past, settings = self.past, self.settings
+        count = len(past.fact_bits)
+        own = past._replace(
+            fact_bits=np.concatenate([past.fact_bits, settings.left]),
+            fact_zone=np.concatenate([past.fact_zone, np.full(len(settings.left), -1, dtype=np.int64)]),
+        )
+        groups = int(settings.groups[-1])
+        return own, silent(past)._replace(
+            on=1,
+            kept=settings.kept,
+            purchase_bit=settings.purchase_bit,
+            value=settings.value,
+            leave_bits=settings.leave_bits,
+            leave_fact=count,
+            cut=settings.cut,
+            keys=self._keys,
+            donors=self._donors,
+            groups=settings.groups,
+            windows=settings.windows,
+            goals=settings.goals,
+            first=np.zeros(max(1, len(settings.windows)), dtype=np.int64),
+            totals=np.zeros((groups, len(a.METRICS)), dtype=np.int64),
+        )

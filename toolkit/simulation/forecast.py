@@ -1,0 +1,279 @@
+"""What a simulation found: counts and money by arm, lift, profit, and what the intervals are made of. Modelled."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from toolkit.drawable import Drawable
+from toolkit.engine.answers import METRICS
+from toolkit.errors import InputError, nearest
+from toolkit.scenario.models import Program
+from toolkit.simulation.model import ResponseModel
+from toolkit.simulation.noise import deviates
+from toolkit.simulation.parts import parts_of
+
+__all__ = ["Forecast", "Groups"]
+
+Floats = npt.NDArray[np.float64]
+_MONEY = ("caused_revenue", "discount_caused", "discount_own", "revenue", "own_revenue")
+_ON_THEIR_OWN = ("own_conversions", "own_revenue")
+SHOWN = (
+    "people", "journeys", "mails", "opens", "machine_opens", "clicks", "unsubscribes", "conversions", "own_conversions",
+    "revenue", "own_revenue", "caused", "caused_revenue", "own_with_offer", "pulled_forward", "discount",
+    "discount_own", "mail_cost", "margin", "profit",
+)  # fmt: skip
+"""Rows of the table, in order."""
+MONEY = ("revenue", "own_revenue", "caused_revenue", "discount", "discount_own", "mail_cost", "margin", "profit")
+LIFTED = ("conversions", "revenue", "profit")
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Scenarios and their arms, in the order in which they are counted."""
+
+    scenarios: tuple[str, ...]
+    arms: tuple[tuple[str, ...], ...]
+    holdouts: tuple[str | None, ...]
+
+    @property
+    def names(self) -> list[tuple[str, str | None]]:
+        """Scenario and arm of each group; None where there is no experiment."""
+        return [
+            (scenario, arm) for scenario, arms in zip(self.scenarios, self.arms, strict=True) for arm in arms or (None,)
+        ]
+
+    def is_holdout(self, scenario: str, arm: str | None) -> bool:
+        """Whether an arm gets no mail."""
+        return arm is not None and self.holdouts[self.scenarios.index(scenario)] == arm
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast(Drawable):
+    """What a program would bring if people answered as a response model says.
+
+    An interval says what the same program would bring another time, to as many people like these: it holds what is
+    not known of the model's numbers, the chance of answers, and that other people come.
+
+    Attributes:
+        program, response: what was simulated, and how people answered.
+        groups: scenarios and arms.
+        counted: draws x groups x `engine.answers.METRICS`.
+        silent: the same without any answer.
+        covariances: of the counts of each group, from the people alone.
+        values: the numbers of the model in each draw.
+        seed, level: where chance came from; share of the intervals.
+        notes: what a reader must know.
+        currency: of all money.
+    """
+
+    program: Program
+    response: ResponseModel
+    groups: Groups
+    counted: Floats
+    silent: Floats
+    covariances: Floats
+    values: Mapping[str, Floats]
+    seed: int
+    level: float
+    notes: tuple[str, ...]
+    currency: str
+
+    @property
+    def draws(self) -> int:
+        """How many draws."""
+        return len(self.counted)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per scenario, arm and metric: scenario, arm, metric, value (mean of the draws), lower, upper, label.
+
+        Counts and money are of all people of the arm together. `caused` are purchases that a mail brought about;
+        conversions are people who reached the goal within its window of their first entry, whatever made them;
+        own_conversions those who did in the log. discount is what offers took off, discount_own the part of it on
+        purchases that would have been made anyway. margin is that of caused purchases less every discount; profit is
+        margin less the cost of mails and unsubscribes. label: exact, observed or modelled.
+        """
+        rows = []
+        for group, (scenario, arm) in enumerate(self.groups.names):
+            plain, moved = self._metrics(group, noise=False), self._metrics(group, noise=True)
+            for metric in SHOWN:
+                value, lower, upper = self._summed(metric, plain[metric], moved[metric])
+                rows.append([scenario, arm, metric, value, lower, upper, self._label(metric, group)])
+        return pd.DataFrame(rows, columns=["scenario", "arm", "metric", "value", "lower", "upper", "label"])
+
+    @cached_property
+    def lift(self) -> pd.DataFrame:
+        """What mails add per person, held against the same people unmailed.
+
+        One row per scenario, arm that is mailed, and metric (conversions, revenue, profit): control (what the same
+        people did on their own, observed), value, diff with diff_lower and diff_upper, rel with rel_lower and
+        rel_upper (missing where control is 0), label.
+        """
+        rows = []
+        for group, (scenario, arm) in enumerate(self.groups.names):
+            if self.groups.is_holdout(scenario, arm):
+                continue
+            people = float(self.silent[group, METRICS.index("people")])
+            if not people:
+                continue
+            plain, moved = self._metrics(group, noise=False), self._metrics(group, noise=True)
+            for metric in LIFTED:
+                control = 0.0 if metric == "profit" else plain[f"own_{metric}"].mean() / people
+                base = 0.0 if metric == "profit" else 1.0
+                diffs, shaken = (
+                    (one[metric] - base * one.get(f"own_{metric}", np.zeros(self.draws))) / people
+                    for one in (plain, moved)
+                )
+                diff, (low, high) = float(diffs.mean()), self._ends(shaken)
+                by = 1 / control if control > 0 else math.nan
+                row = [scenario, arm, metric, int(people), control, control + diff]
+                rows.append([*row, diff, low, high, diff * by, low * by, high * by, "modelled"])
+        names = ["scenario", "arm", "metric", "people", "control", "value", "diff", "diff_lower", "diff_upper"]
+        return pd.DataFrame(rows, columns=[*names, "rel", "rel_lower", "rel_upper", "label"])
+
+    @cached_property
+    def assumptions(self) -> pd.DataFrame:
+        """Which number of the model the interval of the profit (without a margin: of caused purchases) comes from.
+
+        One row per number that is not known and source of chance: scenario, arm, metric, assumption, share of the
+        variance, source. Shares of one arm add up to 1; `chance` is that of answers and draws, `people` that others
+        come. Product measure of Pratt (1987): how much of the variance a linear fit lays on each number.
+        """
+        metric = "profit" if "order.margin" in self.values else "caused"
+        rows = []
+        for group, (scenario, arm) in enumerate(self.groups.names):
+            if self.groups.is_holdout(scenario, arm):
+                continue
+            plain, moved = (self._metrics(group, noise=noise)[metric] for noise in (False, True))
+            shares = parts_of(plain, moved, {path: v for path, v in self.values.items() if np.ptp(v) > 0})
+            for name, share in shares:
+                number = self.response.numbers.get(name)
+                rows.append([scenario, arm, metric, name, share, number.source if number else "chance"])
+        return pd.DataFrame(rows, columns=["scenario", "arm", "metric", "assumption", "share", "source"])
+
+    @property
+    def profit(self) -> pd.DataFrame:
+        """The profit by scenario and arm: the rows of `table` for it."""
+        return self.table[self.table["metric"] == "profit"].reset_index(drop=True)
+
+    def value(self, scenario: str, metric: str, arm: str | None = None) -> float:
+        """One number of `table`.
+
+        Raises:
+            InputError: no such scenario, arm or metric; names the nearest.
+        """
+        return float(self._row(scenario, metric, arm)["value"])
+
+    def interval(self, scenario: str, metric: str, arm: str | None = None) -> tuple[float, float]:
+        """The interval of one number of `table`."""
+        row = self._row(scenario, metric, arm)
+        return float(row["lower"]), float(row["upper"])
+
+    def total(self, metric: str = "profit", *, noise: bool = True) -> Floats:
+        """One value per draw of a metric over all arms."""
+        groups = range(len(self.groups.names))
+        return np.asarray(np.sum([self._metrics(g, noise=noise)[metric] for g in groups], axis=0))
+
+    def metric(self, group: int, metric: str, *, noise: bool = True) -> Floats:
+        """One value per draw of a metric of one group, by its place in `groups.names`."""
+        return self._metrics(group, noise=noise)[metric]
+
+    def _row(self, scenario: str, metric: str, arm: str | None) -> Any:
+        for word, known, what in (
+            (scenario, list(self.groups.scenarios), "scenario"),
+            (metric, list(SHOWN), "metric"),
+        ):
+            if word not in known:
+                near = nearest(word, known)
+                hint = f"; did you mean {near!r}?" if near else ""
+                raise InputError(f"no {what} {word!r} in this forecast; it has {', '.join(known)}{hint}")
+        arms = [name for one, name in self.groups.names if one == scenario]
+        if arm not in arms:
+            raise InputError(f"{scenario}: no arm {arm!r}; it has {', '.join(str(name) for name in arms)}")
+        t = self.table
+        same = t["arm"].isna() if arm is None else t["arm"] == arm
+        return t[(t["scenario"] == scenario) & (t["metric"] == metric) & same].iloc[0]
+
+    def _metrics(self, group: int, *, noise: bool) -> dict[str, Floats]:
+        """Every metric of a group, one value per draw; with noise, as if other people came."""
+        counts = self.counted[:, group]
+        if noise:
+            counts = counts + deviates(self.covariances[group], self.draws, self.seed, group)
+        found = {name: counts[:, place] for place, name in enumerate(METRICS)}
+        for name in _MONEY:
+            found[name] = found[name] / 1e6
+        zero = np.zeros(self.draws)
+        found["discount"] = found["discount_caused"] + found["discount_own"]
+        costs = self.values.get("costs.mail", zero) * found["mails"]
+        found["mail_cost"] = costs + self.values.get("costs.unsubscribe", zero) * found["unsubscribes"]
+        share = self.values.get("order.margin", np.full(self.draws, math.nan))
+        found["margin"] = share * found["caused_revenue"] - found["discount"]
+        found["profit"] = found["margin"] - found["mail_cost"]
+        return found
+
+    def _summed(self, metric: str, plain: Floats, moved: Floats) -> tuple[float, float, float]:
+        if metric in ("people", "journeys"):
+            return float(plain.mean()), float(plain.min()), float(plain.max())
+        low, high = self._ends(moved)
+        if metric not in ("caused", "caused_revenue", "margin", "profit"):
+            low = max(0.0, low)
+        return float(plain.mean()), low, high
+
+    def _ends(self, moved: Floats) -> tuple[float, float]:
+        if np.isnan(moved).any():
+            return math.nan, math.nan
+        low, high = np.quantile(moved, [(1 - self.level) / 2, (1 + self.level) / 2])
+        return float(low), float(high)
+
+    def _label(self, metric: str, group: int) -> str:
+        if metric in _ON_THEIR_OWN:
+            return "observed"
+        place = METRICS.index(metric) if metric in METRICS else -1
+        fixed = place >= 0 and bool((self.counted[:, group, place] == self.silent[group, place]).all())
+        return "exact" if metric in ("people", "journeys") and fixed else "modelled"
+
+    def __str__(self) -> str:
+        head = (
+            f"forecast (modelled): {self.draws:,} draws of the response model {self.response.name!r}, "
+            f"seed {self.seed}; {self.level:.0%} intervals, money in {self.currency}"
+        )
+        wide = []
+        for scenario, arm in self.groups.names:
+            row: dict[str, str] = {"scenario": scenario, "arm": arm or "all"}
+            for metric in ("people", "mails", "conversions", "caused", "discount", "profit"):
+                one = self._row(scenario, metric, arm)
+                row[metric] = _words(one["value"], one["lower"], one["upper"])
+            wide.append(row)
+        return "\n".join([head, pd.DataFrame(wide).to_string(index=False), *(f"note: {note}" for note in self.notes)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        lines = str(self).splitlines()
+        shown = self.table.copy()
+        table = shown.to_html(index=False, border=0, na_rep="–", float_format=lambda value: f"{value:,.4g}")
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<p>{html.escape(lines[0])}</p>{table}{notes}"
+
+
+def _words(value: float, lower: float, upper: float) -> str:
+    """A number and its interval.
+
+    >>> _words(12.3, 8.0, 20.0)
+    '12 [8, 20]'
+    """
+    if math.isnan(value):
+        return "not known"
+    digits = 0 if abs(value) >= 10 or value == int(value) else 2
+    if lower == upper == value:
+        return f"{value:,.{digits}f}"
+    return f"{value:,.{digits}f} [{lower:,.{digits}f}, {upper:,.{digits}f}]"

@@ -22,6 +22,10 @@ BENCHMARKS: dict[str, str] = {
     "replay_prepared": "benchmarks.replaying:replay_prepared",
     "replay_first": "benchmarks.replaying:replay_first",
     # Lift
+    "lift_frame": "benchmarks.lifting:lift_frame",
+    "lift_parquet": "benchmarks.lifting:lift_parquet",
+    "bootstrap_vs_numpy": "benchmarks.lifting:bootstrap_vs_numpy",
+    "aa_hillstrom": "benchmarks.lifting:aa_hillstrom",
     # Forecast
     # Mails
     "mail_vs_stdlib": "benchmarks.mailing:mail_vs_stdlib",

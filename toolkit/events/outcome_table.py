@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -101,7 +102,7 @@ class OutcomeTable:
             EventLogError: no such file, or it is not Parquet.
         """
         files = find_files(where, folder_pattern="**/*.parquet")
-        connection = connect()
+        connection = _database()
         relation = f"read_parquet({paths(files)}{', union_by_name=true' if len(files) > 1 else ''})"
         try:
             types = columns_of(connection, relation)
@@ -343,6 +344,12 @@ class OutcomeTable:
 
     def _row(self, query: str) -> tuple[Any, ...]:
         return fetch_row(self._cursor(), query)
+
+
+@lru_cache(maxsize=1)
+def _database() -> duckdb.DuckDBPyConnection:
+    """One database for all outcomes in files: it holds nothing, and opening one takes as long as a million rows."""
+    return connect()
 
 
 def _kind(duck: str) -> str:

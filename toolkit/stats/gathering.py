@@ -1,12 +1,13 @@
 """One pass over a frame: the moments of all terms of all metrics, by arm.
 
 Rows are taken in blocks that stay in the cache. A block becomes a small matrix (terms, and a row of ones, shifted near
-their means so that nothing cancels); its product with itself holds counts, sums and products at once.
+their means so that nothing cancels); the products of its rows are counts, sums and products at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -19,11 +20,19 @@ __all__ = ["gather"]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Columns = Mapping[tuple[str, str], NDArray[np.generic]]
-_BLOCK = 16_384
+_BLOCK = 8_192  # stays in the cache, and below what BLAS would share out to threads, which costs more than it saves
+_WORTH_SHARING = 200_000  # rows from which two threads are faster than one
 _FEW_ARMS = 3  # up to here a product with a mask is faster than picking the rows of each arm
 
 
-def gather(frame: pd.DataFrame, terms: Sequence[Term], *, codes: NDArray[np.integer], arms: int) -> tuple[Moments, ...]:
+def gather(
+    frame: pd.DataFrame,
+    terms: Sequence[Term],
+    *,
+    codes: NDArray[np.integer],
+    arms: int,
+    groups: Sequence[Sequence[Term]] | None = None,
+) -> tuple[Moments, ...]:
     """The moments of every arm, in one pass over the rows.
 
     Args:
@@ -31,6 +40,7 @@ def gather(frame: pd.DataFrame, terms: Sequence[Term], *, codes: NDArray[np.inte
         terms: what to read; each is read once however many metrics ask for it.
         codes: the arm of each row, 0 to `arms` - 1.
         arms: how many arms there are; an arm without rows has n = 0.
+        groups: terms that are multiplied with each other, metric by metric; all with all unless given.
 
     Returns:
         One `Moments` per arm.
@@ -45,17 +55,30 @@ def gather(frame: pd.DataFrame, terms: Sequence[Term], *, codes: NDArray[np.inte
     """
     terms = tuple(sorted(set(terms)))
     columns = _columns(frame, terms)
-    run = _Run(terms, columns, codes, arms)
+    run = _Run(terms, columns, codes, arms, groups)
+    if len(codes) < _WORTH_SHARING:
+        run.read(0, len(codes))
+    else:  # always in the same two halves, so that the sums are the same on every machine
+        half = len(codes) // (2 * _BLOCK) * _BLOCK
+        other = _Run(terms, columns, codes, arms, groups)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(_Run.read, (run, other), (0, half), (half, len(codes))))
+        run.join(other)
     with np.errstate(invalid="ignore", over="ignore"):
-        for start in range(0, len(codes), _BLOCK):
-            run.add(slice(start, min(start + _BLOCK, len(codes))))
         return tuple(run.moments(arm) for arm in range(arms))
 
 
 class _Run:
     """Sums over the blocks seen so far."""
 
-    def __init__(self, terms: tuple[Term, ...], columns: Columns, codes: NDArray[np.integer], arms: int) -> None:
+    def __init__(
+        self,
+        terms: tuple[Term, ...],
+        columns: Columns,
+        codes: NDArray[np.integer],
+        arms: int,
+        groups: Sequence[Sequence[Term]] | None,
+    ) -> None:
         self.terms, self.columns, self.codes, self.arms = terms, columns, codes, arms
         gaps = {
             term.column: bool(np.isnan(columns[term.column, ""]).any())
@@ -76,19 +99,53 @@ class _Run:
                     Term("value", term.column) if term.kind == "filled" and not gaps[term.column] else term, term
                 )
         width = len(self.lines) + 1  # and the row of ones
+        self.pairs = self._pairs(groups)
         self.products = np.zeros((arms, width, width))
+        self.block, self.scratch = np.ones((width, _BLOCK)), np.ones((width, _BLOCK))
         self.counts = np.zeros((arms, len(self.counters)), dtype=np.int64)
         self.minima, self.maxima = np.full(width - 1, np.inf), np.full(width - 1, -np.inf)
-        self.shift: Floats | None = None
+        self.shift = self._level()
+
+    def _level(self) -> Floats:
+        """Near the mean of each row: its mean over the first block."""
+        rows = slice(0, min(_BLOCK, len(self.codes)))
+        block = self.block[:-1, rows]
+        with np.errstate(invalid="ignore", over="ignore"):
+            for at, term in enumerate(self.lines):
+                self._fill(block[at], term, rows)
+            means: Floats = block.mean(axis=1) if rows.stop else np.zeros(len(self.lines))
+        return np.where(np.isfinite(means), means, 0.0)
+
+    def read(self, start: int, stop: int) -> None:
+        """Add up the rows from start to stop."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            for at in range(start, stop, _BLOCK):
+                self.add(slice(at, min(at + _BLOCK, stop)))
+
+    def join(self, other: _Run) -> None:
+        """Take in what another run over other rows has added up."""
+        self.products += other.products
+        self.counts += other.counts
+        self.minima = np.minimum(self.minima, other.minima)
+        self.maxima = np.maximum(self.maxima, other.maxima)
 
     def _place(self, line: Term, term: Term) -> None:
         if line not in self.lines:
             self.lines.append(line)
         self.row_of[term] = self.lines.index(line)
 
+    def _pairs(self, groups: Sequence[Sequence[Term]] | None) -> list[tuple[int, int]]:
+        """Which rows to multiply with each other: those of one group, and each with the row of ones."""
+        width = len(self.lines) + 1
+        asked = {(at, width - 1) for at in range(width)}
+        for group in (self.terms,) if groups is None else groups:
+            together = sorted({self.row_of[term] for term in group if term in self.row_of})
+            asked |= {(left, right) for left in together for right in together if left <= right}
+        return sorted(asked | {(at, at) for at in range(width)})
+
     def add(self, rows: slice) -> None:
         codes = self.codes[rows]
-        block = np.ones((len(self.lines) + 1, rows.stop - rows.start))
+        block, scratch = (kept[:, : rows.stop - rows.start] for kept in (self.block, self.scratch))
         finite = True
         for at, term in enumerate(self.lines):
             line = block[at]
@@ -96,23 +153,26 @@ class _Run:
             low, high = float(line.min()), float(line.max())
             self.minima[at], self.maxima[at] = min(self.minima[at], low), max(self.maxima[at], high)
             finite = finite and bool(np.isfinite(low + high))
-        if self.shift is None:
-            means = block[:-1].mean(axis=1)
-            self.shift = np.where(np.isfinite(means), means, 0.0)
         block[:-1] -= self.shift[:, None]
-        if finite and self.arms <= _FEW_ARMS:
-            for arm in range(self.arms):
-                self.products[arm] += (block * (codes == arm)) @ block.T
-        else:
-            for arm in range(self.arms):
-                picked = block[:, codes == arm]
-                self.products[arm] += picked @ picked.T
+        for arm in range(self.arms):
+            if finite and self.arms <= _FEW_ARMS:
+                np.multiply(block, (codes == arm).astype(np.float64), out=scratch)
+                self._multiply(arm, scratch, block)
+            else:
+                picked = block.take(np.flatnonzero(codes == arm), axis=1)
+                self._multiply(arm, picked, picked)
         if self.counters:
             masks = [codes == arm for arm in range(self.arms)]
             for at, term in enumerate(self.counters):
                 flags = self._flags(term, rows)
                 for arm, mask in enumerate(masks):
                     self.counts[arm, at] += np.count_nonzero(flags & mask)
+
+    def _multiply(self, arm: int, one: Floats, other: Floats) -> None:
+        # One product at a time: a matrix product so narrow costs several times as much, and more on a busy machine.
+        products = self.products[arm]
+        for left, right in self.pairs:
+            products[left, right] += one[left] @ other[right]
 
     def _fill(self, line: Floats, term: Term, rows: slice) -> None:
         values = self.columns[term.column, ""][rows]
@@ -128,16 +188,18 @@ class _Run:
             return np.asarray(self.columns[term.column, term.other][rows], dtype=bool)
         values = self.columns[term.column, ""][rows]
         if term.kind == "some":
-            return np.asarray((values != 0) & (values == values))  # noqa: PLR0124 - a missing value is not equal to itself
+            return np.asarray(np.abs(values) > 0 if _floating(values) else values != 0)
         if term.kind == "above":
             return np.asarray(values > self.columns[term.other, ""][rows])  # type: ignore[operator]
         return np.asarray(values != np.floor(values))
 
     def moments(self, arm: int) -> Moments:
         """What the blocks say of one arm."""
-        products = self.products[arm]
+        products = np.full_like(self.products[arm], np.nan)
+        for left, right in self.pairs:
+            products[left, right] = products[right, left] = self.products[arm][left, right]
         n = round(float(products[-1, -1]))
-        shift = self.shift if self.shift is not None else np.zeros(len(self.lines))
+        shift = self.shift
         centre = products[-1, :-1] / n if n else np.full(len(self.lines), np.nan)
         inner = products[:-1, :-1] - np.outer(centre, centre) * n if n else np.zeros((len(self.lines),) * 2)
         raw = np.diag(products)[:-1]

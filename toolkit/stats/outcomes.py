@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError, nearest
@@ -15,6 +17,8 @@ from toolkit.stats.gathering import gather
 from toolkit.stats.moments import Moments, Term, numbers
 
 __all__ = ["Arms", "FrameOutcomes", "Outcomes", "arms_in_order", "read", "read_arms"]
+
+_SAMPLE = 1_000  # rows in which every arm is looked for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,11 +122,12 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
             + f"; columns found: {', '.join(map(str, frame.columns)) or 'none'}"
         )
     values = frame[arm]
+    codes: NDArray[np.integer]
+    labels: list[Any]
     if isinstance(values.dtype, pd.CategoricalDtype):
         codes, labels = np.asarray(values.cat.codes, dtype=np.int64), list(values.cat.categories)
     else:
-        codes, uniques = pd.factorize(values)
-        labels = list(uniques)
+        codes, labels = _few_texts(values) or _factorized(values)
     without = int((codes < 0).sum())
     if without:
         raise MetricError(f"outcomes: {without:,} of {len(frame):,} rows have no arm in column {arm!r}")
@@ -133,6 +138,29 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
     small = np.int8 if len(names) < 128 else np.int64
     position: NDArray[np.integer] = np.array([order.index(name) for name in names], dtype=small)
     return Arms(order, position[codes])
+
+
+def _factorized(values: pd.Series) -> tuple[NDArray[np.integer], list[Any]]:
+    codes, uniques = pd.factorize(values)
+    return codes, list(uniques)
+
+
+def _few_texts(values: pd.Series) -> tuple[NDArray[np.integer], list[Any]] | None:
+    """Codes of a column of texts that holds two or three of them: comparing is faster than hashing. Else None."""
+    if not (isinstance(values.dtype, pd.StringDtype) and values.dtype.storage == "pyarrow"):
+        return None
+    texts = pa.chunked_array(pa.array(values.array))
+    labels = pc.unique(texts[:_SAMPLE]).to_pylist()
+    if len(labels) > 3 or None in labels:
+        return None
+    codes = np.zeros(len(texts), dtype=np.int8)
+    found = 0
+    for code, label in enumerate(labels):
+        same = pc.equal(texts, label)
+        found += pc.sum(same).as_py() or 0
+        if code:
+            codes += np.int8(code) * same.to_numpy()
+    return (codes, labels) if found == len(texts) else None
 
 
 def arms_in_order(names: Sequence[str], *, control: object, sort: bool = True) -> tuple[str, ...]:
@@ -155,13 +183,16 @@ def arms_in_order(names: Sequence[str], *, control: object, sort: bool = True) -
     return (str(control), *(sorted(others) if sort else others))
 
 
-def read(frame: pd.DataFrame, terms: Sequence[Term], *, arms: Arms) -> FrameOutcomes:
+def read(
+    frame: pd.DataFrame, terms: Sequence[Term], *, arms: Arms, groups: Sequence[Sequence[Term]] | None = None
+) -> FrameOutcomes:
     """The moments of every declared term in every arm, in one pass.
 
     Args:
         frame: one row per unit.
         terms: what the metrics need.
         arms: who is in which arm.
+        groups: terms that are multiplied with each other; all with all unless given.
 
     Returns:
         Outcomes that metrics can compare.
@@ -169,5 +200,5 @@ def read(frame: pd.DataFrame, terms: Sequence[Term], *, arms: Arms) -> FrameOutc
     Raises:
         MetricError: a column is absent or not numeric.
     """
-    found = gather(frame, terms, codes=arms.codes, arms=len(arms.names))
+    found = gather(frame, terms, codes=arms.codes, arms=len(arms.names), groups=groups)
     return FrameOutcomes(frame, arms, dict(zip(arms.names, found, strict=True)))

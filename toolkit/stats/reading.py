@@ -79,7 +79,7 @@ def take_in(
     if isinstance(outcomes, pd.DataFrame):
         arms = read_arms(outcomes, arm=arm, control=control)
         frame, arms, notes = one_row_per_unit(outcomes, metrics, further, arms=arms, unit=unit)
-        return read(frame, [term for group in groups for term in group], arms=arms), notes
+        return read(frame, [term for group in groups for term in group], arms=arms, groups=groups), notes
     if arm not in outcomes.kinds:
         raise missing_column(arm, outcomes.kinds)
     source = _one_row_each(outcomes, metrics, further, arm=arm, unit=unit)

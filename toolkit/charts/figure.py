@@ -9,14 +9,18 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from toolkit.charts.curves import plan_curve, qini_curve, result_survival, survival_plot
+from toolkit.charts.differences import difference_chart
 from toolkit.charts.lift import forest
+from toolkit.charts.loads import load_chart
 from toolkit.charts.looks import boundary
+from toolkit.charts.overlaps import overlap_chart
 from toolkit.charts.own import own_chart
 from toolkit.charts.purchases import OwnPurchases, own_purchases
+from toolkit.charts.selection import selection_chart
 from toolkit.charts.sends import Clock, not_sent, sends_by_day, sends_by_hour
 from toolkit.charts.sweeps import sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
-from toolkit.engine import Run, Sweep, Trace
+from toolkit.engine import Difference, Load, Overlap, Run, Selection, Sweep, Trace
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.stats import Plan, Qini, Result, Survival
 
@@ -33,8 +37,9 @@ def figure(result: Any, **options: Any) -> go.Figure:
 
     Args:
         result: a `Run` (options `show`: hours, days, not_sent or own; `scenario`, `clock`), a `Sweep` (`value`,
-            `scenario`), a `Trace`, an experiment's `Result` (`show`: lift, looks or survival; `metric`, `earlier`), a
-            `Plan`, a `Survival` curve, a `Qini` curve, or `OwnPurchases`.
+            `scenario`), a `Selection`, a `Load`, an `Overlap`, a `Difference`, a `Trace`, an experiment's `Result`
+            (`show`: lift, looks or survival; `metric`, `earlier`), a `Plan`, a `Survival` curve, a `Qini` curve, or
+            `OwnPurchases`.
         **options: what the drawing of this kind takes.
 
     Returns:
@@ -69,6 +74,26 @@ def _sweep(result: Sweep, *, value: str | None = None, scenario: str | None = No
     if len(result.over) == 1:
         return sweep_lines(result, value=value, scenario=scenario)
     return sweep_heatmap(result, value=value or "sent", scenario=scenario)
+
+
+@figure.register
+def _selection(result: Selection) -> go.Figure:
+    return selection_chart(result)
+
+
+@figure.register
+def _load(result: Load) -> go.Figure:
+    return load_chart(result)
+
+
+@figure.register
+def _overlap(result: Overlap) -> go.Figure:
+    return overlap_chart(result)
+
+
+@figure.register
+def _difference(result: Difference) -> go.Figure:
+    return difference_chart(result)
 
 
 @figure.register

@@ -14,12 +14,16 @@ __all__ = [
     "AFTER_MAIL",
     "AFTER_OFFER",
     "BEFORE",
+    "BLUE",
     "CONFIG",
     "FONT",
+    "GREEN",
     "GRID",
     "INK",
     "MAILS",
     "QUIET",
+    "SEQUENCE",
+    "VERMILLION",
     "add_units",
     "drawn",
     "fitting",
@@ -38,6 +42,8 @@ BEFORE, AFTER_MAIL, AFTER_OFFER = GREEN, ORANGE, VERMILLION
 """Colours of people who buy on their own before a mail, after it, and after an offer."""
 INK = "#717989"
 """Words: 4.3 to 1 on white and on JupyterLab's dark page alike."""
+SEQUENCE = ["#EAF2F9", "#B5D4EA", "#6FAED8", "#2F86C0", "#0072B2", "#00507D"]
+"""From few to many in a heatmap."""
 GRID = "rgba(128,136,150,.22)"
 QUIET = "rgba(128,136,150,.13)"
 """Shade of what is out of bounds, such as quiet hours."""

@@ -9,12 +9,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, add_units, drawn, fitting, say
+from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, add_units, drawn, fitting, say
 from toolkit.engine import OBSERVED, Sweep
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.scenario import Duration
 
-__all__ = ["setting_text", "sweep_heatmap", "sweep_lines"]
+__all__ = ["meaning", "setting_text", "sweep_heatmap", "sweep_lines"]
 
 _MEANINGS = {
     "journeys": "journeys",
@@ -31,7 +31,6 @@ _MEANINGS = {
     "unsubscribed": "journeys ended by unsubscribing",
     "open": "journeys still under way",
 }
-_SEQUENCE = ["#EAF2F9", "#B5D4EA", "#6FAED8", "#2F86C0", "#0072B2", "#00507D"]
 
 
 def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None = None) -> go.Figure:
@@ -146,11 +145,11 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
                 z=grid.to_numpy(),
                 text=shown.to_numpy(),
                 texttemplate="%{text}",
-                colorscale=_SEQUENCE,
+                colorscale=SEQUENCE,
                 xgap=2,
                 ygap=2,
                 colorbar={
-                    "title": {"text": _meaning(column), "font": {"size": 12.5}},
+                    "title": {"text": meaning(column), "font": {"size": 12.5}},
                     "tickformat": ".0%" if share else ",~d",
                     "thickness": 12,
                     "outlinewidth": 0,
@@ -158,8 +157,8 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
                 hovertemplate=f"{_plain(across)} %{{x}}<br>{_plain(up)} %{{y}}<br><b>%{{text}}</b><extra></extra>",
             )
         ],
-        title=f"{_meaning(column).capitalize()}: from {low} to {high}",
-        subtitle=f"{_plain(name)} · the best cell of many is a selection, and its number flatters it",
+        title=f"{meaning(column).capitalize()}: from {low} to {high}",
+        subtitle=f"{_plain(name)} · the best cell of many is a selection: .best({column!r}) shows it out of time",
         label=_kind(column),
         height=180 + 44 * len(grid),
         legend=False,
@@ -198,11 +197,11 @@ def _alone(sweep: Sweep, rows: pd.DataFrame, path: str, column: str, name: str) 
                 labels,
                 values,
                 AFTER_MAIL if column in OBSERVED else BLUE,
-                _meaning(column),
+                meaning(column),
                 "%{y:.1%}" if share else "%{y:,}",
             )
         ],
-        title=f"{_meaning(column).capitalize()}: {ends[0]} at {labels[0]}, {ends[1]} at {labels[-1]}",
+        title=f"{meaning(column).capitalize()}: {ends[0]} at {labels[0]}, {ends[1]} at {labels[-1]}",
         subtitle=f"{_plain(name)} · {_plain(path)}",
         label=_kind(column),
         height=340,
@@ -210,7 +209,7 @@ def _alone(sweep: Sweep, rows: pd.DataFrame, path: str, column: str, name: str) 
     )
     figure.update_xaxes(type="category")
     figure.update_yaxes(range=fitting(values, least=0.01 if share else 1), tickformat=".0%" if share else ",~d")
-    add_units(figure, x=_plain(path), y=_meaning(column))
+    add_units(figure, x=_plain(path), y=meaning(column))
     _mark_now(figure, sweep, path, rows)
     return figure
 
@@ -278,7 +277,8 @@ def _numeric(sweep: Sweep, value: str) -> str:
     )
 
 
-def _meaning(column: str) -> str:
+def meaning(column: str) -> str:
+    """A column of a sweep in words."""
     return _MEANINGS.get(column, column.replace("_", " "))
 
 

@@ -46,7 +46,7 @@ class Overlap(Drawable):
         parts += ["Mails not sent because a limit was reached", self._caps().to_string(index=False), ""]
         if self._collide:
             parts += ["Whose mails had filled the limit (rows were stopped by columns)"]
-            parts += [_counts(self.collisions).to_string(), ""]
+            parts += [_counts(self.collided).to_string(), ""]
         parts += ["Mails a person a week, where there were any", _counts(self.weekly).to_string(index=False)]
         return "\n".join(parts)
 
@@ -54,7 +54,7 @@ class Overlap(Drawable):
 
     def _repr_html_(self) -> str:
         collisions = (
-            f"<p>Whose mails had filled the limit (rows were stopped by columns)</p>{_html(self.collisions)}"
+            f"<p>Whose mails had filled the limit (rows were stopped by columns)</p>{_html(self.collided)}"
             if self._collide
             else ""
         )
@@ -69,6 +69,12 @@ class Overlap(Drawable):
     @property
     def _collide(self) -> bool:
         return bool(self.collisions.to_numpy().any())
+
+    @property
+    def collided(self) -> pd.DataFrame:
+        """`collisions` without scenarios that no limit stopped, and without those that filled none."""
+        filled = self.collisions > 0
+        return self.collisions.loc[list(filled.index[filled.any(axis=1)]), list(filled.columns[filled.any()])]
 
     def _caps(self) -> pd.DataFrame:
         shown = self.caps.copy()

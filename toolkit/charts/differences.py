@@ -1,0 +1,71 @@
+"""The picture of a difference: mails gained, lost, moved and changed, by mail."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from toolkit.charts.style import BLUE, GREEN, MAILS, VERMILLION, add_units, drawn
+from toolkit.engine import CHANGES, Difference
+
+__all__ = ["difference_chart"]
+
+_COLORS = {"gained": GREEN, "lost": VERMILLION, "moved": BLUE, "changed": MAILS[1]}
+
+
+def difference_chart(difference: Difference) -> go.Figure:
+    """One bar per mail of the program: what it gains to the right, what it loses to the left.
+
+    Args:
+        difference: what `Run.diff` gave.
+
+    Returns:
+        A figure, exact.
+    """
+    table = difference.table
+    single = table["scenario"].nunique() == 1
+    mails = (table["step"] if single else table["scenario"] + " · " + table["step"]).str.replace("_", " ")
+    order = list(dict.fromkeys(mails))[::-1]
+    traces = []
+    for change in CHANGES:
+        counts = table.loc[table["change"] == change, "mails"].groupby(mails).sum().reindex(order).dropna()
+        people = table.loc[table["change"] == change, "customers"].groupby(mails).sum().reindex(counts.index)
+        if len(counts):
+            sign = -1 if change == "lost" else 1
+            traces.append(
+                go.Bar(
+                    x=sign * counts.to_numpy(),
+                    y=counts.index,
+                    orientation="h",
+                    name=change,
+                    marker={"color": _COLORS[change], "cornerradius": 2},
+                    text=[f"{count:,.0f}" for count in counts],
+                    textposition="inside",
+                    insidetextanchor="middle",
+                    textfont={"color": "white"},
+                    customdata=people.to_numpy(),
+                    hovertemplate=(
+                        f"%{{y}}<br><b>%{{text}} mails {change}</b> of %{{customdata:,}} people<extra></extra>"
+                    ),
+                )
+            )
+    sums = {change: int(table.loc[table["change"] == change, "mails"].sum()) for change in CHANGES}
+    told = [f"{count:,} {change}" for change, count in sums.items() if count]
+    settings = [
+        f"{str(row['path']).replace('_', ' ')} {row['before']} → {row['after']}"
+        for row in difference.settings.head(3).to_dict("records")
+    ]
+    more = len(difference.settings) - len(settings)
+    figure = drawn(
+        traces,
+        title=f"Mails {', '.join(told)}" if told else "Not one mail differs",
+        subtitle="; ".join([*settings, *([f"{more} more"] if more > 0 else []), f"{difference.same:,} mails the same"]),
+        label="exact",
+        height=170 + 46 * max(1, len(order)),
+        legend=len(traces) > 0,
+        barmode="relative",
+        bargap=0.35,
+    )
+    figure.update_xaxes(tickformat=",~d", showgrid=True, zeroline=True)
+    return add_units(figure, x="lost ← mails → gained, moved or changed", y="").update_yaxes(
+        ticksuffix="  ", showgrid=False, rangemode="normal"
+    )

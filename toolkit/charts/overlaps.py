@@ -1,0 +1,105 @@
+"""The picture of an overlap: scenarios by scenarios, whose mails stop whose, and mails a person a week."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from toolkit.charts.style import BLUE, HOUSE, INK, SEQUENCE, fitting, say
+from toolkit.engine import Overlap
+
+__all__ = ["overlap_chart"]
+
+
+def overlap_chart(overlap: Overlap) -> go.Figure:
+    """People who got mails of both, limits that collide, and how many mails a person gets in a week.
+
+    Args:
+        overlap: what `Run.overlap` gave.
+
+    Returns:
+        A figure, exact.
+    """
+    collided = overlap.collided
+    rows = [("customers who got mails of both", 70 + 26 * max(2, len(overlap.people)))]
+    if len(collided):
+        rows.append(
+            ("mails stopped by a limit (rows), by whose mails had filled it (columns)", 70 + 26 * len(collided))
+        )
+    rows.append(("mails a person a week", 190))
+    height = sum(each for _, each in rows)
+    figure = make_subplots(
+        rows=len(rows),
+        cols=1,
+        vertical_spacing=110 / (height + 110 * len(rows)),
+        row_heights=[each / height for _, each in rows],
+        subplot_titles=[title for title, _ in rows],
+    )
+    figure.add_trace(_grid(overlap.people, "people"), row=1, col=1)
+    if len(collided):
+        figure.add_trace(_grid(collided, "mails stopped"), row=2, col=1)
+    weekly = overlap.weekly
+    figure.add_trace(
+        go.Bar(
+            x=weekly["mails"].astype(str),
+            y=weekly["customer_weeks"],
+            marker={"color": BLUE, "cornerradius": 2},
+            text=[f"{count:,}" for count in weekly["customer_weeks"]],
+            textposition="outside",
+            textfont={"color": INK},
+            cliponaxis=False,
+            hovertemplate="%{x} mails in a week<br><b>%{y:,}</b> weeks of a person<extra></extra>",
+        ),
+        row=len(rows),
+        col=1,
+    )
+    titles, room = say(_title(overlap), "weeks from Monday, UTC; only weeks with a mail", "exact")
+    figure.update_layout(
+        template=HOUSE,
+        height=height + 110 * len(rows),
+        title=titles,
+        margin={"l": 12, "r": 16, "t": room + 44, "b": 12},
+        showlegend=False,
+        bargap=0.35,
+    )
+    for place in range(1, len(rows)):
+        figure.update_xaxes(type="category", showline=False, row=place, col=1)
+        figure.update_yaxes(
+            type="category", autorange="reversed", showgrid=False, rangemode="normal", ticksuffix=" ", row=place, col=1
+        )
+    figure.update_xaxes(type="category", title_text="mails in a week", row=len(rows), col=1)
+    figure.update_yaxes(
+        title_text="weeks of a person",
+        range=fitting(weekly["customer_weeks"] * 1.08),
+        tickformat=",~d",
+        row=len(rows),
+        col=1,
+    )
+    figure.update_annotations(font={"size": 13, "color": INK})
+    return figure
+
+
+def _grid(table: pd.DataFrame, what: str) -> go.Heatmap:
+    shown = table.map(lambda count: f"{count:,}" if count else "·")
+    return go.Heatmap(
+        x=[str(name).replace("_", " ") for name in table.columns],
+        y=[str(name).replace("_", " ") for name in table.index],
+        z=table.to_numpy(),
+        text=shown.to_numpy(),
+        texttemplate="%{text}",
+        colorscale=SEQUENCE,
+        xgap=2,
+        ygap=2,
+        showscale=False,
+        hovertemplate=f"%{{y}}, %{{x}}<br><b>%{{text}}</b> {what}<extra></extra>",
+    )
+
+
+def _title(overlap: Overlap) -> str:
+    stopped = int(overlap.caps["mails"].sum())
+    most: Any = overlap.weekly["mails"].max() if len(overlap.weekly) else 0
+    said = f"Nobody gets more than {most:,} mails a week" if most else "No mail left"
+    return f"{said}; limits stopped {stopped:,} mails" if stopped else f"{said}; no limit was reached"

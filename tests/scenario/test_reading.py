@@ -225,6 +225,52 @@ def test_faults_of_all_files_come_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_what_can_never_be_comes_at_once_with_file_line_path_and_what_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "policies.yaml").write_text("timezone: Europe/Pari\n")
+    (tmp_path / "cart.yaml").write_text(
+        """\
+scenario: cart
+trigger: {event: cart_add}
+reentry: every
+exit_on: [{event: purchase}]
+experiment: {name: e, arms: {control: 0.5, offer: 0.6}, holdout: control}
+steps:
+  - id: answer
+    wait_for: {event: purchase, within: 1d}
+    then: [{send: cart/thanks}]
+  - id: gift
+    branch: "consent"
+    only: [offer]
+    then: [{id: plain, send: cart/plain, only: [control]}]
+  - exit
+  - {id: late, send: cart/late}
+"""
+    )
+    (tmp_path / "order.yaml").write_text(
+        """\
+scenario: order
+class: transactional
+trigger: {event: order_shipped}
+reentry: every
+steps:
+  - send: order/shipped
+    offer: {percent: 10}
+"""
+    )
+    with pytest.raises(ScenarioError) as caught:
+        load(tmp_path)
+    found = [(Path(one.file or "").name, one.line, one.path, one.nearest) for one in caught.value.faults]
+    assert found == [
+        ("cart.yaml", 5, "experiment.arms", None),
+        ("cart.yaml", 8, "steps.answer.wait_for.event", None),
+        ("cart.yaml", 13, "steps.gift.then.plain.only", None),
+        ("cart.yaml", 15, "steps.late", None),
+        ("order.yaml", 7, "steps[0].offer", None),
+        ("policies.yaml", 1, "timezone", "Europe/Paris"),
+    ]
+    assert all(one.allowed for one in caught.value.faults)
+
+
 def test_two_scenarios_of_one_name_are_a_fault_that_names_both_places(tmp_path: Path) -> None:
     write(tmp_path, "a/scenario.yaml", SMALL)
     write(tmp_path, "b/scenario.yaml", "# again\n" + SMALL)

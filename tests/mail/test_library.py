@@ -180,6 +180,33 @@ def test_in_a_real_browser_every_mail_fits_and_its_words_stand_out(
         page.close()
 
 
+@pytest.mark.browser
+def test_long_words_a_logo_and_pictures_that_are_not_shown_still_fit_a_phone(
+    browser: Any, library_program: Program
+) -> None:
+    brand = library_program.policies.brand
+    assert brand is not None
+    policies = library_program.policies.replace(brand=brand.replace(logo="https://cdn.example.com/logo.png"))
+    dressed = Templates.load(LIBRARY, policies)
+    program = library_program.replace(policies=policies)
+    page = browser.new_page(viewport={"width": 320, "height": 700}, color_scheme="dark", offline=True)
+    for name in NAMES:
+        letter = sample(dressed, name, "fr")
+        long = dict.fromkeys(("product_name", "method"), "Donaudampfschifffahrtselektrizitätenhauptbetriebswerk")
+        event = {**letter.event, **{key: long[key] for key in long if key in letter.event}, "order_id": "A" * 60}
+        if "product_name" in letter.event:
+            event["image_url"] = "https://cdn.example.com/cover.png"
+        letter = replace(
+            letter, event=event, customer={**letter.customer, "first_name": "Wolfeschlegelsteinhausen" * 2}
+        )
+        found = preflight(dressed, [letter], program=program).findings
+        assert {one.rule for one in found} <= {"subject_long", "preheader_long"}, found
+        page.set_content(dressed.render(letter).html)
+        assert page.evaluate(OVERFLOW) <= 0, f"{name} is wider than a phone"
+        assert page.locator("img[alt='Maison Lune']").count() == 1
+    page.close()
+
+
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # Words with less contrast than WCAG AA asks (4.5, or 3 for large type), against the nearest painted background.
 WEAK = """() => {

@@ -48,6 +48,7 @@ _GIVES = re.compile(
 _FREE_SHIPPING = re.compile(
     r"free (?:delivery|shipping)|(?:livraison|frais de port|port) (?:offerte?s?|gratuite?s?)|versandkostenfrei", re.I
 )
+_WORD = re.compile(r"[^\W\d_]{2,}")
 _ANSWER = re.compile(r"\s*(?:re|fwd?|aw|wg|tr)\s*:", re.I)
 _NOWHERE = re.compile(
     r"https?://(?:localhost|127\.|10\.|192\.168\.|0\.0\.0\.0|\[::1\]|[^/:?#]+\.(?:invalid|test|local|localhost)(?=[/:?#]|$))",
@@ -155,8 +156,8 @@ def _check_lines(mail: Mail) -> Iterator[Found]:
         yield Found("subject_long", f"the subject has over {_MOST_SUBJECT} characters", "subject:", "text")
     if _ANSWER.match(mail.subject):
         yield Found("subject_misleads", "the subject looks like an answer", "subject:", "text")
-    letters = [letter for letter in mail.subject if letter.isalpha()]
-    if "!!" in mail.subject or (len(letters) >= 12 and sum(map(str.isupper, letters)) > 0.7 * len(letters)):
+    words = _WORD.findall(mail.subject)
+    if "!!" in mail.subject or (len(words) >= 3 and sum(map(str.isupper, words)) > 0.6 * len(words)):
         yield Found("subject_shouts", "the subject shouts", "subject:", "text")
     if not mail.preheader:
         yield Found("preheader_empty", "the preheader is empty", "preheader:", "text")

@@ -1,6 +1,7 @@
 """Pictures of results: tables in, plotly figures out; and the report a marketer can open."""
 
 from toolkit.charts.curves import plan_curve, qini_curve, survival_plot
+from toolkit.charts.deliverability import deliverability_chart
 from toolkit.charts.figure import figure
 from toolkit.charts.lift import forest
 from toolkit.charts.lift_report import experiment_report
@@ -15,6 +16,7 @@ from toolkit.charts.traces import timeline
 __all__ = [
     "OwnPurchases",
     "boundary",
+    "deliverability_chart",
     "experiment_report",
     "figure",
     "forest",

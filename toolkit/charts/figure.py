@@ -9,6 +9,7 @@ from typing import Any, Literal
 import plotly.graph_objects as go
 
 from toolkit.charts.curves import plan_curve, qini_curve, result_survival, survival_plot
+from toolkit.charts.deliverability import deliverability_chart
 from toolkit.charts.differences import difference_chart
 from toolkit.charts.lift import forest
 from toolkit.charts.loads import load_chart
@@ -23,6 +24,7 @@ from toolkit.charts.traces import timeline
 from toolkit.engine import Difference, Load, Overlap, Run, Selection, Sweep, Trace
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.stats import Plan, Qini, Result, Survival
+from toolkit.tracking import Board
 
 __all__ = ["figure"]
 
@@ -134,3 +136,8 @@ def _qini(result: Qini) -> go.Figure:
 @figure.register
 def _own(result: OwnPurchases, *, highest: float | None = None) -> go.Figure:
     return own_chart(result, highest=highest)
+
+
+@figure.register
+def _board(result: Board) -> go.Figure:
+    return deliverability_chart(result)

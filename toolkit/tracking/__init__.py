@@ -1,5 +1,6 @@
 """Opens, clicks, unsubscribes, what providers report and bounces → events of the log, machines told from people."""
 
+from toolkit.tracking.board import Board, deliverability
 from toolkit.tracking.incoming import KINDS, Incoming, Kept, TrackedMail
 from toolkit.tracking.links import MailLinks
 from toolkit.tracking.store import Answered, Answers, Standing
@@ -12,6 +13,7 @@ __all__ = [
     "VERDICTS",
     "Answered",
     "Answers",
+    "Board",
     "Incoming",
     "Kept",
     "MailLinks",
@@ -20,5 +22,6 @@ __all__ = [
     "Token",
     "Tokens",
     "TrackedMail",
+    "deliverability",
     "judge",
 ]

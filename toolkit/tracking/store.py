@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Engine, func, inspect, or_, select, text, update
+from sqlalchemy import BigInteger, Connection, Engine, func, inspect, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.errors import AnswersError
@@ -239,6 +239,18 @@ class Answers:
             .select_from(answers.join(mails, mails.c.name == answers.c.mail))
             .where(answers.c.at >= since)
             .group_by(mails.c.domain, answers.c.kind, verdict, bounce)
+        )
+        with self._reading() as connection:
+            return list(connection.execute(query))
+
+    def sent_by_day(self, since: int) -> list[Any]:
+        """Per recipient domain and day (UTC, whole days since 1970): how many mails were sent."""
+        day = (answers.c.at / 86_400_000_000).cast(BigInteger)
+        query = (
+            select(mails.c.domain, day, func.count())
+            .select_from(answers.join(mails, mails.c.name == answers.c.mail))
+            .where(answers.c.at >= since, answers.c.kind == "sent")
+            .group_by(mails.c.domain, day)
         )
         with self._reading() as connection:
             return list(connection.execute(query))

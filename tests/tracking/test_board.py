@@ -1,0 +1,76 @@
+"""The deliverability board: what became of the mails at each recipient domain, with alarms."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+import pytest
+
+from tests.tracking.conftest import FIREFOX, START
+from toolkit.errors import InputError
+from toolkit.tracking import Answers, Incoming, deliverability
+
+
+def name_of(number):
+    letters = "abcdefghijklmnop"
+    return "".join(letters[(number >> shift) & 15] for shift in range(60, -4, -4))
+
+
+@pytest.fixture
+def busy(tmp_path, clock, tracked_mail):
+    """A thousand mails to one domain, a hundred to another."""
+    with Answers.open(tmp_path / "busy.sqlite", clock=clock) as answers:
+        domains = ["example.org"] * 1000 + ["example.net"] * 100
+        mails = [
+            tracked_mail(name=name_of(n), decision_id=f"d{n}", customer_id=f"c{n}", domain=domain)
+            for n, domain in enumerate(domains)
+        ]
+        answers.register(mails)
+        answers.sent([(f"d{n}", START, None) for n in range(1100)])
+        answers.record([Incoming("delivered", START, "ses", name_of(n), event_id=f"a{n}") for n in range(990)])
+        answers.record([Incoming("complained", START, "ses", name_of(n), event_id=f"c{n}") for n in range(3)])
+        gone = {"provider": "ses", "bounce_type": "hard"}
+        hard = [Incoming("bounced", START, mail=name_of(n), event_id=f"b{n}", **gone) for n in range(1000, 1005)]
+        answers.record(hard)
+        answers.record([Incoming("opened", START, mail=name_of(n), agent=FIREFOX) for n in range(50)])
+        answers.record([Incoming("opened", START, mail=name_of(n), agent="Mozilla/5.0") for n in range(40, 240)])
+        yield answers
+
+
+def test_each_mail_counts_once_in_a_column_and_alarms_name_the_limit(busy):
+    board = deliverability(busy)
+    rows = board.table.set_index("domain")
+    assert rows.index.tolist() == ["example.org", "example.net"]
+    one = rows.loc["example.org"]
+    assert (one["sent"], one["delivered"], one["complained"]) == (1000, 990, 3)
+    assert (one["opened_by_people"], one["opened_by_machines"]) == (50, 200)
+    assert one["complained_rate"] == pytest.approx(3 / 990)
+    assert one["delivered_rate"] == pytest.approx(0.99)
+    assert math.isnan(rows.loc["example.net", "delivered_rate"])
+    assert board.alarms == (
+        "example.org: 3 of 990 called spam (0.30%); limit 0.3%",
+        "example.net: 5 of 100 to nobody (5.0%); stay below 2%",
+    )
+    assert "Alarm: example.org" in str(board)
+    assert "<b>Alarm:</b>" in board._repr_html_()
+
+
+def test_the_board_has_a_picture(busy):
+    figure = deliverability(busy).plot()
+    assert "2 of 2 domains need a look" in figure.layout.title.text
+    shares = {trace.name: list(trace.x) for trace in figure.data}
+    assert shares["nobody there"] == [0.05, 0.0]
+    for place in range(2):
+        assert sum(share[place] for share in shares.values()) == pytest.approx(1)
+
+
+def test_an_empty_store_is_an_empty_board(answers):
+    board = deliverability(answers)
+    assert (len(board.table), board.alarms) == (0, ())
+    assert "No mails yet" in board.plot().layout.title.text
+
+
+def test_a_moment_without_a_zone_is_refused(answers):
+    with pytest.raises(InputError, match="needs a time zone"):
+        deliverability(answers, since=datetime(2026, 3, 1))  # noqa: DTZ001

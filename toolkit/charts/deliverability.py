@@ -1,0 +1,63 @@
+"""The picture of a deliverability board: per recipient domain, what became of its mails, in shares."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from toolkit.charts.style import INK, add_units, drawn
+from toolkit.tracking.board import COMPLAINTS_LIMIT, Board
+
+__all__ = ["deliverability_chart"]
+
+_MOST = 12
+_PARTS = (
+    ("opened_by_people", "opened by people", "#2b3a8f"),
+    ("not_opened", "arrived, not known to be read", "#b9c1de"),
+    ("bounced_soft", "could not arrive, for now", "#e0a63a"),
+    ("bounced_hard", "nobody there", "#c0492f"),
+)
+
+
+def deliverability_chart(board: Board) -> go.Figure:
+    """Each recipient domain's mails as one bar, and the alarms.
+
+    Args:
+        board: from `deliverability`.
+
+    Returns:
+        A figure, observed. Domains beyond the twelve with the most mails are left out; the table has them.
+    """
+    rows = board.table[board.table["sent"] > 0].head(_MOST).iloc[::-1].copy()
+    lost = rows["bounced_hard"] + rows["bounced_soft"]
+    rows["not_opened"] = (rows["sent"] - lost - rows["opened_by_people"]).clip(lower=0)
+    names = [f"{'⚠ ' if row.alarm else ''}{row.domain}" for row in rows.itertuples()]
+    bars = [
+        go.Bar(
+            y=names,
+            x=rows[part] / rows["sent"],
+            name=name,
+            orientation="h",
+            marker={"color": colour, "cornerradius": 3},
+            customdata=rows[[part, "sent", "complained_rate", "alarm"]].to_numpy(),
+            hovertemplate=(
+                "<b>%{y}</b><br>%{customdata[0]:,} of %{customdata[1]:,} mails (%{x:.1%})"
+                "<br>called spam: %{customdata[2]:.2%}<br>%{customdata[3]}<extra>%{fullData.name}</extra>"
+            ),
+        )
+        for part, name, colour in _PARTS
+    ]
+    total = int(board.table["sent"].sum())
+    over = len(board.alarms)
+    title = (
+        "No mails yet"
+        if not total
+        else f"{over} of {len(board.table)} domains need a look"
+        if over
+        else "No domain is near a limit"
+    )
+    subtitle = f"{total:,} mails by recipient domain · spam complaints must stay under {COMPLAINTS_LIMIT:.1%}"
+    figure = drawn(bars, title=title, subtitle=subtitle, label="observed", barmode="stack")
+    figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    figure.update_yaxes(tickfont={"color": INK, "size": 13}, automargin=True)
+    figure.update_layout(height=max(360, 190 + 38 * len(rows)))
+    return add_units(figure, x="share of the mails sent", y="")

@@ -1,0 +1,154 @@
+"""Commands about answers: track, bounces, deliverability, rotate-links."""
+
+from __future__ import annotations
+
+import threading
+import tomllib
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from toolkit.cli.app import app, plain_errors
+from toolkit.errors import InputError, ToolkitError
+from toolkit.scenario import load
+from toolkit.scenario.models import Policies
+from toolkit.sending.answered import answers_place, take_up, tell_sent
+from toolkit.sending.keys import mail_key, rotate
+from toolkit.sending.ledger import Ledger
+from toolkit.tracking import Answers, deliverability
+from toolkit.tracking.bounces import messages_of, take_bounces
+from toolkit.tracking.look import Look
+from toolkit.tracking.server import tracker
+from toolkit.tracking.webhooks import Webhooks
+
+__all__: list[str] = []
+
+_SECONDS = 60.0
+
+LedgerOption = Annotated[str, typer.Option("--ledger", help="The ledger: a file or a postgresql:// URL.")]
+AnswersOption = Annotated[
+    str | None, typer.Option("--answers", help="Where answers are kept: a file or URL; beside the ledger unless given.")
+]
+
+
+@app.command()
+def track(
+    ledger: LedgerOption = "outbox/ledger.sqlite",
+    answers: AnswersOption = None,
+    program: Annotated[
+        str, typer.Option(help="The program: its policies say how the pages look and where the tracker is.")
+    ] = "templates",
+    webhooks: Annotated[
+        str | None, typer.Option(help='A TOML file of providers and secrets: sendgrid = "…". Keep it to its owner.')
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on.")] = 8080,
+    certificate: Annotated[str | None, typer.Option(help="TLS certificate (PEM), where no proxy has one.")] = None,
+    key: Annotated[str | None, typer.Option(help="Key of the certificate (PEM).")] = None,
+    proxies: Annotated[
+        str, typer.Option(help="Addresses of proxies in front, whose X-Forwarded-For is believed.")
+    ] = "127.0.0.1",
+) -> None:
+    """Take answers: opens, clicks, unsubscribes, preferences, and what providers report. Runs until it is stopped."""
+    with plain_errors(), ExitStack() as opened:
+        policies = load(program).policies
+        where = answers or answers_place(ledger)
+        tokens = mail_key(ledger).tokens
+        store = opened.enter_context(Answers.open(where))
+        book = opened.enter_context(Ledger.open(ledger))
+        hooks = _webhooks(webhooks, policies)
+        typer.echo(f"answers: {store.place}; suppression list: {book.place}")
+        typer.echo(f"mails sent and not told before: {tell_sent(book, store):,}; {take_up(book, store)}")
+        lock, over = threading.Lock(), threading.Event()
+
+        def standing() -> None:
+            with lock:
+                take_up(book, store)
+
+        def look_again() -> None:
+            # Pauses come to their end, mails go out, and a ledger that was locked is free again.
+            while not over.wait(_SECONDS):
+                try:
+                    tell_sent(book, store)
+                    standing()
+                except ToolkitError as fault:
+                    typer.echo(f"tries again in a minute: {fault}", err=True)
+
+        server = tracker(store, tokens, look=Look.of(policies), webhooks=hooks, standing=standing)
+        threading.Thread(target=look_again, daemon=True).start()
+        typer.echo(f"listening on {host}:{port}" + (f"; webhooks: {', '.join(hooks.names)}" if hooks else ""))
+        try:
+            uvicorn.run(
+                server,
+                host=host,
+                port=port,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                ssl_certfile=certificate,
+                ssl_keyfile=key,
+                forwarded_allow_ips=proxies,
+                timeout_graceful_shutdown=10,
+            )
+        finally:
+            over.set()
+
+
+@app.command()
+def bounces(
+    mailbox: Annotated[
+        str, typer.Argument(help="A Maildir, a folder of .eml files, or imaps://user:password@host/INBOX.")
+    ],
+    ledger: LedgerOption = "outbox/ledger.sqlite",
+    answers: AnswersOption = None,
+) -> None:
+    """Read the bounces in a mailbox, each once; hard ones go onto the suppression list."""
+    with plain_errors(), Answers.open(answers or answers_place(ledger)) as store, Ledger.open(ledger) as book:
+        typer.echo(str(take_bounces(messages_of(mailbox), store)))
+        typer.echo(str(take_up(book, store)))
+
+
+@app.command("deliverability")
+def deliverability_command(
+    ledger: LedgerOption = "outbox/ledger.sqlite",
+    answers: AnswersOption = None,
+    picture: Annotated[str | None, typer.Option(help="Write the picture to this .html file.")] = None,
+) -> None:
+    """What became of the mails at each recipient domain, and where a limit for bulk senders is near."""
+    with plain_errors(), Answers.open(answers or answers_place(ledger)) as store:
+        board = deliverability(store)
+        typer.echo(str(board))
+        if picture is not None:
+            board.plot().write_html(picture, include_plotlyjs=True)
+            typer.echo(f"\nwritten: {picture}")
+
+
+@app.command("rotate-links")
+def rotate_links(
+    ledger: LedgerOption = "outbox/ledger.sqlite",
+    retire: Annotated[
+        bool, typer.Option("--retire", help="Links of all mails sent before are dead from now on, unsubscribes too.")
+    ] = False,
+) -> None:
+    """Give the links of mails a new secret. Links sent before stay good, unless retired; restart the tracker."""
+    with plain_errors():
+        typer.echo(f"{rotate(ledger, retire=retire)}: a new secret signs the links of mails from now on")
+
+
+def _webhooks(path: str | None, policies: Policies) -> Webhooks | None:
+    if path is None:
+        return None
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            said = tomllib.load(file)
+    except OSError as fault:
+        raise InputError(f"--webhooks {path}: cannot be read: {fault.strerror}") from fault
+    except tomllib.TOMLDecodeError as fault:
+        raise InputError(f"--webhooks {path}: not TOML: {fault}") from fault
+    wrong = [name for name, secret in said.items() if not isinstance(secret, str)]
+    if wrong:
+        raise InputError(f'--webhooks {path}: {wrong[0]}: expected a secret in quotes, for example sendgrid = "…"')
+    return Webhooks(said, base=policies.tracking.url if policies.tracking else "")

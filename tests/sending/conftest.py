@@ -28,7 +28,7 @@ from toolkit.scenario.models import Policies, Program
 from toolkit.sending import approve, prepare
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger import Ledger
-from toolkit.sending.planning import Entry, RunRecord
+from toolkit.sending.planning import Entry, RunRecord, Signed
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 WELCOME = """
@@ -164,7 +164,7 @@ def _entries(count, *, first=0, class_="marketing"):
     ]
 
 
-def _run_record(name="run", *, mails=0, now=START, transport="outbox:here", hours=72):
+def _run_record(name="run", *, mails=0, now=START, transport="outbox:here", hours=72, **options):
     return RunRecord(
         id=name,
         digest="0" * 64,
@@ -172,11 +172,16 @@ def _run_record(name="run", *, mails=0, now=START, transport="outbox:here", hour
         transport=transport,
         mails=mails,
         as_of=micros(now),
-        not_after=micros(now + timedelta(hours=hours)),
-        approval_id=f"approval of {name}",
-        approver="ana",
-        document="{}",
-        signed_at=micros(now),
+        approvals=(
+            Signed(
+                id=f"approval of {name}",
+                by="ana",
+                document="{}",
+                signed_at=micros(now),
+                expires_at=micros(now + timedelta(hours=hours)),
+            ),
+        ),
+        **options,
     )
 
 

@@ -103,11 +103,12 @@ def test_stopped_it_finishes_what_is_under_way_and_the_rest_goes_later(shop, bat
     job.stop()
     way.gate.release(1)
     report = job.wait(20)
-    assert (job.progress.phase, report.sent, report.waiting) == (Phase.STOPPED, 4, 8)
-    assert len(shop.mails()) == 4
+    came = len(shop.mails())
+    assert came in (3, 4)  # the fourth had begun, or not
+    assert (job.progress.phase, report.sent, report.waiting) == (Phase.STOPPED, came, 12 - came)
     way.gate.release(20)
     again = start_sending(batch, approval, transport=way, confirm=12).wait(20)
-    assert (again.sent, again.already_sent) == (8, 4)
+    assert (again.sent, again.already_sent) == (12 - came, came)
 
 
 def test_run_all_shows_the_job_that_runs_already(shop, batch, way):

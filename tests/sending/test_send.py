@@ -224,7 +224,7 @@ def test_one_changed_byte_in_a_template_is_enough(shop, batch, sent):
 
 
 def test_a_way_out_that_is_not_there_yet_is_refused_before_anything_else(shop, batch, sent):
-    with pytest.raises(NotSupportedError, match="transport 'ses:' is not there yet"):
+    with pytest.raises(NotSupportedError, match="transport 'brevo:' is not there yet"):
         sent(batch, transport="ses:eu-west-1")
 
 

@@ -9,12 +9,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import boto3
 import pytest
+from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ses.models import ses_backends
 
 from toolkit.errors import InputError, NotSupportedError, TransportError
 from toolkit.sending.protocol import Outgoing, Witness
 from toolkit.sending.states import State
-from toolkit.sending.transports import Outbox, transport
+from toolkit.sending.transports import Maildir, Outbox, transport
 
 
 @dataclass
@@ -41,11 +45,42 @@ def _smtp(server):
     return Way(transport(where), transport(where), arrived)
 
 
-@pytest.fixture(params=["outbox", "smtp", "smtp step by step"])
-def way(request, tmp_path, smtp_server):
+def _maildir(folder):
+    def arrived():
+        return {path.name.partition(":")[0]: path.read_bytes() for path in sorted(Path(folder).glob("[cn]*/*"))}
+
+    return Way(Maildir(folder), transport(f"maildir:{folder}"), arrived)
+
+
+def _ses(monkeypatch):
+    """Amazon SES as moto plays it, in this process."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+
+    def arrived():
+        sent = ses_backends[DEFAULT_ACCOUNT_ID]["eu-west-1"].sent_messages
+        return {one.destinations[0].partition("@")[0]: one.raw_data.encode() for one in sent}
+
+    boto3.client("ses", region_name="eu-west-1").verify_domain_identity(Domain="example.com")
+    return Way(transport("ses:eu-west-1?connections=4"), transport("ses:eu-west-1"), arrived)
+
+
+@pytest.fixture(params=["outbox", "maildir", "smtp", "smtp step by step", "ses"])
+def way(request, tmp_path, smtp_server, monkeypatch):
     if request.param == "outbox":
         return _outbox(tmp_path / "out")
+    if request.param == "maildir":
+        return _maildir(tmp_path / "mail")
+    if request.param == "ses":
+        request.getfixturevalue("played_ses")
+        return _ses(monkeypatch)
     return _smtp(smtp_server(extensions=["PIPELINING"] if request.param == "smtp" else []))
+
+
+@pytest.fixture
+def played_ses():
+    with mock_aws():
+        yield
 
 
 def _receipts(way, mails, start=set):
@@ -63,6 +98,13 @@ def _mails(count, first=0):
         )
         for number in range(first, first + count)
     ]
+
+
+def test_a_moment_when_no_mail_may_go_is_waited_for(way):
+    mails = _mails(6)
+    drawn = iter([None, *mails[:3], None, None, *mails[3:], None])
+    assert len([receipt for receipt in way.transport.deliver(drawn, set) if receipt is not None]) == 6
+    assert way.arrived() == {mail.decision_id: mail.message for mail in mails}
 
 
 # --- the contract -----------------------------------------------------------------------------------------------------
@@ -195,9 +237,9 @@ def test_a_file_system_without_hard_links_serves_as_well(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d000.eml", "d001.eml"]
 
 
-@pytest.mark.parametrize("where", ["maildir:./mail", "ses:eu-west-1"])
+@pytest.mark.parametrize("where", ["brevo:", "sendmail:"])
 def test_a_way_out_that_is_not_there_yet_says_what_is(where):
-    with pytest.raises(NotSupportedError, match=r"is not there yet; use outbox:FOLDER, smtp:HOST:PORT or smtps:HOST"):
+    with pytest.raises(NotSupportedError, match=r"is not there yet; use outbox:FOLDER, maildir:FOLDER, smtp:HOST:PORT"):
         transport(where)
 
 

@@ -1,15 +1,18 @@
 """Prepare, approve, send: mails due at a moment, a signature under them, and a ledger that lets none go twice."""
 
-from toolkit.sending.approval import Approval, approve
+from toolkit.sending.approval import Approval, approve, load_approval
 from toolkit.sending.batch import Batch, BatchSummary, Preview
 from toolkit.sending.delivery import send, start_sending
+from toolkit.sending.feedback import Feedback, Taken
 from toolkit.sending.job import SendingJob
 from toolkit.sending.keys import MailKey, mail_key
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.policy import ApprovalPolicy
 from toolkit.sending.preparation import prepare
 from toolkit.sending.progress import Phase, Progress
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.report import Report
+from toolkit.sending.standing import StandingApproval, approve_standing
 from toolkit.sending.states import MOVES, State
 from toolkit.sending.suppression import Imported, Suppressions
 from toolkit.sending.transports import Outbox, transport
@@ -17,8 +20,10 @@ from toolkit.sending.transports import Outbox, transport
 __all__ = [
     "MOVES",
     "Approval",
+    "ApprovalPolicy",
     "Batch",
     "BatchSummary",
+    "Feedback",
     "Imported",
     "Ledger",
     "MailKey",
@@ -30,11 +35,15 @@ __all__ = [
     "Receipt",
     "Report",
     "SendingJob",
+    "StandingApproval",
     "State",
     "Suppressions",
+    "Taken",
     "Transport",
     "Witness",
     "approve",
+    "approve_standing",
+    "load_approval",
     "mail_key",
     "prepare",
     "send",

@@ -6,21 +6,14 @@ runs as another user, and alone holds the way out, enforces it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import html
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-import rfc8785
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from toolkit.errors import ApprovalError, InputError, PreflightError
 from toolkit.scenario.duration import Duration
@@ -28,9 +21,12 @@ from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
 from toolkit.sending.display import counted, page
 from toolkit.sending.keys import signing_key
-from toolkit.sending.manifest import changes, digest_of, outline
+from toolkit.sending.manifest import changes, details, digest_of, outline
+from toolkit.sending.policy import ApprovalPolicy, policy_of
+from toolkit.sending.signing import is_genuine, public_hex, signed
+from toolkit.sending.standing import StandingApproval
 
-__all__ = ["Approval", "approve"]
+__all__ = ["Approval", "approve", "check_approvals", "load_approval", "sound"]
 
 _KIND = "trigger-toolkit approval 1"
 _SIGNED = ("by", "author", "digest", "mails", "outline", "signed_at", "expires_at", "public_key")
@@ -86,6 +82,16 @@ class Approval:
             facts["signing key"] = self.key_file
         return page("Approval", facts) + f"<p style='opacity:.75'>{html.escape(_VOID)}</p>"
 
+    @property
+    def id(self) -> str:
+        """Names the approval, for example in `Ledger.revoke`."""
+        return digest_of(self.signature)
+
+    @property
+    def lasts(self) -> timedelta:
+        """From the signature to the end."""
+        return self.expires_at - self.signed_at
+
     def document(self) -> dict[str, Any]:
         """The approval as plain values, signature included."""
         return {"kind": _KIND, **_signed(self), "signature": self.signature}
@@ -108,20 +114,28 @@ class Approval:
             InputError: no such file.
             ApprovalError: the file holds no approval, or one of a later version.
         """
+        found = _read(path)
+        if isinstance(found, StandingApproval):
+            raise ApprovalError(f"approval {path}: is a standing approval; use load_approval")
+        return found
+
+    @classmethod
+    def from_document(cls, found: Mapping[str, Any], *, where: str) -> Approval:
+        """An approval from its plain values. Whether it holds is found out when it is used.
+
+        Raises:
+            ApprovalError: the values are no approval.
+        """
+        values = dict(found)
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as fault:
-            raise InputError(f"approval {path}: cannot be read: {fault.strerror}") from fault
-        try:
-            found = json.loads(text)
-            if found.pop("kind") != _KIND:
-                raise ApprovalError(f"approval {path}: expected kind {_KIND!r}")
+            if values.pop("kind") != _KIND:
+                raise ApprovalError(f"approval {where}: expected kind {_KIND!r}")
             for name in ("signed_at", "expires_at"):
-                found[name] = utc(datetime.fromisoformat(found[name]), name=name)
-            approval = cls(**found)
+                values[name] = utc(datetime.fromisoformat(values[name]), name=name)
+            approval = cls(**values)
             _typed(approval)
         except (ValueError, TypeError, KeyError, AttributeError) as fault:
-            raise ApprovalError(f"approval {path}: is not an approval: {fault}") from fault
+            raise ApprovalError(f"approval {where}: is not an approval: {fault}") from fault
         return approval
 
     def check(self, batch: Batch, *, clock: Clock = utc_now) -> None:
@@ -135,15 +149,23 @@ class Approval:
             ApprovalError: the signature is not of this content, the approval is over, or it covers another batch;
                 says which part of the batch differs.
         """
-        if not _genuine(self):
+        found = sound(batch, "; nothing was sent")
+        self.check_outline(batch.digest, found, clock=clock)
+
+    def check_outline(self, digest: str, found: Mapping[str, Any], *, clock: Clock = utc_now) -> None:
+        """Whether this approval covers now what has this digest and this outline.
+
+        Raises:
+            ApprovalError: as `check`.
+        """
+        if not is_genuine({"kind": _KIND, **_signed(self)}, self.signature, self.public_key):
             raise ApprovalError("approval: its signature does not fit its content: it was changed after signing")
         now = clock()
         if now >= self.expires_at:
             raise ApprovalError(
                 f"approval: over since {self.expires_at:%Y-%m-%d %H:%M} UTC (now {now:%Y-%m-%d %H:%M}); approve again"
             )
-        found = _sound(batch, "; nothing was sent")
-        if batch.digest != self.digest:
+        if digest != self.digest:
             lines = changes(self.outline, found) or ["digest: not that of the outline"]
             raise ApprovalError(_listed("the approval is for another batch; nothing was sent", lines))
 
@@ -161,16 +183,21 @@ def approve(
     key: str | os.PathLike[str] | None = None,
     expires: str | timedelta | Duration = "72h",
     author: str | None = None,
+    policy: ApprovalPolicy | str | os.PathLike[str] | None = None,
     clock: Clock = utc_now,
 ) -> Approval:
     """A person's signature under a batch.
+
+    Where the policy needs several people, each of them approves the same batch, and `send` is given all approvals.
 
     Args:
         batch: what is to be sent.
         by: who approves: a name or an address.
         key: path of an Ed25519 private key (PEM, or of ssh-keygen); your own, made on first use, unless given.
         expires: how long the approval holds, for example `72h`.
-        author: who wrote the scenario and its mails; where given, it must be someone else.
+        author: who wrote the scenario and its mails, unless the batch says so; it must be someone else, unless the
+            policy says otherwise.
+        policy: who may approve; unless given, `approvers.yaml` beside the templates.
         clock: tells the time.
 
     Returns:
@@ -183,8 +210,6 @@ def approve(
     """
     if not isinstance(by, str) or not by.strip():
         raise InputError(f"approve: by: expected the name of who approves; found {by!r}")
-    if author is not None and author.strip().casefold() == by.strip().casefold():
-        raise ApprovalError(f"approve: {by!r} wrote it; someone else has to approve it")
     blocking = [str(finding) for finding in batch.errors]
     if blocking:
         raise PreflightError(_listed("the batch cannot be approved", blocking))
@@ -194,34 +219,69 @@ def approve(
         raise InputError(f"approve: expires: {fault}") from fault
     if lasts <= timedelta():
         raise InputError(f"approve: expires: expected a time ahead, for example 72h; found {expires!r}")
-    found = _sound(batch)
+    found = sound(batch)
     private, path = signing_key(key)
-    public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
     now = clock()
+    wrote = author if author is not None else batch.author
     unsigned = Approval(
         by=by.strip(),
-        author=author.strip() if author else None,
+        author=wrote.strip() if wrote else None,
         digest=batch.digest,
         mails=len(batch),
         outline=found,
         signed_at=now,
         expires_at=now + lasts,
-        public_key=public,
+        public_key=public_hex(private),
         signature="",
         key_file=str(path),
     )
-    signature = base64.b64encode(private.sign(_payload(unsigned))).decode()
-    values = {item.name: getattr(unsigned, item.name) for item in fields(unsigned)}
-    return Approval(**(values | {"signature": signature}))
+    policy_of(policy, batch.folder).check_one(unsigned)
+    return replace(unsigned, signature=signed({"kind": _KIND, **_signed(unsigned)}, private))
 
 
-def _sound(batch: Batch, consequence: str = "") -> dict[str, Any]:
+def load_approval(path: str | os.PathLike[str]) -> Approval | StandingApproval:
+    """An approval of either kind from a JSON file. Whether it holds is found out when it is used.
+
+    Raises:
+        InputError: no such file.
+        ApprovalError: the file holds no approval, or one of a later version.
+    """
+    return _read(path)
+
+
+def sound(batch: Batch, consequence: str = "") -> dict[str, Any]:
     """The outline of the batch as it is now; refused when that is not what was prepared."""
     found = batch.recomputed()
     if digest_of(found) != batch.digest or digest_of(batch.manifest) != batch.digest:
         lines = changes(outline(batch.manifest), outline(found)) or ["digest: not that of the manifest"]
+        lines += details(batch.manifest, found)
         raise ApprovalError(_listed(f"the batch was changed after it was prepared{consequence}", lines))
     return outline(found)
+
+
+def check_approvals(
+    batch: Batch,
+    approvals: Sequence[Approval | StandingApproval],
+    *,
+    policy: ApprovalPolicy | str | os.PathLike[str] | None = None,
+    clock: Clock = utc_now,
+) -> None:
+    """Whether these approvals together let the batch go now, by the policy.
+
+    Raises:
+        ApprovalError: they do not; says what is missing or changed.
+    """
+    if not approvals:
+        raise ApprovalError("send: no approval was given; nothing was sent")
+    found = sound(batch, "; nothing was sent")
+    for one in approvals:
+        if isinstance(one, Approval):
+            one.check_outline(batch.digest, found, clock=clock)
+        else:
+            one.check(batch, clock=clock)
+            if batch.errors:
+                raise ApprovalError(_listed("the batch has findings; nothing was sent", list(batch.errors)))
+    policy_of(policy, batch.folder).check(approvals)
 
 
 def _signed(approval: Approval) -> dict[str, Any]:
@@ -230,17 +290,18 @@ def _signed(approval: Approval) -> dict[str, Any]:
     return values | {name: values[name].isoformat() for name in ("signed_at", "expires_at")}
 
 
-def _payload(approval: Approval) -> bytes:
-    return rfc8785.dumps({"kind": _KIND, **_signed(approval)})
-
-
-def _genuine(approval: Approval) -> bool:
+def _read(path: str | os.PathLike[str]) -> Approval | StandingApproval:
     try:
-        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(approval.public_key))
-        public.verify(base64.b64decode(approval.signature, validate=True), _payload(approval))
-    except (InvalidSignature, ValueError, TypeError, AttributeError, binascii.Error, rfc8785.CanonicalizationError):
-        return False
-    return True
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as fault:
+        raise InputError(f"approval {path}: cannot be read: {fault.strerror}") from fault
+    try:
+        found = json.loads(text)
+        kind = found["kind"]
+    except (ValueError, TypeError, KeyError) as fault:
+        raise ApprovalError(f"approval {path}: is not an approval: {fault}") from fault
+    of = StandingApproval if str(kind).startswith("trigger-toolkit standing") else Approval
+    return of.from_document(found, where=str(path))
 
 
 def _typed(approval: Approval) -> None:

@@ -27,11 +27,11 @@ from toolkit.sending.keys import MailKey
 from toolkit.sending.manifest import changes, digest_of, outline, plain
 from toolkit.sending.spool import Spool
 
-__all__ = ["Batch", "BatchSummary", "PreparedMail", "Preview"]
+__all__ = ["Batch", "BatchSummary", "PreparedMail", "Preview", "versions"]
 
 FORMAT = "trigger-toolkit batch 1"
 _PACKAGES = ("trigger-toolkit", "jinja2", "mjml-python", "css-inline", "Babel")
-_LASTING = ("program", "templates", "files", "sender", "versions")
+_LASTING = ("program", "templates", "files", "sender", "versions", "author")
 _COLUMNS = (
     "decision_id",
     "customer_id",
@@ -61,6 +61,7 @@ class PreparedMail:
     subject: str
     number: int
     targets: tuple[str, ...] = ()
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,8 @@ class Batch:
         notes: what a reader must know.
         ledger: where the ledger is that was asked what is sent already; None for the transport's own.
         previous: the approval before this batch, from the ledger.
+        author: who wrote the scenarios and their mails, where that was said.
+        sources: the text of each of `files` as it was read, so that a refusal can show what changed.
         manifest: all that an approval covers, as plain values.
         digest: SHA-256 of the manifest's canonical JSON, 64 hex digits.
     """
@@ -147,6 +150,8 @@ class Batch:
     ledger: str | None
     key: MailKey = field(repr=False)
     previous: Mapping[str, Any] | None = field(repr=False)
+    author: str | None = None
+    sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     manifest: Mapping[str, Any] = field(init=False, repr=False)
     digest: str = field(init=False)
 
@@ -194,6 +199,21 @@ class Batch:
             for mail in self.mails
         ]
         return pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"due_at": "datetime64[us, UTC]", "size": "int64"})
+
+    def discount(self, number: int) -> float | None:
+        """The most that a mail's offer is thought to cost, in the program's currency; None where that cannot be told.
+
+        An amount off counts in full, a share off as that share of what set the mail off, no offer as 0.
+        """
+        mail = self.mails[number]
+        offer = mail.letter.offer
+        if offer is None:
+            return 0.0
+        if offer.get("amount") is not None:
+            return float(offer["amount"])
+        worth = self._worth(mail)
+        percent = offer.get("percent")
+        return None if worth is None or percent is None else worth * float(percent) / 100
 
     def preview(self, number: int = 0) -> Preview:
         """What the recipient of one mail will see.
@@ -246,7 +266,8 @@ class Batch:
                 "quiet": plain(policies.quiet.model_dump(mode="json")) if policies.quiet else None,
             },
             "sender": plain(policies.sender.model_dump(mode="json")) if policies.sender else {},
-            "versions": {name: _version(name) for name in _PACKAGES},
+            "versions": versions(),
+            "author": self.author,
             "preflight": {
                 "findings": [str(finding) for finding in self.preflight.findings],
                 "problems": [*self.problems],
@@ -366,21 +387,29 @@ class Batch:
             if amount is not None:
                 lines.append(f"{said}: at most {float(amount) * len(mails):,.2f} {currency} if everyone uses it once")
             elif percent is not None:
-                lines.append(said + self._of_baskets(scenario, float(percent), mails))
+                lines.append(said + self._of_baskets(float(percent), mails))
             else:
                 lines.append(said)
         return lines
 
-    def _of_baskets(self, scenario: str, percent: float, mails: list[PreparedMail]) -> str:
-        goal = self.program[scenario].goal
+    def _worth(self, mail: PreparedMail) -> float | None:
+        """What set the mail off is worth, where the event says so."""
+        goal = self.program[mail.letter.scenario].goal
         names = [name for name in ("value", goal.value if goal else None) if name]
-        worth = [next((float(m.letter.event[n]) for n in names if n in m.letter.event), None) for m in mails]
-        known = [value for value in worth if value is not None]
+        return next((float(mail.letter.event[name]) for name in names if name in mail.letter.event), None)
+
+    def _of_baskets(self, percent: float, mails: list[PreparedMail]) -> str:
+        known = [value for value in map(self._worth, mails) if value is not None]
         open_ended = "no upper bound, since people choose what they buy"
         if not known:
             return f": {open_ended}"
         on = f"what set off {len(known):,} of them is worth {sum(known):,.2f} {self.program.policies.currency}"
         return f": {on}, {percent:g} % of that is {sum(known) * percent / 100:,.2f}; {open_ended}"
+
+
+def versions() -> dict[str, str]:
+    """Package to version of everything that can change what a mail says."""
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def _version(package: str) -> str:

@@ -8,18 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, or_, select, update
 
 from toolkit.errors import LedgerError
+from toolkit.sending import alarm, pacing
+from toolkit.sending.clock import from_micros
 from toolkit.sending.owners import is_over
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import attempts, deliveries, runs
 from toolkit.sending.states import State, allowed
 from toolkit.sending.suppression import suppressed
 
-__all__ = ["Delivery", "cancel", "claim", "move", "record", "recover", "renew", "rows_of", "settle", "start"]
+__all__ = [
+    "Delivery",
+    "again",
+    "cancel",
+    "claim",
+    "marketing_of",
+    "move",
+    "record",
+    "recover",
+    "renew",
+    "rows_of",
+    "settle",
+    "start",
+]
 
 CHUNK = 500  # values in one IN list
 _COLUMNS = (
@@ -40,7 +56,11 @@ _COLUMNS = (
     "receipt",
     "code",
     "reason",
+    "domain",
+    "discount",
+    "decided_at",
 )
+_MOST_AGAIN = 5  # attempts at a transactional mail that stays in doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,9 @@ class Delivery:
     receipt: str | None
     code: int | None
     reason: str | None
+    domain: str
+    discount: float | None
+    decided_at: int
 
 
 def claim(connection: Connection, run_id: str, *, owner: str, limit: int, lease: int, now: int) -> list[Delivery]:
@@ -77,30 +100,52 @@ def claim(connection: Connection, run_id: str, *, owner: str, limit: int, lease:
         lease: for so many microseconds.
         now: microseconds since 1970.
     """
-    run = connection.execute(select(runs.c.state, runs.c.not_after).where(runs.c.id == run_id)).one_or_none()
-    if run is None or run.state != "active":
+    run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+    if run is None or run["state"] != "active":
         return []
-    waiting = (State.PLANNED, State.DEFERRED)
-    if now >= run.not_after:
-        while rows := _rows(connection, deliveries.c.run_id == run_id, deliveries.c.state.in_(waiting), limit=CHUNK):
+    if now >= run["not_after"]:
+        waiting = deliveries.c.run_id == run_id, deliveries.c.state.in_((State.PLANNED, State.DEFERRED))
+        while rows := _rows(connection, *waiting, limit=CHUNK):
             move(connection, rows, State.EXPIRED, {row.id: {"reason": "too_late"} for row in rows})
         return []
-    while True:
-        due = or_(deliveries.c.next_at.is_(None), deliveries.c.next_at <= now)
-        rows = _rows(connection, deliveries.c.run_id == run_id, deliveries.c.state.in_(waiting), due, limit=limit)
-        stopped = suppressed(connection, [(row.address, row.class_) for row in rows])
-        held = [row for row in rows if (row.address, row.class_) in stopped]
-        reasons = {row.id: {"reason": stopped[row.address, row.class_]} for row in held}
-        move(connection, held, State.SUPPRESSED, reasons)
-        free = [row for row in rows if (row.address, row.class_) not in stopped]
-        if free or not rows:
-            break
+    if run["canary"] is not None and connection.dialect.name == "postgresql":
+        # Senders that share a canary take turns.
+        run = connection.execute(select(runs).where(runs.c.id == run_id).with_for_update()).mappings().one()
+    allowed = pacing.canary_allows(connection, run, limit, now=now)
+    allowed = pacing.may_go(connection, run["transport"], allowed, now=now) if allowed else 0
+    if not allowed:
+        return []
+    free = _free(connection, run_id, limit=allowed, now=now)
+    pacing.not_used(connection, run["transport"], allowed - len(free))
     return move(
         connection,
         free,
         State.LEASED,
         {row.id: {"owner": owner, "epoch": row.epoch + 1, "lease_until": now + lease} for row in free},
     )
+
+
+def _free(connection: Connection, run_id: str, *, limit: int, now: int) -> list[Delivery]:
+    """Mails that wait and may go: not of a domain that rests, and not of an address on the suppression list."""
+    due = or_(deliveries.c.next_at.is_(None), deliveries.c.next_at <= now)
+    blocked = pacing.resting(connection, now=now)
+    where = [deliveries.c.run_id == run_id, due, *([deliveries.c.domain.not_in(blocked)] if blocked else [])]
+    free: list[Delivery] = []
+    # One state after the other, so that the index gives them in order and no claim sorts all that waits.
+    for state in (State.PLANNED, State.DEFERRED):
+        last = 0
+        while len(free) < limit:
+            after = deliveries.c.state == state, deliveries.c.id > last
+            rows = _rows(connection, *after, *where, limit=limit - len(free))
+            last = rows[-1].id if rows else last
+            stopped = suppressed(connection, [(row.address, row.class_) for row in rows])
+            held = [row for row in rows if (row.address, row.class_) in stopped]
+            reasons = {row.id: {"reason": stopped[row.address, row.class_]} for row in held}
+            move(connection, held, State.SUPPRESSED, reasons)
+            free += [row for row in rows if (row.address, row.class_) not in stopped]
+            if not held:
+                break
+    return free
 
 
 def start(connection: Connection, held: Sequence[Delivery], *, now: int) -> list[Delivery]:
@@ -138,7 +183,33 @@ def record(
         values = {row.id: _outcome(receipts[row.id], next_at) for row in rows}
         _attempted(connection, rows, [receipts[row.id] for row in rows], now)
         done += move(connection, rows, state, values)
+    pacing.seen(connection, [(row.domain, receipts[row.id]) for row in mine], now=now)
+    for run_id in sorted({row.run_id for row in mine}):
+        added = alarm.counters_of([receipts[row.id] for row in mine if row.run_id == run_id])
+        alarm.count(connection, run_id, added, now=now)
     return done
+
+
+def again(connection: Connection, run_id: str, *, now: int, wait: int) -> list[Delivery]:
+    """Transactional mails of an active run in doubt, planned again under the same Message-ID: better twice than never.
+
+    Args:
+        connection: in a writing transaction.
+        run_id: the run.
+        now: microseconds since 1970; nothing goes again once the approval is over.
+        wait: microseconds before they go.
+    """
+    run = connection.execute(select(runs.c.state, runs.c.not_after).where(runs.c.id == run_id)).one_or_none()
+    if run is None or run.state not in ("active", "done") or now >= run.not_after:
+        return []
+    mine = deliveries.c.run_id == run_id, deliveries.c.state == State.UNKNOWN, deliveries.c.attempts < _MOST_AGAIN
+    rows = _rows(connection, *mine, deliveries.c.class_ == "transactional")
+    receipts = [Receipt(row.decision_id, State.PLANNED, reason="transactional: sent again") for row in rows]
+    _attempted(connection, rows, receipts, now)
+    planned = _back(connection, rows, next_at=now + wait)
+    if planned:
+        connection.execute(update(runs).where(runs.c.id == run_id, runs.c.state == "done").values(state="active"))
+    return planned
 
 
 def cancel(connection: Connection, run_id: str) -> int:
@@ -213,6 +284,17 @@ def rows_of(connection: Connection, decision_ids: Sequence[str], *, lock: bool =
     return rows
 
 
+def marketing_of(connection: Connection, customer_ids: Sequence[str]) -> dict[str, list[tuple[str, datetime]]]:
+    """Marketing mails that people got or may have got: decision, and the moment it was decided, by customer."""
+    found: dict[str, list[tuple[str, datetime]]] = {}
+    there = deliveries.c.class_ == "marketing", deliveries.c.state.in_((State.ACCEPTED, State.UNKNOWN))
+    query = select(deliveries.c.customer_id, deliveries.c.decision_id, deliveries.c.decided_at).where(*there)
+    for begin in range(0, len(customer_ids), CHUNK):
+        for row in connection.execute(query.where(deliveries.c.customer_id.in_(customer_ids[begin : begin + CHUNK]))):
+            found.setdefault(row.customer_id, []).append((row.decision_id, from_micros(row.decided_at)))
+    return found
+
+
 def move(
     connection: Connection, rows: Sequence[Delivery], target: State, values: Mapping[int, Mapping[str, Any]]
 ) -> list[Delivery]:
@@ -246,9 +328,9 @@ def move(
     return moved
 
 
-def _back(connection: Connection, rows: Sequence[Delivery]) -> list[Delivery]:
+def _back(connection: Connection, rows: Sequence[Delivery], *, next_at: int | None = None) -> list[Delivery]:
     """The rows planned again, or cancelled where their run was cancelled in the meantime."""
-    fresh = {"owner": None, "lease_until": None, "reason": None}
+    fresh = {"owner": None, "lease_until": None, "reason": None, "next_at": next_at}
     planned = move(connection, rows, State.PLANNED, {row.id: fresh for row in rows})
     query = select(runs.c.id).where(runs.c.id.in_({row.run_id for row in rows}), runs.c.state == "cancelled")
     over = set(connection.execute(query).scalars())

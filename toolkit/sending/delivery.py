@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import hashlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import Event
 from types import FrameType
 
@@ -14,34 +17,43 @@ import rfc8785
 from tqdm.auto import tqdm
 
 from toolkit.errors import ApprovalError, InputError
+from toolkit.events import EventLog
+from toolkit.scenario.duration import Duration
 from toolkit.sending.answered import answers_place, told
-from toolkit.sending.approval import Approval
+from toolkit.sending.approval import Approval, check_approvals
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, micros, utc_now
 from toolkit.sending.job import Running, SendingJob
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.manifest import digest_of
-from toolkit.sending.parcel import BatchParcel
-from toolkit.sending.planning import RunRecord
-from toolkit.sending.preparation import template_files
+from toolkit.sending.parcel import BatchParcel, Parcel
+from toolkit.sending.planning import Limits, RunRecord, Signed
+from toolkit.sending.policy import ApprovalPolicy
+from toolkit.sending.preparation import template_bytes
 from toolkit.sending.progress import Progress
 from toolkit.sending.protocol import Transport
+from toolkit.sending.recheck import Due, stopped_by_now
 from toolkit.sending.report import Report
 from toolkit.sending.sender import Sender
+from toolkit.sending.standing import StandingApproval
 from toolkit.sending.transports import transport as transport_of
 
-__all__ = ["send", "start_sending"]
+__all__ = ["Approvals", "run_record", "send", "start_sending"]
 
 _running = Running()
 
 
 def send(
     batch: Batch,
-    approval: Approval,
+    approval: Approvals,
     *,
     transport: str | Transport = "outbox:./outbox",
     confirm: int,
     ledger: str | os.PathLike[str] | None = None,
+    log: EventLog | None = None,
+    canary: int | None = None,
+    canary_wait: str | timedelta | Duration = "15m",
+    policy: ApprovalPolicy | str | os.PathLike[str] | None = None,
     progress: bool = True,
     clock: Clock = utc_now,
 ) -> Report:
@@ -55,10 +67,17 @@ def send(
 
     Args:
         batch: from `prepare`.
-        approval: from `approve`, for this very batch.
+        approval: from `approve`, for this very batch; or several, where several people must approve; or from
+            `approve_standing`, whose limits the ledger counts.
         transport: the way out, for example `outbox:./outbox`.
         confirm: how many mails you expect to send: `len(batch)`. Not asked of an empty batch.
         ledger: path or URL of the ledger; unless given, the one the batch was prepared with, else the transport's own.
+        log: the log as it is by now: whoever unsubscribed, bounced or did what ends the scenario since the batch was
+            prepared is not mailed. The suppression list is asked again for each mail, with or without it.
+        canary: so many mails go first; the rest goes after `canary_wait`, unless one of them failed, bounced,
+            complained or is in doubt: then the run is paused.
+        canary_wait: for example `15m`.
+        policy: who must approve; unless given, `approvers.yaml` beside the templates, else one person.
         progress: show a progress bar.
         clock: tells the time.
 
@@ -71,21 +90,30 @@ def send(
         InputError: `confirm` is not the number of mails, or no ledger is named.
         SendingError: the way out or the ledger failed midway; says what was sent. Call again to go on.
     """
-    way, where, run = _checked(batch, approval, transport=transport, confirm=confirm, ledger=ledger, clock=clock)
+    first = _canary(canary, canary_wait)
+    way, where, run = _checked(
+        batch, approval, transport=transport, confirm=confirm, ledger=ledger, canary=first, policy=policy, clock=clock
+    )
+    gate = _gate(batch, log, clock)
     with Ledger.open(where, clock=clock) as opened:
         tracker = told(batch, opened, answers_place(where))
-        sender = Sender(BatchParcel(batch), run, way, opened, before=batch.skipped, clock=clock, tracker=tracker)
+        parcel = BatchParcel(batch)
+        sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, gate=gate, tracker=tracker)
         with _bar(sender, shown=progress), _stoppable(sender.stop):
             return sender.run()
 
 
 def start_sending(
     batch: Batch,
-    approval: Approval,
+    approval: Approvals,
     *,
     transport: str | Transport = "outbox:./outbox",
     confirm: int,
     ledger: str | os.PathLike[str] | None = None,
+    log: EventLog | None = None,
+    canary: int | None = None,
+    canary_wait: str | timedelta | Duration = "15m",
+    policy: ApprovalPolicy | str | os.PathLike[str] | None = None,
     clock: Clock = utc_now,
 ) -> SendingJob:
     """An approved batch sent in the background: watched, paused, resumed and stopped while it runs.
@@ -95,10 +123,17 @@ def start_sending(
 
     Args:
         batch: from `prepare`.
-        approval: from `approve`, for this very batch.
+        approval: from `approve`, for this very batch; or several, where several people must approve; or from
+            `approve_standing`, whose limits the ledger counts.
         transport: the way out, for example `outbox:./outbox`.
         confirm: how many mails you expect to send: `len(batch)`. Not asked of an empty batch.
         ledger: path or URL of the ledger; unless given, the one the batch was prepared with, else the transport's own.
+        log: the log as it is by now: whoever unsubscribed, bounced or did what ends the scenario since the batch was
+            prepared is not mailed. The suppression list is asked again for each mail, with or without it.
+        canary: so many mails go first; the rest goes after `canary_wait`, unless one of them failed, bounced,
+            complained or is in doubt: then the run is paused.
+        canary_wait: for example `15m`.
+        policy: who must approve; unless given, `approvers.yaml` beside the templates, else one person.
         clock: tells the time.
 
     Returns:
@@ -109,7 +144,10 @@ def start_sending(
         InputError: `confirm` is not the number of mails, or no ledger is named.
         LedgerError: the ledger cannot be opened.
     """
-    way, where, run = _checked(batch, approval, transport=transport, confirm=confirm, ledger=ledger, clock=clock)
+    first = _canary(canary, canary_wait)
+    way, where, run = _checked(
+        batch, approval, transport=transport, confirm=confirm, ledger=ledger, canary=first, policy=policy, clock=clock
+    )
     opened = Ledger.open(where, clock=clock)
 
     def make(gone: Callable[[], None]) -> SendingJob:
@@ -118,25 +156,41 @@ def start_sending(
             gone()
 
         parcel, tracker = BatchParcel(batch), told(batch, opened, answers_place(where))
-        sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, lingers=True, tracker=tracker)
+        sender = Sender(
+            parcel,
+            run,
+            way,
+            opened,
+            before=batch.skipped,
+            clock=clock,
+            gate=_gate(batch, log, clock),
+            lingers=True,
+            tracker=tracker,
+        )
         return SendingJob(sender, release=release)
 
     return _running.job(opened, run.id, make)
 
 
+Approvals = Approval | StandingApproval | Sequence[Approval | StandingApproval]
+
+
 def _checked(
     batch: Batch,
-    approval: Approval,
+    approval: Approvals,
     *,
     transport: str | Transport,
     confirm: int,
     ledger: str | os.PathLike[str] | None,
+    canary: tuple[int | None, int],
+    policy: ApprovalPolicy | str | os.PathLike[str] | None,
     clock: Clock,
 ) -> tuple[Transport, str, RunRecord]:
     """The way out, the ledger's place and the run; refused unless everything is as it was approved."""
     way = transport_of(transport)
-    approval.check(batch, clock=clock)
+    approvals = [approval] if isinstance(approval, Approval | StandingApproval) else list(approval)
     _templates_unchanged(batch)
+    check_approvals(batch, approvals, policy=policy, clock=clock)
     if len(batch) and confirm != len(batch):
         raise InputError(f"send: confirm={confirm!r}, but the batch has {len(batch):,} mails; nothing was sent")
     if not way.rehearsal and abs(clock() - batch.now).total_seconds() > 86_400:
@@ -147,24 +201,61 @@ def _checked(
     where = str(ledger) if ledger is not None else batch.ledger or way.ledger
     if where is None:
         raise InputError(f"send: {way.name} has no ledger of its own; name one, for example ledger='ledger.sqlite'")
-    return way, where, _run_record(batch, approval, way)
+    return way, where, run_record(BatchParcel(batch), approvals, way, canary)
 
 
-def _run_record(batch: Batch, approval: Approval, way: Transport) -> RunRecord:
-    parcel = BatchParcel(batch)
+def run_record(
+    parcel: Parcel,
+    approvals: Sequence[Approval | StandingApproval],
+    way: Transport,
+    canary: tuple[int | None, int] = (None, 0),
+) -> RunRecord:
+    """How a parcel under these approvals enters the ledger."""
+    standing = [one.limits for one in approvals if isinstance(one, StandingApproval)]
+    discounts = [one.discount_a_day for one in standing if one.discount_a_day is not None]
+    limits = Limits(min(one.mails_a_day for one in standing), min(discounts, default=None)) if standing else None
+    ordered = sorted(approvals, key=lambda one: (isinstance(one, Approval), one.id))
     return RunRecord(
-        id=digest_of([parcel.digest, approval.signature]),
+        id=digest_of([parcel.digest, *(one.id for one in ordered)]),
         digest=parcel.digest,
         program=parcel.program,
         transport=way.name,
         mails=len(parcel),
         as_of=micros(parcel.now),
-        not_after=micros(approval.expires_at),
-        approval_id=digest_of(approval.signature),
-        approver=approval.by,
-        document=rfc8785.dumps(approval.document()).decode(),
-        signed_at=micros(approval.signed_at),
+        approvals=tuple(
+            Signed(
+                id=one.id,
+                by=one.by,
+                document=rfc8785.dumps(one.document()).decode(),
+                signed_at=micros(one.signed_at),
+                expires_at=micros(one.expires_at),
+            )
+            for one in ordered
+        ),
+        limits=limits,
+        canary=canary[0],
+        canary_wait=canary[1],
     )
+
+
+def _canary(count: int | None, wait: str | timedelta | Duration) -> tuple[int | None, int]:
+    if count is not None and (not isinstance(count, int) or count < 1):
+        raise InputError(f"send: canary: expected a whole number from 1; found {count!r}")
+    try:
+        return count, Duration.parse(wait).elapsed
+    except ValueError as fault:
+        raise InputError(f"send: canary_wait: {fault}") from fault
+
+
+def _gate(batch: Batch, log: EventLog | None, clock: Clock) -> Callable[[], Mapping[str, str]]:
+    """What the log says by now against mails of the batch: decision to reason."""
+    if log is None:
+        return dict
+    due = [
+        Due(mail.letter.decision_id, mail.letter.scenario, mail.customer_id, mail.key, mail.letter.at)
+        for mail in batch.mails
+    ]
+    return lambda: stopped_by_now(log, batch.program, due, now=clock())
 
 
 @contextmanager
@@ -203,18 +294,33 @@ def _stoppable(stop: Event) -> Iterator[None]:
 
 
 def _templates_unchanged(batch: Batch) -> None:
-    """Refuse when a template on the disk is no longer what was approved."""
+    """Refuse when a template on the disk is no longer what was approved; shows the lines."""
     if batch.folder is None:
         return
     try:
-        found = template_files(batch.folder)
+        read = template_bytes(batch.folder)
     except OSError as fault:
         raise ApprovalError(f"send: {batch.folder}: cannot be read: {fault.strerror}; nothing was sent") from fault
+    found = {name: hashlib.sha256(data).hexdigest() for name, data in read.items()}
     approved = batch.files
-    lines = [f"changed: {name}" for name in approved if name in found and found[name] != approved[name]]
+    lines = []
+    for name in approved:
+        if name in found and found[name] != approved[name]:
+            lines += [f"changed: {name}", *_diff(batch.sources.get(name), read[name].decode(errors="replace"))]
     lines += [f"added: {name}" for name in found if name not in approved]
     lines += [f"gone: {name}" for name in approved if name not in found]
     if lines:
         raise ApprovalError(
-            "\n  ".join([f"templates in {batch.folder} differ from those approved; nothing was sent", *lines])
+            "\n  ".join([f"templates in {batch.folder} differ from those approved; nothing was sent", *lines[:_SHOWN]])
         )
+
+
+_SHOWN = 60  # lines of a refusal
+
+
+def _diff(before: str | None, after: str) -> list[str]:
+    """The lines that differ, a line of text around them."""
+    if before is None:
+        return []
+    lines = list(difflib.unified_diff(before.splitlines(), after.splitlines(), "approved", "found", n=1, lineterm=""))
+    return [f"    {line}" for line in (lines[2:22] or ["(only in blanks or line ends)"])]

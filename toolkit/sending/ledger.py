@@ -17,9 +17,10 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.errors import LedgerError
-from toolkit.sending import audit, claims
+from toolkit.sending import audit, claims, pacing, steering
 from toolkit.sending.claims import CHUNK, Delivery
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
+from toolkit.sending.feedback import Feedback, Taken, take
 from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import READ, approvals, attempts, audits, deliveries, open_engine, runs
@@ -27,6 +28,8 @@ from toolkit.sending.states import FINAL, OPEN, State
 from toolkit.sending.suppression import Suppressions, suppressed
 
 __all__ = ["Ledger"]
+
+_PLANNED = ("added", "adopted", "known", "held")
 
 
 class Ledger:
@@ -47,6 +50,7 @@ class Ledger:
         self._clock = clock
         self.place = place
         self.suppressions = Suppressions(self._writing, self._reading, clock)
+        self.rates = pacing.Rates(self._writing, self._reading, clock)
 
     @classmethod
     def open(cls, where: str | os.PathLike[str], *, clock: Clock = utc_now) -> Ledger:
@@ -94,8 +98,11 @@ class Ledger:
             done (nothing is planned, leased, sending or deferred) and says, for example `done, 2 unknown`.
         """
         with self._reading() as connection:
-            query = select(runs, approvals.c.approver).outerjoin(approvals, approvals.c.run_id == runs.c.id)
-            found = connection.execute(query.order_by(runs.c.created_at, runs.c.id)).mappings().all()
+            found = connection.execute(select(runs).order_by(runs.c.created_at, runs.c.id)).mappings().all()
+            names: dict[str, list[str]] = {}
+            by = select(approvals.c.run_id, approvals.c.approver).order_by(approvals.c.signed_at, approvals.c.id)
+            for row in connection.execute(by):
+                names.setdefault(row.run_id, []).append(row.approver)
             counted = select(deliveries.c.run_id, deliveries.c.state, func.count().label("n"))
             counts: dict[str, Counter[str]] = {}
             for row in connection.execute(counted.group_by(deliveries.c.run_id, deliveries.c.state)):
@@ -106,7 +113,7 @@ class Ledger:
             rows[run["id"]] = {
                 "run_id": run["id"],
                 "created_at": from_micros(run["created_at"]),
-                "approved_by": run["approver"],
+                "approved_by": ", ".join(names.get(run["id"], [])),
                 "transport": run["transport"],
                 "mails": run["mails"],
                 **{state.value: count[state] for state in State},
@@ -241,20 +248,17 @@ class Ledger:
             LedgerError: a row of the ledger was tampered with; names it.
         """
         now = micros(self._clock())
-        added = adopted = 0
+        counts: Counter[str] = Counter()
         with self._writing() as connection:
             plan_run(connection, run, now=now)
-        count = 0
         mails = iter(entries)
         while some := list(islice(mails, CHUNK)):
-            count += len(some)
             with self._writing() as connection:
-                new, taken = plan_mails(connection, run.id, some)
-                added += new
-                adopted += taken
-        planned = Planned(added, adopted, count - added - adopted)
-        detail = {"digest": run.digest, "added": added, "adopted": adopted, "known": planned.known}
-        if added or adopted:
+                one = plan_mails(connection, run, some, now=now)
+            counts.update({name: getattr(one, name) for name in _PLANNED})
+        planned = Planned(*(counts[name] for name in _PLANNED))
+        detail = {"digest": run.digest, **{name: counts[name] for name in _PLANNED if counts[name]}}
+        if planned.added or planned.adopted:
             with self._writing() as connection:
                 audit.append(connection, at=now, actor=run.approver, action="planned", subject=run.id, detail=detail)
         return planned
@@ -286,6 +290,41 @@ class Ledger:
             now = micros(self._clock())
             recorded = claims.record(connection, results, now=now, next_at=next_at or {})
             return recorded, claims.start(connection, held, now=now)
+
+    def again(self, run_id: str, *, wait: int) -> list[Delivery]:
+        """Transactional mails of a run in doubt, planned again after so many microseconds, while the approval lasts."""
+        with self._writing() as connection:
+            rows = claims.again(connection, run_id, now=micros(self._clock()), wait=wait)
+            for row in rows:
+                self._audited(connection, "sender", "sent again", row.decision_id, {"class": row.class_})
+            return rows
+
+    def stop(self, run_id: str, reasons: Mapping[str, str]) -> int:
+        """How many mails of a run, none of them under way, will not go for the reasons given by decision."""
+        gone = 0
+        for begin in range(0, len(reasons), CHUNK):
+            with self._writing() as connection:
+                some = dict(list(reasons.items())[begin : begin + CHUNK])
+                gone += steering.stop_mails(connection, run_id, some)
+        return gone
+
+    def marketing_of(self, customer_ids: Sequence[str]) -> dict[str, list[tuple[str, datetime]]]:
+        """Marketing mails that people got or may have got: decision, and the moment it was decided, by customer."""
+        with self._reading() as connection:
+            return claims.marketing_of(connection, customer_ids)
+
+    def next_moment(self, run_id: str, *, patient: bool = True) -> tuple[int | None, str]:
+        """When more of a run may go (microseconds since 1970), and what it waits for; None when nothing is planned.
+
+        Args:
+            run_id: the run.
+            patient: wait for domains that asked for a rest, too.
+        """
+        with self._reading() as connection:
+            run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+            if run is None or run["state"] != "active":
+                return None, ""
+            return pacing.next_moment(connection, run, now=micros(self._clock()), patient=patient)
 
     def renew(self, owner: str, *, lease: int) -> None:
         """The owner's leases, made to last so many microseconds from now."""
@@ -349,27 +388,28 @@ class Ledger:
         """
         self._choose(decision_id, {}, by=by, why=why)
 
-    def pause(self, run_id: str, *, by: str) -> None:
+    def pause(self, run_id: str, *, by: str, why: str = "") -> None:
         """Stop claiming mails of a run; those under way are finished. A sender at work stops within a moment.
 
         Args:
             run_id: the run, or how its id begins.
             by: who does it; written to the audit.
+            why: written to the audit.
 
         Raises:
             LedgerError: no such run, or it is not active.
         """
-        self._turn(run_id, by=by, action="paused", before=("active",), after="paused")
+        self._turn(run_id, by=by, why=why, action="paused", before=("active",), after="paused")
 
-    def resume(self, run_id: str, *, by: str) -> None:
-        """Let a paused run be claimed again; call `send` to go on with it.
+    def resume(self, run_id: str, *, by: str, why: str = "") -> None:
+        """Let a paused run be claimed again; call `send` to go on with it. Failures and bounces are counted afresh.
 
         Raises:
             LedgerError: no such run, or it is not paused.
         """
-        self._turn(run_id, by=by, action="resumed", before=("paused",), after="active")
+        self._turn(run_id, by=by, why=why, action="resumed", before=("paused",), after="active")
 
-    def cancel(self, run_id: str, *, by: str) -> int:
+    def cancel(self, run_id: str, *, by: str, why: str = "") -> int:
         """End a run: what was not sent will not be, by no later batch either.
 
         Returns:
@@ -378,31 +418,56 @@ class Ledger:
         Raises:
             LedgerError: no such run, or it is over.
         """
-        return self._turn(run_id, by=by, action="cancelled", before=("active", "paused"), after="cancelled")
+        before = ("active", "paused", "revoked")
+        return self._turn(run_id, by=by, why=why, action="cancelled", before=before, after="cancelled")
 
-    def _turn(self, run_id: str, *, by: str, action: str, before: Sequence[str], after: str) -> int:
+    def revoke(self, approval_id: str, *, by: str, why: str = "") -> list[str]:
+        """Take an approval back: it counts no more, and its runs end, wherever they are being sent.
+
+        What these runs had not sent may go under another approval.
+
+        Args:
+            approval_id: `Approval.id`; it need not have been used yet.
+            by: who does it; written to the audit.
+            why: written to the audit.
+
+        Returns:
+            The runs that ended.
+        """
         with self._writing() as connection:
-            like = runs.c.id.startswith(run_id, autoescape=True)
-            found = connection.execute(select(runs.c.id, runs.c.state).where(like).with_for_update()).all()
-            if len(found) != 1 or not run_id:
-                what = "names no run" if not found or not run_id else f"names {len(found)} runs"
-                raise LedgerError(f"ledger {self.place}: {run_id!r} {what}; see .status()")
-            run = found[0]
-            if run.state not in before:
-                raise LedgerError(f"ledger {self.place}: run {run.id[:12]} is {run.state}; it cannot be {action}")
-            connection.execute(update(runs).where(runs.c.id == run.id).values(state=after))
-            gone = claims.cancel(connection, run.id) if after == "cancelled" else 0
-            self._audited(connection, by, action, run.id, {"cancelled": gone} if gone else {})
-            return gone
+            return steering.revoke(connection, approval_id, by=by, why=why, now=micros(self._clock()))
+
+    def report_events(self, reports: Iterable[Feedback]) -> Taken:
+        """Take in what providers report: each report once, in one commit per hundred.
+
+        A mail in doubt is settled by them; hard bounces, complaints and unsubscribes go on the suppression list, and
+        count for the alarms that pause a run.
+
+        Args:
+            reports: deliveries, bounces, complaints … about mails or addresses.
+
+        Returns:
+            How many were new, known, settled a mail, suppressed an address.
+        """
+        total = Taken(0, 0, 0, 0)
+        iterator = iter(reports)
+        while some := list(islice(iterator, 100)):
+            with self._writing() as connection:
+                one = take(connection, some, now=micros(self._clock()))
+            total = Taken(*(getattr(total, n) + getattr(one, n) for n in ("new", "known", "settled", "suppressed")))
+        return total
+
+    def _turn(self, run_id: str, *, by: str, why: str, action: str, before: Sequence[str], after: str) -> int:
+        with self._writing() as connection:
+            now = micros(self._clock())
+            return steering.turn_run(
+                connection, self.place, run_id, by=by, why=why, action=action, before=before, after=after, now=now
+            )
 
     def _choose(self, decision_id: str, found: Mapping[str, Receipt], *, by: str, why: str) -> None:
         with self._writing() as connection:
-            rows = claims.rows_of(connection, [decision_id], lock=True)
-            if not rows or rows[0].state is not State.UNKNOWN:
-                said = f"is {rows[0].state}" if rows else "is not in the ledger"
-                raise LedgerError(f"ledger {self.place}: {decision_id} {said}; only an unknown mail can be settled")
-            (row,) = claims.settle(connection, rows, found, actor=by, now=micros(self._clock()))
-            self._audited(connection, by, "settled", decision_id, {"state": row.state.value, "why": why})
+            now = micros(self._clock())
+            steering.choose(connection, self.place, decision_id, found, by=by, why=why, now=now)
 
     # --- connections --------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import rfc8785
 
-__all__ = ["changes", "digest_of", "outline", "plain"]
+__all__ = ["changes", "details", "digest_of", "outline", "plain"]
 
 _SHOWN = 8
 
@@ -52,7 +52,7 @@ def digest_of(value: Any) -> str:
 
 
 def outline(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest with every part of every section replaced by its hash, and lists by their length and hash.
+    """The manifest with every part of every section replaced by its hash unless it is short, lists by length and hash.
 
     >>> outline({"templates": {"cart/reminder": "hash"}, "audience": [1, 2]})["audience"]["length"]
     2
@@ -60,7 +60,7 @@ def outline(manifest: Mapping[str, Any]) -> dict[str, Any]:
     short: dict[str, Any] = {}
     for section, value in manifest.items():
         if isinstance(value, Mapping):
-            short[section] = {name: digest_of(part) for name, part in value.items()}
+            short[section] = {name: _short(part) for name, part in value.items()}
         elif isinstance(value, list):
             short[section] = {"length": len(value), "sha256": digest_of(value)}
         else:
@@ -72,7 +72,7 @@ def changes(approved: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """What differs between two outlines, one line per section, in words.
 
     >>> changes({"templates": {"cart/reminder": "1"}}, {"templates": {"cart/reminder": "2"}})
-    ['templates: changed cart/reminder']
+    ["templates: changed cart/reminder (approved '1', found '2')"]
     """
     lines = []
     for section in dict.fromkeys((*approved, *found)):
@@ -80,6 +80,42 @@ def changes(approved: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
         if before != after:
             lines.append(f"{section}: {_difference(before, after)}")
     return lines
+
+
+def details(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Which rows of the lists of two manifests differ, and in what, for the first few.
+
+    >>> details({"audience": [{"decision": "d1", "offer": "5"}]}, {"audience": [{"decision": "d1", "offer": "50"}]})
+    ["audience: d1: offer approved '5', found '50'"]
+    """
+    lines = []
+    for section, rows in before.items():
+        found = after.get(section)
+        if not isinstance(rows, list) or not isinstance(found, list):
+            continue
+        for one, other in zip(rows, found, strict=False):
+            if one != other and isinstance(one, Mapping) and isinstance(other, Mapping):
+                fields = [name for name in one if one[name] != other.get(name)]
+                said = ", ".join(f"{name} approved {one[name]!r}, found {other.get(name)!r}" for name in fields)
+                lines.append(f"{section}: {one.get('decision', '')}: {said}")
+                if len(lines) == _SHOWN:
+                    return lines
+    return lines
+
+
+_NO = object()
+
+
+def _short(part: Any) -> Any:
+    """A part as it stands where it is short, so that a refusal can show it; else its hash."""
+    if part is None or isinstance(part, bool | int | float) or (isinstance(part, str) and len(part) <= 40):
+        return part
+    return digest_of(part)
+
+
+def _told(name: str, before: Any, after: Any) -> str:
+    hashed = [one for one in (before, after) if isinstance(one, str) and len(one) == 64]
+    return name if hashed else f"{name} (approved {before!r}, found {after!r})"
 
 
 def _difference(before: Any, after: Any) -> str:
@@ -91,7 +127,14 @@ def _difference(before: Any, after: Any) -> str:
         return f"approved {counts[0]}, found {counts[1]}" if counts[0] != counts[1] else same
     words = []
     for word, names in (
-        ("changed", [name for name in before if name in after and before[name] != after[name]]),
+        (
+            "changed",
+            [
+                _told(name, before[name], after[name])
+                for name in before
+                if before[name] != after.get(name, _NO) and name in after
+            ],
+        ),
         ("added", [name for name in after if name not in before]),
         ("gone", [name for name in before if name not in after]),
     ):

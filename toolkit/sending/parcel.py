@@ -7,6 +7,7 @@ from typing import Protocol
 
 from toolkit.scenario import content_hash
 from toolkit.sending.batch import Batch
+from toolkit.sending.clock import micros
 from toolkit.sending.planning import Entry
 
 __all__ = ["BatchParcel", "Facts", "Parcel"]
@@ -75,6 +76,8 @@ class BatchParcel:
             class_=mail.letter.class_,
             message_id=mail.message_id,
             payload_sha256=self._batch.spool.sha256(mail.number),
+            discount=self._batch.discount(number),
+            decided_at=micros(mail.letter.at),
         )
 
     def message(self, number: int) -> bytes:

@@ -6,21 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select, update
 
-from toolkit.errors import LedgerError
+from toolkit.errors import ApprovalError, LedgerError
 from toolkit.sending import claims
-from toolkit.sending.schema import approvals, attempts, deliveries, insert_new, runs
+from toolkit.sending.pacing import domain_of
+from toolkit.sending.schema import approvals, attempts, deliveries, insert_new, revocations, runs
 from toolkit.sending.states import State
 
-__all__ = ["Entry", "Planned", "RunRecord", "plan_mails", "plan_run"]
+__all__ = ["Entry", "Limits", "Planned", "RunRecord", "Signed", "plan_mails", "plan_run"]
 
-_ENTRY = ("decision_id", "customer_id", "address", "class_", "message_id", "payload_sha256")
+_ENTRY = ("decision_id", "customer_id", "address", "class_", "message_id", "payload_sha256", "domain")
+_NOTED = (*_ENTRY, "discount", "decided_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One approved mail, as it enters the ledger."""
+    """One approved mail, as it enters the ledger.
+
+    Attributes:
+        discount: the most its offer is thought to cost; None where that cannot be told.
+        decided_at: the moment of the decision, microseconds since 1970.
+    """
 
     decision_id: str
     customer_id: str
@@ -28,6 +35,13 @@ class Entry:
     class_: str
     message_id: str
     payload_sha256: str
+    discount: float | None = 0.0
+    decided_at: int = 0
+
+    @property
+    def domain(self) -> str:
+        """Of the address, in small letters."""
+        return domain_of(self.address)
 
     def is_row(self, row: claims.Delivery) -> bool:
         """Whether the ledger's row is this very mail."""
@@ -35,21 +49,52 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """One approval, as it enters the ledger. Times are microseconds since 1970.
+
+    Attributes:
+        id: names the approval.
+        by: who approved.
+        document: the approval as canonical JSON.
+        signed_at: when it was signed.
+        expires_at: when it is over.
+    """
+
+    id: str
+    by: str
+    document: str
+    signed_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a standing approval lets go in any 24 hours.
+
+    Attributes:
+        mails_a_day: mails.
+        discount_a_day: the most that their offers may cost, in the program's currency; None without a limit.
+    """
+
+    mails_a_day: int
+    discount_a_day: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """One approved batch on its way out. Times are microseconds since 1970.
 
     Attributes:
-        id: names the run; the same batch under the same approval is the same run.
+        id: names the run; the same batch under the same approvals is the same run.
         digest: the batch's digest.
         program: the program's content hash (rule R23).
         transport: the way out, by its name.
         mails: how many.
         as_of: the moment the batch was prepared for.
-        not_after: when the approval is over.
-        approval_id: the approval.
-        approver: who approved.
-        document: the approval as canonical JSON.
-        signed_at: when it was signed.
+        approvals: one or more.
+        limits: of a standing approval, which is then the only one.
+        canary: so many mails go first, and the rest waits for bounces; None for all at once.
+        canary_wait: for so many microseconds.
     """
 
     id: str
@@ -58,24 +103,43 @@ class RunRecord:
     transport: str
     mails: int
     as_of: int
-    not_after: int
-    approval_id: str
-    approver: str
-    document: str
-    signed_at: int
+    approvals: tuple[Signed, ...]
+    limits: Limits | None = None
+    canary: int | None = None
+    canary_wait: int = 0
+
+    @property
+    def approver(self) -> str:
+        """Who approved, in words."""
+        return ", ".join(one.by for one in self.approvals)
+
+    @property
+    def not_after(self) -> int:
+        """When the first of the approvals is over."""
+        return min(one.expires_at for one in self.approvals)
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What planning a run did: mails added, mails taken over from an unfinished run, mails known already."""
+    """What planning a run did: mails added, taken over from an unfinished run, known already, held back by limits."""
 
     added: int
     adopted: int
     known: int
+    held: int = 0
 
 
 def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
-    """The run and its approval written down, unless they are there already."""
+    """The run and its approvals written down, unless they are there already.
+
+    Raises:
+        ApprovalError: one of them was revoked.
+    """
+    ids = [one.id for one in run.approvals]
+    gone = connection.execute(select(revocations).where(revocations.c.approval_id.in_(ids))).first()
+    if gone is not None:
+        why = f": {gone.why}" if gone.why else ""
+        raise ApprovalError(f"approval {gone.approval_id[:12]}: revoked by {gone.actor}{why}; nothing was sent")
     connection.execute(
         insert_new(connection, runs),
         {
@@ -88,54 +152,102 @@ def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
             "created_at": now,
             "not_after": run.not_after,
             "state": "active",
+            "canary": run.canary,
+            "canary_wait": run.canary_wait,
         },
     )
-    connection.execute(
-        insert_new(connection, approvals),
-        {
-            "id": run.approval_id,
-            "run_id": run.id,
-            "approver": run.approver,
-            "digest": run.digest,
-            "document": run.document,
-            "signed_at": run.signed_at,
-            "expires_at": run.not_after,
-        },
-    )
+    for one in run.approvals:
+        connection.execute(
+            insert_new(connection, approvals),
+            {
+                "id": one.id,
+                "run_id": run.id,
+                "approver": one.by,
+                "digest": run.digest,
+                "document": one.document,
+                "signed_at": one.signed_at,
+                "expires_at": one.expires_at,
+            },
+        )
 
 
-def plan_mails(connection: Connection, run_id: str, entries: Sequence[Entry]) -> tuple[int, int]:
-    """How many of the mails were added, and how many taken over from another run that had not sent them.
+def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry], *, now: int) -> Planned:
+    """What became of the mails: added, or taken over from another run that had not sent them.
 
     Raises:
         LedgerError: a row was tampered with; names it.
     """
     wanted = {entry.decision_id: entry for entry in entries}
-    before = len(claims.rows_of(connection, list(wanted)))
-    connection.execute(
-        insert_new(connection, deliveries),
-        [_fields(entry) | {"run_id": run_id, "state": State.PLANNED, "epoch": 0, "attempts": 0} for entry in entries],
-    )
-    rows = claims.rows_of(connection, list(wanted), lock=True)
-    missing = wanted.keys() - {row.decision_id for row in rows}
+    there = {row.decision_id: row for row in claims.rows_of(connection, list(wanted), lock=True)}
+    stopped = set(connection.execute(select(runs.c.id).where(runs.c.state == "paused")).scalars())
+
+    def is_taken(row: claims.Delivery) -> bool:
+        return row.state in _WAITING and row.run_id != run.id and row.run_id not in stopped
+
+    asked = [one for one in entries if one.decision_id not in there or is_taken(there[one.decision_id])]
+    allowed = asked if run.limits is None else _within(connection, run.approvals[0].id, run.limits, asked, now=now)
+    names = {one.decision_id for one in allowed}
+    fresh = {"run_id": run.id, "state": State.PLANNED, "epoch": 0, "attempts": 0, "planned_at": now}
+    new = [_fields(entry) | fresh for entry in allowed if entry.decision_id not in there]
+    if new:
+        connection.execute(insert_new(connection, deliveries), new)
+    rows = claims.rows_of(connection, list(names | there.keys()), lock=True)
+    missing = names - {row.decision_id for row in rows}
     if missing:
         raise LedgerError(f"ledger: {min(missing)} cannot be planned: its Message-ID is another mail's")
-    waiting = [row for row in rows if row.state in (State.PLANNED, State.DEFERRED)]
+    waiting = [row for row in rows if row.state in _WAITING]
     _tampered(connection, waiting)
     for row in waiting:
-        changed = [name for name, value in _fields(wanted[row.decision_id]).items() if getattr(row, name) != value]
-        if row.run_id == run_id and changed:
-            names = ", ".join(changed).replace("class_", "class")
-            raise LedgerError(f"ledger: row {row.decision_id} was tampered with: not as approved are {names}")
-    stopped = set(connection.execute(select(runs.c.id).where(runs.c.state == "paused")).scalars())
-    taken = [row for row in waiting if row.run_id != run_id and row.run_id not in stopped]
-    values = {row.id: _fields(wanted[row.decision_id]) | {"run_id": run_id, "next_at": None} for row in taken}
+        changed = [name for name in _ENTRY if getattr(row, name) != getattr(wanted[row.decision_id], name)]
+        if row.run_id == run.id and changed:
+            said = ", ".join(changed).replace("class_", "class")
+            raise LedgerError(f"ledger: row {row.decision_id} was tampered with: not as approved are {said}")
+    taken = [row for row in waiting if is_taken(row) and row.decision_id in names]
+    values = {row.id: _fields(wanted[row.decision_id]) | {"run_id": run.id, "next_at": None} for row in taken}
     claims.move(connection, taken, State.PLANNED, values)
-    return len(rows) - before, len(taken)
+    if taken:
+        ids = [row.id for row in taken]
+        connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(planned_at=now))
+    added = len(rows) - len(there)
+    if added or taken:
+        mine = runs.c.id == run.id, runs.c.state == "done"
+        connection.execute(update(runs).where(*mine).values(state="active"))
+    held = len(asked) - len(allowed)
+    return Planned(added, len(taken), len(entries) - added - len(taken) - held, held)
+
+
+def _within(
+    connection: Connection, approval_id: str, limits: Limits, asked: Sequence[Entry], *, now: int
+) -> list[Entry]:
+    """The first of the mails that the limits of a standing approval still let go."""
+    if connection.dialect.name == "postgresql":  # one sender at a time counts; in SQLite there is only one writer
+        connection.execute(select(func.pg_advisory_xact_lock(int(approval_id[:15], 16))))
+    mine = select(approvals.c.run_id).where(approvals.c.id == approval_id)
+    query = select(func.count(), func.coalesce(func.sum(deliveries.c.discount), 0.0)).where(
+        deliveries.c.run_id.in_(mine),
+        deliveries.c.planned_at > now - _DAY,
+        deliveries.c.state.not_in((State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)),
+    )
+    mails, discount = connection.execute(query).one()
+    allowed = []
+    for entry in asked:
+        if mails >= limits.mails_a_day:
+            break
+        cost = entry.discount
+        if limits.discount_a_day is not None and (cost is None or discount + cost > limits.discount_a_day + _CENT):
+            continue  # a smaller offer, or none, may still go
+        mails, discount = mails + 1, discount + (cost or 0.0)
+        allowed.append(entry)
+    return allowed
+
+
+_WAITING = (State.PLANNED, State.DEFERRED)
+_DAY = 86_400_000_000  # microseconds
+_CENT = 1e-6  # sums of money are floats
 
 
 def _fields(entry: Entry) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in _ENTRY}
+    return {name: getattr(entry, name) for name in _NOTED}
 
 
 def _tampered(connection: Connection, waiting: Sequence[claims.Delivery]) -> None:

@@ -26,12 +26,13 @@ from toolkit.sending.batch import Batch, PreparedMail
 from toolkit.sending.clock import utc
 from toolkit.sending.keys import MailKey, mail_key
 from toolkit.sending.ledger import Ledger
-from toolkit.sending.recheck import Due, attributes_of, stopped_since
+from toolkit.sending.policy import FILE_NAME
+from toolkit.sending.recheck import Due, attributes_of, over_cap, stopped_since
 from toolkit.sending.spool import Spool
 from toolkit.sending.states import State
 from toolkit.sending.transports import Outbox
 
-__all__ = ["DEFAULT_OUTBOX", "prepare", "template_files"]
+__all__ = ["DEFAULT_OUTBOX", "prepare", "template_bytes"]
 
 DEFAULT_OUTBOX = "./outbox"
 ALREADY_SENT = "already sent"
@@ -54,6 +55,8 @@ def prepare(
     templates: str | os.PathLike[str] | Templates,
     window: str | timedelta | Duration = "24h",
     ledger: str | os.PathLike[str] | None = None,
+    scenarios: Sequence[str] | None = None,
+    author: str | None = None,
     progress: bool = True,
 ) -> Batch:
     """The mails due at a moment, decided by the same engine as replay, rendered and checked; nothing is sent.
@@ -70,6 +73,8 @@ def prepare(
         templates: the folder of the mails, or the mails compiled.
         window: decisions as old as this are too late to be mailed; a day is 24 hours.
         ledger: path or URL of the ledger; unless given, that of `./outbox`.
+        scenarios: only mails of these; all of the program are decided, so that what they share stays shared.
+        author: who wrote the scenarios and their mails; part of what is approved.
         progress: show a progress bar where rendering takes a while.
 
     Returns:
@@ -94,13 +99,17 @@ def prepare(
     run = replay(program, log, until=moment, assume="as_logged")
     decided = run.decisions
     reached = decided[decided["at"] > moment - span]
+    if scenarios is not None:
+        reached = reached[reached["scenario"].isin(scenarios)]
     skipped = Counter(reached.loc[reached["status"] != "send", "reason"])
     sends = reached[reached["status"] == "send"]
     known = _known(where, sends["decision_id"].tolist())
     skipped.update(known.values())
     sends = sends[~sends["decision_id"].isin(known)]
     writer = _Writer(program, log, run, moment)
-    stopped = stopped_since(log, program, writer.due(sends), now=moment)
+    due = writer.due(sends)
+    stopped = stopped_since(log, program, due, now=moment)
+    stopped |= _over_cap(where, program, [mail for mail in due if mail.decision_id not in stopped])
     skipped.update(stopped.values())
     letters, left_out = writer.letters(sends[~sends["decision_id"].isin(stopped)])
     skipped.update(left_out.values())
@@ -110,6 +119,7 @@ def prepare(
     key = mail_key(where)
     link = _unsubscribe_link(program.policies, letters, key)
     domain = program.policies.sender.email.rpartition("@")[2] if program.policies.sender else "localhost"
+    keys = {mail.decision_id: mail.key for mail in due}
     decisions = {row["decision_id"]: row for row in sends.to_dict("records")}
     mails: list[PreparedMail] = []
     spool = Spool()
@@ -120,7 +130,7 @@ def prepare(
     def keep(number: int, subject: str, message: bytes, targets: tuple[str, ...] = ()) -> None:
         letter = letters[number]
         mail = _prepared(letter, decisions[letter.decision_id], named(letter), subject, spool.add(message))
-        mails.append(replace(mail, targets=targets))
+        mails.append(replace(mail, targets=targets, key=keys.get(letter.decision_id)))
 
     checked = preflight(
         compiled,
@@ -134,11 +144,13 @@ def prepare(
     )
     if len(mails) < len(letters):
         skipped["render_error"] += len(letters) - len(mails)
+    read = {} if folder is None else template_bytes(folder)
     return Batch(
         program=program,
         templates=compiled,
         folder=folder,
-        files={} if folder is None else template_files(folder),
+        files={name: hashlib.sha256(data).hexdigest() for name, data in read.items()},
+        sources={name: data.decode(errors="replace") for name, data in read.items()},
         now=moment,
         window=Duration.parse(window),
         mails=tuple(mails),
@@ -150,17 +162,18 @@ def prepare(
         ledger=None if ledger is None else where,
         key=key,
         previous=_previous(where),
+        author=author,
     )
 
 
-def template_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file under a folder that can change what a mail says, by its path below the folder."""
+def template_bytes(folder: Path) -> dict[str, bytes]:
+    """Each file under a folder that can change what a mail says or who approves it, by its path below the folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        named = path.suffix in (".mjml", ".txt") or path.name in ("scenario.yaml", "policies.yaml")
+        named = path.suffix in (".mjml", ".txt") or path.name in ("scenario.yaml", "policies.yaml", FILE_NAME)
         if named and path.is_file() and not any(part.startswith(".") for part in relative.parts):
-            found[relative.as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[relative.as_posix()] = path.read_bytes()
     return found
 
 
@@ -180,6 +193,14 @@ def _known(where: str, decision_ids: Sequence[str]) -> dict[str, str]:
         return {}
     with Ledger.open(where) as ledger:
         return {name: _SETTLED[state] for name, state in ledger.settled(decision_ids).items()}
+
+
+def _over_cap(where: str, program: Program, due: Sequence[Due]) -> dict[str, str]:
+    """Decisions that mails the ledger knows, and the engine does not, leave no room for."""
+    if not due or not program.policies.caps or not Ledger.exists(where):
+        return {}
+    with Ledger.open(where) as ledger:
+        return over_cap(program, due, ledger.marketing_of(sorted({mail.customer_id for mail in due})))
 
 
 def _previous(where: str) -> Mapping[str, Any] | None:

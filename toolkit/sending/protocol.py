@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from toolkit.sending.states import State
 
-__all__ = ["Outgoing", "Receipt", "Start", "Transport", "Witness"]
+__all__ = ["PAUSE", "Outgoing", "Receipt", "Start", "Transport", "Witness"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ class Receipt:
     already: bool = False
 
 
+PAUSE = 0.05
+"""Seconds before a transport draws again where no mail could go."""
+
 Start = Callable[[Sequence[str]], Collection[str]]
 
 
@@ -72,11 +75,12 @@ class Transport(Protocol):
     @property
     def ledger(self) -> str | None: ...
 
-    def deliver(self, mails: Iterator[Outgoing], start: Start) -> Iterator[Receipt | None]:
+    def deliver(self, mails: Iterator[Outgoing | None], start: Start) -> Iterator[Receipt | None]:
         """One receipt for every mail started.
 
         Args:
-            mails: to be drawn from as there is room; drawing a mail leases it.
+            mails: to be drawn from as there is room; drawing a mail leases it. None says that none may go just now:
+                look after what is under way, and draw again `PAUSE` seconds later.
             start: to be called with decision ids before the first byte that could make the other side take these
                 mails; gives back those that may go, after a durable note. The others are dropped without a receipt:
                 another sender has them. Receipts already known are to be given before.

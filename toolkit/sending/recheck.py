@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from toolkit.events.quoting import literal, name
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import ExitOn, Program
 
-__all__ = ["Due", "attributes_of", "stopped_since"]
+__all__ = ["Due", "attributes_of", "over_cap", "stopped_by_now", "stopped_since"]
 
 _AGAINST = ("email_unsubscribed", "email_complained")
 _FACTS = (*_AGAINST, "email_bounced", "customer_updated")
@@ -106,6 +106,64 @@ def stopped_since(log: EventLog, program: Program, mails: Sequence[Due], *, now:
                 query = f"SELECT DISTINCT d.decision_id {since} AND {mine} AND {_is_exit(exit_on, log)}"
                 stopped |= {decision: "exited" for (decision,) in cursor.execute(query).fetchall()}
     stopped |= _refusals(cursor, log, program, since, now)
+    return stopped
+
+
+def stopped_by_now(log: EventLog, program: Program, mails: Sequence[Due], *, now: datetime) -> dict[str, str]:
+    """As `stopped_since`, and with the consent that the customers table gives now.
+
+    Args:
+        log: the event log, read again.
+        program: the scenarios the decisions are of.
+        mails: decisions to send.
+        now: the moment, UTC.
+
+    Returns:
+        Decision to reason: unsubscribed, suppressed or exited (rule R20).
+    """
+    stopped = stopped_since(log, program, mails, now=now)
+    marketing = {one.scenario for one in program.scenarios if one.class_ == "marketing"}
+    people = attributes_of(log, sorted({mail.customer_id for mail in mails}), now=now)
+    for mail in mails:
+        if mail.scenario in marketing and people[mail.customer_id].get("consent") is False:
+            stopped.setdefault(mail.decision_id, "unsubscribed")
+    return stopped
+
+
+def over_cap(
+    program: Program,
+    mails: Sequence[Due],
+    sent: Mapping[str, Sequence[tuple[str, datetime]]],
+) -> dict[str, str]:
+    """Decisions that would go over a shared cap, by what the ledger says was really sent.
+
+    The engine counts the mails it decides itself. A mail that an earlier version of the program sent is known to the
+    ledger alone.
+
+    Args:
+        program: its policies hold the caps (rule R16).
+        mails: decisions to send, in their order.
+        sent: customer to their marketing mails in the ledger: decision, and the moment of the decision.
+
+    Returns:
+        Decision to `cap`.
+    """
+    caps = [cap for cap in program.policies.caps if cap.scope == "marketing"]
+    marketing = {one.scenario for one in program.scenarios if one.class_ == "marketing"}
+    going: dict[str, list[datetime]] = {}
+    stopped: dict[str, str] = {}
+    for mail in mails:
+        if mail.scenario not in marketing:
+            continue
+        past = [at for decision, at in sent.get(mail.customer_id, ()) if decision != mail.decision_id]
+        past += going.get(mail.customer_id, [])
+        for cap in caps:
+            window = timedelta(microseconds=cap.per.elapsed)
+            if sum(mail.at - window < at <= mail.at for at in past) >= cap.limit:
+                stopped[mail.decision_id] = "cap"
+                break
+        else:
+            going.setdefault(mail.customer_id, []).append(mail.at)
     return stopped
 
 

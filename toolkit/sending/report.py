@@ -29,7 +29,8 @@ class Report:
         ledger: where the record is.
         seconds: how long the sending took.
         audit: the head of the ledger's audit; kept elsewhere, it shows later whether the ledger was rewritten.
-        state: where the run stands: active, paused, cancelled or done.
+        state: where the run stands: active, paused, cancelled, revoked or done.
+        held_back: mails that the limits of a standing approval held back; they stay due.
     """
 
     table: pd.DataFrame
@@ -39,6 +40,7 @@ class Report:
     seconds: float
     audit: str
     state: str
+    held_back: int = 0
 
     @property
     def sent(self) -> int:
@@ -81,7 +83,9 @@ class Report:
         )
         if self.waiting:
             line += f", waiting {self.waiting:,}"
-        if self.state in ("paused", "cancelled"):
+        if self.held_back:
+            line += f", of which {self.held_back:,} held back by the limits of the approval"
+        if self.state in ("paused", "cancelled", "revoked"):
             return f"{line}: the run is {self.state}"
         if self.sent == 0 and self.already_sent and not (self.waiting or self.unknown or self.failed):
             return f"{line}: nobody was mailed twice"

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Column,
     Connection,
     Engine,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -29,30 +30,39 @@ from sqlalchemy import (
     event,
     inspect,
     select,
+    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.schema import CreateColumn
 from sqlalchemy.sql.dml import Insert
 
 from toolkit.errors import LedgerError, NotSupportedError
 
 __all__ = [
+    "COUNTERS",
     "VERSION",
     "approvals",
     "attempts",
     "audits",
     "deliveries",
+    "domains",
     "events",
     "insert_new",
     "metas",
     "open_engine",
+    "rates",
+    "revocations",
     "runs",
     "suppressions",
 ]
 
-VERSION = 1
+VERSION = 2
 READ = {"toolkit_read": True}
+
+COUNTERS = ("outcomes", "failures", "doubts", "policy_errors", "bounces", "complaints")
+"""What a run counts since it began or was last resumed, so that it can be paused when too much goes wrong."""
 
 _metadata = MetaData()
 _Id = BigInteger().with_variant(Integer(), "sqlite")
@@ -71,19 +81,54 @@ runs = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("not_after", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),
+    Column("canary", Integer),
+    Column("canary_wait", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("canary_until", BigInteger),
+    *(Column(name, Integer, nullable=False, default=0, server_default="0") for name in COUNTERS),
 )
 
 approvals = Table(
-    "approval",
+    "signature",
     _metadata,
     Column("id", String(64), primary_key=True),
-    Column("run_id", String(64), ForeignKey("run.id"), nullable=False),
+    Column("run_id", String(64), ForeignKey("run.id"), primary_key=True),
     Column("approver", Text, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("document", Text, nullable=False),
     Column("signed_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
-    Column("revoked_at", BigInteger),
+    Index("signature_run", "run_id"),
+)
+
+revocations = Table(
+    "revocation",
+    _metadata,
+    Column("approval_id", String(64), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+rates = Table(
+    "rate",
+    _metadata,
+    Column("transport", Text, primary_key=True),
+    Column("per_second", Float),
+    Column("tokens", Float, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("per_day", Text, nullable=False),
+    Column("first_day", BigInteger),
+    Column("day", BigInteger, nullable=False),
+    Column("used", Integer, nullable=False),
+)
+
+domains = Table(
+    "domain",
+    _metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("until", BigInteger),
+    Column("reason", Text),
 )
 
 deliveries = Table(
@@ -106,8 +151,13 @@ deliveries = Table(
     Column("receipt", Text),
     Column("code", Integer),
     Column("reason", Text),
+    Column("domain", Text, nullable=False, server_default=""),
+    Column("discount", Float),
+    Column("decided_at", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("planned_at", BigInteger, nullable=False, server_default="0"),
     Index("delivery_work", "run_id", "state", "id"),
     Index("delivery_state", "state", "lease_until"),
+    Index("delivery_customer", "customer_id"),
 )
 
 attempts = Table(
@@ -262,14 +312,41 @@ def _ready(engine: Engine, place: str) -> None:
                 return
         try:
             with engine.begin() as connection:
-                if _version(connection, place) is None:
+                found = _version(connection, place)
+                if found is None:
                     _metadata.create_all(connection)
                     connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
+                elif found == 1:
+                    _second_version(connection)
             return
         except SQLAlchemyError:
             if patience is None:
                 raise
             time.sleep(patience)  # another sender is making the tables at this very moment
+
+
+def _second_version(connection: Connection) -> None:
+    """A ledger of version 1, brought up to version 2 in the transaction under way."""
+    for table in (runs, deliveries):
+        there = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                words = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
+    host = "split_part(address, '@', 2)" if connection.dialect.name == "postgresql" else _AFTER_AT
+    connection.exec_driver_sql(
+        f"UPDATE delivery SET domain = lower({host}), "
+        "planned_at = (SELECT created_at FROM run WHERE run.id = delivery.run_id)"
+    )
+    _metadata.create_all(connection)
+    next(one for one in deliveries.indexes if one.name == "delivery_customer").create(connection)
+    names = ", ".join(column.name for column in approvals.columns)
+    connection.exec_driver_sql(f"INSERT INTO signature ({names}) SELECT {names} FROM approval")
+    connection.exec_driver_sql("DROP TABLE approval")
+    connection.execute(update(metas).where(metas.c.name == "version").values(value=str(VERSION)))
+
+
+_AFTER_AT = "substr(address, instr(address, '@') + 1)"
 
 
 def _version(connection: Connection, place: str) -> int | None:

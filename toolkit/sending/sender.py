@@ -29,8 +29,10 @@ __all__ = ["Sender"]
 _LEASE = 30_000_000  # microseconds
 _RENEW = 8.0  # seconds between renewals of what is held
 _GROUP = 64  # receipts in one commit
-_ENOUGH = 20  # outcomes before their shares are looked at
-_MOST = {State.FAILED: 0.2, State.UNKNOWN: 0.1}  # shares above which a run is paused
+_SOON = 2.0  # seconds that connections are kept open for the next mail
+_LOOK = 1.0  # seconds between looks at the ledger while waiting
+_LONGEST_WAIT = 3600.0  # seconds that a call which blocks waits for a limit or the canary
+_AGAIN = 60_000_000  # microseconds before a transactional mail in doubt goes again
 _PATIENCE = 0.1  # seconds between looks at what another sender holds
 _TOLD = 0.1  # seconds between two tellings of the progress
 _COUNTED = 5.0  # seconds between two looks at what the ledger counts
@@ -47,6 +49,7 @@ class Sender:
         ledger: where it is written down.
         before: decisions left out when the batch was prepared, by reason; for the report.
         clock: tells the time.
+        gate: asked once after planning: decisions that no longer hold, and why.
         tracker: entered before the first mail leaves and left after the last, so that answers find their mails.
         lingers: stay while the run is paused, and end with a report when stopped; else end at a pause, and raise
             KeyboardInterrupt when stopped.
@@ -61,6 +64,7 @@ class Sender:
         *,
         before: Mapping[str, int],
         clock: Clock,
+        gate: Callable[[], Mapping[str, str]] = dict,
         lingers: bool = False,
         tracker: AbstractContextManager[None] | None = None,
     ) -> None:
@@ -72,6 +76,7 @@ class Sender:
         self.ledger = ledger
         self.before = before
         self.clock = clock
+        self.gate = gate
         self.lingers = lingers
         self.tracker = tracker or nullcontext()
         self.tell: Callable[[Progress], None] = lambda progress: None
@@ -85,12 +90,12 @@ class Sender:
         self._sent_count = 0
         self._tally: Counter[State] = Counter()
         self._elsewhere: Counter[State] = Counter()
-        self._outcomes: Counter[State] = Counter()
         self._began = time.perf_counter()
         self._renew_at = self._began + _RENEW
         self._tell_at = self._count_at = self._began
         self._pace = Pace()
         self._planned = threading.Event()
+        self._held_back = 0
         self._pause_by: str | None = None
         self._steering = threading.Lock()
 
@@ -108,8 +113,8 @@ class Sender:
                     self._work()
                     if self.stop.is_set() and not self.lingers:
                         raise KeyboardInterrupt
+                    self._recover()
                     self.ledger.finish(self.run_id, by=self.record.approver)
-                    self._recover(self._me)
                 except BaseException as fault:
                     self._broken_off(fault)
                     raise
@@ -144,7 +149,8 @@ class Sender:
         self._recover()
         if self.total:
             entries = (self.parcel.entry(number) for number in range(self.total))
-            self.ledger.plan(self.record, self._numbered(entries))
+            self._held_back = self.ledger.plan(self.record, self._numbered(entries)).held
+            self.ledger.stop(self.run_id, self.gate())
         with self._steering:
             self._planned.set()
             by = self._pause_by
@@ -169,23 +175,37 @@ class Sender:
             self._recover()
 
     def _goes_on(self) -> bool:
-        """Whether another sender holds mails of this run, gave some back, or the run is paused."""
+        """Whether there is something to wait for: a pause that may end, a limit, a canary, or another sender."""
         self._count()
         state = self.ledger.run_state(self.run_id)
         if state == "paused" and self.lingers and any(self._tally[one] for one in OPEN):
             self._tell(Phase.PAUSED, note=self.ledger.why(self.run_id))
             return True
+        wait, why = self._next()
+        if wait is not None and (self.lingers or wait < _LONGEST_WAIT):
+            if wait:
+                self._tell(Phase.WAITING, note=why)
+                self.stop.wait(min(wait, _LOOK))
+            return True
         held = self._tally[State.LEASED] + self._tally[State.SENDING]
         if held:
             self._tell(Phase.WAITING, note="another sender is at work")
-        return bool(held) or (self._tally[State.PLANNED] > 0 and state == "active")
+        return bool(held)
 
-    def _claimed(self) -> Iterator[Outgoing]:
+    def _next(self) -> tuple[float | None, str]:
+        """Seconds until more may go, and what it waits for; None when nothing is planned, or the run is not active."""
+        moment, why = self.ledger.next_moment(self.run_id, patient=self.lingers)
+        return (None if moment is None else max(0.0, (moment - micros(self.clock())) / 1e6)), why
+
+    def _claimed(self) -> Iterator[Outgoing | None]:
         while not self.stop.is_set():
             self._flush()
             some = self.ledger.claim(self.run_id, owner=self._me, limit=self.way.at_once, lease=_LEASE)
             if not some:
-                return
+                wait, _ = self._next()
+                if wait is None or wait > _SOON:
+                    return
+                yield None
             for row in some:
                 self._held[row.decision_id] = row
                 yield self._outgoing(row)
@@ -231,28 +251,17 @@ class Sender:
         self._pending = []  # only now: what could not be written is tried again when the sending is broken off
         mine = {row.decision_id for row in recorded}
         for row, receipt in pending:
-            self._outcomes[receipt.state] += 1
             if receipt.decision_id in mine:
                 self._tally[State.LEASED] -= 1
                 self._tally[receipt.state] += 1
                 if receipt.state is State.ACCEPTED and not receipt.already:
                     self._mark_sent(row.decision_id)
-        if pending:
-            self._look_out()
         return started
 
     def _mark_sent(self, decision_id: str) -> None:
         number = self._number[decision_id]
         self._sent_count += not self._sent[number]
         self._sent[number] = 1
-
-    def _look_out(self) -> None:
-        """Pause the run where so much goes wrong that going on would do harm."""
-        seen = self._outcomes.total()
-        for state, most in _MOST.items():
-            count = self._outcomes[state]
-            if seen >= _ENOUGH and count > most * seen and self.ledger.run_state(self.run_id) == "active":
-                self.ledger.pause(self.run_id, by=f"sender: {count:,} of {seen:,} {state}")
 
     def _again_at(self, row: Delivery) -> int:
         """When to try a postponed mail again: later each time, and not all of them at one moment."""
@@ -269,6 +278,8 @@ class Sender:
                 for row in settled:
                     if row.owner == self._me and row.state is State.ACCEPTED and row.decision_id in self._number:
                         self._mark_sent(row.decision_id)
+        if self._planned.is_set() and me is None:
+            self.ledger.again(self.run_id, wait=_AGAIN)
 
     def _broken_off(self, fault: BaseException) -> None:
         """Leave nothing behind that another call would have to wait for, and say how far this one came."""
@@ -328,6 +339,7 @@ class Sender:
             seconds=time.perf_counter() - self._began,
             audit=self.ledger.audit_head(),
             state=self.ledger.run_state(self.run_id) or "done",
+            held_back=self._held_back,
         )
 
     def _table(self) -> pd.DataFrame:

@@ -62,7 +62,11 @@ MOVES = (
     Move(State.SENDING, State.UNKNOWN, "no answer came, or its sender died"),
     Move(State.UNKNOWN, State.ACCEPTED, "evidence, or an audited choice"),
     Move(State.UNKNOWN, State.FAILED, "evidence, or an audited choice"),
-    Move(State.UNKNOWN, State.PLANNED, "evidence that it was not taken, or an audited choice"),
+    Move(
+        State.UNKNOWN,
+        State.PLANNED,
+        "evidence that it was not taken, an audited choice, or transactional within its deadline",
+    ),
     Move(State.PLANNED, State.CANCELLED, "the run was cancelled"),
     Move(State.DEFERRED, State.CANCELLED, "the run was cancelled"),
     Move(State.PLANNED, State.EXPIRED, "the approval is over"),

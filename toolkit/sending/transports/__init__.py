@@ -6,22 +6,25 @@ import os
 
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.sending.protocol import Transport
-from toolkit.sending.transports.outbox import Outbox
-from toolkit.sending.transports.smtp import Smtp
+from toolkit.sending.transports.dkim import Dkim, Signing, signing
+from toolkit.sending.transports.outbox import Maildir, Outbox
+from toolkit.sending.transports.ses import Ses
+from toolkit.sending.transports.smtp import Resend, Smtp
 
-__all__ = ["Outbox", "Smtp", "transport"]
+__all__ = ["Dkim", "Maildir", "Outbox", "Resend", "Ses", "Signing", "Smtp", "signing", "transport"]
 
-_KNOWN = ("outbox", "smtp", "smtps")
-_LATER = ("ses", "sendmail", "maildir", "resend", "brevo", "http", "https")
-_FORMS = "outbox:FOLDER, smtp:HOST:PORT or smtps:HOST"
+_KNOWN = ("outbox", "maildir", "smtp", "smtps", "resend", "ses")
+_LATER = ("sendmail", "brevo", "http", "https")
+_FORMS = "outbox:FOLDER, maildir:FOLDER, smtp:HOST:PORT, smtps:HOST, resend: or ses:REGION"
 
 
 def transport(where: str | Transport) -> Transport:
     """The way out that a short text names.
 
     Args:
-        where: `outbox:FOLDER`, for example `outbox:./outbox`; `smtp:HOST:PORT` or `smtps:HOST` with
-            `?security=…&connections=…&timeout=…`; or a transport, which is given back as it is.
+        where: `outbox:FOLDER`, for example `outbox:./outbox`, or `maildir:FOLDER`; `smtp:HOST:PORT` or `smtps:HOST`
+            with `?security=…&connections=…&timeout=…`; `resend:`; `ses:REGION`; each with `&dkim=SELECTOR@DOMAIN`
+            to sign the mails; or a transport, which is given back as it is.
 
     Returns:
         The transport. Nothing is opened or written yet.
@@ -32,21 +35,46 @@ def transport(where: str | Transport) -> Transport:
 
     >>> transport("smtp:mail.example.org")
     Smtp('mail.example.org', 587, security='starttls', connections=4)
-    >>> transport("ses:eu-west-1")
+    >>> transport("brevo:")
     Traceback (most recent call last):
-    toolkit.errors.NotSupportedError: transport 'ses:' is not there yet; use outbox:FOLDER, smtp:HOST:PORT or smtps:HOST
+    toolkit.errors.NotSupportedError: transport 'brevo:' is not there yet; use outbox:FOLDER, maildir:FOLDER, \
+smtp:HOST:PORT, smtps:HOST, resend: or ses:REGION
     """
     if not isinstance(where, str):
         return where
+    plain, dkim = _without_dkim(where)
+    way = _plain(plain)
+    return way if dkim is None else signing(way, *dkim)
+
+
+def _plain(where: str) -> Transport:
     scheme, colon, rest = where.partition(":")
-    if colon and scheme == "outbox":
+    if colon and scheme in ("outbox", "maildir"):
         if not rest:
-            raise InputError("transport 'outbox:' names no folder; write for example outbox:./outbox")
-        return Outbox(os.fspath(rest))
+            raise InputError(f"transport '{scheme}:' names no folder; write for example {scheme}:./{scheme}")
+        return (Outbox if scheme == "outbox" else Maildir)(os.fspath(rest))
     if colon and scheme in ("smtp", "smtps"):
         return Smtp.parse(where)
+    if colon and scheme == "resend":
+        return Resend.parse(where)
+    if colon and scheme == "ses":
+        return Ses.parse(where)
     if colon and scheme in _LATER:
         raise NotSupportedError(f"transport '{scheme}:' is not there yet; use {_FORMS}")
     near = nearest(scheme, (*_KNOWN, *_LATER))
     hint = f"; did you mean {near + ':'!r}?" if near else ""
     raise InputError(f"transport: expected {_FORMS}; found {where!r}{hint}")
+
+
+def _without_dkim(where: str) -> tuple[str, tuple[str, str] | None]:
+    """The text without its option `dkim`, and selector and domain from it."""
+    head, mark, query = where.partition("?")
+    options = [part for part in query.split("&") if part]
+    said = [part.removeprefix("dkim=") for part in options if part.startswith("dkim=")]
+    if not mark or not said:
+        return where, None
+    selector, at, domain = said[0].partition("@")
+    if not (selector and at and domain):
+        raise InputError(f"transport: dkim: expected SELECTOR@DOMAIN, for example s1@example.com; found {said[0]!r}")
+    rest = "&".join(part for part in options if not part.startswith("dkim="))
+    return head + (f"?{rest}" if rest else ""), (selector, domain)

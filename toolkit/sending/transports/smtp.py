@@ -12,15 +12,19 @@ import os
 import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from toolkit.errors import InputError, nearest
-from toolkit.sending.protocol import Outgoing, Receipt, Start
+from toolkit.sending.credentials import secret
+from toolkit.sending.protocol import PAUSE, Outgoing, Receipt, Start
 from toolkit.sending.transports.traffic import deliver_over
 from toolkit.sending.transports.wire import Login, Security, Session, open_session
 
-__all__ = ["Smtp"]
+__all__ = ["Resend", "Smtp"]
 
 _SECURITY = ("starttls", "tls", "none")
 _OPTIONS = ("security", "connections", "timeout")
@@ -29,7 +33,8 @@ _OPTIONS = ("security", "connections", "timeout")
 class Smtp:
     """A mail server.
 
-    User and password come from the environment, `TOOLKIT_SMTP_USER` and `TOOLKIT_SMTP_PASSWORD`, and nowhere else.
+    User and password come from the environment, `TOOLKIT_SMTP_USER` and `TOOLKIT_SMTP_PASSWORD`, or the system's
+    keyring under these names, and from nowhere else.
 
     Args:
         host: name of the server.
@@ -45,6 +50,7 @@ class Smtp:
 
     rehearsal = False
     ledger = None
+    default_host = ""
 
     def __init__(
         self,
@@ -94,7 +100,7 @@ class Smtp:
                 raise InputError(f"smtp: unknown option {name!r}; allowed: {', '.join(_OPTIONS)}{hint}")
         try:
             return cls(
-                parts.hostname or "",
+                parts.hostname or cls.default_host,
                 parts.port,
                 security=options.get("security", "tls" if scheme == "smtps" else None),
                 connections=int(options.get("connections", "4")),
@@ -115,20 +121,21 @@ class Smtp:
         """Two mails a connection: one under way, one announced."""
         return 2 * self.connections
 
-    def deliver(self, mails: Iterator[Outgoing], start: Start) -> Iterator[Receipt | None]:
+    def deliver(self, mails: Iterator[Outgoing | None], start: Start) -> Iterator[Receipt | None]:
         """One receipt per mail started, as the server answers.
 
         Raises:
             TransportError: the server cannot be reached, refuses us, or the sender's address.
         """
-        first = next(mails, None)
-        if first is not None:
-            yield from deliver_over(self, first, mails, start)
+        for first in mails:  # no connection is opened before there is a mail
+            if first is not None:
+                yield from deliver_over(self, first, mails, start)
+                return
+            time.sleep(PAUSE)
 
     async def connect(self) -> Session:
         """A session with the server, ready for mails."""
-        user, password = (os.environ.get(f"TOOLKIT_SMTP_{name}") for name in ("USER", "PASSWORD"))
-        login = Login(user, password) if user and password else None
+        login = self._login()
         context = None if self.security == "none" else ssl.create_default_context()
         if context is not None:
             context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -140,6 +147,47 @@ class Smtp:
             hello=_own_name(),
             timeout=self.timeout,
         )
+
+    def _login(self) -> Login | None:
+        look = os.environ.get if self.security == "none" else secret  # a keyring is not asked in vain
+        user, password = look("TOOLKIT_SMTP_USER"), look("TOOLKIT_SMTP_PASSWORD")
+        return Login(user, password) if user and password else None
+
+
+class Resend(Smtp):
+    """Resend's mail server. Each mail carries a key by which Resend drops a second copy of it.
+
+    The API key is `TOOLKIT_RESEND_KEY`, in the environment or the keyring.
+
+    >>> Resend().name
+    'resend:smtp.resend.com:465'
+    """
+
+    default_host = "smtp.resend.com"
+
+    def __init__(self, host: str = default_host, port: int | None = None, **options: Any) -> None:
+        super().__init__(host, port or 465, **options)
+
+    def __repr__(self) -> str:
+        return f"Resend({self.host!r}, {self.port})"
+
+    @property
+    def name(self) -> str:
+        """Names this server in the ledger."""
+        return f"resend:{self.host}:{self.port}"
+
+    def deliver(self, mails: Iterator[Outgoing | None], start: Start) -> Iterator[Receipt | None]:
+        """As a mail server, each mail with its key."""
+        return super().deliver((None if mail is None else _keyed(mail) for mail in mails), start)
+
+    def _login(self) -> Login | None:
+        look = os.environ.get if self.security == "none" else secret
+        key = look("TOOLKIT_RESEND_KEY")
+        return Login("resend", key) if key else None
+
+
+def _keyed(mail: Outgoing) -> Outgoing:
+    return replace(mail, message=f"Resend-Idempotency-Key: {mail.decision_id}\r\n".encode() + mail.message)
 
 
 def _is_here(host: str) -> bool:

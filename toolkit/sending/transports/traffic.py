@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import idna
 
 from toolkit.errors import TransportError
-from toolkit.sending.protocol import Outgoing, Receipt, Start
+from toolkit.sending.protocol import PAUSE, Outgoing, Receipt, Start
 from toolkit.sending.states import State
 from toolkit.sending.transports.wire import BrokenError, Reply, Session
 
@@ -40,32 +40,41 @@ class Server(Protocol):
         ...
 
 
-def deliver_over(server: Server, first: Outgoing, mails: Iterator[Outgoing], start: Start) -> Iterator[Receipt | None]:
+def deliver_over(
+    server: Server, first: Outgoing, mails: Iterator[Outgoing | None], start: Start
+) -> Iterator[Receipt | None]:
     """One receipt per mail started; see `protocol.Transport.deliver`."""
     with _Traffic(server) as traffic:
         yield from _drive(traffic, first, mails, start)
 
 
-def _drive(traffic: _Traffic, first: Outgoing, mails: Iterator[Outgoing], start: Start) -> Iterator[Receipt | None]:
+def _drive(
+    traffic: _Traffic, first: Outgoing, mails: Iterator[Outgoing | None], start: Start
+) -> Iterator[Receipt | None]:
     """Feed the connections, ask for leave, pass receipts on; in the caller's thread, which owns the ledger."""
     traffic.add(first)
     more = True
     while True:
-        while more and traffic.fault is None and traffic.has_room:
-            mail = next(mails, None)
-            more = mail is not None
-            if mail is not None:
-                traffic.add(mail)
-        if traffic.is_idle:
+        resting = False
+        while more and not resting and traffic.fault is None and traffic.has_room:
+            try:
+                mail = next(mails)
+            except StopIteration:
+                more = False
+            else:
+                resting = mail is None
+                if mail is not None:
+                    traffic.add(mail)
+        if traffic.is_idle and not (resting and traffic.fault is None):
             break
-        asked, receipts = traffic.events(_HEARTBEAT)
+        asked, receipts = traffic.events(PAUSE if resting else _HEARTBEAT)
         # Receipts first: a connection that asks for leave has had the answer to the mail before.
         yield from receipts
         if asked:
             # Once the way is closed, what has not begun does not begin any more.
             closed = traffic.fault is not None
             traffic.grant(asked, set() if closed else set(start([mail.decision_id for mail in asked])))
-        elif not receipts:
+        elif not receipts and not resting:
             yield None
     if traffic.fault is not None:
         raise traffic.fault

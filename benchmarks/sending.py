@@ -1,0 +1,211 @@
+"""Sending beside other ways: Postfix's own smtp-source on the same sink, and EmailMessage + smtplib + UPDATE."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import smtplib
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.measuring import Result
+from toolkit.events import EventLog
+from toolkit.scenario import loads
+from toolkit.scenario.models import Policies, Program
+from toolkit.sending import Batch, Ledger, approve, prepare, send
+from toolkit.sending.clock import micros
+from toolkit.sending.planning import Entry, RunRecord, Signed
+
+CONNECTIONS = 20
+MAILS = 10_000
+NAIVE = 1_000
+SCENARIO = """
+scenario: welcome
+trigger: {event: sign_up}
+reentry: once
+steps: [{wait: 1h}, {id: hello, send: welcome/hello}]
+"""
+POLICIES = {
+    "sender": {"name": "Shop", "email": "hello@example.com"},
+    "brand": {"name": "Shop", "address": "Paris", "unsubscribe_url": "https://shop.example.com/u/{token}"},
+}
+TEXT = "subject: Welcome {{ customer.first_name }}\n---\nHello {{ customer.first_name }}, welcome.\n{{ unsubscribe }}\n"
+HTML = """<mjml><mj-body><mj-section><mj-column><mj-text>Hello {{ customer.first_name }}, welcome.
+<a href="{{ unsubscribe }}">Unsubscribe</a></mj-text></mj-column></mj-section></mj-body></mjml>"""
+
+
+def sending() -> Iterator[Result]:
+    """Mails end to end with a ledger on the disk, beside smtp-source and the naive way, all into one smtp-sink."""
+    with _folder() as folder, _sink() as port:
+        batch = _batch(folder, MAILS)
+        approval = approve(batch, by="bench")
+        size = batch.spool.size(0)
+        ours, source, naive = [], [], []
+        for turn in range(3):
+            source.append(_smtp_source(port, size))
+            start = time.perf_counter()
+            way = f"smtp:127.0.0.1:{port}?connections={CONNECTIONS}"
+            report = send(
+                batch, approval, transport=way, confirm=MAILS, ledger=folder / f"ledger{turn}.sqlite", progress=False
+            )
+            ours.append(time.perf_counter() - start)
+            if report.sent != MAILS:
+                raise RuntimeError(f"expected {MAILS} mails sent: {report}")
+            naive.append(_naive(batch, port, folder / f"naive{turn}.sqlite") * MAILS / NAIVE)
+        rate = {"mails_per_s": round(MAILS / min(ours)), "connections": CONNECTIONS, "bytes": size}
+        said = f"{MAILS:,} mails of {size:,} bytes"
+        yield Result("send_vs_smtp_source", said, min(ours), "Postfix smtp-source", min(source), rate)
+        peer = f"EmailMessage + smtplib + UPDATE, {NAIVE:,} mails scaled"
+        yield Result("send_vs_naive", said, min(ours), peer, min(naive), rate)
+
+
+def planning() -> Iterator[Result]:
+    """A million approved mails written into a new ledger, beside the same rows inserted bare in one transaction."""
+    count = 1_000_000
+    with _folder() as folder:
+        start = time.perf_counter()
+        with Ledger.open(folder / "ledger.sqlite") as ledger:
+            ledger.plan(_run(count), map(_entry, range(count)))
+        ours = time.perf_counter() - start
+        start = time.perf_counter()
+        with sqlite3.connect(folder / "bare.sqlite") as bare:
+            bare.execute("CREATE TABLE d (id TEXT PRIMARY KEY, c TEXT, a TEXT, m TEXT UNIQUE, s TEXT, h TEXT)")
+            rows = (
+                (e.decision_id, e.customer_id, e.address, e.message_id, "planned", e.payload_sha256)
+                for e in map(_entry, range(count))
+            )
+            bare.executemany("INSERT INTO d VALUES (?, ?, ?, ?, ?, ?)", rows)
+        bare.close()
+        yield Result(
+            "send_plan_1m", "1,000,000 mails", ours, "bare INSERT, one transaction", time.perf_counter() - start, {}
+        )
+
+
+def memory() -> Iterator[Result]:
+    """What sending takes beyond the batch itself: the growth of memory while 20,000 mails go, beside 2,000."""
+    grown = {}
+    for count in (2_000, 20_000):
+        code = f"from benchmarks.sending import _grown; print(_grown({count}))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        grown[count] = int(done.stdout.split()[-1])
+    more = {f"mb_{count}": round(kb / 1024, 1) for count, kb in grown.items()}
+    yield Result(
+        "send_memory", "20,000 mails", grown[20_000] / 1024, "2,000 mails (MB, not s)", grown[2_000] / 1024, more
+    )
+
+
+def _grown(count: int) -> int:
+    with _folder() as folder, _sink() as port:
+        batch = _batch(folder, count)
+        approval = approve(batch, by="bench")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        way = f"smtp:127.0.0.1:{port}?connections={CONNECTIONS}"
+        send(batch, approval, transport=way, confirm=count, ledger=folder / "ledger.sqlite", progress=False)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+
+def _batch(folder: Path, count: int) -> Batch:
+    now = datetime.now(UTC)
+    (folder / "templates" / "welcome").mkdir(parents=True)
+    (folder / "templates" / "welcome" / "hello.txt").write_text(TEXT)
+    (folder / "templates" / "welcome" / "hello.mjml").write_text(HTML)
+    names = [f"c{number}" for number in range(count)]
+    people = pd.DataFrame(
+        {"customer_id": names, "email": [f"{n}@example.org" for n in names], "first_name": names, "consent": True}
+    )
+    events = pd.DataFrame({"customer_id": names, "event": "sign_up", "at": pd.Timestamp(now - timedelta(hours=4))})
+    program = Program(scenarios=loads(SCENARIO).scenarios, policies=Policies.model_validate(POLICIES))
+    log = EventLog.from_pandas(events, customers=people)
+    ledger = folder / "prepared.sqlite"
+    return prepare(program, log, now=now, templates=folder / "templates", ledger=ledger, progress=False)
+
+
+def _smtp_source(port: int, size: int) -> float:
+    command = [_program("smtp-source"), "-m", str(MAILS), "-s", str(CONNECTIONS), "-l", str(size), f"127.0.0.1:{port}"]
+    start = time.perf_counter()
+    subprocess.run(command, check=True)
+    return time.perf_counter() - start
+
+
+def _naive(batch: Batch, port: int, path: Path) -> float:
+    """One connection, one EmailMessage, one UPDATE and one commit a mail, as it is often written."""
+    ledger = sqlite3.connect(path)
+    ledger.execute("PRAGMA journal_mode=WAL")
+    ledger.execute("PRAGMA synchronous=FULL")
+    ledger.execute("CREATE TABLE mail (id INTEGER PRIMARY KEY, address TEXT, status TEXT)")
+    mails = batch.mails[:NAIVE]
+    ledger.executemany("INSERT INTO mail VALUES (?, ?, 'new')", [(n, m.letter.to) for n, m in enumerate(mails)])
+    ledger.commit()
+    shown = batch.preview(0)
+    start = time.perf_counter()
+    with smtplib.SMTP("127.0.0.1", port) as server:
+        for number, mail in enumerate(mails):
+            message = EmailMessage()
+            message["From"], message["To"], message["Subject"] = shown.sender, mail.letter.to, mail.subject
+            message.set_content(shown.text)
+            message.add_alternative(shown.html, subtype="html")
+            server.send_message(message)
+            ledger.execute("UPDATE mail SET status = 'sent' WHERE id = ?", (number,))
+            ledger.commit()
+    seconds = time.perf_counter() - start
+    ledger.close()
+    return seconds
+
+
+def _entry(number: int) -> Entry:
+    name = f"{number:032x}"
+    return Entry(name, f"c{number}", f"c{number}@example.org", "marketing", f"{name}@example.com", f"{number:064x}")
+
+
+def _run(count: int) -> RunRecord:
+    now = micros(datetime.now(UTC))
+    signed = Signed("approval", "bench", "{}", now, now + 86_400_000_000)
+    return RunRecord("run", "0" * 64, "0" * 64, "smtp:here", count, now, (signed,))
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder on a real disk, where a commit costs what it costs, and with keys of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="toolkit-bench-", dir="/var/tmp"))
+    os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _sink() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    sink = subprocess.Popen([_program("smtp-sink"), *user, f"127.0.0.1:{port}", "1000"], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield port
+    finally:
+        sink.kill()
+        sink.wait()
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if found is None:
+        raise RuntimeError(f"{name} is not installed (Debian package postfix)")
+    return found

@@ -1,0 +1,143 @@
+"""A standing approval lets the mails of scenarios go as they are, within limits that the ledger counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+
+import pytest
+
+from toolkit.errors import ApprovalError, InputError
+from toolkit.sending import StandingApproval, approve_standing, load_approval, send
+from toolkit.sending.ledger import Ledger
+
+OFFER = """
+scenario: welcome
+trigger: {event: sign_up}
+reentry: once
+steps:
+  - {wait: 1h}
+  - {id: hello, send: welcome/hello, offer: {%s}}
+"""
+
+
+@pytest.fixture
+def standing(shop, noon):
+    def make(**options):
+        options = {"by": "ana", "mails_a_day": 100, "clock": lambda: noon, **options}
+        return approve_standing(options.pop("program", shop.program), shop.templates, **options)
+
+    return make
+
+
+@pytest.fixture
+def sent(shop, noon):
+    def go(batch, approval, later=0):
+        way = f"outbox:{shop.outbox}"
+        clock = lambda: noon + timedelta(minutes=1 + later)  # noqa: E731
+        return send(batch, approval, transport=way, confirm=len(batch), progress=False, clock=clock)
+
+    return go
+
+
+def test_it_covers_batch_after_batch_of_the_same_version(shop, noon, standing, sent, make_log):
+    approval = standing()
+    assert sent(shop.prepare(), approval).sent == 12
+    more = shop.prepare(log=make_log(20), now=noon + timedelta(minutes=1))
+    assert sent(more, approval).sent == 8
+
+
+def test_a_saved_one_is_the_same_and_a_changed_limit_voids_it(shop, standing, sent, tmp_path):
+    approval = standing()
+    again = load_approval(approval.save(tmp_path / "standing.json"))
+    assert isinstance(again, StandingApproval)
+    assert again == approval
+    with pytest.raises(ApprovalError, match="changed after signing"):
+        sent(shop.prepare(), dataclasses.replace(again, mails_a_day=10**6))
+    assert sent(shop.prepare(), again).sent == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("text", "templates: changed welcome/hello"),
+        ("scenario", "scenarios: changed welcome"),
+        ("sender", r"sender: changed name \(approved 'Maison Lune', found 'Maison Noire'\)"),
+    ],
+)
+def test_a_change_voids_it_and_is_named(shop, standing, sent, make_program, change, said):
+    approval, program = standing(), shop.program
+    if change == "text":
+        path = shop.templates / "welcome" / "hello.txt"
+        path.write_text(path.read_text().replace("Good to see you", "Good to see you!"))
+    elif change == "scenario":
+        program = make_program(OFFER % "percent: 90")
+    else:
+        program = make_program(sender={"name": "Maison Noire", "email": "hello@example.com"})
+    with pytest.raises(ApprovalError, match=rf"standing approval is void; nothing was sent(\n.*)*{said}"):
+        sent(shop.prepare(program=program), approval)
+    assert shop.mails() == []
+
+
+def test_mails_over_the_limit_of_a_day_are_held_back_and_go_when_the_day_is_over(shop, standing, sent, noon):
+    approval = standing(mails_a_day=5)
+    batch = shop.prepare(window="48h")
+    report = sent(batch, approval)
+    assert (report.sent, report.waiting, report.held_back) == (5, 7, 7)
+    assert str(report).endswith("waiting 7, of which 7 held back by the limits of the approval")
+    again = sent(batch, approval, later=60)
+    assert (again.sent, again.already_sent, again.held_back) == (0, 5, 7)
+    tomorrow = sent(batch, approval, later=24 * 60)
+    assert (tomorrow.sent, tomorrow.held_back) == (5, 2)
+
+
+def test_discounts_over_the_limit_of_a_day_are_held_back(shop, standing, sent, make_program):
+    program = make_program(OFFER % "amount: 5, currency: EUR")
+    approval = standing(program=program, discount_a_day=17.5)
+    report = sent(shop.prepare(program=program), approval)
+    assert (report.sent, report.held_back) == (3, 9)
+
+
+def test_a_discount_nobody_can_put_a_number_to_is_held_back_where_there_is_a_limit(shop, standing, sent, make_program):
+    program = make_program(OFFER % "percent: 10")
+    batch = shop.prepare(program=program)
+    assert sent(batch, standing(program=program, discount_a_day=100.0)).held_back == 12
+    assert sent(batch, standing(program=program)).sent == 12
+
+
+def test_a_scenario_that_is_not_covered_is_refused(shop, standing, sent, make_program):
+    program = make_program((OFFER % "percent: 10").replace("scenario: welcome", "scenario: other"))
+    with pytest.raises(ApprovalError, match="does not cover other, only welcome"):
+        sent(shop.prepare(program=program), standing())
+
+
+def test_one_that_is_over_or_revoked_sends_nothing(shop, standing, sent):
+    with pytest.raises(ApprovalError, match="over since 2026-03-02 12:01"):
+        sent(shop.prepare(), standing(expires="1m"))
+    approval = standing()
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        ledger.revoke(approval.id, by="ben")
+    with pytest.raises(ApprovalError, match="revoked by ben"):
+        sent(shop.prepare(), approval)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mails_a_day": 0}, "mails_a_day: expected a whole number from 1"),
+        ({"discount_a_day": -1.0}, "discount_a_day: expected 0 or more"),
+        ({"scenarios": ["welcom"]}, "no scenario 'welcom'.*did you mean 'welcome'"),
+        ({"expires": "soon"}, "expires: "),
+    ],
+)
+def test_limits_that_are_none_are_refused(standing, options, said):
+    with pytest.raises(InputError, match=said):
+        standing(**options)
+
+
+def test_it_says_what_it_lets_go(standing):
+    approval = standing(discount_a_day=200)
+    assert repr(approval).startswith(
+        "StandingApproval of welcome by ana: at most 100 mails a day, 200.00 EUR discount a day, until 2026-04-01"
+    )
+    assert "Any change to these scenarios" in approval._repr_html_()

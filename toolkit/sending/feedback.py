@@ -1,0 +1,153 @@
+"""What providers and mail servers report after the sending: deliveries, bounces, complaints, people who unsubscribe.
+
+Each report counts once, settles a mail in doubt, puts an address on the suppression list where it must, and is seen by
+the alarms of the mail's run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, or_, select
+
+from toolkit.sending import alarm, audit, claims
+from toolkit.sending.clock import micros
+from toolkit.sending.protocol import Receipt
+from toolkit.sending.schema import deliveries, events, insert_new, suppressions
+from toolkit.sending.states import State
+from toolkit.sending.suppression import address_hash
+from toolkit.tables import DELIVERY_EVENTS
+
+__all__ = ["Feedback", "Taken", "take"]
+
+_REASONS = {"email_complained": "complaint", "email_unsubscribed": "unsubscribed", "email_bounced": "hard_bounce"}
+_COUNTERS = {"email_bounced": "bounces", "email_complained": "complaints"}
+_ARRIVED = ("email_delivered", "email_opened", "email_clicked", "email_complained", "email_unsubscribed")
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """One report about one mail or address.
+
+    Attributes:
+        provider: who reports, for example `ses` or `dsn`.
+        event_id: names the report at that provider; the same report twice counts once.
+        event: one of `tables.DELIVERY_EVENTS`, for example email_bounced.
+        at: when it happened, with a time zone.
+        message_id: of the mail, without angle brackets; or else
+        decision_id: of the mail; or else
+        address: of the person.
+        bounce_type: `hard` or `soft`.
+        detail: what was said, in a few words.
+    """
+
+    provider: str
+    event_id: str
+    event: str
+    at: datetime
+    message_id: str | None = None
+    decision_id: str | None = None
+    address: str | None = None
+    bounce_type: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What reports did: new, known already, mails settled that were in doubt, addresses new on the suppression list."""
+
+    new: int
+    known: int
+    settled: int
+    suppressed: int
+
+    def __str__(self) -> str:
+        return (
+            f"new {self.new:,}, known {self.known:,}, mails settled {self.settled:,}, "
+            f"addresses suppressed {self.suppressed:,}"
+        )
+
+
+def take(connection: Connection, reports: Sequence[Feedback], *, now: int) -> Taken:
+    """What the reports did, all of them in the transaction under way."""
+    counts: Counter[str] = Counter()
+    for report in reports:
+        if report.event not in DELIVERY_EVENTS:
+            continue
+        row = _mail(connection, report)
+        line = {
+            "provider": report.provider,
+            "provider_event_id": report.event_id,
+            "delivery_id": None if row is None else row.id,
+            "event": report.event,
+            "at": micros(report.at),
+            "received_at": now,
+            "payload": report.detail,
+        }
+        known = select(events.c.id).where(
+            events.c.provider == report.provider, events.c.provider_event_id == report.event_id
+        )
+        if connection.execute(known).first() is not None:
+            counts["known"] += 1
+            continue
+        if connection.execute(insert_new(connection, events), line).rowcount == 0:
+            counts["known"] += 1  # another process was faster
+            continue
+        counts["new"] += 1
+        if row is not None and row.state is State.UNKNOWN:
+            counts["settled"] += _settle(connection, row, report, now=now)
+        counts["suppressed"] += _suppress(connection, row, report, now=now)
+        if row is not None and report.event in _COUNTERS and not _is_soft(report):
+            alarm.count(connection, row.run_id, {_COUNTERS[report.event]: 1}, now=now)
+    return Taken(counts["new"], counts["known"], counts["settled"], counts["suppressed"])
+
+
+def _mail(connection: Connection, report: Feedback) -> claims.Delivery | None:
+    named = []
+    if report.message_id:
+        named.append(deliveries.c.message_id == report.message_id.strip("<>"))
+    if report.decision_id:
+        named.append(deliveries.c.decision_id == report.decision_id)
+    if not named:
+        return None
+    found = connection.execute(select(deliveries.c.decision_id).where(or_(*named)).limit(1)).scalar()
+    return None if found is None else claims.rows_of(connection, [found], lock=True)[0]
+
+
+def _settle(connection: Connection, row: claims.Delivery, report: Feedback, *, now: int) -> int:
+    """Whether the report says what became of a mail in doubt."""
+    said = f"{report.provider}: {report.event}"
+    if report.event in _ARRIVED:
+        receipt = Receipt(row.decision_id, State.ACCEPTED, receipt=f"{said} {report.event_id}")
+    elif report.event == "email_bounced" and not _is_soft(report):
+        receipt = Receipt(row.decision_id, State.FAILED, reason=f"{said}: {report.detail or 'hard'}")
+    else:
+        return 0
+    claims.settle(connection, [row], {row.decision_id: receipt}, actor=report.provider, now=now)
+    detail = {"state": receipt.state.value, "event": report.event_id}
+    audit.append(connection, at=now, actor=report.provider, action="settled", subject=row.decision_id, detail=detail)
+    return 1
+
+
+def _suppress(connection: Connection, row: claims.Delivery | None, report: Feedback, *, now: int) -> int:
+    """Whether the address is new on the suppression list."""
+    address = report.address or (row.address if row is not None else None)
+    reason = _REASONS.get(report.event)
+    if address is None or reason is None or _is_soft(report):
+        return 0
+    digest, scope = address_hash(address), "all" if reason == "hard_bounce" else "marketing"
+    there = select(suppressions.c.id).where(suppressions.c.address_sha256 == digest, suppressions.c.scope == scope)
+    if connection.execute(there).first() is not None:
+        return 0
+    line = {"address_sha256": digest, "address": address, "scope": scope, "reason": reason, "at": now}
+    connection.execute(insert_new(connection, suppressions), {**line, "source": report.provider})
+    detail = {"reason": reason, "scope": scope}
+    audit.append(connection, at=now, actor=report.provider, action="suppressed", subject=digest, detail=detail)
+    return 1
+
+
+def _is_soft(report: Feedback) -> bool:
+    return report.event == "email_bounced" and report.bounce_type == "soft"

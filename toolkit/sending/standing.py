@@ -1,0 +1,272 @@
+"""A standing approval: one signature for all the mails of some scenarios, as they are, within limits, for a time.
+
+It is what lets triggered mail go by itself. It names the version of each scenario, of its mails and of what they share;
+whatever changes voids it. How much it lets go in any 24 hours is counted in the ledger.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import ApprovalError, InputError, nearest
+from toolkit.mail import Templates
+from toolkit.scenario import content_hash
+from toolkit.scenario.duration import Duration
+from toolkit.scenario.models import Program, Scenario
+from toolkit.sending.batch import Batch, versions
+from toolkit.sending.clock import Clock, utc, utc_now
+from toolkit.sending.display import counted, page
+from toolkit.sending.keys import signing_key
+from toolkit.sending.manifest import changes, digest_of, outline, plain
+from toolkit.sending.planning import Limits
+from toolkit.sending.policy import ApprovalPolicy, policy_of
+from toolkit.sending.signing import is_genuine, public_hex, signed
+
+__all__ = ["StandingApproval", "approve_standing", "version_of"]
+
+_KIND = "trigger-toolkit standing approval 1"
+_SIGNED = (
+    "by",
+    "author",
+    "scenarios",
+    "version",
+    "mails_a_day",
+    "discount_a_day",
+    "currency",
+    "signed_at",
+    "expires_at",
+    "public_key",
+)
+
+
+@dataclass(frozen=True, eq=True)
+class StandingApproval:
+    """One person's yes to scenarios as they are, within limits.
+
+    Attributes:
+        by: who approved.
+        author: who wrote what is approved, where that was said.
+        scenarios: their names.
+        version: one hash per scenario, per mail, and for what they share.
+        mails_a_day: so many mails in any 24 hours.
+        discount_a_day: so much discount in any 24 hours; None without a limit.
+        currency: of the discount.
+        signed_at: when, UTC.
+        expires_at: until when it holds, UTC.
+        public_key: of the signing key, 64 hex digits.
+        signature: Ed25519, base64, over all of the above.
+    """
+
+    by: str
+    author: str | None
+    scenarios: tuple[str, ...]
+    version: Mapping[str, Any] = field(repr=False)
+    mails_a_day: int
+    discount_a_day: float | None
+    currency: str
+    signed_at: datetime
+    expires_at: datetime
+    public_key: str
+    signature: str = field(repr=False)
+
+    def __repr__(self) -> str:
+        discount = "" if self.discount_a_day is None else f", {self.discount_a_day:,.2f} {self.currency} discount a day"
+        return (
+            f"StandingApproval of {', '.join(self.scenarios)} by {self.by}: at most "
+            f"{counted(self.mails_a_day, 'mail')} a day{discount}, until {self.expires_at:%Y-%m-%d %H:%M} UTC"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "approved by": self.by,
+            "scenarios": ", ".join(self.scenarios),
+            "mails a day": f"{self.mails_a_day:,}",
+            "discount a day": "no limit"
+            if self.discount_a_day is None
+            else f"{self.discount_a_day:,.2f} {self.currency}",
+            "holds until": f"{self.expires_at:%Y-%m-%d %H:%M} UTC",
+            "public key": self.public_key,
+        }
+        void = "Any change to these scenarios, their mails or what they share voids it."
+        return page("Standing approval", facts) + f"<p style='opacity:.75'>{html.escape(void)}</p>"
+
+    @property
+    def id(self) -> str:
+        """Names the approval, for example in `Ledger.revoke`."""
+        return digest_of(self.signature)
+
+    @property
+    def lasts(self) -> timedelta:
+        """From the signature to the end."""
+        return self.expires_at - self.signed_at
+
+    @property
+    def limits(self) -> Limits:
+        """What it lets go in any 24 hours."""
+        return Limits(self.mails_a_day, self.discount_a_day)
+
+    def document(self) -> dict[str, Any]:
+        """The approval as plain values, signature included."""
+        return {"kind": _KIND, **_signed(self), "signature": self.signature}
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the approval to a JSON file; its path."""
+        target = Path(path)
+        target.write_text(json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return target
+
+    @classmethod
+    def from_document(cls, found: Mapping[str, Any], *, where: str) -> StandingApproval:
+        """An approval from its plain values. Whether it holds is found out when it is used.
+
+        Raises:
+            ApprovalError: the values are no standing approval.
+        """
+        values = dict(found)
+        try:
+            if values.pop("kind") != _KIND:
+                raise ApprovalError(f"approval {where}: expected kind {_KIND!r}")
+            for name in ("signed_at", "expires_at"):
+                values[name] = utc(datetime.fromisoformat(values[name]), name=name)
+            values["scenarios"] = tuple(values["scenarios"])
+            return cls(**values)
+        except (ValueError, TypeError, KeyError, AttributeError) as fault:
+            raise ApprovalError(f"approval {where}: is not a standing approval: {fault}") from fault
+
+    def check(self, batch: Batch, *, clock: Clock = utc_now) -> None:
+        """Whether this approval covers every mail of this batch now, the limits aside, which the ledger counts.
+
+        Raises:
+            ApprovalError: the signature is not of this content, the approval is over, a scenario is not among those
+                approved, or something changed since; says what.
+        """
+        if not is_genuine({"kind": _KIND, **_signed(self)}, self.signature, self.public_key):
+            raise ApprovalError("approval: its signature does not fit its content: it was changed after signing")
+        now = clock()
+        if now >= self.expires_at:
+            raise ApprovalError(f"approval: over since {self.expires_at:%Y-%m-%d %H:%M} UTC; approve again")
+        strange = sorted({mail.letter.scenario for mail in batch.mails} - set(self.scenarios))
+        if strange:
+            raise ApprovalError(
+                f"approval: does not cover {', '.join(strange)}, only {', '.join(self.scenarios)}; nothing was sent"
+            )
+        found = version_of(batch.program, batch.templates, self.scenarios)
+        lines = changes(outline(self.version), outline(found))
+        if lines:
+            raise ApprovalError("\n  ".join(["the standing approval is void; nothing was sent", *lines]))
+
+
+def approve_standing(
+    program: Program | Scenario,
+    templates: str | os.PathLike[str] | Templates,
+    *,
+    by: str,
+    mails_a_day: int,
+    discount_a_day: float | None = None,
+    scenarios: Sequence[str] | None = None,
+    key: str | os.PathLike[str] | None = None,
+    expires: str | timedelta | Duration = "30d",
+    author: str | None = None,
+    policy: ApprovalPolicy | str | os.PathLike[str] | None = None,
+    clock: Clock = utc_now,
+) -> StandingApproval:
+    """A person's signature under scenarios as they are: their mails may go as they fall due, within limits.
+
+    Args:
+        program: scenarios and the policies they share.
+        templates: the folder of the mails, or the mails compiled.
+        by: who approves.
+        mails_a_day: at most so many mails in any 24 hours.
+        discount_a_day: the most their offers may cost in any 24 hours, in the program's currency. An amount off counts
+            in full; a share off counts as that share of what set the mail off, and where that is not known the mail is
+            held back. None sets no limit.
+        scenarios: which of the program's; all unless given.
+        key: path of an Ed25519 private key (PEM, or of ssh-keygen); your own, made on first use, unless given.
+        expires: how long the approval holds, for example `30d`.
+        author: who wrote them; where given, it must be someone else unless the policy says otherwise.
+        policy: who may approve; unless given, `approvers.yaml` beside the templates.
+        clock: tells the time.
+
+    Returns:
+        The approval, for `send` and `toolkit run`.
+
+    Raises:
+        InputError: a limit that is not above zero, a scenario that is not in the program, a key that cannot be used.
+        ApprovalError: `by` may not approve it.
+    """
+    if isinstance(program, Scenario):
+        program = Program(scenarios=(program,))
+    if not isinstance(mails_a_day, int) or mails_a_day < 1:
+        raise InputError(f"approve_standing: mails_a_day: expected a whole number from 1; found {mails_a_day!r}")
+    if discount_a_day is not None and not discount_a_day >= 0:
+        raise InputError(f"approve_standing: discount_a_day: expected 0 or more; found {discount_a_day!r}")
+    names = [one.scenario for one in program.scenarios]
+    wanted = tuple(names if scenarios is None else scenarios)
+    for name in wanted:
+        if name not in names:
+            near = nearest(name, names)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise InputError(f"approve_standing: no scenario {name!r}; there are {', '.join(names)}{hint}")
+    compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
+    folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
+    try:
+        lasts = timedelta(microseconds=Duration.parse(expires).elapsed)
+    except ValueError as fault:
+        raise InputError(f"approve_standing: expires: {fault}") from fault
+    private, _ = signing_key(key)
+    now = clock()
+    unsigned = StandingApproval(
+        by=by.strip(),
+        author=author,
+        scenarios=wanted,
+        version=version_of(program, compiled, wanted),
+        mails_a_day=mails_a_day,
+        discount_a_day=None if discount_a_day is None else float(discount_a_day),
+        currency=program.policies.currency,
+        signed_at=now,
+        expires_at=now + lasts,
+        public_key=public_hex(private),
+        signature="",
+    )
+    policy_of(policy, folder).check_one(unsigned)
+    return replace(unsigned, signature=signed({"kind": _KIND, **_signed(unsigned)}, private))
+
+
+def version_of(program: Program, templates: Templates, scenarios: Sequence[str]) -> dict[str, Any]:
+    """What a standing approval names: hashes of the scenarios, their mails, and what they share."""
+    chosen = [one for one in program.scenarios if one.scenario in scenarios]
+    hashes = templates.hashes
+    mails = sorted({name for one in chosen for name in _mails_of(one.model_dump(mode="json"))})
+    sender = program.policies.sender
+    return {
+        "scenarios": {one.scenario: content_hash(Program(scenarios=(one,))) for one in chosen},
+        "templates": {name: hashes.get(name, "none") for name in mails},
+        "policies": {"content_hash": content_hash(Program(scenarios=(), policies=program.policies))},
+        "sender": plain(sender.model_dump(mode="json")) if sender else {},
+        "versions": versions(),
+    }
+
+
+def _mails_of(value: Any) -> Iterator[str]:
+    """The templates named by the send steps anywhere below a dumped scenario."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("send"), str):
+            yield value["send"]
+        for inner in value.values():
+            yield from _mails_of(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _mails_of(inner)
+
+
+def _signed(approval: StandingApproval) -> dict[str, Any]:
+    values: dict[str, Any] = {item.name: getattr(approval, item.name) for item in fields(approval)}
+    times = {name: values[name].isoformat() for name in ("signed_at", "expires_at")}
+    return plain({name: values[name] for name in _SIGNED} | times)  # type: ignore[no-any-return]

@@ -18,7 +18,7 @@ from toolkit.events import EventLog
 from toolkit.scenario import load, set_parameters
 from toolkit.simulation import shop
 
-__all__: list[str] = []
+__all__ = ["CustomersOption", "EventsOption", "MapOption", "ZoneOption", "read_log"]
 
 EventsOption = Annotated[
     str, typer.Option("--events", help="A CSV or Parquet file, a glob, or the folder of a stored log.")
@@ -40,7 +40,8 @@ def _columns(text: str) -> dict[str, str]:
     return columns
 
 
-def _read(events: str, columns: str, zone: str | None, customers: str | None) -> EventLog:
+def read_log(events: str, columns: str, zone: str | None, customers: str | None) -> EventLog:
+    """The log that the options of a command name."""
     mapped = _columns(columns)
     if Path(events).is_dir():
         given = [name for name, value in (("--map", mapped), ("--zone", zone), ("--customers", customers)) if value]
@@ -80,7 +81,7 @@ def replay_command(
     """Who would have got which mail, when, and why not, over a log of your own."""
     with plain_errors():
         program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
-        log = _read(events, columns, zone, customers)
+        log = read_log(events, columns, zone, customers)
         announce_compiling()
         run = replay(program, log, until=None if until is None else _moment(until))
         typer.echo(str(run.summary()))
@@ -123,7 +124,7 @@ def profile(
 ) -> None:
     """What is in a log: event names, counts, first and last, customers, gaps, suspicious things."""
     with plain_errors():
-        typer.echo(str(_read(events, columns, zone, customers).profile()))
+        typer.echo(str(read_log(events, columns, zone, customers).profile()))
 
 
 @app.command()

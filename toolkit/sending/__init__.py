@@ -2,11 +2,13 @@
 
 from toolkit.sending.approval import Approval, approve, load_approval
 from toolkit.sending.batch import Batch, BatchSummary, Preview
+from toolkit.sending.bundle import Bundle, submit
 from toolkit.sending.delivery import send, start_sending
 from toolkit.sending.feedback import Feedback, Taken
 from toolkit.sending.job import SendingJob
 from toolkit.sending.keys import MailKey, mail_key
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.live import Parity, keep_sending, parity, round_of
 from toolkit.sending.policy import ApprovalPolicy
 from toolkit.sending.preparation import prepare
 from toolkit.sending.progress import Phase, Progress
@@ -14,6 +16,7 @@ from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.report import Report
 from toolkit.sending.standing import StandingApproval, approve_standing
 from toolkit.sending.states import MOVES, State
+from toolkit.sending.station import serve
 from toolkit.sending.suppression import Imported, Suppressions
 from toolkit.sending.transports import Outbox, transport
 
@@ -23,12 +26,14 @@ __all__ = [
     "ApprovalPolicy",
     "Batch",
     "BatchSummary",
+    "Bundle",
     "Feedback",
     "Imported",
     "Ledger",
     "MailKey",
     "Outbox",
     "Outgoing",
+    "Parity",
     "Phase",
     "Preview",
     "Progress",
@@ -43,10 +48,15 @@ __all__ = [
     "Witness",
     "approve",
     "approve_standing",
+    "keep_sending",
     "load_approval",
     "mail_key",
+    "parity",
     "prepare",
+    "round_of",
     "send",
+    "serve",
     "start_sending",
+    "submit",
     "transport",
 ]

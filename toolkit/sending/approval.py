@@ -26,7 +26,7 @@ from toolkit.sending.policy import ApprovalPolicy, policy_of
 from toolkit.sending.signing import is_genuine, public_hex, signed
 from toolkit.sending.standing import StandingApproval
 
-__all__ = ["Approval", "approve", "check_approvals", "load_approval", "sound"]
+__all__ = ["Approval", "approval_from", "approve", "check_approvals", "load_approval", "sound"]
 
 _KIND = "trigger-toolkit approval 1"
 _SIGNED = ("by", "author", "digest", "mails", "outline", "signed_at", "expires_at", "public_key")
@@ -290,6 +290,16 @@ def _signed(approval: Approval) -> dict[str, Any]:
     return values | {name: values[name].isoformat() for name in ("signed_at", "expires_at")}
 
 
+def approval_from(document: Mapping[str, Any], *, where: str) -> Approval | StandingApproval:
+    """An approval of either kind from its plain values.
+
+    Raises:
+        ApprovalError: the values are no approval.
+    """
+    of = StandingApproval if str(document.get("kind")).startswith("trigger-toolkit standing") else Approval
+    return of.from_document(document, where=where)
+
+
 def _read(path: str | os.PathLike[str]) -> Approval | StandingApproval:
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -300,8 +310,7 @@ def _read(path: str | os.PathLike[str]) -> Approval | StandingApproval:
         kind = found["kind"]
     except (ValueError, TypeError, KeyError) as fault:
         raise ApprovalError(f"approval {path}: is not an approval: {fault}") from fault
-    of = StandingApproval if str(kind).startswith("trigger-toolkit standing") else Approval
-    return of.from_document(found, where=str(path))
+    return approval_from(found | {"kind": kind}, where=str(path))
 
 
 def _typed(approval: Approval) -> None:

@@ -130,6 +130,7 @@ class Batch:
         ledger: where the ledger is that was asked what is sent already; None for the transport's own.
         previous: the approval before this batch, from the ledger.
         author: who wrote the scenarios and their mails, where that was said.
+        left_out: decisions to send that are not mailed: decision to reason.
         sources: the text of each of `files` as it was read, so that a refusal can show what changed.
         manifest: all that an approval covers, as plain values.
         digest: SHA-256 of the manifest's canonical JSON, 64 hex digits.
@@ -152,6 +153,7 @@ class Batch:
     previous: Mapping[str, Any] | None = field(repr=False)
     author: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
     manifest: Mapping[str, Any] = field(init=False, repr=False)
     digest: str = field(init=False)
 
@@ -256,7 +258,7 @@ class Batch:
             "program": {"content_hash": content_hash(self.program), "policies": shared, **scenarios},
             "templates": {name: hashes.get(name, "none") for name in used},
             "files": dict(self.files),
-            "audience": [self._audience(mail) for mail in self.mails],
+            "audience": [self._audience(number, mail) for number, mail in enumerate(self.mails)],
             "offers": self._offers(),
             "limits": {
                 "mails": len(self.mails),
@@ -275,7 +277,7 @@ class Batch:
             "samples": self._samples(),
         }
 
-    def _audience(self, mail: PreparedMail) -> dict[str, Any]:
+    def _audience(self, number: int, mail: PreparedMail) -> dict[str, Any]:
         letter = mail.letter
         return {
             "decision": letter.decision_id,
@@ -287,6 +289,7 @@ class Batch:
             "arm": mail.arm,
             "template": letter.template,
             "offer": mail.offer,
+            "discount": _money(self.discount(number)),
             "due_at": mail.due_at.isoformat(),
             "message_id": mail.message_id,
             "subject": mail.subject,
@@ -410,6 +413,10 @@ class Batch:
 def versions() -> dict[str, str]:
     """Package to version of everything that can change what a mail says."""
     return {name: _version(name) for name in _PACKAGES}
+
+
+def _money(value: float | None) -> str | None:
+    return None if value is None else f"{value:.6f}"
 
 
 def _version(package: str) -> str:

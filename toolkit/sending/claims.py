@@ -7,11 +7,11 @@ lease, and makes only moves that `states.MOVES` allows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, bindparam, insert, or_, select, update
 
 from toolkit.errors import LedgerError
 from toolkit.sending import alarm, pacing
@@ -60,11 +60,11 @@ _COLUMNS = (
     "discount",
     "decided_at",
 )
+_SELECT = select(*(deliveries.c[name] for name in _COLUMNS)).order_by(deliveries.c.id)
 _MOST_AGAIN = 5  # attempts at a transactional mail that stays in doubt
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One row of the ledger: one mail to one person."""
 
     id: int
@@ -151,6 +151,8 @@ def _free(connection: Connection, run_id: str, *, limit: int, now: int) -> list[
 def start(connection: Connection, held: Sequence[Delivery], *, now: int) -> list[Delivery]:
     """Those of the leased mails that may be sent now: still leased to the same owner, epoch and time."""
     rows = _held(connection, held, State.LEASED)
+    if not rows:
+        return []
     query = select(runs.c.id).where(runs.c.id.in_({row.run_id for row in rows}), runs.c.state == "active")
     active = set(connection.execute(query).scalars())
     _back(connection, [row for row in rows if row.run_id not in active])
@@ -173,13 +175,14 @@ def record(
         next_at: for deferred mails, by decision id: when to try again, microseconds since 1970.
     """
     receipts = {delivery.id: receipt for delivery, receipt in results}
-    held = [delivery for delivery, _ in results]
-    mine = _held(connection, held, State.SENDING) + _held(connection, held, State.LEASED)
-    lost = [delivery for delivery in held if delivery.id not in {row.id for row in mine}]
-    late = [row for row in _held(connection, lost, State.UNKNOWN) if receipts[row.id].state is State.ACCEPTED]
+    held = _held(connection, [delivery for delivery, _ in results], State.SENDING, State.LEASED, State.UNKNOWN)
+    mine = [row for row in held if row.state is not State.UNKNOWN]
+    late = [row for row in held if row.state is State.UNKNOWN and receipts[row.id].state is State.ACCEPTED]
     done = []
     for state in (State.ACCEPTED, State.FAILED, State.DEFERRED, State.UNKNOWN):
         rows = [row for row in mine + late if receipts[row.id].state is state]
+        if not rows:
+            continue
         values = {row.id: _outcome(receipts[row.id], next_at) for row in rows}
         _attempted(connection, rows, [receipts[row.id] for row in rows], now)
         done += move(connection, rows, state, values)
@@ -304,16 +307,8 @@ def move(
     for row in rows:
         if not allowed(row.state, target):
             raise LedgerError(f"ledger: {row.decision_id} is {row.state}; it cannot become {target}")
-    names = sorted({name for change in values.values() for name in change})
-    statement = (
-        update(deliveries)
-        .where(
-            deliveries.c.id == bindparam("b_id"),
-            deliveries.c.state == bindparam("b_state"),
-            deliveries.c.epoch == bindparam("b_epoch"),
-        )
-        .values(state=target, **{name: bindparam(f"new_{name}") for name in names})
-    )
+    names = tuple(sorted({name for change in values.values() for name in change}))
+    statement = _moving(target, names)
     moved = [_changed(row, target, values.get(row.id, {})) for row in rows]
     done = connection.execute(
         statement,
@@ -326,6 +321,19 @@ def move(
     if done.rowcount != len(rows):
         raise LedgerError(f"ledger: {len(rows) - done.rowcount} of {len(rows)} rows were changed by someone else")
     return moved
+
+
+@lru_cache
+def _moving(target: State, names: tuple[str, ...]) -> Update:
+    return (
+        update(deliveries)
+        .where(
+            deliveries.c.id == bindparam("b_id"),
+            deliveries.c.state == bindparam("b_state"),
+            deliveries.c.epoch == bindparam("b_epoch"),
+        )
+        .values(state=target, **{name: bindparam(f"new_{name}") for name in names})
+    )
 
 
 def _back(connection: Connection, rows: Sequence[Delivery], *, next_at: int | None = None) -> list[Delivery]:
@@ -341,31 +349,26 @@ def _back(connection: Connection, rows: Sequence[Delivery], *, next_at: int | No
 def _rows(
     connection: Connection, *where: ColumnElement[bool], limit: int | None = None, lock: bool = True
 ) -> list[Delivery]:
-    query = select(*(deliveries.c[name] for name in _COLUMNS)).where(*where).order_by(deliveries.c.id)
+    query = _SELECT.where(*where)
     if limit is not None:
         query = query.limit(limit)
     if lock:
         query = query.with_for_update(skip_locked=limit is not None)
-    return [_delivery(row) for row in connection.execute(query).mappings()]
+    return [Delivery(*row)._replace(state=State(row.state)) for row in connection.execute(query)]
 
 
-def _delivery(row: RowMapping) -> Delivery:
-    return Delivery(**{name: row[name] for name in _COLUMNS if name != "state"}, state=State(row["state"]))
-
-
-def _held(connection: Connection, held: Sequence[Delivery], state: State) -> list[Delivery]:
-    """The rows as they are now, where still in that state and in the hands, and epoch, they were in."""
+def _held(connection: Connection, held: Sequence[Delivery], *states: State) -> list[Delivery]:
+    """The rows as they are now, where still in one of these states and in the hands, and epoch, they were in."""
     known = {delivery.id: delivery for delivery in held}
     rows = []
     for start_at in range(0, len(held), CHUNK):
         ids = [delivery.id for delivery in held[start_at : start_at + CHUNK]]
-        rows += _rows(connection, deliveries.c.id.in_(ids), deliveries.c.state == state)
+        rows += _rows(connection, deliveries.c.id.in_(ids), deliveries.c.state.in_(states))
     return [row for row in rows if (row.owner, row.epoch) == (known[row.id].owner, known[row.id].epoch)]
 
 
 def _changed(row: Delivery, target: State, change: Mapping[str, Any]) -> Delivery:
-    fields = {name: getattr(row, name) for name in _COLUMNS} | dict(change) | {"state": target}
-    return Delivery(**fields)
+    return row._replace(state=target, **change)
 
 
 def _outcome(receipt: Receipt, next_at: Mapping[str, int]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
     load_ssh_private_key,
 )
@@ -32,7 +33,7 @@ from toolkit.errors import InputError
 from toolkit.sending.files import publish, write_whole
 from toolkit.tracking.tokens import Tokens
 
-__all__ = ["MailKey", "config_folder", "mail_key", "rotate", "signing_key"]
+__all__ = ["MailKey", "config_folder", "mail_key", "new_key", "public_line", "rotate", "signing_key"]
 
 _NAME = 16  # characters of the Message-ID: enough to find the mail
 
@@ -71,6 +72,35 @@ def signing_key(where: str | os.PathLike[str] | None) -> tuple[Ed25519PrivateKey
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError(f"{wrong}; found {type(key).__name__}")
     return key, path
+
+
+def new_key(where: str | os.PathLike[str] | None = None) -> Path:
+    """A new Ed25519 key for approvals in a file that its owner alone can read; never over one that is there.
+
+    Args:
+        where: the file; this user's own key unless given.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: there is a file already, or it cannot be written.
+    """
+    path = Path(where).expanduser() if where is not None else config_folder() / "approval.pem"
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, pem)
+    except FileExistsError:
+        raise InputError(f"key {path}: is there already; move it away first if you want a new one") from None
+    except OSError as fault:
+        raise InputError(f"key {path}: cannot be written: {fault.strerror}") from fault
+    return path
+
+
+def public_line(key: Ed25519PrivateKey) -> str:
+    """The public half of a key on one line, as `approvers.yaml` takes it."""
+    return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,7 @@ def prepare(
         key=key,
         previous=_previous(where),
         author=author,
+        left_out={name: str(why) for name, why in {**stopped, **left_out, **suppressed}.items()},
     )
 
 

@@ -147,17 +147,46 @@ class StandingApproval:
             ApprovalError: the signature is not of this content, the approval is over, a scenario is not among those
                 approved, or something changed since; says what.
         """
+        self._check_itself(clock)
+        self._check_scenarios({mail.letter.scenario for mail in batch.mails})
+        self._check_version(version_of(batch.program, batch.templates, self.scenarios))
+
+    def check_manifest(self, manifest: Mapping[str, Any], *, clock: Clock = utc_now) -> None:
+        """As `check`, for a batch of which only the manifest is here.
+
+        Raises:
+            ApprovalError: as `check`.
+        """
+        self._check_itself(clock)
+        self._check_scenarios({row["scenario"] for row in manifest["audience"]})
+        program = manifest["program"]
+        used = manifest["templates"]
+        found = {
+            "scenarios": {name: program.get(f"scenario {name}", "none") for name in self.scenarios},
+            # Of the mails approved, those that the batch has.
+            "templates": {name: used.get(name, said) for name, said in self.version["templates"].items()}
+            | {name: said for name, said in used.items() if name not in self.version["templates"]},
+            "policies": {"content_hash": program["policies"]},
+            "sender": manifest["sender"],
+            "versions": manifest["versions"],
+        }
+        self._check_version(found)
+
+    def _check_itself(self, clock: Clock) -> None:
         if not is_genuine({"kind": _KIND, **_signed(self)}, self.signature, self.public_key):
             raise ApprovalError("approval: its signature does not fit its content: it was changed after signing")
         now = clock()
         if now >= self.expires_at:
             raise ApprovalError(f"approval: over since {self.expires_at:%Y-%m-%d %H:%M} UTC; approve again")
-        strange = sorted({mail.letter.scenario for mail in batch.mails} - set(self.scenarios))
+
+    def _check_scenarios(self, names: set[str]) -> None:
+        strange = sorted(names - set(self.scenarios))
         if strange:
             raise ApprovalError(
                 f"approval: does not cover {', '.join(strange)}, only {', '.join(self.scenarios)}; nothing was sent"
             )
-        found = version_of(batch.program, batch.templates, self.scenarios)
+
+    def _check_version(self, found: Mapping[str, Any]) -> None:
         lines = changes(outline(self.version), outline(found))
         if lines:
             raise ApprovalError("\n  ".join(["the standing approval is void; nothing was sent", *lines]))

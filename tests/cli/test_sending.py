@@ -1,0 +1,96 @@
+"""The commands about sending, from a shell."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from toolkit.cli import app
+from toolkit.sending import Ledger, State
+from toolkit.sending.clock import micros, utc_now
+from toolkit.sending.planning import Entry, RunRecord, Signed
+from toolkit.sending.protocol import Receipt
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+    def run(*words):
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        return result.exit_code, result.output
+
+    return run
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A ledger with one mail in doubt."""
+    now = micros(utc_now())
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        signed = Signed("approval", "ana", "{}", now, now + 3_600_000_000)
+        entry = Entry("d1", "c1", "c1@example.org", "marketing", "m1@example.com", "0" * 64)
+        ledger.plan(RunRecord("run", "0" * 64, "1" * 64, "smtp:here", 1, now, (signed,)), [entry])
+        rows = ledger.start(ledger.claim("run", owner="a", limit=1, lease=60_000_000))
+        ledger.record([(rows[0], Receipt("d1", State.UNKNOWN, reason="no answer"))])
+    return path
+
+
+def test_a_new_key_is_made_once_and_its_public_half_shown(shell, tmp_path):
+    code, said = shell("keys", "new", tmp_path / "key.pem")
+    assert code == 0
+    assert "ssh-ed25519 " in said
+    assert (tmp_path / "key.pem").stat().st_mode & 0o077 == 0
+    assert "PRIVATE" not in said
+    code, said = shell("keys", "new", tmp_path / "key.pem")
+    assert (code, "is there already" in said) == (1, True)
+    assert shell("keys", "show", tmp_path / "key.pem")[1].startswith("ssh-ed25519 ")
+
+
+def test_the_audit_is_verified_and_a_changed_line_named(shell, place):
+    code, said = shell("audit", "verify", "--ledger", place)
+    assert (code, said.startswith("1 lines, unbroken; head ")) == (0, True)
+    assert shell("audit", "verify", "--ledger", place, "--head", "f" * 64)[0] == 1
+    with Ledger.open(place) as ledger, ledger._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE audit SET actor = 'eve' WHERE seq = 1")
+    code, said = shell("audit", "verify", "--ledger", place)
+    assert (code, "audit line 1 (planned run): was changed" in said) == (1, True)
+
+
+def test_a_doubt_is_shown_and_settled_by_a_person(shell, place):
+    code, said = shell("status", "--ledger", place)
+    assert code == 0
+    assert "ana: 1 mails, done, 1 unknown" in said
+    assert "in doubt: d1  c1@example.org  no answer" in said
+    code, said = shell("settle", "d1", "--ledger", place, "--by", "ana", "--assume-sent", "--why", "she wrote back")
+    assert (code, said.strip()) == (0, "d1: taken as sent")
+    assert "in doubt" not in shell("status", "--ledger", place)[1]
+    assert shell("settle", "d1", "--ledger", place, "--by", "ana", "--send-again")[0] == 1
+
+
+def test_a_ledger_that_is_not_there_is_not_made(shell, tmp_path):
+    code, said = shell("status", "--ledger", tmp_path / "nowhere.sqlite")
+    assert (code, "there is none" in said) == (1, True)
+    assert not (tmp_path / "nowhere.sqlite").exists()
+
+
+def test_an_approval_is_revoked(shell, place):
+    assert shell("revoke", "approval", "--ledger", place, "--by", "ben")[1].startswith("revoked approval")
+    with Ledger.open(place) as ledger:
+        assert ledger.audit().iloc[-1].action == "revoked"
+
+
+def test_a_sender_needs_to_know_who_approves(shell, tmp_path):
+    options = ("--transport", f"outbox:{tmp_path}/out", "--ledger", tmp_path / "l.sqlite", "--once")
+    code, said = shell("sender", tmp_path / "spool", *options, "--approvers", tmp_path / "approvers.yaml")
+    assert (code, "cannot be read" in said) == (1, True)
+    (tmp_path / "approvers.yaml").write_text("needed: 1\n")
+    assert shell("sender", tmp_path / "spool", *options, "--approvers", tmp_path / "approvers.yaml") == (0, "")
+
+
+def test_a_loop_needs_a_standing_approval(shell, tmp_path):
+    words = ("run", "templates", "--events", "data/shop", "--transport", "outbox:x", "--ledger", "l")
+    (tmp_path / "a.json").write_text("{}")
+    code, output = shell(*words, "--approval", tmp_path / "a.json")
+    assert (code, "is not an approval" in output) == (1, True)

@@ -1,0 +1,120 @@
+"""The sender of another user believes signatures and nothing else."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from toolkit.errors import ApprovalError, InputError
+from toolkit.sending import ApprovalPolicy, Ledger, approve, approve_standing, serve, submit
+from toolkit.sending.keys import new_key, public_line, signing_key
+from toolkit.sending.station import take_one
+
+
+@pytest.fixture
+def key(tmp_path):
+    return new_key(tmp_path / "ana.pem")
+
+
+@pytest.fixture
+def policy(key):
+    return ApprovalPolicy(approvers={"ana": public_line(signing_key(key)[0])})
+
+
+@pytest.fixture
+def submitted(shop, key, noon, tmp_path):
+    batch = shop.prepare()
+    return submit(batch, approve(batch, by="ana", key=key, clock=lambda: noon), tmp_path / "spool")
+
+
+@pytest.fixture
+def serving(tmp_path, policy, noon):
+    """The sender looks once; what it said."""
+
+    def go(**options):
+        lines = []
+        clock = lambda: noon + timedelta(minutes=5)  # noqa: E731
+        options = {"policy": policy, "transport": f"outbox:{tmp_path}/out", "clock": clock, **options}
+        serve(tmp_path / "spool", ledger=tmp_path / "sender.sqlite", once=True, say=lines.append, **options)
+        return lines
+
+    return go
+
+
+def test_what_was_submitted_is_sent_once_and_put_away_with_its_report(submitted, serving, tmp_path):
+    assert serving() == [f"{submitted.name}: sent 12, already sent 0, skipped 0, unknown 0, failed 0"]
+    assert len(list((tmp_path / "out").glob("*.eml"))) == 12
+    assert serving() == []
+    said = json.loads((tmp_path / "spool" / "done" / submitted.name / "outcome.json").read_text())
+    with Ledger.open(tmp_path / "sender.sqlite") as ledger:
+        assert said["audit"] == ledger.audit_head()
+        assert ledger.verify() == ()
+
+
+def test_the_same_batch_submitted_twice_is_sent_once(shop, key, noon, serving, tmp_path):
+    batch = shop.prepare()
+    approval = approve(batch, by="ana", key=key, clock=lambda: noon)
+    assert submit(batch, approval, tmp_path / "spool") == submit(batch, approval, tmp_path / "spool")
+    serving()
+    submit(batch, approval, tmp_path / "spool")
+    assert "sent 0, already sent 12" in serving()[0]
+
+
+def _edit(path, before, after):
+    data = path.read_bytes()
+    assert before in data
+    path.write_bytes(data.replace(before, after, 1))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        (lambda f: _edit(f / "messages", b"Hello", b"Hullo"), r"mail \w+: its bytes are not those approved"),
+        (lambda f: _edit(f / "mails.jsonl", b"c0@example.org", b"x0@example.org"), "goes to another address"),
+        (lambda f: _edit(f / "manifest.json", b'"mails": 12', b'"mails": 13'), r"limits: changed mails \(approved 12"),
+        (lambda f: _edit(f / "manifest.json", b"hello@example.com", b"eve@example.com"), "sender: changed email"),
+        (lambda f: _edit(f / "approvals.json", b'"mails": 12', b'"mails": 99'), "was changed after signing"),
+        (lambda f: (f / "approvals.json").write_text("[]"), "0 of 1 needed approvals"),
+        (lambda f: (f / "mails.jsonl").write_text(""), "0 mails, 12 were approved"),
+        (lambda f: (f / "manifest.json").write_text("{}"), "holds no batch"),
+    ],
+    ids=["message", "address", "limits", "sender", "approval", "no approval", "mails", "manifest"],
+)
+def test_whatever_was_changed_is_refused_and_named_and_nothing_goes(submitted, serving, tmp_path, tamper, said):
+    tamper(submitted)
+    (line,) = serving()
+    assert line.startswith(f"{submitted.name}: refused: ")
+    with pytest.raises((ApprovalError, InputError), match=said):
+        raise ApprovalError(line)
+    assert not list((tmp_path / "out").glob("*.eml"))
+    assert (tmp_path / "spool" / "refused" / submitted.name / "outcome.json").exists()
+
+
+def test_a_signature_of_someone_else_is_refused_whatever_the_notebook_says(shop, noon, serving, tmp_path):
+    batch = shop.prepare()
+    own = approve(batch, by="ana", key=new_key(tmp_path / "eve.pem"), clock=lambda: noon)
+    submit(batch, own, tmp_path / "spool")
+    assert "signed with key" in serving()[0]
+
+
+def test_an_old_batch_is_not_sent(submitted, policy, noon, tmp_path):
+    with pytest.raises(ApprovalError, match="a day away"):
+        take_one(
+            submitted,
+            transport=f"outbox:{tmp_path}/out",
+            ledger=tmp_path / "l.sqlite",
+            policy=policy,
+            clock=lambda: noon + timedelta(days=2),
+        )
+
+
+def test_a_standing_approval_serves_and_a_changed_scenario_voids_it(shop, key, noon, serving, tmp_path, make_program):
+    standing = approve_standing(shop.program, shop.templates, by="ana", key=key, mails_a_day=5, clock=lambda: noon)
+    submit(shop.prepare(), standing, tmp_path / "spool")
+    assert "sent 5," in serving()[0]
+    assert "held back" in serving()[0]
+    other = make_program(sender={"name": "Another", "email": "hello@example.com"})
+    submit(shop.prepare(program=other), standing, tmp_path / "spool")
+    assert any("the standing approval is void" in line for line in serving())

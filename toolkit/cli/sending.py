@@ -1,0 +1,243 @@
+"""Commands about sending: keys, audit, status, doubts, sender, run, parity."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from toolkit.cli.app import announce_compiling, app, plain_errors
+from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, read_log
+from toolkit.errors import InputError
+from toolkit.scenario import load
+from toolkit.scenario.duration import Duration
+from toolkit.sending import ApprovalPolicy, Ledger, StandingApproval, keep_sending, load_approval, serve
+from toolkit.sending import parity as compare_day
+from toolkit.sending.keys import new_key, public_line, signing_key
+
+__all__: list[str] = []
+
+keys = typer.Typer(help="Keys that sign approvals.", no_args_is_help=True)
+audits = typer.Typer(help="The audit of a ledger.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+app.add_typer(audits, name="audit")
+
+LedgerOption = Annotated[str, typer.Option("--ledger", help="Path or URL of the ledger.")]
+TransportOption = Annotated[str, typer.Option("--transport", help="The way out, such as smtp:mail.example.org.")]
+KeyArgument = Annotated[str | None, typer.Argument(help="The file; your own key's unless given.")]
+HeadOption = Annotated[str | None, typer.Option(help="A head kept elsewhere (Report.audit): must be in the chain.")]
+ByOption = Annotated[str, typer.Option("--by", help="Who decides this; written to the audit.")]
+WhyOption = Annotated[str, typer.Option("--why", help="Why; written to the audit.")]
+
+
+@keys.command("new")
+def keys_new(path: KeyArgument = None) -> None:
+    """Make an Ed25519 key for approvals, readable by you alone, and show its public half for approvers.yaml."""
+    with plain_errors():
+        made = new_key(path)
+        key, _ = signing_key(made)
+        typer.echo(f"private key, keep it to yourself: {made}\npublic key, for approvers.yaml:   {public_line(key)}")
+
+
+@keys.command("show")
+def keys_show(
+    path: KeyArgument = None,
+) -> None:
+    """Show the public half of a key."""
+    with plain_errors():
+        typer.echo(public_line(signing_key(path)[0]))
+
+
+@audits.command("verify")
+def audit_verify(
+    ledger: LedgerOption,
+    head: Annotated[
+        str | None, typer.Option(help="A head you kept elsewhere (Report.audit); must be in the chain.")
+    ] = None,
+) -> None:
+    """Check that no line of the audit was changed, taken out or added, and that every state fits its attempts."""
+    with plain_errors(), _opened(ledger) as opened:
+        faults = opened.verify()
+        lines = opened.audit()
+        if head is not None and head not in set(lines["hash"]):
+            faults = (*faults, f"audit: the head {head[:12]}… is not in it; the ledger was rewritten")
+        for fault in faults:
+            typer.echo(fault, err=True)
+        if faults:
+            raise typer.Exit(1)
+        typer.echo(f"{len(lines):,} lines, unbroken; head {opened.audit_head()}")
+
+
+@app.command()
+def status(ledger: LedgerOption) -> None:
+    """Where every run of a ledger stands, and which mails are in doubt."""
+    with plain_errors(), _opened(ledger) as opened:
+        runs, doubts = opened.status(), opened.deliveries(state="unknown")
+        if not len(runs):
+            typer.echo("no run yet")
+        for run in runs.to_dict("records"):
+            first = f"{run['run_id'][:12]}  {run['created_at']:%Y-%m-%d %H:%M}  {run['approved_by']}"
+            typer.echo(f"{first}: {run['mails']:,} mails, {run['says']}")
+        for mail in doubts.to_dict("records"):
+            typer.echo(f"  in doubt: {mail['decision_id']}  {mail['address']}  {mail['reason'] or ''}")
+
+
+@app.command()
+def settle(
+    decision: Annotated[str, typer.Argument(help="The decision's id, from `toolkit status`.")],
+    ledger: LedgerOption,
+    by: ByOption,
+    sent: Annotated[bool, typer.Option("--assume-sent/--send-again", help="What to make of it.")],
+    why: WhyOption = "",
+) -> None:
+    """Decide about a mail in doubt: take it as sent, or send it again, which may send it twice."""
+    with plain_errors(), _opened(ledger) as opened:
+        (opened.assume_sent if sent else opened.send_again)(decision, by=by, why=why)
+        typer.echo(f"{decision}: {'taken as sent' if sent else 'goes again with the next sending'}")
+
+
+@app.command()
+def revoke(
+    approval: Annotated[str, typer.Argument(help="The approval's file, or its id.")],
+    ledger: LedgerOption,
+    by: ByOption,
+    why: WhyOption = "",
+) -> None:
+    """Take an approval back; its runs end wherever they are being sent."""
+    with plain_errors(), Ledger.open(ledger) as opened:
+        name = load_approval(approval).id if Path(approval).exists() else approval
+        ended = opened.revoke(name, by=by, why=why)
+        typer.echo(f"revoked {name[:12]}; runs that end: {len(ended)}")
+
+
+@app.command()
+def sender(
+    spool: Annotated[str, typer.Argument(help="The folder that notebooks submit batches to.")],
+    transport: TransportOption,
+    ledger: LedgerOption,
+    approvers: Annotated[str, typer.Option(help="The file that says who must approve.")],
+    every: Annotated[str, typer.Option(help="Time between looks at the folder.")] = "5s",
+    once: Annotated[bool, typer.Option("--once", help="Look once.")] = False,
+) -> None:
+    """Send approved batches as a user of its own, who alone holds the credentials. Ctrl-C ends it between two mails."""
+    with plain_errors(), _stopping() as stop:
+        serve(
+            spool,
+            transport=transport,
+            ledger=ledger,
+            policy=ApprovalPolicy.load(approvers),
+            every=_span(every).total_seconds(),
+            once=once,
+            stop=stop,
+            say=typer.echo,
+        )
+
+
+@app.command("run")
+def run_command(
+    scenarios: Annotated[str, typer.Argument(help="A folder of scenarios, their policies and mails.")],
+    events: EventsOption,
+    approval: Annotated[str, typer.Option(help="The file of a standing approval.")],
+    transport: TransportOption,
+    ledger: LedgerOption,
+    every: Annotated[str, typer.Option(help="Time between two rounds.")] = "1m",
+    rounds: Annotated[int | None, typer.Option(min=1, help="At most so many rounds.")] = None,
+    captures: Annotated[str, typer.Option(help="Folder for what rounds saw, for `toolkit parity`.")] = "captures",
+    columns: MapOption = "",
+    zone: ZoneOption = None,
+    customers: CustomersOption = None,
+) -> None:
+    """Send what falls due, round after round, on a growing log, within a standing approval."""
+    with plain_errors(), _stopping() as stop:
+        standing = load_approval(approval)
+        if not isinstance(standing, StandingApproval):
+            raise InputError(f"{approval}: approves one batch; `toolkit run` needs a standing approval")
+        announce_compiling()
+        keep_sending(
+            load(scenarios),
+            lambda: read_log(events, columns, zone, customers),
+            templates=scenarios,
+            approval=standing,
+            transport=transport,
+            ledger=ledger,
+            captures=captures,
+            every=_span(every),
+            rounds=rounds,
+            stop=stop,
+            say=typer.echo,
+        )
+
+
+@app.command("parity")
+def parity_command(
+    scenarios: Annotated[str, typer.Argument(help="The scenarios as they were that day.")],
+    events: EventsOption,
+    ledger: LedgerOption,
+    day: Annotated[str | None, typer.Option(help="The day, UTC, such as 2026-03-02; yesterday unless given.")] = None,
+    captures: Annotated[str, typer.Option(help="Folder of what rounds saw.")] = "captures",
+    columns: MapOption = "",
+    zone: ZoneOption = None,
+    customers: CustomersOption = None,
+) -> None:
+    """Whether a day of `toolkit run` went as a replay says: identical, or each difference explained."""
+    with plain_errors():
+        announce_compiling()
+        log = read_log(events, columns, zone, customers)
+        result = compare_day(load(scenarios), log, ledger=ledger, captures=captures, day=_day(day))
+        typer.echo(str(result))
+        if len(result.unexplained):
+            raise typer.Exit(1)
+
+
+@contextmanager
+def _opened(ledger: str) -> Iterator[Ledger]:
+    if not Ledger.exists(ledger):
+        raise InputError(f"ledger {ledger}: there is none")
+    with Ledger.open(ledger) as opened:
+        yield opened
+
+
+@contextmanager
+def _stopping() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C or SIGTERM sets; the second ends at once."""
+    stop = threading.Event()
+
+    def stopped(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, stopped) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    except KeyboardInterrupt:
+        typer.echo("stopped; nothing is lost, start again to go on", err=True)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _span(text: str) -> timedelta:
+    try:
+        span = timedelta(microseconds=Duration.parse(text).elapsed)
+    except ValueError as fault:
+        raise InputError(f"--every: {fault}") from fault
+    if span <= timedelta():
+        raise InputError(f"--every: expected a time above zero; found {text!r}")
+    return span
+
+
+def _day(text: str | None) -> date:
+    if text is None:
+        return (datetime.now(UTC) - timedelta(days=1)).date()
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"--day: found {text!r}; allowed: a day such as 2026-03-02") from None

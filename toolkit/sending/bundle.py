@@ -1,0 +1,174 @@
+"""A batch as a folder of files, handed to a sender that runs as another user and alone holds the way out.
+
+The sender believes nothing but signatures: every mail is hashed anew, its envelope held against its own To header, and
+the whole against the manifest that was approved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from array import array
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from email.message import EmailMessage
+from email.parser import BytesHeaderParser
+from email.policy import default as mail_policy
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import ApprovalError, InputError
+from toolkit.sending.approval import Approval, approval_from
+from toolkit.sending.batch import Batch
+from toolkit.sending.clock import Clock, utc, utc_now
+from toolkit.sending.manifest import digest_of, outline
+from toolkit.sending.parcel import BatchParcel, Facts
+from toolkit.sending.planning import Entry
+from toolkit.sending.policy import ApprovalPolicy
+from toolkit.sending.standing import StandingApproval
+
+__all__ = ["Bundle", "submit"]
+
+
+def submit(
+    batch: Batch, approval: Approval | StandingApproval | Sequence[Approval | StandingApproval], spool: str | Path
+) -> Path:
+    """An approved batch put into the folder from which `toolkit sender` takes its work. Nothing is sent here.
+
+    Args:
+        batch: from `prepare`.
+        approval: from `approve` or `approve_standing`; several where several people must approve.
+        spool: the folder, which the sender reads.
+
+    Returns:
+        The folder of this batch. The same batch under the same approvals gives the same folder.
+    """
+    approvals = [approval] if isinstance(approval, Approval | StandingApproval) else list(approval)
+    parcel = BatchParcel(batch)
+    name = digest_of([batch.digest, *sorted(one.id for one in approvals)])[:24]
+    target, part = Path(spool) / name, Path(spool) / f".{name}.{secrets.token_hex(4)}"
+    part.mkdir(parents=True)
+    try:
+        (part / "manifest.json").write_text(json.dumps(batch.manifest), encoding="utf-8")
+        (part / "approvals.json").write_text(json.dumps([one.document() for one in approvals]), encoding="utf-8")
+        with open(part / "mails.jsonl", "w", encoding="utf-8") as mails, open(part / "messages", "wb") as messages:
+            for number in range(len(parcel)):
+                entry, message = parcel.entry(number), parcel.message(number)
+                line = {"address": entry.address, "decided_at": entry.decided_at, "size": len(message)}
+                mails.write(json.dumps(line) + "\n")
+                messages.write(message)
+            for file in (mails, messages):
+                file.flush()
+                os.fsync(file.fileno())
+        if target.exists():
+            return target
+        os.rename(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return target
+
+
+class Bundle:
+    """A batch as it lies in a folder; what a sender makes of it is checked by `check`."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """Read a batch from its folder.
+
+        Raises:
+            InputError: the folder holds no batch, or its files do not fit together.
+        """
+        self.folder = Path(folder)
+        try:
+            self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+            documents = json.loads((self.folder / "approvals.json").read_text(encoding="utf-8"))
+            lines = (self.folder / "mails.jsonl").read_text(encoding="utf-8").splitlines()
+            self._mails = [json.loads(line) for line in lines]
+            self._audience: list[Mapping[str, Any]] = self.manifest["audience"]
+            self.sender = str(self.manifest["sender"].get("email", ""))
+            self.now = utc(datetime.fromisoformat(self.manifest["limits"]["as_of"]), name="as_of")
+            self.program = str(self.manifest["program"]["content_hash"])
+            if len(self._mails) != len(self._audience):
+                said = f"{len(self._mails)} mails, {len(self._audience)} were approved"
+                raise InputError(f"sender: {self.folder}: {said}")
+            size = sum(int(mail["size"]) for mail in self._mails)
+            if size != (self.folder / "messages").stat().st_size:
+                raise InputError(f"sender: {self.folder}: the messages are cut short or too long")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+            if isinstance(fault, InputError):
+                raise
+            raise InputError(f"sender: {self.folder}: holds no batch: {fault}") from fault
+        self.digest = digest_of(self.manifest)
+        self.approvals = tuple(approval_from(one, where=str(self.folder)) for one in documents)
+        self._messages = open(self.folder / "messages", "rb")  # noqa: SIM115 - open as long as the bundle
+        self._starts = array("q", [0])
+        for mail in self._mails:
+            self._starts.append(self._starts[-1] + int(mail["size"]))
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._messages.close()
+
+    def __len__(self) -> int:
+        return len(self._audience)
+
+    def entry(self, number: int) -> Entry:
+        """How the mail enters the ledger; its bytes are hashed anew."""
+        approved = self._audience[number]
+        return Entry(
+            decision_id=approved["decision"],
+            customer_id=approved["customer"],
+            address=self._mails[number]["address"],
+            class_=approved["class"],
+            message_id=approved["message_id"],
+            payload_sha256=hashlib.sha256(self.message(number)).hexdigest(),
+            discount=None if approved["discount"] is None else float(approved["discount"]),
+            decided_at=int(self._mails[number]["decided_at"]),
+        )
+
+    def message(self, number: int) -> bytes:
+        """The mail's bytes."""
+        self._messages.seek(self._starts[number])
+        return self._messages.read(self._starts[number + 1] - self._starts[number])
+
+    def facts(self, number: int) -> Facts:
+        """Scenario, step and template of the mail."""
+        approved = self._audience[number]
+        return approved["scenario"], approved["step"], approved["template"]
+
+    def check(self, policy: ApprovalPolicy, *, clock: Clock = utc_now) -> None:
+        """Whether every mail is as it was approved, by enough people, and may go now.
+
+        Raises:
+            ApprovalError: it is not; names what was changed or is missing.
+        """
+        self._check_mails()
+        if self.manifest["preflight"]["problems"]:
+            raise ApprovalError(f"sender: {self.folder.name}: the batch has findings that block it")
+        found = outline(self.manifest)
+        for one in self.approvals:
+            if isinstance(one, Approval):
+                one.check_outline(self.digest, found, clock=clock)
+            else:
+                one.check_manifest(self.manifest, clock=clock)
+        policy.check(self.approvals)
+        if abs((clock() - self.now).total_seconds()) > 86_400:
+            raise ApprovalError(f"sender: {self.folder.name}: prepared for {self.now:%Y-%m-%d %H:%M} UTC, a day away")
+
+    def _check_mails(self) -> None:
+        parser = BytesHeaderParser(_class=EmailMessage, policy=mail_policy)
+        for number, approved in enumerate(self._audience):
+            message = self.message(number)
+            if hashlib.sha256(message).hexdigest() != approved["payload"]:
+                raise ApprovalError(f"sender: mail {approved['decision']}: its bytes are not those approved")
+            to, address = parser.parsebytes(message)["To"], self._mails[number]["address"]
+            named = [one.addr_spec for one in to.addresses] if to is not None else []
+            if [_comparable(one) for one in named] != [_comparable(address)]:
+                raise ApprovalError(f"sender: mail {approved['decision']}: goes to another address than its To")
+
+
+def _comparable(address: str) -> str:
+    local, _, domain = address.rpartition("@")
+    return f"{local}@{domain.encode('idna').decode() if not domain.isascii() else domain}".casefold()

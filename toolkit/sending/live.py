@@ -1,0 +1,302 @@
+"""The live loop: every so often, the mails due now of scenarios under a standing approval, prepared and sent.
+
+Each round writes down what it saw: the moment, the version, what it sent and what it left out and why. From that, and
+the log, `parity` can say afterwards whether the day went as a replay says it should have.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from toolkit.engine import replay
+from toolkit.errors import InputError, SendingError
+from toolkit.events import EventLog
+from toolkit.mail import Templates
+from toolkit.scenario import content_hash
+from toolkit.scenario.models import Program
+from toolkit.sending.claims import Delivery
+from toolkit.sending.clock import Clock, utc_now
+from toolkit.sending.delivery import send
+from toolkit.sending.display import counted, frame_html, frame_text, lines_html
+from toolkit.sending.ledger import Ledger
+from toolkit.sending.preparation import prepare
+from toolkit.sending.protocol import Transport
+from toolkit.sending.report import Report
+from toolkit.sending.standing import StandingApproval
+from toolkit.sending.transports import transport as transport_of
+
+__all__ = ["Parity", "keep_sending", "parity", "round_of"]
+
+
+def round_of(
+    program: Program,
+    log: EventLog,
+    *,
+    templates: str | os.PathLike[str] | Templates,
+    approval: StandingApproval,
+    transport: str | Transport,
+    ledger: str | os.PathLike[str],
+    captures: str | os.PathLike[str],
+    now: datetime,
+    clock: Clock = utc_now,
+) -> Report:
+    """One round: what is due now, sent under a standing approval, and what was seen written down first.
+
+    Args:
+        program: scenarios and the policies they share; all decide, those approved are sent.
+        log: what customers did, up to now.
+        templates: the folder of the mails, or the mails compiled.
+        approval: from `approve_standing`.
+        transport: the way out.
+        ledger: path or URL of the ledger.
+        captures: folder for what rounds saw, one file a day (UTC).
+        now: the moment, with a time zone.
+        clock: tells the time.
+
+    Raises:
+        ApprovalError: the approval does not cover what is due; nothing was sent.
+        SendingError: the way out or the ledger failed midway; the next round goes on.
+    """
+    batch = prepare(
+        program,
+        log,
+        now=now,
+        templates=templates,
+        ledger=ledger,
+        scenarios=approval.scenarios,
+        progress=False,
+    )
+    line = {
+        "now": batch.now.isoformat(),
+        "program": content_hash(program),
+        "scenarios": list(approval.scenarios),
+        "due": [mail.letter.decision_id for mail in batch.mails],
+        "left_out": dict(batch.left_out),
+    }
+    _append(Path(captures) / f"{batch.now:%Y-%m-%d}.jsonl", line)
+    return send(
+        batch, approval, transport=transport, confirm=len(batch), ledger=ledger, log=log, progress=False, clock=clock
+    )
+
+
+def keep_sending(
+    program: Program,
+    read_log: Callable[[], EventLog],
+    *,
+    templates: str | os.PathLike[str],
+    approval: StandingApproval,
+    transport: str | Transport,
+    ledger: str | os.PathLike[str],
+    captures: str | os.PathLike[str],
+    every: timedelta,
+    rounds: int | None = None,
+    stop: threading.Event | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    clock: Clock = utc_now,
+) -> int:
+    """How many rounds were made, when it is stopped, the approval is over, or nothing more may be sent.
+
+    The log is read anew for each round. A way out that fails is tried again in the next round; a wrong password or a
+    void approval ends the loop, so that it is not tried a thousand times.
+
+    Args:
+        program: scenarios and the policies they share.
+        read_log: gives the log as it is by now.
+        templates: the folder of the mails.
+        approval: from `approve_standing`.
+        transport: the way out.
+        ledger: path or URL of the ledger.
+        captures: folder for what rounds saw.
+        every: time between the beginnings of two rounds.
+        rounds: at most so many; None for no end.
+        stop: ends it.
+        say: is told one line a round.
+        clock: tells the time.
+
+    Raises:
+        ApprovalError: the approval is over or void.
+        TransportError: the way out fails three rounds in a row.
+    """
+    over, made, failed = stop or threading.Event(), 0, 0
+    way = transport_of(transport)
+    while not over.is_set() and (rounds is None or made < rounds):
+        began, now = time.monotonic(), clock()
+        try:
+            report = round_of(
+                program,
+                read_log(),
+                templates=templates,
+                approval=approval,
+                transport=way,
+                ledger=ledger,
+                captures=captures,
+                now=now,
+                clock=clock,
+            )
+        except SendingError as fault:
+            failed += 1
+            say(f"{now:%Y-%m-%d %H:%M:%S} broken off: {fault}")
+            if failed == _MOST_FAILURES:
+                raise
+        else:
+            failed = 0
+            say(f"{now:%Y-%m-%d %H:%M:%S} {report}")
+        made += 1
+        if rounds is None or made < rounds:
+            over.wait(max(0.0, every.total_seconds() - (time.monotonic() - began)))
+    return made
+
+
+@dataclass(frozen=True, eq=False)
+class Parity:
+    """A day as it went, beside the day as a replay says it should have gone.
+
+    Attributes:
+        day: the day, UTC.
+        table: one row per decision of the day: decision_id, customer_id, scenario, step, replayed (whether the replay
+            sends it), ledger (its state there, or missing), verdict (same, explained or unexplained), why.
+    """
+
+    day: date
+    table: pd.DataFrame
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether every mail the replay sends was sent, and no other."""
+        return bool((self.table["verdict"] == "same").all())
+
+    @property
+    def unexplained(self) -> pd.DataFrame:
+        """The rows that nothing explains."""
+        return self.table[self.table["verdict"] == "unexplained"]
+
+    def __str__(self) -> str:
+        counts = self.table["verdict"].value_counts()
+        said = ", ".join(f"{word} {int(counts.get(word, 0)):,}" for word in ("same", "explained", "unexplained"))
+        first = f"{self.day}: {counted(len(self.table), 'decision')} to send, {said}"
+        return first if self.is_identical else f"{first}\n{frame_text(self._differences())}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        shown = "" if self.is_identical else frame_html(self._differences())
+        return lines_html([str(self).partition("\n")[0]]) + shown
+
+    def _differences(self) -> pd.DataFrame:
+        rows = self.table[self.table["verdict"] != "same"]
+        grouped = rows.groupby(["verdict", "scenario", "why"]).size().reset_index(name="decisions")
+        return grouped.sort_values("decisions", ascending=False, kind="stable")
+
+
+def parity(
+    program: Program,
+    log: EventLog,
+    *,
+    ledger: str | os.PathLike[str],
+    captures: str | os.PathLike[str],
+    day: date,
+) -> Parity:
+    """Whether a day of the live loop went as a replay of its captured inputs says.
+
+    Args:
+        program: as it was that day; another version is told.
+        log: the log, the day included. What was received later than a round is not seen by that round.
+        ledger: path or URL of the ledger.
+        captures: the folder the loop wrote to.
+        day: the day, UTC.
+
+    Returns:
+        One row per decision to send that the replay or the ledger has, identical or explained row by row.
+
+    Raises:
+        InputError: nothing was captured that day.
+    """
+    rounds = list(_captured(Path(captures), day))
+    if not rounds:
+        raise InputError(f"parity: {captures}: nothing was captured on {day}; there are {_days(Path(captures))}")
+    first, last = (datetime.fromisoformat(one["now"]) for one in (rounds[0], rounds[-1]))
+    approved = {name for one in rounds for name in one["scenarios"]}
+    decided = replay(program, log, until=last, assume="as_logged").decisions
+    # Before the first round of the first day ever, nobody was at work.
+    begun = first if not _before(Path(captures), day) else datetime(day.year, day.month, day.day, tzinfo=UTC)
+    sends = decided[(decided["status"] == "send") & decided["scenario"].isin(approved)]
+    named = {name for one in rounds for name in (*one["due"], *one["left_out"])}
+    mine = sends[(sends["at"] >= begun) & (sends["at"] <= last) | sends["decision_id"].isin(named)]
+    left_out: dict[str, str] = {}
+    for one in rounds:
+        left_out |= one["left_out"]
+    with Ledger.open(ledger) as opened:
+        states = {row.decision_id: row for row in opened.rows(sorted(named | set(mine["decision_id"])))}
+    other = sorted({one["program"] for one in rounds} - {content_hash(program)})
+    rows = []
+    for row in mine.itertuples():
+        name = str(row.decision_id)
+        state, reason = _stands(states.get(name))
+        verdict, why = _verdict(state, reason, left_out.get(name), other)
+        rows.append((name, row.customer_id, row.scenario, row.step, True, state, verdict, why))
+    for name in sorted({name for one in rounds for name in one["due"]} - set(mine["decision_id"])):
+        there = states.get(name)
+        verdict, why = ("explained", _another(other)) if other else ("unexplained", "the replay does not decide it")
+        rows.append((name, there and there.customer_id, "", "", False, _stands(there)[0], verdict, why))
+    columns = ["decision_id", "customer_id", "scenario", "step", "replayed", "ledger", "verdict", "why"]
+    return Parity(day, pd.DataFrame(rows, columns=columns))
+
+
+_MOST_FAILURES = 3
+
+
+def _verdict(state: str | None, reason: str | None, left_out: str | None, other: Sequence[str]) -> tuple[str, str]:
+    if state == "accepted":
+        return "same", ""
+    if state is not None:
+        said = f": {reason}" if reason else ""
+        return "explained", f"{state} in the ledger{said}"
+    if left_out is not None:
+        return "explained", f"left out: {left_out}"
+    if other:
+        return "explained", _another(other)
+    return "unexplained", "not in the ledger"
+
+
+def _stands(row: Delivery | None) -> tuple[str | None, str | None]:
+    return (None, None) if row is None else (str(row.state), row.reason)
+
+
+def _another(versions: Sequence[str]) -> str:
+    return f"decided by another version of the program ({versions[0][:12]})"
+
+
+def _append(path: Path, line: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _captured(folder: Path, day: date) -> Iterator[dict[str, Any]]:
+    path = folder / f"{day:%Y-%m-%d}.jsonl"
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:  # the last line of a round that was killed while it wrote
+                continue
+
+
+def _days(folder: Path) -> str:
+    return ", ".join(path.stem for path in sorted(folder.glob("*.jsonl"))) or "none"
+
+
+def _before(folder: Path, day: date) -> bool:
+    return any(path.stem < f"{day:%Y-%m-%d}" for path in folder.glob("*.jsonl"))

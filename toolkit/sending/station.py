@@ -1,0 +1,120 @@
+"""The sender that runs as a user of its own: takes approved batches from a folder and sends them.
+
+Whoever writes notebooks can put batches into the folder; only this user knows who may approve, holds the credentials
+and writes the ledger. So an approval is enforced here, not only asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from toolkit.errors import ApprovalError, InputError, ToolkitError
+from toolkit.sending.bundle import Bundle
+from toolkit.sending.clock import Clock, utc_now
+from toolkit.sending.delivery import run_record
+from toolkit.sending.ledger import Ledger
+from toolkit.sending.policy import ApprovalPolicy
+from toolkit.sending.protocol import Transport
+from toolkit.sending.report import Report
+from toolkit.sending.sender import Sender
+from toolkit.sending.transports import transport as transport_of
+
+__all__ = ["serve", "take_one"]
+
+
+def serve(
+    spool: str | os.PathLike[str],
+    *,
+    transport: str | Transport,
+    ledger: str | os.PathLike[str],
+    policy: ApprovalPolicy,
+    every: float = 5.0,
+    once: bool = False,
+    stop: threading.Event | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    clock: Clock = utc_now,
+) -> int:
+    """How many batches were sent or refused, when it is stopped.
+
+    What was sent goes to `done/` below the folder, with its report beside it, what was refused to `refused/`, with the
+    reason. A batch whose sending was broken off stays, and goes on.
+
+    Args:
+        spool: the folder that `submit` writes to.
+        transport: the way out.
+        ledger: path or URL of the ledger.
+        policy: who must approve. The one in the batch's templates is not believed.
+        every: seconds between looks at the folder.
+        once: look once.
+        stop: ends it, between two mails.
+        say: is told one line for each batch.
+        clock: tells the time.
+    """
+    folder, over, count = Path(spool), stop or threading.Event(), 0
+    folder.mkdir(parents=True, exist_ok=True)
+    while not over.is_set():
+        waiting = [path for path in folder.iterdir() if path.is_dir() and (path / "manifest.json").exists()]
+        for path in sorted(waiting, key=lambda one: one.stat().st_mtime):
+            if over.is_set():
+                break
+            try:
+                report = take_one(path, transport=transport, ledger=ledger, policy=policy, stop=over, clock=clock)
+            except (ApprovalError, InputError) as fault:
+                _put_away(path, folder / "refused", {"refused": str(fault)})
+                say(f"{path.name}: refused: {fault}")
+                count += 1
+            except ToolkitError as fault:
+                say(f"{path.name}: broken off, goes on later: {fault}")
+            else:
+                say(f"{path.name}: {report}")
+                if not report.waiting:
+                    _put_away(path, folder / "done", {"report": str(report), "audit": report.audit})
+                    count += 1
+        if once:
+            break
+        over.wait(every)
+    return count
+
+
+def take_one(
+    folder: str | os.PathLike[str],
+    *,
+    transport: str | Transport,
+    ledger: str | os.PathLike[str],
+    policy: ApprovalPolicy,
+    stop: threading.Event | None = None,
+    clock: Clock = utc_now,
+) -> Report:
+    """One batch from its folder, checked and sent; safe to call again.
+
+    Raises:
+        ApprovalError: anything in the folder is not as it was approved, or not by enough people. Nothing was sent.
+        InputError: the folder holds no batch.
+        SendingError: the way out or the ledger failed midway; call again to go on.
+    """
+    bundle = Bundle(folder)
+    try:
+        bundle.check(policy, clock=clock)
+        way = transport_of(transport)
+        with Ledger.open(ledger, clock=clock) as opened:
+            sender = Sender(bundle, run_record(bundle, bundle.approvals, way), way, opened, before={}, clock=clock)
+            if stop is not None:
+                sender.stop = stop
+            return sender.run()
+    finally:
+        bundle.close()
+
+
+def _put_away(path: Path, folder: Path, said: dict[str, str]) -> None:
+    folder.mkdir(exist_ok=True)
+    target = folder / path.name
+    number = 1
+    while target.exists():
+        number += 1
+        target = folder / f"{path.name}.{number}"
+    os.rename(path, target)
+    (target / "outcome.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")

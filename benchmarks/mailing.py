@@ -50,7 +50,7 @@ class Peer:
 
     def __init__(self, templates: Templates) -> None:
         self.policies = templates.policies
-        self.brand = self.policies.brand.model_dump() if self.policies.brand else {}
+        self.brand = self.policies.brand.model_dump(exclude_none=True) if self.policies.brand else {}
         self.parts = {}
         for variant in templates.variants(MAIL):
             for name in ("subject", "preheader", "html", "text"):

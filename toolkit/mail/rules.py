@@ -27,7 +27,9 @@ _IMAGE = re.compile(r"<img\b[^>]*>")
 _ALT = re.compile(r"\salt\s*=\s*[\"']")
 _URL = re.compile(r"https?://[^\s<>\"]+")
 _TAG = re.compile(r"<[^>]+>")
+_MARKS = ("{{", "{%", "*|", "%%", "[[", "<%", "${")
 _PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?%")
+_PERCENT_SHOWN = re.compile(r"%(?=[^<>]*<)")
 _ENDS_IN_NUMBER = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?$")
 # A percentage is a promise when a word of giving stands beside it, in the same breath: "100% linen" is none.
 _GIVES_AFTER = re.compile(
@@ -137,7 +139,7 @@ def check_mail(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[Fou
         if size > _MOST_BYTES:
             yield Found("too_large", f"the html has over {_MOST_BYTES // 1024} KB")
     shown = f"{mail.subject}\n{mail.preheader}\n{mail.text}"
-    for match in FOREIGN.finditer(shown):
+    for match in FOREIGN.finditer(shown) if any(mark in shown for mark in _MARKS) else ():
         yield Found("foreign_placeholder", _left_over(match[0]), match[0], "text")
     if "*|" in mail.html or "%%" in mail.html or "[[" in mail.html or "{{" in mail.html or "${" in mail.html:
         for match in FOREIGN.finditer(_words_of(mail.html)):
@@ -232,15 +234,14 @@ def _words_of(html: str) -> str:
 
 def _percents(html: str, shown: str) -> Iterator[tuple[float, bool, Literal["html", "text"], str]]:
     # In the html only what stands between tags: a width of 100% is no offer.
-    at = html.find("%", max(html.find("<body"), 0))
-    while at >= 0:
-        if html.rfind("<", 0, at) < html.rfind(">", 0, at):
-            match = _ENDS_IN_NUMBER.search(html, max(0, at - 16), at)
-            if match:
-                before = _TAG.sub(" ", html[max(0, at - 80) : at + 1])
-                after = _TAG.sub(" ", html[at : at + 240])
-                yield _as_number(match[1]), _is_promise(before, after), "html", match[0] + "%"
-        at = html.find("%", at + 1)
+    for sign in _PERCENT_SHOWN.finditer(html, max(html.find("<body"), 0)):
+        at = sign.start()
+        match = _ENDS_IN_NUMBER.search(html, max(0, at - 16), at)
+        if match is None:
+            continue
+        before = _TAG.sub(" ", html[max(0, at - 80) : at + 1])
+        after = _TAG.sub(" ", html[at : at + 240])
+        yield _as_number(match[1]), _is_promise(before, after), "html", match[0] + "%"
     for match in _PERCENT.finditer(shown):
         before = shown[max(0, match.start() - 40) : match.end()]
         yield _as_number(match[1]), _is_promise(before, shown[match.end() - 1 : match.end() + 40]), "text", match[0]

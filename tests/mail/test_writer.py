@@ -324,3 +324,37 @@ def test_what_the_stdlib_writes_and_what_we_write_read_the_same(subject: str) ->
     for mine, other in zip(ours.iter_parts(), read.iter_parts(), strict=True):
         assert mine.get_content_type() == other.get_content_type()
         assert mine.get_content().splitlines() == other.get_content().splitlines()
+
+
+PIECE = st.one_of(
+    st.text(st.sampled_from("ab =\t\n.%éΩ🌙\r\x7f"), max_size=90),
+    st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=120),
+    st.sampled_from(["x" * 75, "x" * 76, "=" * 40, " ", "\n", "", '<td style="padding:0 ', "é" * 30, "a" * 74 + " "]),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(PIECE, min_size=1, max_size=25))
+def test_html_written_in_pieces_reads_as_the_whole_does(pieces: list[str]) -> None:
+    html = "".join(pieces)
+    message = made(html=html, html_pieces=tuple(pieces))
+    assert b"\r" not in message.replace(b"\r\n", b"")
+    assert b"\n" not in message.replace(b"\r\n", b"")
+    whole, in_pieces = (email.message_from_bytes(one, policy=compat32) for one in (made(html=html), message))
+    assert not in_pieces.defects
+    ours, reference = (one.get_payload()[1] for one in (in_pieces, whole))
+    assert ours.get_payload(decode=True).replace(b"\r\n", b"\n") == reference.get_payload(decode=True).replace(
+        b"\r\n", b"\n"
+    )
+    for line in message.split(b"\r\n"):
+        assert len(line) <= 76
+        assert not line.endswith((b" ", b"\t"))
+
+
+def test_html_of_another_script_is_base64_also_in_pieces_and_nul_is_refused() -> None:
+    html = ("<p>Привет, как дела? ", "Здравствуйте</p>")
+    assert made(html="".join(html), html_pieces=html).count(b"Content-Transfer-Encoding: base64") == 1
+    with pytest.raises(TemplateError, match="NUL"):
+        made(html="a\0b", html_pieces=("a\0", "b"))
+    with pytest.raises(TemplateError, match="surrogate"):
+        made(html="a\ud800", html_pieces=("a", "\ud800"))

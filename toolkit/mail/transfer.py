@@ -69,7 +69,7 @@ def _from_pieces(pieces: Sequence[str]) -> bytes | None:
     # An escape is two bytes longer than its byte, base64 a third longer than everything.
     if 27 * 2 * escapes > 7 * size:
         return None
-    if column:
+    if column or not size:
         out.append(b"\r\n")
     return b"".join(out)
 

@@ -194,8 +194,11 @@ OUTCOMES = Table(
         Column("clicked", "flag", "clicked in a mail within the window", optional=True),
         Column("open_verdict", "text", "whose the open was: human, unsure or machine", optional=True),
         Column("converted", "flag", "reached the goal within the window", optional=True),
+        Column("converted_at", "time", "when the goal was first reached within the window, UTC", optional=True),
         Column("revenue", "number", "value of the goal events within the window", optional=True),
         Column("reactivated", "flag", "came back within the window after a lapse", optional=True),
+        Column("reactivated_at", "time", "when, UTC", optional=True),
+        Column("other_mails", "count", "marketing mails of other scenarios within the window", optional=True),
         Column("unsubscribed", "flag", "unsubscribed within the window", optional=True),
     ),
 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,7 @@ from toolkit.engine.marked import Marked, mark
 from toolkit.engine.run import Run, utc
 from toolkit.errors import InputError, nearest
 from toolkit.events.marks import Mark, Marking
+from toolkit.events.quoting import literal
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import InactiveTrigger, Scenario
@@ -25,6 +27,7 @@ from toolkit.scenario.models import InactiveTrigger, Scenario
 __all__ = ["measure"]
 
 _BEFORE = Duration(days=90)
+_OTHERS = "other_mails"
 _ANSWERS = {"opened": "email_opened", "clicked": "email_clicked"}
 # What of a unit's opens counts first: a person's, one that nobody can tell, a machine's.
 _VERDICTS = {"opened_human": "human", "opened": "unsure", "opened_by_machine": "machine"}
@@ -53,9 +56,10 @@ def measure(
     Returns:
         Outcomes (`tables.OUTCOMES`), one row per unit whose window has closed by the end of the log: unit,
         customer_id, arm, entered_at, opened, clicked (not those of machines), open_verdict (human, unsure or machine,
-        where the log says), converted, revenue (where the goal names a value), reactivated
-        (where asked), unsubscribed, sends, and the covariates pre_purchases and pre_revenue: how often the goal was
-        reached, and its value, before entry. `frame.attrs["toolkit"]` says what the numbers are: label, whether the
+        where the log says), converted, revenue (where the goal names a value), reactivated (where asked), unsubscribed,
+        the moments converted_at and reactivated_at, other_mails (marketing mails of other scenarios within the window,
+        where the log tells), sends, and the covariates pre_purchases and pre_revenue: how often the goal was reached,
+        and its value, before entry. `frame.attrs["toolkit"]` says what the numbers are: label, whether the
         arms were randomised in this log and why, window, how many windows were still open.
 
     Raises:
@@ -101,7 +105,7 @@ def measure(
     customers = look.places(run.marked.customers.take(pa.array(rows[:, m.J_CUSTOMER])))
     until = entered + window
 
-    reached, value, _ = look.count(customers, after=entered, up_to=until, what="goal", value=look.value)
+    reached, value, first = look.count(customers, after=entered, up_to=until, what="goal", value=look.value)
     back = entered - Duration.parse(before).elapsed
     earlier, spent, _ = look.count(
         customers, after=back, up_to=entered, known_by=entered, what="goal", value=look.value
@@ -122,25 +126,34 @@ def measure(
         for what, word in reversed(_VERDICTS.items()):
             verdict[look.count(customers, after=entered, up_to=until, what=what)[0] > 0] = word
         frame["open_verdict"] = verdict
+    if "other" in look.bits:
+        frame[_OTHERS] = look.count(customers, after=entered, up_to=until, what="other")[0]
     frame["converted"] = reached > 0
+    frame["converted_at"] = _moments(first, reached > 0)
     if look.value >= 0:
         frame["revenue"] = value
         frame["pre_revenue"] = spent
     frame["pre_purchases"] = earlier
     lapse = None if lapsed is None else Duration.parse(lapsed)
     if isinstance(chosen.trigger, InactiveTrigger) or lapse is not None:
-        came_back, _, _ = look.count(customers, after=entered, up_to=until, what="back")
+        came_back, _, back_at = look.count(customers, after=entered, up_to=until, what="back")
         frame["reactivated"] = came_back > 0
         if lapse is not None:
             recent, _, _ = look.count(
                 customers, after=entered - lapse.elapsed, up_to=entered, known_by=entered, what="back"
             )
             frame["reactivated"] = (came_back > 0) & (recent == 0)
+        frame["reactivated_at"] = _moments(back_at, frame["reactivated"].to_numpy())
     frame["sends"] = _sends(run, units, unit)
     frame = frame.sort_values("unit", kind="stable", ignore_index=True)
     evidence = evidence_of(run, place)
     frame.attrs["toolkit"] = _label(chosen, evidence, window, still_open)
     return frame
+
+
+def _moments(at: Ints, happened: npt.NDArray[np.bool_]) -> pd.Series:
+    """When it first happened; missing where it did not."""
+    return pd.Series(utc(np.where(happened, at, 0))).where(happened)
 
 
 def _label(scenario: Scenario, evidence: Evidence, window: int, still_open: int) -> dict[str, Any]:
@@ -242,6 +255,10 @@ def _look(run: Run, scenario: Scenario) -> _Look:
         human = f"verdict = 'human'{'' if own is None else f' AND ({own})'}"
         marks["opened_human"] = Mark("email_opened", human)
         marks["opened_by_machine"] = Mark("email_opened_by_machine", own)
+    if "email_sent" in names and own is not None:
+        left_aside = [one.scenario for one in run.program.scenarios if one.class_ == "transactional"]
+        named = ", ".join(literal(name) for name in sorted({scenario.scenario, *left_aside}))
+        marks["other"] = Mark("email_sent", Expression.parse(f"scenario not in ({named})", columns=columns).sql)
     if "email_unsubscribed" in names:
         marks["unsubscribed"] = Mark("email_unsubscribed")
     marks["back"] = marks["goal"]

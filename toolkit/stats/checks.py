@@ -84,7 +84,10 @@ def _reached(names: Sequence[str], sizes: NDArray[np.float64], reached: NDArray[
         chi2 = float(((reached - expected)[filled] ** 2 / (expected[filled] * (1 - share))).sum())
         if float(chdtrc(int(filled.sum()) - 1, chi2)) < _TOUCHED_ALARM:
             parts = ", ".join(f"{name} {r / n:.1%}" for name, r, n in zip(names, reached, sizes, strict=True) if n)
-            said.append(f"another scenario reached the arms unevenly ({parts}): the lift is partly its doing")
+            said.append(
+                f"another scenario reached the arms unevenly ({parts}): the lift is partly its doing, or that of mails"
+                " which took its place"
+            )
     if share > _TOUCHED_SHARE and not said:
         said.append(f"another scenario reached {share:.1%} of the units: the lift is the one beside that scenario")
     return said

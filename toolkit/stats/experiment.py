@@ -64,8 +64,8 @@ def experiment(
             unless given.
         looks: how often one looks: a `Looks`; or, with a design, the units at the looks already taken.
         design: what was decided before: a plan, a design, or the file it was frozen to.
-        contaminated: a column of flags or counts: units that were reached by another scenario meanwhile; the one that
-            `measure` names unless given.
+        contaminated: a column of flags or counts: units that were reached by another scenario meanwhile, for example
+            `other_mails` of `measure`.
         observational: accept outcomes whose arms were not drawn at random, or not known to be; they are labelled so.
         seed: where permutations start.
 
@@ -102,7 +102,7 @@ def experiment(
             + ", so lift cannot be measured; for a comparison labelled as observed, pass observational=True"
         )
     before, before_terms = before_differences(number_columns(outcomes))
-    touched, touched_terms = contamination(contaminated or about.get("contaminated"))
+    touched, touched_terms = contamination(contaminated)
     found, notes = take_in(outcomes, chosen, [*before_terms, *touched_terms], arm=arm, control=control, unit=unit)
     counts = {name: found.moments[name].n for name in found.arms.names}
     split = _split(counts, weights, about.get("weights") or (planned.arms if planned else None))

@@ -60,6 +60,7 @@ def with_room(past: Past, answers: Answers, room: int) -> tuple[Past, Answers]:
         keys=ints(len(past.keys), room),
         values=np.full((len(past.values), room), np.nan),
         gaps=ints(len(past.gaps), room),
+        key_places=np.zeros((len(past.key_places), room), dtype=np.int64),
         journey_shares=np.full((len(past.journey_shares), room), np.nan),
     )
     return own, answers._replace(

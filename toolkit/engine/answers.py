@@ -9,7 +9,7 @@ same for two settings that are compared.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from toolkit.engine import layout as m
 from toolkit.engine.compiled import kernel, kernel_call
@@ -123,6 +123,13 @@ class Answers(NamedTuple):
 
 
 @kernel
+def _copy(target: Any, k: int, source: Any, i: int) -> None:
+    """One column, where the table has as many: a table that nobody asked for has one only."""
+    for row in range(len(source) if source.shape[1] > i and target.shape[1] > k else 0):
+        target[row, k] = source[row, i]
+
+
+@kernel
 def take_events(past: Past, work: Work, answers: Answers, customer: int) -> int:
     """Copy a customer's events to where answers can come between them; how many there are."""
     log = answers.log
@@ -139,16 +146,11 @@ def take_events(past: Past, work: Work, answers: Answers, customer: int) -> int:
         past.fact[k] = log.fact[i]
         answers.origin[k] = i
         answers.used[k] = 0
-        for key in range(len(log.keys)):
-            past.keys[key, k] = log.keys[key, i]
-        for value in range(len(log.values)):
-            past.values[value, k] = log.values[value, i]
-        if log.gaps.shape[1] > i:
-            for row in range(len(log.gaps)):
-                past.gaps[row, k] = log.gaps[row, i]
-        if log.journey_shares.shape[1] > i:
-            for row in range(len(log.journey_shares)):
-                past.journey_shares[row, k] = log.journey_shares[row, i]
+        _copy(past.keys, k, log.keys, i)
+        _copy(past.values, k, log.values, i)
+        _copy(past.gaps, k, log.gaps, i)
+        _copy(past.key_places, k, log.key_places, i)
+        _copy(past.journey_shares, k, log.journey_shares, i)
     return int(count)
 
 
@@ -252,14 +254,11 @@ def _move(past: Past, answers: Answers, source: int, target: int) -> None:
     past.fact[target] = past.fact[source]
     answers.origin[target] = answers.origin[source]
     answers.used[target] = answers.used[source]
-    for key in range(len(past.keys)):
-        past.keys[key, target] = past.keys[key, source]
-    for value in range(len(past.values)):
-        past.values[value, target] = past.values[value, source]
-    for row in range(len(past.gaps)):
-        past.gaps[row, target] = past.gaps[row, source]
-    for row in range(len(past.journey_shares)):
-        past.journey_shares[row, target] = past.journey_shares[row, source]
+    _copy(past.keys, target, past.keys, source)
+    _copy(past.values, target, past.values, source)
+    _copy(past.gaps, target, past.gaps, source)
+    _copy(past.key_places, target, past.key_places, source)
+    _copy(past.journey_shares, target, past.journey_shares, source)
 
 
 @kernel_call
@@ -427,6 +426,7 @@ def _buy(
     if journey[m.J_EVENT] >= 0:  # what the mail was about
         for k in range(len(past.keys)):
             past.keys[k, place] = past.keys[k, journey[m.J_EVENT]]
+        _copy(past.key_places, place, past.key_places, journey[m.J_EVENT])
     own[N_CAUSED] += counts
     own[N_CAUSED_MONEY] += counts * money
     if offer:

@@ -71,7 +71,7 @@ class Compiled:
     """A program in arrays; scenarios in the order of rule R17.
 
     gaps: rows of `Past.gaps`, each a bit and a group of `Marked.groups` (-1 for each customer). keyed: rows of
-    `Past.key_starts`, each a scenario whose journeys are drawn by ids that hold a key.
+    `Past.key_places` by two, each a scenario whose journeys are drawn by ids that hold a key.
     """
 
     scenarios: tuple[Scenario, ...]
@@ -502,7 +502,7 @@ def _origins(
     packed, starts = _packed(texts)
     with_key = list(dict.fromkeys(place for place in keyed if place >= 0))
     origins = [
-        (*starts[[2 * i, 2 * i + 1, 2 * i + 1, 2 * i + 2]], with_key.index(place) if place >= 0 else -1)
+        (*starts[[2 * i, 2 * i + 1, 2 * i + 1, 2 * i + 2]], 2 * with_key.index(place) if place >= 0 else -1)
         for i, place in enumerate(keyed)
     ]
     return of_split, _table(origins, m.ORIGIN_COLUMNS), packed, with_key

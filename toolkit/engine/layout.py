@@ -71,7 +71,7 @@ COND_END, COND_ATTRIBUTE, COND_TRIGGER, COND_HAPPENED, COND_NOT, COND_AND, COND_
 SCENARIO_COLUMNS = 30
 TRIGGER_EVENT, TRIGGER_DATE, TRIGGER_DATE_ONCE, TRIGGER_INACTIVE, TRIGGER_CYCLE, TRIGGER_SCHEDULE = range(6)
 # Columns of Plan.origins: how the ids of journeys that no event began are made, for splits whose unit they are. Places
-# in Plan.origin_texts of what stands before the customer and after the key, and the row of Past.key_starts or -1.
+# in Plan.origin_texts of what stands before the customer and after the key, and the row of Past.key_places or -1.
 O_BEFORE, O_BEFORE_END, O_AFTER, O_AFTER_END, O_KEY = range(5)
 ORIGIN_COLUMNS = 5
 KINDS = ("event", "date", "date", "inactive", "cycle", "schedule")
@@ -164,8 +164,9 @@ class Past(NamedTuple):
     key_counts: Ints
     values: Floats
     gaps: Ints
-    key_starts: Ints
+    key_places: Ints
     key_texts: Bytes
+    longest_key: int
     attribute_bits: Ints
     dates: Ints
     zone: Ints

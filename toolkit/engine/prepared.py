@@ -48,7 +48,7 @@ class Prepared:
         marked = self.marked
         count = len(marked.customers)
         starts, names = self._names
-        key_starts, key_texts = self._key_texts(log, compiled)
+        key_places, key_texts = self._key_texts(log, compiled)
         span = (min(marked.first, until), max(marked.last, until) + _SPAN_AFTER)
         spread = compiled.suffixes if compiled.plan.scenarios[:, m.S_QUIET_SPREAD].any() else ()
         return Past(
@@ -63,8 +63,9 @@ class Prepared:
             key_counts=marked.key_counts,
             values=marked.values,
             gaps=self._gaps_of(compiled),
-            key_starts=key_starts,
+            key_places=key_places,
             key_texts=key_texts,
+            longest_key=int((key_places[1::2] - key_places[::2]).max(initial=0)),
             attribute_bits=marked.attribute_bits,
             dates=marked.dates,
             zone=self.zone,
@@ -88,8 +89,8 @@ class Prepared:
         return np.stack([self._gaps[asked] for asked in compiled.gaps] or [none])
 
     def _key_texts(self, log: EventLog, compiled: Compiled) -> tuple[Ints, m.Bytes]:
-        """Where the key of each event that a scenario's ids hold stands in one text, and the text."""
-        starts = np.zeros((max(1, len(compiled.keyed)), len(self.marked) + 1), dtype=np.int64)
+        """Where the key of each event that a scenario's ids hold begins and ends in one text, and the text."""
+        places = np.zeros((max(2, 2 * len(compiled.keyed)), len(self.marked) if compiled.keyed else 1), dtype=np.int64)
         texts = [b"\0"]
         for row, place in enumerate(compiled.keyed):
             rules = compiled.plan.scenarios[place]
@@ -97,11 +98,10 @@ class Prepared:
             events = np.flatnonzero(self.marked.bits & sum(1 << bit for bit in set(bits)))
             keys = key_texts(log, self.marked, compiled, np.full(len(events), place), events)
             offsets, content = text_buffers(pc.fill_null(keys, ""))
-            lengths = np.zeros(len(self.marked) + 1, dtype=np.int64)
-            lengths[events + 1] = np.diff(offsets)
-            starts[row] = np.cumsum(lengths) + sum(map(len, texts))
+            behind = sum(map(len, texts)) - offsets[0]
+            places[2 * row, events], places[2 * row + 1, events] = offsets[:-1] + behind, offsets[1:] + behind
             texts.append(content[offsets[0] : offsets[-1]].tobytes())
-        return starts, np.frombuffer(bytearray(b"".join(texts)), dtype=np.uint8)
+        return places, np.frombuffer(bytearray(b"".join(texts)), dtype=np.uint8)
 
     def rank(self, log: EventLog, compiled: Compiled) -> Ints:
         """Turn of each customer within one moment: only coupons that run out need to know it."""

@@ -64,8 +64,8 @@ def _journey_share(plan: Plan, past: Past, work: Work, split: int, event: int, t
     message[length] = 0x1F
     length += 1
     if origin[m.O_KEY] >= 0 and event >= 0:
-        starts = past.key_starts[origin[m.O_KEY]]
-        length = _append(message, length, past.key_texts, starts[event], starts[event + 1])
+        begin, end = past.key_places[origin[m.O_KEY], event], past.key_places[origin[m.O_KEY] + 1, event]
+        length = _append(message, length, past.key_texts, begin, end)
     length = _append(message, length, plan.origin_texts, origin[m.O_AFTER], origin[m.O_AFTER_END])
     length = _append_number(message, length, trigger_at)
     md5_state(message, length, work.state)

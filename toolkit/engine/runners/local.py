@@ -193,7 +193,7 @@ def _scratch(plan: Plan, past: Past, size: int) -> Work:
         1 if key < 0 else int(past.key_counts[key].max(initial=0)) for key in plan.scenarios[:, m.S_KEY].tolist()
     )
     longest = int(np.diff(past.name_starts).max(initial=0))
-    longest += int(np.diff(past.key_starts).max(initial=0)) + len(plan.origin_texts)
+    longest += past.longest_key + len(plan.origin_texts)
     texts = int(np.diff(plan.salt_starts).max(initial=0)) + int(np.diff(plan.suffix_starts).max(initial=0))
     return Work(
         n=np.zeros(m.N_PLACES, dtype=np.int64),

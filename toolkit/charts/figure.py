@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from toolkit.charts.curves import plan_curve, qini_curve, result_survival, survival_plot
 from toolkit.charts.deliverability import deliverability_chart
 from toolkit.charts.differences import difference_chart
+from toolkit.charts.forecasts import forecast_arms, forecast_parts, tuning_chart
 from toolkit.charts.lift import forest
 from toolkit.charts.loads import load_chart
 from toolkit.charts.looks import boundary
@@ -23,6 +24,7 @@ from toolkit.charts.sweeps import sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 from toolkit.engine import Difference, Load, Overlap, Run, Selection, Sweep, Trace
 from toolkit.errors import InputError, NotSupportedError, nearest
+from toolkit.simulation import Forecast, Tuning
 from toolkit.stats import Plan, Qini, Result, Survival
 from toolkit.tracking import Board
 
@@ -40,8 +42,8 @@ def figure(result: Any, **options: Any) -> go.Figure:
     Args:
         result: a `Run` (options `show`: hours, days, not_sent or own; `scenario`, `clock`), a `Sweep` (`value`,
             `scenario`), a `Selection`, a `Load`, an `Overlap`, a `Difference`, a `Trace`, an experiment's `Result`
-            (`show`: lift, looks or survival; `metric`, `earlier`), a `Plan`, a `Survival` curve, a `Qini` curve, or
-            `OwnPurchases`.
+            (`show`: lift, looks or survival; `metric`, `earlier`), a `Plan`, a `Survival` curve, a `Qini` curve,
+            `OwnPurchases`, a `Forecast` (`show`: arms or parts; `metric`), or a `Tuning`.
         **options: what the drawing of this kind takes.
 
     Returns:
@@ -53,7 +55,7 @@ def figure(result: Any, **options: Any) -> go.Figure:
     """
     raise NotSupportedError(
         f"there is no drawing for a {type(result).__name__}; there is one for Run, Sweep, Trace,"
-        " Result, Plan, Survival, Qini and OwnPurchases"
+        " Result, Plan, Survival, Qini, OwnPurchases, Forecast and Tuning"
     )
 
 
@@ -141,3 +143,15 @@ def _own(result: OwnPurchases, *, highest: float | None = None) -> go.Figure:
 @figure.register
 def _board(result: Board) -> go.Figure:
     return deliverability_chart(result)
+
+
+@figure.register
+def _forecast(result: Forecast, *, show: Literal["arms", "parts"] = "arms", metric: str = "profit") -> go.Figure:
+    if show not in ("arms", "parts"):
+        raise InputError(f"show must be arms or parts; found {show!r}")
+    return forecast_parts(result) if show == "parts" else forecast_arms(result, metric=metric)
+
+
+@figure.register
+def _tuning(result: Tuning) -> go.Figure:
+    return tuning_chart(result)

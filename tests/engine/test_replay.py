@@ -107,6 +107,32 @@ def test_outcomes_are_counted_from_the_first_entry_for_closed_windows(run: Run) 
     assert measure(run, within="30d").attrs["toolkit"]["open_windows"] == 3
 
 
+def test_outcomes_tell_when_the_goal_was_reached_and_which_mails_of_others_came_meanwhile() -> None:
+    events = LOG.events.assign(scenario=None)
+    sent = pd.DataFrame(
+        {
+            "customer_id": ["ana", "ana", "ana", "bo"],
+            "event": "email_sent",
+            "at": pd.to_datetime(["2025-03-03 15:00", "2025-03-04 09:00", "2025-03-15 09:00", "2025-03-04 09:00"]),
+            "scenario": ["cart", "welcome", "welcome", "order_sent"],
+        }
+    )
+    sent["at"] = sent["at"].dt.tz_localize("UTC")
+    log = EventLog.from_pandas(pd.concat([events, sent], ignore_index=True).drop(columns="received_at"))
+    service = (
+        "scenario: order_sent\nclass: transactional\ntrigger: {event: order}\nreentry: every\nsteps: [{send: a/b}]"
+    )
+    both = (*loads(CART).scenarios, *loads(service).scenarios)
+    outcomes = measure(replay(Program(scenarios=both), log), scenario="cart")
+    found = outcomes.set_index("unit")
+    assert found["converted_at"].dropna().astype(str).to_dict() == {
+        "bo": "2025-03-03 12:00:00+00:00",
+        "cy": "2025-03-03 20:00:00+00:00",
+    }
+    assert found["other_mails"].to_dict() == {"ana": 1, "bo": 0, "cy": 0}
+    OUTCOMES.check(outcomes)
+
+
 def test_a_sweep_tells_who_bought_before_and_who_after(run: Run) -> None:
     tried = sweep(loads(CART), LOG, {"cart.pause.wait": ["1h", "4h", "12h"]}, progress=False)
     table = tried.table.set_index("cart.pause.wait")

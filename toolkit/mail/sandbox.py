@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from decimal import Decimal
+from itertools import islice
 from typing import Any, cast
 
 from babel import Locale
@@ -31,6 +32,7 @@ MOST_STEPS = 20_000
 MOST_OUTPUT = 1_000_000
 MOST_SECONDS = 1.0
 _DEEPEST_TREE = 60
+_AT_ONCE = 64
 _STATE = "\0state"  # no template can name this
 _LOOP = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length", "previtem", "nextitem"})
 
@@ -275,13 +277,15 @@ def run(template: Template, values: Mapping[str, Any], state: RenderState) -> li
         BudgetError: it took too many steps, too long, or wrote too much.
     """
     context = template.new_context({**values, _STATE: state})
-    pieces = []
+    written = template.root_render_func(context)
+    pieces: list[str] = []
     size = 0
-    for piece in template.root_render_func(context):
-        size += len(piece)
+    # Measured a handful at a time: a piece is a value or a stretch of the template, and neither is long.
+    while more := list(islice(written, _AT_ONCE)):
+        size += sum(map(len, more))
         if size > MOST_OUTPUT:
             raise BudgetError(f"more than {MOST_OUTPUT:,} characters written")
-        pieces.append(piece)
+        pieces += more
     return pieces
 
 

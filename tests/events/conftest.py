@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pwd
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -51,62 +43,3 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared real files are absent: set TOOLKIT_SHARED_DATA to their folder")
     return folder
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _postgres_programs() -> Path:
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    programs = [folder for folder in folders if (folder / "postgres").exists()]
-    if not programs:
-        pytest.skip("PostgreSQL's programs (initdb, postgres) are not installed")
-    return programs[-1]
-
-
-def _server_user() -> str | None:
-    """PostgreSQL refuses to run as root; another user must then be at hand."""
-    if os.geteuid() != 0:
-        return None
-    for user in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(user).pw_name
-    pytest.skip("PostgreSQL does not run as root and there is no user postgres or nobody")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL of a throwaway PostgreSQL server on loopback, stopped and removed afterwards."""
-    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed (extra: postgres)")
-    programs = _postgres_programs()
-    user = _server_user()
-    folder = Path(tempfile.mkdtemp(prefix="toolkit-postgres-"))
-    server = None
-    try:
-        if user is not None:
-            shutil.chown(folder, user)
-        data = folder / "data"
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "user": user, "cwd": folder}
-        setup = [programs / "initdb", "-D", data, "-U", "tester", "--auth=trust", "--no-sync", "--encoding=UTF8"]
-        subprocess.run(setup, check=True, **quiet)
-        port = _free_port()
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-F"], **quiet
-        )
-        url = f"postgresql://tester@127.0.0.1:{port}/postgres"
-        for _ in range(100):
-            with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url):
-                break
-            time.sleep(0.1)
-        else:
-            pytest.fail("the throwaway PostgreSQL server did not start within 10 s")
-        yield url
-    finally:
-        if server is not None:
-            server.send_signal(signal.SIGINT)
-            server.wait(timeout=30)
-        shutil.rmtree(folder, ignore_errors=True)

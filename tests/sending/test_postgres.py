@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -24,56 +15,14 @@ LEASE = 30_000_000
 number = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    """A server on loopback that ends with these tests: the URL of its first database, without the name."""
-    psycopg = pytest.importorskip("psycopg", reason="psycopg is not installed (extra: postgres)")
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    folders = [folder for folder in folders if (folder / "postgres").exists()]
-    if not folders:
-        pytest.skip("PostgreSQL's programs (initdb, postgres) are not installed")
-    user = next((u.pw_name for u in pwd.getpwall() if u.pw_name in ("postgres", "nobody")), None)
-    if os.geteuid() == 0 and user is None:
-        pytest.skip("PostgreSQL does not run as root and there is no user postgres or nobody")
-    user = user if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="toolkit-ledger-"))
-    server = None
-    try:
-        if user:
-            shutil.chown(folder, user)
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "user": user, "cwd": folder}
-        command = [folders[-1] / "initdb", "-D", folder / "data", "-U", "tester", "--auth=trust", "--no-sync"]
-        subprocess.run([*command, "--encoding=UTF8"], check=True, **quiet)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        command = [folders[-1] / "postgres", "-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", folder]
-        server = subprocess.Popen(command, **quiet)
-        url = f"postgresql://tester@127.0.0.1:{port}"
-        for _ in range(200):
-            with contextlib.suppress(psycopg.OperationalError), psycopg.connect(f"{url}/postgres"):
-                break
-            time.sleep(0.05)
-        yield url
-    finally:
-        if server is not None:
-            server.terminate()
-            try:
-                server.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture
-def place(postgres):
+def place(postgres_server):
     """A new, empty database."""
     psycopg = pytest.importorskip("psycopg")
     name = f"ledger{next(number)}"
-    with psycopg.connect(f"{postgres}/postgres", autocommit=True) as connection:
+    with psycopg.connect(f"{postgres_server.server_url}/postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    return f"{postgres}/{name}"
+    return f"{postgres_server.server_url}/{name}"
 
 
 @pytest.fixture
@@ -140,7 +89,7 @@ def test_two_that_begin_at_once_make_one_ledger(place, clock):
         assert list(pool.map(begin, range(4))) == [0, 0, 0, 0]
 
 
-def test_a_database_of_something_else_is_refused(postgres, place):
+def test_a_database_of_something_else_is_refused(place):
     psycopg = pytest.importorskip("psycopg")
     with psycopg.connect(place, autocommit=True) as connection:
         connection.execute("CREATE TABLE run (id integer)")
@@ -148,9 +97,9 @@ def test_a_database_of_something_else_is_refused(postgres, place):
         Ledger.open(place)
 
 
-def test_a_database_that_is_not_there_is_named_without_the_password(postgres):
+def test_a_database_that_is_not_there_is_named_without_the_password(postgres_server):
     with pytest.raises(LedgerError, match="cannot be opened") as raised:
-        Ledger.open(postgres.replace("tester@", "tester:geheim@") + "/nothing")
+        Ledger.open(postgres_server.server_url.replace("tester@", "tester:geheim@") + "/nothing")
     assert "geheim" not in str(raised.value)
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Dialect, Insert, Update, bindparam, insert, or_, select, update
 
 from toolkit.errors import LedgerError
 from toolkit.sending import alarm, pacing
@@ -148,20 +148,42 @@ def _free(connection: Connection, run_id: str, *, limit: int, now: int) -> list[
     return free
 
 
-def start(connection: Connection, held: Sequence[Delivery], *, now: int) -> list[Delivery]:
+def turn(
+    connection: Connection,
+    results: Sequence[tuple[Delivery, Receipt]],
+    held: Sequence[Delivery],
+    *,
+    now: int,
+    next_at: Mapping[str, int],
+) -> tuple[list[Delivery], list[Delivery]]:
+    """Receipts written down and leased mails started: those recorded, and those that may be sent."""
+    known = {row.id: row for row in _by_id(connection, [*(row.id for row, _ in results), *(row.id for row in held)])}
+    recorded = record(connection, results, now=now, next_at=next_at, known=known)
+    return recorded, start(connection, held, now=now, known=known)
+
+
+def start(
+    connection: Connection, held: Sequence[Delivery], *, now: int, known: Mapping[int, Delivery] | None = None
+) -> list[Delivery]:
     """Those of the leased mails that may be sent now: still leased to the same owner, epoch and time."""
-    rows = _held(connection, held, State.LEASED)
+    rows = _held(connection, held, State.LEASED, known=known)
     if not rows:
         return []
-    query = select(runs.c.id).where(runs.c.id.in_({row.run_id for row in rows}), runs.c.state == "active")
-    active = set(connection.execute(query).scalars())
+    names = {row.run_id for row in rows}
+    mine = runs.c.id == names.pop() if len(names) == 1 else runs.c.id.in_(names)
+    active = set(connection.execute(select(runs.c.id).where(mine, runs.c.state == "active")).scalars())
     _back(connection, [row for row in rows if row.run_id not in active])
     fresh = [row for row in rows if row.run_id in active and row.lease_until is not None and row.lease_until > now]
     return move(connection, fresh, State.SENDING, {row.id: {"attempts": row.attempts + 1} for row in fresh})
 
 
 def record(
-    connection: Connection, results: Sequence[tuple[Delivery, Receipt]], *, now: int, next_at: Mapping[str, int]
+    connection: Connection,
+    results: Sequence[tuple[Delivery, Receipt]],
+    *,
+    now: int,
+    next_at: Mapping[str, int],
+    known: Mapping[int, Delivery] | None = None,
 ) -> list[Delivery]:
     """The mails whose receipts were written down.
 
@@ -173,9 +195,11 @@ def record(
         results: mails as they were when started, and their receipts.
         now: microseconds since 1970.
         next_at: for deferred mails, by decision id: when to try again, microseconds since 1970.
+        known: the rows by id as they are now, where the caller read and locked them.
     """
     receipts = {delivery.id: receipt for delivery, receipt in results}
-    held = _held(connection, [delivery for delivery, _ in results], State.SENDING, State.LEASED, State.UNKNOWN)
+    asked = [delivery for delivery, _ in results]
+    held = _held(connection, asked, State.SENDING, State.LEASED, State.UNKNOWN, known=known)
     mine = [row for row in held if row.state is not State.UNKNOWN]
     late = [row for row in held if row.state is State.UNKNOWN and receipts[row.id].state is State.ACCEPTED]
     done = []
@@ -310,17 +334,42 @@ def move(
     names = tuple(sorted({name for change in values.values() for name in change}))
     statement = _moving(target, names)
     moved = [_changed(row, target, values.get(row.id, {})) for row in rows]
-    done = connection.execute(
+    done = _many(
+        connection,
         statement,
         [
-            {"b_id": row.id, "b_state": row.state, "b_epoch": row.epoch}
+            {"b_id": row.id, "b_state": row.state, "b_epoch": row.epoch, "b_target": target}
             | {f"new_{name}": getattr(after, name) for name in names}
             for row, after in zip(rows, moved, strict=True)
         ],
     )
-    if done.rowcount != len(rows):
-        raise LedgerError(f"ledger: {len(rows) - done.rowcount} of {len(rows)} rows were changed by someone else")
+    if done != len(rows):
+        raise LedgerError(f"ledger: {len(rows) - done} of {len(rows)} rows were changed by someone else")
     return moved
+
+
+_ATTEMPTED = insert(attempts).values(
+    **{
+        name: bindparam(name)
+        for name in ("delivery_id", "epoch", "owner", "at", "outcome", "code", "receipt", "reason")
+    }
+)
+
+
+def _many(connection: Connection, statement: Update | Insert, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Run a statement once for each row; how many rows it changed.
+
+    The text goes to the driver as it was compiled once, since binding each row anew costs more than the database does.
+    """
+    text, order = _compiled(statement, connection.dialect)
+    values: Any = [tuple(row[name] for name in order) for row in rows] if order is not None else list(rows)
+    return connection.exec_driver_sql(text, values).rowcount
+
+
+@lru_cache(256)
+def _compiled(statement: Update | Insert, dialect: Dialect) -> tuple[str, tuple[str, ...] | None]:
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled), None if compiled.positiontup is None else tuple(compiled.positiontup)
 
 
 @lru_cache
@@ -332,7 +381,7 @@ def _moving(target: State, names: tuple[str, ...]) -> Update:
             deliveries.c.state == bindparam("b_state"),
             deliveries.c.epoch == bindparam("b_epoch"),
         )
-        .values(state=target, **{name: bindparam(f"new_{name}") for name in names})
+        .values(state=bindparam("b_target"), **{name: bindparam(f"new_{name}") for name in names})
     )
 
 
@@ -357,14 +406,22 @@ def _rows(
     return [Delivery(*row)._replace(state=State(row.state)) for row in connection.execute(query)]
 
 
-def _held(connection: Connection, held: Sequence[Delivery], *states: State) -> list[Delivery]:
-    """The rows as they are now, where still in one of these states and in the hands, and epoch, they were in."""
-    known = {delivery.id: delivery for delivery in held}
+def _by_id(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
     rows = []
-    for start_at in range(0, len(held), CHUNK):
-        ids = [delivery.id for delivery in held[start_at : start_at + CHUNK]]
-        rows += _rows(connection, deliveries.c.id.in_(ids), deliveries.c.state.in_(states))
-    return [row for row in rows if (row.owner, row.epoch) == (known[row.id].owner, known[row.id].epoch)]
+    for start_at in range(0, len(ids), CHUNK):
+        rows += _rows(connection, deliveries.c.id.in_(ids[start_at : start_at + CHUNK]))
+    return rows
+
+
+def _held(
+    connection: Connection, held: Sequence[Delivery], *states: State, known: Mapping[int, Delivery] | None = None
+) -> list[Delivery]:
+    """The rows as they are now, where still in one of these states and in the hands, and epoch, they were in."""
+    there = known if known is not None else {row.id: row for row in _by_id(connection, [row.id for row in held])}
+    now = [(before, there[before.id]) for before in held if before.id in there]
+    return [
+        row for before, row in now if row.state in states and (row.owner, row.epoch) == (before.owner, before.epoch)
+    ]
 
 
 def _changed(row: Delivery, target: State, change: Mapping[str, Any]) -> Delivery:
@@ -396,4 +453,4 @@ def _attempted(connection: Connection, rows: Sequence[Delivery], receipts: Itera
         for row, receipt in zip(rows, receipts, strict=True)
     ]
     if lines:
-        connection.execute(insert(attempts), lines)
+        _many(connection, _ATTEMPTED, lines)

@@ -288,8 +288,7 @@ class Ledger:
         """Receipts written down and leased mails started, in one commit: those recorded, and those that may be sent."""
         with self._writing() as connection:
             now = micros(self._clock())
-            recorded = claims.record(connection, results, now=now, next_at=next_at or {})
-            return recorded, claims.start(connection, held, now=now)
+            return claims.turn(connection, results, held, now=now, next_at=next_at or {})
 
     def again(self, run_id: str, *, wait: int) -> list[Delivery]:
         """Transactional mails of a run in doubt, planned again after so many microseconds, while the approval lasts."""

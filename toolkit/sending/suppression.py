@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,14 @@ def normal_address(address: str) -> str:
     'ana@xn--bcher-kva.example'
     """
     local, _, domain = address.strip().casefold().rpartition("@")
+    return f"{local}@{_in_ascii(domain)}"
+
+
+@lru_cache(4096)
+def _in_ascii(domain: str) -> str:
     with contextlib.suppress(idna.IDNAError):  # what the DNS does not know is compared as it stands
-        domain = idna.encode(domain, uts46=True).decode("ascii")
-    return f"{local}@{domain}"
+        return idna.encode(domain, uts46=True).decode("ascii")
+    return domain
 
 
 def address_hash(address: str) -> str:

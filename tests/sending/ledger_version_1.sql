@@ -1,0 +1,12 @@
+CREATE TABLE audit ( seq INTEGER NOT NULL, at BIGINT NOT NULL, actor TEXT NOT NULL, action VARCHAR(40) NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL, previous VARCHAR(64) NOT NULL, hash VARCHAR(64) NOT NULL, PRIMARY KEY (seq) );
+CREATE TABLE meta ( name VARCHAR(40) NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name) );
+CREATE TABLE run ( id VARCHAR(64) NOT NULL, digest VARCHAR(64) NOT NULL, program VARCHAR(64) NOT NULL, transport TEXT NOT NULL, mails INTEGER NOT NULL, as_of BIGINT NOT NULL, created_at BIGINT NOT NULL, not_after BIGINT NOT NULL, state VARCHAR(16) NOT NULL, PRIMARY KEY (id) );
+CREATE TABLE suppression ( id INTEGER NOT NULL, address_sha256 VARCHAR(64) NOT NULL, address TEXT, scope VARCHAR(80) NOT NULL, reason VARCHAR(40) NOT NULL, source TEXT NOT NULL, at BIGINT NOT NULL, PRIMARY KEY (id), UNIQUE (address_sha256, scope) );
+CREATE TABLE approval ( id VARCHAR(64) NOT NULL, run_id VARCHAR(64) NOT NULL, approver TEXT NOT NULL, digest VARCHAR(64) NOT NULL, document TEXT NOT NULL, signed_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, revoked_at BIGINT, PRIMARY KEY (id), FOREIGN KEY(run_id) REFERENCES run (id) );
+CREATE TABLE delivery ( id INTEGER NOT NULL, run_id VARCHAR(64) NOT NULL, decision_id VARCHAR(64) NOT NULL, customer_id TEXT NOT NULL, address TEXT NOT NULL, class VARCHAR(16) NOT NULL, message_id TEXT NOT NULL, payload_sha256 VARCHAR(64) NOT NULL, state VARCHAR(16) NOT NULL, owner TEXT, epoch INTEGER NOT NULL, lease_until BIGINT, attempts INTEGER NOT NULL, next_at BIGINT, receipt TEXT, code INTEGER, reason TEXT, PRIMARY KEY (id), FOREIGN KEY(run_id) REFERENCES run (id), UNIQUE (decision_id), UNIQUE (message_id) );
+CREATE INDEX delivery_state ON delivery (state, lease_until);
+CREATE INDEX delivery_work ON delivery (run_id, state, id);
+CREATE TABLE attempt ( id INTEGER NOT NULL, delivery_id INTEGER NOT NULL, epoch INTEGER NOT NULL, owner TEXT NOT NULL, at BIGINT NOT NULL, outcome VARCHAR(16) NOT NULL, code INTEGER, receipt TEXT, reason TEXT, PRIMARY KEY (id), FOREIGN KEY(delivery_id) REFERENCES delivery (id) );
+CREATE INDEX ix_attempt_delivery_id ON attempt (delivery_id);
+CREATE TABLE event ( id INTEGER NOT NULL, provider TEXT NOT NULL, provider_event_id TEXT NOT NULL, delivery_id INTEGER, event VARCHAR(32) NOT NULL, at BIGINT NOT NULL, received_at BIGINT NOT NULL, payload TEXT, PRIMARY KEY (id), UNIQUE (provider, provider_event_id), FOREIGN KEY(delivery_id) REFERENCES delivery (id) );
+CREATE INDEX ix_event_delivery_id ON event (delivery_id);

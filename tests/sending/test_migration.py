@@ -1,0 +1,43 @@
+"""A ledger of the first version is brought up to date when it is opened, and nothing in it is lost."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from toolkit.sending import Ledger, State
+
+TABLES = Path(__file__).with_name("ledger_version_1.sql").read_text(encoding="utf-8")
+ROWS = """
+INSERT INTO meta VALUES ('version', '1');
+INSERT INTO run VALUES ('run', 'digest', 'program', 'outbox:here', 2, 1, 1772452800000000, 1772712000000000, 'active');
+INSERT INTO approval VALUES ('signed', 'run', 'ana', 'digest', '{}', 1, 1772712000000000, NULL);
+INSERT INTO delivery (id, run_id, decision_id, customer_id, address, class, message_id, payload_sha256, state, epoch,
+                      attempts)
+VALUES (1, 'run', 'd1', 'c1', 'c1@Example.org', 'marketing', 'm1@example.com', 'h1', 'accepted', 1, 1),
+       (2, 'run', 'd2', 'c2', 'c2@example.org', 'marketing', 'm2@example.com', 'h2', 'planned', 0, 0);
+INSERT INTO attempt (delivery_id, epoch, owner, at, outcome) VALUES (1, 1, 'a', 2, 'accepted');
+"""
+
+
+@pytest.fixture
+def old(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(TABLES + ROWS)
+    connection.close()
+    return path
+
+
+def test_an_old_ledger_goes_on_where_it_stopped(old, clock):
+    with Ledger.open(old, clock=clock) as ledger:
+        run = ledger.status().iloc[0]
+        assert (run.approved_by, run.accepted, run.planned, run.says) == ("ana", 1, 1, "1 to go")
+        assert ledger.verify() == ()
+        (row,) = ledger.claim("run", owner="b", limit=5, lease=30_000_000)
+        assert (row.decision_id, row.state, row.domain, row.discount) == ("d2", State.LEASED, "example.org", None)
+        assert ledger.revoke("signed", by="ben") == ["run"]
+    with Ledger.open(old, clock=clock) as again:
+        assert again.run_state("run") == "revoked"

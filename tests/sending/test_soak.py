@@ -1,0 +1,255 @@
+"""What happens when something breaks, many times over: nothing twice, nothing silently lost.
+
+The last test writes the table of docs/sending.md; `python -m pytest -m soak tests/sending/test_soak.py -s` shows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import warnings
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import ToolkitError
+from toolkit.sending import Ledger, approve, send, start_sending
+
+pytestmark = pytest.mark.soak
+
+COUNT = 300
+CONNECTIONS = 4
+KILLS = 200
+TABLE: dict[str, dict[str, int]] = {}
+
+
+@pytest.fixture(scope="module")
+def now():
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory, make_shop, make_log, noon):
+    return make_shop(tmp_path_factory.mktemp("shop"), make_log(COUNT)).prepare()
+
+
+@pytest.fixture(scope="module")
+def approved(batch, noon, signing_key_file):
+    return approve(batch, by="ana", key=signing_key_file, clock=lambda: noon)
+
+
+@pytest.fixture
+def sending(batch, approved, noon):
+    """Sends the batch through a server, with a ledger, by a clock so many seconds after noon of its day."""
+
+    def go(port, ledger, *, clock=None, timeout=1.0):
+        began = time.time()
+        clock = clock or (lambda: noon + timedelta(seconds=1 + time.time() - began))
+        way = f"smtp:127.0.0.1:{port}?connections={CONNECTIONS}&timeout={timeout}"
+        return send(batch, approved, transport=way, confirm=COUNT, ledger=ledger, progress=False, clock=clock)
+
+    return go
+
+
+def _child(work):
+    def quiet():
+        with contextlib.suppress(ToolkitError, KeyboardInterrupt):
+            work()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: fork in a process with threads
+        child = multiprocessing.get_context("fork").Process(target=quiet)
+        child.start()
+    return child
+
+
+def _held(batch, server, ledger, fault, times, *, most_unknown):
+    """Everyone is in exactly one of: taken once, certainly not taken, in doubt and listed; and a row for the table."""
+    taken = Counter(recipient for _, recipient, _ in server.taken)
+    with Ledger.open(ledger) as opened:
+        rows = opened.deliveries()
+        assert opened.verify() == ()
+    by_state = rows.groupby("state").address.agg(set).to_dict()
+    unknown, accepted = by_state.get("unknown", set()), by_state.get("accepted", set())
+    everyone = {mail.letter.to for mail in batch.mails}
+    listed = set().union(*by_state.values()) if by_state else set()
+    twice = [address for address, count in taken.items() if count > 1]
+    lost = everyone - set(taken) - (listed - accepted)  # not taken, and the ledger says it was, or nothing
+    wrong = set(taken) - accepted - unknown  # taken, and the ledger does not even doubt it
+    row = {
+        "times": times,
+        "mails": len(rows),
+        "twice": len(twice),
+        "lost": len(lost | wrong),
+        "unknown": len(unknown),
+    }
+    before = TABLE.setdefault(fault, dict.fromkeys(row, 0))
+    TABLE[fault] = {name: before[name] + count for name, count in row.items()}
+    assert (twice, lost, wrong) == ([], set(), set())
+    assert len(unknown) <= most_unknown
+    return by_state
+
+
+def test_two_hundred_kills_at_random_moments(batch, sending, smtp_server, tmp_path):
+    chance, kills, number = random.Random(7), 0, 0
+    while kills < KILLS:
+        number += 1
+        server, ledger = smtp_server(extensions=["PIPELINING"], slow=0.02), tmp_path / f"ledger{number}.sqlite"
+        mine = 0
+        while len(server.taken) < COUNT - 30 and kills < KILLS:
+            child = _child(lambda port=server.port, place=ledger: sending(port, place))
+            came = len(server.taken)
+            wait = chance.uniform(0.0, 0.5)
+            end = time.monotonic() + wait
+            while time.monotonic() < end or (chance.random() < 0.9 and len(server.taken) == came and child.is_alive()):
+                time.sleep(0.001)
+            os.kill(child.pid, signal.SIGKILL)
+            child.join()
+            mine, kills = mine + 1, kills + 1
+        time.sleep(0.1)  # what the server has read, it takes
+        sending(server.port, ledger)
+        _held(batch, server, ledger, "kill -9 of the sender", mine, most_unknown=mine * CONNECTIONS)
+
+
+@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."])
+@pytest.mark.parametrize("fault", ["451 4.3.0 later", "554 5.3.0 never", "drop", "stall", "garbage", "take_and_drop"])
+def test_faults_at_every_verb(batch, sending, smtp_server, tmp_path, verb, fault):
+    if fault == "take_and_drop" and verb != ".":
+        pytest.skip("only a dot takes a mail")
+    server = smtp_server(
+        extensions=["PIPELINING"],
+        fault=lambda said, count, recipient: fault if said == verb and count % 25 == 3 else None,
+    )
+    ledger = tmp_path / "ledger.sqlite"
+    for _ in range(3):
+        with contextlib.suppress(ToolkitError):
+            sending(server.port, ledger, timeout=0.4)
+    word = {"drop": "hangs up", "stall": "is silent", "garbage": "lies", "take_and_drop": "takes and hangs up"}
+    name = f"server {word.get(fault, 'says ' + fault[:3])}"
+    _held(batch, server, ledger, name, 1, most_unknown=COUNT // 10 + 3 * CONNECTIONS)
+
+
+def test_two_senders_at_once(batch, sending, smtp_server, tmp_path):
+    server, ledger = smtp_server(extensions=["PIPELINING"]), tmp_path / "ledger.sqlite"
+    children = [_child(lambda: sending(server.port, ledger)) for _ in range(2)]
+    for child in children:
+        child.join()
+    assert len(server.taken) == COUNT
+    _held(batch, server, ledger, "two senders at once", 1, most_unknown=0)
+
+
+def test_a_sender_stopped_past_its_lease(batch, sending, smtp_server, tmp_path):
+    server, ledger = smtp_server(extensions=["PIPELINING"], slow=0.02), tmp_path / "ledger.sqlite"
+    first = _child(lambda: sending(server.port, ledger))
+    while len(server.taken) < 40:
+        time.sleep(0.01)
+    os.kill(first.pid, signal.SIGSTOP)
+    time.sleep(32)  # the lease is thirty seconds
+    second = _child(lambda: sending(server.port, ledger))
+    time.sleep(1)
+    os.kill(first.pid, signal.SIGCONT)
+    first.join()
+    second.join()
+    sending(server.port, ledger)
+    _held(batch, server, ledger, "SIGSTOP past the lease", 1, most_unknown=CONNECTIONS)
+
+
+@pytest.mark.parametrize("jump", [-3600, 20, 3600], ids=["back an hour", "on 20 s", "on an hour"])
+def test_a_clock_that_jumps(batch, sending, smtp_server, tmp_path, noon, jump):
+    server, ledger = smtp_server(extensions=["PIPELINING"], slow=0.005), tmp_path / "ledger.sqlite"
+
+    def clock():
+        return noon + timedelta(minutes=5, seconds=jump if len(server.taken) > 60 else 0)
+
+    with contextlib.suppress(ToolkitError):
+        sending(server.port, ledger, clock=clock)
+    with contextlib.suppress(ToolkitError):
+        sending(server.port, ledger, clock=clock)
+    _held(batch, server, ledger, "the clock jumps", 1, most_unknown=2 * CONNECTIONS)
+
+
+def test_a_database_that_restarts_midway(batch, sending, smtp_server, postgres_server):
+    with postgres_server.psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE soak")
+    server, ledger = smtp_server(extensions=["PIPELINING"], slow=0.02), f"{postgres_server.server_url}/soak"
+    for how in (signal.SIGINT, signal.SIGQUIT):  # an orderly end, and one as when the power goes
+        came = len(server.taken)
+        child = _child(lambda: sending(server.port, ledger))
+        while len(server.taken) < came + 40:
+            time.sleep(0.01)
+        postgres_server.stop(how)
+        child.join(60)
+        postgres_server.start()
+    sending(server.port, ledger)
+    _held(batch, server, ledger, "the database restarts", 2, most_unknown=4 * CONNECTIONS)
+
+
+def test_a_hundred_thousand_mails_into_the_sink_of_postfix_with_a_stop_and_a_resume(
+    tmp_path, make_shop, make_log, monkeypatch, signing_key_file, noon
+):
+    """`TOOLKIT_SOAK_MAILS` scales it down."""
+    count = int(os.environ.get("TOOLKIT_SOAK_MAILS", "100000"))
+    program = shutil.which("smtp-sink", path=os.environ["PATH"] + ":/usr/sbin")
+    if program is None:
+        pytest.skip("smtp-sink (Debian package postfix) is not installed")
+    batch = make_shop(tmp_path, make_log(count)).prepare()
+    approval = approve(batch, by="ana", key=signing_key_file, clock=lambda: noon)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    sink = subprocess.Popen([program, *user, "-D", str(folder / "mails"), f"127.0.0.1:{port}", "1000"])
+    try:
+        time.sleep(0.5)
+        ledger = tmp_path / "big.sqlite"
+        options = {
+            "transport": f"smtp:127.0.0.1:{port}?connections=20",
+            "confirm": count,
+            "ledger": ledger,
+            "clock": lambda: noon + timedelta(minutes=5),
+        }
+        job = start_sending(batch, approval, **options)
+        reached = threading.Event()
+        job.observe(lambda look: reached.set() if look.sent > count // 3 else None)
+        reached.wait(600)
+        job.stop()
+        first = job.wait(600)
+        assert 0 < first.sent < count
+        second = start_sending(batch, approval, **options).wait(1200)
+        assert (first.sent + second.sent, second.already_sent) == (count, first.sent)
+        with Ledger.open(ledger) as opened:
+            assert opened.status().iloc[0].says == "done"
+            assert opened.verify() == ()
+        kept = Counter()
+        for path in folder.iterdir():
+            with open(path, "rb") as file:
+                kept.update(line for line in file if line.startswith(b"X-Rcpt-Args: "))
+        assert len(kept) == count
+        assert set(kept.values()) == {1}
+        TABLE["stop and resume, Postfix's sink"] = {"times": 1, "mails": count, "twice": 0, "lost": 0, "unknown": 0}
+    finally:
+        sink.kill()
+        sink.wait()
+        shutil.rmtree(folder)
+
+
+def test_the_table_of_it_all():
+    """Not a test of its own: what the others found, as docs/sending.md shows it."""
+    print(
+        "\n\n| what broke | times | mails | sent twice | silently lost | unknown, listed |\n|---|---|---|---|---|---|"
+    )
+    for name, row in TABLE.items():
+        print(f"| {name} | {row['times']:,} | {row['mails']:,} | {row['twice']} | {row['lost']} | {row['unknown']} |")
+    assert sum(row["twice"] + row["lost"] for row in TABLE.values()) == 0

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.soak
 
 COUNT = 300
 CONNECTIONS = 4
-KILLS = 200
+KILLS = int(os.environ.get("TOOLKIT_SOAK_KILLS", "200"))
 TABLE: dict[str, dict[str, int]] = {}
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import rfc8785
 from sqlalchemy import Connection, insert, select, update
 
-from toolkit.sending.schema import audits, insert_new, metas
+from toolkit.sending.schema import attempts, audits, deliveries, insert_new, metas
+from toolkit.sending.states import State
 
-__all__ = ["GENESIS", "append", "chain_faults", "head"]
+__all__ = ["GENESIS", "append", "chain_faults", "head", "state_faults"]
 
 GENESIS = "0" * 64
 
@@ -83,6 +84,19 @@ def chain_faults(connection: Connection) -> list[str]:
     if (said_seq, said_hash) != (str(seq), previous):
         faults.append(f"audit: ends at line {seq}, but line {said_seq} was written")
     return faults
+
+
+def state_faults(connection: Connection) -> list[str]:
+    """Where a mail's state does not fit its attempts, in words."""
+    proven = select(attempts.c.delivery_id).where(attempts.c.outcome == State.ACCEPTED)
+    query = select(deliveries.c.decision_id, deliveries.c.state)
+    is_accepted = deliveries.c.state == State.ACCEPTED
+    denied = connection.execute(query.where(~is_accepted, deliveries.c.id.in_(proven))).all()
+    bare = connection.execute(query.where(is_accepted, deliveries.c.id.not_in(proven))).all()
+    return [
+        *(f"delivery {one.decision_id}: is {one.state}, but an attempt says it was accepted" for one in denied),
+        *(f"delivery {one.decision_id}: is accepted, but no attempt says so" for one in bare),
+    ]
 
 
 def _hash(previous: str, line: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.feedback import Feedback, Taken, take
 from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.schema import READ, approvals, attempts, audits, deliveries, open_engine, runs
+from toolkit.sending.schema import READ, approvals, audits, deliveries, open_engine, runs
 from toolkit.sending.states import FINAL, OPEN, State
 from toolkit.sending.suppression import Suppressions, suppressed
 
@@ -164,16 +164,7 @@ class Ledger:
         The audit's chain, and each mail's state against its attempts.
         """
         with self._reading() as connection:
-            faults = audit.chain_faults(connection)
-            accepted = attempts.c.outcome == State.ACCEPTED
-            proven = select(attempts.c.delivery_id).where(accepted)
-            query = select(deliveries.c.decision_id, deliveries.c.state)
-            is_accepted = deliveries.c.state == State.ACCEPTED
-            for row in connection.execute(query.where(~is_accepted, deliveries.c.id.in_(proven))):
-                faults.append(f"delivery {row.decision_id}: is {row.state}, but an attempt says it was accepted")
-            for row in connection.execute(query.where(is_accepted, deliveries.c.id.not_in(proven))):
-                faults.append(f"delivery {row.decision_id}: is accepted, but no attempt says so")
-        return tuple(faults)
+            return (*audit.chain_faults(connection), *audit.state_faults(connection))
 
     def known(self, decision_ids: Sequence[str]) -> dict[str, State]:
         """The state of each of these decisions that the ledger knows."""

@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, str] = {
     "mail_preflight": "benchmarks.mailing:mail_preflight",
     # Sending
     # Answers
+    "tracker_vs_hello": "benchmarks.tracking:tracker_vs_hello",
     # Notebooks
 }
 

@@ -102,8 +102,9 @@ class Incoming:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What became of an answer: whether it is new, whether its mail is known, and where its link leads."""
+    """What became of an answer: whether it is new, whether its mail is known (None where nobody looked), and where its
+    link leads."""
 
     fresh: bool
-    known: bool
+    known: bool | None
     url: str | None = None

@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
-from toolkit.tracking.database import insert_new
 from toolkit.tracking.incoming import Incoming, Kept
 from toolkit.tracking.schema import answers, links, mails
 from toolkit.tracking.tokens import TRAP
@@ -50,13 +49,15 @@ def record(connection: Connection, batch: Sequence[Incoming], *, now: int) -> li
     _add_verdicts(connection, rows)
     fresh = _insert(connection, rows)
     for index, row in zip(bulk, rows, strict=True):
-        kept[index] = Kept(row["event_id"] in fresh, places[index] is not None, row["url"])
+        known = None if batch[index].kind == "opened" and batch[index].mail else places[index] is not None
+        kept[index] = Kept(row["event_id"] in fresh, known, row["url"])
     return [one for one in kept if one is not None]
 
 
 def known_mails(connection: Connection, batch: Sequence[Incoming]) -> dict[str, Any]:
     """Mails by their name, and by what a provider calls them, as far as answers need more of them than the name."""
-    names = {one.mail for one in batch if one.mail}
+    # An open needs nothing of its mail, and opens are most of what comes.
+    names = {one.mail for one in batch if one.mail and one.kind != "opened"}
     theirs = {one.provider_mail for one in batch if one.provider_mail and not one.mail}
     found: dict[str, Any] = {}
     columns = (
@@ -147,7 +148,14 @@ def _insert(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
     # Ids made here are new by themselves; only those of providers can have come before.
     for some in _chunks([row["event_id"] for row in rows if row["provider"] != "tracker"]):
         before.update(connection.execute(select(answers.c.event_id).where(answers.c.event_id.in_(some))).scalars())
-    connection.execute(insert_new(connection, answers), list(rows))
+    # Straight to the driver: building each row's parameters anew would cost more than writing it.
+    names = list(rows[0])
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    statement = (
+        f"INSERT INTO {answers.name} ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))}) "
+        "ON CONFLICT DO NOTHING"
+    )
+    connection.exec_driver_sql(statement, [tuple(row[name] for name in names) for row in rows])
     return set(wanted) - before
 
 
@@ -168,28 +176,33 @@ def _add_verdicts(connection: Connection, rows: Sequence[dict[str, Any]]) -> Non
             row["verdict"], row["rule"] = judge(_seen(row))
         else:
             fresh[row["mail"]].append(row)
-    earlier = _beside(connection, fresh)
+    clicked = {mail: mine for mail, mine in fresh.items() if any(row["kind"] == "clicked" for row in mine)}
+    opened = {mail: mine for mail, mine in fresh.items() if mail not in clicked}
+    # An open says nothing about other answers; of those beside it only clicks say something about it.
+    earlier = _beside(connection, clicked, _JUDGED) | _beside(connection, opened, ("clicked",))
     changed = []
     for mail, mine in fresh.items():
         others = earlier.get(mail, [])
         verdicts = judge_together([_seen(row) for row in (*others, *mine)])
         for row, (verdict, rule) in zip((*others, *mine), verdicts, strict=True):
-            if "id" in row and row["verdict"] != verdict:
+            if "id" in row and row["verdict"] != verdict and mail in clicked:
                 changed.append({"this": row["id"], "verdict": verdict, "rule": rule})
             row["verdict"], row["rule"] = verdict, rule
     if changed:
         connection.execute(update(answers).where(answers.c.id == bindparam("this")), changed)
 
 
-def _beside(connection: Connection, fresh: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """Opens and clicks of the same mails within a minute of the new ones."""
+def _beside(
+    connection: Connection, fresh: Mapping[str, Sequence[dict[str, Any]]], kinds: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Answers of the same mails within a minute of the new ones."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for some in _chunks(sorted(fresh)):
         moments = [row["at"] for mail in some for row in fresh[mail]]
         query = select(*(answers.c[name] for name in _SEEN)).where(
             answers.c.mail.in_(some),
             answers.c.at.between(min(moments) - WINDOW, max(moments) + WINDOW),
-            answers.c.kind.in_(_JUDGED),
+            answers.c.kind.in_(kinds),
         )
         for row in connection.execute(query.order_by(answers.c.id.desc()).limit(_CHUNK * (FLOOD + 1))):
             mine = found[row.mail]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from toolkit.tracking.tokens import TRAP
 
@@ -71,6 +72,7 @@ class Rule:
     fits: Callable[[Seen], bool]
 
 
+@lru_cache(maxsize=4096)
 def _is_scanner(agent: str) -> bool:
     return bool(_SCANNERS.search(agent))
 
@@ -145,6 +147,8 @@ def judge_together(seen: Sequence[Seen]) -> list[tuple[str, str]]:
     >>> judge_together([Seen("clicked", 0, number=0, agent=agent), Seen("clicked", 900_000, number=1, agent=agent)])
     [('machine', 'burst'), ('machine', 'burst')]
     """
+    if len(seen) == 1:
+        return [judge(seen[0])]
     if len(seen) > FLOOD:
         return [judge(replace(one, crowd=len(seen))) for one in seen]
     links = [

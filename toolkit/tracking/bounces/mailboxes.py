@@ -116,7 +116,7 @@ def take_bounces(messages: Iterable[bytes], answers: Answers) -> BouncesRead:
 
     def write() -> None:
         for one, kept in zip(group, answers.record(group), strict=True):
-            counts["unknown"] += not kept.known
+            counts["unknown"] += kept.known is False
             if not kept.fresh:
                 counts["again"] += 1
             elif one.bounce_type is not None:

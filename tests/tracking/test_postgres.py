@@ -1,0 +1,60 @@
+"""The store of answers in PostgreSQL says the same as in SQLite."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from tests.sending.test_postgres import postgres  # noqa: F401 the server, started once for these tests
+from tests.tracking.conftest import FIREFOX, NAMES, SECOND, START
+from toolkit.events import EventLog
+from toolkit.tracking import Answers, Incoming, deliverability
+from toolkit.tracking.tokens import TRAP
+
+
+def _told(answers, tracked_mail, clock):
+    answers.register([tracked_mail(number) for number in range(3)])
+    answers.register([tracked_mail(number) for number in range(4)])
+    answers.sent([(f"d{number}", START, None) for number in range(3)])
+    answers.record(
+        [
+            Incoming("opened", START, mail=NAMES[0], agent=FIREFOX, network="192.0.2.0"),
+            Incoming("clicked", START + SECOND, mail=NAMES[0], agent=FIREFOX, number=1),
+            Incoming("clicked", START, mail=NAMES[1], agent=FIREFOX, number=0),
+            Incoming("delivered", START, "ses", provider_mail=f"{NAMES[2]}zzzzzzzzzzzzzzzz@example.com", event_id="e1"),
+            Incoming("delivered", START, "ses", provider_mail="later", event_id="e2", domain="example.org"),
+        ]
+    )
+    again = answers.record([Incoming("delivered", START, "ses", provider_mail="later", event_id="e2")])
+    answers.record([Incoming("clicked", START, mail=NAMES[1], agent=FIREFOX, number=TRAP)])
+    answers.record([Incoming("paused", START, mail=NAMES[2], until=START + 10 * SECOND)])
+    answers.record([Incoming("preferences", START, mail=NAMES[2], properties={"topic_news": True})])
+    clock.forward(20)
+    taken = [one.kind for one in answers.standing_since("x")]
+    table = answers.table.drop(columns=["id", "event_id"])
+    events = answers.events.drop(columns="event_id").sort_values(
+        ["customer_id", "event", "at", "verdict_rule"], ignore_index=True
+    )
+    board = deliverability(answers)
+    return again, taken, table, events, board, answers.standing(NAMES[2]), answers.unknown_count
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_both_databases_say_the_same(postgres, tmp_path, clock, tracked_mail):  # noqa: F811
+    start = clock.now
+    with Answers.open(tmp_path / "answers.sqlite", clock=clock) as answers:
+        ours = _told(answers, tracked_mail, clock)
+    clock.now = start
+    with Answers.open(f"{postgres}/postgres", clock=clock) as answers:
+        theirs = _told(answers, tracked_mail, clock)
+    assert ours[0] == theirs[0]
+    assert ours[1] == theirs[1] == ["unsubscribed", "subscribed"]
+    pd.testing.assert_frame_equal(ours[2], theirs[2], check_dtype=False)
+    pd.testing.assert_frame_equal(ours[3], theirs[3], check_dtype=False)
+    pd.testing.assert_frame_equal(ours[4].table, theirs[4].table, check_dtype=False)
+    assert ours[5:] == theirs[5:]
+    frame = pd.DataFrame({"customer_id": ["c0"], "event": ["view"], "at": [pd.Timestamp(START, unit="us", tz="UTC")]})
+    log = EventLog.from_pandas(frame)
+    both = log.with_answers(f"{postgres}/postgres")
+    assert both.event_counts == log.with_answers(str(tmp_path / "answers.sqlite")).event_counts
+    assert both.event_counts["email_clicked_by_machine"] == 2

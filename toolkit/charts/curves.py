@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import plotly.graph_objects as go
 
-from toolkit.charts.style import BLUE, INK, MAILS, add_units, drawn, share_text
+from toolkit.charts.style import BLUE, INK, MAILS, add_units, drawn, money, share_text
 from toolkit.errors import InputError
 from toolkit.stats import Plan, Qini, Result, Survival
 
@@ -70,7 +70,7 @@ def plan_curve(planned: Plan) -> go.Figure:
         yshift=4,
         font={"size": 13, "color": INK},
     )
-    figure.update_xaxes(type="log" if not days else "linear", tickformat=",~s" if not days else ",~r")
+    figure.update_xaxes(tickformat=",~s" if not days else ",~r")
     figure.update_yaxes(rangemode="tozero")
     unit = "percentage points" if rate else f"{getattr(planned.metric, 'currency', None) or 'units'} a unit"
     return add_units(
@@ -81,7 +81,9 @@ def plan_curve(planned: Plan) -> go.Figure:
 
 
 def _plan_said(planned: Plan, *, rate: bool) -> str:
-    size = f"{_digits(abs(planned.diff) * 100)} points" if rate else _digits(abs(planned.diff))
+    currency = getattr(planned.metric, "currency", None)
+    plain = money(abs(planned.diff), currency) if currency else _digits(abs(planned.diff))
+    size = f"{_digits(abs(planned.diff) * 100)} points" if rate else plain
     base = share_text(planned.baseline) if rate else _digits(planned.baseline)
     relative = f" ({100 * abs(planned.rel):.0f} % of {base})" if not math.isnan(planned.rel) else ""
     days = f", {planned.days:,.0f} days" if not math.isnan(planned.days) else ""

@@ -21,6 +21,12 @@ BENCHMARKS: dict[str, str] = {
     # Replay
     "replay_prepared": "benchmarks.replaying:replay_prepared",
     "replay_first": "benchmarks.replaying:replay_first",
+    "replay_stored": "benchmarks.replaying:replay_stored",
+    "replay_1": "benchmarks.scaling:replay_scaling",
+    "sweep": "benchmarks.sweeping:sweep_waits",
+    "trace": "benchmarks.replaying:trace",
+    "import_toolkit": "benchmarks.scaling:importing",
+    "first_kernel_call": "benchmarks.scaling:first_kernel_call",
     # Lift
     "lift_frame": "benchmarks.lifting:lift_frame",
     "lift_parquet": "benchmarks.lifting:lift_parquet",

@@ -219,7 +219,9 @@ def _walked_by_all(run: Run, scenario: Scenario, holdout: str, gift: Send) -> Ru
     """The same replay, with the holdout on the way of the arm that gets the offer: withheld there, too."""
     other = scenario.replace(steps=_opened(scenario.steps, gift.only[0], holdout))
     scenarios = tuple(other if one.scenario == scenario.scenario else one for one in run.program.scenarios)
-    return replay(run.program.replace(scenarios=scenarios), run.log, until=run.until, assume=run.assume)
+    return replay(
+        run.program.replace(scenarios=scenarios), run.log, until=run.until, assume=run.assume, events_at_once=None
+    )
 
 
 def _opened(steps: tuple[Step, ...], arm: str, holdout: str) -> tuple[Step, ...]:

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 
 import typer
 
-from toolkit.engine import is_compiling
 from toolkit.errors import ToolkitError
 
-__all__ = ["announce_compiling", "app", "plain_errors"]
+__all__ = ["app", "plain_errors"]
 
 app = typer.Typer(
     help="Automated e-mail: replay, tune, measure, approve and send triggered mails.",
@@ -28,9 +27,3 @@ def plain_errors() -> Iterator[None]:
     except ToolkitError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from None
-
-
-def announce_compiling() -> None:
-    """Say why the first run on a machine takes longer."""
-    if is_compiling():
-        typer.echo("First run on this machine: compiling the replay kernel (about half a minute, once).", err=True)

@@ -10,7 +10,7 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from toolkit.cli.app import announce_compiling, app, plain_errors
+from toolkit.cli.app import app, plain_errors
 from toolkit.demo import run_demo
 from toolkit.engine import replay
 from toolkit.errors import InputError
@@ -59,7 +59,6 @@ def demo(
 ) -> None:
     """The whole circle on the shipped log: replay, sweep, lift, approve, send to an outbox, report."""
     with plain_errors():
-        announce_compiling()
         run_demo(outbox=Path(outbox), report=Path(report), say=typer.echo)
 
 
@@ -82,7 +81,6 @@ def replay_command(
     with plain_errors():
         program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
         log = read_log(events, columns, zone, customers)
-        announce_compiling()
         run = replay(program, log, until=None if until is None else _moment(until))
         typer.echo(str(run.summary()))
         if trace is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import html
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -127,13 +128,15 @@ def _short(value: Any) -> str:
 def _journey_rows(run: Run, place: int) -> list[tuple[pd.Timestamp, int, str, str, str]]:
     walked, compiled = run.walked, run.compiled
     rows = []
-    mine = np.flatnonzero(walked.journeys[:, m.J_CUSTOMER] == place)
+    # Journeys stand by customer, and the decisions of one customer stand together.
+    mine = np.arange(*(_first(walked.journeys, m.J_CUSTOMER, at_least) for at_least in (place, place + 1)))
     superseded = {
         (row[m.J_SCENARIO], row[m.J_KEY], row[m.J_ENDED])
         for row in walked.journeys[mine]
         if row[m.J_ENDED_BY] == m.END_SUPERSEDED
     }
-    chosen = np.flatnonzero(np.isin(walked.decisions[:, m.D_JOURNEY], mine))
+    ends = (int(mine[0]), int(mine[-1]) + 1) if len(mine) else (0, 0)
+    chosen = np.arange(*(_first(walked.decisions, m.D_JOURNEY, at_least) for at_least in ends))
     for journey in mine:
         row = walked.journeys[journey]
         name = compiled.scenarios[row[m.J_SCENARIO]].scenario
@@ -148,6 +151,11 @@ def _journey_rows(run: Run, place: int) -> list[tuple[pd.Timestamp, int, str, st
             reached.add(int(decision[m.D_SEND]))
         rows += _end_rows(run, row, name, reached)
     return rows
+
+
+def _first(rows: Ints, column: int, at_least: int) -> int:
+    """The first row whose column is at least so large, all before it being smaller."""
+    return bisect.bisect_left(range(len(rows)), at_least, key=lambda row: int(rows[row, column]))
 
 
 def _decision_row(run: Run, name: str, decision: Ints) -> tuple[pd.Timestamp, int, str, str, str]:

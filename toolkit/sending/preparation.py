@@ -96,7 +96,7 @@ def prepare(
     if compiled.policies != program.policies:
         raise InputError("prepare: the templates were loaded with other policies than the program's")
     folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
-    run = replay(program, log, until=moment, assume="as_logged")
+    run = replay(program, log, until=moment, assume="as_logged", events_at_once=None)
     decided = run.decisions
     reached = decided[decided["at"] > moment - span]
     if scenarios is not None:

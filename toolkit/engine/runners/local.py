@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.answering import silent, with_room
 from toolkit.engine.answers import Answers
 from toolkit.engine.compile import Compiled
-from toolkit.engine.compiled import config
+from toolkit.engine.compiled import config, is_first_compilation
 from toolkit.engine.layout import Ints, Out, Past, Plan, Work
 from toolkit.engine.walk import walk
 
@@ -114,6 +116,7 @@ def next_emptied(compiled: Compiled, plan: Plan, takers: Sequence[Takers]) -> Pl
 
 def run_once(plan: Plan, past: Past, *, threads: int | None = None) -> Walked:
     """Decide everything as the plan says, on several threads."""
+    _say_if_compiling()
     customers = len(past.starts) - 1
     threads = 1 if config.DISABLE_JIT else threads or min(os.cpu_count() or 1, 16)
     threads = max(1, min(threads, customers // 1000 + 1))
@@ -145,6 +148,14 @@ def joined(walked: list[Walked]) -> Walked:
     return Walked(
         np.concatenate([part.journeys for part in walked]), np.concatenate([part.decisions for part in walked])
     )
+
+
+@lru_cache(maxsize=1)
+def _say_if_compiling() -> None:
+    """Once a process: why the first replay on a machine takes so long."""
+    if is_first_compilation():
+        sys.stderr.write("First replay on this machine: compiling the kernel (about half a minute, once) …\n")
+        sys.stderr.flush()
 
 
 def _run_part(plan: Plan, past: Past, first: int, last: int) -> Walked:

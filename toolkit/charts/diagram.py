@@ -1,0 +1,535 @@
+"""A scenario as a picture: trigger, waits, branches, mails and ends from left to right, people flowing through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toolkit.charts.style import hours_text
+from toolkit.charts.vector import fit_text, shape, text_width, words
+from toolkit.engine import Run
+from toolkit.engine import layout as m
+from toolkit.errors import InputError
+from toolkit.scenario import Duration, Scenario
+from toolkit.scenario.models import (
+    Branch,
+    CycleTrigger,
+    DateTrigger,
+    ExitStep,
+    InactiveTrigger,
+    Offer,
+    Repeat,
+    ScheduleTrigger,
+    Send,
+    Split,
+    Step,
+    Wait,
+    WaitFor,
+    WaitUntil,
+)
+
+__all__ = ["Flow", "diagram", "flow_of"]
+
+_GAP, _LANE, _FORK, _MARGIN = 26.0, 22.0, 46.0, 18.0
+_CARD_HIGH, _PILL_HIGH = 78.0, 28.0
+_THICKEST, _THINNEST = 15.0, 2.0
+ARM_COLORS = ("#8a93a5", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+"""Colours of arms in the order written; the first, usually control, is grey."""
+
+STYLE = """
+.tkd text{font-family:inherit;font-size:12px;fill:var(--ink,#5a6272)}
+.tkd .s{fill:var(--soft,#717989);font-size:11px}
+.tkd .b{font-weight:650;font-size:13px}
+.tkd .box{fill:var(--card,#fff);stroke:var(--line,#c9ced8);stroke-width:1.2}
+.tkd .start{fill:var(--accent-tint,#e3eef7);stroke:var(--accent,#0072b2);stroke-width:1.4}
+.tkd .pill{fill:var(--card,#fff);stroke:var(--soft,#8a93a5);stroke-width:1.2}
+.tkd .way{fill:none;stroke:var(--way,#bcd8ea);stroke-linecap:butt}
+.tkd .dash{fill:none;stroke:var(--accent,#0072b2);stroke-opacity:.55;stroke-width:1.5;stroke-dasharray:2 10;stroke-linecap:round}
+.tkd .out{fill:none;stroke:var(--soft,#8a93a5);stroke-width:1.2;stroke-dasharray:3 3}
+.tkd .give{fill:var(--give,#fdf0d0)}.tkd .givet{fill:var(--careful,#8a5a00);font-size:11px;font-weight:600}
+.tkd .env{fill:none;stroke:var(--accent,#0072b2);stroke-width:1.5;stroke-linejoin:round}
+.tkd [data-act]{cursor:pointer}.tkd [data-act]:hover .box,.tkd [data-act]:hover .pill{stroke:var(--accent,#0072b2);stroke-width:2}
+.tkd .on .box,.tkd .on .pill{stroke:var(--accent,#0072b2);stroke-width:2.4;fill:var(--accent-tint,#e3eef7)}
+.tkd .new .box,.tkd .new .pill{stroke:var(--after,#e69f00);stroke-width:2}
+.tkd [data-act]:focus{outline:none}.tkd [data-act]:focus-visible .box,.tkd [data-act]:focus-visible .pill{stroke:var(--accent,#0072b2);stroke-width:3}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How many people of a replay came where. Exact.
+
+    Attributes:
+        journeys: entries, those that began again left out.
+        sent, withheld, skipped: by send step.
+        left: journeys that an exit or an unsubscription ended, by the last send step they had come to ("" for none).
+        ended: journeys by how they ended.
+        arms: journeys by arm.
+    """
+
+    journeys: int
+    sent: dict[str, int]
+    withheld: dict[str, int]
+    skipped: dict[str, int]
+    left: dict[str, int]
+    ended: dict[str, int]
+    arms: dict[str, int]
+
+    def reached(self, step: str) -> int:
+        """Who came to the gate of a send step."""
+        return self.sent.get(step, 0) + self.withheld.get(step, 0) + self.skipped.get(step, 0)
+
+
+def flow_of(run: Run, scenario: str) -> Flow:
+    """Counts of one scenario of a replay.
+
+    Args:
+        run: a replay.
+        scenario: its name.
+
+    Raises:
+        InputError: the replay has no such scenario.
+    """
+    names = [one.scenario for one in run.compiled.scenarios]
+    if scenario not in names:
+        raise InputError(f"no scenario {scenario!r} in this run; it has {', '.join(names)}")
+    place = names.index(scenario)
+    journeys, decisions = run.walked.journeys, run.walked.decisions
+    mine = journeys[:, m.J_SCENARIO] == place
+    counted = mine & (journeys[:, m.J_ENDED_BY] != m.END_SUPERSEDED)
+    sends = run.compiled.sends
+    own = [number for number, send in enumerate(sends) if send.scenario == scenario]
+    table = np.zeros((len(sends), 3), dtype=np.int64)
+    if len(decisions):
+        np.add.at(table, (decisions[:, m.D_SEND], decisions[:, m.D_STATUS]), 1)
+    last = np.full(len(journeys), -1, dtype=np.int64)
+    order = np.argsort(decisions[:, m.D_AT], kind="stable")
+    last[decisions[order, m.D_JOURNEY]] = decisions[order, m.D_SEND]
+    gone = counted & np.isin(journeys[:, m.J_ENDED_BY], (m.END_EXITED, m.END_UNSUBSCRIBED))
+    left = {"": int((last[gone] < 0).sum())}
+    left |= {sends[number].step: int((last[gone] == number).sum()) for number in own}
+    ends = ("finished", "exited", "superseded", "unsubscribed", "open")
+    arms = run.compiled.arms[place]
+    return Flow(
+        journeys=int(counted.sum()),
+        sent={sends[number].step: int(table[number, m.STATUS_SEND]) for number in own},
+        withheld={sends[number].step: int(table[number, m.STATUS_WITHHELD]) for number in own},
+        skipped={sends[number].step: int(table[number, m.STATUS_SKIPPED]) for number in own},
+        left=left,
+        ended={name: int((journeys[counted, m.J_ENDED_BY] == number).sum()) for number, name in enumerate(ends)},
+        arms={arm: int((journeys[counted, m.J_ARM] == number).sum()) for number, arm in enumerate(arms)},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Something laid out: its width, what it needs above and below the line, and how it is painted at a place."""
+
+    width: float
+    up: float
+    down: float
+    paint: Callable[[float, float], list[str]]
+    ends: bool = False  # nobody goes on from here
+
+
+class _Drawer:
+    def __init__(
+        self, scenario: Scenario, flow: Flow | None, *, act: str | None, chosen: str | None, changed: frozenset[str]
+    ) -> None:
+        self.scenario, self.flow, self.act, self.chosen, self.changed = scenario, flow, act, chosen, changed
+        arms = scenario.experiment.arms if scenario.experiment else {}
+        self.colors = {arm: ARM_COLORS[number % len(ARM_COLORS)] for number, arm in enumerate(arms)}
+        self.people = flow.journeys if flow else 0  # who is on the line just now
+
+    # --- lines --------------------------------------------------------------------------------------------------------
+
+    def thick(self, people: int) -> float:
+        if not self.flow or not self.flow.journeys:
+            return 4.0
+        return max(_THINNEST, _THICKEST * min(1.0, people / self.flow.journeys))
+
+    def way(self, d: str, people: int) -> list[str]:
+        return [
+            shape("path", d=d, class_="way", stroke_width=self.thick(people)),
+            shape("path", d=d, class_="dash ttk-flow"),
+        ]
+
+    # --- steps in a row -----------------------------------------------------------------------------------------------
+
+    def row(self, steps: Sequence[Step]) -> _Block:
+        blocks, counts = [], []
+        for step in steps:
+            counts.append(self.people)
+            blocks.append(self.step(step))
+        counts.append(self.people)
+        if not blocks:
+            return _Block(_GAP, 6, 6, lambda x, y: self.way(f"M{x:.1f} {y:.1f}h{_GAP}", counts[0]))
+        width = sum(block.width for block in blocks) + _GAP * (len(blocks) + 1)
+
+        def paint(x: float, y: float) -> list[str]:
+            lines, boxes = [], []
+            for number, block in enumerate(blocks):
+                lines += self.way(f"M{x:.1f} {y:.1f}h{_GAP + min(12.0, block.width / 2):.1f}", counts[number])
+                boxes += block.paint(x + _GAP, y)
+                x += _GAP + block.width
+            if not blocks[-1].ends:
+                lines += self.way(f"M{x - min(12.0, blocks[-1].width / 2):.1f} {y:.1f}h{_GAP + 12:.1f}", counts[-1])
+            return lines + boxes
+
+        return _Block(
+            width, max(block.up for block in blocks), max(block.down for block in blocks), paint, blocks[-1].ends
+        )
+
+    def step(self, step: Step) -> _Block:
+        match step:
+            case Send():
+                return self.mail(step)
+            case Wait():
+                text = f"until {step.wait.until}" if isinstance(step.wait, WaitUntil) else _length(step.wait)
+                if isinstance(step.wait, WaitUntil) and step.wait.on:
+                    text += f" {', '.join(step.wait.on)}"
+                return self.pill(step, text, "wait")
+            case WaitFor():
+                event = step.wait_for
+                return self.fork(
+                    step,
+                    [(f"{_plain(event.event)}", step.then), ("not in time", step.else_)],
+                    f"{_plain(event.event)} within {_length(event.within)}?",
+                )
+            case Branch():
+                return self.fork(step, [("yes", step.then), ("no", step.else_)], _condition(step.branch))
+            case Split():
+                lanes = [(f"{arm} {share:.0%}", step.paths.get(arm, ())) for arm, share in step.split.arms.items()]
+                return self.fork(step, lanes, f"split {_plain(step.split.name)}")
+            case Repeat():
+                return self.repeat(step)
+            case ExitStep():
+                return self.stop()
+        raise InputError(f"a step that has no picture: {type(step).__name__}")
+
+    def group(self, step: Step, said: str, parts: list[str]) -> str:
+        classes = " ".join(
+            name for name, is_so in (("on", step.id == self.chosen), ("new", step.id in self.changed)) if is_so
+        )
+        pressed = {"data_act": self.act, "data_value": step.id, "tabindex": 0, "role": "button"} if self.act else {}
+        return shape("g", *parts, class_=classes or None, aria_label=said, **pressed)
+
+    def pill(self, step: Step, text: str, kind: str) -> _Block:
+        wide = max(52.0, text_width(text, 12) + 44)
+        only = self.arms_of(step.only)
+
+        def paint(x: float, y: float) -> list[str]:
+            clock = shape(
+                "path",
+                d=f"M{x + 16:.1f} {y - 3.5:.1f}v3.8h3.2M{x + 22:.1f} {y:.1f}a6 6 0 1 1 -12 0a6 6 0 1 1 12 0",
+                class_="env",
+            )
+            parts = [
+                shape("rect", x=x, y=y - _PILL_HIGH / 2, width=wide, height=_PILL_HIGH, rx=14, class_="pill"),
+                clock,
+                words(x + 29, y + 4, text),
+            ]
+            return [self.group(step, f"{kind} {text}", parts), *only(x + 4, y + 24)]
+
+        return _Block(wide, 18, 34 if step.only else 18, paint)
+
+    def mail(self, step: Send) -> _Block:
+        flow, name = self.flow, str(step.id)
+        title, given = _plain(name), _offer(step.offer)
+        lines = []
+        if flow is not None:
+            lines.append(f"{flow.sent.get(name, 0):,} sent")
+            held = [
+                f"{count:,} {word}"
+                for count, word in ((flow.withheld.get(name, 0), "control"), (flow.skipped.get(name, 0), "not sent"))
+                if count
+            ]
+            if held:
+                lines.append(" · ".join(held))
+        wide = max([118.0, text_width(title, 13.5) + 50, *(text_width(line, 11.5) + 50 for line in lines)])
+        wide = min(210.0, max(wide, text_width(given, 11) + 30 if given else 0))
+        left = flow.left.get(name, 0) if flow else 0
+        if flow is not None and not step.only:
+            self.people = max(0, flow.reached(name) - left)
+        elif flow is not None:
+            self.people = max(0, self.people - left)
+        only = self.arms_of(step.only)
+        high = _CARD_HIGH - (0 if len(lines) > 1 else 14) - (0 if lines else 8)
+
+        def paint(x: float, y: float) -> list[str]:
+            top = y - high / 2
+            parts = [
+                shape("rect", x=x, y=top, width=wide, height=high, rx=11, class_="box"),
+                shape(
+                    "path",
+                    d=f"M{x + 12:.1f} {top + 15:.1f}h18v13h-18zm0 .5l9 7.5l9 -7.5",
+                    class_="env",
+                ),
+                words(x + 38, top + 26, fit_text(title, wide - 48, 13.5), class_="b"),
+            ]
+            parts += [words(x + 38, top + 43 + 15 * number, line, class_="s") for number, line in enumerate(lines)]
+            if given:
+                parts.append(
+                    shape(
+                        "rect", x=x + 10, y=top - 11, width=text_width(given, 11) + 18, height=20, rx=10, class_="give"
+                    )
+                )
+                parts.append(words(x + 18, top + 3, given, class_="givet"))
+            said = f"mail {title}, {'; '.join([*lines, given] if given else lines)}"
+            shown = [self.group(step, said, parts), *only(x + 8, top + high + 14)]
+            if left:
+                low = top + high + (22 if step.only else 3)
+                shown.append(shape("path", d=f"M{x + 16:.1f} {low:.1f}v13", class_="out"))
+                shown.append(words(x + 22, low + 14, f"{left:,} left after it", class_="s"))
+            return shown
+
+        down = high / 2 + (18 if step.only else 0) + (26 if left else 6)
+        return _Block(wide, high / 2 + (14 if given else 4), down, paint)
+
+    def arms_of(self, only: Sequence[str]) -> Callable[[float, float], list[str]]:
+        def paint(x: float, y: float) -> list[str]:
+            parts = []
+            for arm in only:
+                parts.append(shape("circle", cx=x + 4, cy=y - 4, r=4.5, fill=self.colors.get(arm, ARM_COLORS[0])))
+                parts.append(words(x + 13, y, f"only {arm}", class_="s"))
+                x += text_width(f"only {arm}", 11) + 26
+            return parts
+
+        return paint
+
+    def fork(self, step: Step, lanes: Sequence[tuple[str, Sequence[Step]]], title: str) -> _Block:
+        before = self.people
+        shown = fit_text(title, 190, 12)
+        head = text_width(shown, 12) + 26
+        blocks, counts = [], []
+        for _, steps in lanes:
+            self.people = before
+            blocks.append(self.row(steps))
+            counts.append(self.people)
+        self.people = before
+        label = max(text_width(name, 11) for name, _ in lanes) + 12
+        inner = max(block.width for block in blocks) + label
+        heights = [max(block.up, 14.0) + max(block.down, 10.0) for block in blocks]
+        total = sum(heights) + _LANE * (len(blocks) - 1)
+        width = head + _FORK + inner + _FORK
+
+        def paint(x: float, y: float) -> list[str]:
+            ways, parts = [], []
+            lane_top = y - total / 2
+            start, end = x + head, x + width
+            for (name, _), block, high in zip(lanes, blocks, heights, strict=True):
+                lane = lane_top + max(block.up, 14.0)
+                lane_top += high + _LANE
+                middle = start + _FORK / 2
+                ways += self.way(
+                    f"M{start - 10:.1f} {y:.1f}C{middle:.1f} {y:.1f} {middle:.1f} {lane:.1f} "
+                    f"{start + _FORK:.1f} {lane:.1f}h{label:.1f}",
+                    before // len(blocks) if self.flow else 0,
+                )
+                parts.append(words(start + _FORK - 2, lane - 8, name, class_="s"))
+                parts += block.paint(start + _FORK + label, lane)
+                if not block.ends:
+                    done = start + _FORK + label + block.width
+                    back = end - _FORK / 2
+                    ways += self.way(
+                        f"M{done:.1f} {lane:.1f}H{end - _FORK:.1f}C{back:.1f} {lane:.1f} {back:.1f} {y:.1f} {end:.1f} {y:.1f}",
+                        before // len(blocks) if self.flow else 0,
+                    )
+            pill = [
+                shape("rect", x=x, y=y - 15, width=head, height=30, rx=6, class_="pill"),
+                words(x + 13, y + 4, shown),
+            ]
+            return ways + [self.group(step, title, pill), *parts]
+
+        return _Block(width, total / 2 + 8, total / 2 + 8, paint, all(block.ends for block in blocks))
+
+    def repeat(self, step: Repeat) -> _Block:
+        inner = self.row(step.steps)
+        text = f"× {step.repeat}"
+
+        def paint(x: float, y: float) -> list[str]:
+            frame = shape(
+                "rect", x=x, y=y - inner.up - 22, width=inner.width, height=inner.up + inner.down + 28, rx=12,
+                class_="out",
+            )  # fmt: skip
+            head = [
+                shape(
+                    "rect",
+                    x=x + 12,
+                    y=y - inner.up - 34,
+                    width=text_width(text, 12) + 20,
+                    height=24,
+                    rx=12,
+                    class_="pill",
+                ),
+                words(x + 22, y - inner.up - 18, text),
+            ]
+            return [frame, *inner.paint(x, y), self.group(step, f"repeat {step.repeat} times", head)]
+
+        return _Block(inner.width, inner.up + 38, inner.down + 10, paint, inner.ends)
+
+    def stop(self) -> _Block:
+        def paint(x: float, y: float) -> list[str]:
+            return [
+                shape("circle", cx=x + 10, cy=y, r=10, class_="box"),
+                shape("rect", x=x + 6, y=y - 4, width=8, height=8, rx=1.5, fill="var(--soft,#8a93a5)"),
+                words(x + 24, y + 4, "ends here", class_="s"),
+            ]
+
+        return _Block(80, 14, 14, paint, ends=True)
+
+    # --- the ends -----------------------------------------------------------------------------------------------------
+
+    def start(self) -> _Block:
+        title, detail = _trigger(self.scenario)
+        count = f"{self.flow.journeys:,} journeys" if self.flow else ""
+        arms = self.scenario.experiment.arms if self.scenario.experiment else {}
+        shown = fit_text(detail, 170, 11)
+        wide = max(112.0, *(text_width(text, 13) + 28 for text in (title, count)), text_width(shown, 11) + 28)
+        lines = [line for line in (shown, count) if line]
+        high = 30 + 16 * len(lines)
+        left = self.flow.left.get("", 0) if self.flow else 0
+        if self.flow:
+            self.people = self.flow.journeys - left
+
+        def paint(x: float, y: float) -> list[str]:
+            top = y - high / 2
+            parts = [
+                shape("rect", x=x, y=top, width=wide, height=high, rx=12, class_="start"),
+                words(x + 14, top + 21, title, class_="b"),
+            ]
+            parts += [words(x + 14, top + 38 + 16 * number, line, class_="s") for number, line in enumerate(lines)]
+            for number, (arm, share) in enumerate(arms.items()):
+                low = top + high + 17 + 16 * number
+                parts.append(shape("circle", cx=x + 10, cy=low - 4, r=4.5, fill=self.colors[arm]))
+                parts.append(words(x + 20, low, f"{arm} {share:.0%}", class_="s"))
+            if left:
+                parts.append(shape("path", d=f"M{x + wide + 12:.1f} {y + 9:.1f}v26", class_="out"))
+                parts.append(words(x + wide + 8, y + 48, f"{left:,} leave", class_="s"))
+                parts.append(words(x + wide + 8, y + 62, "before a mail", class_="s"))
+            return parts
+
+        return _Block(wide, high / 2 + 4, max(high / 2 + 20 + 16 * len(arms), 70 if left else 0), paint)
+
+    def end(self) -> _Block:
+        ended = self.flow.ended if self.flow else {}
+        lines = [f"{ended[name]:,} {word}" for name, word in _ENDS if ended.get(name)]
+        wide = 34 + max((text_width(line, 11) for line in lines), default=20)
+
+        def paint(x: float, y: float) -> list[str]:
+            top = y - 8 * (len(lines) - 1) + 4
+            return [
+                shape("circle", cx=x + 9, cy=y, r=9, class_="start"),
+                shape("path", d=f"M{x + 5:.1f} {y:.1f}l3 3l6 -6.5", class_="env"),
+                *(words(x + 26, top + 16 * number, line, class_="s") for number, line in enumerate(lines)),
+            ]
+
+        return _Block(wide, 12 + 8 * len(lines), 12 + 8 * len(lines), paint)
+
+
+_ENDS = (("finished", "at the end"), ("exited", "left early"), ("unsubscribed", "unsubscribed"), ("open", "under way"))
+
+
+def diagram(
+    scenario: Scenario,
+    run: Run | None = None,
+    *,
+    act: str | None = None,
+    chosen: str | None = None,
+    changed: frozenset[str] = frozenset(),
+) -> str:
+    """A scenario as a picture, with the people of a replay flowing through it.
+
+    Args:
+        scenario: what to draw.
+        run: a replay of it; without one, no counts are shown. Counts are exact.
+        act: what a step tells its screen when it is pressed; steps cannot be pressed unless given.
+        chosen: id of the step to mark as chosen.
+        changed: ids of steps to mark as changed.
+
+    Returns:
+        SVG. The wider a line, the more people.
+
+    >>> from toolkit.scenario import load
+    >>> diagram(load("templates/abandoned_cart")["abandoned_cart"]).count("mail reminder")
+    1
+    """
+    flow = flow_of(run, scenario.scenario) if run is not None else None
+    drawer = _Drawer(scenario, flow, act=act, chosen=chosen, changed=changed)
+    start = drawer.start()
+    row = drawer.row(scenario.steps)
+    end = drawer.end()
+    up = max(start.up, row.up, end.up) + _MARGIN
+    down = max(start.down, row.down, end.down) + _MARGIN
+    lead = 40.0 if flow and flow.left.get("") else 0.0
+    width = start.width + lead + row.width + (0 if row.ends else end.width) + 2 * _MARGIN
+    x = _MARGIN + start.width
+    parts = drawer.way(f"M{x - 6:.1f} {up:.1f}h{lead + 8:.1f}", flow.journeys if flow else 0)
+    parts += row.paint(x + lead, up) + start.paint(_MARGIN, up)
+    if not row.ends:
+        parts += end.paint(x + lead + row.width, up)
+    return shape(
+        "svg",
+        f"<style>{STYLE}</style>",
+        *parts,
+        viewBox=f"0 0 {width:.0f} {up + down:.0f}",
+        width=f"{width:.0f}",
+        height=f"{up + down:.0f}",
+        role="group",
+        class_="ttk-plot tkd",
+        style="max-width:none",
+        aria_label=f"Diagram of {_plain(scenario.scenario)}",
+    )
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _length(wait: Duration) -> str:
+    return hours_text(wait.elapsed / 3_600_000_000) if wait.elapsed else "no wait"
+
+
+def _condition(condition: Any) -> str:
+    if condition.where:
+        return str(condition.where)
+    for name in ("happened", "not_happened"):
+        found = getattr(condition, name)
+        if found:
+            one = found[0] if isinstance(found, tuple) else found
+            return f"{_plain(one.event)} {'happened' if name == 'happened' else 'did not happen'}"
+    return "condition"
+
+
+def _trigger(scenario: Scenario) -> tuple[str, str]:
+    match scenario.trigger:
+        case DateTrigger() as one:
+            return _plain(one.date), f"every {one.every}" if one.every == "year" else "once"
+        case InactiveTrigger() as one:
+            return f"no {_plain(one.inactive)}", f"for {_length(one.for_)}"
+        case CycleTrigger() as one:
+            return f"after {_plain(one.cycle)}", "when it is time again"
+        case ScheduleTrigger() as one:
+            return f"every {one.schedule}" if one.schedule != "once" else "once", f"at {one.at}"
+        case one:
+            return _plain(one.event), one.where or ""
+
+
+def _offer(offer: Offer | None) -> str:
+    if offer is None:
+        return ""
+    parts = []
+    if offer.percent is not None:
+        parts.append(f"{offer.percent:g} % off")
+    if offer.amount is not None:
+        parts.append(f"{offer.amount:g} {offer.currency or ''} off".replace("  ", " "))
+    if offer.free_shipping:
+        parts.append("free shipping")
+    valid = f", {_length(offer.valid)}" if offer.valid else ""
+    return " + ".join(parts) + valid

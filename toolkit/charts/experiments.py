@@ -1,0 +1,159 @@
+"""Experiments as plain SVG for screens: what more people would show, every arm against control, and the looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from toolkit.charts.vector import Axes, fit_text, nice_steps, shape, svg, words
+from toolkit.stats import Plan, Result
+from toolkit.stats.comparison import Comparison
+from toolkit.stats.looks import Look
+from toolkit.stats.verdict import amount
+
+__all__ = ["boundary_svg", "forest_svg", "power_svg"]
+
+_WIDE = 560.0
+
+
+def power_svg(plan: Plan, *, days: bool = True) -> str:
+    """The chance to find the planned effect, by days or by units; the plan is marked.
+
+    Args:
+        plan: from `toolkit.stats.plan`.
+        days: by days where entries are known, else by units.
+
+    Returns:
+        SVG.
+    """
+    by_days = days and not math.isnan(plan.days)
+    most = plan.units * 2.0
+    sizes = [max(2.0, most * (place / 40) ** 1.5) for place in range(41)]
+    curve = [(plan._days(size) if by_days else size, plan.power_at(size)) for size in sizes]
+    curve = [point for point in curve if all(map(math.isfinite, point))]
+    if not curve:
+        return ""
+    right = max(x for x, _ in curve)
+    axes = Axes(_WIDE, 240, (0.0, right), (0.0, 1.0), left=46, top=28, bottom=42)
+    unit = "days until the last window has closed" if by_days else "people in all arms"
+    parts = axes.frame(
+        x_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, right, 7)],
+        y_ticks=[(step, f"{step:.0%}") for step in (0, 0.2, 0.4, 0.6, 0.8, 1.0)],
+        x_title=unit,
+        y_title="chance to find it",
+    )
+    parts.append(axes.band([(x, 0.0, y) for x, y in curve]))
+    parts.append(axes.line(curve))
+    here = plan.days if by_days else float(plan.units)
+    if math.isfinite(here):
+        x, y = axes.at_x(here), axes.at_y(plan.power_at(plan.units))
+        parts.append(shape("line", x1=x, x2=x, y1=axes.at_y(0), y2=y, class_="ttk-zero"))
+        parts.append(shape("circle", cx=x, cy=y, r=5, class_="ttk-dot"))
+        text = f"{plan.units:,} people" + (f", {here:,.0f} days" if by_days else "")
+        side = "start" if x < _WIDE * 0.6 else "end"
+        parts.append(words(x + (9 if side == "start" else -9), y + 18, text, anchor=side, class_="ttk-strong ttk-halo"))
+    said = f"Curve: chance to find the effect; {plan.power:.0%} with {plan.units:,} people"
+    return svg(_WIDE, 240, *parts, label=said)
+
+
+def forest_svg(result: Result) -> str:
+    """Every arm against control on every metric, each with its interval; a metric has its own scale.
+
+    Args:
+        result: from `toolkit.stats.experiment`.
+
+    Returns:
+        SVG.
+    """
+    rows: list[str] = []
+    y = 18.0
+    name_wide, number_wide, wide = 168.0, 190.0, 760.0
+    for metric in dict.fromkeys(found.metric for found in result.comparisons):
+        mine = [found for found in result.comparisons if found.metric == metric]
+        role = mine[0].role
+        rows.append(words(0, y, metric, class_="ttk-strong"))
+        rows.append(words(name_wide, y, f"{role} metric · against {result.control}" if role else "", opacity=0.9))
+        y += 10
+        ends = [end for found in mine for end in (found.diff_lower, found.diff_upper, found.diff) if math.isfinite(end)]
+        ends += [-found.margin for found in mine if math.isfinite(found.margin)]
+        low, high = min([0.0, *ends]), max([0.0, *ends])
+        pad = 0.08 * ((high - low) or 1.0)
+        axes = Axes(wide - number_wide, 0, (low - pad, high + pad), (0, 1), left=name_wide, right=8)
+        high_of_row = 30.0
+        zero = axes.at_x(0)
+        bottom = y + high_of_row * len(mine)
+        rows.append(shape("line", x1=zero, x2=zero, y1=y, y2=bottom, class_="ttk-zero"))
+        for found in mine:
+            rows += _row(found, axes, y + high_of_row / 2, wide - number_wide + 10, result.alpha)
+            y += high_of_row
+        rows.append(words(zero, y + 13, "no difference", anchor="middle"))
+        y += 44
+    return svg(wide, max(40.0, y - 24), *rows, label=f"Forest plot: {len(result.comparisons)} comparisons with control")
+
+
+def _row(found: Comparison, axes: Axes, y: float, numbers_at: float, alpha: float) -> list[str]:
+    parts = [words(12, y + 4, fit_text(found.arm, 150))]
+    if not found.defined:
+        return [*parts, words(axes.left, y + 4, fit_text(found.note or "undefined", 380))]
+    sure = found.sure(alpha)
+    color = (
+        "var(--observed,#00734d)"
+        if sure and found.improved
+        else "var(--gift,#d55e00)"
+        if sure
+        else "var(--soft,#717989)"
+    )
+    low, high, middle = axes.at_x(found.diff_lower), axes.at_x(found.diff_upper), axes.at_x(found.diff)
+    parts.append(shape("line", x1=low, x2=high, y1=y, y2=y, stroke=color, stroke_width=3, stroke_linecap="round"))
+    parts += [shape("line", x1=x, x2=x, y1=y - 5, y2=y + 5, stroke=color, stroke_width=2) for x in (low, high)]
+    # Filled where the difference is established, hollow where it is not: the colour is not alone.
+    fill = color if sure else "var(--card,#fff)"
+    parts.append(shape("circle", cx=middle, cy=y, r=5.5, fill=fill, stroke=color, stroke_width=2.2))
+    if math.isfinite(found.margin):
+        x = axes.at_x(-found.margin if found.better == "higher" else found.margin)
+        parts.append(shape("line", x1=x, x2=x, y1=y - 11, y2=y + 11, class_="ttk-line-2"))
+    text = f"{amount(found.diff, found, signed=True)}"
+    span = f"[{amount(found.diff_lower, found, bare=True)}, {amount(found.diff_upper, found, bare=True)}]"
+    parts.append(words(numbers_at, y + 4, text, class_="ttk-strong"))
+    parts.append(words(numbers_at + 180, y + 4, span, anchor="end"))
+    return parts
+
+
+def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]]) -> str:
+    """The boundary that an effect has to cross, look by look, and where each arm stands today.
+
+    Args:
+        look: today's.
+        statistics: arm and its z today.
+
+    Returns:
+        SVG.
+    """
+    top = max([3.2, *look.bounds, *(abs(z) for _, z in statistics if math.isfinite(z))]) * 1.1
+    right = max(1.0, look.times[-1])
+    axes = Axes(_WIDE, 240, (0.0, right), (-top, top), left=46, top=28, bottom=42)
+    parts = axes.frame(
+        x_ticks=[(step, f"{step:.0%}") for step in nice_steps(0, right, 5)],
+        y_ticks=[(step, f"{step:g}") for step in nice_steps(-top, top, 6)],
+        x_title="share of the planned people",
+        y_title="z",
+    )
+    parts.append(
+        shape("line", x1=axes.at_x(0), x2=axes.at_x(right), y1=axes.at_y(0), y2=axes.at_y(0), class_="ttk-zero")
+    )
+    for sign in (1, -1):
+        points = [(time, sign * bound) for time, bound in zip(look.times, look.bounds, strict=True)]
+        parts.append(axes.line(points, class_="ttk-line-2"))
+        parts += [
+            shape("circle", cx=axes.at_x(x), cy=axes.at_y(y), r=3.5, fill="var(--gift,#d55e00)") for x, y in points
+        ]
+    parts.append(
+        words(axes.at_x(look.times[-1]) - 4, axes.at_y(look.bound) - 8, "needed today", anchor="end", class_="ttk-halo")
+    )
+    for arm, z in statistics:
+        if math.isfinite(z):
+            x, y = axes.at_x(look.time), axes.at_y(z)
+            parts.append(shape("circle", cx=x, cy=y, r=5.5, class_="ttk-dot"))
+            parts.append(words(x + 10 if x < _WIDE - 110 else x - 10, y + 4, f"{arm} {z:+.1f}",
+                               anchor="start" if x < _WIDE - 110 else "end", class_="ttk-strong ttk-halo"))  # fmt: skip
+    return svg(_WIDE, 240, *parts, label=f"Sequential boundary: |z| of {look.bound:.2f} needed today")

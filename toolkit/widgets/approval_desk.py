@@ -1,0 +1,227 @@
+"""What is about to be sent, checked and shown, and the place to sign for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.errors import InputError
+from toolkit.sending import Approval, Batch, approve
+from toolkit.sending.manifest import changes, outline
+from toolkit.widgets.markup import Html, button, card, chip, field, note, table, tag, together
+from toolkit.widgets.masking import hidden_letter
+from toolkit.widgets.panel import Panel, script, sheet
+
+__all__ = ["ApprovalDesk"]
+
+_SAMPLES = 3
+
+
+class ApprovalDesk(Panel):
+    """A batch on one screen, with what the preflight found, samples, what changed since the last approval, and a place
+    to sign.
+
+    The signature covers every byte of the batch: a changed template, address or offer voids it.
+
+    Args:
+        batch: from `tk.prepare`.
+        author: who wrote the scenario and its mails; somebody else has to sign then.
+        expires: how long the signature holds.
+
+    Attributes:
+        value: the `Approval`, frozen; None until somebody has signed.
+        batch: what it is about.
+    """
+
+    _esm = script("panel.js", "screen.js")
+    _css = sheet()
+
+    def __init__(self, batch: Batch, *, author: str | None = None, expires: str = "72h") -> None:
+        if not isinstance(batch, Batch):
+            raise InputError(f"batch: expected what tk.prepare gives; found {type(batch).__name__}")
+        self.batch = batch
+        self._author, self._expires = author, expires
+        self._approval: Approval | None = None
+        self._name = ""
+        self._has_read = False
+        self._page = "counts"
+        super().__init__(title="Approval desk")
+        self.redraw()
+
+    @property
+    def value(self) -> Approval | None:
+        """The approval."""
+        return self._approval
+
+    # --- what is pressed ----------------------------------------------------------------------------------------------
+
+    def act_page(self, value: Any) -> None:
+        """Counts, findings, samples or changes."""
+        self._page = str(value)
+
+    def act_name(self, value: Any) -> None:
+        """The name of who signs was typed."""
+        self._name = str(value).strip()
+
+    def act_read(self, value: Any) -> None:
+        """The box that says that the samples were looked at."""
+        self._has_read = bool(value)
+
+    def act_sign(self, value: Any) -> None:
+        """Sign for exactly these mails."""
+        if not self._name:
+            raise InputError("who signs? Type your name first")
+        if not self._has_read:
+            raise InputError("look at the samples first, and tick the box that says so")
+        self._approval = approve(self.batch, by=self._name, author=self._author, expires=self._expires)
+        self.changed()
+
+    def act_withdraw(self, value: Any) -> None:
+        """Take the signature back; what was sent already stays sent."""
+        self._approval = None
+        self.changed()
+
+    # --- how it shows -------------------------------------------------------------------------------------------------
+
+    def body(self) -> Html:
+        """The batch on one page, and the place to sign."""
+        batch = self.batch
+        count = len(batch)
+        head = tag(
+            "header",
+            tag("h3", "Approve"),
+            tag("span", f"mails due at {batch.now:%d %b %Y, %H:%M} UTC ", chip("exact"), class_="ttk-soft"),
+        )
+        if not count:
+            return together([head, note(nothing_due(batch), tone="good")])
+        errors, warnings = batch.errors, batch.preflight.warnings
+        summary = batch.summary()
+        offers = len([mail for mail in batch.mails if mail.offer is not None])
+        cards = tag(
+            "div",
+            card("Mails", f"{count:,}", f"to {len({mail.letter.to for mail in batch.mails}):,} addresses"),
+            card("Left out", f"{sum(batch.skipped.values()):,}", _reasons(batch)),
+            card("With an offer", f"{offers:,}", _offers(batch)),
+            card("Findings", f"{len(errors)}", f"that block; {len(warnings)} warnings", tone="bad" if errors else ""),
+            class_="ttk-cards",
+        )
+        verdict = (
+            note(f"{len(errors)} findings block this batch; mend them and prepare it again.", tone="bad")
+            if errors
+            else note(f"All {count:,} mails were rendered and checked; nothing blocks them.", tone="good")
+        )
+        pages = [("counts", "Who and what"), ("findings", f"Findings ({len(errors) + len(warnings)})"),
+                 ("samples", "Samples"), ("changes", "Since last time")]  # fmt: skip
+        tabs = tag(
+            "div",
+            together(button(name, "page", value=key, aria_pressed=str(key == self._page).lower()) for key, name in pages),
+            class_="ttk-tabs", role="group", aria_label="What is shown",
+        )  # fmt: skip
+        shown = {"counts": lambda: self._counts(summary), "findings": self._findings, "samples": self._samples,
+                 "changes": self._changes}[self._page]()  # fmt: skip
+        return together(
+            [head, cards, tag("div", verdict, class_="ttk-gap"), tag("div", tabs, class_="ttk-row ttk-gap"),
+             tag("div", shown, class_="ttk-gap", data_key=self._page), self._sign(bool(errors))]
+        )  # fmt: skip
+
+    def _counts(self, summary: Any) -> Html:
+        tables = [
+            tag("div", tag("h4", title[:1].upper() + title[1:]), table(frame))
+            for title, frame in summary.tables.items()
+            if len(frame) and "sample" not in title.lower()  # their subjects hold names
+        ]
+        lines = [line for line in summary.lines[1:] if not line.startswith(("digest", "preflight", "blocked"))]
+        return together(
+            [together(note(line.removeprefix("note: ")) for line in lines),
+             tag("div", *tables, class_="ttk-tables ttk-gap")]
+        )  # fmt: skip
+
+    def _findings(self) -> Html:
+        found = [*self.batch.preflight.errors, *self.batch.preflight.warnings]
+        parts = [note(problem, tone="bad") for problem in self.batch.problems]
+        parts += [note(str(one), tone="bad" if one.severity == "error" else "careful") for one in found]
+        return together(parts) if parts else note("The preflight of every mail found nothing.", tone="good")
+
+    def _samples(self) -> Html:
+        first: dict[str, Any] = {}
+        for mail in self.batch.mails:
+            first.setdefault(mail.letter.template, mail.letter)
+        tiles = []
+        for name, letter in list(first.items())[:_SAMPLES]:
+            shown = self.batch.templates.preview_of(hidden_letter(letter))
+            tiles.append(
+                tag(
+                    "figure",
+                    tag("div", Html(shown.frame("phone", scale=0.72, height=760)), class_="ttk-device"),
+                    tag("figcaption", tag("b", name.replace("_", " ").replace("/", " › ")), tag("br"), shown.mail.subject),
+                    class_="ttk-tile", data_key=name,
+                )
+            )  # fmt: skip
+        return tag("div", *tiles, class_="ttk-tiles")
+
+    def _changes(self) -> Html:
+        if self.batch.previous is None:
+            return note("This ledger holds no approval yet, so there is nothing to hold it against.")
+        before, now = dict(self.batch.previous["outline"]), outline(self.batch.manifest)
+        lines = changes(before, now)
+        who = f"the approval by {self.batch.previous['by']} of {str(self.batch.previous['signed_at'])[:10]}"
+        if not lines:
+            return note(f"Nothing changed since {who}.", tone="good")
+        return together([tag("p", f"Since {who}:"), *(note(line, tone="careful") for line in lines)])
+
+    def _sign(self, is_blocked: bool) -> Html:
+        approval = self._approval
+        if approval is not None:
+            facts = tag(
+                "dl",
+                together(
+                    together([tag("dt", name), tag("dd", value)])
+                    for name, value in (
+                        ("signed by", approval.by), ("for", f"{approval.mails:,} mails"),
+                        ("holds until", f"{approval.expires_at:%d %b %Y, %H:%M} UTC"),
+                        ("digest", f"{approval.digest[:16]}…"),
+                    )
+                ),
+                class_="ttk-facts",
+            )  # fmt: skip
+            return tag(
+                "div",
+                note(f"Signed by {approval.by}. Any changed byte voids it.", tone="good"),
+                tag("div", facts, class_="ttk-gap"),
+                tag("div", button("Take the signature back", "withdraw", kind="danger"), class_="ttk-row ttk-gap"),
+                class_="ttk-sheet ttk-gap",
+            )
+        return tag(
+            "div",
+            tag("h4", "Sign for exactly these mails"),
+            tag(
+                "div",
+                field("Your name", "name", self._name, size=18, placeholder="who signs", disabled=is_blocked),
+                tag("label", tag("input", type="checkbox", data_act="read", checked=self._has_read, disabled=is_blocked),
+                    "I have looked at the samples", class_="ttk-check ttk-tall"),
+                button(f"Sign for {len(self.batch):,} mails", "sign", kind="main", off=is_blocked),
+                class_="ttk-row ttk-end",
+            ),
+            tag("p", "A signature guards against mistakes: nothing leaves without one, and it fits this batch alone.",
+                class_="ttk-detail"),
+            class_="ttk-sheet ttk-gap",
+        )  # fmt: skip
+
+
+def nothing_due(batch: Batch) -> str:
+    """Why a batch of no mails is empty."""
+    already = batch.skipped.get("already sent", 0)
+    if already:
+        return f"Every mail due at this moment has been sent already ({already:,}): nobody is mailed twice."
+    return "No mail is due at this moment."
+
+
+def _reasons(batch: Batch) -> str:
+    return (
+        ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in list(batch.skipped.items())[:3])
+        or "nobody"
+    )
+
+
+def _offers(batch: Batch) -> str:
+    kinds = sorted({mail.offer for mail in batch.mails if mail.offer is not None})
+    return ", ".join(kinds[:2]) or "none"

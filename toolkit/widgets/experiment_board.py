@@ -1,0 +1,174 @@
+"""What an experiment showed: the verdict first, then the pictures that carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from toolkit.charts.experiments import boundary_svg, forest_svg
+from toolkit.errors import InputError, nearest
+from toolkit.stats import Rate, Result
+from toolkit.stats.targeting import uplift_by_segment
+from toolkit.stats.verdict import amount
+from toolkit.widgets.markup import Html, button, card, chip, choice, note, table, tag, together
+from toolkit.widgets.panel import Panel, script, sheet
+
+__all__ = ["ExperimentBoard"]
+
+_TONES = {
+    "roll out": ("good", "Roll it out"),
+    "keep testing": ("careful", "Keep testing"),
+    "stop": ("plain", "Stop: nothing was found"),
+    "do not roll out": ("bad", "Do not roll it out"),
+    "do not trust": ("bad", "Do not trust this result"),
+    "look only": ("careful", "Look only: not randomised"),
+}
+
+
+class ExperimentBoard(Panel):
+    """An experiment's result: the verdict, every arm against control, the looks, the guardrails, and segments.
+
+    Args:
+        result: from `tk.experiment`.
+        outcomes: the outcomes it came from; needed for segments.
+        segments: columns of the outcomes to split by.
+
+    Attributes:
+        value: the `Result`, frozen.
+
+    Raises:
+        InputError: a segment that is no column of the outcomes.
+    """
+
+    _esm = script("panel.js", "screen.js")
+    _css = sheet()
+
+    def __init__(self, result: Result, *, outcomes: pd.DataFrame | None = None, segments: Sequence[str] = ()) -> None:
+        self._result, self._outcomes, self._segments = result, outcomes, tuple(segments)
+        columns = [] if outcomes is None else list(map(str, outcomes.columns))
+        for name in self._segments:
+            if name not in columns:
+                near = nearest(name, columns)
+                raise InputError(
+                    f"segments: no column {name!r} in the outcomes" + (f"; did you mean {near!r}?" if near else "")
+                )
+        self._segment = self._segments[0] if self._segments else ""
+        self._page = "arms"
+        super().__init__(title="Experiment")
+        self.redraw()
+
+    @property
+    def value(self) -> Result:
+        """The result."""
+        return self._result
+
+    def act_page(self, value: Any) -> None:
+        """Arms, looks, guardrails or segments."""
+        self._page = str(value)
+
+    def act_segment(self, value: Any) -> None:
+        """Split by another column."""
+        self._segment = str(value)
+
+    def body(self) -> Html:
+        """The verdict, then one page of what carries it."""
+        verdict = self._result.verdict()
+        tone, words = _TONES.get(verdict.action, ("plain", verdict.action))
+        lines = [line for line in verdict.splitlines() if not line.startswith("Warning")]
+        kind = "observed"
+        head = tag(
+            "div",
+            tag("p", tag("span", {"good": "✓", "careful": "!", "bad": "✕", "plain": "i"}[tone], class_="ttk-sign",
+                         aria_hidden="true"), f" {words}", class_="ttk-verdict"),
+            together(tag("p", line) for line in lines),
+            class_=f"ttk-hero ttk-note-{tone}", role="status",
+        )  # fmt: skip
+        label = tag(
+            "header", tag("h3", "Experiment"),
+            tag("span", chip(kind), f" {self._result.label}", f" · window {self._result.window}" if self._result.window else "",
+                class_="ttk-soft"),
+        )  # fmt: skip
+        warnings = together(note(line, tone="careful") for line in verdict.warnings)
+        pages = [("arms", "Arms against control")]
+        if self._result.look is not None:
+            pages.append(("looks", "Looks"))
+        pages.append(("guards", "Split and guardrails"))
+        if self._segments:
+            pages.append(("segments", "Segments"))
+        tabs = tag(
+            "div",
+            together(button(name, "page", value=key, aria_pressed=str(key == self._page).lower()) for key, name in pages),
+            class_="ttk-tabs", role="group", aria_label="What is shown",
+        )  # fmt: skip
+        shown = {"arms": self._arms, "looks": self._looks, "guards": self._guards, "segments": self._by_segment}
+        return together(
+            [label, head, self._cards(), tag("div", warnings, class_="ttk-gap"), tag("div", tabs, class_="ttk-row ttk-gap"),
+             tag("div", shown[self._page](), class_="ttk-gap")]
+        )  # fmt: skip
+
+    def _cards(self) -> Html:
+        cards = []
+        first = [found for found in self._result.comparisons if found.role == "primary"]
+        for found in first[:4]:
+            number = amount(found.diff, found, signed=True) if found.defined else "–"
+            span = (
+                f"{amount(found.diff_lower, found, bare=True)} to {amount(found.diff_upper, found, bare=True)}"
+                if found.defined
+                else found.note
+            )
+            level = f"{100 * (1 - self._result.alpha):.0f} % interval {span}"
+            cards.append(card(f"{found.arm}, {found.metric}", number, level, "observed"))
+        split = self._result.split
+        if split is not None:
+            count = sum(split.observed.values()) if hasattr(split, "observed") else 0
+            cards.append(
+                card("Is the split sound?", "no" if split.alarm else "yes", f"{count:,} people" if count else "")
+            )
+        return tag("div", *cards, class_="ttk-cards ttk-gap")
+
+    def _arms(self) -> Html:
+        return together(
+            [Html(forest_svg(self._result)),
+             tag("p", "Filled: the difference is established, all comparisons counted. Hollow: it is not.", class_="ttk-detail")]
+        )  # fmt: skip
+
+    def _looks(self) -> Html:
+        look = self._result.look
+        if look is None:
+            return note("One look was planned, so there is no boundary.")
+        first = [found for found in self._result.comparisons if found.role == "primary"]
+        return together(
+            [Html(boundary_svg(look, [(found.arm, found.statistic) for found in first])),
+             tag("p", look.method, class_="ttk-detail")]
+        )  # fmt: skip
+
+    def _guards(self) -> Html:
+        parts: list[Html] = []
+        if self._result.split is not None:
+            parts.append(note(str(self._result.split), tone="bad" if self._result.split.alarm else "good"))
+        for found in self._result.comparisons:
+            if found.role == "guardrail":
+                good = found.not_worse
+                tone = "plain" if good is None else "good" if good else "careful"
+                said = amount(found.diff, found, signed=True) if found.defined else found.note
+                held = "no harm beyond the margin" if good else "harm beyond the margin is not excluded"
+                parts.append(note(f"{found.arm}, {found.metric}: {said}; {held}", tone=tone))
+        frame = self._result.lift[["metric", "arm", "n_control", "n", "control", "value", "pvalue", "note"]]
+        return together([*parts, tag("div", table(frame), class_="ttk-gap")])
+
+    def _by_segment(self) -> Html:
+        if self._outcomes is None or not self._segment:
+            return note("Pass outcomes= and segments= to split the result.")
+        metric = next((found.metric for found in self._result.comparisons if found.kind == "rate"), None)
+        if metric is None:
+            return note("Segments are shown for rates; this experiment has none.")
+        found = uplift_by_segment(self._outcomes, Rate(metric), by=self._segment, control=self._result.control)
+        frame = found if isinstance(found, pd.DataFrame) else pd.DataFrame(found)
+        shown = frame.loc[:, [name for name in frame.columns if name not in ("method",)]]
+        return together(
+            [choice("Split by", "segment", [(name, name.replace("_", " ")) for name in self._segments], self._segment),
+             note("Segments chosen after looking are ideas for the next experiment, not findings.", tone="careful"),
+             tag("div", table(shown), class_="ttk-gap")]
+        )  # fmt: skip

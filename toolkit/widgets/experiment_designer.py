@@ -1,0 +1,271 @@
+"""How many people, how long, and what effect can be seen: an experiment planned before a mail is sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.charts.experiments import power_svg
+from toolkit.charts.purchases import own_purchases
+from toolkit.engine import Run
+from toolkit.engine import layout as m
+from toolkit.errors import InputError, MetricError
+from toolkit.scenario import Scenario, set_parameters
+from toolkit.scenario.models import Experiment
+from toolkit.stats import Design, Plan, Rate, plan
+from toolkit.widgets.markup import Html, button, card, chip, choice, field, note, slider, tag, together
+from toolkit.widgets.panel import Panel, script, sheet
+
+__all__ = ["ExperimentDesigner"]
+
+_LOOKS = (("1", "one, at the end"), ("2", "2"), ("3", "3"), ("5", "5"), ("always", "at any time"))
+_DAY = 86_400_000_000
+
+
+class ExperimentDesigner(Panel):
+    """An experiment planned on the people of a replay: control group, effect to find, looks; and how long that takes.
+
+    Entries a day are exact. The rate in control is observed: people of the log who bought within the goal's window
+    without a mail; it can be typed, too. What the plan needs is computed from these and the effect that is asked for.
+
+    Args:
+        run: a replay.
+        scenario: which; needed where several have a goal.
+        metric: name of the metric that decides.
+        effect: the difference to find, as a share (0.02 is 2 points).
+        holdout: share of the control group, 0 to 1.
+
+    Attributes:
+        value: the `Experiment` to put into the scenario, frozen: its name, arms with shares, and the holdout.
+        plan: the `Plan` behind it.
+        scenario: the scenario with this experiment in it, frozen.
+        frozen: the `Design` that was frozen, or None.
+
+    Raises:
+        InputError: a scenario without a goal.
+    """
+
+    _esm = script("panel.js", "screen.js")
+    _css = sheet()
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        scenario: str | None = None,
+        metric: str = "converted",
+        effect: float = 0.03,
+        holdout: float | None = None,
+    ) -> None:
+        own = own_purchases(run, scenario=scenario)
+        self._run, self._name = run, own.scenario
+        chosen = run.program[own.scenario]
+        given = chosen.experiment
+        self._basis = own.basis
+        self._observed = own.after_rate
+        self._base = 0.1 if math.isnan(own.after_rate) else own.after_rate
+        self._window = str(chosen.goal.within) if chosen.goal else "7d"
+        self._entries = _entries_a_day(run, own.scenario)
+        self._effect, self._power, self._looks = effect, 0.8, "1"
+        self._arms = _arms_of(given)
+        held = given.arms.get(given.holdout, 0.2) if given is not None and given.holdout else 0.2
+        self._holdout = held if holdout is None else holdout
+        self._experiment_name = _next_name(given.name if given else f"{own.scenario}_1", is_new=given is None)
+        self._file = f"{own.scenario}_design.json"
+        self._said = ""
+        self._metric = metric
+        self.frozen: Design | None = None
+        super().__init__(title=f"Design an experiment for {own.scenario.replace('_', ' ')}")
+        self._make()
+        self.redraw()
+
+    @property
+    def value(self) -> Experiment:
+        """The experiment, to put into the scenario."""
+        return Experiment(name=self._experiment_name, arms=self._shares(), holdout="control")
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario with this experiment."""
+        return set_parameters(self._run.program, {f"{self._name}.experiment": self.value})[self._name]
+
+    # --- what is moved ------------------------------------------------------------------------------------------------
+
+    def act_effect(self, value: Any) -> None:
+        """Another effect to find, in points."""
+        self._change(_effect=float(value) / 100)
+
+    def act_holdout(self, value: Any) -> None:
+        """Another share of the control group, in percent."""
+        self._change(_holdout=float(value) / 100)
+
+    def act_power(self, value: Any) -> None:
+        """Another chance to find it, in percent."""
+        self._change(_power=float(value) / 100)
+
+    def act_looks(self, value: Any) -> None:
+        """Another number of looks."""
+        self._change(_looks=str(value))
+
+    def act_base(self, value: Any) -> None:
+        """Another rate in control was typed, in percent."""
+        try:
+            rate = float(str(value).replace("%", "").replace(",", ".")) / 100
+        except ValueError:
+            raise InputError(f"rate in control: found {value!r}; allowed: percent, for example 8.5") from None
+        if not 0 < rate < 1:
+            raise InputError(f"rate in control: found {value} %; allowed: above 0 and below 100")
+        self._change(_base=rate)
+
+    def act_name(self, value: Any) -> None:
+        """Another name of the experiment was typed."""
+        Experiment(name=str(value), arms=self._shares(), holdout="control")
+        self._change(_experiment_name=str(value))
+
+    def act_freeze(self, value: Any) -> None:
+        """Write the design down, before anyone looks."""
+        self.frozen = self.plan.freeze(Path(self._file))
+        self._said = (
+            f"Frozen to {self._file}: pass design={self._file!r} to tk.experiment, and the result is held against it."
+        )
+        self.changed()
+
+    def _change(self, **changes: Any) -> None:
+        before = {name: getattr(self, name) for name in changes}
+        for name, new in changes.items():
+            setattr(self, name, new)
+        try:
+            self._make()
+        except MetricError:
+            for name, old in before.items():
+                setattr(self, name, old)
+            raise
+        self.frozen, self._said = None, ""
+        self.changed()
+
+    def _make(self) -> None:
+        self.plan: Plan = plan(
+            Rate(self._metric),
+            baseline=self._base,
+            diff=self._effect,
+            power=self._power,
+            arms=self._shares(),
+            looks=1 if self._looks == "always" else int(self._looks),
+            spending="always" if self._looks == "always" else "obrien_fleming",
+            per_day=self._entries or None,
+            window=self._window,
+        )
+
+    def _shares(self) -> dict[str, float]:
+        rest = 1 - self._holdout
+        shares = {"control": round(self._holdout, 6)}
+        for arm, weight in self._arms.items():
+            shares[arm] = round(rest * weight, 6)
+        return shares
+
+    # --- how it shows -------------------------------------------------------------------------------------------------
+
+    def body(self) -> Html:
+        """The sliders to the left, what follows from them to the right."""
+        plan_ = self.plan
+        head = tag(
+            "header",
+            tag("h3", self.title),
+            tag("span", f"{self._entries:,.1f} people enter a day ", chip("exact"), class_="ttk-soft"),
+        )
+        observed = {
+            "all": "observed: bought anyway, in a log without these mails",
+            "control": "observed: bought anyway, in the control group",
+        }.get(self._basis, "this log cannot tell; type what you know")
+        left = tag(
+            "div",
+            slider("Effect to find", "effect", low=0.5, high=12, step=0.5, value=100 * self._effect,
+                   text=f"{100 * self._effect:+.1f} points", ticks=[(2, "2"), (4, "4"), (6, "6"), (8, "8"), (10, "10")]),
+            slider("Control group", "holdout", low=5, high=50, step=5, value=100 * self._holdout,
+                   text=f"{self._holdout:.0%}", ticks=[(10, "10 %"), (20, "20 %"), (30, "30 %"), (40, "40 %"), (50, "50 %")]),
+            slider("Chance to find it (power)", "power", low=60, high=95, step=5, value=100 * self._power,
+                   text=f"{self._power:.0%}"),
+            tag("div",
+                field("Rate in control, %", "base", f"{100 * self._base:.1f}", hint=observed, size=6),
+                choice("Looks at the result", "looks", _LOOKS, self._looks), class_="ttk-row"),
+            class_="ttk-stack",
+        )  # fmt: skip
+        days = plan_.days
+        arms = ", ".join(f"{arm} {count:,}" for arm, count in plan_.per_arm.items())
+        cards = tag(
+            "div",
+            card("People needed", f"{plan_.units:,}", arms, "planned"),
+            card("Days to know", "–" if math.isnan(days) else f"{days:,.0f}",
+                 "nobody enters in this log" if math.isnan(days) else f"the last {self._window} are for outcomes", "planned"),
+            card("Lift of the rate", f"{plan_.rel:+.0%}" if not math.isnan(plan_.rel) else "–",
+                 f"from {self._base:.1%} to {self._base + self._effect:.1%}", "planned"),
+            class_="ttk-cards",
+        )  # fmt: skip
+        picture = tag(
+            "figure",
+            tag("figcaption", tag("b", "How sure you get, and when"), " ", chip("planned")),
+            Html(power_svg(plan_)),
+            class_="ttk-figure",
+        )
+        right = tag("div", cards, picture, self._advice(), class_="ttk-stack")
+        return together([head, tag("div", left, right, class_="ttk-split"), self._foot()])
+
+    def _advice(self) -> Html:
+        plan_ = self.plan
+        found = plan_.detectable(max(2.0, self._entries * 28)) if self._entries else math.nan
+        if math.isnan(plan_.days):
+            return note("Nobody enters this scenario in the log, so the time it takes is unknown.", tone="careful")
+        if plan_.days > 180:
+            smallest = (
+                f" In four weeks of entries, {100 * found:.1f} points could be found." if not math.isnan(found) else ""
+            )
+            return note(f"That takes {plan_.days:,.0f} days: ask for a larger effect.{smallest}", tone="careful")
+        cost = f" Looking early costs {plan_.inflation - 1:.1%} more people." if plan_.inflation > 1.0001 else ""
+        return note(
+            f"After {plan_.days:,.0f} days you know, with a chance of {self._power:.0%}, if it is at least this much.{cost}",
+            tone="good",
+        )
+
+    def _foot(self) -> Html:
+        return tag(
+            "div",
+            field("Name of the experiment", "name", self._experiment_name, size=18),
+            button("Freeze the design", "freeze", kind="main", title=f"Writes {self._file}"),
+            tag("span", self._said or "People are drawn by the name: a new design needs a new name.",
+                class_="ttk-detail", role="status"),
+            class_="ttk-row ttk-end ttk-gap",
+        )  # fmt: skip
+
+
+def _entries_a_day(run: Run, scenario: str) -> float:
+    """First entries of customers, a day."""
+    place = [one.scenario for one in run.compiled.scenarios].index(scenario)
+    journeys = run.walked.journeys
+    mine = journeys[journeys[:, m.J_SCENARIO] == place]
+    if not len(mine) or run.log.span is None:
+        return 0.0
+    people = len(np.unique(mine[:, m.J_CUSTOMER]))
+    first = run.log.span[0]
+    days = max(1.0, (run.until - first).total_seconds() * 1e6 / _DAY)
+    return people / days
+
+
+def _arms_of(experiment: Experiment | None) -> Mapping[str, float]:
+    """The arms beside control, with their shares of the rest."""
+    if experiment is None:
+        return {"mail": 1.0}
+    others = {arm: share for arm, share in experiment.arms.items() if arm != experiment.holdout}
+    total = sum(others.values()) or 1.0
+    return {arm: share / total for arm, share in others.items()}
+
+
+def _next_name(name: str, *, is_new: bool) -> str:
+    """A name not used yet: cart_offer_1 becomes cart_offer_2."""
+    if is_new:
+        return name
+    head, _, number = name.rpartition("_")
+    return f"{head}_{int(number) + 1}" if head and number.isdigit() else f"{name}_2"

@@ -1,0 +1,116 @@
+"""Long work beside the notebook: in a thread, with progress, and with a way to stop it. A newer job ends the older."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Cancelled", "Job", "Jobs"]
+
+
+class Cancelled(BaseException):
+    """The job was asked to stop; raised inside its work so that it ends at the next step."""
+
+
+class Job:
+    """One piece of work in a thread.
+
+    Args:
+        work: takes the job; calls `step` as it goes on; what it returns goes to `done`.
+        done: called in the thread with the result, unless the job was cancelled.
+        failed: called in the thread with the error.
+        moved: called in the thread after each step.
+
+    Attributes:
+        at, total, words: how far it is.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Job], Any],
+        *,
+        done: Callable[[Any], object],
+        failed: Callable[[BaseException], object],
+        moved: Callable[[Job], object] | None = None,
+    ) -> None:
+        self.at, self.total, self.words = 0, 0, ""
+        self._work, self._done, self._failed, self._moved = work, done, failed, moved
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="toolkit job", daemon=True)
+
+    def start(self) -> Job:
+        """Begin; returns at once."""
+        self._thread.start()
+        return self
+
+    def step(self, at: int, total: int, words: str = "") -> None:
+        """Say how far the work is.
+
+        Raises:
+            Cancelled: the job was asked to stop.
+        """
+        if self._stop.is_set():
+            raise Cancelled
+        self.at, self.total, self.words = at, total, words
+        if self._moved is not None:
+            self._moved(self)
+
+    def cancel(self) -> None:
+        """Ask the work to stop at its next step; its result is dropped."""
+        self._stop.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop.is_set()
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread is at work."""
+        return self._thread.is_alive()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until the work has ended; whether it has."""
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            result = self._work(self)
+            if not self._stop.is_set():
+                self._done(result)
+        except Cancelled:
+            return
+        except BaseException as fault:
+            if not self._stop.is_set():
+                self._failed(fault)
+
+
+class Jobs:
+    """One job at a time: a new one cancels the one before, whose result is dropped."""
+
+    def __init__(self) -> None:
+        self.now: Job | None = None
+        self._lock = threading.Lock()
+
+    def start(self, work: Callable[[Job], Any], **called: Any) -> Job:
+        """Cancel what runs, and begin something else; see `Job`."""
+        with self._lock:
+            if self.now is not None:
+                self.now.cancel()
+            self.now = Job(work, **called)
+            return self.now.start()
+
+    def cancel(self) -> None:
+        """Stop what runs."""
+        with self._lock:
+            if self.now is not None:
+                self.now.cancel()
+
+    @property
+    def running(self) -> bool:
+        """Whether a job is at work that nobody has cancelled."""
+        now = self.now
+        return now is not None and now.running and not now.cancelled

@@ -1,0 +1,174 @@
+"""What is in a log, and what in it looks wrong, on one screen."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from toolkit.charts.vector import Axes, nice_steps, shape, svg
+from toolkit.events import EventLog
+from toolkit.events.profile import Profile
+from toolkit.widgets.guard import told
+from toolkit.widgets.jobs import Job, Jobs
+from toolkit.widgets.markup import Html, card, chip, note, tag, together
+from toolkit.widgets.panel import Panel, script, sheet
+
+__all__ = ["LogProfile"]
+
+_SOON = 100_000  # events that are looked at before the cell ends
+
+
+class LogProfile(Panel):
+    """A log on one screen: size, span, events by day, kinds of events, and what looks wrong.
+
+    A large log is looked at beside the notebook; the screen says so until it is done.
+
+    Args:
+        log: what customers did.
+        now: the moment after which an event is in the future; the present by default.
+
+    Attributes:
+        value: the `Profile`, frozen; None until it is made.
+    """
+
+    _esm = script("panel.js", "screen.js")
+    _css = sheet()
+
+    def __init__(self, log: EventLog, *, now: datetime | None = None) -> None:
+        self._events, self._now = log, now
+        self._profile: Profile | None = None
+        self._days = pd.DataFrame({"day": [], "events": []})
+        self._chosen: str | None = None
+        self._jobs = Jobs()
+        super().__init__(title="Log profile")
+        if len(log) <= _SOON:
+            self._take(self._look())
+        else:
+            self._jobs.start(lambda job: self._look(), done=self._take, failed=self._failed)
+            self.redraw()
+
+    @property
+    def value(self) -> Profile | None:
+        """The profile."""
+        return self._profile
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Wait until the log was looked at."""
+        job: Job | None = self._jobs.now
+        if job is not None:
+            job.wait(seconds)
+
+    def act_event(self, value: Any) -> None:
+        """Show one kind of events by day, or all again."""
+        self._chosen = None if value == self._chosen else str(value)
+        self._days = self._by_day(self._chosen)
+
+    def _look(self) -> tuple[Profile, pd.DataFrame]:
+        return self._events.profile(now=self._now), self._by_day(None)
+
+    def _by_day(self, event: str | None) -> pd.DataFrame:
+        where = "" if event is None else " WHERE event = $event"
+        cursor = self._events.cursor()
+        found = cursor.execute(
+            f'SELECT CAST("at" AS DATE) AS day, count(*) AS events FROM {self._events.relation}{where} '
+            "GROUP BY day ORDER BY day",
+            {} if event is None else {"event": event},
+        )
+        frame: pd.DataFrame = found.df()
+        return frame
+
+    def _take(self, found: tuple[Profile, pd.DataFrame]) -> None:
+        with self._lock:
+            self._profile, self._days = found
+            self.guarded_draw()
+            self.changed()
+
+    def _failed(self, fault: BaseException) -> None:
+        self.error = told(fault)
+
+    def body(self) -> Html:
+        """The profile, or that it is being made."""
+        found = self._profile
+        if found is None:
+            words = tag("span", "looking at every event…", class_="ttk-soft", role="status")
+            return tag("header", tag("h3", "Your log"), words)
+        span = f"{found.first:%d %b %Y} to {found.last:%d %b %Y}" if found.first is not None else "no events"
+        head = tag("header", tag("h3", "Your log"), tag("span", chip("exact"), f" {span}", class_="ttk-soft"))
+        if not found.events or found.first is None:
+            return together(
+                [head, note("The log is empty: no event was read. Check the file, and columns=.", tone="careful")]
+            )
+        gap = "–" if found.longest_gap is None else f"{found.longest_gap.total_seconds() / 3600:,.1f} h"
+        cards = tag(
+            "div",
+            card("Events", f"{found.events:,}", f"{found.per_day:,.0f} a day"),
+            card("Customers", f"{found.customers:,}", f"{found.known_customers:,} in the customers table"),
+            card("Days", f"{found.days:,}", f"{found.empty_days:,} without events"),
+            card("Longest gap", gap, "between two events"),
+            class_="ttk-cards",
+        )
+        findings = [note(sentence, tone="careful") for sentence in found.suspicious]
+        findings += [note(sentence) for sentence in found.notes]
+        if not findings:
+            findings = [note("Nothing looks wrong.", tone="good")]
+        return together(
+            [head, cards, tag("div", together(findings), class_="ttk-gap"), self._picture(), self._kinds(found)]
+        )
+
+    def _picture(self) -> Html:
+        what = f"{self._chosen} by day (UTC)" if self._chosen else "All events by day (UTC)"
+        return tag(
+            "figure",
+            tag("figcaption", tag("b", what), " ", chip("exact")),
+            Html(_bars(self._days)),
+            class_="ttk-figure ttk-gap",
+        )
+
+    def _kinds(self, found: Profile) -> Html:
+        rows = []
+        most = max(int(count) for count in found.table["events"])
+        rates = [name for name in found.table if name.endswith("_rate") and name != "share_rate"]
+        for row in found.table.to_dict("records"):
+            held = [name.removesuffix("_rate") for name in rates if row[name] > 0]
+            bar = tag("div", tag("div", style=f"width:{100 * row['events'] / most:.1f}%"), class_="ttk-bar ttk-inline")
+            rows.append(
+                tag(
+                    "tr",
+                    tag("td", row["event"]), tag("td", bar), tag("td", f"{row['events']:,}", class_="ttk-number"),
+                    tag("td", f"{row['customers']:,}", class_="ttk-number"),
+                    tag("td", ", ".join(held[:5]) + (" …" if len(held) > 5 else ""), class_="ttk-soft"),
+                    data_act="event", data_value=row["event"], tabindex=0, role="button",
+                    class_="ttk-chosen" if row["event"] == self._chosen else None,
+                )
+            )  # fmt: skip
+        names = ("event", "", "events", "customers", "properties")
+        sides = (None, None, "ttk-number", "ttk-number", None)
+        head = tag(
+            "tr", together(tag("th", name, scope="col", class_=side) for name, side in zip(names, sides, strict=True))
+        )
+        return tag(
+            "div", tag("table", tag("thead", head), tag("tbody", together(rows))), class_="ttk-table ttk-gap", tabindex=0,
+            data_scroll="kinds",
+        )  # fmt: skip
+
+
+def _bars(days: pd.DataFrame) -> str:
+    if not len(days):
+        return ""
+    counts = days.set_index(pd.to_datetime(days["day"]))["events"]
+    every = max(1, len(pd.date_range(counts.index.min(), counts.index.max())) // 180 + 1)
+    counts = counts.resample(f"{every}D").sum()
+    top = float(counts.max()) or 1.0
+    axes = Axes(900, 170, (0, len(counts)), (0, top * 1.05), left=54)
+    ticks = [(at + 0.5, f"{counts.index[at]:%d %b}") for at in range(0, len(counts), max(1, len(counts) // 8))]
+    parts = axes.frame(x_ticks=ticks, y_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, top, 4)])
+    for at, count in enumerate(counts):
+        left, right = axes.at_x(at + 0.08), axes.at_x(at + 0.92)
+        y = axes.at_y(float(count))
+        parts.append(
+            shape("rect", x=left, y=y, width=right - left, height=axes.at_y(0) - y, rx=1.5, class_="ttk-mail-0")
+        )
+    unit = "day" if every == 1 else f"{every} days"
+    return svg(900, 170, *parts, label=f"Bars: events by {unit}, at most {top:,.0f}")

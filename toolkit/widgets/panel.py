@@ -1,0 +1,148 @@
+"""What all screens share: one look, one banner for errors, and one place where their state is: the kernel.
+
+A screen draws itself as HTML from its state and sends that; the browser shows it and tells the kernel what was pressed.
+So what is shown is what is held, after a reload, too. Screens that must follow a hand without asking the kernel (the
+tuner) bring a script of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from toolkit.errors import ToolkitError
+from toolkit.widgets.guard import told
+from toolkit.widgets.markup import Html, tag
+
+__all__ = ["Panel", "script", "sheet"]
+
+_HERE = Path(__file__).parent
+
+
+def script(*names: str) -> str:
+    """Scripts of this folder, one after the other, as one module."""
+    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
+
+
+def sheet(*names: str) -> str:
+    """Style sheets of this folder, the shared one first."""
+    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("panel.css", *names))
+
+
+class Panel(anywidget.AnyWidget):
+    """A screen. Those who inherit give `body` and, for each thing that can be pressed, a method `act_<name>`.
+
+    Attributes:
+        error: what went wrong, or ""; shown in a red box on the screen.
+        view: the screen as HTML, as it is shown now.
+    """
+
+    _esm = script("panel.js", "screen.js")
+    _css = sheet()
+
+    view = traitlets.Unicode().tag(sync=True)
+    title = traitlets.Unicode().tag(sync=True)
+    error = traitlets.Unicode().tag(sync=True)
+    browser_error = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._lock = threading.RLock()
+        self._callbacks: list[Callable[[Any], object]] = []
+        self.on_msg(self._heard)
+        self.observe(self._told_by_browser, "browser_error")
+
+    # --- what a screen gives ------------------------------------------------------------------------------------------
+
+    @property
+    def value(self) -> Any:
+        """What the screen holds: a frozen object, or None where there is none yet."""
+        return None
+
+    def body(self) -> Html:
+        """The screen, from its state."""
+        raise NotImplementedError
+
+    def on_change(self, callback: Callable[[Any], object]) -> None:
+        """Call back with `value` whenever it changes; an error in it is shown on the screen.
+
+        Args:
+            callback: takes `value`.
+        """
+        self._callbacks.append(callback)
+
+    # --- how it works -------------------------------------------------------------------------------------------------
+
+    def redraw(self) -> None:
+        """Draw the screen from its state; safe from any thread."""
+        with self._lock:
+            self.view = str(self.body())
+
+    def changed(self) -> None:
+        """Tell everyone who asked that `value` is another."""
+        for callback in list(self._callbacks):
+            callback(self.value)
+
+    def guarded(self, work: Callable[..., object], *values: Any) -> bool:
+        """Do the work, show any error of it on the screen, and say whether it went well."""
+        with self._lock:
+            try:
+                work(*values)
+            except Exception as fault:  # JupyterLab drops errors of callbacks without a word
+                self.error = told(fault)
+                return False
+            self.error = ""
+            return True
+
+    def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
+        if not isinstance(content, dict) or "act" not in content:
+            return
+        try:
+            self.guarded(self._act, str(content["act"]), content.get("value"))
+            # What was pressed may have failed halfway; what is shown is what is held all the same.
+            self.guarded_draw()
+        finally:
+            self.send({"seen": content.get("number")})
+
+    def guarded_draw(self) -> None:
+        """Draw; an error while drawing stands in the banner."""
+        try:
+            self.redraw()
+        except Exception as fault:
+            self.error = told(fault)
+
+    def _act(self, name: str, value: Any) -> None:
+        method = getattr(self, f"act_{name}", None)
+        if method is None:
+            raise ToolkitError(f"this screen knows no {name!r}")
+        method(value)
+
+    def _told_by_browser(self, change: Any) -> None:
+        if change["new"]:
+            self.error = change["new"]
+
+    # --- a notebook without a kernel ----------------------------------------------------------------------------------
+
+    def snapshot(self) -> str:
+        """The screen as HTML that does nothing, for a notebook opened without a kernel; it says that it is one."""
+        words = tag("p", "A snapshot from when the cell ran. Run the cell to use it.", class_="ttk-snapshot")
+        return (
+            f"<style>{sheet()}</style>"
+            f'<section class="ttk ttk-still" inert aria-label="{self.title}">{words}{self.view}</section>'
+        )
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        shown = super()._repr_mimebundle_(**options)
+        bundle = shown[0] if isinstance(shown, tuple) else shown
+        if bundle is not None:
+            bundle["text/plain"] = repr(self)
+            bundle["text/html"] = self.snapshot()
+        return shown
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.title})"

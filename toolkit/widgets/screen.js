@@ -1,0 +1,149 @@
+// A screen drawn by the kernel as HTML: changed in place, so that what is held or typed stays, and what is pressed is told.
+const HELD = new Set(["INPUT", "TEXTAREA", "SELECT"]);
+
+function sameKind(a, b) {
+  return a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id || a.dataset?.key) === (b.id || b.dataset?.key);
+}
+
+function morph(old, fresh, held) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && name !== QUIET && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
+  }
+  for (const { name, value } of [...fresh.attributes]) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  if (HELD.has(old.nodeName)) {
+    // What a hand holds, or somebody types, is not taken from under them.
+    if (old === held) return;
+    if (old.nodeName === "INPUT") {
+      const value = fresh.getAttribute("value") ?? "";
+      if (old.type === "checkbox" || old.type === "radio") old.checked = fresh.hasAttribute("checked");
+      else if (old.value !== value) old.value = value;
+    }
+  }
+  if (old.nodeName === "IFRAME") return;
+  children(old, fresh, held);
+  if (old.nodeName === "SELECT") old.value = fresh.value;
+}
+
+function children(old, fresh, held) {
+  const now = [...old.childNodes], next = [...fresh.childNodes];
+  next.forEach((node, place) => {
+    const there = now[place];
+    if (!there) old.append(node);
+    else if (sameKind(there, node)) morph(there, node, held);
+    else there.replaceWith(node);
+  });
+  for (const rest of now.slice(next.length)) rest.remove();
+}
+
+export default {
+  render({ model, el }) {
+    const root = document.createElement("section");
+    root.className = "ttk";
+    root.setAttribute("aria-label", model.get("title"));
+    const wrong = banner();
+    const body = document.createElement("div");
+    body.className = "ttk-body";
+    root.append(wrong, body);
+    el.append(root);
+    const kernel = link(model, root);
+    let pressed = null;
+
+    function draw() {
+      const box = document.createElement("template");
+      box.innerHTML = model.get("view");
+      const active = body.getRootNode().activeElement;
+      const typing = active && body.contains(active) && HELD.has(active.nodeName) && active.type !== "range" ? active : null;
+      const scrolled = [...body.querySelectorAll("[data-scroll]")].map((one) => [one.dataset.scroll, one.scrollLeft, one.scrollTop]);
+      children(body, box.content, pressed ?? (typing?.dataset.changed ? typing : null));
+      for (const [name, left, top] of scrolled) {
+        const one = body.querySelector(`[data-scroll="${name}"]`);
+        if (one) { one.scrollLeft = left; one.scrollTop = top; }
+      }
+      keepKeys(root);
+    }
+    function guarded(work) {
+      try { work(); } catch (error) {
+        model.set("browser_error", `This screen could not be drawn: ${error.message}`);
+        model.save_changes();
+      }
+    }
+    const showError = () => {
+      wrong.textContent = model.get("error");
+      wrong.hidden = !model.get("error");
+    };
+
+    // While a slider moves only the latest place is told: the next one goes when the kernel has answered.
+    let next = null, away = false;
+    function live(act, value) {
+      next = [act, value];
+      if (away) return;
+      away = true;
+      (async () => {
+        while (next) {
+          const [name, now] = next;
+          next = null;
+          await kernel.send(name, now);
+        }
+        away = false;
+      })();
+    }
+    const valueOf = (one) => (one.type === "checkbox" ? one.checked : one.value);
+    const actor = (event) => event.target.closest?.("[data-act]");
+
+    body.addEventListener("click", (event) => {
+      const one = actor(event);
+      if (!one || HELD.has(one.nodeName) || one.disabled || !kernel.alive) return;
+      event.preventDefault();
+      // What stands in a box but was not told yet comes first.
+      const typed = body.querySelector("[data-changed]");
+      if (typed) tell(typed);
+      one.classList.add("ttk-pressed");
+      kernel.send(one.dataset.act, one.dataset.value ?? null).then(() => one.classList.remove("ttk-pressed"));
+    });
+    function tell(one) {
+      delete one.dataset.changed;
+      kernel.send(one.dataset.act, valueOf(one));
+    }
+    body.addEventListener("input", (event) => {
+      const one = actor(event);
+      if (!one) return;
+      if (one.dataset.live) live(one.dataset.act, valueOf(one));
+      else if (one.nodeName !== "SELECT" && one.type !== "checkbox" && one.type !== "range") one.dataset.changed = "true";
+    });
+    body.addEventListener("change", (event) => {
+      const one = actor(event);
+      if (!one) return;
+      if (one.dataset.live) live(one.dataset.act, valueOf(one));
+      else if (one.dataset.changed || one.nodeName === "SELECT" || one.type === "checkbox" || one.type === "range") tell(one);
+    });
+    body.addEventListener("pointerdown", (event) => { pressed = event.target.type === "range" ? event.target : null; });
+    const released = () => { pressed = null; };
+    window.addEventListener("pointerup", released);
+    body.addEventListener("keydown", (event) => {
+      const one = actor(event);
+      if (one && !HELD.has(one.nodeName) && one.nodeName !== "BUTTON" && (event.key === "Enter" || event.key === " ")) {
+        event.preventDefault();
+        one.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+      } else if (event.key === "Enter" && one?.nodeName === "INPUT" && one.dataset.changed) tell(one);
+      if (event.key !== "Tab" && !event.ctrlKey && !event.metaKey) event.stopPropagation();
+    });
+
+    const drawn = () => guarded(draw);
+    model.on("change:view", drawn);
+    model.on("change:error", showError);
+    drawn();
+    showError();
+    return () => {
+      window.removeEventListener("pointerup", released);
+      model.off("change:view", drawn);
+      model.off("change:error", showError);
+      kernel.close();
+    };
+  },
+};

@@ -1,0 +1,311 @@
+"""The way out: a count to type, a bar that moves, a pause and a stop; nothing leaves as the side effect of a cell."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from toolkit.errors import InputError
+from toolkit.sending import Approval, Batch, Ledger, Report, SendingJob, Transport, start_sending, transport
+from toolkit.sending.manifest import digest_of
+from toolkit.sending.progress import Phase, Progress
+from toolkit.widgets.approval_desk import ApprovalDesk, nothing_due
+from toolkit.widgets.guard import told
+from toolkit.widgets.markup import Html, button, card, field, note, progress_bar, tag, together
+from toolkit.widgets.panel import Panel, script, sheet
+
+__all__ = ["SendConsole"]
+
+_STARTED: dict[str, SendingJob] = {}  # the last job by ledger, so that a cell run again shows it
+_LOCK = threading.Lock()
+
+
+class SendConsole(Panel):
+    """Sends a signed batch, beside the notebook, when somebody types how many mails it has and presses Send.
+
+    Running the cell again sends nothing: it shows the same job. What is shown is what the job and the ledger say.
+
+    Args:
+        batch: a batch, or the `ApprovalDesk` it is signed on; the console then waits for the signature.
+        approval: the signature, where a batch was given.
+        transport: the way out, for example `outbox:./outbox`.
+        ledger: path or URL of the ledger; the batch's, else the transport's own unless given.
+
+    Attributes:
+        value: the `Report` of the sending, frozen; None until it has ended.
+        job: the `SendingJob`, or None before anything was sent.
+
+    Raises:
+        InputError: a way out that is none, or one without a ledger of its own where none was named.
+    """
+
+    _esm = script("panel.js", "screen.js")
+    _css = sheet()
+
+    def __init__(
+        self,
+        batch: Batch | ApprovalDesk,
+        approval: Approval | None = None,
+        *,
+        transport: str | Transport = "outbox:./outbox",
+        ledger: str | None = None,
+    ) -> None:
+        self._desk = batch if isinstance(batch, ApprovalDesk) else None
+        self.batch = batch.batch if isinstance(batch, ApprovalDesk) else batch
+        self._given = approval
+        self._way = transport
+        self._opened = _opened(transport)
+        where = ledger or self.batch.ledger or self._opened.ledger
+        if where is None:
+            raise InputError(
+                f"{self._opened.name} has no ledger of its own; name one, for example ledger='ledger.sqlite'"
+            )
+        self._ledger = str(where)
+        self._typed, self._said = "", ""
+        self._is_sure = False
+        self._quit: Callable[[], None] | None = None
+        self.job: SendingJob | None = None
+        super().__init__(title="Send")
+        if self._desk is not None:
+            self._desk.on_change(self._signed)
+        with _LOCK:
+            known = _STARTED.get(self._ledger)
+        if known is not None and known.is_running:
+            self._follow(known)
+        self.redraw()
+
+    @property
+    def value(self) -> Report | None:
+        """The report."""
+        return None if self.job is None else self.job.report
+
+    @property
+    def approval(self) -> Approval | None:
+        """The signature under the batch, or None."""
+        return self._given if self._desk is None else self._desk.value
+
+    def wait(self, seconds: float = 60.0) -> Report | None:
+        """Wait until the sending has ended.
+
+        Raises:
+            TimeoutError: it still runs.
+            SendingError: what ended it early.
+        """
+        return None if self.job is None else self.job.wait(seconds)
+
+    # --- what is pressed ----------------------------------------------------------------------------------------------
+
+    def act_count(self, value: Any) -> None:
+        """How many mails somebody expects to send."""
+        self._typed = str(value).strip().replace(",", "").replace(" ", "")
+
+    def act_send(self, value: Any) -> None:
+        """Send."""
+        if self._typed != str(len(self.batch)):
+            found = self._typed or "nothing"
+            raise InputError(f"type {len(self.batch)} to send {len(self.batch):,} mails; found {found}")
+        self._start()
+
+    def act_again(self, value: Any) -> None:
+        """Go on where it was stopped, or where it broke off."""
+        self._said = ""
+        if self._ledger_state() == "paused":
+            with Ledger.open(self._ledger) as ledger:
+                ledger.resume(self._run_id(), by=self._by())
+        self._start()
+
+    def act_pause(self, value: Any) -> None:
+        """Stop for a while; mails under way are finished."""
+        self._running().pause(by=self._by())
+
+    def act_resume(self, value: Any) -> None:
+        """Go on after a pause."""
+        self._running().resume(by=self._by())
+
+    def act_stop(self, value: Any) -> None:
+        """Stop: mails under way are finished, the rest waits in the ledger."""
+        self._running().stop()
+
+    def act_cancel(self, value: Any) -> None:
+        """Never send the rest; the second press does it."""
+        if not self._is_sure:
+            self._is_sure = True
+            return
+        self._is_sure = False
+        with Ledger.open(self._ledger) as ledger:
+            gone = ledger.cancel(self._run_id(), by=self._by())
+        self._said = f"{gone:,} mails will not be sent, by no later batch either."
+
+    def act_keep(self, value: Any) -> None:
+        """Let the rest wait after all."""
+        self._is_sure = False
+
+    def act_sent(self, value: Any) -> None:
+        """Take an unknown mail as sent."""
+        with Ledger.open(self._ledger) as ledger:
+            ledger.assume_sent(str(value), by=self._by())
+
+    def act_resend(self, value: Any) -> None:
+        """Let an unknown mail go again; it may arrive twice."""
+        with Ledger.open(self._ledger) as ledger:
+            ledger.send_again(str(value), by=self._by())
+
+    # --- the job ------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        approval = self.approval
+        if approval is None:
+            raise InputError("nobody has signed for this batch yet")
+        job = start_sending(self.batch, approval, transport=self._way, confirm=len(self.batch), ledger=self._ledger)
+        with _LOCK:
+            _STARTED[self._ledger] = job
+        self._follow(job)
+
+    def _follow(self, job: SendingJob) -> None:
+        if self._quit is not None:
+            self._quit()
+        self.job = job
+        self._quit = job.observe(self._moved)
+
+    def _moved(self, look: Progress) -> None:
+        # From the sender's thread: it must never wait for a screen that waits for the sender.
+        try:
+            self.view = str(self.body())
+            if look.is_over:
+                self.changed()
+        except Exception as fault:
+            self.error = told(fault)
+
+    def _running(self) -> SendingJob:
+        if self.job is None or not self.job.is_running:
+            raise InputError("nothing is being sent just now")
+        return self.job
+
+    def _signed(self, approval: Approval | None) -> None:
+        self._typed, self._said = "", ""
+        self.guarded_draw()
+
+    def _by(self) -> str:
+        return self.approval.by if self.approval is not None else "notebook"
+
+    def _run_id(self) -> str:
+        if self.job is not None:
+            return self.job.run_id
+        return digest_of([self.batch.digest, self.approval.signature]) if self.approval is not None else ""
+
+    def _ledger_state(self) -> str | None:
+        run_id = self._run_id()
+        if not run_id or not Ledger.exists(self._ledger):
+            return None
+        with Ledger.open(self._ledger) as ledger:
+            return ledger.run_state(run_id)
+
+    # --- how it shows -------------------------------------------------------------------------------------------------
+
+    def body(self) -> Html:
+        """Where the sending stands, and what can be done now."""
+        kind = "a rehearsal: it reaches nobody" if self._opened.rehearsal else "it reaches people"
+        head = tag("header", tag("h3", "Send"), tag("span", f"through {self._opened.name}, {kind}", class_="ttk-soft"))
+        job = self.job
+        if job is None:
+            if not len(self.batch):
+                return together([head, note(nothing_due(self.batch), tone="good")])
+            if self.approval is None:
+                return together([head, note("Waiting for a signature on the approval desk.")])
+            if self._ledger_state() in ("active", "paused"):
+                words = "This batch was being sent when the kernel ended. Nothing is lost; nobody is mailed twice."
+                return together([head, note(words, tone="careful"), self._row([button("Go on", "again", kind="main")])])
+            return together([head, self._locked(len(self.batch))])
+        look = job.progress
+        parts: list[Html | None] = [head, self._bar(look), _numbers(look), self._buttons(job, look)]
+        if job.error is not None:
+            words = f"{told(job.error)} Nothing is lost: Go on continues where it stopped."
+            parts.append(tag("div", note(words, tone="bad"), class_="ttk-gap"))
+        if self._said:
+            parts.append(tag("div", note(self._said), class_="ttk-gap"))
+        if job.report is not None:
+            tone = "good" if look.phase is Phase.DONE and not (look.unknown or look.failed) else "careful"
+            parts.append(tag("div", note(f"{job.report}.", tone=tone), class_="ttk-gap"))
+        if look.unknown:
+            parts.append(self._unknowns())
+        return together(parts)
+
+    def _locked(self, total: int) -> Html:
+        return together(
+            [
+                note(f"Signed. To send, type how many mails this batch has: {total:,}."),
+                tag(
+                    "div",
+                    field("Number of mails", "count", self._typed, size=8, inputmode="numeric"),
+                    button(f"Send {total:,} mails", "send", kind="main", off=self._typed != str(total)),
+                    class_="ttk-row ttk-end ttk-gap",
+                ),
+            ]
+        )
+
+    def _bar(self, look: Progress) -> Html:
+        words = [f"{look.settled:,} of {look.total:,} settled", look.phase.value]
+        if look.phase is Phase.SENDING and look.rate:
+            words.append(f"{look.rate:,.0f} a second")
+        if look.left_seconds is not None:
+            words.append(f"about {max(1, round(look.left_seconds)):,} s left")
+        if look.note:
+            words.append(look.note)
+        return progress_bar(look.settled, look.total, " · ".join(words))
+
+    def _buttons(self, job: SendingJob, look: Progress) -> Html:
+        buttons: list[Html] = []
+        if job.is_running and look.phase is Phase.PAUSED:
+            buttons.append(button("Go on", "resume", kind="main"))
+        elif job.is_running and not look.is_over and look.phase is not Phase.STOPPING:
+            buttons.append(button("Pause", "pause", kind="main"))
+        if job.is_running and not look.is_over:
+            buttons.append(button("Stop", "stop", kind="danger", off=look.phase is Phase.STOPPING))
+        elif self._ledger_state() in ("active", "paused"):
+            buttons.append(button("Go on", "again", kind="main"))
+            words = "Press again: the rest is never sent" if self._is_sure else "Never send the rest"
+            buttons.append(button(words, "cancel", kind="danger"))
+            if self._is_sure:
+                buttons.append(button("Let it wait", "keep"))
+        return self._row(buttons)
+
+    def _row(self, buttons: list[Html]) -> Html:
+        return tag("div", *buttons, class_="ttk-row ttk-gap") if buttons else Html("")
+
+    def _unknowns(self) -> Html:
+        with Ledger.open(self._ledger) as ledger:
+            found: pd.DataFrame = ledger.deliveries(state="unknown")
+        rows = [
+            tag(
+                "tr",
+                tag("td", str(row.customer_id)), tag("td", str(row.reason or "")),
+                tag("td", button("It arrived", "sent", value=row.decision_id), " ",
+                    button("Send again (may arrive twice)", "resend", value=row.decision_id)),
+            )
+            for row in found.head(50).itertuples()
+        ]  # fmt: skip
+        return tag(
+            "div",
+            tag("h4", "Nobody knows whether these arrived"),
+            tag("div", tag("table", tag("tbody", *rows)), class_="ttk-table"),
+            class_="ttk-gap",
+        )
+
+
+def _numbers(look: Progress) -> Html:
+    return tag(
+        "div",
+        card("Sent", f"{look.sent:,}", "now"), card("Sent before", f"{look.already_sent:,}", "not sent again"),
+        card("Waiting", f"{look.waiting + look.deferred:,}"),
+        card("Not sent", f"{look.skipped:,}", "stopped, suppressed or expired"),
+        card("Failed", f"{look.failed:,}", tone="bad" if look.failed else ""),
+        card("Unknown", f"{look.unknown:,}", tone="bad" if look.unknown else ""),
+        class_="ttk-cards ttk-gap",
+    )  # fmt: skip
+
+
+def _opened(way: str | Transport) -> Transport:
+    return transport(way)

@@ -1,0 +1,341 @@
+"""Two settings against each other, one cell for each pair; linked to a tuner, pressing a cell moves its sliders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from toolkit.charts.style import money
+from toolkit.charts.sweeps import setting_text
+from toolkit.charts.vector import fit_text, shape, svg, text_width, words
+from toolkit.engine import Sweep
+from toolkit.errors import InputError, NotSupportedError, nearest
+from toolkit.scenario.duration import Duration
+from toolkit.widgets.markup import Html, chip, choice, tag, together
+from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.tuner import Tuner
+
+__all__ = ["SweepMap"]
+
+_SHADES = 9
+_MOST_CELLS = 900  # above, cells are drawn together and chosen by lists
+_PERCENTS = (0, 5, 10, 15, 20, 25, 30)
+_MEANINGS = {
+    "sent": ("mails sent", "exact"),
+    "week": ("mails a week", "exact"),
+    "journeys": ("journeys", "exact"),
+    "withheld": ("withheld from control", "exact"),
+    "skipped": ("mails not sent", "exact"),
+    "own_before": ("bought before the mail", "observed"),
+    "own_after": ("bought anyway after it", "observed"),
+    "own_after_rate": ("share who bought anyway", "observed"),
+    "before_rate": ("share who bought before the mail", "observed"),
+    "after_rate": ("share who bought anyway", "observed"),
+    "given": ("given away by 100 offers", "observed"),
+    "mailed": ("mails whose window has closed", "observed"),
+}
+
+
+class SweepMap(Panel):
+    """A heatmap of a sweep over one or two settings, or of a tuner's waits and discounts.
+
+    Made from a tuner, the two are one: pressing a cell moves its sliders, moving a slider moves the mark. With very many
+    cells they are chosen from lists. The best cell of many is a selection, and its number flatters it; the map says so.
+
+    Args:
+        source: from `tk.sweep`, or a `Tuner`.
+        measure: the column to begin with.
+
+    Attributes:
+        value: the settings of the cell chosen: parameter path to value; frozen by being a new dict each time.
+
+    Raises:
+        NotSupportedError: a sweep over more than two parameters.
+        InputError: no such column.
+    """
+
+    _esm = script("panel.js", "screen.js")
+    _css = sheet()
+
+    def __init__(self, source: Sweep | Tuner, *, measure: str | None = None) -> None:
+        self._tuner = source if isinstance(source, Tuner) else None
+        self._currency = "EUR"
+        if isinstance(source, Tuner):
+            self._currency = str(source.surface["currency"])
+            self._over, self._table, base = _of_tuner(source)
+        else:
+            if len(source.over) > 2:
+                raise NotSupportedError(
+                    f"a map shows two parameters; this sweep has {len(source.over)}: {', '.join(source.over)}"
+                )
+            self._over = {path: [_text(one) for one in values] for path, values in source.over.items()}
+            first = next(iter(self._over)).partition(".")[0]
+            table = source.table
+            self._table = (
+                table[table["scenario"] == first] if "scenario" in table and first in set(table["scenario"]) else table
+            )
+            base = {path: _text(value) for path, value in source.base.items()}
+        self._base = base
+        self._measures = [
+            str(name) for name in self._table
+            if name not in self._over and pd.api.types.is_numeric_dtype(self._table[name]) and self._table[name].notna().any()
+        ]  # fmt: skip
+        wanted = measure or ("given" if "given" in self._measures else "sent")
+        if wanted not in self._measures:
+            near = nearest(wanted, self._measures)
+            raise InputError(f"measure: no column {wanted!r}" + (f"; did you mean {near!r}?" if near else ""))
+        self._measure = wanted
+        self._chosen = tuple(base[path] if base[path] in values else values[0] for path, values in self._over.items())
+        super().__init__(title="Map of settings")
+        if self._tuner is not None:
+            self._tuner.observe(self._followed, ["wait", "percent"])
+            self._followed({})
+        self.redraw()
+
+    @property
+    def value(self) -> Mapping[str, Any]:
+        """The settings chosen, by parameter path; for `set_parameters`."""
+        return dict(zip(self._over, self._chosen, strict=True))
+
+    # --- what is pressed ----------------------------------------------------------------------------------------------
+
+    def act_cell(self, value: Any) -> None:
+        """A cell was pressed."""
+        places = [int(part) for part in str(value).split(",")]
+        self._choose(tuple(list(values)[place] for values, place in zip(self._over.values(), places, strict=True)))
+
+    def act_across(self, value: Any) -> None:
+        """A value of the first setting was chosen from the list."""
+        self._choose((str(value), *self._chosen[1:]))
+
+    def act_up(self, value: Any) -> None:
+        """A value of the second setting was chosen from the list."""
+        self._choose((self._chosen[0], str(value)))
+
+    def act_measure(self, value: Any) -> None:
+        """Show another number."""
+        self._measure = str(value)
+
+    def _choose(self, chosen: tuple[str, ...]) -> None:
+        self._chosen = chosen
+        if self._tuner is not None:
+            self._tuner.wait = chosen[0]
+            if len(chosen) > 1:
+                self._tuner.percent = float(chosen[1])
+        self.redraw()
+        self.changed()
+
+    def _followed(self, change: Any) -> None:
+        """The tuner moved: the mark goes to the nearest cell."""
+        if self._tuner is None:
+            return
+        values = list(self._over.values())
+        near: list[str] = [self._tuner.wait if self._tuner.wait in values[0] else self._chosen[0]]
+        if len(values) > 1:
+            near.append(min(values[1], key=lambda one: abs(float(one) - float(self._tuner.percent))))  # type: ignore[union-attr]
+        self._chosen = tuple(near)
+        self.redraw()
+
+    # --- how it shows -------------------------------------------------------------------------------------------------
+
+    def body(self) -> Html:
+        """The map, the number it shows, and the cell chosen."""
+        meaning, kind = _meaning(self._measure)
+        head = tag(
+            "header",
+            tag("h3", meaning[:1].upper() + meaning[1:]),
+            tag("span", chip(kind), " ", " against ".join(_plain(path) for path in self._over), class_="ttk-soft"),
+            choice("", "measure", [(name, _meaning(name)[0]) for name in self._measures], self._measure,
+                   aria_label="What the map shows"),
+        )  # fmt: skip
+        grid = self._grid()
+        here = grid[self._places()[::-1]] if grid.size else math.nan
+        chosen = ", ".join(f"{_plain(path)} {_label(value, path)}" for path, value in self.value.items())
+        picks = self._picks() if grid.size > _MOST_CELLS else None
+        words_ = f"{chosen}: {self._number(float(here))}"
+        return together(
+            [
+                head,
+                picks,
+                tag("div", Html(self._picture(grid)), class_="ttk-scroller", data_scroll="map"),
+                tag("p", tag("b", words_), class_="ttk-told ttk-gap", role="status"),
+                tag("p", "The best cell of many is a selection, and its number flatters it.", class_="ttk-detail"),
+            ]
+        )
+
+    def _picks(self) -> Html:
+        names = list(self._over)
+        lists = [
+            choice(_plain(path), act, [(one, _label(one, path)) for one in self._over[path]], chosen)
+            for path, act, chosen in zip(names, ("across", "up"), self._chosen, strict=False)
+        ]
+        return tag("div", *lists, class_="ttk-row")
+
+    def _grid(self) -> Any:
+        """One row per value of the second setting, one column per value of the first."""
+        paths = list(self._over)
+        columns = list(self._over[paths[0]])
+        rows = list(self._over[paths[1]]) if len(paths) > 1 else [""]
+        place = {value: at for at, value in enumerate(columns)}
+        level = {value: at for at, value in enumerate(rows)}
+        grid = np.full((len(rows), len(columns)), np.nan)
+        across = [_text(one) for one in self._table[paths[0]]]
+        up = [_text(one) for one in self._table[paths[1]]] if len(paths) > 1 else [""] * len(across)
+        for x, y, number in zip(across, up, self._table[self._measure], strict=True):
+            grid[level[y], place[x]] = number
+        return grid
+
+    def _places(self) -> tuple[int, ...]:
+        places = [list(values).index(chosen) for values, chosen in zip(self._over.values(), self._chosen, strict=True)]
+        return (places[0], places[1] if len(places) > 1 else 0)
+
+    def _picture(self, grid: Any) -> str:
+        paths = list(self._over)
+        columns = list(self._over[paths[0]])
+        rows = list(self._over[paths[1]]) if len(paths) > 1 else [""]
+        left = max((text_width(_label(row, paths[-1]), 12) for row in rows), default=0) + 16 if len(paths) > 1 else 8
+        wide = min(92.0, max(2.0, (1040.0 - left) / max(1, len(columns))))
+        high = 40.0 if len(rows) <= 12 else max(2.0, 420.0 / len(rows))
+        top = 8.0
+        low, most = (float(np.nanmin(grid)), float(np.nanmax(grid))) if np.isfinite(grid).any() else (0.0, 1.0)
+        shades = np.where(
+            np.isfinite(grid), np.floor((grid - low) / ((most - low) or 1) * (_SHADES - 1e-9)), -1
+        ).astype(int)
+        is_small = grid.size <= _MOST_CELLS
+        parts = self._cells(grid, shades, left, top, wide, high) if is_small else _merged(shades, left, top, wide, high)
+        every = max(1, math.ceil(44 / wide))
+        floor = top + high * len(rows)
+        parts += [
+            words(left + (at + 0.5) * wide, floor + 17, _label(column, paths[0]), anchor="middle")
+            for at, column in enumerate(columns) if at % every == 0
+        ]  # fmt: skip
+        every = max(1, math.ceil(18 / high))
+        if len(paths) > 1:
+            parts += [
+                words(left - 8, floor - (at + 0.5) * high + 4, _label(row, paths[1]), anchor="end")
+                for at, row in enumerate(rows) if at % every == 0
+            ]  # fmt: skip
+        parts.append(words(left + wide * len(columns) / 2, floor + 36, _plain(paths[0]), anchor="middle"))
+        for chosen, class_ in ((self._of(self._base), "ttk-live"), (self._places(), "ttk-here")):
+            if chosen is not None:
+                x, y = chosen
+                parts.append(
+                    shape("rect", x=left + x * wide + 1, y=floor - (y + 1) * high + 1, width=max(3.0, wide - 2),
+                          height=max(3.0, high - 2), rx=5 if is_small else 0, class_=class_)
+                )  # fmt: skip
+        width = left + wide * len(columns) + 12
+        return svg(width, floor + 46, *parts, label=f"Map of {_meaning(self._measure)[0]}", fluid=False)
+
+    def _of(self, settings: Mapping[str, str]) -> tuple[int, int] | None:
+        values = list(self._over.values())
+        wanted = [settings[path] for path in self._over]
+        if any(one not in list(known) for one, known in zip(wanted, values, strict=True)):
+            return None
+        places = [list(known).index(one) for one, known in zip(wanted, values, strict=True)]
+        return places[0], places[1] if len(places) > 1 else 0
+
+    def _cells(self, grid: Any, shades: Any, left: float, top: float, wide: float, high: float) -> list[str]:
+        parts = []
+        count = len(grid)
+        paths = list(self._over)
+        columns, rows = list(self._over[paths[0]]), list(self._over[paths[-1]]) if len(paths) > 1 else [""]
+        for y in range(count):
+            for x in range(grid.shape[1]):
+                text = self._number(float(grid[y, x]))
+                at_x, at_y = left + x * wide, top + (count - 1 - y) * high
+                shade = shades[y, x]
+                said = f"{_label(columns[x], paths[0])}{f', {_label(rows[y], paths[-1])}' if len(paths) > 1 else ''}: {text}"
+                inside = [
+                    shape("rect", x=at_x + 1, y=at_y + 1, width=wide - 2, height=high - 2, rx=5,
+                          class_=f"ttk-heat ttk-heat-{shade}" if shade >= 0 else "ttk-heat ttk-heat-none")
+                ]  # fmt: skip
+                if wide > 34 and high > 18:
+                    inside.append(words(at_x + wide / 2, at_y + high / 2 + 4, fit_text(text, wide - 4, 12), anchor="middle",
+                                        class_="ttk-heat-dark" if shade >= 5 else "ttk-heat-light"))  # fmt: skip
+                value = f"{x},{y}" if len(paths) > 1 else f"{x}"
+                parts.append(
+                    shape("g", *inside, data_act="cell", data_value=value, tabindex=0, role="button", aria_label=said)
+                )
+        return parts
+
+    def _number(self, value: float) -> str:
+        if math.isnan(value):
+            return "–"
+        if self._measure == "given":
+            return money(value, self._currency)
+        return f"{100 * value:.1f} %" if self._measure.endswith("_rate") else f"{value:,.0f}"
+
+
+def _merged(shades: Any, left: float, top: float, wide: float, high: float) -> list[str]:
+    """Very many cells: one path for each shade."""
+    parts = []
+    count = len(shades)
+    for shade in range(_SHADES):
+        rows, columns = np.nonzero(shades == shade)
+        d = "".join(
+            f"M{left + x * wide:.1f} {top + (count - 1 - y) * high:.1f}h{wide:.1f}v{high:.1f}h-{wide:.1f}z"
+            for y, x in zip(rows, columns, strict=True)
+        )
+        if d:
+            parts.append(shape("path", d=d, class_=f"ttk-heat ttk-heat-{shade}"))
+    return parts
+
+
+def _of_tuner(tuner: Tuner) -> tuple[dict[str, Sequence[str]], pd.DataFrame, dict[str, str]]:
+    settings = tuner.surface["settings"]
+    wait, offer = tuner.paths
+    waits = [one["wait"] for one in settings]
+    base = {wait: str(tuner.surface["now"])}
+    if offer is None:
+        rows = [{wait: one["wait"], **_numbers_of(one)} for one in settings]
+        return {wait: waits}, pd.DataFrame(rows), base
+    live = float(tuner.now_percent or 0.0)
+    percents = sorted({*map(float, _PERCENTS), live})
+    rows = [
+        {wait: one["wait"], offer: f"{percent:g}", **_numbers_of(one),
+         "given": math.nan if one["given"] is None else one["given"] * percent}
+        for one in settings for percent in percents
+    ]  # fmt: skip
+    return (
+        {wait: waits, offer: [f"{percent:g}" for percent in percents]},
+        pd.DataFrame(rows),
+        base | {offer: f"{live:g}"},
+    )
+
+
+def _numbers_of(setting: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: math.nan if setting[name] is None else setting[name] for name in ("week", "before_rate", "after_rate")
+    }
+
+
+def _meaning(column: str) -> tuple[str, str]:
+    if column in _MEANINGS:
+        return _MEANINGS[column]
+    return column.replace("_", " "), "observed" if column.startswith("own_") else "exact"
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _label(value: str, path: str) -> str:
+    if path.endswith(".percent"):
+        return f"{value} %"
+    try:
+        Duration.parse(value)
+    except ValueError:
+        return value
+    return "no wait" if Duration.parse(value).elapsed == 0 else str(setting_text(value))
+
+
+def _plain(path: str) -> str:
+    parts = path.split(".")
+    last = parts[-1]
+    step = parts[-2] if len(parts) > 1 else ""
+    named = {"wait": f"wait of {step}", "percent": "discount", "limit": "cap"}.get(last, " ".join(parts[1:]))
+    return named.replace("_", " ")

@@ -1,0 +1,177 @@
+"""One customer's story: what they did, what the scenarios decided, and why; with a search."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from toolkit.charts.vector import shape, svg, words
+from toolkit.engine import Run
+from toolkit.engine import layout as m
+from toolkit.engine.trace import Trace
+from toolkit.errors import InputError, nearest
+from toolkit.widgets.markup import Html, button, chip, field, note, tag, together
+from toolkit.widgets.panel import Panel, script, sheet
+
+__all__ = ["TraceView"]
+
+_KINDS = (("event", "Events", "·"), ("journey", "Journeys", "▸"), ("mail", "Mails", "✉"), ("no mail", "Not sent", "✕"))
+_MOST_ROWS = 400
+
+
+class TraceView(Panel):
+    """One customer's timeline in a replay, with every decision and its reason. Exact.
+
+    Args:
+        run: a replay.
+        customer: whom to begin with; someone with a mail unless given.
+
+    Attributes:
+        value: the `Trace` shown, frozen; None where the log holds nobody.
+        customer: whose it is.
+
+    Raises:
+        InputError: no such customer, with the nearest.
+    """
+
+    _esm = script("panel.js", "screen.js")
+    _css = sheet()
+
+    def __init__(self, run: Run, customer: object | None = None) -> None:
+        self.run = run
+        self._shown = {kind for kind, _, _ in _KINDS}
+        self._typed = ""
+        self._said = ""
+        self._people = _people_with_mails(run)
+        self._trace: Trace | None = None
+        self.customer = ""
+        super().__init__(title="Customer timeline")
+        first = customer if customer is not None else next(iter(self._people), None)
+        if first is not None:
+            self.show(first)
+        self.redraw()
+
+    @property
+    def value(self) -> Trace | None:
+        """The trace shown."""
+        return self._trace
+
+    def show(self, customer: object) -> None:
+        """Show someone else.
+
+        Raises:
+            InputError: no such customer, with the nearest.
+        """
+        name = str(customer).strip()
+        try:
+            self._trace = self.run.trace(customer)
+        except InputError as fault:
+            near = nearest(name, self._people)
+            raise InputError(f"{fault}" + (f"; did you mean {near!r}?" if near else "")) from None
+        self.customer, self._typed, self._said = name, "", ""
+        self.redraw()
+        self.changed()
+
+    def act_find(self, value: Any) -> None:
+        """Someone was typed."""
+        if str(value).strip():
+            self._typed = str(value)
+            self.show(str(value).strip())
+
+    def act_move(self, value: Any) -> None:
+        """The next, or the one before, of those who came to a mail."""
+        if not self._people:
+            raise InputError("nobody in this replay came to a mail")
+        at = self._people.index(self.customer) if self.customer in self._people else -1
+        self.show(self._people[(at + int(value)) % len(self._people)])
+
+    def act_kind(self, value: Any) -> None:
+        """Show or hide a kind of rows."""
+        self._shown ^= {str(value)}
+
+    def body(self) -> Html:
+        """The search, the strip of time, and the rows by day."""
+        find = tag(
+            "div",
+            field("Customer", "find", self._typed or self.customer, size=14, placeholder="customer id"),
+            button("‹ Before", "move", value=-1, off=not self._people),
+            button("Next ›", "move", value=1, off=not self._people),
+            tag("span", f"{len(self._people):,} people came to a mail", class_="ttk-detail"),
+            class_="ttk-row ttk-end",
+        )
+        zone = self._trace.timezone if self._trace is not None else ""
+        head = tag(
+            "header",
+            tag("h3", f"Customer {self.customer}" if self.customer else "Customer timeline"),
+            tag("span", chip("exact"), f" local time, {zone}" if zone else "", class_="ttk-soft"),
+        )
+        if self._trace is None:
+            return together([head, find, note("Nobody in this replay came to a mail; search for a customer by id.")])
+        table = self._trace.table
+        kinds = tag(
+            "div",
+            together(
+                button(f"{sign} {title} {int((table['kind'] == kind).sum()):,}", "kind", value=kind,
+                       aria_pressed=str(kind in self._shown).lower())
+                for kind, title, sign in _KINDS
+            ),
+            class_="ttk-row ttk-gap", role="group", aria_label="What is shown",
+        )  # fmt: skip
+        return together([head, find, Html(_strip(table)), kinds, self._rows(table)])
+
+    def _rows(self, table: pd.DataFrame) -> Html:
+        kept = table[table["kind"].isin(self._shown)]
+        rest = len(kept) - _MOST_ROWS
+        days = []
+        for day, rows in groupby(kept.head(_MOST_ROWS).itertuples(), key=lambda row: f"{row.local:%a %d %b %Y}"):
+            entries = together(
+                tag(
+                    "li",
+                    tag("time", f"{row.local:%H:%M}"),
+                    tag("span", next(sign for kind, _, sign in _KINDS if kind == row.kind), class_="ttk-mark",
+                        aria_hidden="true"),
+                    tag("span", str(row.what)),
+                    class_=f"ttk-row-{str(row.kind).replace(' ', '-')}",
+                )
+                for row in rows
+            )  # fmt: skip
+            days.append(tag("div", tag("h4", day), tag("ul", entries), class_="ttk-day"))
+        more = tag("p", f"and {rest:,} more rows", class_="ttk-detail") if rest > 0 else None
+        empty = tag("p", "Nothing of this kind.", class_="ttk-detail") if not days else None
+        return tag("div", together([*days, more, empty]), class_="ttk-timeline", tabindex=0, data_scroll="rows")
+
+
+def _people_with_mails(run: Run) -> list[str]:
+    """Customers whose journeys came to a mail, in the order of the log's customers."""
+    decisions = run.walked.decisions
+    places = np.unique(run.walked.journeys[decisions[:, m.D_JOURNEY], m.J_CUSTOMER])[:5_000]
+    return [str(one) for one in run.marked.customers.take(pa.array(places)).to_pylist()]
+
+
+_COLORS = {"event": "ttk-mail-3", "journey": "ttk-before", "mail": "ttk-mail-0", "no mail": "ttk-gift"}
+
+
+def _strip(table: pd.DataFrame) -> str:
+    """All moments on one line of time."""
+    if not len(table):
+        return ""
+    width, height = 900.0, 64.0
+    at = table["at"].astype("int64").to_numpy().astype(float)
+    low, high = float(at.min()), float(at.max())
+    span = (high - low) or 1.0
+    parts = [shape("line", x1=10, x2=width - 10, y1=40, y2=40, class_="ttk-grid")]
+    for kind, level in (("event", 40), ("journey", 40), ("no mail", 22), ("mail", 22)):
+        for moment in at[(table["kind"] == kind).to_numpy()]:
+            x = 10 + (moment - low) / span * (width - 20)
+            size = 3 if kind == "event" else 4.5
+            parts.append(shape("circle", cx=x, cy=level, r=size, class_=_COLORS[kind]))
+            if kind == "mail":
+                parts.append(shape("line", x1=x, x2=x, y1=26, y2=40, class_="ttk-grid"))
+    first, last = table["local"].iloc[0], table["local"].iloc[-1]
+    parts.append(words(10, 60, f"{first:%d %b %Y}"))
+    parts.append(words(width - 10, 60, f"{last:%d %b %Y}", anchor="end"))
+    return svg(width, height, *parts, label=f"{len(table)} moments from {first:%d %b} to {last:%d %b %Y}")

@@ -40,6 +40,8 @@ coverage: $(READY) ## of the language and the engine, at least 95 %, the kernel 
 
 lab: $(READY) ## JupyterLab on the notebooks
 	@$(BIN)/jupyter lab notebooks
+lab: $(READY) ## JupyterLab, open on notebooks/00_start_here.ipynb
+	@$(BIN)/toolkit lab
 
 lint: $(READY) ## style, layout and the import contract
 	@$(BIN)/ruff check .

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from toolkit.cli.apps import jupyter_environment, lab_command
+
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -27,10 +28,6 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-SETTINGS = {
-    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
-    "notebook-extension/tracker": {"windowingMode": "none"},
-}
 _SECONDS_TO_START = 60
 
 
@@ -45,20 +42,20 @@ def desk(folder: Path) -> Path:
 def jupyter(folder: Path, *, theme: str = "light") -> Iterator[str]:
     """The address of a JupyterLab on a folder, with a configuration of its own; it ends with the block."""
     home = folder / ".jupyter"
-    for name, values in {**SETTINGS, "apputils-extension/themes": {"theme": f"JupyterLab {theme.title()}"}}.items():
-        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values), encoding="utf-8")
+    path = home / "settings" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"theme": f"JupyterLab {theme.title()}"}), encoding="utf-8")
     port = _free_port()
     with (folder / "jupyter.log").open("wb") as log:
+        # The very command of `make lab`, with what a test needs beside it.
         server = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
-                *(f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token="),
-                *(f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"),
+                *lab_command(folder, "notebooks/00_start_here.ipynb", port=port, open_browser=False),
+                *("--ip=127.0.0.1", "--ServerApp.port_retries=0", "--IdentityProvider.token="),
+                "--LabApp.expose_app_in_browser=True",
             ],
             cwd=folder,
-            env={**os.environ, **_environment(home)},
+            env={**jupyter_environment(), **_environment(home)},
             stdout=log,
             stderr=log,
         )

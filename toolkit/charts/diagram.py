@@ -47,14 +47,18 @@ STYLE = """
 .tkd .start{fill:var(--accent-tint,#e3eef7);stroke:var(--accent,#0072b2);stroke-width:1.4}
 .tkd .pill{fill:var(--card,#fff);stroke:var(--soft,#8a93a5);stroke-width:1.2}
 .tkd .way{fill:none;stroke:var(--way,#bcd8ea);stroke-linecap:butt}
-.tkd .dash{fill:none;stroke:var(--accent,#0072b2);stroke-opacity:.55;stroke-width:1.5;stroke-dasharray:2 10;stroke-linecap:round}
+.tkd .dash{fill:none;stroke:var(--accent,#0072b2);stroke-opacity:.55;stroke-width:1.5;
+stroke-dasharray:2 10;stroke-linecap:round}
 .tkd .out{fill:none;stroke:var(--soft,#8a93a5);stroke-width:1.2;stroke-dasharray:3 3}
 .tkd .give{fill:var(--give,#fdf0d0)}.tkd .givet{fill:var(--careful,#8a5a00);font-size:11px;font-weight:600}
 .tkd .env{fill:none;stroke:var(--accent,#0072b2);stroke-width:1.5;stroke-linejoin:round}
-.tkd [data-act]{cursor:pointer}.tkd [data-act]:hover .box,.tkd [data-act]:hover .pill{stroke:var(--accent,#0072b2);stroke-width:2}
+.tkd [data-act]{cursor:pointer}
+.tkd [data-act]:hover .box,.tkd [data-act]:hover .pill{stroke:var(--accent,#0072b2);stroke-width:2}
 .tkd .on .box,.tkd .on .pill{stroke:var(--accent,#0072b2);stroke-width:2.4;fill:var(--accent-tint,#e3eef7)}
 .tkd .new .box,.tkd .new .pill{stroke:var(--after,#e69f00);stroke-width:2}
-.tkd [data-act]:focus{outline:none}.tkd [data-act]:focus-visible .box,.tkd [data-act]:focus-visible .pill{stroke:var(--accent,#0072b2);stroke-width:3}
+.tkd [data-act]:focus{outline:none}
+.tkd [data-act]:focus-visible .box,
+.tkd [data-act]:focus-visible .pill{stroke:var(--accent,#0072b2);stroke-width:3}
 """
 
 
@@ -335,14 +339,15 @@ class _Drawer:
                     done = start + _FORK + label + block.width
                     back = end - _FORK / 2
                     ways += self.way(
-                        f"M{done:.1f} {lane:.1f}H{end - _FORK:.1f}C{back:.1f} {lane:.1f} {back:.1f} {y:.1f} {end:.1f} {y:.1f}",
+                        f"M{done:.1f} {lane:.1f}H{end - _FORK:.1f}"
+                        f"C{back:.1f} {lane:.1f} {back:.1f} {y:.1f} {end:.1f} {y:.1f}",
                         before // len(blocks) if self.flow else 0,
                     )
             pill = [
                 shape("rect", x=x, y=y - 15, width=head, height=30, rx=6, class_="pill"),
                 words(x + 13, y + 4, shown),
             ]
-            return ways + [self.group(step, title, pill), *parts]
+            return [*ways, self.group(step, title, pill), *parts]
 
         return _Block(width, total / 2 + 8, total / 2 + 8, paint, all(block.ends for block in blocks))
 
@@ -352,9 +357,14 @@ class _Drawer:
 
         def paint(x: float, y: float) -> list[str]:
             frame = shape(
-                "rect", x=x, y=y - inner.up - 22, width=inner.width, height=inner.up + inner.down + 28, rx=12,
+                "rect",
+                x=x,
+                y=y - inner.up - 22,
+                width=inner.width,
+                height=inner.up + inner.down + 28,
+                rx=12,
                 class_="out",
-            )  # fmt: skip
+            )
             head = [
                 shape(
                     "rect",

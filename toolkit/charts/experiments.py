@@ -154,6 +154,13 @@ def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]]) -> str:
         if math.isfinite(z):
             x, y = axes.at_x(look.time), axes.at_y(z)
             parts.append(shape("circle", cx=x, cy=y, r=5.5, class_="ttk-dot"))
-            parts.append(words(x + 10 if x < _WIDE - 110 else x - 10, y + 4, f"{arm} {z:+.1f}",
-                               anchor="start" if x < _WIDE - 110 else "end", class_="ttk-strong ttk-halo"))  # fmt: skip
+            parts.append(
+                words(
+                    x + 10 if x < _WIDE - 110 else x - 10,
+                    y + 4,
+                    f"{arm} {z:+.1f}",
+                    anchor="start" if x < _WIDE - 110 else "end",
+                    class_="ttk-strong ttk-halo",
+                )
+            )
     return svg(_WIDE, 240, *parts, label=f"Sequential boundary: |z| of {look.bound:.2f} needed today")

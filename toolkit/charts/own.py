@@ -47,7 +47,7 @@ def own_chart(own: OwnPurchases, *, highest: float | None = None) -> go.Figure:
             for phase, (name, color) in phases.items()
         ],
         title=_said(own),
-        subtitle=f"{own.scenario.replace('_', ' ')} · {whose(own)}",
+        subtitle=f"{own.scenario.replace('_', ' ')} · {whose(own.basis)}",
         label="observed",
         barmode="stack",
     )
@@ -91,11 +91,11 @@ def place_of(hours: float) -> float:
     return float(len(EDGES) - 1)
 
 
-def whose(own: OwnPurchases) -> str:
-    """Whose purchases these are, in words."""
-    if own.basis == "control":
+def whose(basis: str) -> str:
+    """Whose purchases these are, in words; the basis is that of `OwnPurchases`."""
+    if basis == "control":
         return "the control group, who got no mail"
-    if own.basis == "all":
+    if basis == "all":
         return "everyone, in a log without these mails"
     return "cannot be seen in this log"
 

@@ -20,7 +20,7 @@ from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario import Duration, Program, Scenario
 from toolkit.scenario.models import Send, Split, Step, every_step, steps_below
 
-__all__ = ["EDGES", "OwnPurchases", "own_purchases"]
+__all__ = ["EDGES", "OwnPurchases", "opened_to_all", "own_purchases"]
 
 EDGES = (0, 0.25, 0.5, 1, 2, 4, 8, 12, 24, 48, 72, 96, 168, 336)
 """Hours since the trigger at which the picture is cut: uneven, because most people decide soon."""
@@ -167,7 +167,7 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     people = _People.of(run, place, arm=arm, gift=gift)
     gifted = people
     if arm is not None and gift is not None and gift.only and arm not in gift.only:
-        gifted = _People.of(_walked_by_all(run, chosen, arm, gift), place, arm=arm, gift=gift)
+        gifted = _People.of(opened_to_all(run, chosen, arm, gift), place, arm=arm, gift=gift)
     common: dict[str, Any] = {
         "scenario": chosen.scenario,
         "basis": basis,
@@ -215,7 +215,7 @@ def _offer_step(scenario: Scenario, name: str | None) -> Send | None:
 # The holdout walks as the arm that gets the offer .....................................................................
 
 
-def _walked_by_all(run: Run, scenario: Scenario, holdout: str, gift: Send) -> Run:
+def opened_to_all(run: Run, scenario: Scenario, holdout: str, gift: Send) -> Run:
     """The same replay, with the holdout on the way of the arm that gets the offer: withheld there, too."""
     other = scenario.replace(steps=_opened(scenario.steps, gift.only[0], holdout))
     scenarios = tuple(other if one.scenario == scenario.scenario else one for one in run.program.scenarios)

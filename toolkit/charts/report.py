@@ -124,7 +124,8 @@ def _wait(sweep: Sweep | None, own: OwnPurchases | None) -> Iterator[str]:
     if own is not None and own.basis != "none":
         yield f"<h2>Who would have bought anyway {chip('observed')}</h2>"
         yield (
-            f"<p>What people did on their own, in {escape(whose(own))}. Whoever buys before the mail is spared it; "
+            f"<p>What people did on their own, in {escape(whose(own.basis))}. "
+            "Whoever buys before the mail is spared it; "
             "whoever buys after it would have needed neither mail nor discount.</p>"
         )
         yield figure_html(own_chart(own), "own_purchases")

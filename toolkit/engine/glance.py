@@ -37,6 +37,7 @@ class Glance:
         first_day: days since 1970 of the first bin; bin_days: days in one bin.
         own: purchases by phase (before the mail, after it, after the offer) and stretch of time since the trigger.
             Observed.
+        reached: journeys that came to a mail, sent or withheld, whoever's.
         mails: journeys with a mail, sent or withheld, whose window has closed.
         offers: offers, sent or withheld, whose validity has closed.
         paid: what those paid who bought within it.
@@ -48,6 +49,7 @@ class Glance:
     first_day: int
     bin_days: int
     own: Ints
+    reached: int
     mails: int
     offers: int
     paid: float
@@ -142,7 +144,10 @@ def glance(
     trigger = journeys[:, m.J_TRIGGER]
     of = journeys[:, m.J_SCENARIO] == place
     lags = (_median(mail_due[of], trigger[of]), _median(offer_due[of], trigger[of]))
-    return Glance(hours, days, int(first_day), bin_days, own, int(totals[0]), int(totals[1]), float(totals[2]), lags)
+    reached = int((of & (mail_at < NEVER)).sum())
+    return Glance(
+        hours, days, int(first_day), bin_days, own, reached, int(totals[0]), int(totals[1]), float(totals[2]), lags
+    )
 
 
 def offer_moments(run: Run, scenario: str, gift: str, of: Run) -> tuple[Ints, Ints]:

@@ -109,19 +109,37 @@ class ApprovalDesk(Panel):
             if errors
             else note(f"All {count:,} mails were rendered and checked; nothing blocks them.", tone="good")
         )
-        pages = [("counts", "Who and what"), ("findings", f"Findings ({len(errors) + len(warnings)})"),
-                 ("samples", "Samples"), ("changes", "Since last time")]  # fmt: skip
+        pages = [
+            ("counts", "Who and what"),
+            ("findings", f"Findings ({len(errors) + len(warnings)})"),
+            ("samples", "Samples"),
+            ("changes", "Since last time"),
+        ]
         tabs = tag(
             "div",
-            together(button(name, "page", value=key, aria_pressed=str(key == self._page).lower()) for key, name in pages),
-            class_="ttk-tabs", role="group", aria_label="What is shown",
-        )  # fmt: skip
-        shown = {"counts": lambda: self._counts(summary), "findings": self._findings, "samples": self._samples,
-                 "changes": self._changes}[self._page]()  # fmt: skip
+            together(
+                button(name, "page", value=key, aria_pressed=str(key == self._page).lower()) for key, name in pages
+            ),
+            class_="ttk-tabs",
+            role="group",
+            aria_label="What is shown",
+        )
+        shown = {
+            "counts": lambda: self._counts(summary),
+            "findings": self._findings,
+            "samples": self._samples,
+            "changes": self._changes,
+        }[self._page]()
         return together(
-            [head, cards, tag("div", verdict, class_="ttk-gap"), tag("div", tabs, class_="ttk-row ttk-gap"),
-             tag("div", shown, class_="ttk-gap", data_key=self._page), self._sign(bool(errors))]
-        )  # fmt: skip
+            [
+                head,
+                cards,
+                tag("div", verdict, class_="ttk-gap"),
+                tag("div", tabs, class_="ttk-row ttk-gap"),
+                tag("div", shown, class_="ttk-gap", data_key=self._page),
+                self._sign(bool(errors)),
+            ]
+        )
 
     def _counts(self, summary: Any) -> Html:
         tables = [
@@ -131,9 +149,11 @@ class ApprovalDesk(Panel):
         ]
         lines = [line for line in summary.lines[1:] if not line.startswith(("digest", "preflight", "blocked"))]
         return together(
-            [together(note(line.removeprefix("note: ")) for line in lines),
-             tag("div", *tables, class_="ttk-tables ttk-gap")]
-        )  # fmt: skip
+            [
+                together(note(line.removeprefix("note: ")) for line in lines),
+                tag("div", *tables, class_="ttk-tables ttk-gap"),
+            ]
+        )
 
     def _findings(self) -> Html:
         found = [*self.batch.preflight.errors, *self.batch.preflight.warnings]
@@ -152,10 +172,16 @@ class ApprovalDesk(Panel):
                 tag(
                     "figure",
                     tag("div", Html(shown.frame("phone", scale=0.72, height=760)), class_="ttk-device"),
-                    tag("figcaption", tag("b", name.replace("_", " ").replace("/", " › ")), tag("br"), shown.mail.subject),
-                    class_="ttk-tile", data_key=name,
+                    tag(
+                        "figcaption",
+                        tag("b", name.replace("_", " ").replace("/", " › ")),
+                        tag("br"),
+                        shown.mail.subject,
+                    ),
+                    class_="ttk-tile",
+                    data_key=name,
                 )
-            )  # fmt: skip
+            )
         return tag("div", *tiles, class_="ttk-tiles")
 
     def _changes(self) -> Html:
@@ -176,13 +202,14 @@ class ApprovalDesk(Panel):
                 together(
                     together([tag("dt", name), tag("dd", value)])
                     for name, value in (
-                        ("signed by", approval.by), ("for", f"{approval.mails:,} mails"),
+                        ("signed by", approval.by),
+                        ("for", f"{approval.mails:,} mails"),
                         ("holds until", f"{approval.expires_at:%d %b %Y, %H:%M} UTC"),
                         ("digest", f"{approval.digest[:16]}…"),
                     )
                 ),
                 class_="ttk-facts",
-            )  # fmt: skip
+            )
             return tag(
                 "div",
                 note(f"Signed by {approval.by}. Any changed byte voids it.", tone="good"),
@@ -196,15 +223,22 @@ class ApprovalDesk(Panel):
             tag(
                 "div",
                 field("Your name", "name", self._name, size=18, placeholder="who signs", disabled=is_blocked),
-                tag("label", tag("input", type="checkbox", data_act="read", checked=self._has_read, disabled=is_blocked),
-                    "I have looked at the samples", class_="ttk-check ttk-tall"),
+                tag(
+                    "label",
+                    tag("input", type="checkbox", data_act="read", checked=self._has_read, disabled=is_blocked),
+                    "I have looked at the samples",
+                    class_="ttk-check ttk-tall",
+                ),
                 button(f"Sign for {len(self.batch):,} mails", "sign", kind="main", off=is_blocked),
                 class_="ttk-row ttk-end",
             ),
-            tag("p", "A signature guards against mistakes: nothing leaves without one, and it fits this batch alone.",
-                class_="ttk-detail"),
+            tag(
+                "p",
+                "A signature guards against mistakes: nothing leaves without one, and it fits this batch alone.",
+                class_="ttk-detail",
+            ),
             class_="ttk-sheet ttk-gap",
-        )  # fmt: skip
+        )
 
 
 def nothing_due(batch: Batch) -> str:

@@ -80,16 +80,32 @@ class ExperimentBoard(Panel):
         kind = "observed"
         head = tag(
             "div",
-            tag("p", tag("span", {"good": "✓", "careful": "!", "bad": "✕", "plain": "i"}[tone], class_="ttk-sign",
-                         aria_hidden="true"), f" {words}", class_="ttk-verdict"),
+            tag(
+                "p",
+                tag(
+                    "span",
+                    {"good": "✓", "careful": "!", "bad": "✕", "plain": "i"}[tone],
+                    class_="ttk-sign",
+                    aria_hidden="true",
+                ),
+                f" {words}",
+                class_="ttk-verdict",
+            ),
             together(tag("p", line) for line in lines),
-            class_=f"ttk-hero ttk-note-{tone}", role="status",
-        )  # fmt: skip
+            class_=f"ttk-hero ttk-note-{tone}",
+            role="status",
+        )
         label = tag(
-            "header", tag("h3", "Experiment"),
-            tag("span", chip(kind), f" {self._result.label}", f" · window {self._result.window}" if self._result.window else "",
-                class_="ttk-soft"),
-        )  # fmt: skip
+            "header",
+            tag("h3", "Experiment"),
+            tag(
+                "span",
+                chip(kind),
+                f" {self._result.label}",
+                f" · window {self._result.window}" if self._result.window else "",
+                class_="ttk-soft",
+            ),
+        )
         warnings = together(note(line, tone="careful") for line in verdict.warnings)
         pages = [("arms", "Arms against control")]
         if self._result.look is not None:
@@ -99,14 +115,24 @@ class ExperimentBoard(Panel):
             pages.append(("segments", "Segments"))
         tabs = tag(
             "div",
-            together(button(name, "page", value=key, aria_pressed=str(key == self._page).lower()) for key, name in pages),
-            class_="ttk-tabs", role="group", aria_label="What is shown",
-        )  # fmt: skip
+            together(
+                button(name, "page", value=key, aria_pressed=str(key == self._page).lower()) for key, name in pages
+            ),
+            class_="ttk-tabs",
+            role="group",
+            aria_label="What is shown",
+        )
         shown = {"arms": self._arms, "looks": self._looks, "guards": self._guards, "segments": self._by_segment}
         return together(
-            [label, head, self._cards(), tag("div", warnings, class_="ttk-gap"), tag("div", tabs, class_="ttk-row ttk-gap"),
-             tag("div", shown[self._page](), class_="ttk-gap")]
-        )  # fmt: skip
+            [
+                label,
+                head,
+                self._cards(),
+                tag("div", warnings, class_="ttk-gap"),
+                tag("div", tabs, class_="ttk-row ttk-gap"),
+                tag("div", shown[self._page](), class_="ttk-gap"),
+            ]
+        )
 
     def _cards(self) -> Html:
         cards = []
@@ -130,9 +156,15 @@ class ExperimentBoard(Panel):
 
     def _arms(self) -> Html:
         return together(
-            [Html(forest_svg(self._result)),
-             tag("p", "Filled: the difference is established, all comparisons counted. Hollow: it is not.", class_="ttk-detail")]
-        )  # fmt: skip
+            [
+                Html(forest_svg(self._result)),
+                tag(
+                    "p",
+                    "Filled: the difference is established, all comparisons counted. Hollow: it is not.",
+                    class_="ttk-detail",
+                ),
+            ]
+        )
 
     def _looks(self) -> Html:
         look = self._result.look
@@ -140,9 +172,11 @@ class ExperimentBoard(Panel):
             return note("One look was planned, so there is no boundary.")
         first = [found for found in self._result.comparisons if found.role == "primary"]
         return together(
-            [Html(boundary_svg(look, [(found.arm, found.statistic) for found in first])),
-             tag("p", look.method, class_="ttk-detail")]
-        )  # fmt: skip
+            [
+                Html(boundary_svg(look, [(found.arm, found.statistic) for found in first])),
+                tag("p", look.method, class_="ttk-detail"),
+            ]
+        )
 
     def _guards(self) -> Html:
         parts: list[Html] = []
@@ -168,7 +202,11 @@ class ExperimentBoard(Panel):
         frame = found if isinstance(found, pd.DataFrame) else pd.DataFrame(found)
         shown = frame.loc[:, [name for name in frame.columns if name not in ("method",)]]
         return together(
-            [choice("Split by", "segment", [(name, name.replace("_", " ")) for name in self._segments], self._segment),
-             note("Segments chosen after looking are ideas for the next experiment, not findings.", tone="careful"),
-             tag("div", table(shown), class_="ttk-gap")]
-        )  # fmt: skip
+            [
+                choice(
+                    "Split by", "segment", [(name, name.replace("_", " ")) for name in self._segments], self._segment
+                ),
+                note("Segments chosen after looking are ideas for the next experiment, not findings.", tone="careful"),
+                tag("div", table(shown), class_="ttk-gap"),
+            ]
+        )

@@ -183,28 +183,62 @@ class ExperimentDesigner(Panel):
         }.get(self._basis, "this log cannot tell; type what you know")
         left = tag(
             "div",
-            slider("Effect to find", "effect", low=0.5, high=12, step=0.5, value=100 * self._effect,
-                   text=f"{100 * self._effect:+.1f} points", ticks=[(2, "2"), (4, "4"), (6, "6"), (8, "8"), (10, "10")]),
-            slider("Control group", "holdout", low=5, high=50, step=5, value=100 * self._holdout,
-                   text=f"{self._holdout:.0%}", ticks=[(10, "10 %"), (20, "20 %"), (30, "30 %"), (40, "40 %"), (50, "50 %")]),
-            slider("Chance to find it (power)", "power", low=60, high=95, step=5, value=100 * self._power,
-                   text=f"{self._power:.0%}"),
-            tag("div",
+            slider(
+                "Effect to find",
+                "effect",
+                low=0.5,
+                high=12,
+                step=0.5,
+                value=100 * self._effect,
+                text=f"{100 * self._effect:+.1f} points",
+                ticks=[(2, "2"), (4, "4"), (6, "6"), (8, "8"), (10, "10")],
+            ),
+            slider(
+                "Control group",
+                "holdout",
+                low=5,
+                high=50,
+                step=5,
+                value=100 * self._holdout,
+                text=f"{self._holdout:.0%}",
+                ticks=[(10, "10 %"), (20, "20 %"), (30, "30 %"), (40, "40 %"), (50, "50 %")],
+            ),
+            slider(
+                "Chance to find it (power)",
+                "power",
+                low=60,
+                high=95,
+                step=5,
+                value=100 * self._power,
+                text=f"{self._power:.0%}",
+            ),
+            tag(
+                "div",
                 field("Rate in control, %", "base", f"{100 * self._base:.1f}", hint=observed, size=6),
-                choice("Looks at the result", "looks", _LOOKS, self._looks), class_="ttk-row"),
+                choice("Looks at the result", "looks", _LOOKS, self._looks),
+                class_="ttk-row",
+            ),
             class_="ttk-stack",
-        )  # fmt: skip
+        )
         days = plan_.days
         arms = ", ".join(f"{arm} {count:,}" for arm, count in plan_.per_arm.items())
         cards = tag(
             "div",
             card("People needed", f"{plan_.units:,}", arms, "planned"),
-            card("Days to know", "–" if math.isnan(days) else f"{days:,.0f}",
-                 "nobody enters in this log" if math.isnan(days) else f"the last {self._window} are for outcomes", "planned"),
-            card("Lift of the rate", f"{plan_.rel:+.0%}" if not math.isnan(plan_.rel) else "–",
-                 f"from {self._base:.1%} to {self._base + self._effect:.1%}", "planned"),
+            card(
+                "Days to know",
+                "–" if math.isnan(days) else f"{days:,.0f}",
+                "nobody enters in this log" if math.isnan(days) else f"the last {self._window} are for outcomes",
+                "planned",
+            ),
+            card(
+                "Lift of the rate",
+                f"{plan_.rel:+.0%}" if not math.isnan(plan_.rel) else "–",
+                f"from {self._base:.1%} to {self._base + self._effect:.1%}",
+                "planned",
+            ),
             class_="ttk-cards",
-        )  # fmt: skip
+        )
         picture = tag(
             "figure",
             tag("figcaption", tag("b", "How sure you get, and when"), " ", chip("planned")),
@@ -226,7 +260,8 @@ class ExperimentDesigner(Panel):
             return note(f"That takes {plan_.days:,.0f} days: ask for a larger effect.{smallest}", tone="careful")
         cost = f" Looking early costs {plan_.inflation - 1:.1%} more people." if plan_.inflation > 1.0001 else ""
         return note(
-            f"After {plan_.days:,.0f} days you know, with a chance of {self._power:.0%}, if it is at least this much.{cost}",
+            f"After {plan_.days:,.0f} days you know, with a chance of {self._power:.0%}, "
+            f"if it is at least this much.{cost}",
             tone="good",
         )
 
@@ -235,10 +270,14 @@ class ExperimentDesigner(Panel):
             "div",
             field("Name of the experiment", "name", self._experiment_name, size=18),
             button("Freeze the design", "freeze", kind="main", title=f"Writes {self._file}"),
-            tag("span", self._said or "People are drawn by the name: a new design needs a new name.",
-                class_="ttk-detail", role="status"),
+            tag(
+                "span",
+                self._said or "People are drawn by the name: a new design needs a new name.",
+                class_="ttk-detail",
+                role="status",
+            ),
             class_="ttk-row ttk-end ttk-gap",
-        )  # fmt: skip
+        )
 
 
 def _entries_a_day(run: Run, scenario: str) -> float:

@@ -129,29 +129,37 @@ class LogProfile(Panel):
     def _kinds(self, found: Profile) -> Html:
         rows = []
         most = max(int(count) for count in found.table["events"])
-        rates = [name for name in found.table if name.endswith("_rate") and name != "share_rate"]
+        rates = [name for name in map(str, found.table) if name.endswith("_rate") and name != "share_rate"]
         for row in found.table.to_dict("records"):
             held = [name.removesuffix("_rate") for name in rates if row[name] > 0]
             bar = tag("div", tag("div", style=f"width:{100 * row['events'] / most:.1f}%"), class_="ttk-bar ttk-inline")
             rows.append(
                 tag(
                     "tr",
-                    tag("td", row["event"]), tag("td", bar), tag("td", f"{row['events']:,}", class_="ttk-number"),
+                    tag("td", row["event"]),
+                    tag("td", bar),
+                    tag("td", f"{row['events']:,}", class_="ttk-number"),
                     tag("td", f"{row['customers']:,}", class_="ttk-number"),
                     tag("td", ", ".join(held[:5]) + (" …" if len(held) > 5 else ""), class_="ttk-soft"),
-                    data_act="event", data_value=row["event"], tabindex=0, role="button",
+                    data_act="event",
+                    data_value=row["event"],
+                    tabindex=0,
+                    role="button",
                     class_="ttk-chosen" if row["event"] == self._chosen else None,
                 )
-            )  # fmt: skip
+            )
         names = ("event", "", "events", "customers", "properties")
         sides = (None, None, "ttk-number", "ttk-number", None)
         head = tag(
             "tr", together(tag("th", name, scope="col", class_=side) for name, side in zip(names, sides, strict=True))
         )
         return tag(
-            "div", tag("table", tag("thead", head), tag("tbody", together(rows))), class_="ttk-table ttk-gap", tabindex=0,
+            "div",
+            tag("table", tag("thead", head), tag("tbody", together(rows))),
+            class_="ttk-table ttk-gap",
+            tabindex=0,
             data_scroll="kinds",
-        )  # fmt: skip
+        )
 
 
 def _bars(days: pd.DataFrame) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
 from toolkit.errors import InputError
 from toolkit.mail import Letter, Preview, Templates
+from toolkit.scenario import load
 from toolkit.sending import Batch
 from toolkit.sending.display import masked
 from toolkit.widgets.markup import Html, button, choice, field, note, tag, together
@@ -44,16 +45,16 @@ class MailPreview(Panel):
     _esm = script("panel.js", "screen.js")
     _css = sheet()
 
-    def __init__(self, mails: Batch | Templates | str | os.PathLike[str], *, number: int = 0) -> None:
+    def __init__(self, mails: Batch | Templates | str | Path, *, number: int = 0) -> None:
         self._batch = mails if isinstance(mails, Batch) else None
         if isinstance(mails, Batch):
             self._templates = mails.templates
             self._letters: list[Letter] = [mail.letter for mail in mails.mails]
             self._labels = [mail.customer_id for mail in mails.mails]
         else:
-            if not isinstance(mails, Templates | str | os.PathLike):
+            if not isinstance(mails, Templates | str | Path):
                 raise InputError(f"mails: expected a batch, templates or their folder; found {type(mails).__name__}")
-            self._templates = mails if isinstance(mails, Templates) else Templates.load(mails)
+            self._templates = mails if isinstance(mails, Templates) else Templates.load(mails, load(mails).policies)
             self._letters = [
                 self._templates.sample(name, locale=locale)
                 for name in self._templates.names
@@ -169,7 +170,9 @@ class MailPreview(Panel):
             tag("span", name[:1].upper(), class_="ttk-avatar", aria_hidden="true"),
             tag(
                 "div",
-                tag("b", name), tag("b", shown.mail.subject), tag("span", shown.mail.preheader, class_="ttk-soft"),
+                tag("b", name),
+                tag("b", shown.mail.subject),
+                tag("span", shown.mail.preheader, class_="ttk-soft"),
                 class_="ttk-lines",
             ),
             tag(
@@ -179,7 +182,7 @@ class MailPreview(Panel):
                 class_="ttk-lines ttk-right",
             ),
             class_="ttk-inbox",
-        )  # fmt: skip
+        )
 
     def _tabs(self) -> Html:
         tabs = together(
@@ -223,10 +226,14 @@ def shown_note(revealed: bool) -> str:
 def _framed(document: str, width: int, subject: str) -> str:
     return str(
         tag(
-            "iframe", sandbox="", referrerpolicy="no-referrer", title=f"{subject}, images off", srcdoc=document,
+            "iframe",
+            sandbox="",
+            referrerpolicy="no-referrer",
+            title=f"{subject}, images off",
+            srcdoc=document,
             style=f"display:block;width:{width}px;height:620px;border:0",
         )
-    )  # fmt: skip
+    )
 
 
 def _plain(name: str) -> str:

@@ -25,7 +25,8 @@ def tag(name: str, *inside: object, **attributes: Any) -> Html:
     Args:
         name: of the element.
         *inside: `Html` as it is, anything else as text; None is left out.
-        **attributes: an underscore stands for a dash, one at the end is dropped (`class_`); None and False are left out.
+        **attributes: an underscore stands for a dash, one at the end is dropped (`class_`); None and False are left
+            out.
 
     >>> tag("p", "1 < 2", tag("br"), class_="said", data_act="go", hidden=False)
     '<p class="said" data-act="go">1 &lt; 2<br></p>'
@@ -122,14 +123,22 @@ def slider(
         tag(
             "span",
             tag(
-                "input", type="range", min=f"{low:g}", max=f"{high:g}", step=f"{step:g}", value=f"{value:g}",
-                data_act=act, data_live="true", aria_label=label, aria_valuetext=text,
+                "input",
+                type="range",
+                min=f"{low:g}",
+                max=f"{high:g}",
+                step=f"{step:g}",
+                value=f"{value:g}",
+                data_act=act,
+                data_live="true",
+                aria_label=label,
+                aria_valuetext=text,
             ),
             tag("span", marks, class_="ttk-ticks", aria_hidden="true") if ticks else None,
             class_="ttk-track",
         ),
         class_="ttk-slider",
-    )  # fmt: skip
+    )
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> Html:
@@ -143,9 +152,12 @@ def note(words: object, *, tone: str = "plain") -> Html:
     """A sentence that stands out: plain, good, careful or bad; a sign says the same as the colour."""
     signs = {"plain": "i", "good": "✓", "careful": "!", "bad": "✕"}
     return tag(
-        "p", tag("span", signs[tone], class_="ttk-sign", aria_hidden="true"), tag("span", words),
-        class_=f"ttk-note ttk-note-{tone}", role="status",
-    )  # fmt: skip
+        "p",
+        tag("span", signs[tone], class_="ttk-sign", aria_hidden="true"),
+        tag("span", words),
+        class_=f"ttk-note ttk-note-{tone}",
+        role="status",
+    )
 
 
 def progress_bar(done: int, total: int, words: str) -> Html:
@@ -155,9 +167,13 @@ def progress_bar(done: int, total: int, words: str) -> Html:
         "div",
         tag("div", tag("div", style=f"width:{share:.1f}%"), class_="ttk-bar"),
         tag("span", words, class_="ttk-detail"),
-        class_="ttk-progress", role="progressbar", aria_valuemin=0, aria_valuemax=total, aria_valuenow=done,
+        class_="ttk-progress",
+        role="progressbar",
+        aria_valuemin=0,
+        aria_valuemax=total,
+        aria_valuenow=done,
         aria_valuetext=words,
-    )  # fmt: skip
+    )
 
 
 def table(frame: pd.DataFrame, *, act: str | None = None, key: str | None = None, chosen: object = None) -> Html:
@@ -173,8 +189,13 @@ def table(frame: pd.DataFrame, *, act: str | None = None, key: str | None = None
         )
         extra: dict[str, Any] = {}
         if act and key:
-            extra = {"data_act": act, "data_value": row[key], "tabindex": 0, "role": "button",
-                     "class_": "ttk-chosen" if row[key] == chosen else None}  # fmt: skip
+            extra = {
+                "data_act": act,
+                "data_value": row[key],
+                "tabindex": 0,
+                "role": "button",
+                "class_": "ttk-chosen" if row[key] == chosen else None,
+            }
         rows.append(tag("tr", cells, **extra))
     return tag("div", tag("table", tag("thead", tag("tr", head)), tag("tbody", together(rows))), class_="ttk-table")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -414,7 +414,9 @@ class ScenarioView(Panel):
                         "div",
                         together(
                             button(
-                                f"{arm} (control)" if arm == holdout else arm, "arm", value=arm,
+                                f"{arm} (control)" if arm == holdout else arm,
+                                "arm",
+                                value=arm,
                                 aria_pressed=str(not step.only or arm in step.only).lower(),
                             )
                             for arm in arms
@@ -423,7 +425,7 @@ class ScenarioView(Panel):
                     ),
                     class_="ttk-arms",
                 )
-            )  # fmt: skip
+            )
         title = str(step.id).replace("_", " ")
         return tag(
             "div",
@@ -461,7 +463,7 @@ def _named(program: Program, name: str | None) -> str:
         raise ScenarioError(str(fault.args[0])) from None
 
 
-def _fields(offer: Offer | None) -> Mapping[str, Any]:
+def _fields(offer: Offer | None) -> dict[str, Any]:
     return {} if offer is None else {name: getattr(offer, name) for name in type(offer).model_fields}
 
 

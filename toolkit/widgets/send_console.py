@@ -281,12 +281,17 @@ class SendConsole(Panel):
         rows = [
             tag(
                 "tr",
-                tag("td", str(row.customer_id)), tag("td", str(row.reason or "")),
-                tag("td", button("It arrived", "sent", value=row.decision_id), " ",
-                    button("Send again (may arrive twice)", "resend", value=row.decision_id)),
+                tag("td", str(row.customer_id)),
+                tag("td", str(row.reason or "")),
+                tag(
+                    "td",
+                    button("It arrived", "sent", value=row.decision_id),
+                    " ",
+                    button("Send again (may arrive twice)", "resend", value=row.decision_id),
+                ),
             )
             for row in found.head(50).itertuples()
-        ]  # fmt: skip
+        ]
         return tag(
             "div",
             tag("h4", "Nobody knows whether these arrived"),
@@ -298,13 +303,14 @@ class SendConsole(Panel):
 def _numbers(look: Progress) -> Html:
     return tag(
         "div",
-        card("Sent", f"{look.sent:,}", "now"), card("Sent before", f"{look.already_sent:,}", "not sent again"),
+        card("Sent", f"{look.sent:,}", "now"),
+        card("Sent before", f"{look.already_sent:,}", "not sent again"),
         card("Waiting", f"{look.waiting + look.deferred:,}"),
         card("Not sent", f"{look.skipped:,}", "stopped, suppressed or expired"),
         card("Failed", f"{look.failed:,}", tone="bad" if look.failed else ""),
         card("Unknown", f"{look.unknown:,}", tone="bad" if look.unknown else ""),
         class_="ttk-cards ttk-gap",
-    )  # fmt: skip
+    )
 
 
 def _opened(way: str | Transport) -> Transport:

@@ -1,37 +1,69 @@
-"""What the tuning screen shows, computed ahead for every wait: exact mails, observed purchases, nothing guessed.
+"""What the tuning screen shows, computed ahead along each of its sliders; nothing guessed.
 
-A discount moves no decision and no purchase that was made without it, so money is one number at each wait, times the
-discount.
+A slider moves along one line through the present setting, so that is what is computed: a point for each stop of each
+slider, the others held. A discount moves no decision and no purchase that was made without it, so money is one number
+at each point, times the discount.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from toolkit.charts.own import place_of, whose
-from toolkit.charts.purchases import EDGES, OwnPurchases, own_purchases
-from toolkit.charts.sends import quiet_hours, sends_table, span_text
+from toolkit.charts.own import place_of
+from toolkit.charts.purchases import EDGES, opened_to_all
 from toolkit.charts.style import hours_text
 from toolkit.charts.sweeps import setting_text
 from toolkit.engine import Run, replay
-from toolkit.errors import NotSupportedError, ScenarioError
+from toolkit.engine.glance import Glance, glance, offer_moments
+from toolkit.errors import InputError, MetricError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
+from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario import Duration, Program, get_parameter, set_parameters
 from toolkit.scenario.models import Offer, Send, every_step
+from toolkit.stats import Rate, plan
 
-__all__ = ["WAITS", "offer_step", "surface", "waits_with", "without_offer"]
+__all__ = ["CAPS", "QUIET", "VALID", "WAITS", "Field", "Setting", "offer_step", "stops_between", "waits_with"]
 
 WAITS = ("0s", "30m", "1h", "2h", "4h", "8h", "12h", "1d", "2d", "4d")
-_WEEK = 7 * 86_400
+VALID = ("1d", "2d", "3d", "5d", "7d", "14d")
+CAPS = (0, 1, 2, 3, 4, 6)
+QUIET = ("none", "19:00", "20:00", "21:00", "22:00", "23:00")
+_BETWEEN = 3  # stops between two computed waits
+_DAY_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where the sliders stand.
+
+    Attributes:
+        wait: the wait, for example `4h`.
+        percent: the discount; 0 is none.
+        valid: how long the offer holds, `` where there is none.
+        cap: mails a person in the window of the program's first cap; 0 is no cap.
+        quiet: when the quiet hours begin, local time; `none` for no quiet hours.
+    """
+
+    wait: str
+    percent: float
+    valid: str
+    cap: int
+    quiet: str
+
+    @property
+    def key(self) -> str:
+        """What decides: everything but the discount."""
+        return f"{self.wait}|{self.valid}|{self.cap}|{self.quiet}"
 
 
 def waits_with(program: Program, path: str, waits: Sequence[str | Duration]) -> list[Duration]:
-    """The waits of the slider, from short to long, with the one the program has now among them.
+    """The waits that are computed ahead, from short to long, with the one the program has now among them.
 
     Args:
         program: scenarios and policies.
@@ -52,6 +84,42 @@ def waits_with(program: Program, path: str, waits: Sequence[str | Duration]) -> 
     return sorted(every.values(), key=lambda one: one.elapsed)
 
 
+def stops_between(waits: Sequence[Duration]) -> list[dict[str, Any]]:
+    """The stops of the slider: the waits computed ahead, and round times between them.
+
+    Args:
+        waits: rising.
+
+    Returns:
+        One per stop: wait, text, and place (whole at the waits computed ahead).
+
+    >>> [stop["wait"] for stop in stops_between([Duration.parse("1h"), Duration.parse("2h")])]
+    ['1h', '1h15m', '1h30m', '1h45m', '2h']
+    """
+    stops = []
+    for number, wait in enumerate(waits):
+        stops.append({"wait": str(wait), "text": wait_text(wait), "place": float(number)})
+        if number + 1 == len(waits):
+            break
+        low, high = wait.elapsed / 60_000_000, waits[number + 1].elapsed / 60_000_000
+        for part in range(1, _BETWEEN + 1):
+            minutes = low + (high - low) * part / (_BETWEEN + 1)
+            grain = 5 if high <= 60 else 15 if high <= 480 else 60 if high <= 1440 else 360
+            minutes = round(minutes / grain) * grain
+            if low < minutes < high:
+                between = Duration.parse(
+                    f"{int(minutes // 60)}h{int(minutes % 60)}m" if minutes % 60 else f"{int(minutes // 60)}h"
+                )
+                place = number + (minutes - low) / (high - low)
+                stops.append({"wait": str(between), "text": wait_text(between), "place": place})
+    return stops
+
+
+def wait_text(wait: Duration) -> str:
+    """A wait in words."""
+    return "no wait" if wait.elapsed == 0 else hours_text(wait.elapsed / 3_600_000_000)
+
+
 def offer_step(program: Program, path: str) -> tuple[str, str, float]:
     """Scenario, step and percent that a path such as `abandoned_cart.offer.offer.percent` leads to.
 
@@ -68,102 +136,183 @@ def offer_step(program: Program, path: str) -> tuple[str, str, float]:
     return scenario, step, float(now)
 
 
-def without_offer(program: Program, path: str) -> Program:
-    """The program with no percent at a path: an offer of nothing else is no offer."""
-    place = path.removesuffix(".percent")
-    offer = get_parameter(program, place)
-    if not isinstance(offer, Offer):
-        return program
-    rest: Any = offer.replace(percent=None) if offer.free_shipping or offer.amount is not None else None
-    return set_parameters(program, {place: rest})
-
-
-def surface(
-    program: Program,
-    log: EventLog,
-    *,
-    wait: str,
-    offer: str | None,
-    waits: Sequence[Duration],
-    until: datetime | None = None,
-) -> dict[str, Any]:
-    """Everything the screen draws, as plain values.
+class Field:
+    """What a program does at a setting, over one log.
 
     Args:
         program: scenarios and policies.
         log: what customers did.
         wait: path of the wait.
         offer: path of an offer's percent, or None.
-        waits: every wait to show.
         until: the last moment decided; the end of the log unless given.
-
-    Returns:
-        Names, axes and one entry for each wait under `settings`.
+        effect: the difference in the rate that an experiment is to find, for the days it takes.
     """
-    name = wait.partition(".")[0]
-    step = None if offer is None else offer_step(program, offer)[1]
-    settings, own, run = [], None, None
-    for one in waits:
-        run = replay(set_parameters(program, {wait: str(one)}), log, until=until)
-        own = own_purchases(run, scenario=name, offer=step)
-        settings.append(_setting(run, own, one))
-    if run is None or own is None:
-        raise ScenarioError("waits: found none; give at least one, for example '4h'")
-    mails = [send.step for send in run.compiled.sends if send.scenario == name]
-    has_offer = offer is not None and own.offer is not None
-    return {
-        "scenario": name.replace("_", " "),
-        "span": span_text(run),
-        "basis": own.basis,
-        "whose": whose(own),
-        "window": own.window,
-        "currency": own.currency,
-        "mails": [mail.replace("_", " ") for mail in mails],
-        "edges": ["0", *(hours_text(edge).replace(" min", "m").replace(" ", "") for edge in EDGES[1:])],
-        "quiet": quiet_hours(run, name),
-        "now": str(get_parameter(program, wait)),
-        "offer": has_offer,
-        "first": _is_first(settings),
-        "settings": settings,
-    }
 
+    def __init__(
+        self, program: Program, log: EventLog, *, wait: str, offer: str | None, until: datetime | None, effect: float
+    ) -> None:
+        self.program, self.log, self.wait, self.offer, self.until = program, log, wait, offer, until
+        self.effect = effect
+        self.name = wait.partition(".")[0]
+        self.gift = None if offer is None else offer_step(program, offer)[1]
+        scenario = program[self.name]
+        if scenario.goal is None:
+            raise InputError(
+                f"{self.name}: no goal, so nobody's own purchases can be told; "
+                "add for example goal: {event: purchase, within: 7d}"
+            )
+        self.goal = scenario.goal
+        holdout = scenario.experiment.holdout if scenario.experiment else None
+        mailed = self.name in mailed_scenarios(log)
+        self.basis = "all" if not mailed else "control" if holdout else "none"
+        self.arm = holdout if self.basis == "control" else None
+        self._points: dict[str, dict[str, Any]] = {}
+        self._last: tuple[tuple[str, int, str], Run] | None = None
+        self.quiet_path = f"{self.name}.quiet" if scenario.quiet is not None else "policies.quiet"
+        self.has_quiet = scenario.quiet is not None or program.policies.quiet is not None
+        self.has_cap = bool(program.policies.caps) and scenario.class_ == "marketing"
 
-def _setting(run: Run, own: OwnPurchases, wait: Duration) -> dict[str, Any]:
-    """One wait: mails by hour for each step, purchases by stretch of time for each phase, and the shares."""
-    name = own.scenario
-    table = sends_table(run, scenario=name)
-    steps = [send.step for send in run.compiled.sends if send.scenario == name]
-    counts = own.counts()
-    span = run.log.span
-    seconds = (run.until - span[0]).total_seconds() if span else 0.0
-    return {
-        "wait": str(wait),
-        "text": "no wait" if wait.elapsed == 0 else hours_text(wait.elapsed / 3_600_000_000),
-        "tick": setting_text(str(wait)),
-        "hours": [np.bincount(table.loc[table["step"] == step, "hour"], minlength=24).tolist() for step in steps],
-        "sent": len(table),
-        "week": len(table) / max(1.0, seconds / _WEEK),
-        "own": [counts[phase].tolist() for phase in ("before", "after_mail", "after_offer")],
-        "before": own.before,
-        "after": own.after,
-        "mails": own.mails,
-        "before_rate": _known(own.before_rate),
-        "after_rate": _known(own.after_rate),
-        "given": _known(own.given_away(1)),
-        "offers": own.offers,
-        "marks": [
-            {"place": place_of(lag), "text": f"{word} {hours_text(lag) if lag else 'at once'}"}
-            for word, lag in zip(("mail", "offer"), own.lags, strict=True)
-            if not math.isnan(lag) and (word == "mail" or lag > own.lags[0])
-        ],
-    }
+    def now(self) -> Setting:
+        """The setting of the program as it is."""
+        offer = self._offer()
+        quiet = get_parameter(self.program, self.quiet_path) if self.has_quiet else None
+        return Setting(
+            wait=str(get_parameter(self.program, self.wait)),
+            percent=0.0 if self.offer is None else offer_step(self.program, self.offer)[2],
+            valid="" if offer is None else str(offer.valid or self.goal.within),
+            cap=self.program.policies.caps[0].limit if self.has_cap else 0,
+            quiet=str(quiet.from_) if quiet is not None else "none",
+        )
 
+    def program_at(self, setting: Setting) -> Program:
+        """The program with a setting in it."""
+        now = self.now()
+        values: dict[str, Any] = {self.wait: setting.wait}
+        offer = self._offer()
+        if self.offer is not None and offer is not None:
+            place = self.offer.removesuffix(".percent")
+            if setting.percent > 0:
+                values[self.offer] = setting.percent
+                if setting.valid != now.valid:
+                    values[f"{place}.valid"] = setting.valid
+            else:
+                # An offer of nothing else is no offer.
+                rest: Any = offer.replace(percent=None) if offer.free_shipping or offer.amount is not None else None
+                values[place] = rest
+        if self.has_quiet and setting.quiet != now.quiet:
+            if setting.quiet == "none":
+                values[self.quiet_path] = None
+            else:
+                values[f"{self.quiet_path}.from"] = setting.quiet
+        program = set_parameters(self.program, values)
+        if self.has_cap and setting.cap != now.cap:
+            caps = program.policies.caps
+            first = () if setting.cap == 0 else (caps[0].replace(limit=setting.cap),)
+            program = program.replace(policies=program.policies.replace(caps=(*first, *caps[1:])))
+        return program
 
-def _known(value: float) -> float | None:
-    """JSON has no NaN: what is not known is missing."""
-    return None if math.isnan(value) else value
+    def known(self, setting: Setting) -> dict[str, Any] | None:
+        """The point of a setting, where it was computed already."""
+        return self._points.get(setting.key)
 
+    def point(self, setting: Setting) -> dict[str, Any]:
+        """Everything the screen draws at one setting, as plain values; money for a discount of 1 %."""
+        known = self._points.get(setting.key)
+        if known is not None:
+            return known
+        # The discount itself decides nothing, so it is left as it is, unless it is none.
+        program = self.program_at(replace(setting, percent=self.now().percent))
+        found = self._point(self._run(program, setting), setting)
+        if len(self._points) > 600:
+            self._points.clear()
+        self._points[setting.key] = found
+        return found
 
-def _is_first(settings: list[dict[str, Any]]) -> bool:
-    """Whether the offer stands in the first mail, so that no purchase lies between the two."""
-    return not any(any(setting["own"][1]) for setting in settings)
+    def _run(self, program: Program, setting: Setting) -> Run:
+        """The replay of a setting; how long an offer holds decides nothing, so the last one may serve again."""
+        key = (setting.wait, setting.cap, setting.quiet)
+        last = self._last
+        if last is not None and last[0] == key:
+            return last[1]
+        run = replay(program, self.log, until=self.until)
+        self._last = (key, run)
+        return run
+
+    def _point(self, run: Run, setting: Setting) -> dict[str, Any]:
+        scenario = run.program[self.name]
+        gift = next((one for one in every_step(scenario.steps) if isinstance(one, Send) and one.id == self.gift), None)
+        offered: Mapping[str, Any] = {}
+        if self.arm is not None and gift is not None and gift.only and self.arm not in gift.only:
+            at, due = offer_moments(run, self.name, str(gift.id), opened_to_all(run, scenario, self.arm, gift))
+            offered = {"offer_at": at, "offer_due": due}
+        found = glance(
+            run,
+            self.name,
+            arm=self.arm,
+            gift=self.gift,
+            valid=Duration.parse(setting.valid) if setting.valid else None,
+            edges=EDGES,
+            watched=self.basis != "none",
+            **offered,
+        )
+        return self._shown(run, found, setting)
+
+    def _shown(self, run: Run, found: Glance, setting: Setting) -> dict[str, Any]:
+        wait = Duration.parse(setting.wait)
+        span = run.log.span
+        days = max(7.0, (run.until - span[0]).total_seconds() / _DAY_SECONDS) if span else 7.0
+        before, after = found.before, found.after
+        after_rate = after / found.mails if found.mails else None
+        has_offer = self.gift is not None and found.offers and not math.isnan(found.paid)
+        first = pd.Timestamp(found.first_day, unit="D") if span else None
+        return {
+            "wait": setting.wait,
+            "valid": setting.valid,
+            "cap": setting.cap,
+            "quiet": setting.quiet,
+            "text": wait_text(wait),
+            "tick": setting_text(setting.wait),
+            "hours": found.hours.tolist(),
+            "days": found.days.tolist(),
+            "first_day": "" if first is None else f"{first:%Y-%m-%d}",
+            "bin_days": found.bin_days,
+            "sent": found.sent,
+            "week": 7 * found.sent / days,
+            "own": found.own.tolist(),
+            "before": before,
+            "after": after,
+            "mails": found.mails,
+            "before_rate": before / (before + found.mails) if before + found.mails else None,
+            "after_rate": after_rate,
+            "given": found.paid / found.offers if has_offer else None,
+            "offers": found.offers,
+            "to_know": self._days_to_know(after_rate, found.reached / days),
+            "marks": [
+                {"place": place_of(lag), "text": f"{word} {hours_text(lag) if lag else 'at once'}"}
+                for word, lag in zip(("mail", "offer"), found.lags, strict=True)
+                if not math.isnan(lag) and (word == "mail" or lag > found.lags[0])
+            ],
+        }
+
+    def _days_to_know(self, rate: float | None, people_a_day: float) -> dict[str, Any] | None:
+        """People and days until an effect of a given size is found, with a fifth held back."""
+        if rate is None or not 0 < rate < 1 - self.effect or people_a_day <= 0:
+            return None
+        try:
+            found = plan(
+                Rate("converted"),
+                baseline=rate,
+                diff=self.effect,
+                holdout=0.2,
+                per_day=people_a_day,
+                window=str(self.goal.within),
+            )
+        except MetricError:
+            return None
+        return {"people": found.units, "days": None if math.isnan(found.days) else found.days}
+
+    def _offer(self) -> Offer | None:
+        if self.offer is None:
+            return None
+        found = get_parameter(self.program, self.offer.removesuffix(".percent"))
+        return found if isinstance(found, Offer) else None

@@ -43,8 +43,9 @@ _MEANINGS = {
 class SweepMap(Panel):
     """A heatmap of a sweep over one or two settings, or of a tuner's waits and discounts.
 
-    Made from a tuner, the two are one: pressing a cell moves its sliders, moving a slider moves the mark. With very many
-    cells they are chosen from lists. The best cell of many is a selection, and its number flatters it; the map says so.
+    Made from a tuner, the two are one: pressing a cell moves its sliders, moving a slider moves the mark. With very
+    many cells they are chosen from lists. The best cell of many is a selection, and its number flatters it; the map
+    says so.
 
     Args:
         source: from `tk.sweep`, or a `Tuner`.
@@ -81,9 +82,12 @@ class SweepMap(Panel):
             base = {path: _text(value) for path, value in source.base.items()}
         self._base = base
         self._measures = [
-            str(name) for name in self._table
-            if name not in self._over and pd.api.types.is_numeric_dtype(self._table[name]) and self._table[name].notna().any()
-        ]  # fmt: skip
+            str(name)
+            for name in self._table
+            if name not in self._over
+            and pd.api.types.is_numeric_dtype(self._table[name])
+            and self._table[name].notna().any()
+        ]
         wanted = measure or ("given" if "given" in self._measures else "sent")
         if wanted not in self._measures:
             near = nearest(wanted, self._measures)
@@ -149,9 +153,14 @@ class SweepMap(Panel):
             "header",
             tag("h3", meaning[:1].upper() + meaning[1:]),
             tag("span", chip(kind), " ", " against ".join(_plain(path) for path in self._over), class_="ttk-soft"),
-            choice("", "measure", [(name, _meaning(name)[0]) for name in self._measures], self._measure,
-                   aria_label="What the map shows"),
-        )  # fmt: skip
+            choice(
+                "",
+                "measure",
+                [(name, _meaning(name)[0]) for name in self._measures],
+                self._measure,
+                aria_label="What the map shows",
+            ),
+        )
         grid = self._grid()
         here = grid[self._places()[::-1]] if grid.size else math.nan
         chosen = ", ".join(f"{_plain(path)} {_label(value, path)}" for path, value in self.value.items())
@@ -211,22 +220,31 @@ class SweepMap(Panel):
         floor = top + high * len(rows)
         parts += [
             words(left + (at + 0.5) * wide, floor + 17, _label(column, paths[0]), anchor="middle")
-            for at, column in enumerate(columns) if at % every == 0
-        ]  # fmt: skip
+            for at, column in enumerate(columns)
+            if at % every == 0
+        ]
         every = max(1, math.ceil(18 / high))
         if len(paths) > 1:
             parts += [
                 words(left - 8, floor - (at + 0.5) * high + 4, _label(row, paths[1]), anchor="end")
-                for at, row in enumerate(rows) if at % every == 0
-            ]  # fmt: skip
+                for at, row in enumerate(rows)
+                if at % every == 0
+            ]
         parts.append(words(left + wide * len(columns) / 2, floor + 36, _plain(paths[0]), anchor="middle"))
         for chosen, class_ in ((self._of(self._base), "ttk-live"), (self._places(), "ttk-here")):
             if chosen is not None:
                 x, y = chosen
                 parts.append(
-                    shape("rect", x=left + x * wide + 1, y=floor - (y + 1) * high + 1, width=max(3.0, wide - 2),
-                          height=max(3.0, high - 2), rx=5 if is_small else 0, class_=class_)
-                )  # fmt: skip
+                    shape(
+                        "rect",
+                        x=left + x * wide + 1,
+                        y=floor - (y + 1) * high + 1,
+                        width=max(3.0, wide - 2),
+                        height=max(3.0, high - 2),
+                        rx=5 if is_small else 0,
+                        class_=class_,
+                    )
+                )
         width = left + wide * len(columns) + 12
         return svg(width, floor + 46, *parts, label=f"Map of {_meaning(self._measure)[0]}", fluid=False)
 
@@ -248,14 +266,29 @@ class SweepMap(Panel):
                 text = self._number(float(grid[y, x]))
                 at_x, at_y = left + x * wide, top + (count - 1 - y) * high
                 shade = shades[y, x]
-                said = f"{_label(columns[x], paths[0])}{f', {_label(rows[y], paths[-1])}' if len(paths) > 1 else ''}: {text}"
+                where = [_label(columns[x], paths[0]), *([_label(rows[y], paths[-1])] if len(paths) > 1 else [])]
+                said = f"{', '.join(where)}: {text}"
                 inside = [
-                    shape("rect", x=at_x + 1, y=at_y + 1, width=wide - 2, height=high - 2, rx=5,
-                          class_=f"ttk-heat ttk-heat-{shade}" if shade >= 0 else "ttk-heat ttk-heat-none")
-                ]  # fmt: skip
+                    shape(
+                        "rect",
+                        x=at_x + 1,
+                        y=at_y + 1,
+                        width=wide - 2,
+                        height=high - 2,
+                        rx=5,
+                        class_=f"ttk-heat ttk-heat-{shade}" if shade >= 0 else "ttk-heat ttk-heat-none",
+                    )
+                ]
                 if wide > 34 and high > 18:
-                    inside.append(words(at_x + wide / 2, at_y + high / 2 + 4, fit_text(text, wide - 4, 12), anchor="middle",
-                                        class_="ttk-heat-dark" if shade >= 5 else "ttk-heat-light"))  # fmt: skip
+                    inside.append(
+                        words(
+                            at_x + wide / 2,
+                            at_y + high / 2 + 4,
+                            fit_text(text, wide - 4, 12),
+                            anchor="middle",
+                            class_="ttk-heat-dark" if shade >= 5 else "ttk-heat-light",
+                        )
+                    )
                 value = f"{x},{y}" if len(paths) > 1 else f"{x}"
                 parts.append(
                     shape("g", *inside, data_act="cell", data_value=value, tabindex=0, role="button", aria_label=said)
@@ -296,10 +329,15 @@ def _of_tuner(tuner: Tuner) -> tuple[dict[str, Sequence[str]], pd.DataFrame, dic
     live = float(tuner.now_percent or 0.0)
     percents = sorted({*map(float, _PERCENTS), live})
     rows = [
-        {wait: one["wait"], offer: f"{percent:g}", **_numbers_of(one),
-         "given": math.nan if one["given"] is None else one["given"] * percent}
-        for one in settings for percent in percents
-    ]  # fmt: skip
+        {
+            wait: one["wait"],
+            offer: f"{percent:g}",
+            **_numbers_of(one),
+            "given": math.nan if one["given"] is None else one["given"] * percent,
+        }
+        for one in settings
+        for percent in percents
+    ]
     return (
         {wait: waits, offer: [f"{percent:g}" for percent in percents]},
         pd.DataFrame(rows),

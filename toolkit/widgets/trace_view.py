@@ -115,12 +115,18 @@ class TraceView(Panel):
         kinds = tag(
             "div",
             together(
-                button(f"{sign} {title} {int((table['kind'] == kind).sum()):,}", "kind", value=kind,
-                       aria_pressed=str(kind in self._shown).lower())
+                button(
+                    f"{sign} {title} {int((table['kind'] == kind).sum()):,}",
+                    "kind",
+                    value=kind,
+                    aria_pressed=str(kind in self._shown).lower(),
+                )
                 for kind, title, sign in _KINDS
             ),
-            class_="ttk-row ttk-gap", role="group", aria_label="What is shown",
-        )  # fmt: skip
+            class_="ttk-row ttk-gap",
+            role="group",
+            aria_label="What is shown",
+        )
         return together([head, find, Html(_strip(table)), kinds, self._rows(table)])
 
     def _rows(self, table: pd.DataFrame) -> Html:
@@ -132,13 +138,17 @@ class TraceView(Panel):
                 tag(
                     "li",
                     tag("time", f"{row.local:%H:%M}"),
-                    tag("span", next(sign for kind, _, sign in _KINDS if kind == row.kind), class_="ttk-mark",
-                        aria_hidden="true"),
+                    tag(
+                        "span",
+                        next(sign for kind, _, sign in _KINDS if kind == row.kind),
+                        class_="ttk-mark",
+                        aria_hidden="true",
+                    ),
                     tag("span", str(row.what)),
                     class_=f"ttk-row-{str(row.kind).replace(' ', '-')}",
                 )
                 for row in rows
-            )  # fmt: skip
+            )
             days.append(tag("div", tag("h4", day), tag("ul", entries), class_="ttk-day"))
         more = tag("p", f"and {rest:,} more rows", class_="ttk-detail") if rest > 0 else None
         empty = tag("p", "Nothing of this kind.", class_="ttk-detail") if not days else None

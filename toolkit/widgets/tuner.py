@@ -2,55 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import plotly.graph_objects as go
 import traitlets
 
+from toolkit.charts.own import whose
+from toolkit.charts.purchases import EDGES
+from toolkit.charts.sends import quiet_hours, span_text
+from toolkit.charts.style import hours_text
+from toolkit.engine import replay
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
-from toolkit.scenario import Duration, Program, Scenario, get_parameter, set_parameters
+from toolkit.scenario import Duration, Program, Scenario
 from toolkit.scenario.writing import dump
-from toolkit.widgets.guard import guarded
+from toolkit.widgets.as_experiment import as_experiment
+from toolkit.widgets.guard import told
+from toolkit.widgets.jobs import Job, Jobs
 from toolkit.widgets.live_chart import LiveChart
+from toolkit.widgets.markup import Html
+from toolkit.widgets.panel import Panel, script, sheet
 from toolkit.widgets.picture import picture
 from toolkit.widgets.snapshot import snapshot
-from toolkit.widgets.surface import WAITS, offer_step, surface, waits_with, without_offer
+from toolkit.widgets.surface import CAPS, QUIET, VALID, WAITS, Field, Setting, stops_between, waits_with
+from toolkit.widgets.versions import save_version
 
 __all__ = ["Tuner"]
 
-_HERE = Path(__file__).parent
 _MOST = 30.0
+_MOMENT = 0.5  # seconds that two points may take for the whole surface to be made before the cell ends
+_REST = 12  # twentieths of a second
+_AXES = ("wait", "valid", "cap", "quiet")
 
 
-class Tuner(anywidget.AnyWidget):
-    """Two sliders over one scenario: its wait and its discount.
+class Tuner(Panel):
+    """Sliders over one scenario: its wait, its discount and how long that holds, the cap and the quiet hours.
 
-    On each move it redraws the mails by hour (exact) and the people who buy on their own before and after the mail
-    (observed), with the discount that would have been given away to people who buy anyway. Every wait is replayed
-    when the tuner is made; a drag asks the kernel nothing.
+    While a slider moves, the screen is drawn in the browser from points computed ahead along that slider, and says that
+    it is a quick estimate where it lies between two of them. When the slider is let go, the very setting is replayed
+    and the screen says exact. A second drag cancels what the first one had asked for.
 
     Args:
         program: one or many scenarios and their policies; or one scenario.
         log: what customers did.
         wait: path of the wait to tune.
         offer: path of the percent to tune; None for a tuner without a discount.
-        waits: what the slider of the wait offers, as durations; the program's own is always among them.
+        waits: the waits that are computed ahead, as durations; the program's own is always among them.
         until: the last moment decided; the end of the log unless given.
+        effect: the difference in the share of buyers (0.03 is 3 points) that "days to know" is computed for.
+        versions: the folder for numbered versions.
 
     Attributes:
         value: the tuned program (or scenario, as it was given), frozen.
-        wait, percent: where the sliders stand, for example "4h" and 10.0; setting them moves the sliders.
+        wait, percent, valid, cap, quiet: where the sliders stand, for example "4h", 10.0, "3d", 3 and "21:00"; setting
+            them moves the sliders.
+        experiment: the scenario with the arms control, now and tuned, once that was asked for; frozen.
         yaml: the tuned scenario as YAML.
         error: what went wrong in a callback, or ""; shown in a red box.
 
     Raises:
         ScenarioError: a path that is not there, with the nearest; a wait that is not a duration.
         NotSupportedError: a path to something else than a wait, or the percent of an offer.
+        InputError: a scenario without a goal.
 
     >>> import pandas as pd
     >>> from toolkit.scenario import loads
@@ -71,17 +90,22 @@ class Tuner(anywidget.AnyWidget):
     Duration('4h')
     """
 
-    _esm = _HERE / "tuner.js"
-    _css = _HERE / "tuner.css"
+    _esm = script("panel.js", "tuner.js")
+    _css = sheet("tuner.css")
 
     surface = traitlets.Dict(read_only=True).tag(sync=True)
+    exact = traitlets.Dict(read_only=True).tag(sync=True)
     wait = traitlets.Unicode().tag(sync=True)
     percent = traitlets.Float().tag(sync=True)
+    valid = traitlets.Unicode().tag(sync=True)
+    cap = traitlets.Int().tag(sync=True)
+    quiet = traitlets.Unicode().tag(sync=True)
     now_percent = traitlets.Float(allow_none=True, read_only=True).tag(sync=True)
     most = traitlets.Float(_MOST, read_only=True).tag(sync=True)
+    pinned = traitlets.Dict(read_only=True).tag(sync=True)
+    busy = traitlets.Unicode(read_only=True).tag(sync=True)
+    said = traitlets.Unicode(read_only=True).tag(sync=True)
     yaml = traitlets.Unicode(read_only=True).tag(sync=True)
-    error = traitlets.Unicode().tag(sync=True)
-    browser_error = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -92,54 +116,52 @@ class Tuner(anywidget.AnyWidget):
         offer: str | None = "abandoned_cart.offer.offer.percent",
         waits: Sequence[str | Duration] = WAITS,
         until: datetime | None = None,
+        effect: float = 0.03,
+        versions: str | os.PathLike[str] = "versions",
     ) -> None:
         whole = Program(scenarios=(program,)) if isinstance(program, Scenario) else program
-        settings = waits_with(whole, wait, waits)
-        percent = 0.0 if offer is None else offer_step(whole, offer)[2]
-        self._given = program
-        self._program = whole
-        self._wait_path, self._offer_path = wait, offer
-        self._waits = {str(one): one for one in settings}
-        self._callbacks: list[Callable[[Program | Scenario], object]] = []
-        super().__init__()
-        self.set_trait("surface", surface(whole, log, wait=wait, offer=offer, waits=settings, until=until))
-        self.set_trait("now_percent", None if offer is None else percent)
-        self.set_trait("most", max(_MOST, percent))
-        self.wait = str(get_parameter(whole, wait))
-        self.percent = percent
-        self._moved({})
-        self.observe(guarded(self, self._moved), ["wait", "percent"])
-        self.observe(self._told_by_browser, "browser_error")
+        self._waits = waits_with(whole, wait, waits)
+        self._field = Field(whole, log, wait=wait, offer=offer, until=until, effect=effect)
+        self._given, self._program = program, whole
+        self.paths = (wait, offer)
+        self._versions = Path(versions)
+        self._jobs = Jobs()
+        self._is_moving = False
+        self.experiment: Scenario | None = None
+        now = self._now = self._field.now()
+        super().__init__(title=f"Tune {self._field.name.replace('_', ' ')}")
+        self.set_trait("now_percent", None if offer is None else now.percent)
+        self.set_trait("most", max(_MOST, now.percent))
+        self.set_trait("surface", self._prepare(now))
+        with self.hold_trait_notifications():
+            self._put(now)
+        self.set_trait("exact", self._field.point(now))
+        self.set_trait("yaml", dump(self._scenario()))
+        self.observe(self._set_from_python, ["wait", "percent", "valid", "cap", "quiet"])
+        if not self.surface["whole"]:
+            self._compute(now)
 
     # --- what it holds ------------------------------------------------------------------------------------------------
 
     @property
     def value(self) -> Program | Scenario:
         """The tuned program, or the tuned scenario where one was given."""
-        tuned = set_parameters(self._program, {self._wait_path: self.wait})
-        if self._offer_path is not None:
-            if self.percent > 0:
-                tuned = set_parameters(tuned, {self._offer_path: self.percent})
-            else:
-                tuned = without_offer(tuned, self._offer_path)
+        tuned = self._field.program_at(self._setting())
         return tuned.scenarios[0] if isinstance(self._given, Scenario) else tuned
 
     @property
     def setting(self) -> dict[str, Any]:
-        """The numbers shown at this setting: sent and week (exact); before, before_rate, mails, after, after_rate
-        (observed); given, the money given away by 100 offers at this discount (observed, None where not known)."""
-        here = self._here()
+        """The numbers at this setting: sent and week (exact); before, before_rate, mails, after, after_rate (observed);
+        given, the money given away by 100 offers at this discount (observed, None where not known)."""
+        here = self._field.point(self._setting())
         names = ("sent", "week", "before", "before_rate", "mails", "after", "after_rate")
-        given = None if here["given"] is None or self._offer_path is None else here["given"] * self.percent
+        given = None if here["given"] is None or self.paths[1] is None else here["given"] * self.percent
         return {"wait": self.wait, "percent": self.percent, **{name: here[name] for name in names}, "given": given}
 
-    def on_change(self, callback: Callable[[Program | Scenario], object]) -> None:
-        """Call back with the tuned value whenever a slider comes to rest; an error in it is shown on the screen.
-
-        Args:
-            callback: takes `value`.
-        """
-        self._callbacks.append(callback)
+    def finish(self, seconds: float = 60.0) -> None:
+        """Wait until what the last move asked for is computed."""
+        if self._jobs.now is not None:
+            self._jobs.now.wait(seconds)
 
     # --- how it shows -------------------------------------------------------------------------------------------------
 
@@ -149,7 +171,7 @@ class Tuner(anywidget.AnyWidget):
         Returns:
             A plotly figure.
         """
-        return picture(self.surface, wait=self.wait, percent=self.percent)
+        return picture(self._with_here(), wait=self.wait, percent=self.percent)
 
     def chart(self) -> LiveChart:
         """The same pictures as a plotly chart that follows the sliders: to point at, zoom and save.
@@ -160,31 +182,150 @@ class Tuner(anywidget.AnyWidget):
         figures = {one["wait"]: picture(self.surface, wait=one["wait"]) for one in self.surface["settings"]}
         return LiveChart(self, figures, currency=self.surface["currency"])
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        shown = super()._repr_mimebundle_(**options)
-        bundle = shown[0] if isinstance(shown, tuple) else shown
-        if bundle is not None:
-            bundle["text/plain"] = repr(self)
-            bundle["text/html"] = snapshot(self.surface, wait=self.wait, percent=self.percent)
-        return shown
+    def body(self) -> Html:
+        """Not used: the browser draws this screen from the points."""
+        return Html("")
+
+    def snapshot(self) -> str:
+        """The screen as HTML without a script."""
+        return snapshot(self._with_here(), wait=self.wait, percent=self.percent)
 
     def __repr__(self) -> str:
-        gift = "" if self._offer_path is None else f", discount {self.percent:g} %"
+        gift = "" if self.paths[1] is None else f", discount {self.percent:g} %"
         return f"Tuner({self.surface.get('scenario', '')}: wait {self.wait}{gift})"
 
+    def _with_here(self) -> dict[str, Any]:
+        """The surface with the present setting among its points."""
+        here = self._field.point(self._setting())
+        others = [one for one in self.surface["settings"] if one["wait"] != here["wait"]]
+        settings = sorted([*others, here], key=lambda one: Duration.parse(one["wait"]).elapsed)
+        return {**self.surface, "settings": settings}
+
     # --- what moves it ------------------------------------------------------------------------------------------------
+
+    def act_setting(self, value: Any) -> None:
+        """A slider was let go."""
+        changes = {name: value[name] for name in ("wait", "percent", "valid", "cap", "quiet") if name in value}
+        self._move(replace(self._setting(), **self._checked(changes)))
+
+    def act_reset(self, value: Any) -> None:
+        """Back to how it is now."""
+        self._move(self._now)
+
+    def act_pin(self, value: Any) -> None:
+        """Hold this setting against those to come; pressed again, let it go."""
+        if self.pinned:
+            self.set_trait("pinned", {})
+            return
+        here = self._setting()
+        self.set_trait("pinned", {"percent": here.percent, "point": self._field.point(here)})
+
+    def act_version(self, value: Any) -> None:
+        """Keep the tuned scenario as a numbered file."""
+        path = save_version(self._scenario(), self._versions)
+        self.set_trait("said", f"Saved as {path}.")
+
+    def act_experiment(self, value: Any) -> None:
+        """Make a scenario that compares the setting with how it is now."""
+        live = self._program[self._field.name]
+        if self._setting() == self._now:
+            raise InputError("this is how it is now; move a slider first, so that there is something to compare")
+        old = live.experiment.name if live.experiment else self._field.name
+        head, _, number = old.rpartition("_")
+        name = f"{head}_{int(number) + 1}" if head and number.isdigit() else f"{old}_2"
+        self.experiment = as_experiment(live, self._scenario(), name=name)
+        path = save_version(self.experiment, self._versions)
+        here, now = self._setting(), self._now
+        policies = " Caps and quiet hours hold for all arms." if (here.cap, here.quiet) != (now.cap, now.quiet) else ""
+        self.set_trait("said", f"An experiment of control, now and tuned: tuner.experiment, saved as {path}.{policies}")
+
+    def guarded_draw(self) -> None:
+        """Nothing to draw here: the browser follows what is held."""
+
+    def _checked(self, changes: dict[str, Any]) -> dict[str, Any]:
+        taken: dict[str, Any] = {}
+        for name, value in changes.items():
+            if name == "wait":
+                taken[name] = self._known_wait({"value": value})
+            elif name == "percent":
+                taken[name] = self._known_percent({"value": value})
+            else:
+                taken[name] = int(value) if name == "cap" else str(value)
+        return taken
+
+    def _move(self, setting: Setting) -> None:
+        """Hold another setting, and compute what is not known of it, beside the notebook."""
+        program = self._field.program_at(setting)  # refuses what is not allowed before anything changes
+        self._is_moving = True
+        try:
+            with self.hold_trait_notifications():
+                self._put(setting)
+        finally:
+            self._is_moving = False
+        self.set_trait("said", "")
+        self.set_trait("yaml", dump(program[self._field.name]))
+        self._compute(setting)
+        self.changed()
+
+    def _set_from_python(self, change: Any) -> None:
+        if not self._is_moving:
+            self.guarded(self._move, self._setting())
+
+    def _compute(self, setting: Setting) -> None:
+        known = self._field.known(setting)
+        if known is not None:
+            self.set_trait("exact", known)
+        if known is not None and self.surface["whole"] and self.surface["at"] == _others(setting):
+            self._jobs.cancel()
+            return
+
+        def work(job: Job) -> dict[str, Any]:
+            job.step(0, 1, "exact numbers")
+            exact = self._field.point(setting)
+            job.step(0, 1, "exact numbers")  # a newer drag: this result is dropped
+            if self._setting().key == setting.key:
+                self.set_trait("exact", exact)
+            # The sliders are prepared when the hand rests, so that the next exact answer finds the machine free.
+            for _ in range(_REST):
+                job.step(0, 1, "")
+                time.sleep(0.05)
+            return self._surface(setting, job)
+
+        def done(surface: dict[str, Any]) -> None:
+            self.set_trait("surface", surface)
+            self.set_trait("busy", "")
+
+        def failed(fault: BaseException) -> None:
+            self.set_trait("busy", "")
+            self.error = told(fault)
+
+        self._jobs.start(work, done=done, failed=failed, moved=self._progressed)
+
+    def _progressed(self, job: Job) -> None:
+        # Few words: each one crosses to the browser.
+        if job.words and job.at % 6 == 0 and not job.cancelled:
+            self.set_trait("busy", f"{job.words}, {job.at} of {job.total}" if job.total > 1 else job.words)
+
+    def _setting(self) -> Setting:
+        return Setting(self.wait, self.percent, self.valid, self.cap, self.quiet)
+
+    def _put(self, setting: Setting) -> None:
+        for name in ("wait", "percent", "valid", "cap", "quiet"):
+            setattr(self, name, getattr(setting, name))
+
+    def _scenario(self) -> Scenario:
+        return self._field.program_at(self._setting())[self._field.name]
 
     @traitlets.validate("wait")
     def _known_wait(self, proposal: Any) -> str:
         try:
-            text = str(Duration.parse(proposal["value"]))
+            wait = Duration.parse(proposal["value"])
         except ValueError as error:
-            raise ScenarioError(f"{self._wait_path}: {error}") from error
-        if text not in self._waits:
-            raise InputError(
-                f"wait: found {text!r}; this tuner was made for {', '.join(self._waits)}; pass waits= for more"
-            )
-        return text
+            raise ScenarioError(f"{self.paths[0]}: {error}") from error
+        low, high = self._waits[0], self._waits[-1]
+        if not low.elapsed <= wait.elapsed <= high.elapsed:
+            raise InputError(f"wait: found {wait}; this tuner was made for {low} to {high}; pass waits= for more")
+        return str(wait)
 
     @traitlets.validate("percent")
     def _known_percent(self, proposal: Any) -> float:
@@ -193,17 +334,72 @@ class Tuner(anywidget.AnyWidget):
             raise InputError(f"percent: found {value:g}; allowed: 0 to {self.most:g}")
         return value
 
-    def _moved(self, change: Any) -> None:
-        value = self.value
-        name = self._wait_path.partition(".")[0]
-        self.set_trait("yaml", dump(value if isinstance(value, Scenario) else value[name]))
-        for callback in self._callbacks:
-            callback(value)
+    # --- what is computed ahead ---------------------------------------------------------------------------------------
 
-    def _told_by_browser(self, change: Any) -> None:
-        if change["new"]:
-            self.error = change["new"]
+    def _prepare(self, now: Setting) -> dict[str, Any]:
+        """The first surface: whole where that takes a moment, else what is known, and the rest in the background."""
+        begin = time.perf_counter()
+        run = replay(self._program, self._field.log, until=self._field.until)
+        mails = [send.step.replace("_", " ") for send in run.compiled.sends if send.scenario == self._field.name]
+        self._facts = {"span": span_text(run), "mails": mails, "quiet": quiet_hours(run, self._field.name)}
+        self._field.point(now)
+        self._field.point(replace(now, wait=str(self._waits[-1])))
+        if time.perf_counter() - begin < _MOMENT:
+            return self._surface(now)
+        return self._surface(now, only_known=True)
 
-    def _here(self) -> dict[str, Any]:
-        found: dict[str, Any] = next(one for one in self.surface["settings"] if one["wait"] == self.wait)
-        return found
+    def _surface(self, setting: Setting, job: Job | None = None, *, only_known: bool = False) -> dict[str, Any]:
+        field, now = self._field, self._now
+        values = self._stops()
+        lines = {
+            name: [replace(setting, **{name: value}) for value in known]
+            for name, known in {"wait": [str(one) for one in self._waits], **values}.items()
+        }
+        total, at = sum(map(len, lines.values())), 0
+        points: dict[str, list[dict[str, Any] | None]] = {}
+        for name, settings in lines.items():
+            points[name] = []
+            for one in settings:
+                if job is not None:
+                    job.step(at, total, "preparing the sliders")
+                at += 1
+                points[name].append(field.known(one) if only_known else field.point(one))
+        return {
+            "scenario": field.name.replace("_", " "),
+            **self._facts,
+            "basis": field.basis,
+            "whose": whose(field.basis),
+            "window": str(field.goal.within),
+            "currency": self._program.policies.currency,
+            "edges": ["0", *(hours_text(edge).replace(" min", "m").replace(" ", "") for edge in EDGES[1:])],
+            "now": now.wait,
+            "today": {**_others(now), "percent": now.percent},
+            "today_point": field.point(now),
+            "offer": self.paths[1] is not None,
+            "first": not any(any(one["own"][1]) for one in points["wait"] if one is not None),
+            "effect": field.effect,
+            "stops": stops_between(self._waits),
+            "waits": [str(one) for one in self._waits],
+            "values": values,
+            "at": _others(setting),
+            "settings": [one for one in points["wait"] if one is not None],
+            "lines": points,
+            "whole": not only_known,
+        }
+
+    def _stops(self) -> dict[str, list[Any]]:
+        """What the sliders beside the wait offer, the program's own values among them."""
+        now = self._now
+        stops: dict[str, list[Any]] = {}
+        if self.paths[1] is not None:
+            every = {str(Duration.parse(one)) for one in (*VALID, now.valid)}
+            stops["valid"] = sorted(every, key=lambda one: Duration.parse(one).elapsed)
+        if self._field.has_cap:
+            stops["cap"] = [*sorted({*CAPS, now.cap} - {0}), 0]
+        if self._field.has_quiet:
+            stops["quiet"] = [*sorted({*QUIET, now.quiet} - {"none"}), "none"]
+        return stops
+
+
+def _others(setting: Setting) -> dict[str, Any]:
+    return {name: getattr(setting, name) for name in _AXES}

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -45,7 +45,7 @@ def jupyter(folder: Path, *, theme: str = "light") -> Iterator[str]:
     path = home / "settings" / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"theme": f"JupyterLab {theme.title()}"}), encoding="utf-8")
-    port = _free_port()
+    port = free_port()
     with (folder / "jupyter.log").open("wb") as log:
         # The very command of `make lab`, with what a test needs beside it.
         server = subprocess.Popen(
@@ -53,6 +53,7 @@ def jupyter(folder: Path, *, theme: str = "light") -> Iterator[str]:
                 *lab_command(folder, "notebooks/00_start_here.ipynb", port=port, open_browser=False),
                 *("--ip=127.0.0.1", "--ServerApp.port_retries=0", "--IdentityProvider.token="),
                 "--LabApp.expose_app_in_browser=True",
+                "--ServerApp.disable_check_xsrf=True",
             ],
             cwd=folder,
             env={**jupyter_environment(), **_environment(home)},
@@ -61,7 +62,7 @@ def jupyter(folder: Path, *, theme: str = "light") -> Iterator[str]:
         )
         address = f"http://127.0.0.1:{port}"
         try:
-            _wait_for(f"{address}/api/status", server, folder / "jupyter.log")
+            wait_for(f"{address}/api/status", server, folder / "jupyter.log")
             yield address
         finally:
             _end_kernels(address)
@@ -84,22 +85,28 @@ def _environment(home: Path) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(address: str, server: subprocess.Popen[bytes], log: Path, *, any_answer: bool = False) -> None:
+    """Wait until a server answers."""
     for _ in range(_SECONDS_TO_START * 10):
         try:
             with urlopen(address, timeout=2):
                 return
+        except HTTPError:
+            if any_answer:
+                return
+            time.sleep(0.1)
         except (URLError, OSError):
             if server.poll() is not None:
                 break
             time.sleep(0.1)
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
+    raise RuntimeError(f"The server did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
 
 
 def _end_kernels(address: str) -> None:
@@ -136,7 +143,7 @@ class Desk:
         self.page.goto(f"{self.address}/doc/tree/{notebook}")
         self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.content?.widgets?.length")
         self.page.wait_for_function(
-            "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'", timeout=30_000
+            "window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'", timeout=90_000
         )
 
     def run_all(self) -> None:
@@ -148,8 +155,54 @@ class Desk:
               const prompts = [...document.querySelectorAll(".jp-InputPrompt")];
               return kernel?.status === "idle" && !prompts.some((one) => one.textContent.includes("*"));
             }""",
-            timeout=90_000,
+            timeout=180_000,
         )
+
+    def banners(self) -> list[str]:
+        """What screens complain about: errors, and kernels that are gone."""
+        found: list[str] = self.page.locator(".ttk-error:visible, .ttk-gone:visible").all_inner_texts()
+        return found
+
+    def ask(self, code: str) -> None:
+        """Run code in the notebook's kernel, beside its cells."""
+        self.page.evaluate(
+            """async (code) => {
+              const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+              const reply = await kernel.requestExecute({ code }).done;
+              if (reply.content.status !== "ok") throw new Error(reply.content.evalue);
+            }""",
+            code,
+        )
+
+    def cell(self, name: str, *, run: bool = True) -> str:
+        """What a cell shows, by its id; run again unless told not to."""
+        place = self.page.evaluate(
+            """(id) => {
+              const notebook = window.jupyterapp.shell.currentWidget.content;
+              const place = notebook.widgets.findIndex((cell) => cell.model.id === id);
+              notebook.activeCellIndex = place;
+              return place;
+            }""",
+            name,
+        )
+        if run:
+            self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-cell')")
+            self.page.wait_for_function(
+                "(place) => !window.jupyterapp.shell.currentWidget.content.widgets[place]"
+                ".promptNode.textContent.includes('*')",
+                arg=place,
+                timeout=60_000,
+            )
+        return str(
+            self.page.evaluate(
+                "(place) => window.jupyterapp.shell.currentWidget.content.widgets[place].outputArea.node.innerText", place
+            )
+        )
+
+    def close(self) -> None:
+        """Save nothing, and end the kernels: the next notebook finds the machine free."""
+        self.page.goto("about:blank")
+        _end_kernels(self.address)
 
     def output_errors(self) -> list[str]:
         """Tracebacks and warnings that stand in the notebook."""
@@ -172,6 +225,7 @@ def browser(
         context = chromium.new_context(
             viewport={"width": width, "height": height}, device_scale_factor=scale, color_scheme=theme
         )
+        context.set_default_timeout(60_000)  # states are waited for; a busy machine takes longer
         desk_ = Desk(context.new_page(), address)
         context.on("request", lambda request: desk_.requests.append(request.url))
         desk_.page.on("pageerror", lambda error: desk_.errors.append(str(error)))

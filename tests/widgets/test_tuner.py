@@ -105,7 +105,7 @@ def test_the_programs_own_wait_and_discount_are_on_the_sliders_whatever_they_are
 
 def test_what_the_browser_gets_is_small_and_plain_json(tuner):
     text = json.dumps(tuner.surface, allow_nan=False)
-    assert len(text) < 20_000
+    assert len(text) < 60_000  # five sliders, and the mails of every day
 
 
 def test_a_log_of_mails_without_a_control_group_shows_mails_and_says_that_purchases_cannot_be_seen(log, program):
@@ -147,14 +147,88 @@ def test_an_error_in_the_browser_is_known_to_the_kernel(tuner):
     assert tuner.error == "TypeError: x is undefined"
 
 
-def test_a_wait_or_discount_that_was_not_computed_is_refused(tuner):
-    with pytest.raises(InputError, match="made for 0s, 30m, 1h"):
-        tuner.wait = "3h"
-    with pytest.raises(ScenarioError, match="expected a duration"):
-        tuner.wait = "soon"
+def test_a_wait_or_discount_beyond_the_sliders_is_refused(tuner):
+    with pytest.raises(InputError, match="made for 0s to 4d"):
+        tuner.wait = "5d"
     with pytest.raises(InputError, match="allowed: 0 to 30"):
         tuner.percent = 31
     assert (tuner.wait, tuner.percent) == ("4h", 10)
+
+
+def test_a_wait_between_two_computed_ones_is_replayed_when_the_slider_is_let_go(tuner, program, log):
+    tuner.wait = "5h"
+    tuner.finish()
+    assert tuner.exact["wait"] == "5h"
+    assert tuner.exact["sent"] == len(sends_table(tk.replay(set_parameters(program, {WAIT: "5h"}), log)))
+
+
+def test_a_second_move_cancels_what_the_first_asked_for(tuner):
+    for wait in ("5h", "6h", "7h"):
+        tuner.act_setting({"wait": wait})
+    tuner.finish()
+    assert (tuner.wait, tuner.exact["wait"], tuner.surface["at"]["wait"]) == ("7h", "7h", "7h")
+    assert tuner.error == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "paths"),
+    [
+        ({"cap": 1}, {"policies.caps[0].limit": 1}),
+        ({"quiet": "19:00"}, {"policies.quiet.from": "19:00"}),
+        ({"quiet": "none"}, {"policies.quiet": None}),
+        ({"valid": "7d"}, {"abandoned_cart.offer.offer.valid": "7d"}),
+    ],
+)
+def test_every_slider_shows_what_a_replay_of_its_program_finds(tuner, program, log, change, paths):
+    tuner.act_setting(change)
+    tuner.finish()
+    changed = set_parameters(program, paths)
+    assert tuner.value == changed
+    own = own_purchases(tk.replay(changed, log))
+    assert (tuner.exact["before"], tuner.exact["after"], tuner.exact["mails"]) == (own.before, own.after, own.mails)
+    assert tuner.exact["given"] == pytest.approx(own.given_away(1))
+    assert tuner.exact["sent"] == len(sends_table(tk.replay(changed, log)))
+
+
+def test_no_cap_takes_the_first_cap_out_of_the_policies(tuner):
+    tuner.act_setting({"cap": 0})
+    assert tuner.value.policies.caps == ()
+
+
+def test_a_pinned_setting_stays_while_the_sliders_move_on(tuner):
+    tuner.act_pin(None)
+    tuner.act_setting({"wait": "1d"})
+    assert tuner.pinned["point"]["wait"] == "4h"
+    tuner.act_pin(None)
+    assert tuner.pinned == {}
+
+
+def test_a_version_is_a_numbered_file_that_loads_and_is_not_written_twice(program, log, tmp_path):
+    tuner = Tuner(program, log, versions=tmp_path)
+    tuner.act_setting({"wait": "8h"})
+    tuner.act_version(None)
+    tuner.act_version(None)
+    tuner.act_setting({"wait": "1d"})
+    tuner.act_version(None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["abandoned_cart_v1.yaml", "abandoned_cart_v2.yaml"]
+    loaded = tk.load(tmp_path / "abandoned_cart_v1.yaml", policies="templates/policies.yaml")
+    assert get_parameter(loaded, WAIT) == Duration.parse("8h")
+
+
+def test_an_experiment_gives_today_and_the_tuned_setting_an_arm_each(program, log, tmp_path):
+    tuner = Tuner(program, log, versions=tmp_path)
+    tuner._heard(tuner, {"act": "experiment", "value": None, "number": 1}, None)
+    assert "move a slider first" in tuner.error
+    tuner.act_setting({"wait": "1d", "percent": 20})
+    tuner.act_experiment(None)
+    made = tuner.experiment
+    assert list(made.experiment.arms) == ["control", "now", "tuned"]
+    assert made.experiment.name == "cart_offer_2"
+    run = tk.replay(program.replace(scenarios=(made,)), log)
+    sent = run.decisions[run.decisions["status"] == "send"].groupby(["arm", "step"]).size()
+    assert sent["now", "offer"] > 0
+    assert sent["tuned", "offer_tuned"] > 0
+    assert "control" not in sent.index.get_level_values(0)
 
 
 def test_paths_that_are_not_there_are_named_with_the_nearest(program, log):

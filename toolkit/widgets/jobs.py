@@ -37,7 +37,7 @@ class Job:
         self.at, self.total, self.words = 0, 0, ""
         self._work, self._done, self._failed, self._moved = work, done, failed, moved
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="toolkit job", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="toolkit job")
 
     def start(self) -> Job:
         """Begin; returns at once."""
@@ -50,7 +50,8 @@ class Job:
         Raises:
             Cancelled: the job was asked to stop.
         """
-        if self._stop.is_set():
+        # A program that ends does not wait for the rest of the work.
+        if self._stop.is_set() or not threading.main_thread().is_alive():
             raise Cancelled
         self.at, self.total, self.words = at, total, words
         if self._moved is not None:

@@ -169,7 +169,7 @@ def _bars(days: pd.DataFrame) -> str:
     every = max(1, len(pd.date_range(counts.index.min(), counts.index.max())) // 180 + 1)
     counts = counts.resample(f"{every}D").sum()
     top = float(counts.max()) or 1.0
-    axes = Axes(900, 170, (0, len(counts)), (0, top * 1.05), left=54)
+    axes = Axes(1080, 170, (0, len(counts)), (0, top * 1.05), left=54)
     ticks = [(at + 0.5, f"{counts.index[at]:%d %b}") for at in range(0, len(counts), max(1, len(counts) // 8))]
     parts = axes.frame(x_ticks=ticks, y_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, top, 4)])
     for at, count in enumerate(counts):
@@ -179,4 +179,4 @@ def _bars(days: pd.DataFrame) -> str:
             shape("rect", x=left, y=y, width=right - left, height=axes.at_y(0) - y, rx=1.5, class_="ttk-mail-0")
         )
     unit = "day" if every == 1 else f"{every} days"
-    return svg(900, 170, *parts, label=f"Bars: events by {unit}, at most {top:,.0f}")
+    return svg(1080, 170, *parts, label=f"Bars: events by {unit}, at most {top:,.0f}")

@@ -204,6 +204,7 @@ class ScenarioView(Panel):
         """Write the scenario to its file; what stood there is kept as a version."""
         if self._file is None:
             raise InputError("this view was given no path= to save to; save a version instead")
+        self._file.check()
         kept = save_version(self._saved[self._name], self._versions, note="before a change")
         self._file.write(self.value)
         self._saved = self.program

@@ -277,7 +277,7 @@ class Field:
             "first_day": "" if first is None else f"{first:%Y-%m-%d}",
             "bin_days": found.bin_days,
             "sent": found.sent,
-            "week": 7 * found.sent / days,
+            "week": round(7 * found.sent / days, 3),
             "own": found.own.tolist(),
             "before": before,
             "after": after,

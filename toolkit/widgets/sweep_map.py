@@ -97,6 +97,7 @@ class SweepMap(Panel):
         super().__init__(title="Map of settings")
         if self._tuner is not None:
             self._tuner.observe(self._followed, ["wait", "percent"])
+            self._tuner.observe(self._renewed, "surface")
             self._followed({})
         self.redraw()
 
@@ -143,6 +144,12 @@ class SweepMap(Panel):
             near.append(min(values[1], key=lambda one: abs(float(one) - float(self._tuner.percent))))  # type: ignore[union-attr]
         self._chosen = tuple(near)
         self.redraw()
+
+    def _renewed(self, change: Any) -> None:
+        """The tuner knows more waits, or others at another cap."""
+        if self._tuner is not None:
+            _, self._table, _ = _of_tuner(self._tuner)
+            self.guarded_draw()
 
     # --- how it shows -------------------------------------------------------------------------------------------------
 
@@ -319,36 +326,29 @@ def _merged(shades: Any, left: float, top: float, wide: float, high: float) -> l
 
 
 def _of_tuner(tuner: Tuner) -> tuple[dict[str, Sequence[str]], pd.DataFrame, dict[str, str]]:
-    settings = tuner.surface["settings"]
+    """Every wait against every discount; what the tuner has not computed yet is missing."""
+    surface = tuner.surface
+    known = {one["wait"]: one for one in surface["settings"]}
     wait, offer = tuner.paths
-    waits = [one["wait"] for one in settings]
-    base = {wait: str(tuner.surface["now"])}
+    waits = list(surface["waits"])
+    base = {wait: str(surface["now"])}
     if offer is None:
-        rows = [{wait: one["wait"], **_numbers_of(one)} for one in settings]
+        rows = [{wait: one, **_numbers_of(known.get(one))} for one in waits]
         return {wait: waits}, pd.DataFrame(rows), base
     live = float(tuner.now_percent or 0.0)
     percents = sorted({*map(float, _PERCENTS), live})
     rows = [
-        {
-            wait: one["wait"],
-            offer: f"{percent:g}",
-            **_numbers_of(one),
-            "given": math.nan if one["given"] is None else one["given"] * percent,
-        }
-        for one in settings
+        {wait: one, offer: f"{percent:g}", **_numbers_of(known.get(one), percent)}
+        for one in waits
         for percent in percents
     ]
-    return (
-        {wait: waits, offer: [f"{percent:g}" for percent in percents]},
-        pd.DataFrame(rows),
-        base | {offer: f"{live:g}"},
-    )
+    return {wait: waits, offer: [f"{one:g}" for one in percents]}, pd.DataFrame(rows), base | {offer: f"{live:g}"}
 
 
-def _numbers_of(setting: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: math.nan if setting[name] is None else setting[name] for name in ("week", "before_rate", "after_rate")
-    }
+def _numbers_of(point: Mapping[str, Any] | None, percent: float = math.nan) -> dict[str, float]:
+    names = ("week", "before_rate", "after_rate", "given")
+    found = {name: math.nan if point is None or point[name] is None else float(point[name]) for name in names}
+    return found | {"given": found["given"] * percent}
 
 
 def _meaning(column: str) -> tuple[str, str]:

@@ -169,7 +169,7 @@ def _strip(table: pd.DataFrame) -> str:
     """All moments on one line of time."""
     if not len(table):
         return ""
-    width, height = 900.0, 64.0
+    width, height = 1080.0, 64.0
     at = table["at"].astype("int64").to_numpy().astype(float)
     low, high = float(at.min()), float(at.max())
     span = (high - low) or 1.0

@@ -194,8 +194,16 @@ function between(a, b, share) {
   return share < 0.5 ? a : b;
 }
 
+// The lines of the sliders, each with all it holds: what is as at the present setting was not sent again.
+function unpacked(surface) {
+  const lines = Object.fromEntries(Object.entries(surface.lines).map(([name, line]) =>
+    [name, line.map((one) => (one ? { ...surface.base, ...one } : null))]));
+  lines.wait = surface.waits.map((wait) => surface.settings.find((one) => one.wait === wait) ?? null);
+  return { ...surface, lines };
+}
+
 function build(model, el) {
-  let data = model.get("surface");
+  let data = unpacked(model.get("surface"));
   const { currency, stops, waits, today } = data;
   const values = data.values;
   const now = data.today_point;
@@ -461,7 +469,7 @@ function build(model, el) {
     for (const name of [...NAMES, "percent"]) here[name] = model.get(name);
     schedule();
   };
-  const renew = () => { data = model.get("surface"); schedule(); };
+  const renew = () => { data = unpacked(model.get("surface")); schedule(); };
   const changes = {
     "change:wait": follow, "change:percent": follow, "change:valid": follow, "change:cap": follow, "change:quiet": follow,
     "change:exact": schedule, "change:surface": renew, "change:error": showError, "change:yaml": showCode,

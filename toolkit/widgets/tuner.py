@@ -282,12 +282,12 @@ class Tuner(Panel):
         def work(job: Job) -> dict[str, Any]:
             job.step(0, 1, "exact numbers")
             exact = self._field.point(setting)
-            job.step(0, 1, "exact numbers")  # a newer drag: this result is dropped
+            job.step(0, 1)  # a newer drag: this result is dropped
             if self._setting().key == setting.key:
                 self.set_trait("exact", exact)
             # The sliders are prepared when the hand rests, so that the next exact answer finds the machine free.
             for _ in range(_REST):
-                job.step(0, 1, "")
+                job.step(0, 1)
                 time.sleep(0.05)
             return self._surface(setting, job)
 
@@ -382,8 +382,9 @@ class Tuner(Panel):
             "waits": [str(one) for one in self._waits],
             "values": values,
             "at": _others(setting),
+            "base": field.point(setting),
             "settings": [one for one in points["wait"] if one is not None],
-            "lines": points,
+            "lines": {name: [_beside(one, field.point(setting)) for one in points[name]] for name in values},
             "whole": not only_known,
         }
 
@@ -399,6 +400,11 @@ class Tuner(Panel):
         if self._field.has_quiet:
             stops["quiet"] = [*sorted({*QUIET, now.quiet} - {"none"}), "none"]
         return stops
+
+
+def _beside(point: dict[str, Any] | None, base: dict[str, Any]) -> dict[str, Any] | None:
+    """What of a point is not as at the base: the rest need not cross to the browser again."""
+    return None if point is None else {key: value for key, value in point.items() if value != base[key]}
 
 
 def _others(setting: Setting) -> dict[str, Any]:

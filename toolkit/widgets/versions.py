@@ -66,14 +66,22 @@ class File:
         """Whether the disk holds something else by now."""
         return self._digest() != self.digest
 
+    def check(self) -> None:
+        """Nobody else has changed the file.
+
+        Raises:
+            InputError: somebody has.
+        """
+        if self.changed:
+            raise InputError(f"{self.path} changed on the disk since it was read; load it, or save a version instead")
+
     def write(self, scenario: Scenario) -> None:
         """Put the scenario into the file; comments in it are not kept.
 
         Raises:
             InputError: the file changed since it was read, or cannot be written.
         """
-        if self.changed:
-            raise InputError(f"{self.path} changed on the disk since it was read; load it, or save a version instead")
+        self.check()
         try:
             self.path.write_text(dump(scenario), encoding="utf-8")
         except OSError as fault:

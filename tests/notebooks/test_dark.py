@@ -1,0 +1,125 @@
+"""The same in JupyterLab's dark theme, and all of it again without code, in Voilà."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.notebooks.lab import CHROMIUM, Desk, browser, desk, free_port, jupyter, wait_for
+from toolkit.cli.apps import app_command, jupyter_environment
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="/usr/bin/chromium is not here: apt-get install chromium"),
+]
+
+WAIT = "input[aria-label='Wait before the mail']"
+EXACT = ".ttk-tuner[data-state='exact']"
+CONTRAST = """() => {
+  const luminance = (color) => {
+    const parts = color.match(/[\\d.]+/g).map(Number);
+    const [r, g, b] = parts.slice(0, 3).map((one) => one / 255).map((one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const solid = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const color = getComputedStyle(one).backgroundColor;
+      if (!/rgba\\(.*, 0(\\.\\d+)?\\)$/.test(color) && color !== "transparent") return color;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  return [...document.querySelectorAll(".ttk-what, .ttk-detail, .ttk-card strong, .ttk h3, .ttk-chip, .ttk-value")]
+    .filter((one) => one.textContent.trim() && one.offsetParent)
+    .map((one) => {
+      const [a, b] = [luminance(getComputedStyle(one).color), luminance(solid(one))].sort((x, y) => y - x);
+      return [(a + 0.05) / (b + 0.05), one.className, one.textContent];
+    }).sort((a, b) => a[0] - b[0])[0];
+}"""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_config(tmp_path_factory) -> Iterator[None]:
+    before = os.environ.get("XDG_CONFIG_HOME")
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+    yield
+    os.environ.pop("XDG_CONFIG_HOME")
+    if before is not None:
+        os.environ["XDG_CONFIG_HOME"] = before
+
+
+@pytest.fixture(scope="module")
+def dark(tmp_path_factory) -> Iterator[Desk]:
+    pytest.importorskip("playwright.sync_api")
+    folder = desk(tmp_path_factory.mktemp("dark"))
+    with jupyter(folder, theme="dark") as address, browser(address, theme="dark") as page:
+        page.open("notebooks/00_start_here.ipynb")
+        page.run_all()
+        page.page.wait_for_selector(EXACT)
+        yield page
+
+
+def test_words_can_be_read_on_the_dark_page(dark):
+    assert dark.page.evaluate("document.body.dataset.jpThemeLight") == "false"
+    least, class_, text = dark.page.evaluate(CONTRAST)
+    assert least >= 4.3, (least, class_, text)
+
+
+def test_every_screen_works_in_the_dark(dark):
+    dark.page.locator(WAIT).focus()
+    dark.page.keyboard.press("End")
+    dark.page.wait_for_selector(EXACT)
+    assert dark.page.locator("section.ttk").count() == 4
+    assert dark.banners() == []
+    assert dark.output_errors() == []
+    assert dark.errors == []
+    assert dark.outside == []
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory) -> Iterator[Desk]:
+    """The tuning notebook as an app, as `toolkit app notebooks/02…` shows it."""
+    pytest.importorskip("voila")
+    pytest.importorskip("playwright.sync_api")
+    folder = desk(tmp_path_factory.mktemp("app"))
+    port = free_port()
+    with (folder / "voila.log").open("wb") as log:
+        server = subprocess.Popen(
+            app_command(folder / "notebooks" / "02_tune_delays_and_offers.ipynb", port=port, open_browser=False),
+            cwd=folder,
+            env={**jupyter_environment(), "IPYTHONDIR": str(folder / "ipython")},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_for(f"{address}/voila/static/main.js", server, folder / "voila.log", any_answer=True)
+            with browser(address) as page:
+                page.page.goto(address, timeout=180_000)
+                page.page.wait_for_selector(EXACT, timeout=180_000)
+                yield page
+        finally:
+            server.terminate()
+            try:
+                server.wait(15)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def test_the_app_shows_no_code_and_its_sliders_work(app):
+    assert app.page.get_by_text("import toolkit").count() == 0
+    assert app.page.get_by_role("heading", name="Tune delays and offers").count() == 1
+    before = app.page.locator(".ttk-tuner .ttk-card strong").first.inner_text()
+    app.page.locator(WAIT).focus()
+    app.page.keyboard.press("End")
+    app.page.wait_for_selector(EXACT)
+    assert app.page.locator(".ttk-tuner .ttk-card strong").first.inner_text() != before
+    assert app.banners() == []
+
+
+def test_the_app_asks_nothing_of_anyone_but_this_machine(app):
+    assert app.outside == []
+    assert app.errors == []

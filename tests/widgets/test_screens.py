@@ -1,0 +1,408 @@
+"""The screens beside the tuner: what they hold, what pressing does, and how they fail."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import toolkit as tk
+from toolkit.engine import Run
+from toolkit.errors import InputError, NotSupportedError, ScenarioError
+from toolkit.events import EventLog
+from toolkit.scenario import Duration, dump, loads
+from toolkit.sending import Batch
+from toolkit.widgets import (
+    ApprovalDesk,
+    ExperimentBoard,
+    ExperimentDesigner,
+    LogProfile,
+    MailPreview,
+    ScenarioView,
+    SendConsole,
+    SweepMap,
+    TraceView,
+    Tuner,
+)
+from toolkit.widgets.jobs import Cancelled, Jobs
+from toolkit.widgets.panel import Panel
+from toolkit.widgets.server import WIDGET_VIEW, without_widgets
+
+ROOT = Path(__file__).parents[2]
+ADDRESS = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
+
+
+@pytest.fixture(scope="module")
+def run(program, log) -> Run:
+    return tk.replay(program, log)
+
+
+@pytest.fixture
+def batch(program, log, run, tmp_path, monkeypatch) -> Batch:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tk.prepare(
+        program,
+        log,
+        now=run.until,
+        templates=ROOT / "templates",
+        ledger=str(tmp_path / "outbox" / "ledger.sqlite"),
+        progress=False,
+    )
+
+
+def press(screen: Panel, act: str, value: object = None) -> None:
+    screen._heard(screen, {"act": act, "value": value, "number": 1}, None)
+
+
+# --- the diagram ------------------------------------------------------------------------------------------------------
+
+
+def test_the_diagram_shows_the_counts_of_the_replay(program, log, run):
+    view = ScenarioView(program, log)
+    sent = run.decisions[run.decisions["status"] == "send"]["step"].value_counts()
+    for step, count in sent.items():
+        assert f"mail {step}, {count:,} sent" in view.view
+    counted = run.journeys[run.journeys["ended_by"] != "superseded"]
+    assert f"{len(counted):,} journeys" in view.view
+
+
+def test_a_step_is_changed_undone_and_done_again_and_the_counts_follow(program, log):
+    view = ScenarioView(program, log)
+    before = view.view
+    press(view, "step", "pause")
+    press(view, "wait", "2d")
+    view.wait()
+    assert view.value.steps[0].wait == Duration.parse("2d")
+    assert view.run.program == view.program
+    assert "wait: 2d" in view.diff()
+    press(view, "undo")
+    view.wait()
+    press(view, "close")
+    assert view.view.replace('" disabled', "").count("mail reminder") == before.count("mail reminder")
+    assert view.value == program["abandoned_cart"]
+    press(view, "redo")
+    assert view.value.steps[0].wait == Duration.parse("2d")
+
+
+def test_an_unfinished_edit_changes_nothing_and_says_what_is_allowed(program):
+    view = ScenarioView(program)
+    press(view, "step", "offer")
+    press(view, "percent", "150")
+    assert view.value == program["abandoned_cart"]
+    assert "not taken" in view.view
+    assert "at most 100" in view.view
+    assert 'value="150"' in view.view
+    press(view, "percent", "15")
+    assert "not taken" not in view.view
+    assert view.value.steps[3].offer.percent == 15
+
+
+def test_a_discount_of_nothing_takes_the_offer_out_and_arms_are_chosen(program):
+    view = ScenarioView(program)
+    press(view, "step", "offer")
+    press(view, "arm", "reminder")
+    assert view.value.steps[3].only == ("reminder", "discount")
+    press(view, "percent", "")
+    assert view.value.steps[3].offer is None
+
+
+def test_a_file_that_changed_on_the_disk_is_told_and_never_overwritten(program, tmp_path):
+    path = tmp_path / "scenario.yaml"
+    path.write_text(dump(program["abandoned_cart"]), encoding="utf-8")
+    view = ScenarioView(program, path=path, versions=tmp_path / "versions")
+    view.set("pause.wait", "2h")
+    path.write_text(dump(program["abandoned_cart"]).replace("wait: 4h", "wait: 9h"), encoding="utf-8")
+    press(view, "save")
+    assert "changed on the disk" in view.error
+    assert "wait: 9h" in path.read_text(encoding="utf-8")
+    press(view, "reload")
+    assert view.value.steps[0].wait == Duration.parse("9h")
+    assert view.error == ""
+    view.set("pause.wait", "3h")
+    press(view, "save")
+    assert loads(path.read_text(encoding="utf-8"))["abandoned_cart"] == view.value
+    assert "wait: 9h" in (tmp_path / "versions" / "abandoned_cart_v1.yaml").read_text(encoding="utf-8")
+
+
+def test_which_scenario_must_be_told_where_there_are_several():
+    with pytest.raises(ScenarioError, match="which scenario"):
+        ScenarioView(tk.load(ROOT / "templates"))
+    with pytest.raises(ScenarioError, match="did you mean 'welcome'"):
+        ScenarioView(tk.load(ROOT / "templates"), scenario="welcom")
+
+
+@pytest.mark.parametrize("name", [one.scenario for one in tk.load(ROOT / "templates").scenarios])
+def test_every_shipped_scenario_has_a_picture(name):
+    view = ScenarioView(tk.load(ROOT / "templates"), scenario=name)
+    assert view.view.count("<svg") == 1
+    assert view.value.scenario == name
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_timeline_shows_every_moment_and_searches(run):
+    view = TraceView(run, "c01919")
+    assert view.value.customer_id == "c01919"
+    assert view.view.count("<li class") == len(run.trace("c01919").table)
+    press(view, "kind", "event")
+    assert view.view.count("<li class") == (run.trace("c01919").table["kind"] != "event").sum()
+    press(view, "find", "c0191")
+    assert "no customer 'c0191'" in view.error
+    assert view.customer == "c01919"
+    press(view, "move", "1")
+    assert view.error == ""
+    assert view.customer != "c01919"
+
+
+def test_a_mail_is_shown_with_names_hidden_until_somebody_asks(batch):
+    view = MailPreview(batch)
+    shown = view.view
+    assert batch.mails[0].letter.to not in shown
+    assert batch.mails[0].letter.customer["first_name"] not in shown
+    press(view, "view", "headers")
+    assert batch.mails[0].letter.to not in view.view
+    press(view, "reveal")
+    assert batch.mails[0].letter.to in view.view
+    press(view, "next")
+    assert view.letter == batch.mails[1].letter
+    press(view, "find", batch.mails[5].customer_id)
+    assert view.letter == batch.mails[5].letter
+
+
+def test_a_preview_runs_nothing_and_asks_nothing(batch):
+    view = MailPreview(batch)
+    for name in ("phone", "desktop", "text", "headers"):
+        press(view, "view", name)
+        assert 'sandbox=""' in view.view or "<iframe" not in view.view
+        assert "<script" not in view.view.lower()
+        assert "src=&quot;http" not in view.view
+
+
+def test_the_profile_counts_the_log_and_shows_one_kind_by_day(log):
+    view = LogProfile(log)
+    assert view.value.events == len(log)
+    press(view, "event", "purchase")
+    assert "purchase by day" in view.view
+
+
+def test_an_empty_log_makes_screens_that_say_so(program):
+    columns = {
+        "customer_id": ["ana"],
+        "event": ["cart_add"],
+        "at": ["2025-03-03T10:00Z"],
+        "value": [1.0],
+        "revenue": [1.0],
+    }
+    empty = EventLog.from_pandas(pd.DataFrame(columns).iloc[:0])
+    assert "The log is empty" in LogProfile(empty).view
+    assert "0 journeys" in ScenarioView(program, empty).view
+    nobody = tk.replay(program, empty)
+    assert "Nobody in this replay came to a mail" in TraceView(nobody).view
+    assert "the time it takes is unknown" in ExperimentDesigner(nobody).view
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_map_of_a_sweep_gives_the_settings_of_the_cell_that_is_pressed(program, log):
+    over = {"abandoned_cart.pause.wait": ["1h", "4h"], "policies.caps[0].limit": [1, 3]}
+    sweep = tk.sweep(program, log, over, progress=False)
+    view = SweepMap(sweep)
+    assert view.value == {"abandoned_cart.pause.wait": "4h", "policies.caps[0].limit": "3"}
+    press(view, "cell", "0,0")
+    assert view.value == {"abandoned_cart.pause.wait": "1h", "policies.caps[0].limit": "1"}
+    row = sweep.table[(sweep.table.iloc[:, 0] == "1h") & (sweep.table.iloc[:, 1] == 1)]
+    assert f"{int(row['sent'].iloc[0]):,}" in view.view
+    with pytest.raises(InputError, match="did you mean 'sent'"):
+        SweepMap(sweep, measure="snet")
+
+
+def test_a_map_and_its_tuner_move_each_other(program, log):
+    tuner = Tuner(program, log)
+    tuner.finish()
+    view = SweepMap(tuner)
+    press(view, "cell", "6,4")
+    assert (tuner.wait, tuner.percent) == ("12h", 20)
+    tuner.wait = "1h"
+    assert view.value["abandoned_cart.pause.wait"] == "1h"
+
+
+def test_ten_thousand_settings_are_drawn_in_few_shapes_and_chosen_from_lists():
+    waits = [f"{number}m" for number in range(1, 101)]
+    rows = [
+        {"a.pause.wait": wait, "policies.caps[0].limit": cap, "scenario": "a", "sent": number * cap}
+        for number, wait in enumerate(waits)
+        for cap in range(1, 101)
+    ]
+    over = {"a.pause.wait": tuple(waits), "policies.caps[0].limit": tuple(range(1, 101))}
+    sweep = tk.engine.Sweep(over, pd.DataFrame(rows), {"a.pause.wait": "4m", "policies.caps[0].limit": 3})
+    start = time.perf_counter()
+    view = SweepMap(sweep)
+    press(view, "across", "50m")
+    assert time.perf_counter() - start < 5
+    assert view.value == {"a.pause.wait": "50m", "policies.caps[0].limit": "3"}
+    assert len(view.view) < 600_000
+    assert view.view.count("<path") < 20
+
+
+def test_a_map_shows_two_settings_at_most(program, log):
+    over = {"abandoned_cart.pause.wait": ["1h"], "policies.caps[0].limit": [1], "abandoned_cart.priority": [1]}
+    with pytest.raises(NotSupportedError, match="two parameters"):
+        SweepMap(tk.sweep(program, log, over, progress=False))
+
+
+# --- experiments ------------------------------------------------------------------------------------------------------
+
+
+def test_a_design_follows_the_sliders_and_gives_an_experiment(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    view = ExperimentDesigner(run, effect=0.05)
+    before = view.plan.units
+    press(view, "effect", "10")
+    assert view.plan.units < before / 2
+    press(view, "holdout", "50")
+    assert view.value.arms["control"] == 0.5
+    assert view.scenario.experiment == view.value
+    assert view.value.name == "cart_offer_2"
+    press(view, "freeze")
+    assert view.frozen.units == view.plan.units
+    assert (tmp_path / "abandoned_cart_design.json").exists()
+    press(view, "base", "nothing")
+    assert "rate in control" in view.error
+
+
+def test_a_board_puts_the_verdict_first(run):
+    outcomes = tk.measure(run)
+    result = tk.experiment(outcomes, metrics=[tk.Rate("converted")], control="control")
+    outcomes["new"] = outcomes["pre_purchases"] == 0
+    view = ExperimentBoard(result, outcomes=outcomes, segments=["new"])
+    assert view.value is result
+    assert view.view.index("Roll it out") < view.view.index("<svg")
+    for page in ("guards", "segments", "arms"):
+        press(view, "page", page)
+        assert view.error == ""
+    with pytest.raises(InputError, match="did you mean 'new'"):
+        ExperimentBoard(result, outcomes=outcomes, segments=["now"])
+
+
+# --- sending ----------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_signed_without_a_name_and_a_look(batch):
+    desk = ApprovalDesk(batch)
+    press(desk, "sign")
+    assert "Type your name" in desk.error
+    press(desk, "name", "ana")
+    press(desk, "sign")
+    assert "look at the samples" in desk.error
+    press(desk, "read", True)
+    press(desk, "sign")
+    assert desk.error == ""
+    assert desk.value.by == "ana"
+    press(desk, "withdraw")
+    assert desk.value is None
+
+
+def test_the_desk_and_the_console_show_no_address_and_no_name(batch):
+    desk = ApprovalDesk(batch)
+    console = SendConsole(desk)
+    for page in ("counts", "findings", "samples", "changes"):
+        press(desk, "page", page)
+        shown = desk.view + console.view
+        for mail in batch.mails:
+            assert mail.letter.to not in shown
+
+
+def test_mails_leave_once_after_the_count_is_typed_and_a_cell_run_again_sends_nothing(
+    batch, tmp_path, program, log, run
+):
+    way = f"outbox:{tmp_path / 'outbox'}"
+    desk = ApprovalDesk(batch)
+    console = SendConsole(desk, transport=way)
+    assert "Waiting for a signature" in console.view
+    press(desk, "name", "ana")
+    press(desk, "read", True)
+    press(desk, "sign")
+    press(console, "send")
+    assert f"type {len(batch)}" in console.error
+    press(console, "count", str(len(batch)))
+    press(console, "send")
+    assert console.wait(60).sent == len(batch)
+    console.guarded_draw()
+    assert f"sent {len(batch)}" in console.view
+    again = tk.prepare(program, log, now=run.until, templates=ROOT / "templates", ledger=batch.ledger, progress=False)
+    assert len(again) == 0
+    assert "nobody is mailed twice" in SendConsole(ApprovalDesk(again), transport=way).view
+    assert len(list((tmp_path / "outbox").rglob("*.eml"))) == len(batch)
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+
+def test_every_screen_leaves_a_snapshot_without_scripts_that_says_so(program, log, run, batch):
+    screens = [ScenarioView(program, log), TraceView(run), MailPreview(batch), LogProfile(log), ApprovalDesk(batch)]
+    for screen in [*screens, SendConsole(batch), ExperimentDesigner(run)]:
+        text = screen._repr_mimebundle_()[0]["text/html"]
+        assert "A snapshot" in text
+        assert "<script" not in text
+        assert not [found for found in ADDRESS.findall(text) if "***" not in found and not found.startswith("hello@")]
+
+
+def test_every_control_has_a_name(program, log, run, batch):
+    screens = [
+        ScenarioView(program, log),
+        TraceView(run),
+        MailPreview(batch),
+        ApprovalDesk(batch),
+        ExperimentDesigner(run),
+    ]
+    for screen in screens:
+        for kind, attributes, inside in re.findall(r"<(button|input|select)([^>]*)>([^<]*)", screen.view):
+            in_label = kind != "button"  # boxes stand inside their label
+            assert inside.strip() or "aria-label" in attributes or in_label, (type(screen), attributes)
+
+
+def test_something_pressed_that_is_not_there_stands_in_the_banner(program):
+    view = ScenarioView(program)
+    press(view, "nonsense")
+    assert "knows no 'nonsense'" in view.error
+    press(view, "page", "yaml")
+    assert view.error == ""
+
+
+def test_an_error_in_a_callback_is_shown_on_the_screen(program):
+    view = ScenarioView(program)
+    view.on_change(lambda value: 1 / 0)
+    press(view, "step", "pause")
+    press(view, "wait", "2h")
+    assert "ZeroDivisionError" in view.error
+    assert view.value.steps[0].wait == Duration.parse("2h")
+
+
+def test_a_new_job_cancels_the_one_before():
+    jobs, done = Jobs(), []
+
+    def slow(job):
+        for _ in range(1000):
+            job.step(0, 1)
+            time.sleep(0.01)
+        return "slow"
+
+    first = jobs.start(slow, done=done.append, failed=done.append)
+    second = jobs.start(lambda job: "quick", done=done.append, failed=done.append)
+    assert first.wait(20)
+    assert second.wait(20)
+    assert done == ["quick"]
+    assert issubclass(Cancelled, BaseException)
+
+
+def test_a_notebook_without_a_kernel_is_given_out_with_its_snapshots():
+    notebook = {
+        "cells": [{"outputs": [{"data": {WIDGET_VIEW: {}, "text/html": "still"}}, {"data": {WIDGET_VIEW: {}}}]}, {}]
+    }
+    shown = without_widgets(notebook)["cells"][0]["outputs"]
+    assert shown == [{"data": {"text/html": "still"}}, {"data": {WIDGET_VIEW: {}}}]

@@ -211,6 +211,15 @@ class Field:
             program = program.replace(policies=program.policies.replace(caps=(*first, *caps[1:])))
         return program
 
+    def gifted_arm(self) -> str | None:
+        """The arm that gets the offer, the last of several; None where there are no arms."""
+        scenario = self.program[self.name]
+        if scenario.experiment is None:
+            return None
+        gift = next((one for one in every_step(scenario.steps) if isinstance(one, Send) and one.id == self.gift), None)
+        mailed = [arm for arm in scenario.experiment.arms if arm != scenario.experiment.holdout]
+        return (gift.only if gift is not None and gift.only else mailed)[-1]
+
     def known(self, setting: Setting) -> dict[str, Any] | None:
         """The point of a setting, where it was computed already."""
         return self._points.get(setting.key)

@@ -271,8 +271,8 @@ function build(model, el) {
     before: card("Bought before the mail", "observed"),
     after: card("Bought anyway after it", "observed"),
     given: data.offer && card("Discount given away", "observed"),
-    lift: now.modelled && card("Lift", "modelled"),
-    profit: now.modelled && card("Profit", "modelled"),
+    lift: model.get("modelled").is_on && card("Lift of buyers", "modelled"),
+    profit: model.get("modelled").is_on && card("Profit by 1,000 people", "modelled"),
     days: card("Days to know", "planned"),
   };
   const mailSeries = data.mails.map((name, number) => ({ name, style: `ttk-mail-${number % 4}` }));
@@ -416,7 +416,7 @@ function build(model, el) {
     cards.days.show(plan && plan.days !== null ? whole(plan.days) : "–",
       plan ? `${whole(plan.people)} people, to find ${(100 * data.effect).toFixed(0)} points` : "cannot be told from this log",
       pinned?.to_know?.days != null && whole(pinned.to_know.days), isExact);
-    if (cards.lift) drawModelled(one.modelled, isExact);
+    if (cards.lift) drawModelled();
 
     const layers = purchases.series.length;
     const split = (point) => (layers === 3 ? point.own : [point.own[0], point.own[1].map((value, at) => value + point.own[2][at])]);
@@ -445,12 +445,17 @@ function build(model, el) {
     }, 250);
   }
 
-  function drawModelled(found, isExact) {
+  function drawModelled() {
+    const told_ = model.get("modelled");
+    const found = told_.at && same(told_.at, here, [...NAMES, "percent"]) ? told_.found : null;
     const span = (low, high, write) => `between ${write(low)} and ${write(high)}`;
     const points = (value) => `${value >= 0 ? "+" : ""}${(100 * value).toFixed(1)} points`;
-    cards.lift.show(found ? points(found.lift) : "–", found ? span(found.lift_lower, found.lift_upper, points) : "no answer model", null, isExact);
     const amount = (value) => money(value, currency);
-    cards.profit.show(found ? amount(found.profit) : "–", found ? span(found.profit_lower, found.profit_upper, amount) : "", null, isExact);
+    const wait_ = isDragging ? "let go to forecast" : "forecasting…";
+    cards.lift.show(found ? points(found.lift) : "…", found ? span(found.lift_lower, found.lift_upper, points) : wait_, null, true);
+    cards.profit.show(found && found.profit !== null ? amount(found.profit) : found ? "–" : "…",
+      found && found.profit !== null ? span(found.profit_lower, found.profit_upper, amount) : found ? "the model names no margin" : wait_,
+      null, true);
   }
 
   const showError = () => { wrong.textContent = model.get("error"); wrong.hidden = !model.get("error"); };
@@ -474,6 +479,7 @@ function build(model, el) {
     "change:wait": follow, "change:percent": follow, "change:valid": follow, "change:cap": follow, "change:quiet": follow,
     "change:exact": schedule, "change:surface": renew, "change:error": showError, "change:yaml": showCode,
     "change:said": showSaid, "change:busy": showBusy, "change:pinned": showPin,
+    "change:modelled": schedule,
   };
   for (const [name, work] of Object.entries(changes)) model.on(name, work);
   function resize() {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, Program, Scenario
 from toolkit.scenario.writing import dump
+from toolkit.simulation import ResponseModel, simulate
 from toolkit.widgets.as_experiment import as_experiment
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
@@ -56,6 +58,9 @@ class Tuner(Panel):
         waits: the waits that are computed ahead, as durations; the program's own is always among them.
         until: the last moment decided; the end of the log unless given.
         effect: the difference in the share of buyers (0.03 is 3 points) that "days to know" is computed for.
+        response: how people answer mails; with it, lift and profit are forecast for each setting (modelled, with an
+            interval), beside the notebook.
+        draws: how many draws a forecast takes; the same chance at every setting, so that values do not jump.
         versions: the folder for numbered versions.
 
     Attributes:
@@ -102,6 +107,7 @@ class Tuner(Panel):
     quiet = traitlets.Unicode().tag(sync=True)
     now_percent = traitlets.Float(allow_none=True, read_only=True).tag(sync=True)
     most = traitlets.Float(_MOST, read_only=True).tag(sync=True)
+    modelled = traitlets.Dict(read_only=True).tag(sync=True)
     pinned = traitlets.Dict(read_only=True).tag(sync=True)
     busy = traitlets.Unicode(read_only=True).tag(sync=True)
     said = traitlets.Unicode(read_only=True).tag(sync=True)
@@ -117,6 +123,8 @@ class Tuner(Panel):
         waits: Sequence[str | Duration] = WAITS,
         until: datetime | None = None,
         effect: float = 0.03,
+        response: ResponseModel | None = None,
+        draws: int = 60,
         versions: str | os.PathLike[str] = "versions",
     ) -> None:
         whole = Program(scenarios=(program,)) if isinstance(program, Scenario) else program
@@ -126,6 +134,8 @@ class Tuner(Panel):
         self.paths = (wait, offer)
         self._versions = Path(versions)
         self._jobs = Jobs()
+        self._response, self._draws = response, draws
+        self._forecasts: dict[tuple[str, float], dict[str, Any]] = {}
         self._is_moving = False
         self.experiment: Scenario | None = None
         now = self._now = self._field.now()
@@ -138,7 +148,8 @@ class Tuner(Panel):
         self.set_trait("exact", self._field.point(now))
         self.set_trait("yaml", dump(self._scenario()))
         self.observe(self._set_from_python, ["wait", "percent", "valid", "cap", "quiet"])
-        if not self.surface["whole"]:
+        self.set_trait("modelled", {"is_on": response is not None})
+        if not self.surface["whole"] or response is not None:
             self._compute(now)
 
     # --- what it holds ------------------------------------------------------------------------------------------------
@@ -275,7 +286,10 @@ class Tuner(Panel):
         known = self._field.known(setting)
         if known is not None:
             self.set_trait("exact", known)
-        if known is not None and self.surface["whole"] and self.surface["at"] == _others(setting):
+        self._show_forecast(setting)
+        is_ready = self.surface["whole"] and self.surface["at"] == _others(setting)
+        is_told = self._response is None or (setting.key, setting.percent) in self._forecasts
+        if known is not None and is_ready and is_told:
             self._jobs.cancel()
             return
 
@@ -289,7 +303,10 @@ class Tuner(Panel):
             for _ in range(_REST):
                 job.step(0, 1)
                 time.sleep(0.05)
-            return self._surface(setting, job)
+            surface = self._surface(setting, job)
+            self.set_trait("surface", surface)
+            self._forecast(setting, job)
+            return surface
 
         def done(surface: dict[str, Any]) -> None:
             self.set_trait("surface", surface)
@@ -300,6 +317,38 @@ class Tuner(Panel):
             self.error = told(fault)
 
         self._jobs.start(work, done=done, failed=failed, moved=self._progressed)
+
+    def _forecast(self, setting: Setting, job: Job) -> None:
+        """Lift and profit of a setting, if people answered as the response model says."""
+        if self._response is None or (setting.key, setting.percent) in self._forecasts:
+            return
+        job.step(0, 1, "forecast")
+        found = simulate(
+            self._field.program_at(setting),
+            self._field.log,
+            response=self._response,
+            draws=self._draws,
+            seed=1,
+            until=self._field.until,
+            progress=False,
+        )
+        lift = found.lift[found.lift["scenario"] == self._field.name]
+        arm = self._field.gifted_arm()
+        mine = lift[lift["arm"] == arm] if arm in set(lift["arm"]) else lift[lift["arm"] == lift["arm"].iloc[-1]]
+        shown: dict[str, Any] = {"arm": "" if arm is None else arm}
+        for metric, name, times in (("conversions", "lift", 1.0), ("profit", "profit", 1000.0)):
+            row = mine[mine["metric"] == metric]
+            for column, key in (("diff", name), ("diff_lower", f"{name}_lower"), ("diff_upper", f"{name}_upper")):
+                value = float(row[column].iloc[0]) * times if len(row) else math.nan
+                shown[key] = None if math.isnan(value) else value
+        self._forecasts[setting.key, setting.percent] = shown
+        if not job.cancelled:
+            self._show_forecast(setting)
+
+    def _show_forecast(self, setting: Setting) -> None:
+        found = self._forecasts.get((setting.key, setting.percent))
+        at = {**_others(setting), "percent": setting.percent}
+        self.set_trait("modelled", {"is_on": self._response is not None, "at": at, "found": found})
 
     def _progressed(self, job: Job) -> None:
         # Few words: each one crosses to the browser.

@@ -40,6 +40,9 @@ BENCHMARKS: dict[str, str] = {
     # Answers
     "tracker_vs_hello": "benchmarks.tracking:tracker_vs_hello",
     # Notebooks
+    "slider_100k": "benchmarks.slider:slider_100k",
+    "slider_1m": "benchmarks.slider:slider_1m",
+    "slider_10m": "benchmarks.slider:slider_10m",
 }
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import toolkit as tk
-from toolkit.engine import Run
+from toolkit.engine import Run, Sweep
 from toolkit.errors import InputError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, dump, loads
@@ -239,7 +239,7 @@ def test_ten_thousand_settings_are_drawn_in_few_shapes_and_chosen_from_lists():
         for cap in range(1, 101)
     ]
     over = {"a.pause.wait": tuple(waits), "policies.caps[0].limit": tuple(range(1, 101))}
-    sweep = tk.engine.Sweep(over, pd.DataFrame(rows), {"a.pause.wait": "4m", "policies.caps[0].limit": 3})
+    sweep = Sweep(over, pd.DataFrame(rows), {"a.pause.wait": "4m", "policies.caps[0].limit": 3})
     start = time.perf_counter()
     view = SweepMap(sweep)
     press(view, "across", "50m")

@@ -28,7 +28,7 @@ FLAGS = [
     "--disable-dev-shm-usage",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
-_SECONDS_TO_START = 60
+_SECONDS_TO_START = 240
 
 
 def desk(folder: Path) -> Path:
@@ -195,7 +195,8 @@ class Desk:
             )
         return str(
             self.page.evaluate(
-                "(place) => window.jupyterapp.shell.currentWidget.content.widgets[place].outputArea.node.innerText", place
+                "(place) => window.jupyterapp.shell.currentWidget.content.widgets[place].outputArea.node.innerText",
+                place,
             )
         )
 

@@ -22,7 +22,9 @@ OTHERS = sorted(
 )
 WAIT, DISCOUNT = "input[aria-label='Wait before the mail']", "input[aria-label='Discount in the offer']"
 EXACT, ESTIMATE = ".ttk-tuner[data-state='exact']", ".ttk-tuner[data-state='estimate']"
-HEIGHTS = "() => [...document.querySelectorAll('.ttk-tuner .ttk-figure:not([hidden]) rect[class^=ttk]')].map((one) => one.getAttribute('height'))"
+BARS = ".ttk-tuner .ttk-figure:not([hidden]) rect[class^=ttk]"
+HEIGHTS = f"() => [...document.querySelectorAll('{BARS}')].map((one) => one.getAttribute('height'))"
+REMINDER = "document.querySelector('[data-act=step][data-value=reminder]').getAttribute('aria-label')"
 SLOW = """
 import time
 class Slow:
@@ -219,7 +221,9 @@ def test_after_a_kernel_restart_no_screen_pretends_to_work(tuned):
         "async () => await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
     )
     tuned.page.locator(".ttk-gone", has_text="run its cell again").first.wait_for()
-    tuned.page.wait_for_function("(slider) => [...document.querySelectorAll(slider)].every((one) => one.disabled)", arg=WAIT)
+    tuned.page.wait_for_function(
+        "(slider) => [...document.querySelectorAll(slider)].every((one) => one.disabled)", arg=WAIT
+    )
 
 
 def test_a_notebook_opened_without_a_kernel_shows_snapshots(tuned, lab):
@@ -307,13 +311,13 @@ def test_a_step_is_edited_in_the_diagram_and_the_counts_follow(lab, sending):
     lab.page.get_by_label("Wait", exact=False).first.fill("2d")
     lab.page.keyboard.press("Enter")
     lab.page.wait_for_function(
-        "(before) => document.querySelector('[data-act=step][data-value=reminder]').getAttribute('aria-label') !== before",
+        f"(before) => {REMINDER} !== before",
         arg=before,
     )
     lab.ask("assert str(view.value.steps[0].wait) == '2d'")
     lab.page.get_by_role("button", name="Undo").click()
     lab.page.wait_for_function(
-        "(before) => document.querySelector('[data-act=step][data-value=reminder]').getAttribute('aria-label') === before",
+        f"(before) => {REMINDER} === before",
         arg=before,
     )
     assert lab.banners() == []

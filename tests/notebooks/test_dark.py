@@ -21,7 +21,8 @@ EXACT = ".ttk-tuner[data-state='exact']"
 CONTRAST = """() => {
   const luminance = (color) => {
     const parts = color.match(/[\\d.]+/g).map(Number);
-    const [r, g, b] = parts.slice(0, 3).map((one) => one / 255).map((one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+    const [r, g, b] = parts.slice(0, 3).map((one) => one / 255)
+      .map((one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const solid = (element) => {

@@ -38,8 +38,6 @@ coverage: $(READY) ## of the language and the engine, at least 95 %, the kernel 
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q tests/simulation/test_simulate.py -k "nothing or answers or opens or alike or coupons" \
 	  --cov=toolkit.scenario --cov=toolkit.engine --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=95
 
-lab: $(READY) ## JupyterLab on the notebooks
-	@$(BIN)/jupyter lab notebooks
 lab: $(READY) ## JupyterLab, open on notebooks/00_start_here.ipynb
 	@$(BIN)/toolkit lab
 

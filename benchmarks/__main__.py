@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, str] = {
     "bootstrap_vs_numpy": "benchmarks.lifting:bootstrap_vs_numpy",
     "aa_hillstrom": "benchmarks.lifting:aa_hillstrom",
     # Forecast
+    "simulate": "benchmarks.forecasting:simulate_draws",
     # Mails
     "mail_vs_stdlib": "benchmarks.mailing:mail_vs_stdlib",
     "mail_preflight": "benchmarks.mailing:mail_preflight",

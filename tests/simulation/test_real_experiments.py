@@ -1,0 +1,58 @@
+"""Response models fitted on one half of a real experiment and held against the other; and the page that tells of it."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from tests.shared import ROOT, shared
+from toolkit.simulation import fit
+
+
+def halves(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    first = np.random.default_rng(1).random(len(frame)) < 0.5
+    return frame[first].assign(propensity=0.5).reset_index(drop=True), frame[~first].reset_index(drop=True)
+
+
+def lift_and_profit(
+    frame: pd.DataFrame, *, price: float, margin: float, cost: float
+) -> tuple[tuple[float, float], tuple[float, float], float]:
+    """Ends of the forecast lift and profit a mail, and the lift measured in the other half."""
+    learned, other = halves(frame)
+    model = fit(learned, margin=margin, mail_cost=cost)
+    (path,) = (path for path in model.samples or {} if path.startswith("buys."))
+    lift = (model.samples or {})[path] * (1 - learned.loc[~learned["sent"], "converted"].mean())
+    low, high = np.quantile(lift, [0.05, 0.95])
+    measured = other.loc[other["sent"], "converted"].mean() - other.loc[~other["sent"], "converted"].mean()
+    earns = price * margin
+    return (low, high), (low * earns - cost, high * earns - cost), float(measured)
+
+
+def test_starbucks_lifts_purchases_and_loses_money() -> None:
+    raw = pd.read_parquet(shared("starbucks_promo_rct/training.parquet"))
+    frame = pd.DataFrame({"sent": raw["Promotion"] == "Yes", "converted": raw["purchase"].astype(int) == 1})
+    lift, profit, measured = lift_and_profit(frame, price=10, margin=1.0, cost=0.15)
+    assert lift[0] > 0
+    assert profit[1] < 0
+    assert lift[0] - 0.003 < measured < lift[1] + 0.003
+    assert measured * 10 - 0.15 < 0
+
+
+def test_hillstrom_is_forecast_as_it_came() -> None:
+    raw = pd.read_csv(shared("hillstrom/raw/hillstrom_email_data.csv"))
+    raw = raw[raw["segment"] != "Womens E-Mail"]
+    frame = pd.DataFrame({"sent": raw["segment"] == "Mens E-Mail", "converted": raw["conversion"] == 1})
+    lift, profit, measured = lift_and_profit(
+        frame, price=float(raw.loc[raw["spend"] > 0, "spend"].mean()), margin=0.3, cost=0.01
+    )
+    assert lift[0] < measured < lift[1]
+    assert profit[0] > 0
+
+
+def test_the_page_on_forecasts_runs() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "forecast.md").read_text(encoding="utf-8"), re.S)
+    told: dict[str, object] = {}
+    exec(code.replace('"data/shop"', repr(str(ROOT / "data/shop"))).replace('"templates/', f'"{ROOT}/templates/'), told)
+    assert "modelled" in str(told["forecast"])

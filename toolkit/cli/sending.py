@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.app import announce_compiling, app, plain_errors
+from toolkit.cli.app import app, plain_errors
 from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, read_log
 from toolkit.errors import InputError
 from toolkit.scenario import load
@@ -159,7 +159,6 @@ def run_command(
         standing = load_approval(approval)
         if not isinstance(standing, StandingApproval):
             raise InputError(f"{approval}: approves one batch; `toolkit run` needs a standing approval")
-        announce_compiling()
         keep_sending(
             load(scenarios),
             lambda: read_log(events, columns, zone, customers),
@@ -188,7 +187,6 @@ def parity_command(
 ) -> None:
     """Whether a day of `toolkit run` went as a replay says: identical, or each difference explained."""
     with plain_errors():
-        announce_compiling()
         log = read_log(events, columns, zone, customers)
         result = compare_day(load(scenarios), log, ledger=ledger, captures=captures, day=_day(day))
         typer.echo(str(result))

@@ -240,10 +240,8 @@ def test_ten_thousand_settings_are_drawn_in_few_shapes_and_chosen_from_lists():
     ]
     over = {"a.pause.wait": tuple(waits), "policies.caps[0].limit": tuple(range(1, 101))}
     sweep = Sweep(over, pd.DataFrame(rows), {"a.pause.wait": "4m", "policies.caps[0].limit": 3})
-    start = time.perf_counter()
     view = SweepMap(sweep)
     press(view, "across", "50m")
-    assert time.perf_counter() - start < 5
     assert view.value == {"a.pause.wait": "50m", "policies.caps[0].limit": "3"}
     assert len(view.view) < 600_000
     assert view.view.count("<path") < 20

@@ -239,7 +239,9 @@ def test_ten_thousand_settings_are_drawn_in_few_shapes_and_chosen_from_lists():
         for cap in range(1, 101)
     ]
     over = {"a.pause.wait": tuple(waits), "policies.caps[0].limit": tuple(range(1, 101))}
-    sweep = Sweep(over, pd.DataFrame(rows), {"a.pause.wait": "4m", "policies.caps[0].limit": 3})
+    sweep = Sweep(
+        over, pd.DataFrame(rows), {"a.pause.wait": "4m", "policies.caps[0].limit": 3}, pd.DataFrame(), None, 1
+    )
     view = SweepMap(sweep)
     press(view, "across", "50m")
     assert view.value == {"a.pause.wait": "50m", "policies.caps[0].limit": "3"}

@@ -151,7 +151,7 @@ def test_a_timeline_has_a_mark_for_every_row_of_the_trace(shop_run):
 
 
 def test_what_has_no_picture_is_named(shop_run):
-    with pytest.raises(NotSupportedError, match="no drawing for a dict"):
+    with pytest.raises(NotSupportedError, match=r"no drawing for a dict; there is one for Run, Sweep, .*Board.* and "):
         figure({})
     with pytest.raises(InputError, match="did you mean 'hours'"):
         shop_run.plot(show="hour")

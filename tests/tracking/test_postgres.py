@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pandas as pd
 import pytest
 
-from tests.sending.test_postgres import postgres  # noqa: F401 the server, started once for these tests
 from tests.tracking.conftest import FIREFOX, NAMES, SECOND, START
 from toolkit.events import EventLog
 from toolkit.tracking import Answers, Incoming, deliverability
@@ -39,13 +40,22 @@ def _told(answers, tracked_mail, clock):
     return again, taken, table, events, board, answers.standing(NAMES[2]), answers.unknown_count
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_both_databases_say_the_same(postgres, tmp_path, clock, tracked_mail):  # noqa: F811
+@pytest.fixture
+def place(postgres_server):
+    """The URL of an empty database of its own."""
+    psycopg = pytest.importorskip("psycopg")
+    name = f"answers_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{postgres_server.server_url}/{name}"
+
+
+def test_both_databases_say_the_same(place, tmp_path, clock, tracked_mail):
     start = clock.now
     with Answers.open(tmp_path / "answers.sqlite", clock=clock) as answers:
         ours = _told(answers, tracked_mail, clock)
     clock.now = start
-    with Answers.open(f"{postgres}/postgres", clock=clock) as answers:
+    with Answers.open(place, clock=clock) as answers:
         theirs = _told(answers, tracked_mail, clock)
     assert ours[0] == theirs[0]
     assert ours[1] == theirs[1] == ["unsubscribed", "subscribed"]
@@ -55,6 +65,6 @@ def test_both_databases_say_the_same(postgres, tmp_path, clock, tracked_mail):  
     assert ours[5:] == theirs[5:]
     frame = pd.DataFrame({"customer_id": ["c0"], "event": ["view"], "at": [pd.Timestamp(START, unit="us", tz="UTC")]})
     log = EventLog.from_pandas(frame)
-    both = log.with_answers(f"{postgres}/postgres")
+    both = log.with_answers(place)
     assert both.event_counts == log.with_answers(str(tmp_path / "answers.sqlite")).event_counts
     assert both.event_counts["email_clicked_by_machine"] == 2

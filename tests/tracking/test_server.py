@@ -372,16 +372,17 @@ def sturdy(tmp_path_factory, serving, tracked_mail):
             yield client, tokens
 
 
-@given(
-    method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]),
-    room=st.sampled_from(["o", "c", "u", "p", "w", "healthz", "", "x"]),
-    rest=st.one_of(PATHS, st.sampled_from(["genuine", "postmark", "brevo", "mandrill", "mailgun"])),
-    query=PATHS,
-    headers=HEADERS,
-    body=st.binary(max_size=400),
-)
-@settings(max_examples=100)
-def test_no_request_whatever_ends_in_an_error_of_the_server(sturdy, method, room, rest, query, headers, body):
+REQUESTS = {
+    "method": st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]),
+    "room": st.sampled_from(["o", "c", "u", "p", "w", "healthz", "", "x"]),
+    "rest": st.one_of(PATHS, st.sampled_from(["genuine", "postmark", "brevo", "mandrill", "mailgun"])),
+    "query": PATHS,
+    "headers": HEADERS,
+    "body": st.binary(max_size=400),
+}
+
+
+def _ends_well(sturdy, method, room, rest, query, headers, body):
     client, tokens = sturdy
     purposes = {"o": "open", "c": "click", "u": "unsubscribe", "p": "preferences"}
     if rest == "genuine" and room in purposes:
@@ -391,6 +392,27 @@ def test_no_request_whatever_ends_in_an_error_of_the_server(sturdy, method, room
     assert answer.status_code < 500
     location = answer.headers.get("location", "")
     assert location.startswith("https://shop.example.com/") or not location.startswith(("http", "//"))
+
+
+@given(**REQUESTS)
+@settings(max_examples=60)
+def test_no_request_whatever_ends_in_an_error_of_the_server(sturdy, **request):
+    _ends_well(sturdy, **request)
+
+
+@pytest.mark.soak
+@given(**REQUESTS)
+@settings(max_examples=400)
+def test_no_request_of_many_more_ends_in_an_error_of_the_server(sturdy, **request):
+    _ends_well(sturdy, **request)
+
+
+@pytest.mark.parametrize("path", ["/o/x/", "/c/x/", "/u/x/", "/p/x/", "/healthz/"])
+def test_a_slash_too_many_leads_nowhere_whatever_host_the_request_names(sturdy, path):
+    client, _ = sturdy
+    answer = client.get(path, headers={"Host": "evil.example"})
+    assert answer.status_code == 404
+    assert "location" not in answer.headers
 
 
 def test_answers_out_of_order_are_judged_by_when_they_happened(answers):

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from toolkit.errors import AnswersError, InputError
+from toolkit.tracking import Tokens
 from toolkit.tracking.providers import PROVIDERS
 from toolkit.tracking.server import tracker
 from toolkit.tracking.webhooks import LARGEST, Webhooks
@@ -190,20 +191,42 @@ GENUINE = (
 SIGNS_THE_BODY = {"ses", "sendgrid", "resend", "mandrill", "mailersend", "mailtrap", "postal", "unisender_go"}
 
 
+class Served:
+    """What the module's one server writes to and fetches with: of the test that is running."""
+
+    def __init__(self):
+        self.answers, self.fetched, self.clock = None, [], None
+
+    def record(self, batch):
+        return self.answers.record(batch)
+
+    def now(self):
+        return self.clock()
+
+    def fetch(self, url):
+        self.fetched.append(url)
+        return PEM
+
+
+@pytest.fixture(scope="module")
+def server(serving):
+    served = Served()
+    webhooks = Webhooks(SECRETS, base=BASE, fetch=served.fetch)
+    app = tracker(served, Tokens((bytes(range(32)),)), webhooks=webhooks, clock=served.now)
+    with serving(app) as client:
+        yield served, client
+
+
 @pytest.fixture
 def fetched():
     return []
 
 
 @pytest.fixture
-def client(answers, tokens, clock, fetched, serving):
-    def fetch(url):
-        fetched.append(url)
-        return PEM
-
-    webhooks = Webhooks(SECRETS, base=BASE, fetch=fetch)
-    with serving(tracker(answers, tokens, webhooks=webhooks, clock=clock)) as opened:
-        yield opened
+def client(server, answers, clock, fetched):
+    served, client = server
+    served.answers, served.clock, served.fetched = answers, clock, fetched
+    return client
 
 
 def call(client, name, made, **headers):

@@ -43,7 +43,8 @@ def figure(result: Any, **options: Any) -> go.Figure:
         result: a `Run` (options `show`: hours, days, not_sent or own; `scenario`, `clock`), a `Sweep` (`value`,
             `scenario`), a `Selection`, a `Load`, an `Overlap`, a `Difference`, a `Trace`, an experiment's `Result`
             (`show`: lift, looks or survival; `metric`, `earlier`), a `Plan`, a `Survival` curve, a `Qini` curve,
-            `OwnPurchases`, a `Forecast` (`show`: arms or parts; `metric`), or a `Tuning`.
+            `OwnPurchases`, a `Forecast` (`show`: arms or parts; `metric`), the `Board` of `deliverability`, or a
+            `Tuning`.
         **options: what the drawing of this kind takes.
 
     Returns:
@@ -53,9 +54,9 @@ def figure(result: Any, **options: Any) -> go.Figure:
         NotSupportedError: no drawing is known for this kind of result.
         InputError: an option that is not there; names the nearest.
     """
+    *kinds, last = (kind.__name__ for kind in figure.registry if kind is not object)
     raise NotSupportedError(
-        f"there is no drawing for a {type(result).__name__}; there is one for Run, Sweep, Trace,"
-        " Result, Plan, Survival, Qini, OwnPurchases, Forecast and Tuning"
+        f"there is no drawing for a {type(result).__name__}; there is one for {', '.join(kinds)} and {last}"
     )
 
 

@@ -84,7 +84,10 @@ def tracker(
         404: desk.not_found,
         AnswersError: desk.busy,
     }
-    return Starlette(routes=routes, exception_handlers=dict(handlers), lifespan=running)
+    app = Starlette(routes=routes, exception_handlers=dict(handlers), lifespan=running)
+    # It would lead `/o/x/` to `/o/x` of whatever host the request names.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _healthy(request: Request) -> Response:

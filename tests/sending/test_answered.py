@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import policy
 from email.parser import BytesParser
@@ -11,8 +13,11 @@ import pytest
 
 from toolkit.sending import Ledger, mail_key, send
 from toolkit.sending.answered import take_up, tell_sent
+from toolkit.sending.clock import micros
 from toolkit.sending.keys import rotate
-from toolkit.tracking import Answers, Incoming
+from toolkit.sending.protocol import Receipt
+from toolkit.sending.states import State
+from toolkit.tracking import Answers, Incoming, TrackedMail
 
 TRACKED = {"tracking": {"url": "https://mail.example.com"}}
 NOW = 1_772_452_800_000_000  # 2 March 2026, noon
@@ -144,7 +149,10 @@ def test_unsubscribes_complaints_and_hard_bounces_are_taken_up_once_and_soft_bou
     said = take_up(ledger, answers)
     assert said.suppressed == {"unsubscribed": 1, "complaint": 1, "hard_bounce": 1}
     assert said.unknown == 1
-    assert str(said) == "suppressed: complaint 1, hard_bounce 1, unsubscribed 1; restored 0; of unknown mails 1"
+    assert (
+        str(said)
+        == "suppressed: complaint 1, hard_bounce 1, unsubscribed 1; restored 0; mails settled 0; of unknown mails 1"
+    )
     addresses = [mail.letter.to for mail in sent.mails]
     reasons = [ledger.suppressions.reason(address, class_="marketing") for address in addresses[:4]]
     assert reasons == ["unsubscribed", "unsubscribed", "suppressed", None]
@@ -186,6 +194,100 @@ def test_links_keep_working_when_the_secret_changes_and_die_when_it_is_retired(t
     assert expired.read_token(token, purpose="unsubscribe") is None
     assert expired.mail_name("d1") == old.mail_name("d1")
     assert (tracked_shop.outbox / "ledger.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def under_way(tmp_path, clock, entries, run_record, tracked_mail):
+    """A run of thirty mails of which so many are out, and the store of answers to them."""
+    names = [f"m{number:05d}aaaaaaaaaa" for number in range(30)]
+
+    def go(out, *, doubts=0, **options):
+        book = opened.enter_context(Ledger.open(tmp_path / "run.sqlite", clock=clock))
+        planned = [
+            replace(one, message_id=f"{name}zz@example.com") for one, name in zip(entries(30), names, strict=True)
+        ]
+        book.plan(run_record(mails=30, **options), planned)
+        store = opened.enter_context(Answers.open(tmp_path / "run_answers.sqlite", clock=lambda: micros(clock())))
+        store.register([tracked_mail(one, name) for one, name in zip(planned, names, strict=True)])
+        rows = book.start(book.claim("run", owner="a", limit=out, lease=30_000_000))
+        states = [State.ACCEPTED] * (len(rows) - doubts) + [State.UNKNOWN] * doubts
+        book.record([(row, Receipt(row.decision_id, state)) for row, state in zip(rows, states, strict=True)])
+        return book, store, names
+
+    with contextlib.ExitStack() as opened:
+        yield go
+
+
+@pytest.fixture
+def tracked_mail():
+    def made(entry, name):
+        return TrackedMail(
+            name, entry.decision_id, entry.customer_id, "welcome", "hello", "welcome/hello", None, None, "marketing",
+            "example.org", "en", entry.message_id, 0,
+        )  # fmt: skip
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "bounce_type", "said"),
+    [("bounced", "hard", "3 of 20 bounced"), ("complained", None, "3 of 20 complained"), ("bounced", "soft", None)],
+)
+def test_what_the_tracker_hears_sounds_the_alarms_of_a_run(under_way, kind, bounce_type, said):
+    ledger, answers, names = under_way(20)
+    heard = [Incoming(kind, NOW, "ses", name, event_id=name, bounce_type=bounce_type) for name in names[:3]]
+    answers.record(heard[:2])
+    take_up(ledger, answers)
+    assert ledger.run_state("run") == "active"
+    answers.record([*heard, *heard])
+    take_up(ledger, answers)
+    assert ledger.why("run") == ("planned by ana" if said is None else f"paused by sender: {said}")
+    assert len(ledger.claim("run", owner="a", limit=5, lease=30_000_000)) == (5 if said is None else 0)
+
+
+def test_a_bounce_the_tracker_hears_while_the_canary_waits_holds_the_rest_back(under_way, clock):
+    ledger, answers, names = under_way(4, canary=4, canary_wait=60_000_000)
+    assert ledger.claim("run", owner="a", limit=5, lease=30_000_000) == []
+    answers.record([Incoming("bounced", NOW, "bounce", names[2], bounce_type="hard", event_id="b")])
+    take_up(ledger, answers)
+    clock.forward(minutes=2)
+    assert ledger.claim("run", owner="a", limit=5, lease=30_000_000) == []
+    assert ledger.why("run") == "paused by canary: of the first 4, 1 bounced"
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "state"),
+    [
+        ("opened", {}, "accepted"),
+        ("clicked", {"number": 0}, "accepted"),
+        ("unsubscribed", {}, "accepted"),
+        ("delivered", {"provider": "ses", "event_id": "e"}, "accepted"),
+        ("bounced", {"provider": "ses", "event_id": "e", "bounce_type": "hard"}, "failed"),
+        ("bounced", {"provider": "ses", "event_id": "e", "bounce_type": "soft"}, "unknown"),
+        ("deferred", {"provider": "ses", "event_id": "e"}, "unknown"),
+    ],
+)
+def test_an_answer_settles_a_mail_in_doubt(under_way, kind, more, state):
+    ledger, answers, names = under_way(6, doubts=2)
+    assert take_up(ledger, answers).settled == 0
+    answers.record([Incoming(kind, NOW, mail=names[4], **more)])
+    assert take_up(ledger, answers).settled == (state != "unknown")
+    assert ledger.deliveries()["state"].tolist()[4:6] == [state, "unknown"]
+    assert take_up(ledger, answers).settled == 0
+    assert ledger.verify() == ()
+
+
+def test_a_bounce_heard_while_a_dead_senders_lease_lasts_settles_the_mail_when_it_is_in_doubt(under_way, clock):
+    ledger, answers, names = under_way(3)
+    ledger.start(ledger.claim("run", owner="dead", limit=1, lease=30_000_000))
+    answers.record([Incoming("bounced", NOW, "ses", names[3], event_id="e", bounce_type="hard")])
+    said = take_up(ledger, answers)
+    assert (said.suppressed, said.settled) == ({"hard_bounce": 1}, 0)
+    clock.forward(minutes=1)
+    assert len(ledger.recover()) == 1
+    assert take_up(ledger, answers).settled == 1
+    assert ledger.deliveries()["state"].tolist()[3] == "failed"
+    assert ledger.verify() == ()
 
 
 def test_a_pause_takes_the_address_off_the_list_when_it_is_over(sent, ledger, answers, tracked_shop):

@@ -37,7 +37,8 @@ def _told(answers, tracked_mail, clock):
         ["customer_id", "event", "at", "verdict_rule"], ignore_index=True
     )
     board = deliverability(answers)
-    return again, taken, table, events, board, answers.standing(NAMES[2]), answers.unknown_count
+    signs = [(one.decision_id, one.kind) for one in answers.signs_of(["d0", "d1", "d2", "d9"])]
+    return again, taken, table, events, board, answers.standing(NAMES[2]), answers.unknown_count, signs
 
 
 @pytest.fixture
@@ -63,6 +64,7 @@ def test_both_databases_say_the_same(place, tmp_path, clock, tracked_mail):
     pd.testing.assert_frame_equal(ours[3], theirs[3], check_dtype=False)
     pd.testing.assert_frame_equal(ours[4].table, theirs[4].table, check_dtype=False)
     assert ours[5:] == theirs[5:]
+    assert sorted(ours[-1])[:3] == [("d0", "clicked"), ("d0", "opened"), ("d1", "clicked")]
     frame = pd.DataFrame({"customer_id": ["c0"], "event": ["view"], "at": [pd.Timestamp(START, unit="us", tz="UTC")]})
     log = EventLog.from_pandas(frame)
     both = log.with_answers(place)

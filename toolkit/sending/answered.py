@@ -1,5 +1,5 @@
-"""How answers come home: mails are handed down to the tracker before they leave, and what it heard reaches the
-suppression list."""
+"""How answers come home: mails are handed down to the tracker before they leave, and what it heard reaches the ledger:
+its suppression list, its alarms and its doubts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from toolkit.errors import AnswersError
 from toolkit.mail import Letter
 from toolkit.scenario.models import Policies
 from toolkit.sending.batch import Batch
-from toolkit.sending.clock import micros
+from toolkit.sending.claims import Delivery
+from toolkit.sending.clock import from_micros, micros
+from toolkit.sending.feedback import Feedback
 from toolkit.sending.keys import MailKey
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.schema import attempts, deliveries
@@ -125,28 +127,35 @@ def tell_sent(ledger: Ledger, answers: Answers) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TakenUp:
-    """What the suppression list took up.
+    """What the ledger and its suppression list took up.
 
     Attributes:
         suppressed: addresses put on the list, by reason.
         restored: addresses taken off, because their owner subscribed again or a pause is over.
+        settled: mails in doubt of which an answer shows what became of them.
         unknown: answers to mails this ledger does not know.
     """
 
     suppressed: dict[str, int]
     restored: int
+    settled: int
     unknown: int
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.suppressed.items())) or "none"
-        return f"suppressed: {reasons}; restored {self.restored:,}; of unknown mails {self.unknown:,}"
+        return (
+            f"suppressed: {reasons}; restored {self.restored:,}; mails settled {self.settled:,}; "
+            f"of unknown mails {self.unknown:,}"
+        )
 
 
 def take_up(ledger: Ledger, answers: Answers) -> TakenUp:
-    """Unsubscribes, complaints and hard bounces onto the suppression list; resubscriptions off it. Each once.
+    """What came home, told to the ledger: the suppression list, the alarms and canary of runs, and mails in doubt.
 
-    An unsubscribe or a complaint stops marketing mail, a hard bounce all mail. A soft bounce stops nothing. Who
-    subscribes again comes off the list, unless the address bounced. Safe to call again: it goes on where it stopped.
+    An unsubscribe or a complaint stops marketing mail, a hard bounce all mail. A soft bounce stops nothing. Bounces
+    and complaints count for the alarms of the run that sent the mail. Who subscribes again comes off the list, unless
+    the address bounced. A mail in doubt is settled by any answer that shows it arrived, or by a hard bounce. Each
+    counts once; safe to call again: it goes on where it stopped.
 
     Args:
         ledger: knows the addresses.
@@ -157,45 +166,52 @@ def take_up(ledger: Ledger, answers: Answers) -> TakenUp:
     """
     name = f"suppressions of {ledger.place}"
     added: Counter[str] = Counter()
-    restored = unknown = 0
+    restored = settled = unknown = 0
     for one in answers.standing_since(name):
-        address = _address(ledger, one)
-        if address is None:
+        row = _delivery(ledger, one)
+        if row is None:
             unknown += 1
         elif one.kind == "subscribed":
-            restored += _restore(ledger, address, one)
-        elif _suppresses(one):
-            reason = _REASONS[one.kind]
-            added[reason] += ledger.suppressions.add(address, by=_by(one), reason=reason)
+            restored += _restore(ledger, row.address, one)
+        elif one.kind in _REASONS:
+            taken = ledger.report_events([_report(one, row.decision_id)])
+            added[_REASONS[one.kind]] += taken.suppressed
+            settled += taken.settled
         answers.taken_up(name, one)
-    return TakenUp({reason: count for reason, count in added.items() if count}, restored, unknown)
+    doubts = ledger.deliveries(state=State.UNKNOWN)["decision_id"].tolist()
+    signs = [_report(one, one.decision_id) for one in answers.signs_of(doubts)]
+    settled += ledger.report_events(signs).settled
+    return TakenUp({reason: count for reason, count in added.items() if count}, restored, settled, unknown)
 
 
-def _suppresses(one: Answered) -> bool:
-    # As in the log (R18): a bounce that does not say is a hard one.
-    return one.kind in _REASONS and not (one.kind == "bounced" and one.bounce_type == "soft")
+def _report(one: Answered, decision_id: str | None) -> Feedback:
+    return Feedback(
+        provider=one.provider,
+        event_id=one.event_id,
+        event=f"email_{one.kind}",
+        at=from_micros(one.at),
+        decision_id=decision_id,
+        bounce_type=one.bounce_type,
+        detail=one.bounce_type,
+    )
 
 
 def _restore(ledger: Ledger, address: str, one: Answered) -> bool:
     if ledger.suppressions.reason(address) != "unsubscribed":
         return False
     why = "the pause is over" if one.rule == "pause" else "subscribed again"
-    return ledger.suppressions.remove(address, by=_by(one), why=why)
+    return ledger.suppressions.remove(address, by=f"{one.provider}: {one.event_id}", why=why)
 
 
-def _by(one: Answered) -> str:
-    return f"{one.provider}: answer {one.id}"
-
-
-def _address(ledger: Ledger, one: Answered) -> str | None:
-    if one.decision_id is not None:
-        rows = ledger.rows([one.decision_id])
-        if rows:
-            return rows[0].address
-    with ledger.reading() as connection:
-        query = select(deliveries.c.address).where(deliveries.c.message_id.like(f"{one.mail}%"))
-        found: str | None = connection.execute(query).scalar()
-        return found
+def _delivery(ledger: Ledger, one: Answered) -> Delivery | None:
+    rows = ledger.rows([one.decision_id]) if one.decision_id is not None else []
+    if not rows:
+        # Mails that were never handed down: a mail's name is how its Message-ID begins.
+        with ledger.reading() as connection:
+            query = select(deliveries.c.decision_id).where(deliveries.c.message_id.like(f"{one.mail}%"))
+            found: str | None = connection.execute(query).scalar()
+        rows = ledger.rows([found]) if found is not None else []
+    return rows[0] if rows else None
 
 
 def _chunks(rows: Sequence[tuple[str, int, str | None]]) -> Iterator[Sequence[tuple[str, int, str | None]]]:

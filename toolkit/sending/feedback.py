@@ -90,15 +90,17 @@ def take(connection: Connection, reports: Sequence[Feedback], *, now: int) -> Ta
         known = select(events.c.id).where(
             events.c.provider == report.provider, events.c.provider_event_id == report.event_id
         )
-        if connection.execute(known).first() is not None:
-            counts["known"] += 1
-            continue
-        if connection.execute(insert_new(connection, events), line).rowcount == 0:
-            counts["known"] += 1  # another process was faster
-            continue
-        counts["new"] += 1
+        # Another process may be faster between the two.
+        new = (
+            connection.execute(known).first() is None
+            and connection.execute(insert_new(connection, events), line).rowcount
+        )
+        counts["new" if new else "known"] += 1
         if row is not None and row.state is State.UNKNOWN:
+            # Also by what was reported before: the mail may have been in a dead sender's hands then.
             counts["settled"] += _settle(connection, row, report, now=now)
+        if not new:
+            continue
         counts["suppressed"] += _suppress(connection, row, report, now=now)
         if row is not None and report.event in _COUNTERS and not _is_soft(report):
             alarm.count(connection, row.run_id, {_COUNTERS[report.event]: 1}, now=now)

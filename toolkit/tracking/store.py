@@ -24,12 +24,27 @@ from toolkit.tracking.schema import EVENTS_VIEW, VERSION, answers, create, links
 __all__ = ["Answered", "Answers", "Standing", "now_micros"]
 
 _CHUNK = 400
+_SIGNS = ("delivered", "opened", "clicked", "complained", "unsubscribed", "bounced")
 _STANDING = ("unsubscribed", "subscribed", "complained", "bounced", "rejected")
 
 
 def now_micros() -> int:
     """The present, microseconds since 1970."""
     return time.time_ns() // 1000
+
+
+_ANSWERED = select(
+    answers.c.id,
+    answers.c.mail,
+    mails.c.decision_id,
+    answers.c.kind,
+    answers.c.at,
+    answers.c.received_at,
+    answers.c.bounce_type,
+    answers.c.provider,
+    answers.c.rule,
+    answers.c.event_id,
+).select_from(answers.outerjoin(mails, mails.c.name == answers.c.mail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +68,19 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer that bears on whether an address may be mailed: who, what, when, from where."""
+    """An answer that bears on whether an address may be mailed, or shows that a mail arrived: who, what, when, from
+    where."""
 
     id: int
     mail: str
     decision_id: str | None
     kind: str
+    at: int
     received_at: int
     bounce_type: str | None
     provider: str
     rule: str | None
+    event_id: str
 
 
 class Answers:
@@ -264,23 +282,30 @@ class Answers:
             wanted = or_(answers.c.received_at > after, (answers.c.received_at == after) & (answers.c.id > last)) & (
                 answers.c.received_at <= self._clock()
             )
-            query = (
-                select(
-                    answers.c.id,
-                    answers.c.mail,
-                    mails.c.decision_id,
-                    answers.c.kind,
-                    answers.c.received_at,
-                    answers.c.bounce_type,
-                    answers.c.provider,
-                    answers.c.rule,
-                )
-                .select_from(answers.outerjoin(mails, mails.c.name == answers.c.mail))
-                .where(answers.c.kind.in_(_STANDING), answers.c.mail.is_not(None), wanted)
-                .order_by(answers.c.received_at, answers.c.id)
+            query = _ANSWERED.where(answers.c.kind.in_(_STANDING), answers.c.mail.is_not(None), wanted).order_by(
+                answers.c.received_at, answers.c.id
             )
             rows = list(connection.execute(query))
-        yield from (Answered(*row) for row in rows)
+        yield from (Answered(**row._mapping) for row in rows)
+
+    def signs_of(self, decision_ids: Iterable[str]) -> list[Answered]:
+        """What shows that mails arrived, or never will: one answer a mail and kind, the first, oldest first.
+
+        A machine's open counts as well: it got the mail.
+        """
+        found: list[Answered] = []
+        for some in _chunks(list(decision_ids)):
+            first = (
+                select(func.min(answers.c.id))
+                .select_from(answers.join(mails, mails.c.name == answers.c.mail))
+                .where(mails.c.decision_id.in_(some), answers.c.kind.in_(_SIGNS))
+                .where(or_(answers.c.kind != "bounced", func.coalesce(answers.c.bounce_type, "") != "soft"))
+                .group_by(mails.c.decision_id, answers.c.kind)
+            )
+            with self._reading() as connection:
+                query = _ANSWERED.where(answers.c.id.in_(first)).order_by(answers.c.id)
+                found += [Answered(**row._mapping) for row in connection.execute(query)]
+        return found
 
     def taken_up(self, name: str, answered: Answered) -> None:
         """Remember under a name that everything up to this answer was taken up."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,6 +16,13 @@ from toolkit.simulation import Forecast, Tuning
 __all__ = ["forecast_arms", "forecast_parts", "tuning_chart"]
 
 _DIVERGING = ["#B2431B", "#E8A27C", "#F4F1EC", "#8FC1DF", "#0072B2"]
+_MONEY = ("profit", "margin", "revenue", "own_revenue", "caused_revenue", "mail_cost", "discount", "discount_own")
+_ON_TOP = ("caused", "caused_revenue", "margin", "profit")
+_MAY_FALL_BELOW_ZERO = ("margin", "profit")
+_MOST_PARTS = 6
+_REST = "rgba(128,136,150,.30)"
+_SMALLEST_SHOWN, _SMALLEST_TOLD = 0.03, 0.06
+_MOST_TEXTS = 8
 
 
 def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
@@ -24,10 +33,11 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
         metric: a metric of its table, for example profit, caused or discount_own.
 
     Returns:
-        A figure, modelled.
+        A figure; its label is that of the metric, modelled or observed.
 
     Raises:
         InputError: no such metric; names the nearest.
+        NotSupportedError: the response model does not say what the metric needs.
     """
     table = forecast.table
     known = list(dict.fromkeys(table["metric"]))
@@ -41,27 +51,30 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
         for scenario, arm in zip(rows["scenario"], rows["arm"], strict=True)
     ]
     rows = rows[keep].iloc[::-1]
-    names = [
-        f"{scenario.replace('_', ' ')}{'' if pd.isna(arm) else f' · {arm}'}"
-        for scenario, arm in zip(rows["scenario"], rows["arm"], strict=True)
-    ]
-    is_money = metric in ("profit", "margin", "revenue", "own_revenue", "caused_revenue", "mail_cost") or (
-        metric.startswith("discount")
-    )
+    word = metric.replace("_", " ").capitalize()
+    if rows["value"].isna().all():
+        raise NotSupportedError(
+            f"{word} is not known: the response model {forecast.response.name!r} states no order.margin;"
+            " metric='caused' counts the purchases brought about"
+        )
+    names = _arms(rows)
+    people = [f"{forecast.value(scenario, 'people', None if pd.isna(arm) else arm):,.0f} people"
+              for scenario, arm in zip(rows["scenario"], rows["arm"], strict=True)]  # fmt: skip
+    is_money = metric in _MONEY
 
     def said(value: float) -> str:
         return money(value, forecast.currency) if is_money else f"{value:,.0f}"
 
     ends = rows[["value", "lower", "upper"]].to_numpy(float)
-    texts = [f"{said(value)}  [{said(lower)} to {said(upper)}]" for value, lower, upper in ends]
+    texts = [f"<b>{said(value)}</b>   {said(lower)} to {said(upper)}" for value, lower, upper in ends]
     dots = go.Scatter(
         x=rows["value"],
-        y=names,
+        y=[f"{name}<br><span style='font-size:11px'>{count}</span>" for name, count in zip(names, people, strict=True)],
         mode="markers+text",
-        marker={"size": 11, "color": BLUE},
+        marker={"size": 12, "color": BLUE},
         text=texts,
         textposition="top center",
-        textfont={"size": 12, "color": INK},
+        textfont={"size": 12.5, "color": INK},
         cliponaxis=False,
         error_x={
             "type": "data",
@@ -69,28 +82,32 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
             "array": rows["upper"] - rows["value"],
             "arrayminus": rows["value"] - rows["lower"],
             "color": BLUE,
-            "thickness": 2.4,
+            "thickness": 3,
             "width": 0,
         },
-        hovertemplate="%{y}<br><b>%{text}</b><extra></extra>",
+        hovertemplate="%{y}<br>%{text}<extra></extra>",
     )
-    word = metric.replace("_", " ").capitalize()
-    title = word
-    if len(ends) and not np.isnan(ends[:, 0]).all():
-        place = int(np.nanargmax(ends[:, 0]))
-        value, lower, upper = (said(one) for one in ends[place])
-        title = f"{word}: {names[place]} would bring {value}, {lower} to {upper}"
+    place = int(np.nanargmax(ends[:, 0]))
+    value, lower, upper = (said(one) for one in ends[place])
+    title = f"{word}: {names[place]} {'would bring ' if metric in _ON_TOP else ''}{value}, {lower} to {upper}"
+    if metric in _MAY_FALL_BELOW_ZERO and ends[place, 1] < 0 < ends[place, 2]:
+        title += "; a loss cannot be ruled out"
+    labels = list(dict.fromkeys(rows["label"]))
+    told = "" if metric not in _ON_TOP else "; on top of own purchases"
     figure = drawn(
         [dots],
         title=title,
         subtitle=f"{forecast.level:.0%} intervals of {forecast.draws:,} draws, response model "
-        f"“{forecast.response.name}”; what comes on top of what people do on their own",
-        label="modelled",
-        height=170 + 62 * len(rows),
+        f"“{forecast.response.name}”{told}",
+        label="modelled" if "modelled" in labels else " and ".join(labels),
+        height=160 + 66 * len(rows),
         legend=False,
     )
-    figure.add_vline(x=0, line={"color": INK, "width": 1.2, "dash": "dot"})
-    figure.update_yaxes(showgrid=False, range=[-0.6, len(rows) - 0.3])
+    low, high = min(0.0, float(np.nanmin(ends[:, 1]))), max(0.0, float(np.nanmax(ends[:, 2])))
+    air = 0.1 * ((high - low) or 1.0)
+    figure.add_vline(x=0, line={"color": INK, "width": 1.2, "dash": "dot"}, layer="below")
+    figure.update_xaxes(range=[low - air, high + air], showgrid=True, zeroline=False, tickformat=",")
+    figure.update_yaxes(showgrid=False, range=[-0.6, len(rows) - 0.3], ticklabelstandoff=8)
     return add_units(figure, x=f"{word.lower()}{f' ({forecast.currency})' if is_money else ''}", y="")
 
 
@@ -109,37 +126,54 @@ def forecast_parts(forecast: Forecast) -> go.Figure:
     parts = forecast.assumptions
     if not len(parts):
         raise NotSupportedError("too few draws to say what the interval is made of; take more")
-    arms = [
-        f"{scenario.replace('_', ' ')}{'' if pd.isna(arm) else f' · {arm}'}"
-        for scenario, arm in zip(parts["scenario"], parts["arm"], strict=True)
-    ]
-    parts = parts.assign(name=arms)
-    order = parts.groupby("assumption")["share"].sum().sort_values(ascending=False)
-    shown = [name for name in order.index if order[name] >= 0.02]
-    traces = []
-    for place, name in enumerate(shown):
-        rows = parts[parts["assumption"] == name]
-        words = {"chance": "chance of answers", "people": "other people"}.get(name, name)
-        traces.append(
-            go.Bar(
-                x=rows["share"],
-                y=rows["name"],
-                orientation="h",
-                name=words,
-                marker={"color": MAILS[place % len(MAILS)]},
-                hovertemplate=f"{words}<br><b>%{{x:.0%}}</b><extra></extra>",
-            )
+    parts = parts.assign(name=_arms(parts))
+    arms = list(dict.fromkeys(parts["name"]))
+    wide = parts.pivot(index="name", columns="assumption", values="share").reindex(arms).fillna(0.0)
+    mean = wide.mean().sort_values(ascending=False, kind="stable")
+    shown = [name for name in mean.index if wide[name].max() >= _SMALLEST_SHOWN][:_MOST_PARTS]
+    words = {name: {"chance": "chance of answers", "people": "other people"}.get(name, name) for name in mean.index}
+    bars = [(words[name], wide[name], MAILS[place % len(MAILS)]) for place, name in enumerate(shown)]
+    rest = 1 - wide[shown].sum(axis=1)
+    if rest.max() > 1e-6:
+        bars.append(("all else", rest, _REST))
+    traces = [
+        go.Bar(
+            x=share,
+            y=arms,
+            orientation="h",
+            name=word,
+            marker={"color": colour, "line": {"width": 0}},
+            width=0.56,
+            text=[f"{one:.0%}" if one >= _SMALLEST_TOLD else "" for one in share],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            textfont={"color": "white", "size": 12.5},
+            hovertemplate=f"%{{y}}<br>{word}: <b>%{{x:.0%}}</b><extra></extra>",
         )
+        for word, share, colour in bars
+    ]
+    first = mean.index[0]
+    title = f"What is not known comes {'mostly' if mean.iloc[0] > 0.5 else 'first of all'} from {_source(first)}"
+    metric = parts["metric"].iloc[0].replace("caused", "caused purchases")
+    below = 22 * -(-len(bars) // 4)  # rows of the legend, with room for long names
     figure = drawn(
         traces,
-        title=f"Most of what is not known comes from {shown[0]}" if shown else "Nothing is uncertain",
-        subtitle="share of the interval's variance by assumption; narrow the longest first",
+        title=title,
+        subtitle=f"shares of the variance of {metric}, {forecast.draws:,} draws of “{forecast.response.name}”; "
+        "measure the longest first",
         label="modelled",
-        height=210 + 40 * parts["name"].nunique(),
+        height=130 + below + 62 * len(arms),
+        legend=False,
     )
-    figure.update_layout(barmode="stack")
-    figure.update_xaxes(tickformat=".0%", range=[0, 1])
-    figure.update_yaxes(showgrid=False)
+    figure.update_layout(
+        barmode="stack",
+        showlegend=True,
+        legend={"itemclick": False, "itemdoubleclick": False, "yref": "container", "y": 0, "yanchor": "bottom"},
+        margin={"b": 34 + below},
+    )
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.0], showline=False, automargin=False)
+    figure.update_yaxes(showgrid=False, autorange="reversed", ticklabelstandoff=8)
     return figure
 
 
@@ -158,9 +192,11 @@ def tuning_chart(tuning: Tuning) -> go.Figure:
     if len(tuning.over) > 2:
         raise NotSupportedError(f"a picture shows two paths; this tuning has {len(tuning.over)}")
     title = _tuning_title(tuning)
-    subtitle = f"per person who enters, {tuning.level:.0%} intervals; framed: cannot be told from the best"
+    what = "purchases brought about" if tuning.objective == "caused" else f"{tuning.objective} in {tuning.currency}"
+    subtitle = f"{what} per person who enters, {tuning.level:.0%} intervals"
     if len(tuning.over) == 1:
-        return _tuning_line(tuning, title, subtitle.replace("framed", "orange"))
+        return _tuning_line(tuning, title, f"{subtitle}; orange: cannot be told from the best")
+    subtitle += "; framed: cannot be told from the best"
     up, across = tuning.over
     grid, low, high, kept = (tuning.surface(name) for name in ("value", "lower", "upper", "in_region"))
     numbers = [one.to_numpy(float) for one in (grid, low, high)]
@@ -171,16 +207,20 @@ def tuning_chart(tuning: Tuning) -> go.Figure:
         ]
         for row in zip(*numbers, strict=True)
     ]
+    farthest = float(np.nanmax(np.abs(numbers[0]))) or 1.0
     figure = drawn(
         [
             go.Heatmap(
-                x=[setting_text(one) for one in grid.columns],
-                y=[setting_text(one) for one in grid.index],
+                x=_settings(tuning, across, grid.columns),
+                y=_settings(tuning, up, grid.index),
                 z=grid.to_numpy(float),
                 text=text,
                 texttemplate="%{text}",
                 colorscale=_DIVERGING,
-                zmid=0,
+                # Light cells keep the words readable; the sign is told by the colour, the size by the number.
+                zmin=-1.6 * farthest,
+                zmax=1.6 * farthest,
+                textfont={"color": "#1F2733", "size": 12.5},
                 xgap=3,
                 ygap=3,
                 showscale=False,
@@ -208,28 +248,57 @@ def tuning_chart(tuning: Tuning) -> go.Figure:
 def _tuning_line(tuning: Tuning, title: str, subtitle: str) -> go.Figure:
     (path,) = tuning.over
     table = tuning.table
-    labels = [setting_text(one) for one in table[path]]
-    colours = [AFTER_MAIL if kept else BLUE for kept in table["in_region"]]
+    ends = table[["value", "lower", "upper"]].to_numpy(float)
+    texts = [
+        f"<b>{_said(tuning, value)}</b><br>{_said(tuning, lower)} to {_said(tuning, upper)}"
+        for value, lower, upper in ends
+    ]
     dots = go.Scatter(
-        x=labels,
+        x=_settings(tuning, path, table[path]),
         y=table["value"],
-        mode="markers",
-        marker={"size": 12, "color": colours},
+        mode="markers+text" if len(table) <= _MOST_TEXTS else "markers",
+        marker={"size": 13, "color": [AFTER_MAIL if kept else BLUE for kept in table["in_region"]]},
+        text=texts,
+        textposition="middle right",
+        textfont={"size": 12.5, "color": INK},
+        cliponaxis=False,
         error_y={
             "type": "data",
             "symmetric": False,
             "array": table["upper"] - table["value"],
             "arrayminus": table["value"] - table["lower"],
             "color": INK,
-            "thickness": 1.6,
-            "width": 4,
+            "thickness": 2,
+            "width": 0,
         },
-        hovertemplate="%{x}<br><b>%{y:.3g}</b><extra></extra>",
+        hovertemplate="%{x}<br>%{text}<extra></extra>",
     )
     figure = drawn([dots], title=title, subtitle=subtitle, label="modelled", height=380, legend=False)
-    figure.add_hline(y=0, line={"color": INK, "width": 1.2, "dash": "dot"})
-    figure.update_xaxes(type="category")
-    return add_units(figure, x=_plain(path), y=f"{tuning.objective} per person")
+    low, high = min(0.0, float(np.nanmin(ends[:, 1]))), max(0.0, float(np.nanmax(ends[:, 2])))
+    air = 0.07 * ((high - low) or 1.0)
+    figure.add_hline(y=0, line={"color": INK, "width": 1.2, "dash": "dot"}, layer="below")
+    figure.update_xaxes(type="category", range=[-0.5, len(table) - 0.35])
+    figure.update_yaxes(range=[low - air, high + air], zeroline=False, tickformat=",")
+    unit = "" if tuning.objective == "caused" else f" ({tuning.currency})"
+    return add_units(figure, x=_plain(path), y=f"{tuning.objective} per person{unit}")
+
+
+def _arms(rows: pd.DataFrame) -> list[str]:
+    """Names of scenarios and arms."""
+    return [
+        f"{scenario.replace('_', ' ')}{'' if pd.isna(arm) else f' · {arm}'}"
+        for scenario, arm in zip(rows["scenario"], rows["arm"], strict=True)
+    ]
+
+
+def _source(name: str) -> str:
+    return {"chance": "the chance of answers", "people": "who the people are"}.get(name, name)
+
+
+def _settings(tuning: Tuning, path: str, tried: Any) -> list[str]:
+    """Values that were tried, in words; that of the program itself is marked."""
+    now, words = setting_text(tuning.base[path]), [setting_text(one) for one in tried]
+    return [word + _unit(path) + (" (now)" if word == now else "") for word in words]
 
 
 def _tuning_title(tuning: Tuning) -> str:
@@ -237,7 +306,7 @@ def _tuning_title(tuning: Tuning) -> str:
         return "The data cannot tell these settings apart"
     best = " and ".join(setting_text(value) + _unit(path) for path, value in tuning.best.items())
     ends = f"{_said(tuning, tuning.best_lower)} to {_said(tuning, tuning.best_upper)}"
-    return f"Best in the forecast: {best}, {ends} a person after the selection"
+    return f"Best: {best}; {ends} a person, allowing for the choice"
 
 
 def _unit(path: str) -> str:
@@ -249,5 +318,6 @@ def _said(tuning: Tuning, value: float) -> str:
 
 
 def _plain(path: str) -> str:
+    """A parameter in words: `abandoned_cart.offer.offer.percent` is `offer, percent`."""
     words = path.split(".")
-    return f"{'.'.join(words[1:-1]).replace('_', ' ')} ({words[-1]}{_unit(path)})" if len(words) > 2 else path
+    return ", ".join(dict.fromkeys(word.replace("_", " ") for word in (words[1:] or words)))

@@ -173,12 +173,13 @@ def add_units(figure: go.Figure, *, x: str, y: str) -> go.Figure:
 def money(value: float, currency: str) -> str:
     """An amount as people write it.
 
-    >>> money(1234.6, "EUR"), money(3.2, "SEK")
-    ('€1,235', '3.20 SEK')
+    >>> money(1234.6, "EUR"), money(3.2, "SEK"), money(-349, "EUR")
+    ('€1,235', '3.20 SEK', '−€349')
     """
-    number = f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}"
+    number = f"{abs(value):,.2f}" if abs(value) < 100 else f"{abs(value):,.0f}"
+    minus = "−" if value < 0 and number != "0.00" else ""
     sign = _SIGNS.get(currency)
-    return f"{sign}{number}" if sign else f"{number} {currency}"
+    return f"{minus}{sign}{number}" if sign else f"{minus}{number} {currency}"
 
 
 def share_text(rate: float) -> str:

@@ -27,10 +27,11 @@ def parts_of(plain: Floats, moved: Floats, values: Mapping[str, Floats]) -> list
 
     Reference: Pratt (1987), in Proceedings of the Second International Tampere Conference in Statistics.
     """
-    total = float(np.var(moved))
+    # Who comes does not hang on what was drawn: their variances add, whatever few draws seem to say of both together.
+    inner, people = float(np.var(plain)), float(np.var(moved - plain))
+    total = inner + people
     if not total > 0 or len(plain) < _FEWEST_PER_NUMBER * (len(values) + 1):
         return []
-    inner = min(float(np.var(plain)), total)
     shares: dict[str, float] = {}
     if values:
         x = np.column_stack([(v - v.mean()) / v.std() for v in values.values()])
@@ -45,5 +46,4 @@ def parts_of(plain: Floats, moved: Floats, values: Mapping[str, Floats]) -> list
         shares = {name: float(share * scale / total) for name, share in zip(values, raw, strict=True)}
     told = sorted(((name, share) for name, share in shares.items() if share > 1e-6), key=lambda one: -one[1])
     known = sum(share for _, share in told)
-    chance = max(0.0, inner / total - known)
-    return [*told, ("chance", chance), ("people", max(0.0, 1 - known - chance))]
+    return [*told, ("chance", max(0.0, inner / total - known)), ("people", people / total)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 
 import numpy as np
@@ -206,13 +208,26 @@ def test_a_null_world_is_promised_nothing() -> None:
     assert sum(lower > 0 for lower, _, _ in told) <= 1
 
 
+RUNS = int(os.environ.get("TOOLKIT_COVERAGE_RUNS", "250"))
+"""Pilots and roll-outs of each kind of world; fewer are quicker and prove less."""
+
+
+def strays(rate: float, runs: int) -> float:
+    """How far a share of so many runs strays from its rate by chance, but for one time in a hundred."""
+    return 2.576 * math.sqrt(rate * (1 - rate) / runs)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", KINDS)
 def test_intervals_fitted_from_a_pilot_hold_the_roll_out(kind: str) -> None:
-    runs = 100
-    told = np.array([forecast_and_truth(kind, seed) for seed in range(runs)])
+    told = np.array([forecast_and_truth(kind, seed) for seed in range(RUNS)])
     covered = float(((told[:, 0] <= told[:, 2]) & (told[:, 2] <= told[:, 1])).mean())
-    chance = 2.6 * np.sqrt(0.9 * 0.1 / runs)  # of an honest 90 % interval in so many runs
-    assert 0.9 - chance < covered <= 1.0
+    # 85 to 95 % from 239 runs on; with fewer, chance alone moves an honest 90 % interval farther than that.
+    bound = max(0.05, strays(0.9, RUNS))
+    below, above = float((told[:, 2] < told[:, 0]).mean()), float((told[:, 2] > told[:, 1]).mean())
+    said = f"{kind}: {covered:.1%} of {RUNS} held, {below:.1%} came out below and {above:.1%} above"
+    print(said)
+    assert 0.9 - bound <= covered <= 0.9 + bound, said
     if kind == "null":
-        assert (told[:, 0] > 0).mean() <= 0.05 + chance
+        promised = float((told[:, 0] > 0).mean())
+        assert promised <= 0.05 + strays(0.05, RUNS), f"profit was promised in {promised:.1%} of null worlds"

@@ -1,4 +1,4 @@
-"""Settings of all tests, and a throwaway PostgreSQL server on loopback for those that need one."""
+"""Settings of all tests; a throwaway PostgreSQL server, and web servers, on loopback for those that need one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+import uvicorn
 from hypothesis import settings
+
+from tests.shared import FIREFOX
 
 # The first example of a test may compile the kernel or start a database, so no single example has a deadline.
 settings.register_profile("toolkit", deadline=None, print_blob=True)
@@ -108,3 +113,30 @@ def postgres_server():
 def postgres(postgres_server):
     """The URL of the server's first database."""
     return postgres_server.url
+
+
+@contextlib.contextmanager
+def _serving(app, **options):
+    """A real server on a free port of loopback; gives a client of it."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="critical", lifespan="on", **options)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.005)
+    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        with httpx.Client(base_url=base, headers={"User-Agent": FIREFOX}, timeout=20) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        listening.close()
+
+
+@pytest.fixture(scope="session")
+def serving():
+    """Serves a web application for as long as a block lasts, to a client that calls itself Firefox."""
+    return _serving

@@ -1,4 +1,4 @@
-"""Where the real data sets stand, for tests that read them."""
+"""What tests of several rooms share: where the real data sets stand, and what a browser calls itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 ROOT = Path(__file__).resolve().parents[1]
 
 

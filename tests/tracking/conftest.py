@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
-import time
 from datetime import UTC, datetime
 
-import httpx
 import pytest
-import uvicorn
 
+from tests.shared import FIREFOX
 from toolkit.tracking import Answers, Tokens, TrackedMail
+
+__all__ = ["FIREFOX", "NAMES", "SECOND", "START"]
 
 START = int(datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()) * 1_000_000
 SECOND = 1_000_000
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 NAMES = ("aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc", "dddddddddddddddd")
 
 
@@ -73,29 +69,3 @@ def answers(tmp_path, clock):
 @pytest.fixture
 def tokens():
     return Tokens((bytes(range(32)),))
-
-
-@contextlib.contextmanager
-def _serving(app, **options):
-    """A real server on a free port of loopback; gives a client of it."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="critical", lifespan="on", **options)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while not server.started and thread.is_alive():
-        time.sleep(0.005)
-    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    try:
-        with httpx.Client(base_url=base, headers={"User-Agent": FIREFOX}, timeout=20) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listening.close()
-
-
-@pytest.fixture(scope="session")
-def serving():
-    return _serving

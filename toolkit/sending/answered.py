@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from toolkit.errors import AnswersError
+from toolkit.events import EventLog
 from toolkit.mail import Letter
 from toolkit.scenario.models import Policies
 from toolkit.sending.batch import Batch
 from toolkit.sending.claims import Delivery
-from toolkit.sending.clock import from_micros, micros
+from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.feedback import Feedback
 from toolkit.sending.keys import MailKey
 from toolkit.sending.ledger import Ledger
@@ -25,7 +26,7 @@ from toolkit.sending.schema import attempts, deliveries
 from toolkit.sending.states import State
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
 
-__all__ = ["TakenUp", "answers_place", "hand_down", "links_of", "take_up", "tell_sent", "told"]
+__all__ = ["TakenUp", "answers_place", "hand_down", "heard", "links_of", "take_up", "tell_sent", "told"]
 
 _CHUNK = 400
 _REASONS = {"complained": "complaint", "unsubscribed": "unsubscribed", "bounced": "hard_bounce"}
@@ -86,8 +87,30 @@ def hand_down(batch: Batch, answers: Answers) -> int:
     return answers.register(mails())
 
 
+def heard(log: EventLog, policies: Policies, ledger: str | os.PathLike[str], *, clock: Clock = utc_now) -> EventLog:
+    """A log with the answers to a ledger's mails, which the ledger takes up first; without a tracker, the log itself.
+
+    Args:
+        log: what customers did.
+        policies: may name a tracker.
+        ledger: path or URL of the ledger; the answers are at `answers_place`.
+        clock: tells the time.
+
+    Raises:
+        AnswersError: the store of answers cannot be opened or read.
+        LedgerError: the ledger cannot be opened or written.
+    """
+    if policies.tracking is None:
+        return log
+    where = answers_place(ledger)
+    with Answers.open(where, clock=lambda: micros(clock())) as answers, Ledger.open(ledger, clock=clock) as book:
+        tell_sent(book, answers)
+        take_up(book, answers)
+    return log.with_answers(where)
+
+
 @contextmanager
-def told(batch: Batch, ledger: Ledger, where: str | os.PathLike[str]) -> Iterator[None]:
+def told(batch: Batch, ledger: Ledger, where: str | os.PathLike[str], *, clock: Clock = utc_now) -> Iterator[None]:
     """The tracker told of a batch's mails before they leave, and afterwards of those accepted; nothing without one.
 
     Raises:
@@ -96,7 +119,7 @@ def told(batch: Batch, ledger: Ledger, where: str | os.PathLike[str]) -> Iterato
     if batch.program.policies.tracking is None or not len(batch):
         yield
         return
-    with Answers.open(where) as answers:
+    with Answers.open(where, clock=lambda: micros(clock())) as answers:
         hand_down(batch, answers)
         try:
             yield
@@ -172,7 +195,7 @@ def take_up(ledger: Ledger, answers: Answers) -> TakenUp:
         if row is None:
             unknown += 1
         elif one.kind == "subscribed":
-            restored += _restore(ledger, row.address, one)
+            restored += _restore(ledger, answers, row.address, one)
         elif one.kind in _REASONS:
             taken = ledger.report_events([_report(one, row.decision_id)])
             added[_REASONS[one.kind]] += taken.suppressed
@@ -196,11 +219,19 @@ def _report(one: Answered, decision_id: str | None) -> Feedback:
     )
 
 
-def _restore(ledger: Ledger, address: str, one: Answered) -> bool:
-    if ledger.suppressions.reason(address) != "unsubscribed":
+def _restore(ledger: Ledger, answers: Answers, address: str, one: Answered) -> bool:
+    def left() -> bool:
+        # Another process may take up answers at the same time, and have come to a later choice of the same person.
+        return answers.standing(one.mail).state != "subscribed"
+
+    if left() or ledger.suppressions.reason(address) != "unsubscribed":
         return False
-    why = "the pause is over" if one.rule == "pause" else "subscribed again"
-    return ledger.suppressions.remove(address, by=f"{one.provider}: {one.event_id}", why=why)
+    by, why = f"{one.provider}: {one.event_id}", "the pause is over" if one.rule == "pause" else "subscribed again"
+    gone = ledger.suppressions.remove(address, by=by, why=why)
+    if left():
+        ledger.suppressions.add(address, by=by, reason="unsubscribed")
+        return False
+    return gone
 
 
 def _delivery(ledger: Ledger, one: Answered) -> Delivery | None:

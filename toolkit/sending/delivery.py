@@ -96,7 +96,7 @@ def send(
     )
     gate = _gate(batch, log, clock)
     with Ledger.open(where, clock=clock) as opened:
-        tracker = told(batch, opened, answers_place(where))
+        tracker = told(batch, opened, answers_place(where), clock=clock)
         parcel = BatchParcel(batch)
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, gate=gate, tracker=tracker)
         with _bar(sender, shown=progress), _stoppable(sender.stop):
@@ -155,7 +155,7 @@ def start_sending(
             opened.close()
             gone()
 
-        parcel, tracker = BatchParcel(batch), told(batch, opened, answers_place(where))
+        parcel, tracker = BatchParcel(batch), told(batch, opened, answers_place(where), clock=clock)
         sender = Sender(
             parcel,
             run,

@@ -19,11 +19,12 @@ from typing import Any
 import pandas as pd
 
 from toolkit.engine import replay
-from toolkit.errors import InputError, SendingError
+from toolkit.errors import AnswersError, InputError, SendingError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
 from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
+from toolkit.sending.answered import heard
 from toolkit.sending.claims import Delivery
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import send
@@ -52,6 +53,8 @@ def round_of(
 ) -> Report:
     """One round: what is due now, sent under a standing approval, and what was seen written down first.
 
+    Where the policies name a tracker, the answers it took are read with the log, so that branches see them.
+
     Args:
         program: scenarios and the policies they share; all decide, those approved are sent.
         log: what customers did, up to now.
@@ -66,7 +69,9 @@ def round_of(
     Raises:
         ApprovalError: the approval does not cover what is due; nothing was sent.
         SendingError: the way out or the ledger failed midway; the next round goes on.
+        AnswersError: the answers to mails cannot be read; nothing was sent.
     """
+    log = heard(log, program.policies, ledger, clock=clock)
     batch = prepare(
         program,
         log,
@@ -125,7 +130,7 @@ def keep_sending(
 
     Raises:
         ApprovalError: the approval is over or void.
-        TransportError: the way out fails three rounds in a row.
+        SendingError, AnswersError: the way out, the ledger or the answers fail three rounds in a row.
     """
     over, made, failed = stop or threading.Event(), 0, 0
     way = transport_of(transport)
@@ -143,7 +148,7 @@ def keep_sending(
                 now=now,
                 clock=clock,
             )
-        except SendingError as fault:
+        except (SendingError, AnswersError) as fault:
             failed += 1
             say(f"{now:%Y-%m-%d %H:%M:%S} broken off: {fault}")
             if failed == _MOST_FAILURES:
@@ -210,7 +215,8 @@ def parity(
 
     Args:
         program: as it was that day; another version is told.
-        log: the log, the day included. What was received later than a round is not seen by that round.
+        log: the log, the day included. What was received later than a round is not seen by that round. Answers to
+            mails are read with it, as in the rounds.
         ledger: path or URL of the ledger.
         captures: the folder the loop wrote to.
         day: the day, UTC.
@@ -226,6 +232,7 @@ def parity(
         raise InputError(f"parity: {captures}: nothing was captured on {day}; there are {_days(Path(captures))}")
     first, last = (datetime.fromisoformat(one["now"]) for one in (rounds[0], rounds[-1]))
     approved = {name for one in rounds for name in one["scenarios"]}
+    log = heard(log, program.policies, ledger)
     decided = replay(program, log, until=last, assume="as_logged").decisions
     # Before the first round of the first day ever, nobody was at work.
     begun = first if not _before(Path(captures), day) else datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -277,8 +277,9 @@ class Answers:
 
     def standing_since(self, name: str) -> Iterator[Answered]:
         """Answers that bear on suppression and were not taken up yet under a name, oldest first."""
-        after, last = self._mark(name)
         with self._reading() as connection:
+            found = connection.execute(select(metas.c.value).where(metas.c.name == _meta(name))).scalar()
+            after, last = _mark(found or _NOTHING)
             wanted = or_(answers.c.received_at > after, (answers.c.received_at == after) & (answers.c.id > last)) & (
                 answers.c.received_at <= self._clock()
             )
@@ -308,17 +309,14 @@ class Answers:
         return found
 
     def taken_up(self, name: str, answered: Answered) -> None:
-        """Remember under a name that everything up to this answer was taken up."""
-        value = f"{answered.received_at} {answered.id}"
+        """Remember under a name that everything up to this answer was taken up; never less than before."""
+        mine = metas.c.name == _meta(name)
         with self._writing() as connection:
-            connection.execute(insert_new(connection, metas), {"name": _meta(name), "value": value})
-            connection.execute(update(metas).where(metas.c.name == _meta(name)).values(value=value))
-
-    def _mark(self, name: str) -> tuple[int, int]:
-        with self._reading() as connection:
-            found = connection.execute(select(metas.c.value).where(metas.c.name == _meta(name))).scalar()
-        after, _, last = (found or "-1 0").partition(" ")
-        return int(after), int(last)
+            connection.execute(insert_new(connection, metas), {"name": _meta(name), "value": _NOTHING})
+            found = connection.execute(select(metas.c.value).where(mine).with_for_update()).scalar_one()
+            if (answered.received_at, answered.id) > _mark(found):
+                value = f"{answered.received_at} {answered.id}"
+                connection.execute(update(metas).where(mine).values(value=value))
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
@@ -355,6 +353,14 @@ def _tie(connection: Connection) -> None:
         name = select(mails.c.name).where(column == answers.c.provider_mail).limit(1).scalar_subquery()
         there = select(mails.c.name).where(column == answers.c.provider_mail).exists()
         connection.execute(update(answers).where(waiting, there).values(mail=name))
+
+
+_NOTHING = "-1 0"
+
+
+def _mark(text: str) -> tuple[int, int]:
+    after, _, last = text.partition(" ")
+    return int(after), int(last)
 
 
 def _meta(name: str) -> str:

@@ -172,6 +172,20 @@ def test_whoever_subscribes_again_comes_off_the_list_unless_the_address_bounced(
     assert [ledger.suppressions.reason(address) for address in addresses] == [None, "suppressed"]
 
 
+def test_only_the_latest_choice_takes_an_address_off_the_list_and_the_mark_never_goes_back(sent, ledger, answers):
+    name, address = sent.key.mail_name(sent.mails[0].letter.decision_id), sent.mails[0].letter.to
+    for kind in ("unsubscribed", "subscribed", "unsubscribed"):
+        answers.record([Incoming(kind, NOW, mail=name)])
+    mark = f"suppressions of {ledger.place}"
+    first, _, last = answers.standing_since(mark)
+    assert take_up(ledger, answers).restored == 0
+    assert ledger.suppressions.reason(address) == "unsubscribed"
+    answers.taken_up(mark, first)  # another process that was slower
+    assert list(answers.standing_since(mark)) == []
+    answers.taken_up("another ledger", first)
+    assert [one.id for one in answers.standing_since("another ledger")] == [last.id - 1, last.id]
+
+
 def test_an_unsubscribe_of_a_mail_that_was_never_handed_down_still_finds_its_address(sent, ledger, tmp_path):
     with Answers.open(tmp_path / "others.sqlite") as others:
         others.record([Incoming("unsubscribed", NOW, mail=sent.key.mail_name(sent.mails[0].letter.decision_id))])

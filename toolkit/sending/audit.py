@@ -14,7 +14,8 @@ from typing import Any
 import rfc8785
 from sqlalchemy import Connection, insert, select, update
 
-from toolkit.sending.schema import attempts, audits, deliveries, insert_new, metas
+from toolkit.database import insert_new
+from toolkit.sending.schema import attempts, audits, deliveries, metas
 from toolkit.sending.states import State
 
 __all__ = ["GENESIS", "append", "chain_faults", "head", "state_faults"]

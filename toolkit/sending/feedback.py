@@ -13,10 +13,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection, or_, select
 
+from toolkit.database import insert_new
 from toolkit.sending import alarm, audit, claims
 from toolkit.sending.clock import micros
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.schema import deliveries, events, insert_new, suppressions
+from toolkit.sending.schema import deliveries, events, suppressions
 from toolkit.sending.states import State
 from toolkit.sending.suppression import address_hash
 from toolkit.tables import DELIVERY_EVENTS

@@ -16,6 +16,7 @@ import pandas as pd
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from toolkit.database import READ, said
 from toolkit.errors import LedgerError
 from toolkit.sending import audit, claims, pacing, steering
 from toolkit.sending.claims import CHUNK, Delivery
@@ -23,7 +24,7 @@ from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.feedback import Feedback, Taken, take
 from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.schema import READ, approvals, audits, deliveries, open_engine, runs
+from toolkit.sending.schema import approvals, audits, deliveries, open_engine, runs
 from toolkit.sending.states import FINAL, OPEN, State
 from toolkit.sending.suppression import Suppressions, suppressed
 
@@ -487,9 +488,7 @@ class Ledger:
         try:
             yield
         except SQLAlchemyError as fault:
-            raise LedgerError(
-                f"ledger {self.place}: cannot be {what}: {getattr(fault, 'orig', None) or fault}"
-            ) from fault
+            raise LedgerError(f"ledger {self.place}: cannot be {what}: {said(fault)}") from fault
 
 
 def _says(run_state: str, count: Mapping[str, int]) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, update
 
+from toolkit.database import insert_new
 from toolkit.errors import ApprovalError, LedgerError
 from toolkit.sending import claims
 from toolkit.sending.pacing import domain_of
-from toolkit.sending.schema import approvals, attempts, deliveries, insert_new, revocations, runs
+from toolkit.sending.schema import approvals, attempts, deliveries, revocations, runs
 from toolkit.sending.states import State
 
 __all__ = ["Entry", "Limits", "Planned", "RunRecord", "Signed", "plan_mails", "plan_run"]

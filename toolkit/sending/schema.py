@@ -1,4 +1,4 @@
-"""The ledger's tables, and the door to the database that holds them.
+"""The ledger's tables, made where there are none yet.
 
 SQLite (write-ahead log, every commit on the disk) unless a URL names another database. Times are microseconds since
 1970 in UTC. `attempt`, `event` and `audit` are only ever added to.
@@ -7,10 +7,7 @@ SQLite (write-ahead log, every commit on the disk) unless a URL names another da
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
-from pathlib import Path
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -26,19 +23,15 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
-    event,
     inspect,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateColumn
-from sqlalchemy.sql.dml import Insert
 
-from toolkit.errors import LedgerError, NotSupportedError
+from toolkit.database import READ, connect, insert_new, place_of, said
+from toolkit.errors import LedgerError
 
 __all__ = [
     "COUNTERS",
@@ -49,7 +42,6 @@ __all__ = [
     "deliveries",
     "domains",
     "events",
-    "insert_new",
     "metas",
     "open_engine",
     "rates",
@@ -59,7 +51,6 @@ __all__ = [
 ]
 
 VERSION = 2
-READ = {"toolkit_read": True}
 
 COUNTERS = ("outcomes", "failures", "doubts", "policy_errors", "bounces", "complaints")
 """What a run counts since it began or was last resumed, so that it can be paused when too much goes wrong."""
@@ -215,13 +206,6 @@ audits = Table(
 )
 
 
-def insert_new(connection: Connection, table: Table) -> Insert:
-    """An insert into the table that leaves rows already there as they are (ON CONFLICT DO NOTHING)."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table).on_conflict_do_nothing()
-    return sqlite.insert(table).on_conflict_do_nothing()
-
-
 def open_engine(where: str | os.PathLike[str]) -> tuple[Engine, str]:
     """A database engine for the ledger at a path or URL, with the tables made where there are none yet.
 
@@ -235,74 +219,17 @@ def open_engine(where: str | os.PathLike[str]) -> tuple[Engine, str]:
         LedgerError: the place cannot be opened, holds something else, or a ledger of a newer version.
         NotSupportedError: the URL names a database other than SQLite and PostgreSQL.
     """
-    url = _url(where)
-    place = url.database if url.drivername.startswith("sqlite") and url.database else url.render_as_string()
-    kind = url.get_backend_name()
-    if kind not in ("sqlite", "postgresql"):
-        raise NotSupportedError(f"ledger: {kind} is not supported; use a SQLite file or a postgresql:// URL")
+    engine = connect(where, what="ledger", error=LedgerError)
+    place = place_of(engine)
     try:
-        engine = _sqlite(url) if kind == "sqlite" else create_engine(url, pool_pre_ping=True)
-        try:
-            _ready(engine, place)
-        except BaseException:
-            engine.dispose()
-            raise
-    except ModuleNotFoundError as fault:
-        raise LedgerError(f"ledger {place}: the driver {fault.name!r} is not installed") from fault
-    except (SQLAlchemyError, OSError) as fault:
-        raise LedgerError(f"ledger {place}: cannot be opened: {_said(fault)}") from fault
+        _ready(engine, place)
+    except SQLAlchemyError as fault:
+        engine.dispose()
+        raise LedgerError(f"ledger {place}: cannot be opened: {said(fault)}") from fault
+    except BaseException:
+        engine.dispose()
+        raise
     return engine, place
-
-
-def _url(where: str | os.PathLike[str]) -> URL:
-    text = os.fspath(where)
-    if "://" in text:
-        try:
-            url = make_url(text)
-            # The plain name means another driver to older versions of SQLAlchemy.
-            return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-        except ArgumentError as fault:
-            raise LedgerError(f"ledger: {text.partition(':')[0]!r} begins what is not a database URL") from fault
-    return URL.create("sqlite", database=str(Path(text).expanduser()))
-
-
-def _sqlite(url: URL) -> Engine:
-    if not url.database or url.database == ":memory:":
-        raise LedgerError("ledger: a ledger in memory forgets whom it mailed; give the path of a file")
-    path = Path(url.database)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds addresses: for its owner alone
-    engine = create_engine(url, connect_args={"timeout": 30.0, "check_same_thread": False})
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: sqlite3.Connection, record: Any) -> None:
-        connection.isolation_level = None  # the driver's own BEGIN would come too late, and not be IMMEDIATE
-        connection.execute("PRAGMA synchronous=FULL").close()
-        connection.execute("PRAGMA foreign_keys=ON").close()
-        _write_ahead(connection)
-
-    @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
-        # A writer takes its lock at once, so that what it has read is still so when it writes.
-        reading = connection.get_execution_options().get("toolkit_read")
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-    return engine
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    # SQLite does not wait for a lock when it changes the journal, and two senders may start at once.
-    for patience in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 0.0):
-        try:
-            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
-            if mode != "wal":
-                connection.execute("PRAGMA journal_mode=WAL").fetchone()
-            return
-        except sqlite3.OperationalError:
-            if not patience:
-                raise
-            time.sleep(patience)
 
 
 def _ready(engine: Engine, place: str) -> None:
@@ -365,7 +292,3 @@ def _version(connection: Connection, place: str) -> int | None:
             f"update trigger-toolkit"
         )
     return int(found)
-
-
-def _said(fault: BaseException) -> str:
-    return str(getattr(fault, "orig", None) or fault)

@@ -19,10 +19,11 @@ import idna
 import pandas as pd
 from sqlalchemy import Connection, delete, func, select
 
+from toolkit.database import insert_new
 from toolkit.errors import InputError, nearest
 from toolkit.sending import audit
 from toolkit.sending.clock import Clock, micros
-from toolkit.sending.schema import insert_new, suppressions
+from toolkit.sending.schema import suppressions
 
 __all__ = ["REASONS", "SCOPES", "Imported", "Suppressions", "address_hash", "normal_address", "suppressed"]
 

@@ -15,8 +15,8 @@ import pandas as pd
 from sqlalchemy import BigInteger, Connection, Engine, func, inspect, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from toolkit.database import READ, connect, insert_new, place_of, said
 from toolkit.errors import AnswersError
-from toolkit.tracking.database import READ, connect, insert_new, place_of
 from toolkit.tracking.incoming import Incoming, Kept, TrackedMail
 from toolkit.tracking.recording import count_unknown, record, subscription
 from toolkit.tracking.schema import EVENTS_VIEW, VERSION, answers, create, links, mails, metas
@@ -113,12 +113,13 @@ class Answers:
             AnswersError: it cannot be opened, or is of a newer version.
             NotSupportedError: another kind of database.
         """
-        engine, place = connect(where), place_of(where)
+        engine = connect(where, what="answers", error=AnswersError)
+        place = place_of(engine)
         try:
             _ready(engine, place)
         except SQLAlchemyError as fault:
             engine.dispose()
-            raise AnswersError(f"answers {place}: cannot be opened: {_said(fault)}") from fault
+            raise AnswersError(f"answers {place}: cannot be opened: {said(fault)}") from fault
         except BaseException:
             engine.dispose()
             raise
@@ -244,8 +245,8 @@ class Answers:
             mine = select(mails.c.name).where(mails.c.customer_id == row.customer_id)
             chosen = select(answers.c.properties).where(answers.c.kind == "preferences", answers.c.mail.in_(mine))
             topics: dict[str, bool] = {}
-            for said in connection.execute(chosen.order_by(answers.c.id)).scalars():
-                topics.update({name.removeprefix("topic_"): bool(value) for name, value in json.loads(said).items()})
+            for choice in connection.execute(chosen.order_by(answers.c.id)).scalars():
+                topics.update({name.removeprefix("topic_"): bool(value) for name, value in json.loads(choice).items()})
             return Standing(True, state, until, row.locale, topics)
 
     def mails_by_domain(self, since: int) -> list[Any]:
@@ -324,7 +325,7 @@ class Answers:
             with self._engine.begin() as connection:
                 yield connection
         except SQLAlchemyError as fault:
-            raise AnswersError(f"answers {self.place}: cannot be written: {_said(fault)}") from fault
+            raise AnswersError(f"answers {self.place}: cannot be written: {said(fault)}") from fault
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -332,7 +333,7 @@ class Answers:
             with self._engine.connect().execution_options(**READ) as connection:
                 yield connection
         except SQLAlchemyError as fault:
-            raise AnswersError(f"answers {self.place}: cannot be read: {_said(fault)}") from fault
+            raise AnswersError(f"answers {self.place}: cannot be read: {said(fault)}") from fault
 
 
 def _mail_row(mail: TrackedMail) -> dict[str, Any]:
@@ -397,7 +398,3 @@ def _version(connection: Connection, place: str) -> int | None:
             f"answers {place}: version {found!r}, this one reads {VERSION}; update trigger-toolkit or name another file"
         )
     return int(found)
-
-
-def _said(fault: BaseException) -> str:
-    return str(getattr(fault, "orig", None) or fault)

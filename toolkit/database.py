@@ -1,0 +1,134 @@
+"""The door to a database of the toolkit's own: a SQLite file, written durably, or PostgreSQL by its URL.
+
+The ledger of sending and the store of answers go through it. A driver that is missing is a ModuleNotFoundError, a file
+that cannot be made an OSError; whoever opens says in words of their own what that means.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.sql.dml import Insert
+
+from toolkit.errors import NotSupportedError, ToolkitError
+
+__all__ = ["READ", "connect", "insert_new", "place_of", "said"]
+
+READ = {"toolkit_read": True}
+"""Options of a connection that only reads."""
+
+
+def connect(where: str | os.PathLike[str], *, what: str, error: type[ToolkitError]) -> Engine:
+    """A database engine for a path or URL; no table is read or written yet.
+
+    A SQLite file is made for its owner alone where there is none. Every commit is on the disk, readers do not wait
+    for the writer, and a transaction takes its lock when it begins, so that what it has read is still so when it
+    writes; connections with the options READ take none.
+
+    Args:
+        where: path of a SQLite file, `sqlite:///file`, or `postgresql://host/name`.
+        what: is kept there, for errors, for example `ledger`.
+        error: of the errors.
+
+    Raises:
+        ToolkitError: of the kind given: not a path or URL, a database in memory, or a driver or file that is missing.
+        NotSupportedError: another kind of database.
+
+    >>> import tempfile
+    >>> from toolkit.errors import LedgerError
+    >>> engine = connect(f"{tempfile.mkdtemp()}/ledger.sqlite", what="ledger", error=LedgerError)
+    >>> with engine.connect() as connection:
+    ...     connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+    'wal'
+    """
+    url = _url(where, what=what, error=error)
+    kind = url.get_backend_name()
+    if kind not in ("sqlite", "postgresql"):
+        raise NotSupportedError(f"{what}: {kind} is not supported; use a SQLite file or a postgresql:// URL")
+    try:
+        if kind == "postgresql":
+            return create_engine(url, pool_pre_ping=True)
+        if not url.database or url.database == ":memory:":
+            raise error(f"{what}: a database in memory forgets everything; give the path of a file")
+        return _sqlite(url, Path(url.database))
+    except ModuleNotFoundError as fault:
+        raise error(f"{what} {_place(url)}: the driver {fault.name!r} is not installed") from fault
+    except OSError as fault:
+        raise error(f"{what} {_place(url)}: cannot be opened: {fault.strerror}") from fault
+
+
+def place_of(engine: Engine) -> str:
+    """Where an engine's database is, in words, without a password."""
+    return _place(engine.url)
+
+
+def insert_new(connection: Connection, table: Table) -> Insert:
+    """An insert into the table that leaves rows already there as they are (ON CONFLICT DO NOTHING)."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def said(fault: BaseException) -> str:
+    """What the database itself said, without SQLAlchemy's words around it."""
+    return str(getattr(fault, "orig", None) or fault)
+
+
+def _url(where: str | os.PathLike[str], *, what: str, error: type[ToolkitError]) -> URL:
+    text = os.fspath(where)
+    if "://" not in text:
+        return URL.create("sqlite", database=str(Path(text).expanduser()))
+    try:
+        url = make_url(text)
+    except ArgumentError as fault:
+        raise error(f"{what}: {text.partition(':')[0]!r} begins what is not a database URL") from fault
+    # The plain name means another driver to older versions of SQLAlchemy.
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def _place(url: URL) -> str:
+    return url.database if url.get_backend_name() == "sqlite" and url.database else url.render_as_string()
+
+
+def _sqlite(url: URL, path: Path) -> Engine:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        # It says who people are or what they did: for its owner alone.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    engine = create_engine(url, connect_args={"timeout": 30.0, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: sqlite3.Connection, record: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN would come too late, and not be IMMEDIATE
+        connection.execute("PRAGMA synchronous=FULL").close()
+        connection.execute("PRAGMA foreign_keys=ON").close()
+        _write_ahead(connection)
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("toolkit_read")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait for a lock when it changes the journal, and two processes may start at once.
+    for patience in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 0.0):
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+            if mode != "wal":
+                connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            return
+        except sqlite3.OperationalError:
+            if not patience:
+                raise
+            time.sleep(patience)

@@ -5,6 +5,7 @@ from toolkit.simulation.fitting import fit
 from toolkit.simulation.forecast import Forecast
 from toolkit.simulation.habits import Habits
 from toolkit.simulation.large import generate_events
+from toolkit.simulation.logged import logged_sends
 from toolkit.simulation.mailed import MailedShop, mailed
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.policies import PolicyValue, off_policy
@@ -29,6 +30,7 @@ __all__ = [
     "World",
     "fit",
     "generate_events",
+    "logged_sends",
     "mailed",
     "off_policy",
     "shop",

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.shared import ROOT, shared
 from toolkit.simulation import fit
@@ -51,8 +52,17 @@ def test_hillstrom_is_forecast_as_it_came() -> None:
     assert profit[0] > 0
 
 
-def test_the_page_on_forecasts_runs() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "forecast.md").read_text(encoding="utf-8"), re.S)
+def test_the_page_on_forecasts_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "forecast.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert len(blocks) == 2
     told: dict[str, object] = {}
-    exec(code.replace('"data/shop"', repr(str(ROOT / "data/shop"))).replace('"templates/', f'"{ROOT}/templates/'), told)
+    for code in blocks:
+        exec(
+            code.replace('"data/shop"', repr(str(ROOT / "data/shop"))).replace('"templates/', f'"{ROOT}/templates/'),
+            told,
+        )
     assert "modelled" in str(told["forecast"])
+    assert "randomised sends" in capsys.readouterr().out
+    for picture in re.findall(r"\]\((images/[\w.]+)\)", page):
+        assert (ROOT / "docs" / picture).stat().st_size < 120_000

@@ -63,7 +63,8 @@ def logged_sends(
         NotSupportedError: every mailed arm gets several mails; an offer that is no percentage.
 
     >>> from toolkit.scenario import loads
-    >>> log = EventLog.from_pandas(pd.DataFrame({"customer_id": ["ana"], "event": ["view"], "at": ["2025-03-03T10:00Z"]}))
+    >>> views = pd.DataFrame({"customer_id": ["ana"], "event": ["view"], "at": ["2025-03-03T10:00Z"]})
+    >>> log = EventLog.from_pandas(views)
     >>> cart = loads('''
     ... scenario: cart
     ... trigger: {event: cart_add}

@@ -153,12 +153,21 @@ class KnowsTheUsualTime(Interpreter):
             self.seen = seen
 
 
-@pytest.mark.parametrize("cheat", [SparesBuyers, MeetsEverybody, KnowsTheUsualTime])
-def test_r21_a_planted_look_ahead_is_caught(cheat: type[Interpreter]) -> None:
+@pytest.mark.parametrize(
+    ("cheat", "constructs", "examples"),
+    [
+        (SparesBuyers, {"exit_on", "schedule", "cycle", "median", "strangers", "late", "zones"}, 80),
+        # Few worlds have a stranger who is heard of between a cut and the schedule: about one in sixty.
+        (MeetsEverybody, {"exit_on", "schedule", "strangers", "zones"}, 240),
+        # One world in twenty has a median that the rest of the log would change.
+        (KnowsTheUsualTime, {"exit_on", "cycle", "median", "late"}, 120),
+    ],
+)
+def test_r21_a_planted_look_ahead_is_caught(cheat: type[Interpreter], constructs: set[str], examples: int) -> None:
     caught: Counter[str] = Counter()
 
-    @settings(ONE_BY_ONE, max_examples=80)
-    @given(worlds(frozenset({"exit_on", "schedule", "cycle", "median", "strangers", "late", "zones"})))
+    @settings(ONE_BY_ONE, max_examples=examples)
+    @given(worlds(frozenset(constructs)))
     def look(world: World) -> None:
         events = pd.DataFrame(world.events)
         for cut in cuts(world):

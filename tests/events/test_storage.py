@@ -235,3 +235,24 @@ def test_any_log_comes_back_from_the_store_as_it_was(table, tmp_path_factory):
         opened.events.sort_values(list(opened.events.columns), ignore_index=True),
         log.events.sort_values(list(log.events.columns), ignore_index=True),
     )
+
+
+def test_a_log_larger_than_its_bound_of_memory_is_sorted_on_disk_and_stored_the_same(tmp_path, monkeypatch):
+    count = 400_000
+    events = pd.DataFrame(
+        {
+            "customer_id": [f"c{(i * 7919) % 9973:05d}" for i in range(count)],
+            "event": "view",
+            "at": pd.Timestamp("2025-01-01", tz="UTC")
+            + pd.to_timedelta([(i * 31) % 5_000_000 for i in range(count)], "s"),
+            "note": [f"{i * 2654435761 % 2**32:032x}" for i in range(count)],
+        }
+    )
+    events.to_parquet(tmp_path / "events.parquet", index=False)
+    log = EventLog.from_parquet(tmp_path / "events.parquet")
+    log.save(tmp_path / "plenty")
+    monkeypatch.setattr("toolkit.events.storage._SORTING_MEMORY", "48MiB")
+    log.save(tmp_path / "little")
+    plenty, little = (pq.read_table(tmp_path / name / "events.parquet") for name in ("plenty", "little"))
+    assert little.equals(plenty)
+    assert len(log.events) == count

@@ -9,7 +9,7 @@ import pytest
 from tests.shared import FIREFOX
 from toolkit.tracking import Answers, Tokens, TrackedMail
 
-__all__ = ["FIREFOX", "NAMES", "SECOND", "START"]
+__all__ = ["FIREFOX", "NAMES", "SECOND", "START", "Served"]
 
 START = int(datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp()) * 1_000_000
 SECOND = 1_000_000
@@ -52,6 +52,23 @@ def _tracked_mail(number=0, *, customer=None, name=None, **changes):
 @pytest.fixture(scope="session")
 def tracked_mail():
     return _tracked_mail
+
+
+class Served:
+    """What the one server of a module writes to, and the time it knows: of the test that is running."""
+
+    def __init__(self):
+        self.answers = self.clock = None
+        self.fetched = []
+
+    def record(self, batch):
+        return self.answers.record(batch)
+
+    def standing(self, mail):
+        return self.answers.standing(mail)
+
+    def now(self):
+        return self.clock()
 
 
 @pytest.fixture

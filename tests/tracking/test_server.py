@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tracking.conftest import FIREFOX, NAMES, SECOND, START
+from tests.tracking.conftest import FIREFOX, NAMES, SECOND, START, Served
 from toolkit.tracking import Answers, Incoming, Tokens
 from toolkit.tracking.look import Look
 from toolkit.tracking.server import PAUSE, tracker
@@ -26,15 +26,19 @@ SHOP = Look(
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 
 
-@pytest.fixture
-def app(answers, tokens, clock):
-    return tracker(answers, tokens, look=SHOP, clock=clock)
+@pytest.fixture(scope="module")
+def server(serving):
+    served = Served()
+    with serving(tracker(served, Tokens((bytes(range(32)),)), look=SHOP, clock=served.now)) as client:
+        yield served, client
 
 
 @pytest.fixture
-def client(app, serving):
-    with serving(app) as opened:
-        yield opened
+def client(server, answers, clock):
+    served, client = server
+    served.answers, served.clock = answers, clock
+    client.cookies.clear()
+    return client
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
+from tests.tracking.conftest import Served
 from toolkit.errors import AnswersError, InputError
 from toolkit.tracking import Tokens
 from toolkit.tracking.providers import PROVIDERS
@@ -191,27 +192,15 @@ GENUINE = (
 SIGNS_THE_BODY = {"ses", "sendgrid", "resend", "mandrill", "mailersend", "mailtrap", "postal", "unisender_go"}
 
 
-class Served:
-    """What the module's one server writes to and fetches with: of the test that is running."""
-
-    def __init__(self):
-        self.answers, self.fetched, self.clock = None, [], None
-
-    def record(self, batch):
-        return self.answers.record(batch)
-
-    def now(self):
-        return self.clock()
-
-    def fetch(self, url):
-        self.fetched.append(url)
-        return PEM
-
-
 @pytest.fixture(scope="module")
 def server(serving):
     served = Served()
-    webhooks = Webhooks(SECRETS, base=BASE, fetch=served.fetch)
+
+    def fetch(url):
+        served.fetched.append(url)
+        return PEM
+
+    webhooks = Webhooks(SECRETS, base=BASE, fetch=fetch)
     app = tracker(served, Tokens((bytes(range(32)),)), webhooks=webhooks, clock=served.now)
     with serving(app) as client:
         yield served, client

@@ -399,7 +399,7 @@ def _ends_well(sturdy, method, room, rest, query, headers, body):
 
 
 @given(**REQUESTS)
-@settings(max_examples=60)
+@settings(max_examples=100)
 def test_no_request_whatever_ends_in_an_error_of_the_server(sturdy, **request):
     _ends_well(sturdy, **request)
 

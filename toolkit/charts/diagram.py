@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-
-from toolkit.charts.style import hours_text
+from toolkit.charts.flow import Flow, flow_of
+from toolkit.charts.step_words import condition_text, length_text, offer_text, plain_name, trigger_text
 from toolkit.charts.vector import fit_text, shape, text_width, words
 from toolkit.engine import Run
-from toolkit.engine import layout as m
 from toolkit.errors import InputError
-from toolkit.scenario import Duration, Scenario
+from toolkit.scenario import Scenario
 from toolkit.scenario.models import (
     Branch,
-    CycleTrigger,
-    DateTrigger,
     ExitStep,
-    InactiveTrigger,
-    Offer,
     Repeat,
-    ScheduleTrigger,
     Send,
     Split,
     Step,
@@ -31,7 +23,7 @@ from toolkit.scenario.models import (
     WaitUntil,
 )
 
-__all__ = ["Flow", "diagram", "flow_of"]
+__all__ = ["diagram"]
 
 _GAP, _LANE, _FORK, _MARGIN = 26.0, 22.0, 46.0, 18.0
 _CARD_HIGH, _PILL_HIGH = 78.0, 28.0
@@ -60,72 +52,6 @@ stroke-dasharray:2 10;stroke-linecap:round}
 .tkd [data-act]:focus-visible .box,
 .tkd [data-act]:focus-visible .pill{stroke:var(--accent,#0072b2);stroke-width:3}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """How many people of a replay came where. Exact.
-
-    Attributes:
-        journeys: entries, those that began again left out.
-        sent, withheld, skipped: by send step.
-        left: journeys that an exit or an unsubscription ended, by the last send step they had come to ("" for none).
-        ended: journeys by how they ended.
-        arms: journeys by arm.
-    """
-
-    journeys: int
-    sent: dict[str, int]
-    withheld: dict[str, int]
-    skipped: dict[str, int]
-    left: dict[str, int]
-    ended: dict[str, int]
-    arms: dict[str, int]
-
-    def reached(self, step: str) -> int:
-        """Who came to the gate of a send step."""
-        return self.sent.get(step, 0) + self.withheld.get(step, 0) + self.skipped.get(step, 0)
-
-
-def flow_of(run: Run, scenario: str) -> Flow:
-    """Counts of one scenario of a replay.
-
-    Args:
-        run: a replay.
-        scenario: its name.
-
-    Raises:
-        InputError: the replay has no such scenario.
-    """
-    names = [one.scenario for one in run.compiled.scenarios]
-    if scenario not in names:
-        raise InputError(f"no scenario {scenario!r} in this run; it has {', '.join(names)}")
-    place = names.index(scenario)
-    journeys, decisions = run.walked.journeys, run.walked.decisions
-    mine = journeys[:, m.J_SCENARIO] == place
-    counted = mine & (journeys[:, m.J_ENDED_BY] != m.END_SUPERSEDED)
-    sends = run.compiled.sends
-    own = [number for number, send in enumerate(sends) if send.scenario == scenario]
-    table = np.zeros((len(sends), 3), dtype=np.int64)
-    if len(decisions):
-        np.add.at(table, (decisions[:, m.D_SEND], decisions[:, m.D_STATUS]), 1)
-    last = np.full(len(journeys), -1, dtype=np.int64)
-    order = np.argsort(decisions[:, m.D_AT], kind="stable")
-    last[decisions[order, m.D_JOURNEY]] = decisions[order, m.D_SEND]
-    gone = counted & np.isin(journeys[:, m.J_ENDED_BY], (m.END_EXITED, m.END_UNSUBSCRIBED))
-    left = {"": int((last[gone] < 0).sum())}
-    left |= {sends[number].step: int((last[gone] == number).sum()) for number in own}
-    ends = ("finished", "exited", "superseded", "unsubscribed", "open")
-    arms = run.compiled.arms[place]
-    return Flow(
-        journeys=int(counted.sum()),
-        sent={sends[number].step: int(table[number, m.STATUS_SEND]) for number in own},
-        withheld={sends[number].step: int(table[number, m.STATUS_WITHHELD]) for number in own},
-        skipped={sends[number].step: int(table[number, m.STATUS_SKIPPED]) for number in own},
-        left=left,
-        ended={name: int((journeys[counted, m.J_ENDED_BY] == number).sum()) for number, name in enumerate(ends)},
-        arms={arm: int((journeys[counted, m.J_ARM] == number).sum()) for number, arm in enumerate(arms)},
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +118,7 @@ class _Drawer:
             case Send():
                 return self.mail(step)
             case Wait():
-                text = f"until {step.wait.until}" if isinstance(step.wait, WaitUntil) else _length(step.wait)
+                text = f"until {step.wait.until}" if isinstance(step.wait, WaitUntil) else length_text(step.wait)
                 if isinstance(step.wait, WaitUntil) and step.wait.on:
                     text += f" {', '.join(step.wait.on)}"
                 return self.pill(step, text, "wait")
@@ -200,14 +126,14 @@ class _Drawer:
                 event = step.wait_for
                 return self.fork(
                     step,
-                    [(f"{_plain(event.event)}", step.then), ("not in time", step.else_)],
-                    f"{_plain(event.event)} within {_length(event.within)}?",
+                    [(f"{plain_name(event.event)}", step.then), ("not in time", step.else_)],
+                    f"{plain_name(event.event)} within {length_text(event.within)}?",
                 )
             case Branch():
-                return self.fork(step, [("yes", step.then), ("no", step.else_)], _condition(step.branch))
+                return self.fork(step, [("yes", step.then), ("no", step.else_)], condition_text(step.branch))
             case Split():
                 lanes = [(f"{arm} {share:.0%}", step.paths.get(arm, ())) for arm, share in step.split.arms.items()]
-                return self.fork(step, lanes, f"split {_plain(step.split.name)}")
+                return self.fork(step, lanes, f"split {plain_name(step.split.name)}")
             case Repeat():
                 return self.repeat(step)
             case ExitStep():
@@ -242,7 +168,7 @@ class _Drawer:
 
     def mail(self, step: Send) -> _Block:
         flow, name = self.flow, str(step.id)
-        title, given = _plain(name), _offer(step.offer)
+        title, given = plain_name(name), offer_text(step.offer)
         lines = []
         if flow is not None:
             lines.append(f"{flow.sent.get(name, 0):,} sent")
@@ -394,7 +320,7 @@ class _Drawer:
     # --- the ends -----------------------------------------------------------------------------------------------------
 
     def start(self) -> _Block:
-        title, detail = _trigger(self.scenario)
+        title, detail = trigger_text(self.scenario)
         count = f"{self.flow.journeys:,} journeys" if self.flow else ""
         arms = self.scenario.experiment.arms if self.scenario.experiment else {}
         shown = fit_text(detail, 170, 11)
@@ -491,55 +417,5 @@ def diagram(
         role="group",
         class_="ttk-plot tkd",
         style="max-width:none",
-        aria_label=f"Diagram of {_plain(scenario.scenario)}",
+        aria_label=f"Diagram of {plain_name(scenario.scenario)}",
     )
-
-
-# --- words ------------------------------------------------------------------------------------------------------------
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _length(wait: Duration) -> str:
-    return hours_text(wait.elapsed / 3_600_000_000) if wait.elapsed else "no wait"
-
-
-def _condition(condition: Any) -> str:
-    if condition.where:
-        return str(condition.where)
-    for name in ("happened", "not_happened"):
-        found = getattr(condition, name)
-        if found:
-            one = found[0] if isinstance(found, tuple) else found
-            return f"{_plain(one.event)} {'happened' if name == 'happened' else 'did not happen'}"
-    return "condition"
-
-
-def _trigger(scenario: Scenario) -> tuple[str, str]:
-    match scenario.trigger:
-        case DateTrigger() as one:
-            return _plain(one.date), f"every {one.every}" if one.every == "year" else "once"
-        case InactiveTrigger() as one:
-            return f"no {_plain(one.inactive)}", f"for {_length(one.for_)}"
-        case CycleTrigger() as one:
-            return f"after {_plain(one.cycle)}", "when it is time again"
-        case ScheduleTrigger() as one:
-            return f"every {one.schedule}" if one.schedule != "once" else "once", f"at {one.at}"
-        case one:
-            return _plain(one.event), one.where or ""
-
-
-def _offer(offer: Offer | None) -> str:
-    if offer is None:
-        return ""
-    parts = []
-    if offer.percent is not None:
-        parts.append(f"{offer.percent:g} % off")
-    if offer.amount is not None:
-        parts.append(f"{offer.amount:g} {offer.currency or ''} off".replace("  ", " "))
-    if offer.free_shipping:
-        parts.append("free shipping")
-    valid = f", {_length(offer.valid)}" if offer.valid else ""
-    return " + ".join(parts) + valid

@@ -65,7 +65,7 @@ def fit_text(text: str, room: float, size: float = 12.0) -> str:
     """The text, cut with an ellipsis where it is wider than the room.
 
     >>> fit_text("abandoned cart", 60)
-    'abandone…'
+    'abandon…'
     """
     if text_width(text, size) <= room:
         return text
@@ -78,7 +78,9 @@ def nice_steps(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers between two ends.
 
     >>> nice_steps(0, 23)
-    [0.0, 5.0, 10.0, 15.0, 20.0]
+    [0, 5, 10, 15, 20]
+    >>> nice_steps(0, 1)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     span = high - low
     if not (math.isfinite(span) and span > 0):

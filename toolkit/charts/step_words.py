@@ -1,0 +1,71 @@
+"""Steps, triggers and offers of a scenario in the few words that fit a picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolkit.charts.style import hours_text
+from toolkit.scenario import Duration, Scenario
+from toolkit.scenario.models import CycleTrigger, DateTrigger, InactiveTrigger, Offer, ScheduleTrigger
+
+__all__ = ["condition_text", "length_text", "offer_text", "plain_name", "trigger_text"]
+
+
+def plain_name(name: str) -> str:
+    """A name as people read it.
+
+    >>> plain_name("abandoned_cart")
+    'abandoned cart'
+    """
+    return name.replace("_", " ")
+
+
+def length_text(wait: Duration) -> str:
+    """A length of time in words; "no wait" for none.
+
+    >>> length_text(Duration.parse("4h"))
+    '4 h'
+    """
+    return hours_text(wait.elapsed / 3_600_000_000) if wait.elapsed else "no wait"
+
+
+def condition_text(condition: Any) -> str:
+    """What a branch asks, in a few words."""
+    if condition.where:
+        return str(condition.where)
+    for name in ("happened", "not_happened"):
+        found = getattr(condition, name)
+        if found:
+            one = found[0] if isinstance(found, tuple) else found
+            return f"{plain_name(one.event)} {'happened' if name == 'happened' else 'did not happen'}"
+    return "condition"
+
+
+def trigger_text(scenario: Scenario) -> tuple[str, str]:
+    """What starts a journey, and a detail of it, "" for none."""
+    match scenario.trigger:
+        case DateTrigger() as one:
+            return plain_name(one.date), f"every {one.every}" if one.every == "year" else "once"
+        case InactiveTrigger() as one:
+            return f"no {plain_name(one.inactive)}", f"for {length_text(one.for_)}"
+        case CycleTrigger() as one:
+            return f"after {plain_name(one.cycle)}", "when it is time again"
+        case ScheduleTrigger() as one:
+            return f"every {one.schedule}" if one.schedule != "once" else "once", f"at {one.at}"
+        case one:
+            return plain_name(one.event), one.where or ""
+
+
+def offer_text(offer: Offer | None) -> str:
+    """What an offer gives and how long it holds; "" for none."""
+    if offer is None:
+        return ""
+    parts = []
+    if offer.percent is not None:
+        parts.append(f"{offer.percent:g} % off")
+    if offer.amount is not None:
+        parts.append(f"{offer.amount:g} {offer.currency or ''} off".replace("  ", " "))
+    if offer.free_shipping:
+        parts.append("free shipping")
+    valid = f", {length_text(offer.valid)}" if offer.valid else ""
+    return " + ".join(parts) + valid

@@ -215,20 +215,34 @@ class Desk:
 
 
 @contextmanager
-def browser(
-    address: str, *, theme: str = "light", width: int = 1280, height: int = 900, scale: float = 1
-) -> Iterator[Desk]:
-    """Chromium on a JupyterLab; it can reach nothing but this machine."""
+def chromium() -> Iterator[Any]:
+    """A Chromium that can reach nothing but this machine. Only one may be open in a thread at a time."""
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only where a browser is asked for
 
     with sync_playwright() as run:
-        chromium = run.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, device_scale_factor=scale, color_scheme=theme
-        )
-        context.set_default_timeout(60_000)  # states are waited for; a busy machine takes longer
-        desk_ = Desk(context.new_page(), address)
-        context.on("request", lambda request: desk_.requests.append(request.url))
-        desk_.page.on("pageerror", lambda error: desk_.errors.append(str(error)))
-        yield desk_
-        chromium.close()
+        opened = run.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def page_of(
+    opened: Any, address: str, *, theme: str = "light", width: int = 1280, height: int = 900, scale: float = 1
+) -> Desk:
+    """A new page of an open Chromium, for a server, with no cookie of another page."""
+    context = opened.new_context(
+        viewport={"width": width, "height": height}, device_scale_factor=scale, color_scheme=theme
+    )
+    context.set_default_timeout(60_000)  # states are waited for; a busy machine takes longer
+    desk_ = Desk(context.new_page(), address)
+    context.on("request", lambda request: desk_.requests.append(request.url))
+    desk_.page.on("pageerror", lambda error: desk_.errors.append(str(error)))
+    return desk_
+
+
+@contextmanager
+def browser(
+    address: str, *, theme: str = "light", width: int = 1280, height: int = 900, scale: float = 1
+) -> Iterator[Desk]:
+    """A page of a Chromium of its own."""
+    with chromium() as opened:
+        yield page_of(opened, address, theme=theme, width=width, height=height, scale=scale)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from tests.notebooks.lab import CHROMIUM, Desk, browser, desk, free_port, jupyter, wait_for
+from tests.notebooks.lab import CHROMIUM, Desk, chromium, desk, free_port, jupyter, page_of, wait_for
 from toolkit.cli.apps import app_command, jupyter_environment
 
 pytestmark = [
@@ -18,6 +19,7 @@ pytestmark = [
 
 WAIT = "input[aria-label='Wait before the mail']"
 EXACT = ".ttk-tuner[data-state='exact']"
+FIRST_CARD = ".ttk-tuner .ttk-card strong"
 CONTRAST = """() => {
   const luminance = (color) => {
     const parts = color.match(/[\\d.]+/g).map(Number);
@@ -52,10 +54,18 @@ def _own_config(tmp_path_factory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def dark(tmp_path_factory) -> Iterator[Desk]:
+def opened() -> Iterator[Any]:
+    """One Chromium for both servers: a second one cannot be opened beside it."""
     pytest.importorskip("playwright.sync_api")
+    with chromium() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def dark(tmp_path_factory, opened) -> Iterator[Desk]:
     folder = desk(tmp_path_factory.mktemp("dark"))
-    with jupyter(folder, theme="dark") as address, browser(address, theme="dark") as page:
+    with jupyter(folder, theme="dark") as address:
+        page = page_of(opened, address, theme="dark")
         page.open("notebooks/00_start_here.ipynb")
         page.run_all()
         page.page.wait_for_selector(EXACT)
@@ -80,10 +90,9 @@ def test_every_screen_works_in_the_dark(dark):
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory) -> Iterator[Desk]:
+def app(tmp_path_factory, opened) -> Iterator[Desk]:
     """The tuning notebook as an app, as `toolkit app notebooks/02…` shows it."""
     pytest.importorskip("voila")
-    pytest.importorskip("playwright.sync_api")
     folder = desk(tmp_path_factory.mktemp("app"))
     port = free_port()
     with (folder / "voila.log").open("wb") as log:
@@ -97,10 +106,10 @@ def app(tmp_path_factory) -> Iterator[Desk]:
         try:
             address = f"http://127.0.0.1:{port}"
             wait_for(f"{address}/voila/static/main.js", server, folder / "voila.log", any_answer=True)
-            with browser(address) as page:
-                page.page.goto(address, timeout=180_000)
-                page.page.wait_for_selector(EXACT, timeout=180_000)
-                yield page
+            page = page_of(opened, address)
+            page.page.goto(address, timeout=180_000)
+            page.page.wait_for_selector(EXACT, timeout=180_000)
+            yield page
         finally:
             server.terminate()
             try:
@@ -113,11 +122,13 @@ def app(tmp_path_factory) -> Iterator[Desk]:
 def test_the_app_shows_no_code_and_its_sliders_work(app):
     assert app.page.get_by_text("import toolkit").count() == 0
     assert app.page.get_by_role("heading", name="Tune delays and offers").count() == 1
-    before = app.page.locator(".ttk-tuner .ttk-card strong").first.inner_text()
+    before = app.page.locator(FIRST_CARD).first.inner_text()
     app.page.locator(WAIT).focus()
     app.page.keyboard.press("End")
-    app.page.wait_for_selector(EXACT)
-    assert app.page.locator(".ttk-tuner .ttk-card strong").first.inner_text() != before
+    app.page.wait_for_function(
+        "([card, exact, before]) => document.querySelector(card).innerText !== before && document.querySelector(exact)",
+        arg=[FIRST_CARD, EXACT, before],
+    )
     assert app.banners() == []
 
 

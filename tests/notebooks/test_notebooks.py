@@ -70,9 +70,11 @@ def _run(kernel: tuple[KernelManager, Path], name: str) -> dict[str, str]:
     notebook = nbformat.read(folder / name, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
     client = NotebookClient(notebook, km=manager, timeout=240)
-    ran = client.execute()
-    if client.kc is not None:
-        client.kc.stop_channels()
+    try:
+        ran = client.execute()
+    finally:
+        if client.kc is not None:
+            client.kc.stop_channels()
     outputs = [output for cell in ran.cells for output in cell.get("outputs", ())]
     told = [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     assert not [one for one in told if not one.get("text", "").startswith("First replay on this machine")]

@@ -220,8 +220,16 @@ function build(model, el) {
     waiting = true;
     requestAnimationFrame(() => { waiting = false; guarded(draw); });
   };
-  const set = (name, value) => { here[name] = value; isDragging = true; schedule(); };
-  const release = () => { isDragging = false; kernel.send("setting", { ...here }); schedule(); };
+  // The words beside a slider go with its thumb at once; the pictures follow in the next frame.
+  const set = (name, value) => { here[name] = value; isDragging = true; guarded(showSliders); schedule(); };
+  // Until the kernel has taken a setting, what it tells of earlier ones may not move the sliders back.
+  let asked = 0;
+  const release = () => {
+    isDragging = false;
+    asked += 1;
+    kernel.send("setting", { ...here }).then(() => { asked -= 1; follow(); });
+    schedule();
+  };
 
   const stopOf = () => {
     const place = stops.findIndex((one) => one.wait === here.wait);
@@ -382,17 +390,21 @@ function build(model, el) {
     return [exact, false];
   }
 
+  function showSliders() {
+    controls.wait.show(stopOf(), textOfWait());
+    if (controls.percent) controls.percent.show(here.percent, here.percent ? `${here.percent} %` : "none");
+    for (const name of ["valid", "cap", "quiet"]) {
+      if (controls[name]) controls[name].show(values[name].indexOf(here[name]), controls[name].text(here[name]));
+    }
+  }
+
   let telling = 0;
   function draw() {
     const [one, isExact] = pointOf();
     const percent = here.percent;
     const held = model.get("pinned");
     const pinned = held.point ?? null;
-    controls.wait.show(stopOf(), textOfWait());
-    if (controls.percent) controls.percent.show(percent, percent ? `${percent} %` : "none");
-    for (const name of ["valid", "cap", "quiet"]) {
-      if (controls[name]) controls[name].show(values[name].indexOf(here[name]), controls[name].text(here[name]));
-    }
+    showSliders();
     root.dataset.state = isExact ? "exact" : "estimate";
     state.textContent = isExact ? "exact" : isDragging ? "quick estimate" : "quick estimate, computing…";
     state.className = `ttk-chip ttk-${isExact ? "exact" : "estimate"}`;
@@ -468,9 +480,9 @@ function build(model, el) {
     pin.setAttribute("aria-pressed", String(isOn));
     schedule();
   };
-  // What the kernel holds is what is shown, unless a hand is on a slider just now.
+  // What the kernel holds is what is shown, unless a hand is on a slider just now or a setting is on its way.
   const follow = () => {
-    if (isDragging) return;
+    if (isDragging || asked) return;
     for (const name of [...NAMES, "percent"]) here[name] = model.get(name);
     schedule();
   };

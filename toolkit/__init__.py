@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from toolkit.simulation import ResponseModel, shop, simulate, tune
     from toolkit.stats import Mean, Quantile, Rate, Ratio, TimeTo, experiment, plan
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "EventLog": "toolkit.events",

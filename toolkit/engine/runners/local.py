@@ -154,7 +154,7 @@ def joined(walked: list[Walked]) -> Walked:
 def _say_if_compiling() -> None:
     """Once a process: why the first replay on a machine takes so long."""
     if is_first_compilation():
-        sys.stderr.write("First replay on this machine: compiling the kernel (about half a minute, once) …\n")
+        sys.stderr.write("First replay on this machine: compiling the kernel (a minute or two, once) …\n")
         sys.stderr.flush()
 
 

@@ -27,27 +27,24 @@ steps:
 def _carts(wait: str, hours: int) -> pd.DataFrame:
     """A mail goes so many hours after each cart_added, unless the customer adds again or buys within them."""
     path = shared("retailrocket_sample/eventlog.parquet")
-    return (
-        duckdb.sql(
+    with duckdb.connect() as connection:
+        return connection.execute(
             f"""
-        WITH log AS (
-          SELECT customer_id, event, timestamp AS happened, row_number() OVER () AS place
-          FROM (SELECT DISTINCT * FROM '{path}') WHERE event IN ('cart_added', 'purchase')
-        ), following AS (
-          SELECT *, min(happened) OVER (PARTITION BY customer_id ORDER BY happened, place
-                    ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS next_one
-          FROM log
-        )
-        SELECT customer_id, CAST(happened AS TIMESTAMP) + INTERVAL {hours} HOUR AS sent
-        FROM following, (SELECT max(timestamp) AS stop FROM '{path}')
-        WHERE event = 'cart_added' AND happened + INTERVAL {hours} HOUR <= stop
-          AND (next_one IS NULL OR next_one > happened + INTERVAL {hours} HOUR)
-        ORDER BY sent, customer_id
-        """
-        )
-        .to_arrow_table()
-        .to_pandas()
-    )
+            WITH log AS (
+              SELECT customer_id, event, timestamp AS happened, row_number() OVER () AS place
+              FROM (SELECT DISTINCT * FROM '{path}') WHERE event IN ('cart_added', 'purchase')
+            ), following AS (
+              SELECT *, min(happened) OVER (PARTITION BY customer_id ORDER BY happened, place
+                        ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS next_one
+              FROM log
+            )
+            SELECT customer_id, CAST(happened AS TIMESTAMP) + INTERVAL {hours} HOUR AS sent
+            FROM following, (SELECT max(timestamp) AS stop FROM '{path}')
+            WHERE event = 'cart_added' AND happened + INTERVAL {hours} HOUR <= stop
+              AND (next_one IS NULL OR next_one > happened + INTERVAL {hours} HOUR)
+            ORDER BY sent, customer_id
+            """
+        ).df()
 
 
 @pytest.mark.parametrize(("wait", "hours"), [("1h", 1), ("4h", 4), ("24h", 24), ("7d", 168)])

@@ -81,7 +81,7 @@ def first_kernel_call() -> Iterator[Result]:
     code = (
         "import time, pandas as pd; from toolkit.engine import replay; from toolkit.events import EventLog; "
         "from toolkit.scenario import loads; "
-        "events = pd.DataFrame({'customer_id': ['a'], 'event': 'x', 'at': pd.to_datetime(['2025-01-01Z'])}); "
+        "events = pd.DataFrame({'customer_id': ['a'], 'event': 'x', 'at': pd.to_datetime(['2025-01-01T00:00Z'])}); "
         "log = EventLog.from_pandas(events); "
         "one = loads('{scenario: one, trigger: {event: x}, reentry: once, steps: [{send: one/a}]}'); "
         "start = time.perf_counter(); replay(one, log); print(time.perf_counter() - start)"

@@ -1,4 +1,4 @@
-"""Memory for a walk with answers: a customer's own copy of their events, and a walk in which nobody answers."""
+"""Memory for a walk with answers: a customer's own copy of their events, and the tables to fill in."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from toolkit.engine.answers import Answers
 from toolkit.engine.compiled import compiled
 from toolkit.engine.layout import Bytes, Ints, Past
 
-__all__ = ["customer_keys", "silent", "with_room"]
+__all__ = ["blank", "customer_keys", "with_room"]
 
 
-def silent(past: Past) -> Answers:
-    """Answers for a replay: none, and nothing copied."""
+def blank(past: Past) -> Answers:
+    """Answers in which nobody answers and nothing is counted, to be filled in."""
     nothing = np.zeros(1, dtype=np.int64)
     table = np.zeros((1, 1), dtype=np.int64)
     floats = np.zeros((1, 1), dtype=np.float64)
     return Answers(
-        on=0,
         seed=0,
         record=0,
         kept=0,

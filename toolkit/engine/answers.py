@@ -95,7 +95,6 @@ class Answers(NamedTuple):
     `past` of the walk is then one customer's own copy of their events, with room for answers between them.
     """
 
-    on: int
     seed: int
     record: int
     kept: int

@@ -11,13 +11,14 @@ import hashlib
 import importlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba as nb
 
-__all__ = ["compiled", "config", "is_first_compilation", "kernel", "kernel_call", "kernel_door"]
+__all__ = ["compiled", "config", "is_first_compilation", "kernel", "kernel_call", "kernel_door", "note_compilation"]
 
 config: Any = importlib.import_module("numba.core.config")
 """Numba's settings."""
@@ -79,7 +80,23 @@ def _compiled(function: Function, **options: Any) -> Function:
         config.CACHE_DIR = usual
 
 
-def is_first_compilation() -> bool:
-    """True when the kernel was never compiled on this machine in this version, so that the first call takes longer."""
+def is_first_compilation(*, answers: bool = False) -> bool:
+    """True when the kernel was never compiled on this machine in this version, so that the first call takes longer.
+
+    Args:
+        answers: of the kernel with answers, which a simulation runs and a replay does not.
+    """
     folder = _cache_folder()
-    return not config.DISABLE_JIT and (folder is None or not any(folder.rglob("walk.walk*.nbi")))
+    return not config.DISABLE_JIT and (folder is None or not (folder / _mark(answers)).exists())
+
+
+def note_compilation(*, answers: bool = False) -> None:
+    """The kernel has run: from now on it is on the disk."""
+    folder = _cache_folder()
+    if not config.DISABLE_JIT and folder is not None:
+        with suppress(OSError):
+            (folder / _mark(answers)).touch()
+
+
+def _mark(answers: bool) -> str:
+    return "compiled-with-answers" if answers else "compiled"

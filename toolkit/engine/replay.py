@@ -195,5 +195,5 @@ def _notes(
 
 
 def is_compiling() -> bool:
-    """True when the next replay is the first on this machine and compiles the kernel (a minute or two)."""
+    """True when the next replay is the first on this machine and compiles the kernel (a minute)."""
     return is_first_compilation()

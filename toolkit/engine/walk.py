@@ -188,11 +188,12 @@ def _next_timer(work: Work) -> int:
 
 
 @kernel_door
-def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, place: int, last_place: int) -> int:
+def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers | None, place: int, last_place: int) -> int:
     """Decide everything for the customers from one to before another.
 
-    With `answers` on, places are those of `answers.chosen`, and each customer walks through a copy of their events in
-    `past`, into which their answers to the mails come as they go.
+    With `answers`, places are those of `answers.chosen`, and each customer walks through a copy of their events in
+    `past`, into which their answers to the mails come as they go. Without, nothing of them is compiled: a replay does
+    not wait for what only a simulation needs.
 
     Returns the place at which the memory ran out (N_FULL says which; nothing of that customer is kept), or
     `last_place`.
@@ -202,7 +203,7 @@ def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, place: 
         journeys_before, decisions_before = n[m.N_JOURNEYS], n[m.N_DECISIONS]
         customer = place
         i, n[m.N_STOP] = past.starts[customer], past.starts[customer + 1]
-        if answers.on:
+        if answers is not None:
             customer = answers.chosen[place]
             i, n[m.N_STOP] = 0, take_events(past, work, answers, customer)
         _begin_customer(plan, past, work, customer, i)
@@ -226,16 +227,17 @@ def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, place: 
             _timers(plan, past, work, out, now)
             _entries(plan, past, work, out, i, known, now)
             enter_synthetic(plan, past, work, out, now)
-            if answers.on and n[m.N_DECISIONS] > decided:
-                respond(plan, past, work, out, answers, decided, now)
+            if answers is not None:  # noqa: SIM102 - left out whole when nobody answers
+                if n[m.N_DECISIONS] > decided:
+                    respond(plan, past, work, out, answers, decided, now)
             i = known
         if n[m.N_FULL]:
             n[m.N_JOURNEYS] = journeys_before
             n[m.N_DECISIONS] = decisions_before
-            if answers.on:
+            if answers is not None:
                 answers.own[:] = 0
             return place
-        if answers.on:
+        if answers is not None:
             close_customer(plan, past, work, out, answers, journeys_before, place)
         place += 1
     return last_place

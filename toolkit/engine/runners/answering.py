@@ -13,7 +13,7 @@ import numpy as np
 
 from toolkit.engine import answers as a
 from toolkit.engine import layout as m
-from toolkit.engine.answering import customer_keys, silent, with_room
+from toolkit.engine.answering import blank, customer_keys, with_room
 from toolkit.engine.answers import Answers
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import config
@@ -164,8 +164,7 @@ class Respondents:
             fact_zone=np.concatenate([past.fact_zone, np.full(len(settings.left), -1, dtype=np.int64)]),
         )
         groups = int(settings.groups[-1])
-        return own, silent(past)._replace(
-            on=1,
+        return own, blank(past)._replace(
             kept=settings.kept,
             purchase_bit=settings.purchase_bit,
             value=settings.value,

@@ -9,16 +9,20 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
 from toolkit.engine import layout as m
-from toolkit.engine.answering import silent, with_room
+from toolkit.engine.answering import with_room
 from toolkit.engine.answers import Answers
 from toolkit.engine.compile import Compiled
-from toolkit.engine.compiled import config, is_first_compilation
+from toolkit.engine.compiled import config, is_first_compilation, note_compilation
 from toolkit.engine.layout import Ints, Out, Past, Plan, Work
 from toolkit.engine.walk import walk
+
+Given = TypeVar("Given", Answers, None)
+"""A response model's answers, or none in a replay."""
 
 __all__ = [
     "Takers",
@@ -116,7 +120,6 @@ def next_emptied(compiled: Compiled, plan: Plan, takers: Sequence[Takers]) -> Pl
 
 def run_once(plan: Plan, past: Past, *, threads: int | None = None) -> Walked:
     """Decide everything as the plan says, on several threads."""
-    _say_if_compiling()
     customers = len(past.starts) - 1
     threads = 1 if config.DISABLE_JIT else threads or min(os.cpu_count() or 1, 16)
     threads = max(1, min(threads, customers // 1000 + 1))
@@ -150,24 +153,29 @@ def joined(walked: list[Walked]) -> Walked:
     )
 
 
-@lru_cache(maxsize=1)
-def _say_if_compiling() -> None:
-    """Once a process: why the first replay on a machine takes so long."""
-    if is_first_compilation():
-        sys.stderr.write("First replay on this machine: compiling the kernel (a minute or two, once) …\n")
+@lru_cache(maxsize=2)
+def _say_if_compiling(answers: bool) -> None:
+    """Once a process: why the first replay, or the first simulation, on a machine takes so long."""
+    if is_first_compilation(answers=answers):
+        what = "simulation on this machine: compiling" if answers else "replay on this machine: compiling"
+        sys.stderr.write(f"First {what} the kernel ({'a minute or two' if answers else 'a minute'}, once) …\n")
         sys.stderr.flush()
+
+
+@lru_cache(maxsize=2)
+def _note(answers: bool) -> None:
+    note_compilation(answers=answers)
 
 
 def _run_part(plan: Plan, past: Past, first: int, last: int) -> Walked:
     starting = past.bits[past.starts[first] : past.starts[last]] & plan.trigger_mask
     journeys = 1024 + int(np.count_nonzero(starting)) * max(1, len(plan.scenarios) // 2)
-    return run_places(plan, past, silent(past), first, last, journeys=journeys)[0]
+    return run_places(plan, past, None, first, last, journeys=journeys)[0]
 
 
-def run_places(
-    plan: Plan, past: Past, answers: Answers, first: int, last: int, *, journeys: int
-) -> tuple[Walked, Answers]:
+def run_places(plan: Plan, past: Past, answers: Given, first: int, last: int, *, journeys: int) -> tuple[Walked, Given]:
     """Walk over places from one to before another, with more memory whenever it runs out; `journeys` is a guess."""
+    _say_if_compiling(answers is not None)
     out = Out(_room(journeys, m.JOURNEY_COLUMNS), _room(2 * journeys, m.DECISION_COLUMNS))
     size = 1024
     work = _scratch(plan, past, size)
@@ -176,6 +184,7 @@ def run_places(
         customer = walk(plan, past, work, out, answers, customer, last)
         full, work.n[m.N_FULL] = work.n[m.N_FULL], 0
         if customer >= last and not full:
+            _note(answers is not None)
             break
         if full == m.FULL_JOURNEYS:
             out = Out(_more(out.journeys), out.decisions)
@@ -186,7 +195,7 @@ def run_places(
             counts = work.n
             work = _scratch(plan, past, size)
             work.n[:] = counts
-            if answers.on:
+            if answers is not None:
                 past, answers = with_room(past, answers, 2 * len(past.at))
     return Walked(out.journeys[: work.n[m.N_JOURNEYS]], out.decisions[: work.n[m.N_DECISIONS]]), answers
 

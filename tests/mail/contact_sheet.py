@@ -43,7 +43,7 @@ def pictures(templates: Templates, folder: Path) -> Iterator[tuple[str, str, int
 
 def sheet(files: list[tuple[str, Path]], path: Path, *, columns: int, width: int, crop: float = 2.4) -> None:
     """Pictures in rows, each with its name, scaled to a width and cut at a height."""
-    font = ImageFont.truetype(FONT, 13 if width > 200 else 11)
+    font = ImageFont.truetype(FONT, 13 if width > 200 else 10)
     gap, words, height = 18, 38, int(width * crop)
     rows = -(-len(files) // columns)
     whole = Image.new("RGB", (gap + columns * (width + gap), gap + rows * (height + words + gap)), "#e4e6ee")

@@ -254,3 +254,15 @@ def test_a_customer_assigned_to_two_arms_is_an_error(log: EventLog) -> None:
 def test_outcomes_that_a_log_cannot_give_are_errors_all_at_once(log: EventLog, asked: dict, message: str) -> None:
     with pytest.raises(EventLogError, match=message):
         OutcomeTable.from_log(log, **asked)
+
+
+def test_a_file_of_one_row_group_gives_the_numbers_of_many(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    outcomes.to_parquet(tmp_path / "many.parquet", index=False, row_group_size=700)
+    one, many = (experiment(path, METRICS).lift for path in (stored(outcomes, tmp_path), tmp_path / "many.parquet"))
+    pd.testing.assert_frame_equal(one, many, rtol=1e-9)
+
+
+def test_a_fault_of_the_units_is_told_before_a_fault_of_the_columns(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    twice = pd.concat([outcomes, outcomes.iloc[:1].assign(arm="other")])
+    with pytest.raises(MetricError, match="1 units are in more than one arm"):
+        experiment(stored(twice, tmp_path), [Rate("nothing_like_this")])

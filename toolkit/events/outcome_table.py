@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any
 
@@ -26,6 +27,7 @@ from toolkit.events.sources import PathOrPaths, columns_of, find_files
 __all__ = ["ArmSums", "OutcomeTable", "UnitCheck"]
 
 Line = tuple[str, str, str]
+_PIECE = 65_536  # rows at a time, so that what is made of them stays in the cache
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _UNITS = {
     "s": timedelta(seconds=1),
@@ -79,8 +81,10 @@ class OutcomeTable:
         *,
         types: Mapping[str, str],
         about: Mapping[str, Any] | None = None,
+        statements: int = 1,
     ) -> None:
         self._cursor = cursor
+        self._statements = statements
         self._relation = relation
         self._types = dict(types)
         self.kinds: Mapping[str, str] = MappingProxyType({column: _kind(kind) for column, kind in types.items()})
@@ -108,7 +112,10 @@ class OutcomeTable:
             types = columns_of(connection, relation)
         except duckdb.Error as fault:
             raise EventLogError(f"{files[0]}: cannot be read as Parquet: {str(fault).splitlines()[0]}") from fault
-        return cls(connection.cursor, relation, types=types)
+        # DuckDB shares a file out by row groups: of one with a single group, each thread reads some of the columns
+        groups = f"SELECT sum(num_row_groups) FROM parquet_file_metadata({paths(files)})"
+        alone = len(files) == 1 and fetch_row(connection.cursor(), groups)[0] == 1
+        return cls(connection.cursor, relation, types=types, statements=2 if alone else 1)
 
     @classmethod
     def from_log(
@@ -207,37 +214,46 @@ class OutcomeTable:
         single = [self._expression(line, shift) for line, shift in zip(lines, shifts, strict=True)]
         flags = [self._flag(line) and not shift for line, shift in zip(lines, shifts, strict=True)]
         totals = [f"count_if({one})" if flag else f"sum({one})" for one, flag in zip(single, flags, strict=True)]
-        asked = dict.fromkeys((*(self._held(line) for line in lines), *totals))
         multiplied = {
             pair: self._product(single, flags, pair) for pair in pairs if not any(_counted(lines[at]) for at in pair)
         }
-        asked |= dict.fromkeys(multiplied.values())
-        place = {text: at for at, text in enumerate(asked, start=2)}
-        rows = fetch_rows(
-            self._cursor(),
-            f"SELECT {name(arm)}, count(*), {', '.join(asked) or '0'} FROM {self._relation} GROUP BY {name(arm)}",
-        )
-        return [self._arm(row, lines, totals, multiplied, place) for row in rows]
+        asked: list[dict[str, None]] = []
+        for together in _shared_out(lines, list(multiplied), self._statements):
+            texts = [text for at in together for text in (self._held(lines[at]), totals[at])]
+            asked.append(dict.fromkeys(texts + [text for (at, _), text in multiplied.items() if at in together]))
+        with ThreadPoolExecutor(len(asked)) as pool:
+            rows = list(pool.map(partial(self._by_arm, arm), asked))
+        return [
+            self._arm(
+                label, {text: value for part in rows for text, value in part[label].items()}, lines, totals, multiplied
+            )
+            for label in rows[0]
+        ]
+
+    def _by_arm(self, arm: str, asked: Iterable[str]) -> dict[Any, dict[str, Any]]:
+        """The answers to some expressions, by arm."""
+        texts = ["count(*)", *asked]
+        query = f"SELECT {name(arm)}, {', '.join(texts)} FROM {self._relation} GROUP BY {name(arm)}"
+        return {row[0]: dict(zip(texts, row[1:], strict=True)) for row in fetch_rows(self._cursor(), query)}
 
     def _arm(
         self,
-        row: tuple[Any, ...],
+        label: Any,
+        row: Mapping[str, Any],
         lines: Sequence[Line],
         totals: Sequence[str],
         multiplied: Mapping[tuple[int, int], str],
-        place: Mapping[str, int],
     ) -> ArmSums:
         def found(text: str) -> float:
-            value = row[place[text]]
-            return 0.0 if value is None else float(value)
+            return 0.0 if row[text] is None else float(row[text])
 
         products = np.full((len(lines), len(lines)), np.nan)
         for (one, other), text in multiplied.items():
             products[one, other] = products[other, one] = found(text)
         return ArmSums(
-            row[0],
-            int(row[1]),
-            np.array([int(row[place[self._held(line)]]) for line in lines], dtype=np.int64),
+            label,
+            int(row["count(*)"]),
+            np.array([int(row[self._held(line)]) for line in lines], dtype=np.int64),
             np.array([found(text) for text in totals]),
             products,
         )
@@ -367,6 +383,22 @@ def _counted(line: Line) -> bool:
     return line[0] in ("some", "above", "broken", "equals")
 
 
+def _shared_out(lines: Sequence[Line], pairs: Sequence[tuple[int, int]], parts: int) -> list[list[int]]:
+    """The positions of lines in at most so many parts: what is multiplied or has a column in common stays together."""
+    links = [{column for column in (line[1], line[2]) if column} for line in lines]
+    groups: list[tuple[set[int], set[str]]] = []
+    for one, other in [(at, at) for at in range(len(lines))] + list(pairs):
+        members, columns = {one, other}, links[one] | links[other]
+        for group in [group for group in groups if group[1] & columns]:
+            groups.remove(group)
+            members, columns = members | group[0], columns | group[1]
+        groups.append((members, columns))
+    shared: list[list[int]] = [[] for _ in range(min(parts, len(groups)) or 1)]
+    for members, _ in sorted(groups, key=lambda group: (-len(group[0]), min(group[0]))):
+        min(shared, key=len).extend(sorted(members))
+    return shared
+
+
 def _is(arm: str, label: Any) -> str:
     if label is None:
         return f"{name(arm)} IS NULL"
@@ -380,14 +412,15 @@ def _text(label: Any) -> str:
 def _each_once(column: pa.ChunkedArray) -> bool:
     """Whether no value comes twice, found without hashing where that is possible."""
     if pa.types.is_integer(column.type):
-        values = column.to_numpy()
-        if not len(values):
+        if not len(column):
             return True
-        low, high = int(values.min()), int(values.max())
-        if high - low < 8 * len(values):
+        low, high = (end.as_py() for end in pc.min_max(column).values())
+        if high - low < 8 * len(column):
             seen = np.zeros(high - low + 1, dtype=bool)
-            seen[values - low] = True
-            return int(np.count_nonzero(seen)) == len(values)
+            for chunk in column.chunks:
+                for at in range(0, len(chunk), _PIECE):
+                    seen[chunk[at : at + _PIECE].to_numpy() - low] = True
+            return int(np.count_nonzero(seen)) == len(column)
     rising = pc.all(pc.less(column[:-1], column[1:])).as_py() if len(column) > 1 else True
     return bool(rising) or len(pc.unique(column)) == len(column)
 

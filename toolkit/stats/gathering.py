@@ -1,7 +1,7 @@
 """One pass over a frame: the moments of all terms of all metrics, by arm.
 
-Rows are taken in blocks that stay in the cache. A block becomes a small matrix (terms, and a row of ones, shifted near
-their means so that nothing cancels); the products of its rows are counts, sums and products at once.
+Rows are taken in blocks that stay in the cache. Of a block, the rows of each arm are picked, term by term, and shifted
+near their mean so that nothing cancels; sums and products of those short lines are added up.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["gather"]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Columns = Mapping[tuple[str, str], NDArray[np.generic]]
-_BLOCK = 8_192  # stays in the cache, and below what BLAS would share out to threads, which costs more than it saves
+_BLOCK = 32_768  # stays in the cache
+_PRODUCT = 9_000  # below what BLAS would share out to threads, which costs more than it saves
 _WORTH_SHARING = 200_000  # rows from which two threads are faster than one
-_FEW_ARMS = 3  # up to here a product with a mask is faster than picking the rows of each arm
 
 
 def gather(
@@ -101,19 +101,17 @@ class _Run:
         width = len(self.lines) + 1  # and the row of ones
         self.pairs = self._pairs(groups)
         self.products = np.zeros((arms, width, width))
-        self.block, self.scratch = np.ones((width, _BLOCK)), np.ones((width, _BLOCK))
         self.counts = np.zeros((arms, len(self.counters)), dtype=np.int64)
         self.minima, self.maxima = np.full(width - 1, np.inf), np.full(width - 1, -np.inf)
         self.shift = self._level()
 
     def _level(self) -> Floats:
-        """Near the mean of each row: its mean over the first block."""
+        """Near the mean of each line: its mean over the first block."""
         rows = slice(0, min(_BLOCK, len(self.codes)))
-        block = self.block[:-1, rows]
+        if not rows.stop:
+            return np.zeros(len(self.lines))
         with np.errstate(invalid="ignore", over="ignore"):
-            for at, term in enumerate(self.lines):
-                self._fill(block[at], term, rows)
-            means: Floats = block.mean(axis=1) if rows.stop else np.zeros(len(self.lines))
+            means = np.array([self._line(term, rows).mean(dtype=np.float64) for term in self.lines])
         return np.where(np.isfinite(means), means, 0.0)
 
     def read(self, start: int, stop: int) -> None:
@@ -135,53 +133,46 @@ class _Run:
         self.row_of[term] = self.lines.index(line)
 
     def _pairs(self, groups: Sequence[Sequence[Term]] | None) -> list[tuple[int, int]]:
-        """Which rows to multiply with each other: those of one group, and each with the row of ones."""
-        width = len(self.lines) + 1
-        asked = {(at, width - 1) for at in range(width)}
+        """Which lines to multiply with each other: those of one group."""
+        asked = {(at, at) for at in range(len(self.lines))}
         for group in (self.terms,) if groups is None else groups:
             together = sorted({self.row_of[term] for term in group if term in self.row_of})
             asked |= {(left, right) for left in together for right in together if left <= right}
-        return sorted(asked | {(at, at) for at in range(width)})
+        return sorted(asked)
 
     def add(self, rows: slice) -> None:
-        codes = self.codes[rows]
-        block, scratch = (kept[:, : rows.stop - rows.start] for kept in (self.block, self.scratch))
-        finite = True
-        for at, term in enumerate(self.lines):
-            line = block[at]
-            self._fill(line, term, rows)
-            low, high = float(line.min()), float(line.max())
-            self.minima[at], self.maxima[at] = min(self.minima[at], low), max(self.maxima[at], high)
-            finite = finite and bool(np.isfinite(low + high))
-        block[:-1] -= self.shift[:, None]
-        for arm in range(self.arms):
-            if finite and self.arms <= _FEW_ARMS:
-                np.multiply(block, (codes == arm).astype(np.float64), out=scratch)
-                self._multiply(arm, scratch, block)
-            else:
-                picked = block.take(np.flatnonzero(codes == arm), axis=1)
-                self._multiply(arm, picked, picked)
-        if self.counters:
-            masks = [codes == arm for arm in range(self.arms)]
-            for at, term in enumerate(self.counters):
-                flags = self._flags(term, rows)
-                for arm, mask in enumerate(masks):
-                    self.counts[arm, at] += np.count_nonzero(flags & mask)
+        masks = [self.codes[rows] == arm for arm in range(self.arms)]
+        lines = [self._line(term, rows) for term in self.lines]
+        for at, line in enumerate(lines):
+            self.minima[at] = np.minimum(self.minima[at], line.min())
+            self.maxima[at] = np.maximum(self.maxima[at], line.max())
+        for arm, mask in enumerate(masks):
+            picked = np.flatnonzero(mask)
+            if len(picked):
+                self._multiply(self.products[arm], [line.take(picked) for line in lines], len(picked))
+        for at, term in enumerate(self.counters):
+            flags = self._flags(term, rows)
+            for arm, mask in enumerate(masks):
+                self.counts[arm, at] += np.count_nonzero(flags & mask)
 
-    def _multiply(self, arm: int, one: Floats, other: Floats) -> None:
+    def _multiply(self, products: Floats, picked: Sequence[NDArray[np.generic]], count: int) -> None:
         # One product at a time: a matrix product so narrow costs several times as much, and more on a busy machine.
-        products = self.products[arm]
-        for left, right in self.pairs:
-            products[left, right] += one[left] @ other[right]
+        # Subtracting also copies and converts: a plain copy took ten times as long.
+        lines = [np.subtract(line, less, dtype=np.float64) for line, less in zip(picked, self.shift, strict=True)]
+        products[-1, -1] += count
+        for at, line in enumerate(lines):
+            products[at, -1] += line.sum()
+        for at in range(0, count, _PRODUCT):
+            piece = [line[at : at + _PRODUCT] for line in lines]
+            for left, right in self.pairs:
+                products[left, right] += piece[left] @ piece[right]
 
-    def _fill(self, line: Floats, term: Term, rows: slice) -> None:
+    def _line(self, term: Term, rows: slice) -> NDArray[np.generic]:
+        """The values of a term in some rows; the column itself where nothing has to be made of it."""
         values = self.columns[term.column, ""][rows]
         if term.kind == "missing":
-            line[:] = np.isnan(values)
-            return
-        line[:] = values
-        if term.kind == "filled":
-            line[np.isnan(line)] = 0.0
+            return np.isnan(values)
+        return np.where(np.isnan(values), 0.0, values) if term.kind == "filled" else values
 
     def _flags(self, term: Term, rows: slice) -> Flags:
         if term.kind == "equals":
@@ -195,12 +186,14 @@ class _Run:
 
     def moments(self, arm: int) -> Moments:
         """What the blocks say of one arm."""
-        products = np.full_like(self.products[arm], np.nan)
+        added = self.products[arm]
+        products = np.full_like(added, np.nan)
+        products[:, -1] = added[:, -1]
         for left, right in self.pairs:
-            products[left, right] = products[right, left] = self.products[arm][left, right]
-        n = round(float(products[-1, -1]))
+            products[left, right] = products[right, left] = added[left, right]
+        n = round(float(added[-1, -1]))
         shift = self.shift
-        centre = products[-1, :-1] / n if n else np.full(len(self.lines), np.nan)
+        centre = products[:-1, -1] / n if n else np.full(len(self.lines), np.nan)
         inner = products[:-1, :-1] - np.outer(centre, centre) * n if n else np.zeros((len(self.lines),) * 2)
         raw = np.diag(products)[:-1]
         flat = np.diag(inner) <= 1e-12 * raw  # every value the same: what is left is rounding
@@ -234,9 +227,7 @@ class _Run:
     def _first(self, term: Term, arm: int) -> float:
         """The value of a term in the first row of one arm."""
         row = int(np.argmax(self.codes == arm))
-        line = np.empty(1)
-        self._fill(line, term, slice(row, row + 1))
-        return float(line[0])
+        return float(self._line(term, slice(row, row + 1))[0])
 
     def _faults(self, term: Term, arm: int) -> tuple[int, int]:
         values = self.columns[term.column, ""][self.codes == arm].astype(np.float64)

@@ -9,16 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError, nearest
 from toolkit.stats.gathering import gather
+from toolkit.stats.labels import few_labels
 from toolkit.stats.moments import Moments, Term, numbers
 
 __all__ = ["Arms", "FrameOutcomes", "Outcomes", "arms_in_order", "read", "read_arms"]
-
-_SAMPLE = 1_000  # rows in which every arm is looked for
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,8 +126,8 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
         codes, labels = np.asarray(values.cat.codes, dtype=np.int64), list(values.cat.categories)
     else:
         codes, labels = _few_texts(values) or _factorized(values)
-    without = int((codes < 0).sum())
-    if without:
+    if codes.min() < 0:
+        without = int((codes < 0).sum())
         raise MetricError(f"outcomes: {without:,} of {len(frame):,} rows have no arm in column {arm!r}")
     names = [str(label) for label in labels]
     if len(set(names)) < len(names):
@@ -137,7 +135,9 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
     order = arms_in_order(names, control=control, sort=not isinstance(values.dtype, pd.CategoricalDtype))
     small = np.int8 if len(names) < 128 else np.int64
     position: NDArray[np.integer] = np.array([order.index(name) for name in names], dtype=small)
-    return Arms(order, position[codes])
+    if codes.dtype == small and order == tuple(names):
+        return Arms(order, codes)
+    return Arms(order, position.take(codes))
 
 
 def _factorized(values: pd.Series) -> tuple[NDArray[np.integer], list[Any]]:
@@ -146,21 +146,9 @@ def _factorized(values: pd.Series) -> tuple[NDArray[np.integer], list[Any]]:
 
 
 def _few_texts(values: pd.Series) -> tuple[NDArray[np.integer], list[Any]] | None:
-    """Codes of a column of texts that holds two or three of them: comparing is faster than hashing. Else None."""
     if not (isinstance(values.dtype, pd.StringDtype) and values.dtype.storage == "pyarrow"):
         return None
-    texts = pa.chunked_array(pa.array(values.array))
-    labels = pc.unique(texts[:_SAMPLE]).to_pylist()
-    if len(labels) > 3 or None in labels:
-        return None
-    codes = np.zeros(len(texts), dtype=np.int8)
-    found = 0
-    for code, label in enumerate(labels):
-        same = pc.equal(texts, label)
-        found += pc.sum(same).as_py() or 0
-        if code:
-            codes += np.int8(code) * same.to_numpy()
-    return (codes, labels) if found == len(texts) else None
+    return few_labels(pa.chunked_array(pa.array(values.array)))
 
 
 def arms_in_order(names: Sequence[str], *, control: object, sort: bool = True) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from os import PathLike, fspath
 from typing import Any
 
@@ -82,8 +83,15 @@ def take_in(
         return read(frame, [term for group in groups for term in group], arms=arms, groups=groups), notes
     if arm not in outcomes.kinds:
         raise missing_column(arm, outcomes.kinds)
-    source = _one_row_each(outcomes, metrics, further, arm=arm, unit=unit)
-    return read_stored(source, groups, arm=arm, control=control), []
+    with ThreadPoolExecutor(1) as pool:  # whether units have one row each is looked at while the sums are taken
+        checked = pool.submit(_one_row_each, outcomes, metrics, further, arm=arm, unit=unit)
+        try:
+            found = read_stored(outcomes, groups, arm=arm, control=control)
+        except MetricError:
+            if checked.result() is outcomes:  # a fault of the units comes first
+                raise
+    source = checked.result()
+    return found if source is outcomes else read_stored(source, groups, arm=arm, control=control), []
 
 
 def _one_row_each(source: Source, metrics: Sequence[Metric], further: Sequence[Term], *, arm: str, unit: str) -> Source:

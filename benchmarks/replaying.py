@@ -13,7 +13,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from benchmarks.measuring import Bound, Result, compare
+from benchmarks.measuring import Bound, Result, best_of, compare
 from toolkit.engine import replay
 from toolkit.events import EventLog
 from toolkit.scenario import loads, set_parameters
@@ -64,7 +64,31 @@ steps: [{id: pause, wait: 7d}, {id: ask, send: review/ask}]
 # The peers know nothing of consent and bounces; without consent our rule is theirs, and must find the same mails.
 SAME_RULE = set_parameters(CART, {"abandoned_cart.class": "transactional"})
 
+# Beside the join itself it takes three clauses for the same mails: of two carts of one instant the later one goes on
+# alone, and a cart heard of only after the purchase that came of it begins nothing (R4), nor ends anything.
 QUERY = """
+WITH every_cart AS (
+  SELECT customer_id, received, max(happened) AS happened FROM events
+  WHERE event = 'cart_add' AND value >= 20 AND received - happened <= INTERVAL 72 HOUR
+  GROUP BY customer_id, received
+), purchases AS (
+  SELECT customer_id, happened, received FROM events WHERE event = 'purchase'
+), too_late AS (
+  SELECT DISTINCT customer_id, c.received FROM every_cart c JOIN purchases p USING (customer_id)
+  WHERE c.received > c.happened AND p.happened > c.happened AND p.received <= c.received
+), carts AS (
+  SELECT customer_id, received, greatest(happened + INTERVAL 4 HOUR, received) AS due
+  FROM every_cart ANTI JOIN too_late USING (customer_id, received)
+), stops AS (
+  SELECT customer_id, received FROM purchases UNION ALL SELECT customer_id, received FROM carts
+)
+SELECT c.customer_id, c.due
+FROM carts c ASOF LEFT JOIN stops s ON c.customer_id = s.customer_id AND c.received < s.received
+WHERE (s.received IS NULL OR s.received > c.due) AND c.due <= (SELECT max(received) FROM events)
+"""
+
+# The join without these clauses finds a few mails too many; what it takes is told beside.
+JOIN_ALONE = """
 WITH carts AS (
   SELECT customer_id, received, greatest(happened + INTERVAL 4 HOUR, received) AS due
   FROM events WHERE event = 'cart_add' AND value >= 20 AND received - happened <= INTERVAL 72 HOUR
@@ -108,8 +132,8 @@ def _database(path: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _asof(connection: duckdb.DuckDBPyConnection) -> int:
-    ((count,),) = connection.execute(f"SELECT count(*) FROM ({QUERY})").fetchall()
+def _asof(connection: duckdb.DuckDBPyConnection, query: str = QUERY) -> int:
+    ((count,),) = connection.execute(f"SELECT count(*) FROM ({query})").fetchall()
     return int(count)
 
 
@@ -120,7 +144,16 @@ def _merge_asof(events: pd.DataFrame) -> int:
         & (events["received"] - events["happened"] <= pd.Timedelta(hours=72))
     )
     carts = events.loc[is_cart, ["customer_id", "happened", "received"]].sort_values("received")
-    stops = events.loc[is_cart | (events["event"] == "purchase"), ["customer_id", "received"]]
+    purchases = events.loc[events["event"] == "purchase", ["customer_id", "happened", "received"]]
+    # Few carts share an instant or are heard of late; only those are looked at for the clauses of the query above.
+    same = carts["received"].eq(carts["received"].shift()) | carts["received"].eq(carts["received"].shift(-1))
+    twice = carts[same].sort_values("happened").duplicated(["customer_id", "received"], keep="last")
+    carts = carts.drop(twice.index[twice])
+    late = carts[carts["received"] > carts["happened"]].reset_index()
+    late = late.merge(purchases[purchases["customer_id"].isin(late["customer_id"])], on="customer_id")
+    bought = (late["happened_y"] > late["happened_x"]) & (late["received_y"] <= late["received_x"])
+    carts = carts.drop(late.loc[bought, "index"].unique())
+    stops = pd.concat([carts, purchases])[["customer_id", "received"]]
     stops = stops.rename(columns={"received": "stop"}).sort_values("stop")
     joined = pd.merge_asof(
         carts,
@@ -135,6 +168,13 @@ def _merge_asof(events: pd.DataFrame) -> int:
     return int(((joined["stop"].isna() | (joined["stop"] > due)) & (due <= events["received"].max())).sum())
 
 
+def mails_found(path: Path) -> tuple[int, int, int]:
+    """How many mails of one scenario the engine, DuckDB and pandas find in a generated log."""
+    connection = _database(path)
+    frame = connection.sql("FROM events").to_arrow_table().to_pandas()
+    return len(replay(SAME_RULE, EventLog.from_parquet(path)).walked.decisions), _asof(connection), _merge_asof(frame)
+
+
 def _size() -> str:
     return f"{EVENTS:,} events, {CUSTOMERS:,} customers, three scenarios"
 
@@ -145,14 +185,15 @@ _PEER = "one scenario, no limits, data in memory"
 def replay_prepared() -> Iterator[Result]:
     """The log read, marked and sorted before; beside both peers with their data in memory."""
     path = large_log()
+    found = mails_found(path)
+    if len(set(found)) != 1:
+        raise RuntimeError(f"the three ways to find the mails of one scenario disagree: {found}")
     log = EventLog.from_parquet(path)
     connection = _database(path)
     frame = connection.sql("FROM events").to_arrow_table().to_pandas()
-    found = (len(replay(SAME_RULE, log).walked.decisions), _asof(connection), _merge_asof(frame))
-    if len(set(found)) != 1:
-        raise RuntimeError(f"the three ways to find the mails of one scenario disagree: {found}")
     run = replay(THREE, log)
     counts = {"mails_of_one": found[0], "decisions_of_three": len(run.walked.decisions)}
+    alone = best_of(3, lambda: _asof(connection, JOIN_ALONE))
     yield compare(
         "replay_prepared_vs_duckdb",
         _size(),
@@ -161,6 +202,7 @@ def replay_prepared() -> Iterator[Result]:
         theirs=lambda: _asof(connection),
         at_most=0.2,
         about="three scenarios with a limit and quiet hours, the log prepared",
+        peer_join_alone_s=round(alone, 4),
         **counts,
     )
     yield compare(

@@ -9,6 +9,8 @@ from pathlib import Path
 from benchmarks.__main__ import BENCHMARKS, PAGE, RESULTS, main
 from benchmarks.measuring import Bound, Result
 from benchmarks.page import page
+from benchmarks.replaying import mails_found
+from toolkit.simulation import generate_events
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,3 +48,10 @@ def test_a_number_that_is_missing_does_not_meet_its_bound():
     row = Result("alone", "1", 1.0, bounds=(Bound("ratio", at_most=2.0),)).row()
     assert row["ratio"] is None
     assert not row["bounds"][0]["met"]
+
+
+def test_engine_duckdb_and_pandas_find_the_same_mails_also_where_carts_are_heard_of_late(tmp_path):
+    path = generate_events(200_000, tmp_path / "events.parquet", customers=10_000, seed=2)
+    ours, *peers = mails_found(path)
+    assert ours > 10_000
+    assert peers == [ours, ours]

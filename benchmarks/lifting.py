@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -20,6 +21,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportions_ztest
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
+from benchmarks.elsewhere import run_elsewhere
 from benchmarks.measuring import Bound, Result, best_of, compare
 from toolkit.stats import Mean, Rate, Ratio, bootstrap_means, calibrate, experiment
 
@@ -132,78 +134,100 @@ def statsmodels(frame: pd.DataFrame) -> Any:
     return tested, adjusted.params, CompareMeans(*sides).ttest_ind(usevar="unequal")
 
 
+def _spotify(count: int) -> dict[str, Any] | None:
+    """The same with spotify-confidence, in an environment of its own; None where it cannot be installed."""
+    script = Path(__file__).with_name("spotify_confidence_lift.py")
+    packages = ("spotify-confidence==4.1.0", "pyarrow")
+    return run_elsewhere(script, str(stored(count)), "2", packages=packages)
+
+
 def _others(frame: pd.DataFrame) -> dict[str, float]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return {
+        found = {
             "tea_tasting_s": round(best_of(2, lambda: tea(frame)), 4),
             "statsmodels_s": round(best_of(2, lambda: statsmodels(frame)), 4),
         }
+    spotify = _spotify(len(frame))
+    if spotify:
+        ours = experiment(frame, METRICS).lift.set_index("metric")["diff"]
+        if not math.isclose(ours["converted"], spotify["found"]["converted"], rel_tol=1e-6):
+            raise RuntimeError("ours and spotify-confidence disagree on the difference of conversions")
+        found["spotify_confidence_s"] = round(spotify["from_frame_s"], 4)
+    return found
 
 
-def _suffix(count: int) -> str:
-    return "" if count == SIZES[-1] else f"_{count // 1_000_000}m"
+def _beside_numpy(
+    name: str, count: int, outcomes: Any, numpy_pass: Callable[[Any], Pass], *, peer: str, at_most: float, about: str,
+    **more: Any,
+) -> Result:  # fmt: skip
+    _agree(experiment(outcomes, METRICS), numpy_pass(outcomes))
+    return compare(
+        name + ("" if count == SIZES[-1] else f"_{count // 1_000_000}m"),
+        f"{count:,} customers, {WHAT}",
+        ours=lambda: experiment(outcomes, METRICS),
+        peer=peer,
+        theirs=lambda: numpy_pass(outcomes),
+        runs=7 if count < SIZES[-1] else 3,
+        at_most=at_most,
+        about=about,
+        **more,
+    )
 
 
 def lift_frame() -> Iterator[Result]:
     """From a frame in memory to the lift table."""
     for count in SIZES:
         frame = outcomes(count)
-        _agree(experiment(frame, METRICS), numpy_of_frame(frame))
-        yield compare(
-            "lift_frame_vs_numpy" + _suffix(count),
-            f"{count:,} customers, {WHAT}",
-            ours=lambda frame=frame: experiment(frame, METRICS),  # type: ignore[misc]
-            peer="numpy, counts, sums and products by arm with bincount",
-            theirs=lambda frame=frame: numpy_of_frame(frame),  # type: ignore[misc]
-            runs=5 if count < SIZES[-1] else 2,
-            at_most=1.0,
+        yield _beside_numpy(
+            "lift_frame_vs_numpy", count, frame, numpy_of_frame,
+            peer="numpy, counts, sums and products by arm with bincount", at_most=1.0,
             about="Lift table, intervals and checks of the units included; numpy only adds up.",
             **_others(frame),
-        )
+        )  # fmt: skip
 
 
 def lift_parquet() -> Iterator[Result]:
     """From a Parquet file to the lift table."""
     for count in SIZES:
-        path = stored(count)
-        _agree(experiment(path, METRICS), numpy_of_parquet(path))
-        yield compare(
-            "lift_parquet_vs_numpy" + _suffix(count),
-            f"{count:,} customers, {WHAT}",
-            ours=lambda path=path: experiment(path, METRICS),  # type: ignore[misc]
-            peer="pyarrow reads the needed columns, numpy adds up with bincount",
-            theirs=lambda path=path: numpy_of_parquet(path),  # type: ignore[misc]
-            runs=5 if count < SIZES[-1] else 2,
-            at_most=0.5,
-            about="One DuckDB statement; that every unit has one row is checked as well.",
-        )
+        spotify = _spotify(count)
+        yield _beside_numpy(
+            "lift_parquet_vs_numpy", count, stored(count), numpy_of_parquet,
+            peer="pyarrow reads the needed columns, numpy adds up with bincount", at_most=0.5,
+            about="DuckDB adds up; that every unit has one row is checked as well.",
+            **({"spotify_confidence_s": round(spotify["from_file_s"], 4)} if spotify else {}),
+        )  # fmt: skip
 
 
 def bootstrap_vs_numpy() -> Iterator[Result]:
-    """A thousand resamples of a million customers of whom one in a hundred bought, as in Hillstrom's experiment."""
+    """A thousand resamples of a million customers, of whom one in a hundred bought (as in Hillstrom), or one in ten."""
     frame = outcomes(SIZES[0])
-    revenue = np.where(np.arange(len(frame)) % 10 == 0, frame["revenue"].to_numpy(), 0.0)
+    everyone = frame["revenue"].to_numpy()
+    few = np.where(np.arange(len(frame)) % 10 == 0, everyone, 0.0)
+    for name, buyers, revenue in (("bootstrap_vs_numpy", 1, few), ("bootstrap_vs_numpy_10_percent", 10, everyone)):
 
-    def scipys(resamples: int) -> Callable[[], Any]:
-        return lambda: bootstrap(
-            (revenue,), np.mean, n_resamples=resamples, batch=1, method="percentile", rng=np.random.default_rng(1)
+        def scipys(resamples: int, revenue: np.ndarray = revenue) -> Callable[[], Any]:
+            return lambda: bootstrap(
+                (revenue,), np.mean, n_resamples=resamples, batch=1, method="percentile", rng=np.random.default_rng(1)
+            )
+
+        def ours(revenue: np.ndarray = revenue) -> np.ndarray:
+            return bootstrap_means(revenue, draws=1_000, seed=1)
+
+        means, theirs = ours(), scipys(20)().bootstrap_distribution
+        if abs(means.mean() - theirs.mean()) > 5 * means.std() / len(theirs) ** 0.5:
+            raise RuntimeError("ours and scipy resample around different means")
+        yield compare(
+            name,
+            f"{SIZES[0]:,} customers, {buyers} % of them buyers, 1,000 resamples of revenue",
+            ours=ours,
+            peer=f"one pass of numpy over the same customers ({WHAT})",
+            theirs=lambda: numpy_of_frame(frame),
+            runs=3,
+            at_most=10.0,
+            about="scipy_s is scipy.stats.bootstrap, 20 resamples timed and scaled to 1,000.",
+            scipy_s=round(50 * best_of(1, scipys(20)), 2),
         )
-
-    ours, theirs = bootstrap_means(revenue, draws=1_000, seed=1), scipys(20)().bootstrap_distribution
-    if abs(ours.mean() - theirs.mean()) > 5 * ours.std() / len(theirs) ** 0.5:
-        raise RuntimeError("ours and scipy resample around different means")
-    yield compare(
-        "bootstrap_vs_numpy",
-        f"{SIZES[0]:,} customers, 1 % of them buyers, 1,000 resamples of revenue",
-        ours=lambda: bootstrap_means(revenue, draws=1_000, seed=1),
-        peer=f"one pass of numpy over the same customers ({WHAT})",
-        theirs=lambda: numpy_of_frame(frame),
-        runs=3,
-        at_most=10.0,
-        about="scipy_s is scipy.stats.bootstrap, 20 resamples timed and scaled to 1,000.",
-        scipy_s=round(50 * best_of(1, scipys(20)), 2),
-    )
 
 
 def aa_hillstrom() -> Iterator[Result]:

@@ -7,6 +7,8 @@ only the buyers are drawn. The distribution is that of the plain bootstrap, exac
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +20,7 @@ __all__ = ["bootstrap_difference", "bootstrap_means"]
 
 Floats = NDArray[np.float64]
 DRAWS = 4_999
-_CHUNK = 2_000_000
+_TOGETHER = 500_000  # buyers drawn at once
 
 
 def bootstrap_means(values: ArrayLike, *, draws: int = 1_000, seed: int = 0) -> Floats:
@@ -53,22 +55,34 @@ def _resampled(everyone: Floats, draws: int, rng: np.random.Generator, *, errors
     buyers = everyone[everyone != 0]
     counts = rng.binomial(n, len(buyers) / n, size=draws)
     sums, squares = np.zeros(draws), np.zeros(draws)
-    start = 0
-    while start < draws:
-        reached = np.searchsorted(np.cumsum(counts[start:]), _CHUNK, side="right")
-        stop = min(draws, start + max(1, int(reached)))
-        some = counts[start:stop]
-        drawn = buyers[rng.integers(0, max(len(buyers), 1), size=int(some.sum()))]
-        edges = np.concatenate([[0], np.cumsum(some)])
-        filled = some > 0
-        if filled.any():
-            sums[start:stop][filled] = np.add.reduceat(drawn, edges[:-1][filled])
-        if errors and filled.any():
-            squares[start:stop][filled] = np.add.reduceat(drawn * drawn, edges[:-1][filled])
-        start = stop
+    parts = _parts(counts)
+    chances = rng.spawn(len(parts))  # a source of chance for each part, so that it does not matter who draws it
+
+    def draw(part: slice, chance: np.random.Generator) -> None:
+        some = counts[part]
+        drawn = buyers.take(chance.integers(0, max(len(buyers), 1), size=int(some.sum())))
+        starts = np.concatenate([[0], np.cumsum(some)[:-1]])[some > 0]
+        filled = np.flatnonzero(some) + part.start
+        if len(filled):
+            sums[filled] = np.add.reduceat(drawn, starts)
+        if errors and len(filled):
+            squares[filled] = np.add.reduceat(drawn * drawn, starts)
+
+    if len(parts) == 1:
+        draw(parts[0], chances[0])
+    else:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(draw, parts, chances))
     means = sums / n
     variances = np.maximum(squares / n - means * means, 0.0) * (n / max(n - 1, 1))
     return means, np.sqrt(variances / n)
+
+
+def _parts(counts: NDArray[np.integer]) -> list[slice]:
+    """Runs of resamples that together draw about as many buyers as stay in the cache."""
+    part = np.cumsum(counts) // _TOGETHER
+    starts = np.flatnonzero(np.diff(part, prepend=-1))
+    return [slice(int(start), int(stop)) for start, stop in pairwise([*starts, len(counts)])]
 
 
 def bootstrap_difference(

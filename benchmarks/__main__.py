@@ -38,6 +38,9 @@ BENCHMARKS: dict[str, str] = {
     "mail_vs_stdlib": "benchmarks.mailing:mail_vs_stdlib",
     "mail_preflight": "benchmarks.mailing:mail_preflight",
     # Sending
+    "send_vs": "benchmarks.sending:sending",
+    "send_plan_1m": "benchmarks.sending:planning",
+    "send_memory": "benchmarks.sending:memory",
     # Answers
     "tracker_vs_hello": "benchmarks.tracking:tracker_vs_hello",
     # Notebooks

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.measuring import Result
+from benchmarks.measuring import Bound, Result
 from toolkit.events import EventLog
 from toolkit.scenario import loads
 from toolkit.scenario.models import Policies, Program
@@ -41,7 +41,12 @@ POLICIES = {
     "sender": {"name": "Shop", "email": "hello@example.com"},
     "brand": {"name": "Shop", "address": "Paris", "unsubscribe_url": "https://shop.example.com/u/{token}"},
 }
-TEXT = "subject: Welcome {{ customer.first_name }}\n---\nHello {{ customer.first_name }}, welcome.\n{{ unsubscribe }}\n"
+TEXT = """subject: Welcome {{ customer.first_name }}
+preheader: Good to see you
+---
+Hello {{ customer.first_name }}, welcome.
+{{ unsubscribe }}
+"""
 HTML = """<mjml><mj-body><mj-section><mj-column><mj-text>Hello {{ customer.first_name }}, welcome.
 <a href="{{ unsubscribe }}">Unsubscribe</a></mj-text></mj-column></mj-section></mj-body></mjml>"""
 
@@ -64,11 +69,22 @@ def sending() -> Iterator[Result]:
             if report.sent != MAILS:
                 raise RuntimeError(f"expected {MAILS} mails sent: {report}")
             naive.append(_naive(batch, port, folder / f"naive{turn}.sqlite") * MAILS / NAIVE)
-        rate = {"mails_per_s": round(MAILS / min(ours)), "connections": CONNECTIONS, "bytes": size}
         said = f"{MAILS:,} mails of {size:,} bytes"
-        yield Result("send_vs_smtp_source", said, min(ours), "Postfix smtp-source", min(source), rate)
-        peer = f"EmailMessage + smtplib + UPDATE, {NAIVE:,} mails scaled"
-        yield Result("send_vs_naive", said, min(ours), peer, min(naive), rate)
+        rate, about = (
+            round(MAILS / min(ours)),
+            "Speeds in mails a second; every one is leased, started and receipted on the disk.",
+        )
+        for name, peer, seconds, least in (
+            ("send_vs_smtp_source", "Postfix smtp-source", min(source), 0.25),
+            ("send_vs_naive", f"EmailMessage + smtplib + UPDATE, {NAIVE:,} mails scaled", min(naive), 8.0),
+        ):
+            more = {
+                "mails_per_s": rate,
+                "peer_mails_per_s": round(MAILS / seconds),
+                "speed": float(f"{seconds / min(ours):.4g}"),
+                "connections": CONNECTIONS,
+            }
+            yield Result(name, said, min(ours), peer, seconds, more, (Bound("speed", at_least=least),), about)
 
 
 def planning() -> Iterator[Result]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from toolkit.sending import audit
 from toolkit.sending.protocol import Receipt
@@ -50,6 +50,13 @@ ALARMS = (
 )
 
 
+_ADD = (
+    update(runs)
+    .where(runs.c.id == bindparam("b_run"))
+    .values({name: runs.c[name] + bindparam(f"b_{name}") for name in COUNTERS})
+)
+
+
 def counters_of(receipts: Sequence[Receipt]) -> Counter[str]:
     """What these receipts add to a run's counters.
 
@@ -67,11 +74,10 @@ def counters_of(receipts: Sequence[Receipt]) -> Counter[str]:
 
 def count(connection: Connection, run_id: str, added: Mapping[str, int], *, now: int) -> None:
     """Add to the counters of a run, and pause it where one of them is too high."""
-    values = {name: runs.c[name] + number for name, number in added.items() if number}
-    if not values:
+    if not any(added.values()):
         return
-    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
-    if not any(name != "outcomes" for name in values):
+    connection.execute(_ADD, {"b_run": run_id, **{f"b_{name}": added.get(name, 0) for name in COUNTERS}})
+    if not any(number for name, number in added.items() if name != "outcomes"):
         return
     query = select(runs.c.state, *(runs.c[name] for name in COUNTERS)).where(runs.c.id == run_id)
     run = connection.execute(query).mappings().one()

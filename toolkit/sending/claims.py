@@ -23,8 +23,10 @@ from toolkit.sending.states import State, allowed
 from toolkit.sending.suppression import suppressed
 
 __all__ = [
+    "ChangedError",
     "Delivery",
     "again",
+    "by_id",
     "cancel",
     "claim",
     "marketing_of",
@@ -61,7 +63,33 @@ _COLUMNS = (
     "decided_at",
 )
 _SELECT = select(*(deliveries.c[name] for name in _COLUMNS)).order_by(deliveries.c.id)
+_STATE = _COLUMNS.index("state")
+_RUN = select(runs).where(runs.c.id == bindparam("b_run"))
+_FREE = (
+    _SELECT.where(
+        deliveries.c.run_id == bindparam("b_run"),
+        deliveries.c.state == bindparam("b_state"),
+        deliveries.c.id > bindparam("b_last"),
+        or_(deliveries.c.next_at.is_(None), deliveries.c.next_at <= bindparam("b_now")),
+    )
+    .limit(bindparam("b_limit"))
+    .with_for_update(skip_locked=True)
+)
+_LEASING = (
+    update(deliveries)
+    .where(deliveries.c.id.in_(bindparam("b_ids", expanding=True)))
+    .values(
+        state=State.LEASED,
+        epoch=deliveries.c.epoch + 1,
+        owner=bindparam("b_owner"),
+        lease_until=bindparam("b_until"),
+    )
+)
 _MOST_AGAIN = 5  # attempts at a transactional mail that stays in doubt
+
+
+class ChangedError(LedgerError):
+    """Rows are not as their holder remembers them; nothing of the transaction may stay."""
 
 
 class Delivery(NamedTuple):
@@ -100,7 +128,7 @@ def claim(connection: Connection, run_id: str, *, owner: str, limit: int, lease:
         lease: for so many microseconds.
         now: microseconds since 1970.
     """
-    run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+    run = connection.execute(_RUN, {"b_run": run_id}).mappings().one_or_none()
     if run is None or run["state"] != "active":
         return []
     if now >= run["not_after"]:
@@ -117,26 +145,27 @@ def claim(connection: Connection, run_id: str, *, owner: str, limit: int, lease:
         return []
     free = _free(connection, run_id, limit=allowed, now=now)
     pacing.not_used(connection, run["transport"], allowed - len(free))
-    return move(
-        connection,
-        free,
-        State.LEASED,
-        {row.id: {"owner": owner, "epoch": row.epoch + 1, "lease_until": now + lease} for row in free},
-    )
+    if not free:
+        return []
+    # Read under a lock a moment ago, so that one statement moves them all.
+    values = {"b_ids": [row.id for row in free], "b_owner": owner, "b_until": now + lease}
+    if connection.execute(_LEASING, values).rowcount != len(free):
+        raise LedgerError("ledger: rows that were to be leased were changed by someone else")
+    until = now + lease
+    return [row._replace(state=State.LEASED, epoch=row.epoch + 1, owner=owner, lease_until=until) for row in free]
 
 
 def _free(connection: Connection, run_id: str, *, limit: int, now: int) -> list[Delivery]:
     """Mails that wait and may go: not of a domain that rests, and not of an address on the suppression list."""
-    due = or_(deliveries.c.next_at.is_(None), deliveries.c.next_at <= now)
     blocked = pacing.resting(connection, now=now)
-    where = [deliveries.c.run_id == run_id, due, *([deliveries.c.domain.not_in(blocked)] if blocked else [])]
+    query = _FREE.where(deliveries.c.domain.not_in(blocked)) if blocked else _FREE
     free: list[Delivery] = []
     # One state after the other, so that the index gives them in order and no claim sorts all that waits.
     for state in (State.PLANNED, State.DEFERRED):
         last = 0
         while len(free) < limit:
-            after = deliveries.c.state == state, deliveries.c.id > last
-            rows = _rows(connection, *after, *where, limit=limit - len(free))
+            values = {"b_run": run_id, "b_now": now, "b_state": state, "b_last": last, "b_limit": limit - len(free)}
+            rows = [_delivery(row) for row in connection.execute(query, values)]
             last = rows[-1].id if rows else last
             stopped = suppressed(connection, [(row.address, row.class_) for row in rows])
             held = [row for row in rows if (row.address, row.class_) in stopped]
@@ -146,20 +175,6 @@ def _free(connection: Connection, run_id: str, *, limit: int, now: int) -> list[
             if not held:
                 break
     return free
-
-
-def turn(
-    connection: Connection,
-    results: Sequence[tuple[Delivery, Receipt]],
-    held: Sequence[Delivery],
-    *,
-    now: int,
-    next_at: Mapping[str, int],
-) -> tuple[list[Delivery], list[Delivery]]:
-    """Receipts written down and leased mails started: those recorded, and those that may be sent."""
-    known = {row.id: row for row in _by_id(connection, [*(row.id for row, _ in results), *(row.id for row in held)])}
-    recorded = record(connection, results, now=now, next_at=next_at, known=known)
-    return recorded, start(connection, held, now=now, known=known)
 
 
 def start(
@@ -344,7 +359,7 @@ def move(
         ],
     )
     if done != len(rows):
-        raise LedgerError(f"ledger: {len(rows) - done} of {len(rows)} rows were changed by someone else")
+        raise ChangedError(f"ledger: {len(rows) - done} of {len(rows)} rows were changed by someone else")
     return moved
 
 
@@ -403,10 +418,15 @@ def _rows(
         query = query.limit(limit)
     if lock:
         query = query.with_for_update(skip_locked=limit is not None)
-    return [Delivery(*row)._replace(state=State(row.state)) for row in connection.execute(query)]
+    return [_delivery(row) for row in connection.execute(query)]
 
 
-def _by_id(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
+def _delivery(row: Sequence[Any]) -> Delivery:
+    return Delivery._make((*row[:_STATE], State(row[_STATE]), *row[_STATE + 1 :]))
+
+
+def by_id(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
+    """These rows, under a lock."""
     rows = []
     for start_at in range(0, len(ids), CHUNK):
         rows += _rows(connection, deliveries.c.id.in_(ids[start_at : start_at + CHUNK]))
@@ -417,7 +437,7 @@ def _held(
     connection: Connection, held: Sequence[Delivery], *states: State, known: Mapping[int, Delivery] | None = None
 ) -> list[Delivery]:
     """The rows as they are now, where still in one of these states and in the hands, and epoch, they were in."""
-    there = known if known is not None else {row.id: row for row in _by_id(connection, [row.id for row in held])}
+    there = known if known is not None else {row.id: row for row in by_id(connection, [row.id for row in held])}
     now = [(before, there[before.id]) for before in held if before.id in there]
     return [
         row for before, row in now if row.state in states and (row.owner, row.epoch) == (before.owner, before.epoch)

@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -18,14 +18,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database import READ, said
 from toolkit.errors import LedgerError
-from toolkit.sending import audit, claims, pacing, steering
-from toolkit.sending.claims import CHUNK, Delivery
+from toolkit.sending import audit, claims, pacing, steering, turns
+from toolkit.sending.claims import CHUNK, ChangedError, Delivery
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.feedback import Feedback, Taken, take
+from toolkit.sending.overview import overview
 from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import approvals, audits, deliveries, open_engine, runs
-from toolkit.sending.states import FINAL, OPEN, State
+from toolkit.sending.states import OPEN, State
 from toolkit.sending.suppression import Suppressions, suppressed
 
 __all__ = ["Ledger"]
@@ -99,31 +100,7 @@ class Ledger:
             done (nothing is planned, leased, sending or deferred) and says, for example `done, 2 unknown`.
         """
         with self._reading() as connection:
-            found = connection.execute(select(runs).order_by(runs.c.created_at, runs.c.id)).mappings().all()
-            names: dict[str, list[str]] = {}
-            by = select(approvals.c.run_id, approvals.c.approver).order_by(approvals.c.signed_at, approvals.c.id)
-            for row in connection.execute(by):
-                names.setdefault(row.run_id, []).append(row.approver)
-            counted = select(deliveries.c.run_id, deliveries.c.state, func.count().label("n"))
-            counts: dict[str, Counter[str]] = {}
-            for row in connection.execute(counted.group_by(deliveries.c.run_id, deliveries.c.state)):
-                counts.setdefault(row.run_id, Counter())[row.state] = row.n
-        rows: dict[str, dict[str, Any]] = {}
-        for run in found:
-            count = counts.get(run["id"], Counter())
-            rows[run["id"]] = {
-                "run_id": run["id"],
-                "created_at": from_micros(run["created_at"]),
-                "approved_by": ", ".join(names.get(run["id"], [])),
-                "transport": run["transport"],
-                "mails": run["mails"],
-                **{state.value: count[state] for state in State},
-                "done": not any(count[state] for state in OPEN),
-                "says": _says(run["state"], count),
-            }
-        columns = ["run_id", "created_at", "approved_by", "transport", "mails", *State, "done", "says"]
-        frame = pd.DataFrame(list(rows.values()), columns=[str(name) for name in columns])
-        return frame.astype({"created_at": "datetime64[us, UTC]"})
+            return overview(connection)
 
     def deliveries(self, *, state: str | None = None) -> pd.DataFrame:
         """Every mail in the ledger, or those in one state.
@@ -262,13 +239,13 @@ class Ledger:
 
     def start(self, held: Sequence[Delivery]) -> list[Delivery]:
         """Those of the leased mails that may be sent, noted durably as under way."""
-        return self.turn((), held)[1]
+        return self.turn((), held).started
 
     def record(
         self, results: Sequence[tuple[Delivery, Receipt]], *, next_at: Mapping[str, int] | None = None
     ) -> list[Delivery]:
         """The mails whose receipts were written down; the rest are in other hands."""
-        return self.turn(results, (), next_at=next_at)[0]
+        return self.turn(results, (), next_at=next_at).recorded
 
     def turn(
         self,
@@ -276,11 +253,26 @@ class Ledger:
         held: Sequence[Delivery],
         *,
         next_at: Mapping[str, int] | None = None,
-    ) -> tuple[list[Delivery], list[Delivery]]:
-        """Receipts written down and leased mails started, in one commit: those recorded, and those that may be sent."""
+        claiming: turns.Claiming | None = None,
+    ) -> turns.Turn:
+        """Receipts written down, leased mails started and further ones leased, in one commit.
+
+        Args:
+            results: mails as they were when started, and their receipts.
+            held: leased mails that are to be started.
+            next_at: for deferred mails, by decision id: when to try again, microseconds since 1970.
+            claiming: what to lease in the same commit.
+
+        Returns:
+            Those recorded, those that may be sent, those leased.
+        """
+        options: dict[str, Any] = {"next_at": next_at or {}, "claiming": claiming}
+        if self._engine.dialect.name == "sqlite":  # one writer at a time: what is remembered can be trusted and tried
+            with suppress(ChangedError), self._writing() as connection:
+                now = micros(self._clock())
+                return turns.turn(connection, results, held, now=now, trusting=True, **options)
         with self._writing() as connection:
-            now = micros(self._clock())
-            return claims.turn(connection, results, held, now=now, next_at=next_at or {})
+            return turns.turn(connection, results, held, now=micros(self._clock()), **options)
 
     def again(self, run_id: str, *, wait: int) -> list[Delivery]:
         """Transactional mails of a run in doubt, planned again after so many microseconds, while the approval lasts."""
@@ -489,10 +481,3 @@ class Ledger:
             yield
         except SQLAlchemyError as fault:
             raise LedgerError(f"ledger {self.place}: cannot be {what}: {said(fault)}") from fault
-
-
-def _says(run_state: str, count: Mapping[str, int]) -> str:
-    left = sum(count[state] for state in OPEN)
-    first = "done" if not left else f"{left} to go" if run_state in ("active", "done") else f"{run_state}, {left} to go"
-    parts = [f"{count[state]} {state}" for state in (State.UNKNOWN, *sorted(FINAL - {State.ACCEPTED})) if count[state]]
-    return ", ".join([first, *parts])

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, RowMapping, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, or_, select, update
 
 from toolkit.errors import InputError
 from toolkit.sending import audit
@@ -33,6 +33,9 @@ _ONE_MAILBOX = re.compile(r"\b4\.2\.[0-9]+\b")  # a full mailbox says nothing of
 
 
 _ANY_DOMAIN = select(domains.c.name).limit(1)
+_RATE = select(rates).where(rates.c.transport == bindparam("b_transport"))
+_RATE_LOCKED = _RATE.with_for_update()
+_RESTING = select(domains.c.name).where(domains.c.until > bindparam("b_now"))
 
 
 def domain_of(address: str) -> str:
@@ -196,7 +199,7 @@ def canary_allows(connection: Connection, run: RowMapping, wanted: int, *, now: 
 
 def resting(connection: Connection, *, now: int) -> list[str]:
     """Domains that are left alone for now."""
-    return list(connection.execute(select(domains.c.name).where(domains.c.until > now)).scalars())
+    return list(connection.execute(_RESTING, {"b_now": now}).scalars())
 
 
 def seen(connection: Connection, results: Sequence[tuple[str, Receipt]], *, now: int) -> None:
@@ -273,8 +276,8 @@ def _rest(domain: str, failures: int) -> int:
 
 
 def _rate(connection: Connection, transport: str, *, lock: bool = False) -> RowMapping | None:
-    query = select(rates).where(rates.c.transport == transport)
-    return connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
+    query = _RATE_LOCKED if lock else _RATE
+    return connection.execute(query, {"b_transport": transport}).mappings().one_or_none()
 
 
 def _cap(row: RowMapping, now: int) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
@@ -23,6 +23,7 @@ from toolkit.sending.progress import Pace, Phase, Progress
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.report import ALREADY, SENT, Report
 from toolkit.sending.states import OPEN, State
+from toolkit.sending.turns import Claiming
 
 __all__ = ["Sender"]
 
@@ -85,6 +86,7 @@ class Sender:
         self._me = ""
         self._number: dict[str, int] = {}
         self._held: dict[str, Delivery] = {}
+        self._ready: deque[Delivery] = deque()  # those held that no connection has yet
         self._pending: list[tuple[Delivery, Receipt]] = []
         self._sent = bytearray(self.total)
         self._sent_count = 0
@@ -169,6 +171,7 @@ class Sender:
             for receipt in self.way.deliver(self._claimed(), self._start):
                 self._received(receipt)
             self._flush()
+            self._give_back()
             if self.stop.is_set() or not self._goes_on():
                 return
             self.stop.wait(_PATIENCE)
@@ -199,16 +202,29 @@ class Sender:
 
     def _claimed(self) -> Iterator[Outgoing | None]:
         while not self.stop.is_set():
-            self._flush()
-            some = self.ledger.claim(self.run_id, owner=self._me, limit=self.way.at_once, lease=_LEASE)
-            if not some:
-                wait, _ = self._next()
-                if wait is None or wait > _SOON:
-                    return
-                yield None
-            for row in some:
-                self._held[row.decision_id] = row
-                yield self._outgoing(row)
+            if not self._ready:
+                self._flush()
+            if not self._ready:
+                limit = max(1, self.way.at_once - len(self._held))
+                self._hold(self.ledger.claim(self.run_id, owner=self._me, limit=limit, lease=_LEASE))
+            if self._ready:
+                yield self._outgoing(self._ready.popleft())
+                continue
+            wait, _ = self._next()
+            if wait is None or wait > _SOON:
+                return
+            yield None
+
+    def _hold(self, rows: Sequence[Delivery]) -> None:
+        self._ready.extend(rows)
+        self._held |= {row.decision_id: row for row in rows}
+
+    def _give_back(self) -> None:
+        """What was leased and never begun goes back, and is not waited for until its lease is over."""
+        if self._held:
+            self.ledger.recover(owner=self._me)
+            self._ready.clear()
+            self._held.clear()
 
     def _outgoing(self, row: Delivery) -> Outgoing:
         number = self._number[row.decision_id]
@@ -246,8 +262,14 @@ class Sender:
     def _turn(self, held: Sequence[Delivery]) -> list[Delivery]:
         """Write the receipts down, and start what is held; what may be sent."""
         pending = self._pending
-        later = {receipt.decision_id: self._again_at(row) for row, receipt in pending}
-        recorded, started = self.ledger.turn(pending, held, next_at=later)
+        later = {
+            receipt.decision_id: self._again_at(row) for row, receipt in pending if receipt.state is State.DEFERRED
+        }
+        free = self.way.at_once - len(self._held)
+        enough = not self.stop.is_set() and free > 0 and (not self._ready or 4 * free >= self.way.at_once)
+        claiming = Claiming(self.run_id, self._me, free, _LEASE) if enough else None
+        recorded, started, claimed = self.ledger.turn(pending, held, next_at=later, claiming=claiming)
+        self._hold(claimed)
         self._pending = []  # only now: what could not be written is tried again when the sending is broken off
         mine = {row.decision_id for row in recorded}
         for row, receipt in pending:

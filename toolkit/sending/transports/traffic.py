@@ -52,19 +52,19 @@ def _drive(
     traffic: _Traffic, first: Outgoing, mails: Iterator[Outgoing | None], start: Start
 ) -> Iterator[Receipt | None]:
     """Feed the connections, ask for leave, pass receipts on; in the caller's thread, which owns the ledger."""
-    traffic.add(first)
+    traffic.add([first])
     more = True
     while True:
-        resting = False
-        while more and not resting and traffic.fault is None and traffic.has_room:
+        resting, drawn = False, list[Outgoing]()
+        while more and not resting and traffic.fault is None and len(drawn) < traffic.room:
             try:
                 mail = next(mails)
             except StopIteration:
                 more = False
             else:
                 resting = mail is None
-                if mail is not None:
-                    traffic.add(mail)
+                drawn += [] if mail is None else [mail]
+        traffic.add(drawn)
         if traffic.is_idle and not (resting and traffic.fault is None):
             break
         asked, receipts = traffic.events(PAUSE if resting else _HEARTBEAT)
@@ -120,8 +120,8 @@ class _Traffic:
     # --- in the caller's thread ---------------------------------------------------------------------------------------
 
     @property
-    def has_room(self) -> bool:
-        return self._under_way < 2 * self.server.connections
+    def room(self) -> int:
+        return 2 * self.server.connections - self._under_way
 
     def is_closed(self) -> bool:
         return self.fault is not None
@@ -130,13 +130,13 @@ class _Traffic:
     def is_idle(self) -> bool:
         return self._under_way == 0
 
-    def add(self, mail: Outgoing) -> None:
-        self._under_way += 1
-        self._loop.call_soon_threadsafe(self._jobs.put_nowait, _Job(mail))
+    def add(self, mails: Sequence[Outgoing]) -> None:
+        self._under_way += len(mails)
+        if mails:  # all at once: to wake the other thread costs more than to hand over a mail
+            self._loop.call_soon_threadsafe(self._put, [_Job(mail) for mail in mails])
 
     def grant(self, asked: Sequence[Outgoing], granted: set[str]) -> None:
-        for mail in asked:
-            self._loop.call_soon_threadsafe(self._answer, mail.decision_id, mail.decision_id in granted)
+        self._loop.call_soon_threadsafe(self._answer, [mail.decision_id for mail in asked], granted)
 
     def events(self, wait: float) -> tuple[list[Outgoing], list[Receipt]]:
         """Mails that ask for leave, and receipts; all there are, after waiting for one."""
@@ -175,10 +175,15 @@ class _Traffic:
         for _ in range(5):  # what was closed is let go of in the loop's next rounds
             await asyncio.sleep(0)
 
-    def _answer(self, decision_id: str, may_go: bool) -> None:
-        waiting = self._leave.pop(decision_id, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(may_go)
+    def _put(self, jobs: Sequence[_Job]) -> None:
+        for job in jobs:
+            self._jobs.put_nowait(job)
+
+    def _answer(self, asked: Sequence[str], granted: set[str]) -> None:
+        for decision_id in asked:
+            waiting = self._leave.pop(decision_id, None)
+            if waiting is not None and not waiting.done():
+                waiting.set_result(decision_id in granted)
 
     async def _ask(self, mail: Outgoing) -> bool:
         waiting: asyncio.Future[bool] = self._loop.create_future()

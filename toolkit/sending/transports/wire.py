@@ -65,9 +65,8 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._lost: str | None = None
-        self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._news: asyncio.Future[None] | None = None  # of who waits for bytes, for room, or for the end
+        self._is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -77,27 +76,27 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
         self._buffer += data
-        self._arrived.set()
+        self._wake()
 
     def eof_received(self) -> bool:
         """Called by asyncio."""
         self._lost = self._lost or "the server closed the connection"
-        self._arrived.set()
+        self._wake()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by asyncio."""
         self._lost = self._lost or (f"connection lost: {exc}" if exc else "the server closed the connection")
-        self._arrived.set()
-        self._room.set()
+        self._wake()
 
     def pause_writing(self) -> None:
         """Called by asyncio."""
-        self._room.clear()
+        self._is_full = True
 
     def resume_writing(self) -> None:
         """Called by asyncio."""
-        self._room.set()
+        self._is_full = False
+        self._wake()
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the connection."""
@@ -107,45 +106,75 @@ class Wire(asyncio.Protocol):
 
     async def drain(self) -> None:
         """Wait until there is room for more."""
-        try:
-            await asyncio.wait_for(self._room.wait(), self.timeout)
-        except TimeoutError as fault:
-            raise BrokenError(f"the server takes nothing for {self.timeout:g} s") from fault
+        end = asyncio.get_running_loop().time() + self.timeout
+        while self._is_full and not self._lost:
+            if not await self._waited(end):
+                raise BrokenError(f"the server takes nothing for {self.timeout:g} s")
         if self._lost:
             raise BrokenError(self._lost)
 
     async def reply(self, timeout: float | None = None) -> Reply:
         """The next answer."""
-        wait = timeout or self.timeout
-        try:
-            return await asyncio.wait_for(self._reply(), wait)
-        except TimeoutError as fault:
-            raise BrokenError(f"no answer for {wait:g} s") from fault
+        (only,) = await self.replies(1, timeout)
+        return only
 
-    async def _reply(self) -> Reply:
+    async def replies(self, count: int, timeout: float | None = None) -> list[Reply]:
+        """The next so many answers, each of which may take so many seconds."""
+        wait = timeout or self.timeout
+        clock = asyncio.get_running_loop().time
+        replies: list[Reply] = []
         lines: list[str] = []
-        code = 0
-        while len(lines) < _MOST_LINES:
-            match = _REPLY.fullmatch(await self._line())
+        code, end = 0, 0.0
+        while len(replies) < count:
+            line = self._line()
+            if line is None:
+                end = end or clock() + wait
+                if not await self._waited(end):
+                    raise BrokenError(f"no answer for {wait:g} s")
+                continue
+            match = _REPLY.fullmatch(line)
             if match is None or (code and int(match[1]) != code):
                 raise BrokenError("the server does not speak SMTP")
             code = int(match[1])
             lines.append(match[3].decode("utf-8", errors="replace").strip())
             if match[2] != b"-":
-                return Reply(code, tuple(lines))
-        raise BrokenError("the server's answer does not end")
+                replies.append(Reply(code, tuple(lines)))
+                lines, code, end = [], 0, 0.0
+            elif len(lines) == _MOST_LINES:
+                raise BrokenError("the server's answer does not end")
+        return replies
 
-    async def _line(self) -> bytes:
-        while (end := self._buffer.find(b"\n")) < 0:
+    def _line(self) -> bytes | None:
+        """The next line, None where it is not here yet."""
+        end = self._buffer.find(b"\n")
+        if end < 0:
             if len(self._buffer) > _LONGEST_LINE:
                 raise BrokenError("the server does not speak SMTP")
             if self._lost:
                 raise BrokenError(self._lost)
-            self._arrived.clear()
-            await self._arrived.wait()
+            return None
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         return line.rstrip(b"\r")
+
+    async def _waited(self, end: float) -> bool:
+        """Wait for something to happen; False when nothing did until then.
+
+        `asyncio.wait_for` would make a task and more for each answer, which costs more than all else on a connection.
+        """
+        loop = asyncio.get_running_loop()
+        self._news = loop.create_future()
+        alarm = loop.call_at(end, self._wake)
+        try:
+            await self._news
+        finally:
+            alarm.cancel()
+            self._news = None
+        return loop.time() < end
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Go on encrypted. What was sent in clear after the server's go-ahead is somebody's forgery."""
@@ -166,6 +195,7 @@ class Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         self._lost = self._lost or "closed"
+        self._wake()
 
 
 class Session:
@@ -182,9 +212,9 @@ class Session:
         """Say from whom, to whom, and that the body is coming; the answers are read by `answers`."""
         self.wire.write(b"".join(self._envelope(sender, recipient)))
 
-    async def answers(self) -> tuple[Reply, Reply, Reply]:
+    async def answers(self) -> list[Reply]:
         """The answers to MAIL, RCPT and DATA."""
-        return await self.wire.reply(), await self.wire.reply(), await self.wire.reply()
+        return await self.wire.replies(3)
 
     async def step_by_step(self, sender: str, recipient: str) -> tuple[Reply, ...]:
         """The same for a server that wants to be asked one thing at a time; stops at the first no."""

@@ -111,10 +111,12 @@ def test_outcomes_tell_when_the_goal_was_reached_and_which_mails_of_others_came_
     events = LOG.events.assign(scenario=None)
     sent = pd.DataFrame(
         {
-            "customer_id": ["ana", "ana", "ana", "bo"],
+            "customer_id": ["ana", "ana", "ana", "bo", "cy"],
             "event": "email_sent",
-            "at": pd.to_datetime(["2025-03-03 15:00", "2025-03-04 09:00", "2025-03-15 09:00", "2025-03-04 09:00"]),
-            "scenario": ["cart", "welcome", "welcome", "order_sent"],
+            "at": pd.to_datetime(
+                ["2025-03-03 15:00", "2025-03-04 09:00", "2025-03-15 09:00"] + ["2025-03-04 09:00"] * 2
+            ),
+            "scenario": ["cart", "welcome", "welcome", "order_sent", "not_in_the_program"],
         }
     )
     sent["at"] = sent["at"].dt.tz_localize("UTC")
@@ -122,14 +124,16 @@ def test_outcomes_tell_when_the_goal_was_reached_and_which_mails_of_others_came_
     service = (
         "scenario: order_sent\nclass: transactional\ntrigger: {event: order}\nreentry: every\nsteps: [{send: a/b}]"
     )
-    both = (*loads(CART).scenarios, *loads(service).scenarios)
-    outcomes = measure(replay(Program(scenarios=both), log), scenario="cart")
+    welcome = "scenario: welcome\ntrigger: {event: sign_up}\nreentry: once\nsteps: [{send: a/c}]"
+    all_three = tuple(one for text in (CART, service, welcome) for one in loads(text).scenarios)
+    outcomes = measure(replay(Program(scenarios=all_three), log), scenario="cart")
     found = outcomes.set_index("unit")
     assert found["converted_at"].dropna().astype(str).to_dict() == {
         "bo": "2025-03-03 12:00:00+00:00",
         "cy": "2025-03-03 20:00:00+00:00",
     }
     assert found["other_mails"].to_dict() == {"ana": 1, "bo": 0, "cy": 0}
+    assert "other_mails" not in measure(replay(Program(scenarios=all_three[:2]), log), scenario="cart")
     OUTCOMES.check(outcomes)
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from toolkit.errors import MetricError
 from toolkit.stats import Looks, Mean, Rate, Spending, experiment, plan
+from toolkit.stats.checks import contamination
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
+from toolkit.stats.outcomes import read, read_arms
 from toolkit.stats.verdict import Verdict
 
 
@@ -226,6 +228,32 @@ def test_arms_that_another_scenario_reached_unevenly_are_seen() -> None:
     assert "beside that scenario" in experiment(frame, [Rate("converted")], contaminated="other").verdict()
     frame["other"] = False
     assert not experiment(frame, [Rate("converted")], contaminated="other").verdict().warnings
+
+
+def test_mails_of_other_scenarios_are_looked_at_unasked_where_outcomes_have_them() -> None:
+    frame = shop(4_000, seed=19)
+    rng = np.random.default_rng(2)
+    fewer = np.where(frame["arm"] == "mail", 0.06, 0.19)  # two mails a journey fill the cap that others share
+    frame["other_mails"] = rng.poisson(fewer)
+    result = experiment(frame, [Rate("converted")])
+    assert "another scenario reached the arms unevenly (control 1" in result.verdict()
+    assert "shared cap" in result.verdict()
+    assert not experiment(frame, [Rate("converted")], contaminated=False).verdict().warnings
+    frame["other_mails"] = rng.poisson(0.19, 4_000)
+    assert not experiment(frame, [Rate("converted")]).verdict().warnings
+
+
+def test_chance_alone_raises_that_warning_at_most_once_in_a_thousand_times() -> None:
+    """2,000 draws: the Monte-Carlo error is 0.07 points."""
+    frame = pd.DataFrame({"arm": np.arange(1_000) % 3, "converted": np.arange(1_000) % 7 == 0})
+    rng = np.random.default_rng(3)
+    check, terms = contamination("other_mails", asked=False)
+    arms = read_arms(frame, arm="arm", control=0)
+    said = 0
+    for _ in range(2_000):
+        frame["other_mails"] = rng.poisson(0.19, 1_000)
+        said += bool(check(read(frame, terms, arms=arms)))
+    assert said / 2_000 < 0.001 + 4 * 0.0007
 
 
 def test_journeys_of_the_same_customer_are_said_not_to_be_independent() -> None:

@@ -16,12 +16,21 @@ from toolkit.stats.power import power_of_rates
 RUNS = [pytest.param(60, id="fast"), pytest.param(2_500, id="long", marks=pytest.mark.soak)]
 
 
-def shop(rng: np.random.Generator, count: int, *, moved: float, machines: float) -> pd.DataFrame:
-    """Customers of whom a share `moved` buys because of the mail; a tenth is held out."""
+def shop(
+    rng: np.random.Generator, count: int, *, moved: float, machines: float, others: tuple[float, float] = (0, 0)
+) -> pd.DataFrame:
+    """Customers of whom a share `moved` buys because of the mail; a tenth is held out.
+
+    Shares `others` of control and of the mailed get a mail of another scenario, which makes a third of them buy.
+    """
     mailed = rng.random(count) < 0.9
     taste = rng.beta(1, 6, count)
     mails = rng.geometric(0.4, count)
     buys = (rng.random(count) < taste) | (mailed & (rng.random(count) < moved))
+    other = np.zeros(count, dtype=bool)
+    if any(others):
+        other = rng.random(count) < np.where(mailed, others[1], others[0])
+        buys |= other & (rng.random(count) < 1 / 3)
     people = rng.binomial(mails, np.clip(taste * 2, 0, 0.9)) > 0
     opened = np.where(rng.random(count) < machines, "machine", np.where(people, "human", "none"))
     return pd.DataFrame(
@@ -32,6 +41,7 @@ def shop(rng: np.random.Generator, count: int, *, moved: float, machines: float)
             "mails": mails,
             "clicks": rng.binomial(mails, np.clip(taste + moved * mailed, 0, 1)),
             "open": pd.Series(opened).where(opened != "none"),
+            "other_mails": other.astype(int),
         }
     )
 
@@ -44,12 +54,15 @@ METRICS = [
 ]
 
 
-def verdicts(runs: int, *, moved: float, machines: float, seed: int) -> pd.DataFrame:
+def verdicts(
+    runs: int, *, moved: float, machines: float, seed: int, others: tuple[float, float] = (0, 0)
+) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     rows = []
     for run in range(runs):
-        result = experiment(shop(rng, 3_000, moved=moved, machines=machines), METRICS, seed=run)
-        row = {"action": result.verdict().action}
+        result = experiment(shop(rng, 3_000, moved=moved, machines=machines, others=others), METRICS, seed=run)
+        verdict = result.verdict()
+        row = {"action": verdict.action, "uneven": "reached the arms unevenly" in verdict}
         for one in result.comparisons:
             row[one.metric] = one.pvalue < 0.05
             row[f"{one.metric} diff"] = one.diff
@@ -79,6 +92,25 @@ def test_a_mail_that_moves_people_is_found_with_its_true_size(runs: int) -> None
     assert found["converted diff"].mean() == pytest.approx(
         better - base, abs=4 * found["converted diff"].std() / runs**0.5
     )
+
+
+@pytest.mark.parametrize("runs", RUNS)
+def test_another_scenario_that_reaches_both_arms_alike_changes_no_promise(runs: int) -> None:
+    found = verdicts(runs, moved=0.0, machines=0.5, seed=4, others=(0.3, 0.3))
+    error = (0.05 * 0.95 / runs) ** 0.5
+    assert (found["action"] == "roll out").mean() < 0.025 + 3 * error
+    for metric in ("converted", "revenue"):
+        assert found[metric].mean() == pytest.approx(0.05, abs=3.5 * error + 0.008), metric
+    assert found["uneven"].mean() < 0.001 + 3.5 * (0.001 / runs) ** 0.5
+
+
+@pytest.mark.parametrize("runs", RUNS)
+def test_another_scenario_that_gives_way_to_the_mail_is_told_and_its_loss_is_in_the_lift(runs: int) -> None:
+    found = verdicts(runs, moved=0.07, machines=0.0, seed=5, others=(0.3, 0.1))
+    assert found["uneven"].mean() > 0.97
+    stay = 6 / 7  # who does not buy on their own
+    truth = stay * (1 - 0.93 * (1 - 0.1 / 3)) - stay * (0.3 / 3)
+    assert found["converted diff"].mean() == pytest.approx(truth, abs=4 * found["converted diff"].std() / runs**0.5)
 
 
 @pytest.mark.parametrize("runs", [pytest.param(20, id="fast"), pytest.param(1_000, id="long", marks=pytest.mark.soak)])

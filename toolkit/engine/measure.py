@@ -57,10 +57,11 @@ def measure(
         Outcomes (`tables.OUTCOMES`), one row per unit whose window has closed by the end of the log: unit,
         customer_id, arm, entered_at, opened, clicked (not those of machines), open_verdict (human, unsure or machine,
         where the log says), converted, revenue (where the goal names a value), reactivated (where asked), unsubscribed,
-        the moments converted_at and reactivated_at, other_mails (marketing mails of other scenarios within the window,
-        where the log tells), sends, and the covariates pre_purchases and pre_revenue: how often the goal was reached,
-        and its value, before entry. `frame.attrs["toolkit"]` says what the numbers are: label, whether the
-        arms were randomised in this log and why, window, how many windows were still open.
+        the moments converted_at and reactivated_at, other_mails (mails of the program's other marketing scenarios
+        within the window, where there are any and the log tells), sends, and the covariates pre_purchases and
+        pre_revenue: how often the goal was reached, and its value, before entry. `frame.attrs["toolkit"]` says what
+        the numbers are: label, whether the arms were randomised in this log and why, window, how many windows were
+        still open.
 
     Raises:
         InputError: no such scenario; no window; a scenario without a goal.
@@ -256,9 +257,11 @@ def _look(run: Run, scenario: Scenario) -> _Look:
         marks["opened_human"] = Mark("email_opened", human)
         marks["opened_by_machine"] = Mark("email_opened_by_machine", own)
     if "email_sent" in names and own is not None:
-        left_aside = [one.scenario for one in run.program.scenarios if one.class_ == "transactional"]
-        named = ", ".join(literal(name) for name in sorted({scenario.scenario, *left_aside}))
-        marks["other"] = Mark("email_sent", Expression.parse(f"scenario not in ({named})", columns=columns).sql)
+        # Of scenarios that the program does not hold nobody knows whether they are confirmations, which follow an order
+        others = {one.scenario for one in run.program.scenarios if one.class_ == "marketing"} - {scenario.scenario}
+        if others:
+            named = ", ".join(literal(name) for name in sorted(others))
+            marks["other"] = Mark("email_sent", Expression.parse(f"scenario in ({named})", columns=columns).sql)
     if "email_unsubscribed" in names:
         marks["unsubscribed"] = Mark("email_unsubscribed")
     marks["back"] = marks["goal"]

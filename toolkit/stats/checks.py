@@ -53,11 +53,13 @@ def before_differences(columns: Sequence[str]) -> tuple[Callable[[Outcomes], lis
     return check, terms
 
 
-def contamination(column: str | None) -> tuple[Callable[[Outcomes], list[str]], list[Term]]:
+def contamination(column: str | None, *, asked: bool) -> tuple[Callable[[Outcomes], list[str]], list[Term]]:
     """A check whether units were reached by something else meanwhile, and whether that differs between the arms.
 
     Args:
         column: flags (or counts) of the units that were reached; None for no check.
+        asked: whether the user named the column: then a word is said even where all arms were reached alike. Unasked,
+            only a difference that chance makes once in a thousand times is told.
 
     Returns:
         The check, and the terms it needs.
@@ -70,27 +72,27 @@ def contamination(column: str | None) -> tuple[Callable[[Outcomes], list[str]], 
         names = outcomes.arms.names
         sizes = np.array([outcomes.moments[name].n for name in names], dtype=np.float64)
         reached = np.array([outcomes.moments[name].count(term) for name in names], dtype=np.float64)
-        return _reached(names, sizes, reached)
+        share = float(reached.sum() / sizes.sum())
+        if _unevenly(sizes, reached, share) < (_TOUCHED_ALARM if asked else _BEFORE_ALARM):
+            parts = ", ".join(f"{name} {r / n:.1%}" for name, r, n in zip(names, reached, sizes, strict=True) if n)
+            return [
+                f"another scenario reached the arms unevenly ({parts}), as when an arm's own mails fill a shared cap:"
+                " the lift holds what those other mails did, or would have done"
+            ]
+        if asked and share > _TOUCHED_SHARE:
+            return [f"another scenario reached {share:.1%} of the units: the lift is the one beside that scenario"]
+        return []
 
     return check, [term]
 
 
-def _reached(names: Sequence[str], sizes: NDArray[np.float64], reached: NDArray[np.float64]) -> list[str]:
-    share = reached.sum() / sizes.sum()
-    said = []
-    if 0 < share < 1:
-        expected = sizes * share
-        filled = sizes > 0
-        chi2 = float(((reached - expected)[filled] ** 2 / (expected[filled] * (1 - share))).sum())
-        if float(chdtrc(int(filled.sum()) - 1, chi2)) < _TOUCHED_ALARM:
-            parts = ", ".join(f"{name} {r / n:.1%}" for name, r, n in zip(names, reached, sizes, strict=True) if n)
-            said.append(
-                f"another scenario reached the arms unevenly ({parts}): the lift is partly its doing, or that of mails"
-                " which took its place"
-            )
-    if share > _TOUCHED_SHARE and not said:
-        said.append(f"another scenario reached {share:.1%} of the units: the lift is the one beside that scenario")
-    return said
+def _unevenly(sizes: NDArray[np.float64], reached: NDArray[np.float64], share: float) -> float:
+    """P-value (chi-square) of arms reached alike."""
+    if not 0 < share < 1:
+        return 1.0
+    filled = sizes > 0
+    chi2 = float((((reached - sizes * share)[filled]) ** 2 / (sizes[filled] * share * (1 - share))).sum())
+    return float(chdtrc(int(filled.sum()) - 1, chi2))
 
 
 def opens_alone(comparisons: Sequence[Comparison]) -> list[str]:

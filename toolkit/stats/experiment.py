@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import pandas as pd
 
 from toolkit.errors import MetricError
 from toolkit.stats.checks import before_differences, contamination, opens_alone, too_few_buyers
@@ -20,11 +22,13 @@ from toolkit.stats.planning import Plan
 from toolkit.stats.ratios import Ratio
 from toolkit.stats.reading import OutcomesLike, known_about, number_columns, opened, take_in
 from toolkit.stats.result import OBSERVED, RANDOMISED, Result
+from toolkit.stats.source import Source
 from toolkit.stats.srm import SampleRatio, sample_ratio
 from toolkit.stats.times import TimeTo
 
 __all__ = ["experiment"]
 
+_OTHER_MAILS = "other_mails"  # as `measure` calls the mails of other scenarios
 _ENOUGH = 0.98  # of the planned units: a plan with one look is then taken as complete
 
 
@@ -40,7 +44,7 @@ def experiment(
     weights: Mapping[str, float] | None = None,
     looks: Looks | Sequence[float] | None = None,
     design: Design | Plan | str | Path | None = None,
-    contaminated: str | None = None,
+    contaminated: str | Literal[False] | None = None,
     observational: bool = False,
     seed: int = 0,
 ) -> Result:
@@ -64,8 +68,9 @@ def experiment(
             unless given.
         looks: how often one looks: a `Looks`; or, with a design, the units at the looks already taken.
         design: what was decided before: a plan, a design, or the file it was frozen to.
-        contaminated: a column of flags or counts: units that were reached by another scenario meanwhile, for example
-            `other_mails` of `measure`.
+        contaminated: a column of flags or counts: units that were reached by another scenario meanwhile. Unless named,
+            `other_mails` of `measure` is looked at where outcomes have it, and a warning says when arms differ in it;
+            False for no such check.
         observational: accept outcomes whose arms were not drawn at random, or not known to be; they are labelled so.
         seed: where permutations start.
 
@@ -102,7 +107,7 @@ def experiment(
             + ", so lift cannot be measured; for a comparison labelled as observed, pass observational=True"
         )
     before, before_terms = before_differences(number_columns(outcomes))
-    touched, touched_terms = contamination(contaminated)
+    touched, touched_terms = contamination(_touched_by(contaminated, outcomes), asked=bool(contaminated))
     found, notes = take_in(outcomes, chosen, [*before_terms, *touched_terms], arm=arm, control=control, unit=unit)
     counts = {name: found.moments[name].n for name in found.arms.names}
     split = _split(counts, weights, about.get("weights") or (planned.arms if planned else None))
@@ -168,6 +173,12 @@ def _checked(metrics: Sequence[Metric], covariates: tuple[str, ...]) -> tuple[Me
         metric if metric.role else replace(metric, role="primary" if at == first else "secondary")
         for at, metric in enumerate(chosen)
     )
+
+
+def _touched_by(asked: str | Literal[False] | None, outcomes: pd.DataFrame | Source) -> str | None:
+    if asked is None and _OTHER_MAILS in number_columns(outcomes):
+        return _OTHER_MAILS
+    return asked or None
 
 
 def _split(

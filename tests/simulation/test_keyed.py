@@ -1,0 +1,122 @@
+"""Programs with a key, and arms drawn journey by journey, are simulated as they are replayed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from toolkit.engine import replay
+from toolkit.errors import NotSupportedError
+from toolkit.events import EventLog
+from toolkit.scenario import loads
+from toolkit.simulation import ResponseModel, Simulation, simulate
+
+ORDERS = loads("""
+scenario: unpaid
+trigger: {event: ordered}
+key: order_id
+reentry: once
+exit_on: [{event: purchase, match: order_id}]
+goal: {event: purchase, within: 3d, value: revenue}
+experiment: {name: unpaid_1, arms: {control: 0.3, mail: 0.7}, holdout: control, unit: journey}
+steps: [{id: pause, wait: 4h}, {id: reminder, send: unpaid/reminder}, {wait: 1d}, {id: again, send: unpaid/again}]
+""")
+MODEL = ResponseModel.parse("""
+response: guess
+window: 3d
+opens: {rate: 0.4}
+buys: {rate: [0.1, 0.2, 0.3]}
+unsubscribes: {rate: 0.01}
+order: {margin: 0.4}
+""")
+SURELY = ResponseModel.parse("{response: surely, window: 3d, buys: {rate: 1, after: 1h}, order: {margin: 0.5}}")
+
+
+@pytest.fixture(scope="module")
+def log() -> EventLog:
+    """Orders over six weeks, several a customer and some of them at once; three of ten are paid by themselves."""
+    rng = np.random.default_rng(3)
+    who = np.repeat(np.arange(300), rng.integers(1, 5, 300))
+    at = pd.Timestamp("2025-01-01T00:00Z") + pd.to_timedelta(rng.uniform(0, 35, len(who)), unit="D")
+    at = at.where(rng.random(len(who)) < 0.7, pd.Timestamp("2025-01-20T10:00Z"))
+    order = np.array([f"o{number}" for number in range(len(who))])
+    paid = rng.random(len(who)) < 0.3
+    later = at[paid] + pd.to_timedelta(rng.exponential(10, int(paid.sum())), unit="h")
+    frames = [
+        pd.DataFrame({"customer_id": who, "event": "ordered", "at": at, "order_id": order}),
+        pd.DataFrame({"customer_id": who[paid], "event": "purchase", "at": later, "order_id": order[paid],
+                      "revenue": rng.lognormal(4, 0.5, int(paid.sum())).round(2)}),
+        pd.DataFrame({"customer_id": [0], "event": ["view"], "at": [pd.Timestamp("2025-03-01T00:00Z")]}),
+    ]  # fmt: skip
+    events = pd.concat(frames, ignore_index=True)
+    return EventLog.from_pandas(events.assign(customer_id="c" + events["customer_id"].astype(str)))
+
+
+def test_a_response_of_nothing_is_the_replay_of_every_order(log: EventLog) -> None:
+    run = Simulation(ORDERS, log, response=ResponseModel.nothing()).as_run(0, seed=1)
+    assert run.digest == replay(ORDERS, log, assume="never").digest
+    assert run.journeys.duplicated("customer_id").any()
+    assert (run.journeys.groupby("customer_id")["arm"].nunique() > 1).any()  # arms differ between a customer's orders
+
+
+def test_a_purchase_that_a_mail_brings_about_pays_its_own_order_alone(log: EventLog) -> None:
+    run = Simulation(ORDERS, log, response=SURELY).as_run(0, seed=1)
+    sent = run.decisions.query("status == 'send'")
+    reminded = run.journeys[run.journeys["journey_id"].isin(sent.query("step == 'reminder'")["journey_id"])]
+    waiting = reminded[reminded["key"].notna() & (reminded["ended_by"] != "open")]
+    # whoever pays an hour after the reminder gets no second one; in the replay most orders get both
+    again = sent[sent["step"] == "again"]
+    silent = replay(ORDERS, log, assume="never").decisions.query("status == 'send' and step == 'again'")
+    assert len(again) < 0.2 * len(silent)
+    assert (waiting["ended_by"] == "exited").mean() > 0.8
+    held_out = run.journeys[run.journeys["arm"] == "control"]
+    plain = replay(ORDERS, log, assume="never").journeys
+    plain = plain[plain["arm"] == "control"]
+    # the control journeys of the same customers end as they did: another order's payment is not theirs
+    assert held_out["ended_by"].value_counts().to_dict() == plain["ended_by"].value_counts().to_dict()
+
+
+@pytest.mark.parametrize("partitions", [2, 7])
+def test_keyed_draws_do_not_depend_on_how_the_customers_are_parted(log: EventLog, partitions: int) -> None:
+    one, many = (
+        simulate(ORDERS, log, response=MODEL, draws=8, seed=3, partitions=parts, progress=False)
+        for parts in (1, partitions)
+    )
+    assert (one.counted == many.counted).all()
+
+
+def test_the_effect_of_each_order_is_what_the_model_says(log: EventLog) -> None:
+    one = loads("""
+scenario: unpaid
+trigger: {event: ordered}
+key: order_id
+reentry: once
+exit_on: [{event: purchase, match: order_id}]
+goal: {event: purchase, within: 3d, value: revenue}
+steps: [{id: reminder, send: unpaid/reminder}]
+""")
+    sure = MODEL.with_numbers(buys__rate=0.2)
+    told = simulate(one, log, response=sure, draws=150, seed=2, progress=False)
+    run = replay(one, log)
+    sent = run.decisions.query("status == 'send'")[["customer_id", "at"]]
+    bought = log.events.query("event == 'purchase'")[["customer_id", "at"]].rename(columns={"at": "bought"})
+    after = sent.reset_index().merge(bought, on="customer_id")
+    own = after[(after["bought"] > after["at"]) & (after["bought"] <= after["at"] + pd.Timedelta(days=3))]["index"]
+    # who buys anyway, this order or another, cannot be made to
+    assert told.value("unpaid", "mails") == pytest.approx(len(sent), rel=0.06)
+    assert told.value("unpaid", "caused") == pytest.approx(0.2 * (len(sent) - own.nunique()), rel=0.15)
+
+
+def test_arms_by_journey_of_a_trigger_that_is_no_event_are_refused_by_name(log: EventLog) -> None:
+    away = loads("""
+scenario: away
+trigger: {inactive: purchase, for: 10d}
+key: order_id
+reentry: every
+goal: {event: purchase, within: 3d, value: revenue}
+experiment: {name: away_1, arms: {control: 0.5, mail: 0.5}, holdout: control, unit: journey}
+steps: [{send: away/hello}]
+""")
+    with pytest.raises(NotSupportedError, match="away: arms by journey with a key"):
+        simulate(away, log, response=MODEL, draws=2)

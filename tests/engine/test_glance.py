@@ -8,7 +8,7 @@ import pytest
 from toolkit.charts import own_purchases, sends_table
 from toolkit.charts.purchases import EDGES, opened_to_all
 from toolkit.engine import replay
-from toolkit.engine.glance import glance, offer_moments
+from toolkit.engine.glance import glance
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, Program, loads
 
@@ -41,27 +41,58 @@ def log() -> EventLog:
     return EventLog.from_pandas(frame)
 
 
-def test_a_glance_finds_the_mails_and_purchases_that_the_tables_find(log: EventLog) -> None:
-    program: Program = loads("timezone: Europe/Paris\n---\n" + CART)
-    run = replay(program, log)
-    own = own_purchases(run)
-    found = glance(run, "cart", arm=None, gift="gift", valid=Duration.parse("3d"), edges=EDGES)
-    table = sends_table(run)
-    assert found.sent == len(table) > 0
-    assert found.hours.sum(axis=0).tolist() == table["hour"].value_counts().reindex(range(24), fill_value=0).tolist()
-    assert found.days.sum() == found.sent
+def _same(found, own) -> None:
     assert (found.before, found.after, found.mails) == (own.before, own.after, own.mails)
     assert found.own.T.tolist() == own.counts()[["before", "after_mail", "after_offer"]].to_numpy().tolist()
     assert (found.offers, found.paid, found.lags) == (own.offers, pytest.approx(own.given), own.lags)
 
 
-def test_moments_of_an_offer_in_another_replay_are_those_of_the_same_journey(log: EventLog) -> None:
-    run = replay(loads(CART), log)
-    scenario = run.program["cart"]
-    gift = next(step for step in scenario.steps if step.id == "gift")
-    at, due = offer_moments(run, "cart", "gift", opened_to_all(run, scenario, "control", gift))
-    own_at, _ = offer_moments(run, "cart", "gift", run)
-    known = own_at < own_at.max()
-    assert (at[known] == own_at[known]).all()
-    assert (at < at.max()).sum() > known.sum()
-    assert (due <= at).all()
+def test_a_glance_finds_the_mails_and_purchases_that_the_tables_find(log: EventLog) -> None:
+    program: Program = loads("timezone: Europe/Paris\n---\n" + CART)
+    run = replay(program, log)
+    found = glance(program, log, "cart", gift="gift", valid=Duration.parse("3d"), edges=EDGES)
+    table = sends_table(run)
+    assert found.sent == len(table) > 0
+    assert found.hours.sum(axis=0).tolist() == table["hour"].value_counts().reindex(range(24), fill_value=0).tolist()
+    assert found.days.sum() == found.sent
+    _same(found, own_purchases(run))
+
+
+def test_the_holdout_comes_to_an_offer_that_only_another_arm_gets(log: EventLog) -> None:
+    mailed = log.events.iloc[:1].assign(event="email_sent", scenario="cart", event_id="a mail")
+    program = loads(CART)
+    log = EventLog.from_pandas(pd.concat([log.events, mailed], ignore_index=True))
+    gift = next(step for step in program["cart"].steps if step.id == "gift")
+    opened = opened_to_all(program, program["cart"], "control", gift)
+    found = glance(
+        program, log, "cart", arm="control", gift="gift", opened=opened, valid=Duration.parse("3d"), edges=EDGES
+    )
+    own = own_purchases(replay(program, log))
+    assert own.basis == "control"
+    assert found.offers > 0
+    assert (found.before, found.after, found.mails, found.offers) == (own.before, own.after, own.mails, own.offers)
+    assert found.paid == pytest.approx(own.given)
+
+
+def test_a_glance_at_some_customers_at_a_time_is_the_glance_at_all(log: EventLog, monkeypatch) -> None:
+    whole = glance(loads(CART), log, "cart", gift="gift", edges=EDGES)
+    monkeypatch.setattr("toolkit.engine.glance._CUSTOMERS", 7)
+    parts = glance(loads(CART), log, "cart", gift="gift", edges=EDGES)
+    for name in ("hours", "days", "own"):
+        assert getattr(parts, name).tolist() == getattr(whole, name).tolist()
+    assert (parts.reached, parts.mails, parts.offers) == (whole.reached, whole.mails, whole.offers)
+    assert (parts.paid, parts.lags) == (pytest.approx(whole.paid), whole.lags)
+
+
+def test_a_stored_log_is_looked_at_in_ranges_and_coupons_that_run_out_all_at_once(log, tmp_path, monkeypatch) -> None:
+    log.save(tmp_path / "store")
+    stored = EventLog.open(tmp_path / "store")
+    whole = glance(loads(CART), log, "cart", gift="gift", edges=EDGES)
+    few = loads("pools: {gifts: {size: 5}}\n---\n" + CART.replace("valid: 3d}", "valid: 3d, pool: gifts}"))
+    emptied = glance(few, log, "cart", gift="gift", edges=EDGES)
+    monkeypatch.setattr("toolkit.engine.glance.EVENTS_AT_ONCE", 50)
+    ranges = glance(loads(CART), stored, "cart", gift="gift", edges=EDGES)
+    assert ranges.days.tolist() == whole.days.tolist()
+    assert (ranges.before, ranges.after, ranges.offers) == (whole.before, whole.after, whole.offers)
+    again = glance(few, stored, "cart", gift="gift", edges=EDGES)
+    assert again.sent == emptied.sent < whole.sent

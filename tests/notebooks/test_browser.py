@@ -25,8 +25,8 @@ OTHERS = [
 ]
 WAIT, DISCOUNT = "input[aria-label='Wait before the mail']", "input[aria-label='Discount in the offer']"
 EXACT, ESTIMATE = ".ttk-tuner[data-state='exact']", ".ttk-tuner[data-state='estimate']"
-BARS = ".ttk-tuner .ttk-figure:not([hidden]) rect[class^=ttk]"
-HEIGHTS = f"() => [...document.querySelectorAll('{BARS}')].map((one) => one.getAttribute('height'))"
+BARS = ".ttk-tuner .ttk-figure:not([hidden]) path[class^=ttk]"
+HEIGHTS = f"() => [...document.querySelectorAll('{BARS}')].map((one) => one.getAttribute('d'))"
 REMINDER = "document.querySelector('[data-act=step][data-value=reminder]').getAttribute('aria-label')"
 SLOW = """
 import time

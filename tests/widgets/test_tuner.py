@@ -104,8 +104,16 @@ def test_the_programs_own_wait_and_discount_are_on_the_sliders_whatever_they_are
 
 
 def test_what_the_browser_gets_is_small_and_plain_json(tuner):
-    text = json.dumps(tuner.surface, allow_nan=False)
-    assert len(text) < 60_000  # five sliders, and the mails of every day
+    tuner.finish()
+    assert tuner.surface["whole"]
+    sent = tuner.get_state("surface")["surface"]
+    text = json.dumps(sent, allow_nan=False)
+    assert len(text) < 20_000  # five sliders, and the mails of every day
+    base, cap = tuner.surface["base"]["days"], tuner.surface["lines"]["cap"][0]["days"]
+    rows = [row.split(" ") for row in sent["lines"]["cap"][0]["days"].split("|")]
+    moved = [[int(count or 0) for count in row] for row in rows]
+    assert [[a + b for a, b in zip(*both, strict=True)] for both in zip(base, moved, strict=True)] == cap != base
+    assert "days" not in sent["lines"]["valid"][0]  # how long an offer holds moves no mail, so they are not sent again
 
 
 def test_a_log_of_mails_without_a_control_group_shows_mails_and_says_that_purchases_cannot_be_seen(log, program):
@@ -150,6 +158,8 @@ def test_an_error_in_the_browser_is_known_to_the_kernel(tuner):
 def test_a_wait_or_discount_beyond_the_sliders_is_refused(tuner):
     with pytest.raises(InputError, match="made for 0s to 4d"):
         tuner.wait = "5d"
+    with pytest.raises(ScenarioError, match="expected a duration"):
+        tuner.wait = "soon"
     with pytest.raises(InputError, match="allowed: 0 to 30"):
         tuner.percent = 31
     assert (tuner.wait, tuner.percent) == ("4h", 10)

@@ -167,7 +167,9 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     people = _People.of(run, place, arm=arm, gift=gift)
     gifted = people
     if arm is not None and gift is not None and gift.only and arm not in gift.only:
-        gifted = _People.of(opened_to_all(run, chosen, arm, gift), place, arm=arm, gift=gift)
+        opened = opened_to_all(run.program, chosen, arm, gift)
+        other = replay(opened, run.log, until=run.until, assume=run.assume, events_at_once=None)
+        gifted = _People.of(other, place, arm=arm, gift=gift)
     common: dict[str, Any] = {
         "scenario": chosen.scenario,
         "basis": basis,
@@ -215,13 +217,12 @@ def _offer_step(scenario: Scenario, name: str | None) -> Send | None:
 # The holdout walks as the arm that gets the offer .....................................................................
 
 
-def opened_to_all(run: Run, scenario: Scenario, holdout: str, gift: Send) -> Run:
-    """The same replay, with the holdout on the way of the arm that gets the offer: withheld there, too."""
+def opened_to_all(program: Program, scenario: Scenario, holdout: str, gift: Send) -> Program:
+    """The same program, with the holdout on the way of the arm that gets the offer: withheld there, too."""
     other = scenario.replace(steps=_opened(scenario.steps, gift.only[0], holdout))
-    scenarios = tuple(other if one.scenario == scenario.scenario else one for one in run.program.scenarios)
-    return replay(
-        run.program.replace(scenarios=scenarios), run.log, until=run.until, assume=run.assume, events_at_once=None
-    )
+    scenarios = tuple(other if one.scenario == scenario.scenario else one for one in program.scenarios)
+    opened: Program = program.replace(scenarios=scenarios)
+    return opened
 
 
 def _opened(steps: tuple[Step, ...], arm: str, holdout: str) -> tuple[Step, ...]:

@@ -1,30 +1,42 @@
-"""A look at a run in one pass: mails by hour and day, and who bought before and after them; counts only.
+"""A look at what a program does: mails by hour and day, and who bought before and after them; counts only.
 
-Screens ask for it after every move of a slider, so it walks the arrays once and makes no table. It looks ahead, so
-nothing that decides may use it.
+Screens ask for it after every move of a slider, so nothing of the replay is kept: some customers are walked over, what
+is counted of them is counted while it is near, and the next ones are written over it. It looks ahead, so nothing that
+decides may use it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from toolkit.engine import layout as m
-from toolkit.engine.compiled import compiled
-from toolkit.engine.layout import NEVER, Floats, Ints
-from toolkit.engine.run import Run
-from toolkit.engine.zones import DAY, Zones, add_days, to_local, zone_tables
-from toolkit.scenario import Duration
+from toolkit.engine.compile import Compiled
+from toolkit.engine.glance_counts import (
+    AFTER_MAIL,
+    BEFORE,
+    HOUR,
+    count_mails,
+    count_purchases,
+    offers_elsewhere,
+)
+from toolkit.engine.layout import NEVER, Floats, Ints, Past
+from toolkit.engine.prepared import prepare_log
+from toolkit.engine.replay import EVENTS_AT_ONCE, compiled_for, ties_customers
+from toolkit.engine.runners.local import Walked, in_parts, run_chunks, run_kernel
+from toolkit.engine.zones import DAY
+from toolkit.events import EventLog
+from toolkit.scenario import Duration, Program
 
-__all__ = ["Glance", "glance", "offer_moments"]
+__all__ = ["Glance", "glance"]
 
-HOUR = 3_600_000_000
-_AFTER = 366 * DAY
-BEFORE, AFTER_MAIL, AFTER_OFFER = range(3)
+_CUSTOMERS = 2048
+"""Customers whose journeys are counted at a time: few enough to stay near the processor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +54,7 @@ class Glance:
         offers: offers, sent or withheld, whose validity has closed.
         paid: what those paid who bought within it.
         lags: hours from the trigger to the first mail, and to the offer, as they were due; medians.
+        until: the last moment decided, microseconds since 1970.
     """
 
     hours: Ints
@@ -54,6 +67,7 @@ class Glance:
     offers: int
     paid: float
     lags: tuple[float, float]
+    until: int
 
     @property
     def sent(self) -> int:
@@ -72,248 +86,235 @@ class Glance:
 
 
 def glance(
-    run: Run,
+    program: Program,
+    log: EventLog,
     scenario: str,
     *,
-    arm: str | None,
-    gift: str | None,
-    valid: Duration | None,
+    until: datetime | None = None,
+    arm: str | None = None,
+    gift: str | None = None,
+    opened: Program | None = None,
+    valid: Duration | None = None,
     edges: Sequence[float],
     watched: bool = True,
-    offer_at: Ints | None = None,
-    offer_due: Ints | None = None,
     most_bins: int = 130,
+    threads: int | None = None,
 ) -> Glance:
-    """One look at a scenario of a run.
+    """What a replay of a program finds of one scenario, counted.
 
     Args:
-        run: a replay.
-        scenario: its name; it has a goal where purchases are asked for.
+        program: one or many scenarios and the policies they share.
+        log: what customers did.
+        scenario: whose mails and purchases are counted; it has a goal where purchases are asked for.
+        until: the last moment decided; the end of the log unless given.
         arm: whose purchases are counted; everyone's unless given.
         gift: id of the send step whose offer counts.
+        opened: the program in which `arm` comes to the offer, where it does not in `program`.
         valid: how long the offer holds; the goal's window unless given.
         edges: hours since the trigger at which purchases are cut.
         watched: whether purchases can be told at all from this log.
-        offer_at, offer_due: when each journey came to the offer and when it was due, where another replay knows it.
         most_bins: at most so many bins of days.
+        threads: on how many threads; all cores' unless given.
 
     Returns:
         The counts; the same as `toolkit.charts.own_purchases` and `sends_table` find.
+
+    >>> import pandas as pd
+    >>> from toolkit.scenario import loads
+    >>> log = EventLog.from_pandas(pd.DataFrame({
+    ...     "customer_id": ["ana", "bo", "bo", "zoe"], "event": ["cart_add", "cart_add", "purchase", "view"],
+    ...     "at": ["2025-03-03T10:00Z", "2025-03-03T10:00Z", "2025-03-03T12:00Z", "2025-03-20T10:00Z"]}))
+    >>> cart = loads('''
+    ... scenario: cart
+    ... trigger: {event: cart_add}
+    ... reentry: once
+    ... exit_on: [{event: purchase}]
+    ... goal: {event: purchase, within: 7d}
+    ... steps: [{wait: 1h}, {send: cart/reminder}]
+    ... ''')
+    >>> found = glance(cart, log, "cart", edges=(0, 1, 24))
+    >>> found.sent, found.before, found.after
+    (2, 0, 1)
     """
-    walked, names = run.walked, [one.scenario for one in run.compiled.scenarios]
-    place = names.index(scenario)
-    sends = run.compiled.sends
-    row = np.full(max(1, len(sends)), -1, dtype=np.int64)
-    mine = [number for number, send in enumerate(sends) if send.scenario == scenario]
-    row[mine] = np.arange(len(mine))
-    is_gift = np.array([bool(gift) and send.scenario == scenario and send.step == gift for send in sends] or [False])
-    last = _micros(run.until)
-    first = _micros(run.log.span[0]) if run.log.span else last
-    first_day = first // DAY - 1
-    count = int(last // DAY - first_day + 2)
-    bin_days = max(1, -(-count // most_bins))
-    hours = np.zeros((len(mine), 24), dtype=np.int64)
-    days = np.zeros((len(mine), -(-count // bin_days)), dtype=np.int64)
-    journeys = walked.journeys
-    mail_at = np.full(len(journeys), NEVER, dtype=np.int64)
-    mail_due = np.full(len(journeys), NEVER, dtype=np.int64)
-    mine_at, mine_due = mail_at.copy(), mail_due.copy()
-    zones = zone_tables(run.prepared.zone_names, first=min(first, last), last=last + _AFTER)
-    _mails(
-        journeys, walked.decisions, row, is_gift, run.prepared.zone, zones, first_day, bin_days, hours, days,
-        mail_at, mail_due, mine_at, mine_due,
-    )  # fmt: skip
-    if offer_at is None or offer_due is None:
-        offer_at, offer_due = mine_at, mine_due
-    own = np.zeros((3, len(edges) - 1), dtype=np.int64)
-    totals = np.zeros(3, dtype=np.float64)
-    goal = run.program[scenario].goal
-    bit = int(run.compiled.plan.scenarios[place, m.S_GOAL_BIT])
-    if goal is not None and watched and bit >= 0:
-        value = int(run.compiled.goal_values[place])
-        values = run.marked.values[value] if value >= 0 else np.full(len(run.marked.at), np.nan)
-        lasts = valid or goal.within
-        _purchases(
-            journeys, place, -1 if arm is None else run.compiled.arms[place].index(arm), run.marked.starts,
-            run.marked.at, run.marked.received, run.marked.bits, values, bit, goal.within.elapsed, lasts.days,
-            lasts.microseconds, last, run.prepared.zone, zones, mail_at, offer_at,
-            np.array(edges, dtype=np.float64) * HOUR, own, totals,
-        )  # fmt: skip
-        if value < 0:
+    compiled, last = compiled_for(program, log, until=until)
+    other = None if opened is None else compiled_for(opened, log, until=until)[0]
+    asked = _Asked.of(
+        compiled, log, scenario, last, arm=arm, gift=gift, valid=valid, edges=edges, watched=watched, bins=most_bins
+    )
+    # Customers who tie others, by coupons or by their gaps, are decided with all others there.
+    tied = bool(compiled.pools) or ties_customers(compiled)
+    parts = [log]
+    if log.stored and len(log) > EVENTS_AT_ONCE and not tied:
+        parts = [log.within(chosen, part=place) for place, chosen in enumerate(log.ranges(events=EVENTS_AT_ONCE))]
+    found = [sums for part in parts for sums in _sums_of(asked, program, part, compiled, other, threads)]
+    return asked.told(found)
+
+
+def _sums_of(
+    asked: _Asked, program: Program, log: EventLog, compiled: Compiled, other: Compiled | None, threads: int | None
+) -> list[_Sums]:
+    """What is counted in a log, or in a range of its customers, by thread."""
+    zone = program.policies.timezone
+    prepared = prepare_log(log, compiled, zone=zone)
+    past = prepared.past(log, compiled, asked.last)
+    other_past = None if other is None else prepare_log(log, other, zone=zone).past(log, other, asked.last)
+    values = past.values[asked.value] if asked.value >= 0 else np.full(len(past.at), np.nan)
+
+    def counted(first: int, last: int) -> _Sums:
+        sums = _Sums.of(asked)
+        ours = run_chunks(compiled.plan, past, first, last, customers=_CUSTOMERS)
+        if other is None or other_past is None:
+            for walked in ours:
+                sums.add(asked, past, values, walked, None)
+        else:
+            theirs = run_chunks(other.plan, other_past, first, last, customers=_CUSTOMERS)
+            for walked, opened in zip(ours, theirs, strict=True):
+                sums.add(asked, past, values, walked, opened)
+        return sums
+
+    if not compiled.pools:
+        return in_parts(past, counted, threads=threads)
+    sums = _Sums.of(asked)
+    opened = None if other is None or other_past is None else run_kernel(other, other_past)
+    sums.add(asked, past, values, run_kernel(compiled, past), opened)
+    return [sums]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is counted, in numbers."""
+
+    place: int
+    arm: int
+    row: Ints
+    is_gift: npt.NDArray[np.bool_]
+    first_day: int
+    bin_days: int
+    bins: int
+    last: int
+    edges: Floats
+    bit: int
+    value: int
+    window: int
+    valid: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls,
+        compiled: Compiled,
+        log: EventLog,
+        scenario: str,
+        last: int,
+        *,
+        arm: str | None,
+        gift: str | None,
+        valid: Duration | None,
+        edges: Sequence[float],
+        watched: bool,
+        bins: int,
+    ) -> _Asked:
+        place = [one.scenario for one in compiled.scenarios].index(scenario)
+        sends = compiled.sends
+        mine = [number for number, send in enumerate(sends) if send.scenario == scenario]
+        row = np.full(max(1, len(sends)), -1, dtype=np.int64)
+        row[mine] = np.arange(len(mine))
+        first_day = (_micros(log.span[0]) if log.span else last) // DAY - 1
+        count = last // DAY - first_day + 2
+        bin_days = max(1, -(-count // bins))
+        goal = compiled.scenarios[place].goal
+        lasts = valid or (None if goal is None else goal.within)
+        return cls(
+            place=place,
+            arm=-1 if arm is None else compiled.arms[place].index(arm),
+            row=row,
+            is_gift=np.array(
+                [bool(gift) and one.scenario == scenario and one.step == gift for one in sends] or [False]
+            ),
+            first_day=first_day,
+            bin_days=bin_days,
+            bins=-(-count // bin_days),
+            last=last,
+            edges=np.array(edges, dtype=np.float64) * HOUR,
+            bit=int(compiled.plan.scenarios[place, m.S_GOAL_BIT]) if goal is not None and watched else -1,
+            value=int(compiled.goal_values[place]),
+            window=0 if goal is None else goal.within.elapsed,
+            valid=(0, 0) if lasts is None else (lasts.days, lasts.microseconds),
+        )
+
+    def told(self, found: list[_Sums]) -> Glance:
+        """The sums of all parts as one."""
+        totals: Floats = np.sum([one.totals for one in found], axis=0)
+        if self.bit >= 0 and self.value < 0:
             totals[2] = np.nan
-    trigger = journeys[:, m.J_TRIGGER]
-    of = journeys[:, m.J_SCENARIO] == place
-    lags = (_median(mail_due[of], trigger[of]), _median(offer_due[of], trigger[of]))
-    reached = int((of & (mail_at < NEVER)).sum())
-    return Glance(
-        hours, days, int(first_day), bin_days, own, reached, int(totals[0]), int(totals[1]), float(totals[2]), lags
+        lags = [np.concatenate([lag for one in found for lag in one.lags[which]]) for which in (0, 1)]
+        return Glance(
+            hours=np.sum([one.hours for one in found], axis=0),
+            days=np.sum([one.days for one in found], axis=0),
+            first_day=self.first_day,
+            bin_days=self.bin_days,
+            own=np.sum([one.own for one in found], axis=0),
+            reached=sum(one.reached for one in found),
+            mails=int(totals[0]),
+            offers=int(totals[1]),
+            paid=float(totals[2]),
+            lags=(_median(lags[0]), _median(lags[1])),
+            until=self.last,
+        )
+
+
+@dataclass
+class _Sums:
+    """What one thread has counted so far."""
+
+    hours: Ints
+    days: Ints
+    own: Ints
+    totals: Floats
+    reached: int = 0
+    lags: tuple[list[Ints], list[Ints]] = field(
+        default_factory=lambda: ([np.zeros(0, np.int64)], [np.zeros(0, np.int64)])
     )
 
+    @classmethod
+    def of(cls, asked: _Asked) -> _Sums:
+        steps = int((asked.row >= 0).sum())
+        return cls(
+            hours=np.zeros((steps, 24), dtype=np.int64),
+            days=np.zeros((steps, asked.bins), dtype=np.int64),
+            own=np.zeros((3, len(asked.edges) - 1), dtype=np.int64),
+            totals=np.zeros(3, dtype=np.float64),
+        )
 
-def offer_moments(run: Run, scenario: str, gift: str, of: Run) -> tuple[Ints, Ints]:
-    """When journeys of one run came to an offer in another run of the same people.
-
-    Args:
-        run: the run whose journeys are asked about.
-        scenario, gift: the scenario, and the id of the send step with the offer.
-        of: the other run.
-
-    Returns:
-        For each journey of `run` the moment it came to the offer, and when that was due; NEVER where it did not.
-    """
-    sends = of.compiled.sends
-    is_gift = np.array([send.scenario == scenario and send.step == gift for send in sends] or [False])
-    decisions = of.walked.decisions
-    kept = decisions[
-        (decisions[:, m.D_STATUS] != m.STATUS_SKIPPED)
-        & is_gift[decisions[:, m.D_SEND]]
-        & (decisions[:, m.D_PLAIN] == 0)
-    ]
-    there = np.full(len(of.walked.journeys), NEVER, dtype=np.int64)
-    due = there.copy()
-    order = np.argsort(-kept[:, m.D_AT], kind="stable")
-    there[kept[order, m.D_JOURNEY]] = kept[order, m.D_AT]
-    due[kept[order, m.D_JOURNEY]] = kept[order, m.D_DUE]
-    keys = [
-        np.ascontiguousarray(one.walked.journeys[:, [m.J_CUSTOMER, m.J_SCENARIO, m.J_ENTERED]]).view(
-            [("customer", np.int64), ("scenario", np.int64), ("entered", np.int64)]
-        )[:, 0]
-        for one in (run, of)
-    ]
-    order = np.argsort(keys[1], order=("customer", "scenario", "entered"), kind="stable")
-    place = np.clip(np.searchsorted(keys[1][order], keys[0]), 0, max(0, len(order) - 1))
-    if not len(order):
-        return np.full(len(keys[0]), NEVER, dtype=np.int64), np.full(len(keys[0]), NEVER, dtype=np.int64)
-    found = order[place]
-    same = keys[1][found] == keys[0]
-    return np.where(same, there[found], NEVER), np.where(same, due[found], NEVER)
-
-
-@compiled
-def _mails(
-    journeys: Ints,
-    decisions: Ints,
-    row: Ints,
-    is_gift: npt.NDArray[np.bool_],
-    zone: Ints,
-    zones: Zones,
-    first_day: int,
-    bin_days: int,
-    hours: Ints,
-    days: Ints,
-    mail_at: Ints,
-    mail_due: Ints,
-    offer_at: Ints,
-    offer_due: Ints,
-) -> None:
-    for i in range(len(decisions)):
-        status = decisions[i, m.D_STATUS]
-        if status == m.STATUS_SKIPPED:
-            continue
-        journey, send, at = decisions[i, m.D_JOURNEY], decisions[i, m.D_SEND], decisions[i, m.D_AT]
-        step = row[send]
-        if status == m.STATUS_SEND and step >= 0:
-            local = to_local(zones, zone[journeys[journey, m.J_CUSTOMER]], at)
-            hours[step, local // HOUR % 24] += 1
-            days[step, min(max((local // DAY - first_day) // bin_days, 0), days.shape[1] - 1)] += 1
-        if at < mail_at[journey]:
-            mail_at[journey] = at
-            mail_due[journey] = decisions[i, m.D_DUE]
-        if is_gift[send] and decisions[i, m.D_PLAIN] == 0 and at < offer_at[journey]:
-            offer_at[journey] = at
-            offer_due[journey] = decisions[i, m.D_DUE]
-
-
-@compiled
-def _first(
-    starts: Ints,
-    at: Ints,
-    received: Ints,
-    bits: Ints,
-    customer: int,
-    after: int,
-    up_to: int,
-    bit: int,
-) -> int:
-    """The first event with the bit that happened in `(after, up_to]`."""
-    low, high = starts[customer], starts[customer + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if received[middle] <= after:
-            low = middle + 1
-        else:
-            high = middle
-    first = NEVER
-    for k in range(low, starts[customer + 1]):
-        if (bits[k] >> bit) & 1 and after < at[k] <= up_to:
-            first = min(first, at[k])
-    return first
-
-
-@compiled
-def _purchases(
-    journeys: Ints,
-    place: int,
-    arm: int,
-    starts: Ints,
-    at: Ints,
-    received: Ints,
-    bits: Ints,
-    values: Floats,
-    bit: int,
-    window: int,
-    valid_days: int,
-    valid_micros: int,
-    last: int,
-    zone: Ints,
-    zones: Zones,
-    mail_at: Ints,
-    offer_at: Ints,
-    edges: Floats,
-    own: Ints,
-    totals: Floats,
-) -> None:
-    most = len(edges) - 2
-    for i in range(len(journeys)):
-        if journeys[i, m.J_SCENARIO] != place or journeys[i, m.J_ENDED_BY] == m.END_SUPERSEDED:
-            continue
-        if arm >= 0 and journeys[i, m.J_ARM] != arm:
-            continue
-        customer = journeys[i, m.J_CUSTOMER]
-        when, phase = NEVER, BEFORE
-        if mail_at[i] <= last - window:
-            totals[0] += 1
-            when = _first(starts, at, received, bits, customer, mail_at[i], mail_at[i] + window, bit)
-            phase = AFTER_OFFER if offer_at[i] < when else AFTER_MAIL
-        elif (
-            mail_at[i] == NEVER
-            and journeys[i, m.J_ENDED_BY] == m.END_EXITED
-            and journeys[i, m.J_ENTERED] + window <= last
-        ):
-            when = _first(starts, at, received, bits, customer, journeys[i, m.J_ENTERED], journeys[i, m.J_ENDED], bit)
-        if when < NEVER:
-            since = when - journeys[i, m.J_TRIGGER]
-            stretch = 0
-            while stretch < most and edges[stretch + 1] < since:
-                stretch += 1
-            own[phase, stretch] += 1
-        if offer_at[i] < NEVER:
-            until = add_days(zones, zone[customer], offer_at[i], valid_days, valid_micros)
-            if until <= last:
-                totals[1] += 1
-                bought = _first(starts, at, received, bits, customer, offer_at[i], until, bit)
-                if bought < NEVER:
-                    for k in range(starts[customer], starts[customer + 1]):
-                        if (bits[k] >> bit) & 1 and offer_at[i] < at[k] <= bought and not np.isnan(values[k]):
-                            totals[2] += values[k]
+    def add(self, asked: _Asked, past: Past, values: Floats, walked: Walked, opened: Walked | None) -> None:
+        """Count what was decided for some customers; `opened` tells when they come to the offer, where it does."""
+        journeys = walked.journeys
+        if not len(journeys):
+            return
+        mail_at, mail_due, offer_at, offer_due = np.full((4, len(journeys)), NEVER, dtype=np.int64)
+        count_mails(
+            journeys, walked.decisions, asked.row, asked.is_gift, past.zone, past.zones, asked.first_day,
+            asked.bin_days, self.hours, self.days, mail_at, mail_due, offer_at, offer_due,
+        )  # fmt: skip
+        if opened is not None:
+            offer_at[:], offer_due[:] = NEVER, NEVER
+            offers_elsewhere(journeys, opened.journeys, opened.decisions, asked.is_gift, offer_at, offer_due)
+        if asked.bit >= 0:
+            count_purchases(
+                journeys, asked.place, asked.arm, past.starts, past.at, past.received, past.bits, values, asked.bit,
+                asked.window, *asked.valid, asked.last, past.zone, past.zones, mail_at, offer_at, asked.edges,
+                self.own, self.totals,
+            )  # fmt: skip
+        mine = journeys[:, m.J_SCENARIO] == asked.place
+        trigger = journeys[:, m.J_TRIGGER]
+        self.reached += int(np.count_nonzero(mine & (mail_at < NEVER)))
+        for lags, due in zip(self.lags, (mail_due, offer_due), strict=True):
+            known = mine & (due < NEVER)
+            lags.append(due[known] - trigger[known])
 
 
 def _micros(moment: pd.Timestamp) -> int:
     return int((moment - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us"))
 
 
-def _median(due: Ints, trigger: Ints) -> float:
-    known = due < NEVER
-    if not known.any():
-        return float("nan")
-    return float(np.median(due[known] - trigger[known])) / HOUR
+def _median(lags: Ints) -> float:
+    return float(np.median(lags)) / HOUR if len(lags) else float("nan")

@@ -8,7 +8,9 @@ at each point, times the discount.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -19,8 +21,7 @@ from toolkit.charts.own import place_of
 from toolkit.charts.purchases import EDGES, opened_to_all
 from toolkit.charts.style import hours_text
 from toolkit.charts.sweeps import setting_text
-from toolkit.engine import Run, replay
-from toolkit.engine.glance import Glance, glance, offer_moments
+from toolkit.engine.glance import Glance, glance
 from toolkit.errors import InputError, MetricError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import mailed_scenarios
@@ -146,6 +147,9 @@ class Field:
         offer: path of an offer's percent, or None.
         until: the last moment decided; the end of the log unless given.
         effect: the difference in the rate that an experiment is to find, for the days it takes.
+
+    Attributes:
+        seconds: how long the last point took that was computed.
     """
 
     def __init__(
@@ -167,13 +171,17 @@ class Field:
         self.basis = "all" if not mailed else "control" if holdout else "none"
         self.arm = holdout if self.basis == "control" else None
         self._points: dict[str, dict[str, Any]] = {}
-        self._last: tuple[tuple[str, int, str], Run] | None = None
+        self.seconds = 0.0
         self.quiet_path = f"{self.name}.quiet" if scenario.quiet is not None else "policies.quiet"
         self.has_quiet = scenario.quiet is not None or program.policies.quiet is not None
         self.has_cap = bool(program.policies.caps) and scenario.class_ == "marketing"
+        self._now = self._found()
 
     def now(self) -> Setting:
         """The setting of the program as it is."""
+        return self._now
+
+    def _found(self) -> Setting:
         offer = self._offer()
         quiet = get_parameter(self.program, self.quiet_path) if self.has_quiet else None
         return Setting(
@@ -224,52 +232,52 @@ class Field:
         """The point of a setting, where it was computed already."""
         return self._points.get(setting.key)
 
-    def point(self, setting: Setting) -> dict[str, Any]:
-        """Everything the screen draws at one setting, as plain values; money for a discount of 1 %."""
+    def point(self, setting: Setting, *, ahead: bool = False) -> dict[str, Any]:
+        """Everything the screen draws at one setting, as plain values; money for a discount of 1 %.
+
+        Args:
+            setting: where the sliders stand.
+            ahead: nobody waits for it, so a core is left to those who move sliders.
+        """
         known = self._points.get(setting.key)
         if known is not None:
             return known
         # The discount itself decides nothing, so it is left as it is, unless it is none.
-        program = self.program_at(replace(setting, percent=self.now().percent))
-        found = self._point(self._run(program, setting), setting)
+        begin = time.perf_counter()
+        program = self.program_at(replace(setting, percent=self._now.percent))
+        found = self._shown(self._look(program, setting, max(1, (os.cpu_count() or 1) - 1) if ahead else None), setting)
+        if not ahead:
+            self.seconds = time.perf_counter() - begin
         if len(self._points) > 600:
             self._points.clear()
         self._points[setting.key] = found
         return found
 
-    def _run(self, program: Program, setting: Setting) -> Run:
-        """The replay of a setting; how long an offer holds decides nothing, so the last one may serve again."""
-        key = (setting.wait, setting.cap, setting.quiet)
-        last = self._last
-        if last is not None and last[0] == key:
-            return last[1]
-        run = replay(program, self.log, until=self.until)
-        self._last = (key, run)
-        return run
-
-    def _point(self, run: Run, setting: Setting) -> dict[str, Any]:
-        scenario = run.program[self.name]
+    def _look(self, program: Program, setting: Setting, threads: int | None) -> Glance:
+        scenario = program[self.name]
         gift = next((one for one in every_step(scenario.steps) if isinstance(one, Send) and one.id == self.gift), None)
-        offered: Mapping[str, Any] = {}
+        opened = None
         if self.arm is not None and gift is not None and gift.only and self.arm not in gift.only:
-            at, due = offer_moments(run, self.name, str(gift.id), opened_to_all(run, scenario, self.arm, gift))
-            offered = {"offer_at": at, "offer_due": due}
-        found = glance(
-            run,
+            opened = opened_to_all(program, scenario, self.arm, gift)
+        return glance(
+            program,
+            self.log,
             self.name,
+            until=self.until,
             arm=self.arm,
             gift=self.gift,
+            opened=opened,
             valid=Duration.parse(setting.valid) if setting.valid else None,
             edges=EDGES,
             watched=self.basis != "none",
-            **offered,
+            threads=threads,
         )
-        return self._shown(run, found, setting)
 
-    def _shown(self, run: Run, found: Glance, setting: Setting) -> dict[str, Any]:
+    def _shown(self, found: Glance, setting: Setting) -> dict[str, Any]:
         wait = Duration.parse(setting.wait)
-        span = run.log.span
-        days = max(7.0, (run.until - span[0]).total_seconds() / _DAY_SECONDS) if span else 7.0
+        span = self.log.span
+        until = pd.Timestamp(found.until, unit="us", tz="UTC")
+        days = max(7.0, (until - span[0]).total_seconds() / _DAY_SECONDS) if span else 7.0
         before, after = found.before, found.after
         after_rate = after / found.mails if found.mails else None
         has_offer = self.gift is not None and found.offers and not math.isnan(found.paid)

@@ -1,144 +1,4 @@
 // The tuning screen. Every wait was computed ahead by the kernel, so that a drag is drawn within a frame.
-const SVG = "http://www.w3.org/2000/svg";
-const HEIGHT = 224, TOP = 26, BOTTOM = 40, LEFT = 44, RIGHT = 8;
-
-function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name === "class") made.className = value;
-    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-    else if (value !== undefined && value !== null) made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
-
-function shape(tag, properties = {}, parent = null) {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(properties)) made.setAttribute(name, value);
-  if (parent) parent.append(made);
-  return made;
-}
-
-const whole = (number) => Math.round(number ?? 0).toLocaleString("en-GB");
-const share = (rate) => (rate === null || rate === undefined ? "–" : `${(100 * rate).toFixed(1)} %`);
-
-function money(value, currency) {
-  if (value === null || value === undefined) return "–";
-  const digits = Math.abs(value) < 100 ? 2 : 0;
-  return new Intl.NumberFormat("en-GB", {
-    style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits,
-  }).format(value);
-}
-
-const chip = (kind) => element("span", { class: `ttk-chip ttk-${kind}` }, kind);
-
-// A round number for the top of an axis, and its steps.
-function scale(highest) {
-  const top = Math.max(1, highest);
-  const size = 10 ** Math.floor(Math.log10(top / 3));
-  const step = Math.max(1, [1, 2, 5, 10].map((times) => times * size).find((one) => top / one <= 4.5));
-  return { top: top * 1.06, steps: Array.from({ length: Math.floor(top / step) + 1 }, (_, place) => place * step) };
-}
-
-// Stacked bars that keep their elements and move them. Axes hold the same over all settings, so nothing jumps.
-class Bars {
-  constructor({ title, kind, series, places, ticks, axis, unit, highest, shades = [] }) {
-    Object.assign(this, { series, places, ticks, unit, shades, scale: scale(highest), values: null, marks: [], pinned: null });
-    this.svg = shape("svg", { class: "ttk-plot", height: HEIGHT, role: "img" });
-    this.behind = shape("g", {}, this.svg);
-    this.bars = series.map(({ style }) =>
-      Array.from({ length: places }, () => shape("rect", { class: style, rx: 1.5 }, this.svg)));
-    this.ghost = shape("path", { class: "ttk-ghost" }, this.svg);
-    this.front = shape("g", { class: "ttk-marks" }, this.svg);
-    const legend = series.length > 1
-      ? series.map(({ name, style }) => element("span", {}, element("i", { class: style }), name))
-      : [];
-    this.legend = element("div", { class: "ttk-legend" }, ...legend);
-    this.said = element("p", { class: "ttk-said" });
-    this.root = element("figure", { class: "ttk-figure" },
-      element("figcaption", {}, element("b", {}, title), " ", chip(kind)), this.said, this.legend, this.svg);
-    this.axis = axis;
-    this.width = 0;
-  }
-
-  x(place) { return LEFT + (place / this.places) * (this.width - LEFT - RIGHT); }
-  y(value) { return TOP + (1 - value / this.scale.top) * (HEIGHT - TOP - BOTTOM); }
-
-  // What does not move: axes, shades, labels. Only when the width changes.
-  resize(width) {
-    if (!width || Math.abs(width - this.width) < 1) return;
-    this.width = width;
-    this.svg.setAttribute("width", width);
-    this.svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    this.behind.replaceChildren();
-    for (const [from, to] of this.shades) {
-      const x = this.x(from);
-      shape("rect", { class: "ttk-shade", x, y: TOP, width: this.x(to) - x, height: HEIGHT - TOP - BOTTOM }, this.behind);
-    }
-    const widest = [...this.shades].sort((a, b) => b[1] - b[0] - (a[1] - a[0]))[0];
-    if (widest) {
-      const words = shape("text", { x: this.x((widest[0] + widest[1]) / 2), y: TOP + 14, "text-anchor": "middle" }, this.behind);
-      words.textContent = "quiet hours";
-    }
-    for (const step of this.scale.steps) {
-      const y = this.y(step);
-      shape("line", { class: "ttk-grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }, this.behind);
-      shape("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, this.behind).textContent = whole(step);
-    }
-    const every = Math.ceil((this.ticks.length * Math.max(26, ...this.ticks.map(([, text]) => 7 * text.length + 8))) / (width - LEFT - RIGHT));
-    this.ticks.forEach(([place, text], number) => {
-      if (number % every) return;
-      shape("text", { x: this.x(place), y: HEIGHT - BOTTOM + 16, "text-anchor": "middle" }, this.behind).textContent = text;
-    });
-    const words = shape("text", { x: (LEFT + width) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, this.behind);
-    words.textContent = this.axis;
-    const unit = shape("text", { x: 2, y: TOP - 10 }, this.behind);
-    unit.textContent = this.unit;
-    if (this.values) this.draw(this.values, this.marks, this.pinned);
-  }
-
-  draw(values, marks = [], pinned = null) {
-    this.values = values;
-    this.marks = marks;
-    this.pinned = pinned;
-    if (!this.width) return;
-    const gap = Math.min(3, (0.14 * (this.width - LEFT)) / this.places);
-    for (let place = 0; place < this.places; place++) {
-      const left = this.x(place) + gap / 2;
-      const wide = Math.max(1, this.x(place + 1) - this.x(place) - gap);
-      let sum = 0;
-      for (let layer = 0; layer < this.bars.length; layer++) {
-        const value = values[layer][place];
-        const low = this.y(sum), high = this.y(sum + value);
-        sum += value;
-        const bar = this.bars[layer][place];
-        bar.setAttribute("x", left);
-        bar.setAttribute("width", wide);
-        bar.setAttribute("y", high);
-        bar.setAttribute("height", Math.max(0, low - high));
-      }
-    }
-    // The pinned setting as the outline of its bars.
-    let outline = "";
-    if (pinned) {
-      for (let place = 0; place < this.places; place++) {
-        const top = this.y(pinned.reduce((sum, layer) => sum + layer[place], 0));
-        outline += `${place ? "L" : "M"}${this.x(place)} ${top}L${this.x(place + 1)} ${top}`;
-      }
-    }
-    this.ghost.setAttribute("d", outline);
-    this.front.replaceChildren();
-    marks.forEach(({ place, text }, number) => {
-      const x = this.x(place);
-      const left = x < this.width - 110;
-      shape("line", { x1: x, x2: x, y1: TOP - 10 + 13 * number, y2: HEIGHT - BOTTOM, "stroke-dasharray": number ? "2 3" : "none" }, this.front);
-      const words = shape("text", { x: left ? x + 5 : x - 5, y: TOP - 1 + 13 * number, "text-anchor": left ? "start" : "end" }, this.front);
-      words.textContent = text;
-    });
-  }
-}
-
 function slider({ name, values, ticks, now, spoken, moved, released }) {
   const shown = element("output", { class: "ttk-value" });
   const input = element("input", {
@@ -158,8 +18,8 @@ function slider({ name, values, ticks, now, spoken, moved, released }) {
     root, input,
     show(place, text) {
       if (Number(input.value) !== place) input.value = place;
-      shown.textContent = text;
-      input.setAttribute("aria-valuetext", spoken(place, text));
+      write(shown, text);
+      put(input, "aria-valuetext", spoken(place, text));
     },
   };
 }
@@ -168,16 +28,16 @@ function card(what, kind) {
   const number = element("strong"), detail = element("span", { class: "ttk-detail" });
   const mark = chip(kind), held = element("span", { class: "ttk-detail ttk-pinned" });
   const root = element("div", { class: `ttk-card ttk-card-${kind}` },
-    element("span", { class: "ttk-what" }, what), number, detail, held, mark);
+    element("span", { class: "ttk-what" }, what), number, detail, held, element("span", { class: "ttk-kind" }, mark));
   return {
     root,
     show(text, more, pinned, isExact) {
-      number.textContent = text;
-      detail.textContent = more;
-      held.textContent = pinned ? `pinned ${pinned}` : "";
+      write(number, text);
+      write(detail, more);
+      write(held, pinned ? `pinned ${pinned}` : "");
       held.hidden = !pinned;
-      mark.textContent = isExact || kind === "planned" ? kind : "quick estimate";
-      mark.className = `ttk-chip ttk-${isExact || kind === "planned" ? kind : "estimate"}`;
+      write(mark, isExact || kind === "planned" ? kind : "quick estimate");
+      put(mark, "class", `ttk-chip ttk-${isExact || kind === "planned" ? kind : "estimate"}`);
     },
   };
 }
@@ -194,12 +54,25 @@ function between(a, b, share) {
   return share < 0.5 ? a : b;
 }
 
-// The lines of the sliders, each with all it holds: what is as at the present setting was not sent again.
+// The points as the kernel packed them: what is as at the present setting was not sent, and tables of counts are texts of
+// how far each is from those of the present setting.
 function unpacked(surface) {
-  const lines = Object.fromEntries(Object.entries(surface.lines).map(([name, line]) =>
-    [name, line.map((one) => (one ? { ...surface.base, ...one } : null))]));
-  lines.wait = surface.waits.map((wait) => surface.settings.find((one) => one.wait === wait) ?? null);
-  return { ...surface, lines };
+  const table = (text) => text.split("|").map((row) => row.split(" ").map(Number));
+  const base = { ...surface.base };
+  for (const name of ["hours", "days", "own"]) base[name] = table(base[name]);
+  const point = (one) => {
+    const whole = { ...base, ...one };
+    for (const name of ["hours", "days", "own"]) {
+      if (typeof whole[name] !== "string") continue;
+      const moved = table(whole[name]);
+      whole[name] = base[name].map((row, layer) => row.map((count, place) => count + moved[layer][place]));
+    }
+    return whole;
+  };
+  const settings = surface.settings.map(point);
+  const lines = Object.fromEntries(Object.entries(surface.lines).map(([name, line]) => [name, line.map((one) => one && point(one))]));
+  lines.wait = surface.waits.map((wait) => settings.find((one) => one.wait === wait) ?? null);
+  return { ...surface, lines, today_point: point(surface.today_point ?? {}) };
 }
 
 function build(model, el) {
@@ -214,20 +87,31 @@ function build(model, el) {
   const highest = (key) => Math.max(1, ...Object.values(data.lines).flat().concat([now]).filter(Boolean).map((one) =>
     (one[key][0] ?? []).reduce((top, _, place) => Math.max(top, one[key].reduce((sum, layer) => sum + layer[place], 0)), 0)));
 
-  let waiting = false;
+  // Drawn at once where this frame was not drawn yet; more that comes within a frame is drawn in the next.
+  let isDrawn = false, isWaiting = false;
   const schedule = () => {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => { waiting = false; guarded(draw); });
+    if (isDrawn) { isWaiting = true; return; }
+    isDrawn = true;
+    requestAnimationFrame(() => {
+      isDrawn = false;
+      if (isWaiting) { isWaiting = false; guarded(draw); }
+    });
+    guarded(draw);
   };
-  // The words beside a slider go with its thumb at once; the pictures follow in the next frame.
-  const set = (name, value) => { here[name] = value; isDragging = true; guarded(showSliders); schedule(); };
-  // Until the kernel has taken a setting, what it tells of earlier ones may not move the sliders back.
-  let asked = 0;
+  const set = (name, value) => { here[name] = value; isDragging = true; schedule(); };
+  // One setting at a time is asked of the kernel; of those let go meanwhile only the latest. Until it is taken, what the
+  // kernel tells of earlier ones may not move the sliders back.
+  let isAsked = false, isMore = false;
   const release = () => {
     isDragging = false;
-    asked += 1;
-    kernel.send("setting", { ...here }).then(() => { asked -= 1; follow(); });
+    if (isAsked) isMore = true;
+    else {
+      isAsked = true;
+      kernel.send("setting", { ...here }).then(() => {
+        isAsked = false;
+        if (isMore) { isMore = false; release(); } else follow();
+      });
+    }
     schedule();
   };
 
@@ -335,7 +219,8 @@ function build(model, el) {
   } }, "Back to how it is now");
 
   const root = element("section", { class: "ttk ttk-tuner", "aria-label": model.get("title") },
-    element("header", {}, element("h3", {}, `Tune ${data.scenario}`), state, element("span", { class: "ttk-soft" }, data.span), busy, reset),
+    element("header", {}, element("h3", {}, `Tune ${data.scenario}`), element("span", { class: "ttk-span" }, data.span),
+      element("span", { class: "ttk-state" }, state), busy, reset),
     wrong,
     element("div", { class: "ttk-body ttk-tune" },
       element("div", { class: "ttk-sliders" }, ...Object.values(controls).map((one) => one.root)),
@@ -405,9 +290,9 @@ function build(model, el) {
     const held = model.get("pinned");
     const pinned = held.point ?? null;
     showSliders();
-    root.dataset.state = isExact ? "exact" : "estimate";
-    state.textContent = isExact ? "exact" : isDragging ? "quick estimate" : "quick estimate, computing…";
-    state.className = `ttk-chip ttk-${isExact ? "exact" : "estimate"}`;
+    put(root, "data-state", isExact ? "exact" : "estimate");
+    write(state, isExact ? "exact" : isDragging ? "quick estimate" : "quick estimate, computing…");
+    put(state, "class", `ttk-chip ttk-${isExact ? "exact" : "estimate"}`);
 
     const wait = textOfWait();
     cards.week.show(whole(one.week), `${whole(one.sent)} in all; now ${whole(now.week)}`, pinned && whole(pinned.week), isExact);
@@ -433,23 +318,23 @@ function build(model, el) {
     const layers = purchases.series.length;
     const split = (point) => (layers === 3 ? point.own : [point.own[0], point.own[1].map((value, at) => value + point.own[2][at])]);
     purchases.draw(split(one).slice(0, layers), one.marks.slice(0, data.offer ? 2 : 1), pinned && split(pinned));
-    purchases.said.textContent = known ? `in ${data.whose}` : "The log holds these mails and no control group.";
+    write(purchases.said, known ? `in ${data.whose}` : "The log holds these mails and no control group.");
     if (chart === "day") days.draw(one.days, [], pinned && pinned.days);
     else hours.draw(one.hours, [], pinned && pinned.hours);
     const sums = Array.from({ length: 24 }, (_, hour) => one.hours.reduce((sum, layer) => sum + layer[hour], 0));
     const busiest = sums.indexOf(Math.max(...sums));
     const total = sums.reduce((sum, count) => sum + count, 0);
-    days.said.textContent = total ? `${whole(one.week)} a week` : "no mail leaves";
-    hours.said.textContent = total
-      ? `${Math.round((100 * sums[busiest]) / total)} % leave between ${busiest}:00 and ${busiest + 1}:00` : "no mail leaves";
-    for (const [one_, words] of [
-      [purchases, `Bars: ${whole(one.before)} people bought before the mail, ${whole(one.after)} after it without having got it.`],
-      [hours, `Bars: ${whole(one.sent)} mails by hour, most at ${busiest} o'clock.`], [days, `Bars: ${whole(one.sent)} mails by day.`],
-    ]) one_.svg.setAttribute("aria-label", words);
+    write(days.said, total ? `${whole(one.week)} a week` : "no mail leaves");
+    write(hours.said, total
+      ? `${Math.round((100 * sums[busiest]) / total)} % leave between ${busiest}:00 and ${busiest + 1}:00` : "no mail leaves");
 
     // A screen reader hears the setting people stop at, not every step of a drag.
     clearTimeout(telling);
     telling = setTimeout(() => {
+      for (const [picture, words] of [
+        [purchases, `Bars: ${whole(one.before)} people bought before the mail, ${whole(one.after)} after it without having got it.`],
+        [hours, `Bars: ${whole(one.sent)} mails by hour, most at ${busiest} o'clock.`], [days, `Bars: ${whole(one.sent)} mails by day.`],
+      ]) put(picture.svg, "aria-label", words);
       const parts = [`With ${wait === "no wait" ? "no wait" : `a wait of ${wait}`}: ${whole(one.week)} mails a week`];
       if (known) parts.push(`${share(one.before_rate)} buy before the mail, ${share(one.after_rate)} of the others would buy anyway`);
       if (away !== null && data.offer) parts.push(`100 offers of ${percent} % give away ${money(away, currency)} to people who buy anyway`);
@@ -482,11 +367,15 @@ function build(model, el) {
   };
   // What the kernel holds is what is shown, unless a hand is on a slider just now or a setting is on its way.
   const follow = () => {
-    if (isDragging || asked) return;
+    if (isDragging || isAsked) return;
     for (const name of [...NAMES, "percent"]) here[name] = model.get(name);
     schedule();
   };
-  const renew = () => { data = unpacked(model.get("surface")); schedule(); };
+  const renew = () => {
+    data = unpacked(model.get("surface"));
+    for (const [picture, key] of [[purchases, "own"], [days, "days"], [hours, "hours"]]) picture.fit(highest(key));
+    schedule();
+  };
   const changes = {
     "change:wait": follow, "change:percent": follow, "change:valid": follow, "change:cap": follow, "change:quiet": follow,
     "change:exact": schedule, "change:surface": renew, "change:error": showError, "change:yaml": showCode,

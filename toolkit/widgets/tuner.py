@@ -29,6 +29,7 @@ from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
 from toolkit.widgets.live_chart import LiveChart
 from toolkit.widgets.markup import Html
+from toolkit.widgets.packing import packed
 from toolkit.widgets.panel import Panel, script, sheet
 from toolkit.widgets.picture import picture
 from toolkit.widgets.snapshot import snapshot
@@ -39,6 +40,7 @@ __all__ = ["Tuner"]
 
 _MOST = 30.0
 _MOMENT = 0.5  # seconds that two points may take for the whole surface to be made before the cell ends
+_SOON = 0.5  # seconds that a point may take for a move to wait for it
 _REST = 12  # twentieths of a second
 _AXES = ("wait", "valid", "cap", "quiet")
 
@@ -95,10 +97,10 @@ class Tuner(Panel):
     Duration('4h')
     """
 
-    _esm = script("panel.js", "tuner.js")
+    _esm = script("panel.js", "bars.js", "tuner.js")
     _css = sheet("tuner.css")
 
-    surface = traitlets.Dict(read_only=True).tag(sync=True)
+    surface = traitlets.Dict(read_only=True).tag(sync=True, to_json=packed)
     exact = traitlets.Dict(read_only=True).tag(sync=True)
     wait = traitlets.Unicode().tag(sync=True)
     percent = traitlets.Float().tag(sync=True)
@@ -267,14 +269,19 @@ class Tuner(Panel):
     def _move(self, setting: Setting) -> None:
         """Hold another setting, and compute what is not known of it, beside the notebook."""
         program = self._field.program_at(setting)  # refuses what is not allowed before anything changes
+        self._jobs.cancel()
+        # Where it takes a moment only, the exact answer goes to the browser first, in one message with the rest.
+        known = self._field.point(setting) if self._field.seconds < _SOON else self._field.known(setting)
         self._is_moving = True
         try:
-            with self.hold_trait_notifications():
+            with self.hold_sync(), self.hold_trait_notifications():
                 self._put(setting)
+                if known is not None:
+                    self.set_trait("exact", known)
+                self.set_trait("said", "")
+                self.set_trait("yaml", dump(program[self._field.name]))
         finally:
             self._is_moving = False
-        self.set_trait("said", "")
-        self.set_trait("yaml", dump(program[self._field.name]))
         self._compute(setting)
         self.changed()
 
@@ -284,8 +291,6 @@ class Tuner(Panel):
 
     def _compute(self, setting: Setting) -> None:
         known = self._field.known(setting)
-        if known is not None:
-            self.set_trait("exact", known)
         self._show_forecast(setting)
         is_ready = self.surface["whole"] and self.surface["at"] == _others(setting)
         is_told = self._response is None or (setting.key, setting.percent) in self._forecasts
@@ -412,7 +417,7 @@ class Tuner(Panel):
                 if job is not None:
                     job.step(at, total, "preparing the sliders")
                 at += 1
-                points[name].append(field.known(one) if only_known else field.point(one))
+                points[name].append(field.known(one) if only_known else field.point(one, ahead=job is not None))
         return {
             "scenario": field.name.replace("_", " "),
             **self._facts,
@@ -433,7 +438,7 @@ class Tuner(Panel):
             "at": _others(setting),
             "base": field.point(setting),
             "settings": [one for one in points["wait"] if one is not None],
-            "lines": {name: [_beside(one, field.point(setting)) for one in points[name]] for name in values},
+            "lines": {name: points[name] for name in values},
             "whole": not only_known,
         }
 
@@ -449,11 +454,6 @@ class Tuner(Panel):
         if self._field.has_quiet:
             stops["quiet"] = [*sorted({*QUIET, now.quiet} - {"none"}), "none"]
         return stops
-
-
-def _beside(point: dict[str, Any] | None, base: dict[str, Any]) -> dict[str, Any] | None:
-    """What of a point is not as at the base: the rest need not cross to the browser again."""
-    return None if point is None else {key: value for key, value in point.items() if value != base[key]}
 
 
 def _others(setting: Setting) -> dict[str, Any]:

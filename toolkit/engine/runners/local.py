@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,14 +27,19 @@ Given = TypeVar("Given", Answers, None)
 __all__ = [
     "Takers",
     "Walked",
+    "in_parts",
     "joined",
     "next_emptied",
+    "run_chunks",
     "run_kernel",
     "run_once",
     "run_places",
     "split_evenly",
     "takers_of",
 ]
+
+Found = TypeVar("Found")
+_SCRATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +125,20 @@ def next_emptied(compiled: Compiled, plan: Plan, takers: Sequence[Takers]) -> Pl
 
 def run_once(plan: Plan, past: Past, *, threads: int | None = None) -> Walked:
     """Decide everything as the plan says, on several threads."""
+    return joined(in_parts(past, lambda first, last: _run_part(plan, past, first, last), threads=threads))
+
+
+def in_parts(past: Past, work: Callable[[int, int], Found], *, threads: int | None = None) -> list[Found]:
+    """Do a work for all customers, a thread for each part of them: from one place to before another."""
     customers = len(past.starts) - 1
     threads = 1 if config.DISABLE_JIT else threads or min(os.cpu_count() or 1, 16)
     threads = max(1, min(threads, customers // 1000 + 1))
     # Parts of equal work: the number of events before a customer, and the customers themselves.
     parts = split_evenly(past.starts[:-1] + 4 * np.arange(customers), threads)
     if threads == 1:
-        walked = [_run_part(plan, past, *parts[0])]
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            walked = list(pool.map(lambda part: _run_part(plan, past, *part), parts))
-    return joined(walked)
+        return [work(*parts[0])]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda part: work(*part), parts))
 
 
 def split_evenly(work: Ints, parts: int) -> list[tuple[int, int]]:
@@ -175,29 +183,50 @@ def _run_part(plan: Plan, past: Past, first: int, last: int) -> Walked:
 
 def run_places(plan: Plan, past: Past, answers: Given, first: int, last: int, *, journeys: int) -> tuple[Walked, Given]:
     """Walk over places from one to before another, with more memory whenever it runs out; `journeys` is a guess."""
-    _say_if_compiling(answers is not None)
     out = Out(_room(journeys, m.JOURNEY_COLUMNS), _room(2 * journeys, m.DECISION_COLUMNS))
-    size = 1024
-    work = _scratch(plan, past, size)
+    work, out, answers = _filled(plan, past, answers, _scratch(plan, past, _SCRATCH), out, first, last)
+    return _walked(work, out), answers
+
+
+def run_chunks(plan: Plan, past: Past, first: int, last: int, *, customers: int) -> Iterator[Walked]:
+    """Walk over places from one to before another, so many at a time.
+
+    Each step writes over what the step before gave, so that what is counted of it is read while it is still near.
+    """
+    out = Out(_room(2 * customers, m.JOURNEY_COLUMNS), _room(4 * customers, m.DECISION_COLUMNS))
+    work = _scratch(plan, past, _SCRATCH)
+    for place in range(first, last, customers):
+        work.n[m.N_JOURNEYS] = work.n[m.N_DECISIONS] = 0
+        work, out, _ = _filled(plan, past, None, work, out, place, min(place + customers, last))
+        yield _walked(work, out)
+
+
+def _walked(work: Work, out: Out) -> Walked:
+    return Walked(out.journeys[: work.n[m.N_JOURNEYS]], out.decisions[: work.n[m.N_DECISIONS]])
+
+
+def _filled(
+    plan: Plan, past: Past, answers: Given, work: Work, out: Out, first: int, last: int
+) -> tuple[Work, Out, Given]:
+    """Walk over places, with more memory whenever it runs out."""
+    _say_if_compiling(answers is not None)
     customer = first
     while True:
         customer = walk(plan, past, work, out, answers, customer, last)
         full, work.n[m.N_FULL] = work.n[m.N_FULL], 0
         if customer >= last and not full:
             _note(answers is not None)
-            break
+            return work, out, answers
         if full == m.FULL_JOURNEYS:
             out = Out(_more(out.journeys), out.decisions)
         elif full == m.FULL_DECISIONS:
             out = Out(out.journeys, _more(out.decisions))
         else:
-            size *= 4
             counts = work.n
-            work = _scratch(plan, past, size)
+            work = _scratch(plan, past, 4 * len(work.journeys))
             work.n[:] = counts
             if answers is not None:
                 past, answers = with_room(past, answers, 2 * len(past.at))
-    return Walked(out.journeys[: work.n[m.N_JOURNEYS]], out.decisions[: work.n[m.N_DECISIONS]]), answers
 
 
 def _room(rows: int, columns: int) -> Ints:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.tracking.conftest import FIREFOX, START
 from toolkit.errors import InputError
+from toolkit.events import EventLog
 from toolkit.tracking import Answers, Incoming, deliverability
+
+ROOT = Path(__file__).parents[2]
 
 
 def name_of(number):
@@ -74,3 +79,35 @@ def test_an_empty_store_is_an_empty_board(answers):
 def test_a_moment_without_a_zone_is_refused(answers):
     with pytest.raises(InputError, match="needs a time zone"):
         deliverability(answers, since=datetime(2026, 3, 1))  # noqa: DTZ001
+
+
+def test_a_log_that_holds_the_answers_makes_the_same_board():
+    rows = [("ana", "email_sent", "2025-03-03T10:00Z", "d1"), ("ana", "email_sent", "2025-03-04T10:00Z", "d2")]
+    rows += [("bo", "email_sent", "2025-03-04T10:00Z", "d3"), ("bo", "email_sent", "2025-03-01T10:00Z", "d4")]
+    rows += [("ana", f"email_{kind}", "2025-03-04T11:00Z", "d2") for kind in ("delivered", "complained", "opened")]
+    rows += [("ana", "email_opened", "2025-03-04T12:00Z", "d2"), ("cy", "email_sent", "2025-03-04T10:00Z", "d5")]
+    events = pd.DataFrame(rows, columns=["customer_id", "event", "at", "decision_id"])
+    events.loc[len(events)] = ["bo", "email_bounced", "2025-03-04T10:05Z", "d3"]
+    events.loc[len(events)] = ["bo", "email_opened_by_machine", "2025-03-01T10:05Z", "d4"]
+    events["bounce_type"] = events["event"].map({"email_bounced": "hard"})
+    people = pd.DataFrame({"customer_id": ["ana", "bo"], "email": ["ana@Example.org", "bo@example.net"]})
+    log = EventLog.from_pandas(events, customers=people)
+    board = deliverability(log)
+    rows = board.table.set_index("domain")
+    assert set(rows.index) == {"example.org", "example.net", "unknown"}
+    one, two = rows.loc["example.org"], rows.loc["example.net"]
+    assert (one["sent"], one["delivered"], one["complained"], one["opened_unsure"]) == (2, 1, 1, 1)
+    assert (two["sent"], two["bounced_hard"], two["opened_by_machines"], two["busiest_day"]) == (2, 1, 1, 1)
+    assert board.alarms[0] == "example.net: 1 of 2 to nobody (50.0%); stay below 2%"
+    assert "counted as unsure" in board.notes[0]
+    figure = board.plot()
+    shares = [list(trace.x) for trace in figure.data]
+    assert [sum(share[place] for share in shares) for place in range(3)] == pytest.approx([1, 1, 1])
+    later = deliverability(log, since=pd.Timestamp("2025-03-04T00:00Z"))
+    assert later.table["sent"].tolist() == [1, 1, 1]
+
+
+def test_the_shipped_shop_has_no_domain_near_a_limit():
+    board = deliverability(EventLog.open(ROOT / "data" / "shop"))
+    assert board.table["sent"].sum() == 10_329
+    assert board.alarms == ()

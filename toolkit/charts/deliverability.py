@@ -12,6 +12,7 @@ __all__ = ["deliverability_chart"]
 _MOST = 12
 _PARTS = (
     ("opened_by_people", "opened by people", "#2b3a8f"),
+    ("perhaps_opened", "opened, perhaps by a machine", "#6f7fc4"),
     ("not_opened", "arrived, not known to be read", "#b9c1de"),
     ("bounced_soft", "could not arrive, for now", "#e0a63a"),
     ("bounced_hard", "nobody there", "#c0492f"),
@@ -30,7 +31,11 @@ def deliverability_chart(board: Board) -> go.Figure:
     rows = board.table[board.table["sent"] > 0].head(_MOST).iloc[::-1].copy()
     lost = rows["bounced_hard"] + rows["bounced_soft"]
     rows["not_opened"] = (rows["sent"] - lost - rows["opened_by_people"]).clip(lower=0)
-    names = [f"{'⚠ ' if row.alarm else ''}{row.domain}" for row in rows.itertuples()]
+    # Of a mail that a person opened, another open may be unsure; where people's opens are told, they are what is shown.
+    told = rows["opened_by_people"] > 0
+    rows["perhaps_opened"] = rows["opened_unsure"].where(~told, 0).clip(upper=rows["not_opened"])
+    rows["not_opened"] -= rows["perhaps_opened"]
+    names = [_named(*row) for row in rows[["domain", "complained_rate", "alarm"]].to_numpy()]
     bars = [
         go.Bar(
             y=names,
@@ -45,6 +50,7 @@ def deliverability_chart(board: Board) -> go.Figure:
             ),
         )
         for part, name, colour in _PARTS
+        if rows[part].any()
     ]
     total = int(board.table["sent"].sum())
     over = len(board.alarms)
@@ -59,5 +65,13 @@ def deliverability_chart(board: Board) -> go.Figure:
     figure = drawn(bars, title=title, subtitle=subtitle, label="observed", barmode="stack")
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_yaxes(tickfont={"color": INK, "size": 13}, automargin=True)
-    figure.update_layout(height=max(360, 190 + 38 * len(rows)))
+    figure.update_layout(height=230 + 46 * len(rows), legend={"y": -0.9 / max(2, len(rows)), "yanchor": "top", "x": 0})
     return add_units(figure, x="share of the mails sent", y="")
+
+
+def _named(domain: str, complained_rate: float, alarm: str) -> str:
+    """The domain, marked where it needs a look, and below it how many called its mails spam."""
+    spam = (
+        "" if not complained_rate > 0 else f"<br><span style='font-size:11px'>{complained_rate:.2%} called spam</span>"
+    )
+    return f"{'⚠ ' if alarm else ''}{domain}{spam}"

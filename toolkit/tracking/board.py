@@ -12,6 +12,8 @@ import pandas as pd
 
 from toolkit.drawable import Drawable
 from toolkit.errors import InputError
+from toolkit.events import EventLog
+from toolkit.events.mail_counts import mails_by_domain, mails_by_domain_and_day
 from toolkit.tracking.store import Answers
 
 __all__ = ["BULK_FROM", "COMPLAINTS_LIMIT", "COMPLAINTS_NEAR", "HARD_BOUNCES_LIMIT", "Board", "deliverability"]
@@ -39,6 +41,24 @@ _COUNTS = (
     "opened_by_machines",
     "clicked_by_people",
     "clicked_by_machines",
+)
+
+_SHOWN = (
+    "domain",
+    "sent",
+    "delivered_rate",
+    "bounced_hard",
+    "bounced_hard_rate",
+    "bounced_soft",
+    "complained",
+    "complained_rate",
+    "unsubscribed",
+    "opened_by_people",
+    "opened_unsure",
+    "opened_by_machines",
+    "clicked_by_people",
+    "busiest_day",
+    "alarm",
 )
 
 
@@ -69,17 +89,25 @@ class Board(Drawable):
     def _repr_html_(self) -> str:
         said = "".join(f"<p><b>Alarm:</b> {html.escape(one)}</p>" for one in self.alarms)
         notes = "".join(f"<p>{html.escape(one)}</p>" for one in self.notes)
-        shown = self.table.copy()
-        for column in (name for name in shown.columns if name.endswith("_rate")):
-            shown[column] = shown[column].map(lambda rate: "" if pd.isna(rate) else f"{rate:.2%}")
+        columns = [column for column in _SHOWN if column not in _COUNTS or self.table[column].any()]
+        shown = self.table[columns].copy()
+        for column in columns:
+            if column.endswith("_rate"):
+                shown[column] = shown[column].map(lambda rate: "–" if pd.isna(rate) else f"{rate:.2%}")
+            elif column in _COUNTS:
+                shown[column] = shown[column].map("{:,}".format)
+        shown.columns = [
+            column.removesuffix("_rate").replace("_", " ") + (" %" if "_rate" in column else "") for column in columns
+        ]
         return f"{said}{shown.to_html(index=False, border=0)}{notes}"
 
 
-def deliverability(answers: Answers, *, since: datetime | None = None) -> Board:
+def deliverability(answers: Answers | EventLog, *, since: datetime | None = None) -> Board:
     """What became of the mails at each recipient domain, with alarms against the limits for bulk senders.
 
     Args:
-        answers: what came home.
+        answers: what came home; or a log that holds it, as `email_sent`, `email_delivered`, `email_bounced` and so on,
+            with the addresses of its customers.
         since: only what happened from this moment on, with a time zone; everything unless given.
 
     Returns:
@@ -97,12 +125,14 @@ def deliverability(answers: Answers, *, since: datetime | None = None) -> Board:
         raise InputError(f"deliverability: since needs a time zone; found {since!r}")
     start = 0 if since is None else int(since.timestamp() * 1_000_000)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(_COUNTS, 0))
-    for domain, kind, verdict, bounce, number in answers.mails_by_domain(start):
+    found = mails_by_domain(answers, since) if isinstance(answers, EventLog) else answers.mails_by_domain(start)
+    for domain, kind, verdict, bounce, number in found:
         column = _column(kind, verdict, bounce)
         if column is not None:
             counts[domain][column] += number
     busiest: dict[str, int] = defaultdict(int)
-    for domain, _, number in answers.sent_by_day(start):
+    by_day = mails_by_domain_and_day(answers, since) if isinstance(answers, EventLog) else answers.sent_by_day(start)
+    for domain, _, number in by_day:
         busiest[domain] = max(busiest[domain], number)
     rows = [_rated(domain, own, busiest[domain]) for domain, own in counts.items()]
     rows.sort(key=lambda row: (-row["sent"], row["domain"]))
@@ -110,7 +140,10 @@ def deliverability(answers: Answers, *, since: datetime | None = None) -> Board:
     table = pd.DataFrame(rows, columns=[*names, "busiest_day", "alarm"])
     alarms = tuple(f"{row['domain']}: {row['alarm']}" for row in rows if row["alarm"])
     notes = [] if table["delivered"].sum() else ["No provider reports deliveries here: rates are of the mails sent."]
-    if answers.unknown_count:
+    if isinstance(answers, EventLog):
+        if "verdict" not in answers.properties and table["opened_unsure"].sum():
+            notes.append("This log does not tell people's opens from machines': they are counted as unsure.")
+    elif answers.unknown_count:
         notes.append(f"Kept apart: {answers.unknown_count:,} answers to mails that are not known here.")
     return Board(table, alarms, tuple(notes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from toolkit.errors import InputError, NotSupportedError, ScenarioError, Toolkit
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, Scenario, get_parameter, loads, set_parameters
 from toolkit.widgets import Tuner
+from toolkit.widgets.surface import Field
 
 WAIT, OFFER = "abandoned_cart.pause.wait", "abandoned_cart.offer.offer.percent"
 CART = """
@@ -311,3 +313,41 @@ def test_a_log_too_short_to_show_anything_makes_a_screen_that_says_nothing_false
     assert tuner.setting["given"] is None
     assert "–" in tuner._repr_mimebundle_()[0]["text/html"]
     assert len(tuner.figure().data) > 0
+
+
+def test_a_large_log_is_read_beside_the_notebook_and_a_move_meanwhile_counts(program, log, monkeypatch):
+    small = Tuner(program, log)
+    small.act_setting({"wait": "1d"})
+    small.finish()
+    monkeypatch.setattr("toolkit.widgets.tuner._LARGE", 0)
+    may_read = threading.Event()
+    point = Field.point
+    monkeypatch.setattr(Field, "point", lambda *values, **named: may_read.wait(60) and point(*values, **named))
+    tuner = Tuner(program, log)
+    assert tuner.surface == {}
+    assert tuner.busy == f"Reading {len(log):,} events"
+    assert "was still being read" in tuner._repr_mimebundle_()[0]["text/html"]
+    tuner.act_setting({"wait": "1d"})
+    may_read.set()
+    tuner.finish()
+    assert (tuner.exact, tuner.busy, tuner.error) == (small.exact, "", "")
+    assert tuner.surface["base"] == small.surface["base"]
+    assert tuner.surface["today"] == small.surface["today"]
+
+
+def test_a_large_log_that_cannot_be_read_says_why_on_the_screen(program, log, monkeypatch):
+    def lost(*values, **named):
+        raise ToolkitError("events.parquet: the disk is gone")
+
+    monkeypatch.setattr("toolkit.widgets.tuner._LARGE", 0)
+    monkeypatch.setattr(Field, "point", lost)
+    tuner = Tuner(program, log)
+    with pytest.raises(InputError, match="the disk is gone"):
+        tuner.finish()
+    assert tuner.error == "events.parquet: the disk is gone"
+
+
+def test_a_program_that_does_not_fit_the_log_is_refused_at_once(program, log):
+    scenario = program["abandoned_cart"].replace(audience="contry = 'FR'")
+    with pytest.raises(ScenarioError, match="country"):
+        Tuner(program.replace(scenarios=(scenario,)), log)

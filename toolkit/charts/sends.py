@@ -14,9 +14,11 @@ from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
 from toolkit.errors import InputError, nearest
+from toolkit.events import EventLog
+from toolkit.scenario import Program
 from toolkit.tables import REASONS
 
-__all__ = ["not_sent", "sends_by_day", "sends_by_hour", "sends_table", "span_text"]
+__all__ = ["not_sent", "sends_by_day", "sends_by_hour", "sends_table", "span_text", "span_words"]
 
 Clock = Literal["local", "utc"]
 
@@ -97,7 +99,7 @@ def sends_by_hour(run: Run, *, scenario: str | None = None, clock: Clock = "loca
     hours = np.arange(24)
     counts = {mail: np.bincount(table.loc[table["mail"] == mail, "hour"], minlength=24) for mail in _order(run, table)}
     total = np.sum([np.zeros(24), *counts.values()], axis=0)
-    quiet = quiet_hours(run, scenario) if clock == "local" else []
+    quiet = quiet_hours(run.program, scenario) if clock == "local" else []
     figure = drawn(
         [
             go.Bar(
@@ -241,11 +243,11 @@ def not_sent(run: Run, *, scenario: str | None = None) -> go.Figure:
 # Shared by drawings of mails ..........................................................................................
 
 
-def quiet_hours(run: Run, scenario: str | None) -> list[tuple[float, float]]:
+def quiet_hours(program: Program, scenario: str | None) -> list[tuple[float, float]]:
     """The quiet hours of a scenario (of the program unless given) as stretches of the day in hours."""
-    own = next((one.quiet for one in run.program.scenarios if one.scenario == scenario), None)
-    quiet = own or run.program.policies.quiet
-    transactional = scenario is not None and run.program[scenario].class_ == "transactional"
+    own = next((one.quiet for one in program.scenarios if one.scenario == scenario), None)
+    quiet = own or program.policies.quiet
+    transactional = scenario is not None and program[scenario].class_ == "transactional"
     if quiet is None or transactional:
         return []
     start, end = quiet.from_.minutes / 60, quiet.to.minutes / 60
@@ -275,9 +277,18 @@ def span_text(run: Run) -> str:
     Returns:
         For example `6 Jan – 5 May 2025`.
     """
-    if run.log.span is None:
+    return span_words(run.log, run.until)
+
+
+def span_words(log: EventLog, until: pd.Timestamp) -> str:
+    """The first day of a log, and the last that was decided.
+
+    Returns:
+        For example `6 Jan – 5 May 2025`.
+    """
+    if log.span is None:
         return "an empty log"
-    first, last = run.log.span[0], run.until
+    first, last = log.span[0], until
     if first.year == last.year:
         return f"{first.day} {first:%b} – {last.day} {last:%b %Y}"
     return f"{first.day} {first:%b %Y} – {last.day} {last:%b %Y}"

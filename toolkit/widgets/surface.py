@@ -19,13 +19,16 @@ import pandas as pd
 
 from toolkit.charts.own import place_of
 from toolkit.charts.purchases import EDGES, opened_to_all
+from toolkit.charts.sends import quiet_hours, span_words
 from toolkit.charts.style import hours_text
 from toolkit.charts.sweeps import setting_text
 from toolkit.engine.glance import Glance, glance
+from toolkit.engine.replay import compiled_for
 from toolkit.errors import InputError, MetricError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario import Duration, Program, get_parameter, set_parameters
+from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Offer, Send, every_step
 from toolkit.stats import Rate, plan
 
@@ -150,6 +153,10 @@ class Field:
 
     Attributes:
         seconds: how long the last point took that was computed.
+        facts: what does not depend on the setting: the span of the log, the mails, the quiet hours of now.
+
+    Raises:
+        ScenarioError: the program does not fit the log.
     """
 
     def __init__(
@@ -176,6 +183,18 @@ class Field:
         self.has_quiet = scenario.quiet is not None or program.policies.quiet is not None
         self.has_cap = bool(program.policies.caps) and scenario.class_ == "marketing"
         self._now = self._found()
+        check_against(
+            program,
+            event_counts=dict.fromkeys(log.event_names, 1),
+            properties=log.properties,
+            attributes=log.attributes,
+        )
+        compiled, last = compiled_for(program, log, until=until)
+        self.facts = {
+            "span": span_words(log, pd.Timestamp(last, unit="us", tz="UTC")),
+            "mails": [send.step.replace("_", " ") for send in compiled.sends if send.scenario == self.name],
+            "quiet": quiet_hours(program, self.name),
+        }
 
     def now(self) -> Setting:
         """The setting of the program as it is."""

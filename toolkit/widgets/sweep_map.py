@@ -66,6 +66,8 @@ class SweepMap(Panel):
         self._tuner = source if isinstance(source, Tuner) else None
         self._currency = "EUR"
         if isinstance(source, Tuner):
+            if not source.surface:
+                source.finish()
             self._currency = str(source.surface["currency"])
             self._over, self._table, base = _of_tuner(source)
         else:

@@ -399,8 +399,45 @@ function build(model, el) {
   };
 }
 
+// What stands there while a large log is read: what is being done, and for how long already.
+function reading(model, el) {
+  const words = element("p", { class: "ttk-soft", role: "status" });
+  const wrong = banner();
+  const root = element("section", { class: "ttk ttk-tuner", "aria-label": model.get("title") },
+    element("header", {}, element("h3", {}, model.get("title"))), wrong, words, element("div", { class: "ttk-reading" }));
+  el.append(root);
+  const kernel = link(model, root);
+  const begin = Date.now();
+  const show = () => {
+    const seconds = Math.floor((Date.now() - begin) / 1000);
+    wrong.textContent = model.get("error");
+    wrong.hidden = !model.get("error");
+    root.classList.toggle("ttk-failed", !wrong.hidden);
+    words.textContent = wrong.hidden ? `${model.get("busy") || "Reading the log"} … ${seconds} s` : "";
+  };
+  const timer = setInterval(show, 500);
+  model.on("change:busy change:error", show);
+  show();
+  return () => {
+    clearInterval(timer);
+    model.off("change:busy change:error", show);
+    kernel.close();
+    root.remove();
+  };
+}
+
 export default {
   render({ model, el }) {
-    return build(model, el);
+    const isThere = () => Boolean(model.get("surface").scenario);
+    let close = isThere() ? build(model, el) : reading(model, el);
+    if (isThere()) return close;
+    const come = () => {
+      if (!isThere()) return;
+      model.off("change:surface", come);
+      close();
+      close = build(model, el);
+    };
+    model.on("change:surface", come);
+    return () => { model.off("change:surface", come); close(); };
   },
 };

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,7 @@ import traitlets
 
 from toolkit.charts.own import whose
 from toolkit.charts.purchases import EDGES
-from toolkit.charts.sends import quiet_hours, span_text
 from toolkit.charts.style import hours_text
-from toolkit.engine import replay
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, Program, Scenario
@@ -40,6 +39,7 @@ __all__ = ["Tuner"]
 
 _MOST = 30.0
 _MOMENT = 0.5  # seconds that two points may take for the whole surface to be made before the cell ends
+_LARGE = 2_000_000  # events of a log that is read beside the notebook
 _SOON = 0.5  # seconds that a point may take for a move to wait for it
 _REST = 12  # twentieths of a second
 _AXES = ("wait", "valid", "cap", "quiet")
@@ -144,15 +144,15 @@ class Tuner(Panel):
         super().__init__(title=f"Tune {self._field.name.replace('_', ' ')}")
         self.set_trait("now_percent", None if offer is None else now.percent)
         self.set_trait("most", max(_MOST, now.percent))
-        self.set_trait("surface", self._prepare(now))
         with self.hold_trait_notifications():
             self._put(now)
-        self.set_trait("exact", self._field.point(now))
         self.set_trait("yaml", dump(self._scenario()))
         self.observe(self._set_from_python, ["wait", "percent", "valid", "cap", "quiet"])
         self.set_trait("modelled", {"is_on": response is not None})
-        if not self.surface["whole"] or response is not None:
-            self._compute(now)
+        if len(log) < _LARGE:
+            self._begin()
+        else:
+            self._read(len(log))
 
     # --- what it holds ------------------------------------------------------------------------------------------------
 
@@ -172,9 +172,18 @@ class Tuner(Panel):
         return {"wait": self.wait, "percent": self.percent, **{name: here[name] for name in names}, "given": given}
 
     def finish(self, seconds: float = 60.0) -> None:
-        """Wait until what the last move asked for is computed."""
+        """Wait until what the last move asked for is computed.
+
+        Raises:
+            InputError: a large log could not be read; with the reason.
+        """
+        was_read = bool(self.surface)
         if self._jobs.now is not None:
             self._jobs.now.wait(seconds)
+        if not was_read and self.surface:  # what follows the reading
+            self.finish(seconds)
+        if not self.surface:
+            raise InputError(self.error or f"the log is not read yet, after {seconds:g} s")
 
     # --- how it shows -------------------------------------------------------------------------------------------------
 
@@ -192,6 +201,8 @@ class Tuner(Panel):
         Returns:
             A widget; it asks the kernel nothing when it redraws.
         """
+        if not self.surface:
+            self.finish()
         figures = {one["wait"]: picture(self.surface, wait=one["wait"]) for one in self.surface["settings"]}
         return LiveChart(self, figures, currency=self.surface["currency"])
 
@@ -201,14 +212,18 @@ class Tuner(Panel):
 
     def snapshot(self) -> str:
         """The screen as HTML without a script."""
+        if not self.surface:
+            return f"<p><i>{escape(self.title)}: the log was still being read when this cell ran; run it again.</i></p>"
         return snapshot(self._with_here(), wait=self.wait, percent=self.percent)
 
     def __repr__(self) -> str:
         gift = "" if self.paths[1] is None else f", discount {self.percent:g} %"
-        return f"Tuner({self.surface.get('scenario', '')}: wait {self.wait}{gift})"
+        return f"Tuner({self._field.name.replace('_', ' ')}: wait {self.wait}{gift})"
 
     def _with_here(self) -> dict[str, Any]:
         """The surface with the present setting among its points."""
+        if not self.surface:
+            self.finish()
         here = self._field.point(self._setting())
         others = [one for one in self.surface["settings"] if one["wait"] != here["wait"]]
         settings = sorted([*others, here], key=lambda one: Duration.parse(one["wait"]).elapsed)
@@ -269,9 +284,12 @@ class Tuner(Panel):
     def _move(self, setting: Setting) -> None:
         """Hold another setting, and compute what is not known of it, beside the notebook."""
         program = self._field.program_at(setting)  # refuses what is not allowed before anything changes
-        self._jobs.cancel()
+        is_read = bool(self.surface)
+        if is_read:
+            self._jobs.cancel()
         # Where it takes a moment only, the exact answer goes to the browser first, in one message with the rest.
-        known = self._field.point(setting) if self._field.seconds < _SOON else self._field.known(setting)
+        is_soon = is_read and self._field.seconds < _SOON
+        known = self._field.point(setting) if is_soon else self._field.known(setting)
         self._is_moving = True
         try:
             with self.hold_sync(), self.hold_trait_notifications():
@@ -282,7 +300,8 @@ class Tuner(Panel):
                 self.set_trait("yaml", dump(program[self._field.name]))
         finally:
             self._is_moving = False
-        self._compute(setting)
+        if is_read:
+            self._compute(setting)
         self.changed()
 
     def _set_from_python(self, change: Any) -> None:
@@ -390,17 +409,35 @@ class Tuner(Panel):
 
     # --- what is computed ahead ---------------------------------------------------------------------------------------
 
-    def _prepare(self, now: Setting) -> dict[str, Any]:
+    def _read(self, events: int) -> None:
+        """A large log is read beside the notebook; the sliders come when it is."""
+
+        def work(job: Job) -> None:
+            job.step(0, 1)
+            self._begin()
+
+        def failed(fault: BaseException) -> None:
+            self.set_trait("busy", "")
+            self.error = told(fault)
+
+        self.set_trait("busy", f"Reading {events:,} events")
+        self._jobs.start(work, done=lambda _: None, failed=failed)
+
+    def _begin(self) -> None:
         """The first surface: whole where that takes a moment, else what is known, and the rest in the background."""
         begin = time.perf_counter()
-        run = replay(self._program, self._field.log, until=self._field.until)
-        mails = [send.step.replace("_", " ") for send in run.compiled.sends if send.scenario == self._field.name]
-        self._facts = {"span": span_text(run), "mails": mails, "quiet": quiet_hours(run, self._field.name)}
-        self._field.point(now)
-        self._field.point(replace(now, wait=str(self._waits[-1])))
-        if time.perf_counter() - begin < _MOMENT:
-            return self._surface(now)
-        return self._surface(now, only_known=True)
+        setting = self._setting()
+        exact = self._field.point(setting)
+        self._field.point(self._now)
+        self._field.point(replace(setting, wait=str(self._waits[-1])))  # what that takes tells what a move will
+        is_quick = time.perf_counter() - begin < _MOMENT
+        surface = self._surface(setting, only_known=not is_quick)
+        with self.hold_sync():
+            self.set_trait("exact", exact)
+            self.set_trait("busy", "")
+            self.set_trait("surface", surface)
+        if not is_quick or self._response is not None or self._setting() != setting:
+            self._compute(self._setting())
 
     def _surface(self, setting: Setting, job: Job | None = None, *, only_known: bool = False) -> dict[str, Any]:
         field, now = self._field, self._now
@@ -420,7 +457,7 @@ class Tuner(Panel):
                 points[name].append(field.known(one) if only_known else field.point(one, ahead=job is not None))
         return {
             "scenario": field.name.replace("_", " "),
-            **self._facts,
+            **field.facts,
             "basis": field.basis,
             "whose": whose(field.basis),
             "window": str(field.goal.within),

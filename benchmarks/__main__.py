@@ -34,6 +34,8 @@ BENCHMARKS: dict[str, str] = {
     "aa_hillstrom": "benchmarks.lifting:aa_hillstrom",
     # Forecast
     "simulate": "benchmarks.forecasting:simulate_draws",
+    "forecast_memory": "benchmarks.forecasting:forecast_memory",
+    "world": "benchmarks.forecasting:worlds",
     # Mails
     "mail_vs_stdlib": "benchmarks.mailing:mail_vs_stdlib",
     "mail_preflight": "benchmarks.mailing:mail_preflight",

@@ -6,6 +6,8 @@ The fast runs give Monte-Carlo errors of 2 to 4 points, the long ones (soak) of 
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,7 +115,13 @@ def test_another_scenario_that_gives_way_to_the_mail_is_told_and_its_loss_is_in_
     assert found["converted diff"].mean() == pytest.approx(truth, abs=4 * found["converted diff"].std() / runs**0.5)
 
 
-@pytest.mark.parametrize("runs", [pytest.param(20, id="fast"), pytest.param(1_000, id="long", marks=pytest.mark.soak)])
+LOOKING = int(os.environ.get("TOOLKIT_LOOKING_RUNS", "1000"))
+"""Experiments looked at on each of 21 days: each takes a second, for repeated p-values are solved for at every look."""
+
+
+@pytest.mark.parametrize(
+    "runs", [pytest.param(20, id="fast"), pytest.param(LOOKING, id="long", marks=pytest.mark.soak)]
+)
 @pytest.mark.parametrize("spending", [Spending("obrien_fleming"), Spending("pocock"), "always"])
 def test_looking_every_day_for_four_weeks_keeps_alpha_through_the_whole_path(runs: int, spending) -> None:
     rng = np.random.default_rng(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -76,15 +77,7 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
         textposition="top center",
         textfont={"size": 12.5, "color": INK},
         cliponaxis=False,
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": rows["upper"] - rows["value"],
-            "arrayminus": rows["value"] - rows["lower"],
-            "color": BLUE,
-            "thickness": 3,
-            "width": 0,
-        },
+        error_x=_interval(rows, color=BLUE, thickness=3),
         hovertemplate="%{y}<br>%{text}<extra></extra>",
     )
     place = int(np.nanargmax(ends[:, 0]))
@@ -103,10 +96,8 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
         height=160 + 66 * len(rows),
         legend=False,
     )
-    low, high = min(0.0, float(np.nanmin(ends[:, 1]))), max(0.0, float(np.nanmax(ends[:, 2])))
-    air = 0.1 * ((high - low) or 1.0)
     figure.add_vline(x=0, line={"color": INK, "width": 1.2, "dash": "dot"}, layer="below")
-    figure.update_xaxes(range=[low - air, high + air], showgrid=True, zeroline=False, tickformat=",")
+    figure.update_xaxes(range=_span(ends, air=0.1), showgrid=True, zeroline=False, tickformat=",")
     figure.update_yaxes(showgrid=False, range=[-0.6, len(rows) - 0.3], ticklabelstandoff=8)
     return add_units(figure, x=f"{word.lower()}{f' ({forecast.currency})' if is_money else ''}", y="")
 
@@ -262,25 +253,35 @@ def _tuning_line(tuning: Tuning, title: str, subtitle: str) -> go.Figure:
         textposition="middle right",
         textfont={"size": 12.5, "color": INK},
         cliponaxis=False,
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "array": table["upper"] - table["value"],
-            "arrayminus": table["value"] - table["lower"],
-            "color": INK,
-            "thickness": 2,
-            "width": 0,
-        },
+        error_y=_interval(table, color=INK, thickness=2),
         hovertemplate="%{x}<br>%{text}<extra></extra>",
     )
     figure = drawn([dots], title=title, subtitle=subtitle, label="modelled", height=380, legend=False)
-    low, high = min(0.0, float(np.nanmin(ends[:, 1]))), max(0.0, float(np.nanmax(ends[:, 2])))
-    air = 0.07 * ((high - low) or 1.0)
     figure.add_hline(y=0, line={"color": INK, "width": 1.2, "dash": "dot"}, layer="below")
     figure.update_xaxes(type="category", range=[-0.5, len(table) - 0.35])
-    figure.update_yaxes(range=[low - air, high + air], zeroline=False, tickformat=",")
+    figure.update_yaxes(range=_span(ends, air=0.07), zeroline=False, tickformat=",")
     unit = "" if tuning.objective == "caused" else f" ({tuning.currency})"
     return add_units(figure, x=_plain(path), y=f"{tuning.objective} per person{unit}")
+
+
+def _interval(rows: pd.DataFrame, *, color: str, thickness: float) -> dict[str, Any]:
+    """The bar of each value's interval."""
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": rows["upper"] - rows["value"],
+        "arrayminus": rows["value"] - rows["lower"],
+        "color": color,
+        "thickness": thickness,
+        "width": 0,
+    }
+
+
+def _span(ends: npt.NDArray[np.float64], *, air: float) -> list[float]:
+    """The range of an axis that shows 0 and every interval (value, lower, upper), with some air."""
+    low, high = min(0.0, float(np.nanmin(ends[:, 1]))), max(0.0, float(np.nanmax(ends[:, 2])))
+    air *= (high - low) or 1.0
+    return [low - air, high + air]
 
 
 def _arms(rows: pd.DataFrame) -> list[str]:

@@ -7,7 +7,7 @@ BENCH ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage lab lint types bench soak clean
+.PHONY: help demo test coverage lab lint types bench soak spark clean
 
 help: ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,12 @@ bench: $(READY) ## measure; BENCH=name runs one (benchmarks/results.json, docs/b
 
 soak: $(READY) ## the long tests
 	@$(BIN)/python -m pytest -m soak || { code=$$?; test $$code -eq 5 && echo "There is no long test yet." || exit $$code; }
+
+# Half a gigabyte that most people do not need, so it has a lock of its own.
+spark: $(READY) ## the tests of Spark, in executors of their own; installs pyspark, needs Java 17
+	@command -v java >/dev/null || { echo "Spark needs Java 17. On Debian: apt-get install openjdk-17-jre-headless" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-spark.lock
+	@$(BIN)/python -m pytest -m "not soak" tests/spark
 
 clean: ## remove the virtual environment and everything made by a run
 	rm -rf $(VENV) outbox report.html build dist .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, str] = {
     "trace": "benchmarks.replaying:trace",
     "import_toolkit": "benchmarks.scaling:importing",
     "first_kernel_call": "benchmarks.scaling:first_kernel_call",
+    "spark": "benchmarks.spark:spark_replay",
     # Lift
     "lift_frame": "benchmarks.lifting:lift_frame",
     "lift_parquet": "benchmarks.lifting:lift_parquet",

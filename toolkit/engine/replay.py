@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
+from typing import overload
 
 import pandas as pd
 
@@ -12,9 +14,10 @@ from toolkit.engine.compiled import is_first_compilation
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Run
 from toolkit.engine.runners.local import run_kernel
+from toolkit.engine.runners.spark import SparkRun
 from toolkit.engine.runners.streamed import replay_in_ranges
 from toolkit.errors import InputError
-from toolkit.events import EventLog
+from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Program, Scenario
 
@@ -26,6 +29,7 @@ EVENTS_AT_ONCE = 20_000_000
 _EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
 
 
+@overload
 def replay(
     program: Program | Scenario,
     log: EventLog,
@@ -34,8 +38,32 @@ def replay(
     assume: Assumption | None = None,
     count_logged_sends: bool = False,
     events_at_once: int | None = EVENTS_AT_ONCE,
+    parts: int | None = None,
     progress: bool = True,
-) -> Run:
+) -> Run: ...
+@overload
+def replay(
+    program: Program | Scenario,
+    log: SparkLog,
+    *,
+    until: datetime | None = None,
+    assume: Assumption | None = None,
+    count_logged_sends: bool = False,
+    events_at_once: int | None = EVENTS_AT_ONCE,
+    parts: int | None = None,
+    progress: bool = True,
+) -> SparkRun: ...
+def replay(
+    program: Program | Scenario,
+    log: EventLog | SparkLog,
+    *,
+    until: datetime | None = None,
+    assume: Assumption | None = None,
+    count_logged_sends: bool = False,
+    events_at_once: int | None = EVENTS_AT_ONCE,
+    parts: int | None = None,
+    progress: bool = True,
+) -> Run | SparkRun:
     """Who would have got which mail, when, and why not, had this program run over this log.
 
     A stored log that is larger than `events_at_once` is replayed in ranges of customers, with the same result, so that
@@ -43,17 +71,19 @@ def replay(
 
     Args:
         program: one or many scenarios and the policies they share.
-        log: what customers did.
+        log: what customers did; a log in Spark (`EventLog.from_spark`) is replayed there.
         until: the last moment that is decided, with a time zone; the last `received_at` of the log unless given.
         assume: a replay does not know how people would have answered mails they never got (rule R22). A program
             that depends on opens or clicks is refused unless told `"never"` (nobody answers) or `"as_logged"` (the
             opens and clicks in the log count); the run carries it.
         count_logged_sends: let mails that the log says were sent fill the caps, too (rule R16).
         events_at_once: about how many events of a stored log are held in memory at a time; None for all.
+        parts: into how many parts Spark puts the customers; about a million events each, and one for each core,
+            unless given.
         progress: show a progress bar where a log is replayed in ranges and it takes longer than a moment.
 
     Returns:
-        The run; its journeys and decisions are exact under the rules.
+        The run; its journeys and decisions are exact under the rules. Of a log in Spark they are Spark DataFrames.
 
     Raises:
         ScenarioError: the program does not fit the log (an unknown column), or depends on answers.
@@ -89,6 +119,14 @@ def replay(
     )
     compiled, last = compiled_for(program, log, until=until, assume=assume, count_logged_sends=count_logged_sends)
     end = _EPOCH + pd.Timedelta(last, unit="us")
+    if isinstance(log, SparkLog):
+        compiler = partial(compiled_for, until=until, assume=assume, count_logged_sends=count_logged_sends)
+        run = SparkRun(
+            program=program, log=log, compiled=compiled, compiler=compiler, until=end, assume=assume, parts=parts
+        )
+        notes = _notes(program, log, compiled, run.unknown_zones, run.duplicates, assume)
+        run.notes = (*(str(warning) for warning in warnings), *notes)
+        return run
     is_larger = log.stored and events_at_once is not None and len(log) > events_at_once
     if events_at_once is not None and is_larger and not ties_customers(compiled):
         streamed = replay_in_ranges(
@@ -129,7 +167,7 @@ def compile_for(
 
 def compiled_for(
     program: Program,
-    log: EventLog,
+    log: EventLog | SparkLog,
     *,
     until: datetime | None = None,
     assume: Assumed | None = None,
@@ -163,7 +201,7 @@ def ties_customers(compiled: Compiled) -> bool:
 
 def _notes(
     program: Program,
-    log: EventLog,
+    log: EventLog | SparkLog,
     compiled: Compiled,
     unknown_zones: Mapping[str, int],
     duplicates: int,

@@ -3,5 +3,6 @@
 from toolkit.events.log import EventLog
 from toolkit.events.outcome_table import OutcomeTable
 from toolkit.events.profile import Profile
+from toolkit.events.spark import SparkLog
 
-__all__ = ["EventLog", "OutcomeTable", "Profile"]
+__all__ = ["EventLog", "OutcomeTable", "Profile", "SparkLog"]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
+import pandas as pd
 import pyarrow as pa
 
 from toolkit.errors import EventLogError
 
-__all__ = ["connect", "fetch", "fetch_row", "fetch_rows"]
+__all__ = ["connect", "drop_view", "fetch", "fetch_frame", "fetch_row", "fetch_rows", "utc"]
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -45,6 +47,28 @@ def fetch_rows(cursor: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any,
 def fetch_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     """The answer to a query that has exactly one row."""
     return fetch_rows(cursor, query)[0]
+
+
+def fetch_frame(cursor: duckdb.DuckDBPyConnection, query: str) -> pd.DataFrame:
+    """The answer to a query as a frame, every time in it in UTC."""
+    table = fetch(cursor, query)
+    fields = [
+        pa.field(field.name, pa.timestamp("us", "UTC") if pa.types.is_timestamp(field.type) else field.type)
+        for field in table.schema
+    ]
+    frame: pd.DataFrame = table.cast(pa.schema(fields)).to_pandas()
+    return frame
+
+
+def utc(moment: Any) -> pd.Timestamp:
+    """A moment as it comes out of the database, which holds UTC without saying so."""
+    return pd.Timestamp(moment).tz_localize("UTC").as_unit("us")
+
+
+def drop_view(connection: duckdb.DuckDBPyConnection, lock: threading.RLock, view: str) -> None:
+    """Take a view away, if it is still there."""
+    with lock, suppress(duckdb.Error):
+        connection.cursor().execute(f"DROP VIEW IF EXISTS {view}")
 
 
 @contextmanager

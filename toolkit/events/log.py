@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -22,15 +21,16 @@ import pyarrow as pa
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import EVENTS, QUARANTINE, Rows, assemble
 from toolkit.events.canonical import event_id
-from toolkit.events.database import connect, fetch, fetch_row, fetch_rows
+from toolkit.events.database import connect, drop_view, fetch, fetch_frame, fetch_row, fetch_rows, utc
 from toolkit.events.databases import database_source
 from toolkit.events.duplicates import same_rows
 from toolkit.events.joining import join_rows
-from toolkit.events.people import Customers, People, people_of, read_people
+from toolkit.events.people import Customers, People, no_people, people_of, read_people
 from toolkit.events.profile import Profile, look
 from toolkit.events.quoting import name
 from toolkit.events.ranges import Range, ranges_of
-from toolkit.events.sources import PathOrPaths, csv_source, frame_source, parquet_source
+from toolkit.events.sources import PathOrPaths, arrow_source, csv_source, frame_source, parquet_source
+from toolkit.events.spark import Part, SparkLog, loaded
 from toolkit.events.storage import Stored, read_stored, write_stored
 from toolkit.events.times import check_zone
 from toolkit.events.wording import counted
@@ -214,6 +214,38 @@ class EventLog:
         rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
 
+    @staticmethod
+    def from_spark(events: Any, *, customers: Any = None, columns: Mapping[str, str] | None = None) -> SparkLog:
+        """An event log in Spark: the rows stay there, and what is asked of them runs there.
+
+        Args:
+            events: a Spark DataFrame, or the path of Parquet files for a session on this machine's cores; as in
+                `from_pandas`, but `at` and `received_at` are timestamps and the columns are what their types say.
+            customers: the same, one row per customer.
+            columns: as in `from_pandas`.
+
+        Returns:
+            The log, for `replay` and `measure`.
+
+        Raises:
+            EventLogError: a column is missing, or of a type that cannot be used.
+            NotSupportedError: a Spark that is too old; with a path also no pyspark or no Java.
+        """
+        return SparkLog(loaded(events), customers=loaded(customers), columns=columns)
+
+    @classmethod
+    def of_part(cls, part: Part) -> EventLog:
+        """Whole customers of a larger log, whose facts it keeps, as `within`."""
+        connection = connect()
+        people = no_people()
+        if part.customers is not None:
+            people = people_of(connection, arrow_source(connection, part.customers, "customers", typed=True), zone=None)
+        source = arrow_source(connection, part.events, "events", typed=True)
+        log = cls(connection, assemble(connection, source, zone=None, columns=None), people)
+        log._counts, log._span = part.facts.counts, part.facts.span
+        log._names = tuple(sorted(part.facts.counts))
+        return log
+
     @classmethod
     def open(cls, folder: str | PathLike[str], *, answers: str | None = None) -> EventLog:
         """A log stored by `save`; the rows stay in the folder and are read when they are needed.
@@ -295,7 +327,7 @@ class EventLog:
         log = EventLog(self._connection, self._rows, people, stored=self.stored)
         log._lock, log._relation, log._once, log.part = self._lock, view, view, part
         log._notes, log._counts, log._names, log._span = self.notes, self.event_counts, self.event_names, self.span
-        weakref.finalize(log, _drop_view, self._connection, self._lock, view)
+        weakref.finalize(log, drop_view, self._connection, self._lock, view)
         return log
 
     def save(self, folder: str | PathLike[str]) -> None:
@@ -413,7 +445,7 @@ class EventLog:
             first, last = fetch_row(self.cursor(), query)
             if first is None:
                 return None
-            self._span = (_utc(first), _utc(last))
+            self._span = (utc(first), utc(last))
         return self._span
 
     def __len__(self) -> int:
@@ -465,19 +497,4 @@ class EventLog:
             return self._once
 
     def _frame(self, query: str) -> pd.DataFrame:
-        table = fetch(self.cursor(), query)
-        fields = [
-            pa.field(field.name, pa.timestamp("us", "UTC") if pa.types.is_timestamp(field.type) else field.type)
-            for field in table.schema
-        ]
-        frame: pd.DataFrame = table.cast(pa.schema(fields)).to_pandas()
-        return frame
-
-
-def _drop_view(connection: duckdb.DuckDBPyConnection, lock: threading.RLock, view: str) -> None:
-    with lock, suppress(duckdb.Error):
-        connection.cursor().execute(f"DROP VIEW IF EXISTS {view}")
-
-
-def _utc(moment: Any) -> pd.Timestamp:
-    return pd.Timestamp(moment).tz_localize("UTC").as_unit("us")
+        return fetch_frame(self.cursor(), query)

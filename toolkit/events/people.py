@@ -109,7 +109,7 @@ def _columns(
     texts = {
         column: f"{name(column)}::VARCHAR"
         for column, kind in source.columns.items()
-        if is_text(kind) and column not in ("customer_id", "consent", *_TEXTS)
+        if is_text(kind) and not source.typed and column not in ("customer_id", "consent", *_TEXTS)
     }
     found = spellings(connection, source.relation, texts)
     columns = {"customer_id": (identifier(name("customer_id"), source.columns["customer_id"]), "text")}

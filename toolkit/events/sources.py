@@ -37,6 +37,7 @@ class Source:
         starts: each part's label and its first row number, in order.
         lazy: the rows can stay where they are.
         all_text: nothing is typed yet, as in a CSV file.
+        typed: every column is what its type says; texts are not looked into.
         counted_from: how a person counts the rows of this source: 0 in a frame, 1 in a file.
     """
 
@@ -45,6 +46,7 @@ class Source:
     starts: tuple[tuple[str, int], ...]
     lazy: bool = False
     all_text: bool = False
+    typed: bool = False
     counted_from: int = 1
 
     @property
@@ -179,7 +181,11 @@ def first_line(fault: Exception) -> str:
 
 def frame_source(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, label: str = "events") -> Source:
     """A pandas frame, copied through Arrow."""
-    table = arrow_of(frame, label)
+    return arrow_source(connection, arrow_of(frame, label), label)
+
+
+def arrow_source(connection: duckdb.DuckDBPyConnection, table: pa.Table, label: str, *, typed: bool = False) -> Source:
+    """An Arrow table, copied."""
     numbered = table.append_column(ROW.strip('"'), pa.array(np.arange(table.num_rows, dtype=np.int64)))
     connection.register("arriving", numbered)
     try:
@@ -188,7 +194,7 @@ def frame_source(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, lab
         connection.unregister("arriving")
     columns = columns_of(connection, "incoming")
     columns.pop(ROW.strip('"'))
-    return Source("incoming", columns, ((label, 0),), counted_from=0)
+    return Source("incoming", columns, ((label, 0),), typed=typed, counted_from=0)
 
 
 def arrow_of(frame: pd.DataFrame, label: str) -> pa.Table:

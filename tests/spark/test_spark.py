@@ -1,0 +1,223 @@
+"""What Spark decides, in executors of their own, is what one machine decides."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from tests.engine.test_ranges import THREE
+from tests.engine.test_real_logs import CART
+from tests.reference.worlds import world
+from tests.shared import shared
+from toolkit.engine import measure, replay
+from toolkit.errors import EventLogError, NotSupportedError, ScenarioError
+from toolkit.events import EventLog
+from toolkit.events.spark import SparkLog, spark_session
+from toolkit.scenario import loads
+from toolkit.simulation import generate_events
+
+pytest.importorskip("pyspark", reason="pyspark is not installed: make spark installs it")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java"),
+    # Spark says that it was not tried with this pandas; nothing here goes through pandas in it.
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+GOAL = "goal: {event: purchase, within: 7d, value: value}\nsteps:\n  - {id: pause, wait: 1h}"
+
+
+@pytest.fixture(scope="module")
+def session():
+    one = spark_session("local-cluster[2,1,1024]")
+    one.sparkContext.setLogLevel("OFF")
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope="module")
+def both(session, tmp_path_factory):
+    """One log of 20,000 events and 1,200 people, once as files and once in Spark."""
+    place = tmp_path_factory.mktemp("spark")
+    generate_events(20_000, place / "events.parquet", customers=900, seed=3)
+    people = pd.DataFrame(
+        {
+            "customer_id": [f"c{number:05}" for number in range(1200)],
+            "timezone": ["Europe/Paris", "America/New_York", "Mars/Base"] * 400,
+            "email": "someone@example.org",
+            "consent": [True, True, True, False] * 300,
+        }
+    )
+    people.to_parquet(place / "people.parquet")
+    log = EventLog.from_parquet(place / "events.parquet", customers=people)
+    read = session.read.parquet
+    return log, EventLog.from_spark(read(f"{place}/events.parquet"), customers=read(f"{place}/people.parquet"))
+
+
+def in_spark(session, log: EventLog, folder) -> SparkLog:
+    """The same log, written to files and read by Spark."""
+    log.events.to_parquet(folder / "events.parquet")
+    people = None
+    if log.attributes:
+        log.customers.to_parquet(folder / "people.parquet")
+        people = session.read.parquet(f"{folder}/people.parquet")
+    return EventLog.from_spark(session.read.parquet(f"{folder}/events.parquet"), customers=people)
+
+
+# --- the same decisions -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_in_however_many_parts_the_digest_is_that_of_one_machine(both, parts):
+    run = replay(loads(THREE), both[1], parts=parts)
+    assert (run.compiled.plan.pool_until < 2**62).all()  # both pools run out, so that customers wait for each other
+    assert run.digest == replay(loads(THREE), both[0]).digest
+
+
+def test_reports_are_those_of_one_machine(both):
+    local, spark = (replay(loads(THREE), log) for log in both)
+    assert str(spark) == str(local)
+    assert "'Mars/Base'" in str(spark)
+    pd.testing.assert_frame_equal(spark.load().table, local.load().table)
+    pd.testing.assert_frame_equal(spark.overlap().table, local.overlap().table)
+
+
+def test_journeys_and_decisions_are_spark_frames_of_the_same_columns(both):
+    local, spark = (replay(loads(THREE), log) for log in both)
+    assert spark.journeys.columns == list(local.journeys.columns)
+    assert spark.decisions.columns == list(local.decisions.columns)
+    sent = spark.decisions.where("status = 'send'").groupBy("scenario").count().collect()
+    assert {row["scenario"]: row["count"] for row in sent} == (
+        local.decisions.query("status == 'send'").groupby("scenario").size().to_dict()
+    )
+
+
+def test_outcomes_are_those_of_one_machine(both):
+    program = loads(THREE.replace("steps:\n  - {id: pause, wait: 1h}", GOAL))
+    local, spark = (replay(program, log) for log in both)
+    here = measure(local, scenario="cart").sort_values("unit", ignore_index=True)
+    there = spark.measure(scenario="cart").toArrow().to_pandas().sort_values("unit", ignore_index=True)
+    assert len(here) > 300
+    pd.testing.assert_frame_equal(there[list(here.columns)], here, check_dtype=False)
+
+
+@pytest.mark.parametrize("wait", ["1h", "24h"])
+def test_abandoned_carts_of_retailrocket_are_those_of_one_machine(session, tmp_path, wait):
+    path = shared("retailrocket_sample/eventlog.parquet")
+    local = EventLog.from_parquet(path, columns={"at": "timestamp"}, zone="UTC")
+    program = loads(CART.format(wait=wait))
+    assert replay(program, in_spark(session, local, tmp_path), parts=3).digest == replay(program, local).digest
+
+
+def random_worlds(session, folder, numbers):
+    for number in numbers:
+        one = world(number)
+        local = one.log()
+        asked = {"until": one.until, "count_logged_sends": one.count_logged_sends}
+        if not len(local):
+            continue
+        place = folder / str(number)
+        place.mkdir()
+        try:
+            found = replay(one.program, in_spark(session, local, place), parts=2, **asked).digest
+        except NotSupportedError:
+            assert "median" in str(one.program) or "gap" in str(one.program)
+            continue
+        assert found == replay(one.program, local, **asked).digest, number
+
+
+def test_random_programs_on_random_logs_are_replayed_alike(session, tmp_path):
+    random_worlds(session, tmp_path, range(8))
+
+
+@pytest.mark.soak
+def test_a_hundred_random_programs_on_random_logs_are_replayed_alike(session, tmp_path):
+    random_worlds(session, tmp_path, range(100, 200))
+
+
+@pytest.mark.parametrize("events", [50_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
+def test_a_customer_with_very_many_events_is_decided_whole(session, tmp_path, events):
+    at = pd.date_range("2025-01-01", periods=events, freq="7s", tz="UTC")
+    rows = pd.DataFrame({"customer_id": "one", "event": ["cart_added", "view"] * (events // 2), "at": at})
+    few = pd.DataFrame({"customer_id": [f"c{n}" for n in range(500)], "event": "cart_added", "at": at[:500]})
+    local = EventLog.from_pandas(pd.concat([rows, few], ignore_index=True))
+    program = loads(CART.format(wait="1h"))
+    assert replay(program, in_spark(session, local, tmp_path), parts=4).digest == replay(program, local).digest
+
+
+def test_an_executor_killed_in_the_middle_changes_nothing(both):
+    want = replay(loads(THREE), both[0]).digest
+    killed = []
+
+    def kill():
+        deadline = time.monotonic() + 30
+        while not killed and time.monotonic() < deadline:
+            time.sleep(0.5)
+            found = subprocess.run(
+                ["pgrep", "-f", "executor.CoarseGrainedExecutorBackend"], check=False, capture_output=True, text=True
+            )
+            for pid in found.stdout.split()[:1]:
+                os.kill(int(pid), signal.SIGKILL)
+                killed.append(pid)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    run = replay(loads(THREE), both[1], parts=7)
+    thread.join()
+    assert killed
+    assert run.digest == want
+
+
+# --- what cannot be ---------------------------------------------------------------------------------------------------
+
+
+def frame(session, query):
+    return session.sql(query)
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("'ana' AS customer, 'view' AS event, now() AS at", "'customer_id' is missing; did you mean 'customer'"),
+        ("'ana' AS customer_id, 'view' AS event, '2025-01-01' AS at", "must be a timestamp"),
+        ("1.5 AS customer_id, 'view' AS event, now() AS at", "string or a whole number"),
+        ("'ana' AS customer_id, 'view' AS event, now() AS at, '{}' AS properties", "from_json"),
+        ("'ana' AS customer_id, 'view' AS event, now() AS at, array(1) AS basket", "column 'basket' is array<int>"),
+    ],
+)
+def test_a_column_that_cannot_be_used_is_named_before_a_job_starts(session, query, message):
+    with pytest.raises(EventLogError, match=message):
+        EventLog.from_spark(frame(session, f"SELECT {query}"))
+
+
+def test_a_row_without_a_customer_is_named(session):
+    log = EventLog.from_spark(frame(session, "SELECT cast(null AS string) AS customer_id, 'x' AS event, now() AS at"))
+    with pytest.raises(EventLogError, match="1 rows have no customer_id"):
+        replay(loads(CART.format(wait="1h")), log)
+
+
+def test_an_event_id_with_two_customers_is_refused(session):
+    rows = "('ana', 'view', now(), 'e1'), ('bo', 'view', now(), 'e1')"
+    log = EventLog.from_spark(frame(session, f"SELECT * FROM VALUES {rows} AS t(customer_id, event, at, event_id)"))
+    with pytest.raises(EventLogError, match="'e1' stands with two customers, 'ana' and 'bo'"):
+        replay(loads(CART.format(wait="1h")), log)
+
+
+def test_a_program_that_asks_for_a_column_that_is_not_there_is_refused_before_a_job_starts(both):
+    with pytest.raises(ScenarioError, match="valeu"):
+        replay(loads(THREE.replace("value >= 20", "valeu >= 20")), both[1])
+
+
+def test_a_spark_that_is_too_old_is_named():
+    old = SimpleNamespace(sparkSession=SimpleNamespace(version="3.5.1"))
+    with pytest.raises(NotSupportedError, match=r"Spark 3\.5\.1 is too old; 4\.1 or newer"):
+        EventLog.from_spark(old)
+    with pytest.raises(EventLogError, match="expected a Spark DataFrame or a path, found int"):
+        EventLog.from_spark(3)

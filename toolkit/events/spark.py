@@ -1,0 +1,309 @@
+"""An event log that lies in Spark: its columns, its facts, and its rows in parts that hold whole customers.
+
+Only `spark_session` imports pyspark: a DataFrame carries all that is needed, so that the room works without Spark.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from toolkit.errors import EventLogError, NotSupportedError, nearest
+
+__all__ = ["Facts", "Part", "Reader", "SparkLog", "loaded", "spark_session"]
+
+_PERSON = "person"
+_OF_PERSON = "person:"
+_NEEDED = ("customer_id", "event", "at")
+_BASE = (*_NEEDED, "received_at", "event_id")
+_NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double")
+_OLDEST = (4, 1)
+_PER_PART = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a part must know of the whole, so that a scenario means the same in it."""
+
+    counts: Mapping[str, int]
+    span: tuple[pd.Timestamp, pd.Timestamp] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Events and people of some customers, whole, as Arrow tables, and the facts of the log they are of."""
+
+    events: pa.Table
+    customers: pa.Table | None
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Takes the rows of a part apart again; it travels to where the rows are, the log does not."""
+
+    facts: Facts
+    events: tuple[str, ...]
+    attributes: tuple[str, ...] | None
+
+    def read(self, rows: pa.Table) -> Part:
+        """Events and people out of rows that hold both."""
+        is_person = rows.column(_PERSON)
+        people = None
+        if self.attributes is not None:
+            chosen = rows.filter(is_person)
+            names = ["customer_id", *(_OF_PERSON + name for name in self.attributes)]
+            people = chosen.select(names).rename_columns(["customer_id", *self.attributes])
+        return Part(rows.filter(pc.invert(is_person)).select(list(self.events)), people, self.facts)
+
+
+class SparkLog:
+    """An event log in Spark, made by `EventLog.from_spark`; the rows stay where they are.
+
+    `replay` and `measure` take it, and run where the rows are; what they give is a Spark DataFrame.
+    """
+
+    def __init__(self, events: Any, *, customers: Any = None, columns: Mapping[str, str] | None = None) -> None:
+        _check_version(events)
+        self._events, self.properties = _events(events, columns or {})
+        self._people: Any = None
+        self.attributes: dict[str, str] = {}
+        self.notes: tuple[str, ...] = ()
+        if customers is not None:
+            self._people, self.attributes = _people(customers)
+        else:
+            self.notes = ("no customers table: addresses, consent, time zones and attributes are unknown",)
+
+    @property
+    def has_event_ids(self) -> bool:
+        """Event ids were given."""
+        return "event_id" in self._events.columns
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Names, counts and span of the events: one pass in Spark.
+
+        Raises:
+            EventLogError: no customer_id, no name or no time in a row; one event_id with two customers.
+        """
+        missing = " + ".join(f"count_if({name} IS NULL)" for name in _NEEDED)
+        rows = _sql(
+            f"SELECT event, count(*) AS n, {missing} AS missing, min(unix_micros(received_at)) AS first, "
+            "max(unix_micros(received_at)) AS last FROM {rows} GROUP BY event",
+            self._events,
+        ).collect()
+        missed = sum(row["missing"] for row in rows)
+        if missed:
+            raise EventLogError(
+                f"{missed:,} rows have no customer_id, event or at; leave them out: "
+                "events.dropna(subset=['customer_id', 'event', 'at'])"
+            )
+        if self.has_event_ids:
+            self._check_ids()
+        counts = {row["event"]: row["n"] for row in sorted(rows, key=lambda row: (-row["n"], row["event"]))}
+        if not rows:
+            return Facts({}, None)
+        first, last = min(row["first"] for row in rows), max(row["last"] for row in rows)
+        return Facts(counts, (pd.Timestamp(first, unit="us", tz="UTC"), pd.Timestamp(last, unit="us", tz="UTC")))
+
+    @property
+    def event_counts(self) -> dict[str, int]:
+        """Event name to number of rows, the most frequent first."""
+        return dict(self.facts.counts)
+
+    @property
+    def event_names(self) -> tuple[str, ...]:
+        """The names of events in the log, sorted."""
+        return tuple(sorted(self.facts.counts))
+
+    @property
+    def span(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+        """First and last received_at, UTC; None when the log is empty."""
+        return self.facts.span
+
+    def __len__(self) -> int:
+        return sum(self.facts.counts.values())
+
+    def __repr__(self) -> str:
+        return f"SparkLog({', '.join(self._events.columns)})"
+
+    @property
+    def reader(self) -> Reader:
+        """What takes the rows of `parts` apart where they are."""
+        return Reader(self.facts, tuple(self._events.columns), None if self._people is None else tuple(self.attributes))
+
+    def parts(self, number: int | None = None) -> Any:
+        """A DataFrame whose partitions hold whole customers, in ranges by customer_id, events in order.
+
+        Args:
+            number: of partitions; so many that each holds about a million events, and one for each core, unless given.
+        """
+        rows = self._events.selectExpr("*", f"false AS {_PERSON}")
+        if self._people is not None:
+            rows = rows.unionByName(self._people.selectExpr("*", f"true AS {_PERSON}"), allowMissingColumns=True)
+        if number is None:
+            cores = rows.sparkSession.sparkContext.defaultParallelism
+            number = max(cores, -(-len(self) // _PER_PART))
+        if number < 1:
+            raise EventLogError(f"a log has at least one part; found {number!r}")
+        order = [name for name in ("customer_id", "received_at", "at", "event_id") if name in rows.columns]
+        return rows.repartitionByRange(number, "customer_id").sortWithinPartitions(*order)
+
+    def _check_ids(self) -> None:
+        """Repetitions are left out customer by customer, so that one id must not stand with two of them."""
+        shared = _sql(
+            "SELECT event_id, min(customer_id) AS one, max(customer_id) AS other FROM {rows} "
+            "WHERE event_id IS NOT NULL GROUP BY event_id HAVING min(customer_id) <> max(customer_id) LIMIT 1",
+            self._events,
+        ).collect()
+        if shared:
+            row = shared[0]
+            raise EventLogError(
+                f"event_id {row['event_id']!r} stands with two customers, {row['one']!r} and {row['other']!r}; "
+                "an event_id names one event: correct it, or leave the column out"
+            )
+
+
+def spark_session(master: str = "local[*]") -> Any:
+    """The Spark session that runs, or one that is started; times are UTC in it.
+
+    Args:
+        master: where Spark runs: this machine's cores unless given, or any master that Spark takes.
+
+    Raises:
+        NotSupportedError: pyspark or Java is missing.
+    """
+    try:
+        from pyspark.sql import SparkSession  # noqa: PLC0415 - an extra that most people do not need
+    except ImportError as fault:
+        raise NotSupportedError("Spark needs pyspark: pip install 'trigger-toolkit[spark]'") from fault
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # the one in which this library is installed
+    build = SparkSession.builder.master(master).appName("toolkit").config("spark.sql.session.timeZone", "UTC")
+    if master.startswith("local"):  # nobody else on the network is to reach it
+        build = build.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
+    try:
+        return build.config("spark.ui.enabled", "false").getOrCreate()
+    except Exception as fault:
+        if "JAVA_GATEWAY" in str(fault) or "Java" in str(fault) or "JAVA_HOME" in str(fault):
+            raise NotSupportedError(
+                "Spark needs Java 17 or newer, and found none that starts; on Debian: "
+                "apt-get install openjdk-17-jre-headless"
+            ) from fault
+        raise
+
+
+def loaded(source: Any) -> Any:
+    """A DataFrame as it is; the path of a Parquet folder is opened."""
+    if isinstance(source, str | PathLike):
+        return spark_session().read.parquet(str(source))
+    return source
+
+
+def _check_version(events: Any) -> None:
+    session = getattr(events, "sparkSession", None)
+    if session is None:
+        raise EventLogError(f"events: expected a Spark DataFrame or a path, found {type(events).__name__}")
+    version = str(session.version)
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+        raise NotSupportedError(f"Spark {version} is too old; {'.'.join(map(str, _OLDEST))} or newer is needed")
+
+
+def _events(frame: Any, columns: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
+    """The events under our names, and the kinds of their properties."""
+    types: dict[str, str] = dict(frame.dtypes)
+    unknown = [theirs for theirs in columns.values() if theirs not in types]
+    if unknown:
+        raise EventLogError(_no_column("events", unknown[0], types))
+    ours = {theirs: name for name, theirs in columns.items()}
+    renamed = {ours.get(theirs, theirs): (theirs, kind) for theirs, kind in types.items()}
+    for name in _NEEDED:
+        if name not in renamed:
+            raise EventLogError(_no_column("events", name, types))
+    if "properties" in renamed:
+        raise EventLogError(
+            "events: open the column 'properties' in Spark first, for example "
+            "events.select('*', 'properties.*') or from_json(properties, schema)"
+        )
+    chosen = [_identifier("events", name, *renamed[name]) for name in ("customer_id", "event")]
+    at = _moment("at", *renamed["at"])
+    received = _moment("received_at", *renamed["received_at"]) if "received_at" in renamed else at
+    chosen += [f"{at} AS at", f"coalesce({received}, {at}) AS received_at"]
+    if "event_id" in renamed:
+        chosen.append(_identifier("events", "event_id", *renamed["event_id"]))
+    kinds = {}
+    for called, (theirs, kind) in renamed.items():
+        if called not in _BASE:
+            kinds[called] = _kind("events", theirs, kind)
+            chosen.append(f"{_quoted(theirs)} AS {_quoted(called)}")
+    return frame.selectExpr(*chosen), kinds
+
+
+def _people(frame: Any) -> tuple[Any, dict[str, str]]:
+    """The customers, each column but customer_id marked as theirs, and the kinds of their attributes."""
+    types: dict[str, str] = dict(frame.dtypes)
+    if "customer_id" not in types:
+        raise EventLogError(_no_column("customers", "customer_id", types))
+    kinds = {name: _kind("customers", name, kind) for name, kind in types.items() if name != "customer_id"}
+    if kinds.get("consent", "flag") != "flag":
+        raise EventLogError(f"customers: column 'consent' must be true or false; found {types['consent']}")
+    repeated = _sql(
+        "SELECT customer_id FROM {rows} GROUP BY customer_id HAVING count(*) > 1 OR customer_id IS NULL LIMIT 1", frame
+    ).collect()
+    if repeated:
+        raise EventLogError(f"customers: each stands once; found {repeated[0]['customer_id']!r} more than once")
+    chosen = [_identifier("customers", "customer_id", "customer_id", types["customer_id"])]
+    chosen += [f"{_quoted(name)} AS {_quoted(_OF_PERSON + name)}" for name in kinds]
+    return frame.selectExpr(*chosen), kinds
+
+
+def _kind(where: str, name: str, kind: str) -> str:
+    if kind in _NUMBERS or kind.startswith("decimal"):
+        return "number"
+    if kind == "string":
+        return "text"
+    if kind == "boolean":
+        return "flag"
+    if kind in ("timestamp", "date"):
+        return "time"
+    mend = "cast it to timestamp first" if kind == "timestamp_ntz" else "choose from it what you need first"
+    raise EventLogError(
+        f"{where}: column {name!r} is {kind}; allowed: numbers, string, boolean, timestamp, date; {mend}"
+    )
+
+
+def _identifier(where: str, name: str, theirs: str, kind: str) -> str:
+    if kind != "string" and kind not in _NUMBERS[:4]:
+        raise EventLogError(f"{where}: column {theirs!r} ({name}) must be string or a whole number; found {kind}")
+    return f"cast({_quoted(theirs)} AS string) AS {name}"
+
+
+def _moment(name: str, theirs: str, kind: str) -> str:
+    if kind != "timestamp":
+        raise EventLogError(
+            f"events: column {theirs!r} ({name}) must be a timestamp, which is a moment; found {kind}; for local times "
+            "cast them under spark.sql.session.timeZone"
+        )
+    return _quoted(theirs)
+
+
+def _no_column(where: str, name: str, types: Mapping[str, str]) -> str:
+    near = nearest(name, types)
+    hint = f"; did you mean {near!r}?" if near else ""
+    return f"{where}: column {name!r} is missing{hint}; columns found: {', '.join(types) or 'none'}"
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _sql(query: str, rows: Any) -> Any:
+    return rows.sparkSession.sql(query, rows=rows)

@@ -17,17 +17,17 @@ pytestmark = [
 ]
 
 TUNE, SEND = "notebooks/02_tune_delays_and_offers.ipynb", "notebooks/06_approve_and_send.ipynb"
-# Without a browser all notebooks are run by test_notebooks.py; of the long ones, the soak looks at what they show.
 OTHERS = [
-    pytest.param(path.name, marks=[] if path.name.startswith("00") else [pytest.mark.soak])
+    path.name
     for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
-    if not path.name.startswith(("00_commencer", "02", "06"))
+    if not path.name.startswith(("00_start", "02", "06"))
 ]
 WAIT, DISCOUNT = "input[aria-label='Wait before the mail']", "input[aria-label='Discount in the offer']"
 EXACT, ESTIMATE = ".ttk-tuner[data-state='exact']", ".ttk-tuner[data-state='estimate']"
 BARS = ".ttk-tuner .ttk-figure:not([hidden]) path[class^=ttk]"
 HEIGHTS = f"() => [...document.querySelectorAll('{BARS}')].map((one) => one.getAttribute('d'))"
 REMINDER = "document.querySelector('[data-act=step][data-value=reminder]').getAttribute('aria-label')"
+BODIES = "() => [...document.querySelectorAll('section.ttk:not(.ttk-tuner) .ttk-body')].map((one) => one.innerText)"
 SLOW = """
 import time
 class Slow:
@@ -304,37 +304,90 @@ def test_a_sending_is_paused_and_stopped_and_goes_on_and_nobody_is_mailed_twice(
     assert sending.banners() == []
 
 
+# --- the first one, with four kinds of screens ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def started(lab) -> Desk:
+    """The first notebook, run once."""
+    lab.close()
+    lab.open("notebooks/00_start_here.ipynb")
+    lab.run_all()
+    lab.page.wait_for_selector(EXACT)
+    return lab
+
+
+def test_a_step_is_edited_in_the_diagram_and_the_counts_follow(started):
+    assert started.output_errors() == []
+    before = started.page.evaluate(REMINDER)
+    started.page.locator("[data-act=step][data-value=pause]").click()
+    started.page.locator(".ttk-sheet input[data-act=wait]").fill("2d")
+    started.page.keyboard.press("Enter")
+    started.page.wait_for_function(f"(before) => {REMINDER} !== before", arg=before)
+    started.ask("assert str(view.value.steps[0].wait) == '2d'")
+    started.page.get_by_role("button", name="Undo").click()
+    started.page.wait_for_function(f"(before) => {REMINDER} === before", arg=before)
+    assert started.banners() == []
+
+
+def test_an_edit_that_is_not_finished_changes_nothing_and_stays_in_its_box(started):
+    box = started.page.locator(".ttk-sheet input[data-act=wait]")
+    box.fill("2 dasy")
+    started.page.keyboard.press("Enter")
+    started.page.locator(".ttk-sheet").get_by_text("not taken").wait_for()
+    assert box.input_value() == "2 dasy"
+    started.ask("assert str(view.value.steps[0].wait) == '4h'")
+    box.fill("2d")
+    started.page.keyboard.press("Enter")
+    started.page.locator(".ttk-sheet").get_by_text("not taken").wait_for(state="detached")
+    started.ask("assert str(view.value.steps[0].wait) == '2d'")
+
+
+def test_stray_keys_cut_no_cell_whatever_was_pressed_on_whichever_screen(started):
+    cells = [started.page.locator(kind).count() for kind in (".jp-Cell", ".jp-MarkdownCell")]
+    tried = 0
+    for screen in started.page.locator("section.ttk").all():
+        for control in ("button", "input", "select", "summary", "[tabindex='0']"):
+            one = screen.locator(f"{control}:visible:not(:disabled)").first
+            if one.count() == 0:
+                continue
+            one.focus()
+            for key in ("x", "d", "d", "m"):
+                started.page.keyboard.press(key)
+            tried += 1
+    assert tried > 8
+    assert [started.page.locator(kind).count() for kind in (".jp-Cell", ".jp-MarkdownCell")] == cells
+
+
+def test_every_screen_of_a_reloaded_page_shows_what_it_showed_and_what_the_kernel_holds(started):
+    page = started.page
+    page.get_by_role("button", name="Next", exact=False).first.click()
+    page.wait_for_timeout(600)
+    shown = page.evaluate(BODIES)
+    assert len(shown) == 3
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    page.reload()
+    page.wait_for_selector(EXACT)
+    page.wait_for_function(f"(shown) => JSON.stringify(({BODIES})()) === JSON.stringify(shown)", arg=shown)
+    started.ask("assert str(view.value.steps[0].wait) == '2d'")
+    started.page.locator("[data-act=step][data-value=pause]").click()
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_function(f"(shown) => JSON.stringify(({BODIES})()) !== JSON.stringify(shown)", arg=shown)
+    started.ask("assert str(view.value.steps[0].wait) == '4h'")
+    assert started.banners() == []
+
+
 # --- the others -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("notebook", OTHERS)
-def test_a_notebook_runs_and_no_banner_shows(lab, sending, notebook):
+def test_a_notebook_runs_and_no_banner_shows(lab, notebook):
     lab.close()
     lab.open(f"notebooks/{notebook}")
     lab.run_all()
-    lab.page.wait_for_selector("section.ttk")
+    lab.page.wait_for_selector(".js-plotly-plot .main-svg" if notebook.startswith("08") else "section.ttk")
     assert lab.output_errors() == []
-    assert lab.banners() == []
-
-
-def test_a_step_is_edited_in_the_diagram_and_the_counts_follow(lab, sending):
-    lab.close()
-    lab.open("notebooks/01_backtest_a_scenario.ipynb")
-    lab.run_all()
-    before = lab.page.locator("[data-act=step][data-value=reminder]").get_attribute("aria-label")
-    lab.page.locator("[data-act=step][data-value=pause]").click()
-    lab.page.locator(".ttk-sheet input[data-act=wait]").fill("2d")
-    lab.page.keyboard.press("Enter")
-    lab.page.wait_for_function(
-        f"(before) => {REMINDER} !== before",
-        arg=before,
-    )
-    lab.ask("assert str(view.value.steps[0].wait) == '2d'")
-    lab.page.get_by_role("button", name="Undo").click()
-    lab.page.wait_for_function(
-        f"(before) => {REMINDER} === before",
-        arg=before,
-    )
     assert lab.banners() == []
 
 

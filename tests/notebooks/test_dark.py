@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -86,6 +87,28 @@ def test_every_screen_works_in_the_dark(dark):
     assert dark.banners() == []
     assert dark.output_errors() == []
     assert dark.errors == []
+    assert dark.outside == []
+
+
+def test_a_batch_is_signed_and_sent_in_the_dark(dark):
+    dark.close()
+    dark.open("notebooks/06_approve_and_send.ipynb")
+    dark.run_all()
+    page = dark.page
+    page.get_by_label("Your name").fill("ana")
+    page.get_by_role("button", name="Samples", exact=True).click()
+    page.get_by_label("I have looked at the samples").check()
+    page.get_by_role("button", name=re.compile(r"^Sign for \d+ mails$")).click()
+    page.get_by_text("Signed by ana.").wait_for()
+    least, class_, text = page.evaluate(CONTRAST)
+    assert least >= 4.3, (least, class_, text)
+    count = re.sub(r"\D", "", page.get_by_role("button", name=re.compile(r"^Send \d+ mails$")).inner_text())
+    page.get_by_label("Number of mails").fill(count)
+    page.keyboard.press("Enter")
+    page.locator("button:has-text('Send '):not([disabled])").click()
+    page.get_by_text(re.compile("settled · done")).wait_for()
+    assert f"{count} mails are in the outbox" in dark.cell("report")
+    assert dark.banners() == []
     assert dark.outside == []
 
 

@@ -229,6 +229,8 @@ def test_a_map_and_its_tuner_move_each_other(program, log):
     assert (tuner.wait, tuner.percent) == ("12h", 20)
     tuner.wait = "1h"
     assert view.value["abandoned_cart.pause.wait"] == "1h"
+    tuner.wait = "7h"  # between two cells: the mark goes to the nearer one
+    assert view.value["abandoned_cart.pause.wait"] == "8h"
 
 
 def test_ten_thousand_settings_are_drawn_in_few_shapes_and_chosen_from_lists():

@@ -130,9 +130,7 @@ class SweepMap(Panel):
     def _choose(self, chosen: tuple[str, ...]) -> None:
         self._chosen = chosen
         if self._tuner is not None:
-            self._tuner.wait = chosen[0]
-            if len(chosen) > 1:
-                self._tuner.percent = float(chosen[1])
+            self._tuner.act_setting({"wait": chosen[0], **({"percent": float(chosen[1])} if len(chosen) > 1 else {})})
         self.redraw()
         self.changed()
 
@@ -141,7 +139,8 @@ class SweepMap(Panel):
         if self._tuner is None:
             return
         values = list(self._over.values())
-        near: list[str] = [self._tuner.wait if self._tuner.wait in values[0] else self._chosen[0]]
+        wait = Duration.parse(self._tuner.wait).elapsed
+        near: list[str] = [min(values[0], key=lambda one: abs(Duration.parse(str(one)).elapsed - wait))]
         if len(values) > 1:
             near.append(min(values[1], key=lambda one: abs(float(one) - float(self._tuner.percent))))  # type: ignore[union-attr]
         self._chosen = tuple(near)

@@ -153,7 +153,7 @@ class Bars {
     this.mark(marks);
   }
 
-  // Upright lines with a word each: on the side where it crosses no other line, as far as there is room.
+  // Upright lines with a word each: the first at its left, the last at its right, so that neither crosses the other line.
   mark(marks) {
     while (this.front.children.length > marks.length) this.front.lastChild.remove();
     marks.forEach(({ place, text }, number) => {
@@ -164,13 +164,13 @@ class Bars {
         shape("text", {}, both);
       }
       const [line, words] = both.children;
-      const x = this.x(place), wide = 7 * text.length + 6;
-      const fitsLeft = x - wide >= 0, fitsRight = x + wide <= this.width;
-      const left = number < marks.length - 1 ? fitsLeft : !fitsRight;
+      const x = this.x(place), wide = 6.4 * text.length + 4;
+      const left = number < marks.length - 1 && x - wide >= 0;
+      const most = this.width + 14 - wide; // beyond it a word would leave the picture
       for (const [name, value] of Object.entries({ x1: x, x2: x, y1: TOP - 10 + 13 * number, y2: HEIGHT - BOTTOM })) {
         put(line, name, value.toFixed(1));
       }
-      put(words, "x", (left ? x - 5 : x + 5).toFixed(1));
+      put(words, "x", (left ? x - 5 : Math.min(x + 5, most)).toFixed(1));
       put(words, "y", `${TOP - 1 + 13 * number}`);
       put(words, "text-anchor", left ? "end" : "start");
       write(words, text);

@@ -208,11 +208,7 @@ def _letter(batch, **changes):
 
 
 def _flip_a_byte(batch):
-    file = batch.spool._file
-    file.seek(500)
-    byte = file.read(1)
-    file.seek(500)
-    file.write(bytes([byte[0] ^ 1]))
+    batch.spool._memory[500] ^= 1
 
 
 @pytest.mark.parametrize(

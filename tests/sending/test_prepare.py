@@ -317,7 +317,7 @@ def test_two_preparations_of_the_same_moment_give_the_same_bytes_and_digest(shop
 
 def test_the_manifest_holds_no_address(shop):
     batch = shop.prepare()
-    assert "example.org" not in str(batch.manifest["audience"])
+    assert "example.org" not in str(list(batch.manifest["audience"]))
     assert len(batch.manifest["audience"]) == 12
 
 
@@ -351,3 +351,14 @@ def test_a_preview_shows_the_very_mail_and_loads_nothing(shop):
     assert "default-src &#x27;none&#x27;" in page
     with pytest.raises(InputError, match="there is no mail 12; the batch has 12"):
         shop.prepare().preview(12)
+
+
+def test_the_summary_says_what_sending_costs_where_the_price_is_known(shop, make_log):
+    priced = shop.prepare(log=make_log(500), price_per_thousand=0.4)
+    assert "sending costs about 0.20 EUR, at 0.40 a thousand" in priced.summary().lines
+    plain = shop.prepare(log=make_log(500))
+    assert not [line for line in plain.summary().lines if "costs" in line]
+    assert plain.digest == priced.digest
+    for wrong in (-1, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="price_per_thousand: expected 0 or more"):
+            shop.prepare(price_per_thousand=wrong)

@@ -367,3 +367,26 @@ def test_a_batch_with_findings_cannot_come_this_far(shop, sent):
     with pytest.raises(PreflightError):
         sent(shop.prepare())
     assert shop.mails() == []
+
+
+TWIN = """
+scenario: twin
+trigger: {event: sign_up}
+reentry: once
+steps: [{wait: 1h}, {id: hello, send: welcome/hello}]
+"""
+
+
+def test_who_has_had_enough_from_a_batch_prepared_at_the_same_time_is_skipped_at_the_gate(
+    shop, sent, make_program, noon
+):
+    caps = [{"limit": 1, "per": "7d", "scope": "marketing"}]
+    first = shop.prepare(program=make_program(caps=caps))
+    second = shop.prepare(program=make_program(TWIN, caps=caps))
+    assert (len(first), len(second)) == (12, 12)  # neither knew of the other
+    assert sent(first).sent == 12
+    report = sent(second)
+    assert (report.sent, report.skipped) == (0, 12)
+    assert set(report.table.reason) == {"cap"}
+    assert len(shop.mails()) == 12
+    assert sent(first).already_sent == 12

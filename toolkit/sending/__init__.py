@@ -1,7 +1,7 @@
 """Prepare, approve, send: mails due at a moment, a signature under them, and a ledger that lets none go twice."""
 
 from toolkit.sending.approval import Approval, approve, load_approval
-from toolkit.sending.batch import Batch, BatchSummary, Preview
+from toolkit.sending.batch import Batch, Preview
 from toolkit.sending.bundle import Bundle, submit
 from toolkit.sending.delivery import send, start_sending
 from toolkit.sending.feedback import Feedback, Taken
@@ -17,6 +17,7 @@ from toolkit.sending.report import Report
 from toolkit.sending.standing import StandingApproval, approve_standing
 from toolkit.sending.states import MOVES, State
 from toolkit.sending.station import serve
+from toolkit.sending.summary import BatchSummary
 from toolkit.sending.suppression import Imported, Suppressions
 from toolkit.sending.transports import Outbox, transport
 

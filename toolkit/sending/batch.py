@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email import policy
@@ -18,20 +18,21 @@ from typing import Any
 import pandas as pd
 
 from toolkit.errors import InputError
-from toolkit.mail import Letter, Preflight, Templates
+from toolkit.mail import Preflight, Templates
 from toolkit.scenario import content_hash
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program
-from toolkit.sending.display import counted, frame_html, frame_text, lines_html, masked
+from toolkit.sending.display import lines_html, masked
 from toolkit.sending.keys import MailKey
-from toolkit.sending.manifest import changes, digest_of, outline, plain
+from toolkit.sending.mails import PreparedMail
+from toolkit.sending.manifest import Rows, digest_of, plain
 from toolkit.sending.spool import Spool
+from toolkit.sending.summary import BatchSummary, summary_of
 
-__all__ = ["Batch", "BatchSummary", "PreparedMail", "Preview", "versions"]
+__all__ = ["Batch", "Preview", "versions"]
 
 FORMAT = "trigger-toolkit batch 1"
 _PACKAGES = ("trigger-toolkit", "jinja2", "mjml-python", "css-inline", "Babel")
-_LASTING = ("program", "templates", "files", "sender", "versions", "author")
 _COLUMNS = (
     "decision_id",
     "customer_id",
@@ -45,23 +46,6 @@ _COLUMNS = (
     "subject",
     "size",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedMail:
-    """One mail of a batch: the decision, the letter it became, where its bytes are in the spool, and, where clicks are
-    counted, the web addresses its links lead to."""
-
-    letter: Letter
-    customer_id: str
-    arm: str | None
-    offer: str | None
-    due_at: datetime
-    message_id: str
-    subject: str
-    number: int
-    targets: tuple[str, ...] = ()
-    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +71,6 @@ class Preview:
 
 
 @dataclass(frozen=True, eq=False)
-class BatchSummary:
-    """A batch on one page.
-
-    Attributes:
-        lines: the facts, one sentence each.
-        tables: title to table: counts by scenario and arm, template, domain, locale; skipped by reason; samples.
-    """
-
-    lines: tuple[str, ...]
-    tables: Mapping[str, pd.DataFrame]
-
-    def __str__(self) -> str:
-        parts = ["\n".join(self.lines)]
-        parts += [f"{title}\n{frame_text(table)}" for title, table in self.tables.items() if len(table)]
-        return "\n\n".join(parts)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        tables = (f"<p><b>{html.escape(title)}</b></p>{frame_html(t)}" for title, t in self.tables.items() if len(t))
-        return lines_html(self.lines) + "".join(tables)
-
-
-@dataclass(frozen=True, eq=False)
 class Batch:
     """The mails due at a moment. Frozen: an approval covers its every byte.
 
@@ -121,7 +81,7 @@ class Batch:
         files: the template files under the folder, with the SHA-256 of each.
         now: the moment, UTC.
         window: how far back a decision may lie.
-        mails: one per mail, in the order of the decisions.
+        mails: one per mail, in the order of the decisions; each is read anew from the disk.
         spool: their bytes.
         skipped: decisions of the window that are not mailed, counted by reason.
         preflight: what the check of every rendered mail found.
@@ -131,6 +91,7 @@ class Batch:
         previous: the approval before this batch, from the ledger.
         author: who wrote the scenarios and their mails, where that was said.
         left_out: decisions to send that are not mailed: decision to reason.
+        price_per_thousand: what a thousand mails cost to send, in the program's currency; for the summary.
         sources: the text of each of `files` as it was read, so that a refusal can show what changed.
         manifest: all that an approval covers, as plain values.
         digest: SHA-256 of the manifest's canonical JSON, 64 hex digits.
@@ -142,7 +103,7 @@ class Batch:
     files: Mapping[str, str]
     now: datetime
     window: Duration
-    mails: tuple[PreparedMail, ...]
+    mails: Sequence[PreparedMail]
     spool: Spool
     skipped: Mapping[str, int]
     preflight: Preflight
@@ -154,6 +115,7 @@ class Batch:
     author: str | None = None
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
+    price_per_thousand: float | None = None
     manifest: Mapping[str, Any] = field(init=False, repr=False)
     digest: str = field(init=False)
 
@@ -207,13 +169,16 @@ class Batch:
 
         An amount off counts in full, a share off as that share of what set the mail off, no offer as 0.
         """
-        mail = self.mails[number]
+        return self.discount_of(self.mails[number])
+
+    def discount_of(self, mail: PreparedMail) -> float | None:
+        """As `discount`, of a mail that is at hand."""
         offer = mail.letter.offer
         if offer is None:
             return 0.0
         if offer.get("amount") is not None:
             return float(offer["amount"])
-        worth = self._worth(mail)
+        worth = self.worth_of(mail)
         percent = offer.get("percent")
         return None if worth is None or percent is None else worth * float(percent) / 100
 
@@ -247,7 +212,12 @@ class Batch:
     def recomputed(self) -> dict[str, Any]:
         """The manifest made again from what the batch really holds: every mail hashed anew, samples rendered anew."""
         policies = self.program.policies
-        used = sorted({mail.letter.template for mail in self.mails})
+        audience, offers, samples = Rows(), Counter[tuple[str, str, str]](), dict[str, PreparedMail]()
+        for mail in self.mails:
+            audience.add(self._audience(mail))
+            samples.setdefault(mail.letter.template, mail)
+            if mail.offer is not None:
+                offers[mail.letter.scenario, mail.letter.step, mail.offer] += 1
         hashes = self.templates.hashes
         scenarios = {
             f"scenario {one.scenario}": content_hash(Program(scenarios=(one,))) for one in self.program.scenarios
@@ -256,10 +226,13 @@ class Batch:
         return {
             "format": FORMAT,
             "program": {"content_hash": content_hash(self.program), "policies": shared, **scenarios},
-            "templates": {name: hashes.get(name, "none") for name in used},
+            "templates": {name: hashes.get(name, "none") for name in sorted(samples)},
             "files": dict(self.files),
-            "audience": [self._audience(number, mail) for number, mail in enumerate(self.mails)],
-            "offers": self._offers(),
+            "audience": audience,
+            "offers": {
+                f"{scenario}.{step}": {"offer": offer, "mails": count}
+                for (scenario, step, offer), count in sorted(offers.items())
+            },
             "limits": {
                 "mails": len(self.mails),
                 "as_of": self.now.isoformat(),
@@ -274,10 +247,10 @@ class Batch:
                 "findings": [str(finding) for finding in self.preflight.findings],
                 "problems": [*self.problems],
             },
-            "samples": self._samples(),
+            "samples": {name: self._sample(mail) for name, mail in sorted(samples.items())},
         }
 
-    def _audience(self, number: int, mail: PreparedMail) -> dict[str, Any]:
+    def _audience(self, mail: PreparedMail) -> dict[str, Any]:
         letter = mail.letter
         return {
             "decision": letter.decision_id,
@@ -289,125 +262,33 @@ class Batch:
             "arm": mail.arm,
             "template": letter.template,
             "offer": mail.offer,
-            "discount": _money(self.discount(number)),
+            "discount": _money(self.discount_of(mail)),
             "due_at": mail.due_at.isoformat(),
             "message_id": mail.message_id,
             "subject": mail.subject,
             "payload": self.spool.sha256(mail.number),
         }
 
-    def _offers(self) -> dict[str, Any]:
-        counts = Counter((m.letter.scenario, m.letter.step, m.offer) for m in self.mails if m.offer is not None)
+    def _sample(self, mail: PreparedMail) -> dict[str, Any]:
+        shown = self.templates.render(mail.letter)
         return {
-            f"{scenario}.{step}": {"offer": offer, "mails": count}
-            for (scenario, step, offer), count in sorted(counts.items())
+            "decision": mail.letter.decision_id,
+            "subject": shown.subject,
+            "html": digest_of(shown.html),
+            "text": digest_of(shown.text),
         }
-
-    def _samples(self) -> dict[str, Any]:
-        samples = {}
-        for mail in self._sample_mails():
-            shown = self.templates.render(mail.letter)
-            samples[mail.letter.template] = {
-                "decision": mail.letter.decision_id,
-                "subject": shown.subject,
-                "html": digest_of(shown.html),
-                "text": digest_of(shown.text),
-            }
-        return samples
-
-    def _sample_mails(self) -> list[PreparedMail]:
-        first: dict[str, PreparedMail] = {}
-        for mail in self.mails:
-            first.setdefault(mail.letter.template, mail)
-        return [first[name] for name in sorted(first)]
 
     # --- the page -----------------------------------------------------------------------------------------------------
 
     def summary(self) -> BatchSummary:
-        """The batch on one page: counts, what is skipped and why, samples, the offers at stake."""
-        count = len(self.mails)
-        title = f"{counted(count, 'mail')} due at {self.now:%Y-%m-%d %H:%M} UTC"
-        lines = [f"{title} (decided within {self.window} before)"]
-        lines += self._discounts()
-        errors, warnings = self.errors, self.preflight.warnings
-        if errors:
-            lines.append(f"blocked by {counted(len(errors), 'finding')}: " + "; ".join(errors[:3]))
-        elif count:
-            found = counted(len(warnings), "warning") + ", see .preflight" if warnings else "nothing found"
-            lines.append(f"preflight of all {count:,}: {found}")
-        lines += self._since()
-        lines += [f"note: {note}" for note in self.notes]
-        lines.append(f"digest {self.digest}")
-        return BatchSummary(tuple(lines), MappingProxyType(self._tables()))
+        """The batch on one page: counts, what is skipped and why, samples, the cost, the offers at stake."""
+        return summary_of(self)
 
-    def _since(self) -> list[str]:
-        """What differs from the approval before, besides who is mailed."""
-        if self.previous is None:
-            return []
-        now, before = outline(self.manifest), dict(self.previous["outline"])
-        both = set(now["templates"]) & set(before["templates"])  # a mail that is not due today has not changed
-        for one in (now, before):
-            one["templates"] = {name: one["templates"][name] for name in both}
-        compared = [{name: one.get(name) for name in _LASTING} for one in (before, now)]
-        lines = changes(*compared) or ["nothing changed but the audience"]
-        return [f"since the approval by {self.previous['by']} of {self.previous['signed_at'][:10]}: {'; '.join(lines)}"]
-
-    def _tables(self) -> dict[str, pd.DataFrame]:
-        def tallied(of: Callable[[PreparedMail], str], name: str) -> pd.DataFrame:
-            counts = Counter(of(mail) for mail in self.mails)
-            ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-            shown = ordered[:10]
-            if len(ordered) > len(shown):
-                shown.append((f"{len(ordered) - 10:,} others", sum(n for _, n in ordered[10:])))
-            return pd.DataFrame(shown, columns=[name, "mails"])
-
-        by_arm = Counter((mail.letter.scenario, mail.letter.step, mail.arm or "") for mail in self.mails)
-        arms = [(*names, n) for names, n in sorted(by_arm.items())]
-        samples = [
-            (mail.letter.template, masked(mail.letter.to), mail.subject, self.spool.size(mail.number))
-            for mail in self._sample_mails()
-        ]
-        return {
-            "By scenario and arm": pd.DataFrame(arms, columns=["scenario", "step", "arm", "mails"]),
-            "By template": tallied(lambda mail: mail.letter.template, "template"),
-            "By domain": tallied(lambda mail: mail.letter.to.rpartition("@")[2].casefold(), "domain"),
-            "By locale": tallied(lambda mail: mail.letter.locale, "locale"),
-            "Not mailed": pd.DataFrame(sorted(self.skipped.items()), columns=["reason", "mails"]),
-            "One sample of each": pd.DataFrame(samples, columns=["template", "to", "subject", "bytes"]),
-        }
-
-    def _discounts(self) -> list[str]:
-        lines = []
-        by_step: dict[tuple[str, str], list[PreparedMail]] = {}
-        for mail in self.mails:
-            if mail.letter.offer is not None:
-                by_step.setdefault((mail.letter.scenario, mail.letter.step), []).append(mail)
-        for (scenario, step), mails in sorted(by_step.items()):
-            offer = mails[0].letter.offer or {}
-            said = f"offer {mails[0].offer} in {counted(len(mails), 'mail')} of {scenario}.{step}"
-            amount, percent = offer.get("amount"), offer.get("percent")
-            currency = offer.get("currency", self.program.policies.currency)
-            if amount is not None:
-                lines.append(f"{said}: at most {float(amount) * len(mails):,.2f} {currency} if everyone uses it once")
-            elif percent is not None:
-                lines.append(said + self._of_baskets(float(percent), mails))
-            else:
-                lines.append(said)
-        return lines
-
-    def _worth(self, mail: PreparedMail) -> float | None:
+    def worth_of(self, mail: PreparedMail) -> float | None:
         """What set the mail off is worth, where the event says so."""
         goal = self.program[mail.letter.scenario].goal
         names = [name for name in ("value", goal.value if goal else None) if name]
         return next((float(mail.letter.event[name]) for name in names if name in mail.letter.event), None)
-
-    def _of_baskets(self, percent: float, mails: list[PreparedMail]) -> str:
-        known = [value for value in map(self._worth, mails) if value is not None]
-        open_ended = "no upper bound, since people choose what they buy"
-        if not known:
-            return f": {open_ended}"
-        on = f"what set off {len(known):,} of them is worth {sum(known):,.2f} {self.program.policies.currency}"
-        return f": {on}, {percent:g} % of that is {sum(known) * percent / 100:,.2f}; {open_ended}"
 
 
 def versions() -> dict[str, str]:

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from email.message import EmailMessage
 from email.parser import BytesHeaderParser
@@ -24,10 +24,11 @@ from toolkit.errors import ApprovalError, InputError
 from toolkit.sending.approval import Approval, approval_from
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
-from toolkit.sending.manifest import digest_of, outline
+from toolkit.sending.manifest import Rows, digest_of, outline
 from toolkit.sending.parcel import BatchParcel, Facts
 from toolkit.sending.planning import Entry
 from toolkit.sending.policy import ApprovalPolicy
+from toolkit.sending.spool import Store
 from toolkit.sending.standing import StandingApproval
 
 __all__ = ["Bundle", "submit"]
@@ -52,15 +53,21 @@ def submit(
     target, part = Path(spool) / name, Path(spool) / f".{name}.{secrets.token_hex(4)}"
     part.mkdir(parents=True)
     try:
-        (part / "manifest.json").write_text(json.dumps(batch.manifest), encoding="utf-8")
+        short = {name: value for name, value in batch.manifest.items() if name != "audience"}
+        (part / "manifest.json").write_text(json.dumps(short), encoding="utf-8")
         (part / "approvals.json").write_text(json.dumps([one.document() for one in approvals]), encoding="utf-8")
-        with open(part / "mails.jsonl", "w", encoding="utf-8") as mails, open(part / "messages", "wb") as messages:
+        with (
+            open(part / "audience.jsonl", "wb") as audience,
+            open(part / "mails.jsonl", "w", encoding="utf-8") as mails,
+            open(part / "messages", "wb") as messages,
+        ):
+            audience.writelines(line + b"\n" for line in batch.manifest["audience"].lines())
             for number in range(len(parcel)):
-                entry, message = parcel.entry(number), parcel.message(number)
+                entry, message = parcel.mail(number)
                 line = {"address": entry.address, "decided_at": entry.decided_at, "size": len(message)}
                 mails.write(json.dumps(line) + "\n")
                 messages.write(message)
-            for file in (mails, messages):
+            for file in (audience, mails, messages):
                 file.flush()
                 os.fsync(file.fileno())
         if target.exists():
@@ -84,17 +91,20 @@ class Bundle:
         try:
             self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
             documents = json.loads((self.folder / "approvals.json").read_text(encoding="utf-8"))
-            lines = (self.folder / "mails.jsonl").read_text(encoding="utf-8").splitlines()
-            self._mails = [json.loads(line) for line in lines]
-            self._audience: list[Mapping[str, Any]] = self.manifest["audience"]
+            self._audience = Rows(_lines(self.folder / "audience.jsonl"))
+            self.manifest["audience"] = self._audience
+            self._mails = Store[tuple[str, int]]()
+            self._starts = array("q", [0])
+            for mail in _lines(self.folder / "mails.jsonl"):
+                self._mails.add((str(mail["address"]), int(mail["decided_at"])))
+                self._starts.append(self._starts[-1] + int(mail["size"]))
             self.sender = str(self.manifest["sender"].get("email", ""))
             self.now = utc(datetime.fromisoformat(self.manifest["limits"]["as_of"]), name="as_of")
             self.program = str(self.manifest["program"]["content_hash"])
             if len(self._mails) != len(self._audience):
                 said = f"{len(self._mails)} mails, {len(self._audience)} were approved"
                 raise InputError(f"sender: {self.folder}: {said}")
-            size = sum(int(mail["size"]) for mail in self._mails)
-            if size != (self.folder / "messages").stat().st_size:
+            if self._starts[-1] != (self.folder / "messages").stat().st_size:
                 raise InputError(f"sender: {self.folder}: the messages are cut short or too long")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
             if isinstance(fault, InputError):
@@ -103,9 +113,6 @@ class Bundle:
         self.digest = digest_of(self.manifest)
         self.approvals = tuple(approval_from(one, where=str(self.folder)) for one in documents)
         self._messages = open(self.folder / "messages", "rb")  # noqa: SIM115 - open as long as the bundle
-        self._starts = array("q", [0])
-        for mail in self._mails:
-            self._starts.append(self._starts[-1] + int(mail["size"]))
 
     def close(self) -> None:
         """Let go of the files."""
@@ -114,29 +121,34 @@ class Bundle:
     def __len__(self) -> int:
         return len(self._audience)
 
-    def entry(self, number: int) -> Entry:
-        """How the mail enters the ledger; its bytes are hashed anew."""
-        approved = self._audience[number]
-        return Entry(
+    def decision(self, number: int) -> str:
+        """The decision that a mail carries out."""
+        return str(self._audience[number]["decision"])
+
+    def mail(self, number: int) -> tuple[Entry, bytes]:
+        """How the mail enters the ledger, and its bytes, which are hashed anew."""
+        approved, (address, decided_at), message = self._audience[number], self._mails[number], self._message(number)
+        entry = Entry(
             decision_id=approved["decision"],
             customer_id=approved["customer"],
-            address=self._mails[number]["address"],
+            address=address,
             class_=approved["class"],
             message_id=approved["message_id"],
-            payload_sha256=hashlib.sha256(self.message(number)).hexdigest(),
+            payload_sha256=hashlib.sha256(message).hexdigest(),
             discount=None if approved["discount"] is None else float(approved["discount"]),
-            decided_at=int(self._mails[number]["decided_at"]),
+            decided_at=decided_at,
         )
-
-    def message(self, number: int) -> bytes:
-        """The mail's bytes."""
-        self._messages.seek(self._starts[number])
-        return self._messages.read(self._starts[number + 1] - self._starts[number])
+        return entry, message
 
     def facts(self, number: int) -> Facts:
-        """Scenario, step and template of the mail."""
+        """What a report says of the mail."""
         approved = self._audience[number]
-        return approved["scenario"], approved["step"], approved["template"]
+        who = approved["decision"], approved["customer"], self._mails[number][0], approved["message_id"]
+        return Facts(*who, approved["scenario"], approved["step"], approved["template"])
+
+    def _message(self, number: int) -> bytes:
+        self._messages.seek(self._starts[number])
+        return self._messages.read(self._starts[number + 1] - self._starts[number])
 
     def check(self, policy: ApprovalPolicy, *, clock: Clock = utc_now) -> None:
         """Whether every mail is as it was approved, by enough people, and may go now.
@@ -160,13 +172,19 @@ class Bundle:
     def _check_mails(self) -> None:
         parser = BytesHeaderParser(_class=EmailMessage, policy=mail_policy)
         for number, approved in enumerate(self._audience):
-            message = self.message(number)
+            message = self._message(number)
             if hashlib.sha256(message).hexdigest() != approved["payload"]:
                 raise ApprovalError(f"sender: mail {approved['decision']}: its bytes are not those approved")
-            to, address = parser.parsebytes(message)["To"], self._mails[number]["address"]
+            to, address = parser.parsebytes(message)["To"], self._mails[number][0]
             named = [one.addr_spec for one in to.addresses] if to is not None else []
             if [_comparable(one) for one in named] != [_comparable(address)]:
                 raise ApprovalError(f"sender: mail {approved['decision']}: goes to another address than its To")
+
+
+def _lines(path: Path) -> Iterator[Any]:
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
 
 
 def _comparable(address: str) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event
@@ -23,6 +23,7 @@ from toolkit.sending.answered import answers_place, told
 from toolkit.sending.approval import Approval, check_approvals
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, micros, utc_now
+from toolkit.sending.gate import gate_of
 from toolkit.sending.job import Running, SendingJob
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.manifest import digest_of
@@ -32,7 +33,6 @@ from toolkit.sending.policy import ApprovalPolicy
 from toolkit.sending.preparation import template_bytes
 from toolkit.sending.progress import Progress
 from toolkit.sending.protocol import Transport
-from toolkit.sending.recheck import Due, stopped_by_now
 from toolkit.sending.report import Report
 from toolkit.sending.sender import Sender
 from toolkit.sending.standing import StandingApproval
@@ -73,7 +73,8 @@ def send(
         confirm: how many mails you expect to send: `len(batch)`. Not asked of an empty batch.
         ledger: path or URL of the ledger; unless given, the one the batch was prepared with, else the transport's own.
         log: the log as it is by now: whoever unsubscribed, bounced or did what ends the scenario since the batch was
-            prepared is not mailed. The suppression list is asked again for each mail, with or without it.
+            prepared is not mailed. The suppression list is asked again for each mail, and the ledger for the caps, with
+            or without it.
         canary: so many mails go first; the rest goes after `canary_wait`, unless one of them failed, bounced,
             complained or is in doubt: then the run is paused.
         canary_wait: for example `15m`.
@@ -94,8 +95,8 @@ def send(
     way, where, run = _checked(
         batch, approval, transport=transport, confirm=confirm, ledger=ledger, canary=first, policy=policy, clock=clock
     )
-    gate = _gate(batch, log, clock)
     with Ledger.open(where, clock=clock) as opened:
+        gate = gate_of(batch, opened, log, clock)
         tracker = told(batch, opened, answers_place(where), clock=clock)
         parcel = BatchParcel(batch)
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, gate=gate, tracker=tracker)
@@ -129,7 +130,8 @@ def start_sending(
         confirm: how many mails you expect to send: `len(batch)`. Not asked of an empty batch.
         ledger: path or URL of the ledger; unless given, the one the batch was prepared with, else the transport's own.
         log: the log as it is by now: whoever unsubscribed, bounced or did what ends the scenario since the batch was
-            prepared is not mailed. The suppression list is asked again for each mail, with or without it.
+            prepared is not mailed. The suppression list is asked again for each mail, and the ledger for the caps, with
+            or without it.
         canary: so many mails go first; the rest goes after `canary_wait`, unless one of them failed, bounced,
             complained or is in doubt: then the run is paused.
         canary_wait: for example `15m`.
@@ -163,7 +165,7 @@ def start_sending(
             opened,
             before=batch.skipped,
             clock=clock,
-            gate=_gate(batch, log, clock),
+            gate=gate_of(batch, opened, log, clock),
             lingers=True,
             tracker=tracker,
         )
@@ -245,17 +247,6 @@ def _canary(count: int | None, wait: str | timedelta | Duration) -> tuple[int | 
         return count, Duration.parse(wait).elapsed
     except ValueError as fault:
         raise InputError(f"send: canary_wait: {fault}") from fault
-
-
-def _gate(batch: Batch, log: EventLog | None, clock: Clock) -> Callable[[], Mapping[str, str]]:
-    """What the log says by now against mails of the batch: decision to reason."""
-    if log is None:
-        return dict
-    due = [
-        Due(mail.letter.decision_id, mail.letter.scenario, mail.customer_id, mail.key, mail.letter.at)
-        for mail in batch.mails
-    ]
-    return lambda: stopped_by_now(log, batch.program, due, now=clock())
 
 
 @contextmanager

@@ -9,13 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from operator import eq
+from typing import Any, SupportsIndex, overload
 
 import rfc8785
 
-__all__ = ["canonical", "changes", "details", "digest_of", "outline", "plain"]
+from toolkit.sending.spool import Spool
+
+__all__ = ["Rows", "canonical", "changes", "details", "digest_of", "outline", "plain"]
 
 _SHOWN = 8
 
@@ -43,13 +46,84 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+class Rows(Sequence[Mapping[str, Any]]):
+    """A long list of a manifest, such as who is mailed: each row its canonical JSON, on the disk where they are many.
+
+    >>> rows = Rows([{"b": 1, "a": 2}])
+    >>> rows[0], digest_of({"audience": rows}) == digest_of({"audience": [{"a": 2, "b": 1}]})
+    ({'a': 2, 'b': 1}, True)
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
+        self._spool = Spool()
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """One more row, at the end."""
+        self._spool.add(canonical(row))
+
+    def __len__(self) -> int:
+        return len(self._spool)
+
+    @overload
+    def __getitem__(self, number: SupportsIndex) -> Mapping[str, Any]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Mapping[str, Any]]: ...
+
+    def __getitem__(self, number: SupportsIndex | slice) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
+        if isinstance(number, slice):
+            return [self[place] for place in range(*number.indices(len(self)))]
+        place = number.__index__()
+        row: Mapping[str, Any] = json.loads(self._spool[place + len(self) if place < 0 else place])
+        return row
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return (self[place] for place in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Rows):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self.lines(), other.lines()))
+
+    __hash__ = None  # type: ignore[assignment]  # rows may be added
+
+    def __repr__(self) -> str:
+        return f"Rows({len(self):,})"
+
+    def lines(self) -> Iterator[bytes]:
+        """The canonical JSON of each row."""
+        return iter(self._spool)
+
+
 def digest_of(value: Any) -> str:
     """SHA-256 of the value's canonical JSON, 64 hex digits.
 
     >>> digest_of({"b": 1, "a": 2}) == digest_of({"a": 2, "b": 1})
     True
     """
-    return hashlib.sha256(canonical(value)).hexdigest()
+    digest = hashlib.sha256()
+    for piece in _pieces(value):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    """The canonical JSON, one row after the other where rows are on the disk."""
+    if isinstance(value, Rows):
+        yield b"["
+        for number, line in enumerate(value.lines()):
+            yield b"," + line if number else line
+        yield b"]"
+    elif isinstance(value, Mapping) and any(isinstance(one, Rows) for one in value.values()):
+        yield b"{"
+        for number, name in enumerate(sorted(value)):
+            yield (b"," if number else b"") + canonical(name) + b":"
+            yield from _pieces(value[name])
+        yield b"}"
+    else:
+        yield canonical(value)
 
 
 def canonical(value: Any) -> bytes:
@@ -90,7 +164,7 @@ def outline(manifest: Mapping[str, Any]) -> dict[str, Any]:
     for section, value in manifest.items():
         if isinstance(value, Mapping):
             short[section] = {name: _short(part) for name, part in value.items()}
-        elif isinstance(value, list):
+        elif isinstance(value, list | Rows):
             short[section] = {"length": len(value), "sha256": digest_of(value)}
         else:
             short[section] = value
@@ -120,7 +194,7 @@ def details(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     lines = []
     for section, rows in before.items():
         found = after.get(section)
-        if not isinstance(rows, list) or not isinstance(found, list):
+        if not isinstance(rows, list | Rows) or not isinstance(found, list | Rows):
             continue
         for one, other in zip(rows, found, strict=False):
             if one != other and isinstance(one, Mapping) and isinstance(other, Mapping):

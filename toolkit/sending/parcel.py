@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from toolkit.scenario import content_hash
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import micros
+from toolkit.sending.mails import PreparedMail
 from toolkit.sending.planning import Entry
 
 __all__ = ["BatchParcel", "Facts", "Parcel"]
 
-Facts = tuple[str, str, str]  # scenario, step, template
+
+class Facts(NamedTuple):
+    """What a report says of a mail, whatever became of it."""
+
+    decision_id: str
+    customer_id: str
+    address: str
+    message_id: str
+    scenario: str
+    step: str
+    template: str
 
 
 class Parcel(Protocol):
@@ -39,16 +51,16 @@ class Parcel(Protocol):
 
     def __len__(self) -> int: ...
 
-    def entry(self, number: int) -> Entry:
-        """How the mail enters the ledger; its bytes are hashed anew."""
+    def decision(self, number: int) -> str:
+        """The decision that a mail carries out."""
         ...
 
-    def message(self, number: int) -> bytes:
-        """The mail's bytes."""
+    def mail(self, number: int) -> tuple[Entry, bytes]:
+        """How the mail enters the ledger, and its bytes, which are hashed anew."""
         ...
 
     def facts(self, number: int) -> Facts:
-        """Scenario, step and template of the mail."""
+        """What a report says of the mail."""
         ...
 
 
@@ -66,25 +78,31 @@ class BatchParcel:
     def __len__(self) -> int:
         return len(self._batch)
 
-    def entry(self, number: int) -> Entry:
-        """How the mail enters the ledger; its bytes are hashed anew."""
+    def decision(self, number: int) -> str:
+        """The decision that a mail carries out."""
+        return self._batch.mails[number].letter.decision_id
+
+    def mail(self, number: int) -> tuple[Entry, bytes]:
+        """How the mail enters the ledger, and its bytes, which are hashed anew."""
         mail = self._batch.mails[number]
+        message = self._batch.spool[mail.number]
+        return self._entry(mail, hashlib.sha256(message).hexdigest()), message
+
+    def facts(self, number: int) -> Facts:
+        """What a report says of the mail."""
+        mail = self._batch.mails[number]
+        letter = mail.letter
+        who = letter.decision_id, mail.customer_id, letter.to, mail.message_id
+        return Facts(*who, letter.scenario, letter.step, letter.template)
+
+    def _entry(self, mail: PreparedMail, payload_sha256: str) -> Entry:
         return Entry(
             decision_id=mail.letter.decision_id,
             customer_id=mail.customer_id,
             address=mail.letter.to,
             class_=mail.letter.class_,
             message_id=mail.message_id,
-            payload_sha256=self._batch.spool.sha256(mail.number),
-            discount=self._batch.discount(number),
+            payload_sha256=payload_sha256,
+            discount=self._batch.discount_of(mail),
             decided_at=micros(mail.letter.at),
         )
-
-    def message(self, number: int) -> bytes:
-        """The mail's bytes."""
-        return self._batch.spool[self._batch.mails[number].number]
-
-    def facts(self, number: int) -> Facts:
-        """Scenario, step and template of the mail."""
-        letter = self._batch.mails[number].letter
-        return letter.scenario, letter.step, letter.template

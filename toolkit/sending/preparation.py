@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -22,13 +23,14 @@ from toolkit.mail import Letter, Templates, offer_values, preflight
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Offer, Policies, Program, Scenario
 from toolkit.sending.answered import links_of
-from toolkit.sending.batch import Batch, PreparedMail
+from toolkit.sending.batch import Batch
 from toolkit.sending.clock import utc
 from toolkit.sending.keys import MailKey, mail_key
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.mails import PreparedMail
 from toolkit.sending.policy import FILE_NAME
 from toolkit.sending.recheck import Due, attributes_of, over_cap, stopped_since
-from toolkit.sending.spool import Spool
+from toolkit.sending.spool import Spool, Store
 from toolkit.sending.states import State
 from toolkit.sending.transports import Outbox
 
@@ -57,6 +59,7 @@ def prepare(
     ledger: str | os.PathLike[str] | None = None,
     scenarios: Sequence[str] | None = None,
     author: str | None = None,
+    price_per_thousand: float | None = None,
     progress: bool = True,
 ) -> Batch:
     """The mails due at a moment, decided by the same engine as replay, rendered and checked; nothing is sent.
@@ -75,13 +78,16 @@ def prepare(
         ledger: path or URL of the ledger; unless given, that of `./outbox`.
         scenarios: only mails of these; all of the program are decided, so that what they share stays shared.
         author: who wrote the scenarios and their mails; part of what is approved.
+        price_per_thousand: what your provider takes for a thousand mails, in the program's currency, 0 or more; the
+            summary then says what the batch costs to send.
         progress: show a progress bar where rendering takes a while.
 
     Returns:
         The batch, frozen, in the order of the decisions; `len(batch)`, `.table`, `.summary()`, `.preview(0)`.
 
     Raises:
-        InputError: `now` without a time zone, a window that is not ahead of nothing, no unsubscribe_url, no e-mails.
+        InputError: `now` without a time zone, a window that is not ahead of nothing, no unsubscribe_url, no e-mails, a
+            price below zero.
         ScenarioError: the program does not fit the log.
         TemplateError: the templates cannot be read, or a mail the program sends is not among them.
         NotSupportedError: an offer with coupon codes from a pool.
@@ -90,6 +96,8 @@ def prepare(
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
     moment = utc(now, name="prepare: now")
+    if price_per_thousand is not None and not 0 <= price_per_thousand < math.inf:
+        raise InputError(f"prepare: price_per_thousand: expected 0 or more; found {price_per_thousand!r}")
     span = _window(window)
     where = str(ledger) if ledger is not None else Outbox(DEFAULT_OUTBOX).ledger
     compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
@@ -121,7 +129,7 @@ def prepare(
     domain = program.policies.sender.email.rpartition("@")[2] if program.policies.sender else "localhost"
     keys = {mail.decision_id: mail.key for mail in due}
     decisions = {row["decision_id"]: row for row in sends.to_dict("records")}
-    mails: list[PreparedMail] = []
+    mails = Store[PreparedMail]()
     spool = Spool()
 
     def named(letter: Letter) -> str:
@@ -130,7 +138,7 @@ def prepare(
     def keep(number: int, subject: str, message: bytes, targets: tuple[str, ...] = ()) -> None:
         letter = letters[number]
         mail = _prepared(letter, decisions[letter.decision_id], named(letter), subject, spool.add(message))
-        mails.append(replace(mail, targets=targets, key=keys.get(letter.decision_id)))
+        mails.add(replace(mail, targets=targets, key=keys.get(letter.decision_id)))
 
     checked = preflight(
         compiled,
@@ -153,7 +161,7 @@ def prepare(
         sources={name: data.decode(errors="replace") for name, data in read.items()},
         now=moment,
         window=Duration.parse(window),
-        mails=tuple(mails),
+        mails=mails,
         spool=spool,
         skipped={str(reason): int(count) for reason, count in sorted(skipped.items()) if count},
         preflight=checked,
@@ -163,6 +171,7 @@ def prepare(
         key=key,
         previous=_previous(where),
         author=author,
+        price_per_thousand=price_per_thousand,
         left_out={name: str(why) for name, why in {**stopped, **left_out, **suppressed}.items()},
     )
 

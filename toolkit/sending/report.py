@@ -5,16 +5,58 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from toolkit.sending.display import frame_html, frame_text, lines_html
+from toolkit.sending.spool import Store
 from toolkit.sending.states import OPEN, State
 
-__all__ = ["Report"]
+__all__ = ["ALREADY", "SENT", "Outcomes", "Report"]
 
 SENT = "sent"
 ALREADY = "already sent"
+
+
+_COLUMNS = (
+    "decision_id",
+    "customer_id",
+    "address",
+    "scenario",
+    "step",
+    "template",
+    "outcome",
+    "receipt",
+    "code",
+    "reason",
+    "message_id",
+)
+
+
+class Outcomes:
+    """What became of each mail, counted; the rows themselves are on the disk where they are many.
+
+    Attributes:
+        counts: mails by outcome.
+        reasons: mails that were not sent, by outcome and reason.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.reasons: Counter[tuple[str, str | None]] = Counter()
+        self._rows = Store[tuple[Any, ...]]()
+
+    def add(self, **row: Any) -> None:
+        """One mail."""
+        self._rows.add(tuple(row[name] for name in _COLUMNS))
+        self.counts[row["outcome"]] += 1
+        if row["outcome"] not in (SENT, ALREADY):
+            self.reasons[row["outcome"], row["reason"]] += 1
+
+    def table(self) -> pd.DataFrame:
+        """One row per mail."""
+        return pd.DataFrame(list(self._rows), columns=list(_COLUMNS)).astype({"code": "Int64"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +64,7 @@ class Report:
     """What became of a batch.
 
     Attributes:
-        table: one row per mail of the batch: decision_id, customer_id, address (masked), scenario, step, template,
-            outcome (`sent` now, `already sent`, or the state it is in), receipt, code, reason, message_id.
+        rows: what became of each mail.
         before: decisions left out when the batch was prepared, counted by reason.
         transport: the way out.
         ledger: where the record is.
@@ -33,7 +74,7 @@ class Report:
         held_back: mails that the limits of a standing approval held back; they stay due.
     """
 
-    table: pd.DataFrame
+    rows: Outcomes
     before: Mapping[str, int]
     transport: str
     ledger: str
@@ -41,6 +82,12 @@ class Report:
     audit: str
     state: str
     held_back: int = 0
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per mail of the batch: decision_id, customer_id, address (masked), scenario, step, template, outcome
+        (`sent` now, `already sent`, or the state it is in), receipt, code, reason, message_id."""
+        return self.rows.table()
 
     @property
     def sent(self) -> int:
@@ -73,8 +120,7 @@ class Report:
         return self._count(*OPEN)
 
     def _count(self, *outcomes: str) -> int:
-        counts = Counter(self.table["outcome"])
-        return sum(counts[str(outcome)] for outcome in outcomes)
+        return sum(self.rows.counts[str(outcome)] for outcome in outcomes)
 
     def __str__(self) -> str:
         line = (
@@ -89,7 +135,7 @@ class Report:
             return f"{line}: the run is {self.state}"
         if self.sent == 0 and self.already_sent and not (self.waiting or self.unknown or self.failed):
             return f"{line}: nobody was mailed twice"
-        if not len(self.table):
+        if not self.rows.counts.total():
             return f"{line}: the batch is empty, no mail was due"
         return line
 
@@ -98,8 +144,8 @@ class Report:
     def _repr_html_(self) -> str:
         rate = f" in {self.seconds:.1f} s" if self.sent else ""
         lines = [f"{self}{rate}", f"through {self.transport}", f"ledger {self.ledger}"]
-        reasons = self.table[~self.table["outcome"].isin([SENT, ALREADY])]
-        counted = reasons.groupby(["outcome", "reason"], dropna=False).size().reset_index(name="mails")
+        reasons = sorted(self.rows.reasons.items(), key=str)
+        counted = pd.DataFrame([(*why, count) for why, count in reasons], columns=["outcome", "reason", "mails"])
         return lines_html(lines) + (frame_html(counted) if len(counted) else "")
 
     def details(self) -> str:

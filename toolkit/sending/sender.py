@@ -6,22 +6,21 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-
-import pandas as pd
 
 from toolkit.errors import LedgerError, ToolkitError
 from toolkit.sending.claims import Delivery
 from toolkit.sending.clock import Clock, micros
 from toolkit.sending.display import masked
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.mails import Numbers
 from toolkit.sending.owners import owner
 from toolkit.sending.parcel import Parcel
-from toolkit.sending.planning import Entry, RunRecord
+from toolkit.sending.planning import RunRecord
 from toolkit.sending.progress import Pace, Phase, Progress
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
-from toolkit.sending.report import ALREADY, SENT, Report
+from toolkit.sending.report import ALREADY, SENT, Outcomes, Report
 from toolkit.sending.states import OPEN, State
 from toolkit.sending.turns import Claiming
 
@@ -37,6 +36,7 @@ _AGAIN = 60_000_000  # microseconds before a transactional mail in doubt goes ag
 _PATIENCE = 0.1  # seconds between looks at what another sender holds
 _TOLD = 0.1  # seconds between two tellings of the progress
 _COUNTED = 5.0  # seconds between two looks at what the ledger counts
+_SOME = 2_000  # mails looked up at once
 _BACK_OFF = (1, 5, 15, 60, 240)  # minutes before a postponed mail is tried again
 
 
@@ -84,7 +84,7 @@ class Sender:
         self.stop = threading.Event()
         self.progress = Progress(Phase.PLANNING, self.total, waiting=self.total, run_id=run.id)
         self._me = ""
-        self._number: dict[str, int] = {}
+        self._number = Numbers((), parcel.decision)
         self._held: dict[str, Delivery] = {}
         self._ready: deque[Delivery] = deque()  # those held that no connection has yet
         self._pending: list[tuple[Delivery, Receipt]] = []
@@ -150,8 +150,9 @@ class Sender:
         # First, so that what a dead sender left is either proven sent or can be taken over by this run.
         self._recover()
         if self.total:
-            entries = (self.parcel.entry(number) for number in range(self.total))
-            self._held_back = self.ledger.plan(self.record, self._numbered(entries)).held
+            self._number = Numbers(map(self.parcel.decision, range(self.total)), self.parcel.decision)
+            entries = (self.parcel.mail(number)[0] for number in range(self.total))
+            self._held_back = self.ledger.plan(self.record, entries).held
             self.ledger.stop(self.run_id, self.gate())
         with self._steering:
             self._planned.set()
@@ -159,11 +160,6 @@ class Sender:
         if by is not None and self.total:
             self.ledger.pause(self.run_id, by=by)
         self._count()
-
-    def _numbered(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        for number, entry in enumerate(entries):
-            self._number[entry.decision_id] = number
-            yield entry
 
     def _work(self) -> None:
         while True:
@@ -228,10 +224,10 @@ class Sender:
 
     def _outgoing(self, row: Delivery) -> Outgoing:
         number = self._number[row.decision_id]
-        entry = self.parcel.entry(number)
+        entry, message = self.parcel.mail(number)
         if not entry.is_row(row):
             raise LedgerError(f"ledger: row {row.decision_id} was tampered with: it is not the mail approved")
-        return Outgoing(row.decision_id, row.message_id, self.parcel.sender, row.address, self.parcel.message(number))
+        return Outgoing(row.decision_id, row.message_id, self.parcel.sender, row.address, message)
 
     def _start(self, decision_ids: Sequence[str]) -> Collection[str]:
         # In one commit, so that a crash leaves no mail in doubt whose receipt was here already.
@@ -320,7 +316,8 @@ class Sender:
         self._tally = self.ledger.counts(self.run_id)
         self._elsewhere = Counter()
         if self._tally.total() < self.total:
-            self._elsewhere = self.ledger.counts_elsewhere(self.run_id, list(self._number))
+            for decisions in self._decisions():
+                self._elsewhere += self.ledger.counts_elsewhere(self.run_id, decisions)
         self._count_at = time.perf_counter() + _COUNTED
 
     def _tell(self, phase: Phase, *, note: str = "", at_once: bool = False) -> None:
@@ -354,7 +351,7 @@ class Sender:
     def _report(self) -> Report:
         self._count()
         return Report(
-            table=self._table(),
+            rows=self._outcomes(),
             before=self.before,
             transport=self.way.name,
             ledger=self.ledger.place,
@@ -364,46 +361,38 @@ class Sender:
             held_back=self._held_back,
         )
 
-    def _table(self) -> pd.DataFrame:
-        rows = {row.decision_id: row for row in self.ledger.rows(list(self._number))}
-        table = []
-        for number in range(self.total):
-            entry = self.parcel.entry(number)
-            scenario, step, template = self.parcel.facts(number)
-            row = rows.get(entry.decision_id)
-            state = State.PLANNED if row is None else row.state
-            outcome = str(state)
-            if state is State.ACCEPTED:
-                outcome = SENT if self._sent[number] else ALREADY
-            table.append(
-                {
-                    "decision_id": entry.decision_id,
-                    "customer_id": entry.customer_id,
-                    "address": masked(entry.address),
-                    "scenario": scenario,
-                    "step": step,
-                    "template": template,
-                    "outcome": outcome,
-                    "receipt": row.receipt if row else None,
-                    "code": row.code if row else None,
-                    "reason": row.reason if row else None,
-                    "message_id": entry.message_id,
-                }
-            )
-        return pd.DataFrame(table, columns=_COLUMNS).astype({"code": "Int64"})
+    def _decisions(self) -> Iterator[list[str]]:
+        """The decisions of the parcel, some at a time."""
+        for begin in range(0, self.total, _SOME):
+            yield [self.parcel.decision(number) for number in range(begin, min(begin + _SOME, self.total))]
+
+    def _outcomes(self) -> Outcomes:
+        outcomes = Outcomes()
+        number = 0
+        for decisions in self._decisions():
+            rows = {row.decision_id: row for row in self.ledger.rows(decisions)}
+            for decision_id in decisions:
+                facts = self.parcel.facts(number)
+                row = rows.get(decision_id)
+                state = State.PLANNED if row is None else row.state
+                outcome = str(state)
+                if state is State.ACCEPTED:
+                    outcome = SENT if self._sent[number] else ALREADY
+                outcomes.add(
+                    decision_id=decision_id,
+                    customer_id=facts.customer_id,
+                    address=masked(facts.address),
+                    scenario=facts.scenario,
+                    step=facts.step,
+                    template=facts.template,
+                    outcome=outcome,
+                    receipt=row.receipt if row else None,
+                    code=row.code if row else None,
+                    reason=row.reason if row else None,
+                    message_id=facts.message_id,
+                )
+                number += 1
+        return outcomes
 
 
 _HELD_UP = ("paused", "cancelled", "revoked")
-_COLUMNS = [
-    "decision_id",
-    "customer_id",
-    "address",
-    "scenario",
-    "step",
-    "template",
-    "outcome",
-    "receipt",
-    "code",
-    "reason",
-    "message_id",
-]

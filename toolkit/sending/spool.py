@@ -1,20 +1,32 @@
-"""The rendered mails of a batch, kept until they are sent: in memory while small, else in a file without a name."""
+"""What a batch holds, kept until it is sent: in memory while small, else in a file without a name.
+
+So a batch of a million mails takes as much memory as one of ten thousand, but for a few bytes a mail that say where
+each of them lies.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import pickle
 import tempfile
 import threading
 import weakref
 from array import array
+from collections.abc import Iterator, Sequence
+from typing import Generic, SupportsIndex, TypeVar, overload
 
-__all__ = ["Spool"]
+__all__ = ["Spool", "Store"]
 
-_IN_MEMORY = 32 * 1024 * 1024
+_IN_MEMORY = 4 * 1024 * 1024
+
+T = TypeVar("T")
 
 
 class Spool:
-    """Messages by number. What was added is never changed.
+    """Bytes by number. What was added is never changed.
+
+    Reading names its place each time, so that threads, and processes forked from this one, do not disturb each other.
 
     >>> spool = Spool()
     >>> spool.add(b"one"), spool.add(b"two")
@@ -24,33 +36,94 @@ class Spool:
     """
 
     def __init__(self, in_memory: int = _IN_MEMORY) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=in_memory)  # noqa: SIM115 - closed with the spool
+        self._most = in_memory
+        self._memory = bytearray()  # what is not in the file yet
+        self._file: int | None = None
+        self._filed = 0  # bytes in the file
         self._ends = array("q", [0])
         self._lock = threading.Lock()
-        weakref.finalize(self, self._file.close)
 
-    def add(self, message: bytes) -> int:
-        """The number of a message now kept."""
+    def add(self, data: bytes) -> int:
+        """The number of what is now kept."""
         with self._lock:
-            self._file.seek(self._ends[-1])
-            self._file.write(message)
-            self._ends.append(self._ends[-1] + len(message))
+            self._memory += data
+            self._ends.append(self._ends[-1] + len(data))
+            if len(self._memory) > self._most:
+                self._put_away()
             return len(self._ends) - 2
+
+    def _put_away(self) -> None:
+        if self._file is None:
+            with tempfile.TemporaryFile() as file:
+                self._file = os.dup(file.fileno())
+            weakref.finalize(self, os.close, self._file)
+        view = memoryview(bytes(self._memory))
+        while view:
+            written = os.pwrite(self._file, view, self._filed)
+            self._filed += written
+            view = view[written:]
+        self._memory.clear()
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
     def __getitem__(self, number: int) -> bytes:
         if not 0 <= number < len(self):
-            raise IndexError(f"message {number} of {len(self)}")
+            raise IndexError(f"number {number} of {len(self)}")
+        start, end = self._ends[number], self._ends[number + 1]
         with self._lock:
-            self._file.seek(self._ends[number])
-            return self._file.read(self._ends[number + 1] - self._ends[number])
+            if self._file is None or start >= self._filed:
+                return bytes(self._memory[start - self._filed : end - self._filed])
+            file = self._file
+        return os.pread(file, end - start, start)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (self[number] for number in range(len(self)))
 
     def sha256(self, number: int) -> str:
-        """SHA-256 of a message's bytes as they are now, 64 hex digits."""
+        """SHA-256 of the bytes as they are now, 64 hex digits."""
         return hashlib.sha256(self[number]).hexdigest()
 
     def size(self, number: int) -> int:
-        """Bytes of a message."""
+        """How many bytes."""
         return self._ends[number + 1] - self._ends[number]
+
+
+class Store(Sequence[T], Generic[T]):
+    """Frozen objects by number, read anew from the spool each time they are asked for.
+
+    >>> store = Store([("ana", 1), ("ben", 2)])
+    >>> store[-1], len(store), list(store)[0]
+    (('ben', 2), 2, ('ana', 1))
+    """
+
+    def __init__(self, items: Sequence[T] = ()) -> None:
+        self._spool = Spool()
+        for item in items:
+            self.add(item)
+
+    def add(self, item: T) -> int:
+        """The number of what is now kept."""
+        return self._spool.add(pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL))
+
+    def __len__(self) -> int:
+        return len(self._spool)
+
+    @overload
+    def __getitem__(self, number: SupportsIndex) -> T: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> tuple[T, ...]: ...
+
+    def __getitem__(self, number: SupportsIndex | slice) -> T | tuple[T, ...]:
+        if isinstance(number, slice):
+            return tuple(self[place] for place in range(*number.indices(len(self))))
+        place = number.__index__()
+        item: T = pickle.loads(self._spool[place + len(self) if place < 0 else place])  # noqa: S301 - our own spool
+        return item
+
+    def __iter__(self) -> Iterator[T]:
+        return (self[place] for place in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Store({len(self):,})"

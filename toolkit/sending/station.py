@@ -57,7 +57,7 @@ def serve(
     folder, over, count = Path(spool), stop or threading.Event(), 0
     folder.mkdir(parents=True, exist_ok=True)
     while not over.is_set():
-        waiting = [path for path in folder.iterdir() if path.is_dir() and (path / "manifest.json").exists()]
+        waiting = [path for path in folder.iterdir() if _waits(path)]
         for path in sorted(waiting, key=lambda one: one.stat().st_mtime):
             if over.is_set():
                 break
@@ -109,12 +109,31 @@ def take_one(
         bundle.close()
 
 
+def _waits(path: Path) -> bool:
+    """Whether a folder holds a batch that has no outcome yet."""
+    if path.is_symlink() or not (path / "manifest.json").is_file():
+        return False
+    came = path.stat().st_mtime
+    outcomes = [path.parent / over / path.name / "outcome.json" for over in ("done", "refused")]
+    return not any(one.is_file() and one.stat().st_mtime >= came for one in outcomes)
+
+
 def _put_away(path: Path, folder: Path, said: dict[str, str]) -> None:
+    """Move a batch to where batches with an outcome are; one that belongs to another user stays, and is known as over.
+
+    A directory can be moved to another only by who may write to it, and whoever wrote the notebook need not let us.
+    """
     folder.mkdir(exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        raise InputError(f"sender: {folder} is not this user's own; what it says could be another's")
     target = folder / path.name
     number = 1
     while target.exists():
         number += 1
         target = folder / f"{path.name}.{number}"
-    os.rename(path, target)
+    try:
+        os.rename(path, target)
+    except PermissionError:
+        target = folder / path.name
+        target.mkdir(exist_ok=True)
     (target / "outcome.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")

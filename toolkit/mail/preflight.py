@@ -16,7 +16,8 @@ from email_validator import EmailNotValidError, validate_email
 from tqdm.auto import tqdm
 
 from toolkit.errors import InputError, TemplateError, nearest
-from toolkit.mail.checking import Checked, Job
+from toolkit.mail.checking import Checked
+from toolkit.mail.jobs import Jobs, Repeated
 from toolkit.mail.letter import Letter
 from toolkit.mail.rules import RULES, links_of
 from toolkit.mail.templates import PREVIEW_UNSUBSCRIBE, Templates
@@ -34,6 +35,7 @@ _FREEMAIL = re.compile(
 _BAR_FROM = 2_000
 _PARALLEL_FROM = 4_000
 _BULK_FROM = 5_000
+_MOST_ADDRESSES = 1 << 14  # remembered at once
 _LANGUAGES = "not written in the language of some"
 _COLUMNS = ("severity", "rule", "template", "count", "message", "file", "line", "example", "mend")
 
@@ -158,24 +160,22 @@ def preflight(
         raise InputError("preflight: receive needs message_id, which names the mails")
     batch = _Batch(templates, program)
     batch.check_program()
-    jobs = []
-    for letter in letters:
-        link = unsubscribe(letter) if unsubscribe and letter.class_ == "marketing" else PREVIEW_UNSUBSCRIBE
-        counted = links(letter) if links is not None else None
-        jobs.append(Job(letter, link, message_id(letter) if message_id and receive else "", counted))
-    if unsubscribe is not None:
-        batch.check_tokens(jobs)
+    jobs = Jobs(letters, unsubscribe, message_id if receive else None, links)
     number_of = workers if workers is not None else cores() if len(jobs) >= _PARALLEL_FROM else 1
     bar = tqdm(total=len(jobs), desc="preflight", unit=" mails", disable=not progress or len(jobs) < _BAR_FROM)
     with bar:
-        for number, checked in enumerate(check_in_parallel(templates, jobs, workers=number_of)):
-            batch.take(letters[number], checked)
+        for number, checked in enumerate(check_in_parallel(templates, jobs, workers=number_of, names=jobs.templates)):
+            letter = letters[number]
+            batch.take(number, letter, checked)
+            if unsubscribe is not None and letter.class_ == "marketing":
+                batch.take_link(number, letter, unsubscribe(letter))
             if receive is not None and checked.message is not None:
                 receive(number, checked.subject, checked.message, *(() if links is None else (checked.targets,)))
             bar.update()
+    batch.check_repeated(letters)
     if answer is not None:
         batch.check_answers(letters, answer)
-    batch.check_size(letters)
+    batch.check_size()
     return Preflight(batch.findings(), len(letters))
 
 
@@ -195,8 +195,10 @@ class _Batch:
     templates: Templates
     program: Program
     groups: dict[tuple[str, str, str], _Group] = field(default_factory=dict)
-    decisions: set[str] = field(default_factory=set)
-    mailed: set[tuple[str, str]] = field(default_factory=set)
+    decisions: Repeated = field(default_factory=Repeated)
+    mailed: Repeated = field(default_factory=Repeated)
+    links: Repeated = field(default_factory=Repeated)
+    marketing: int = 0
     mails: Counter[str] = field(default_factory=Counter)
     languages: dict[str, Counter[str]] = field(default_factory=dict)
     addresses: dict[str, str | None] = field(default_factory=dict)
@@ -290,28 +292,40 @@ class _Batch:
                     place = self.templates.locate(letter.template, letter.locale, link.partition("?")[0])
                     self.add(letter.template, "link_without_answer", f"{link}: {wrong}", letter, place)
 
-    def check_tokens(self, jobs: Sequence[Job]) -> None:
-        seen: dict[str, str] = {}
-        for job in jobs:
-            if job.letter.class_ != "marketing":
-                continue
-            if seen.setdefault(job.link, job.letter.decision_id) != job.letter.decision_id or "{token}" in job.link:
-                message = "the unsubscribe link is the same for several recipients"
-                self.add(job.letter.template, "unsubscribe_untokenised", message, job.letter, ("policies.yaml", None))
+    def check_repeated(self, letters: Sequence[Letter]) -> None:
+        """The same decision, address or unsubscribe link a second time."""
+        for first, number in self.decisions.pairs():
+            letter = letters[number]
+            if letters[first].decision_id == letter.decision_id:
+                self.add(letter.template, "duplicate_decision", "the same decision twice", letter)
+        for first, number in self.mailed.pairs():
+            letter = letters[number]
+            if letter.class_ == "marketing" and _mailed(letters[first]) == _mailed(letter):
+                self.add(letter.template, "same_address", "the same address gets this mail twice", letter)
+        for first, number in self.links.pairs():
+            letter = letters[number]
+            if letters[first].decision_id != letter.decision_id:
+                self._add_token(letter)
 
-    def check_size(self, letters: Sequence[Letter]) -> None:
-        marketing = sum(letter.class_ == "marketing" for letter in letters)
-        if marketing and (self.program.policies.brand is None or not self.program.policies.brand.address):
+    def _add_token(self, letter: Letter) -> None:
+        message = "the unsubscribe link is the same for several recipients"
+        self.add(letter.template, "unsubscribe_untokenised", message, letter, ("policies.yaml", None))
+
+    def check_size(self) -> None:
+        if self.marketing and (self.program.policies.brand is None or not self.program.policies.brand.address):
             place = ("policies.yaml", None)
             self.add("", "postal_address_missing", "marketing mails without a postal address", place=place)
-        if marketing >= _BULK_FROM:
+        if self.marketing >= _BULK_FROM:
             self.add("", "bulk_sender", f"{_BULK_FROM:,} marketing mails or more: the rules for bulk senders hold")
 
     # --- once a letter ------------------------------------------------------------------------------------------------
 
-    def take(self, letter: Letter, checked: Checked) -> None:
+    def take(self, number: int, letter: Letter, checked: Checked) -> None:
         """What one letter adds to the findings."""
         self._check_recipient(letter)
+        self.decisions.add(number, letter.decision_id)
+        self.mailed.add(number, _mailed(letter))
+        self.marketing += letter.class_ == "marketing"
         self._check_step(letter)
         self.mails[letter.template] += 1
         if checked.fallback:
@@ -325,16 +339,18 @@ class _Batch:
         try:
             wrong = self.addresses[address]
         except KeyError:
+            if len(self.addresses) >= _MOST_ADDRESSES:
+                self.addresses.clear()
             wrong = self.addresses[address] = _wrong_address(address)
         if wrong:
             self.add(letter.template, "invalid_address", wrong, letter)
-        if letter.decision_id in self.decisions:
-            self.add(letter.template, "duplicate_decision", "the same decision twice", letter)
-        self.decisions.add(letter.decision_id)
-        who = (letter.template, address.casefold())
-        if who in self.mailed and letter.class_ == "marketing":
-            self.add(letter.template, "same_address", "the same address gets this mail twice", letter)
-        self.mailed.add(who)
+
+    def take_link(self, number: int, letter: Letter, link: str) -> None:
+        """The unsubscribe link of a marketing letter."""
+        if "{token}" in link:
+            self._add_token(letter)
+        else:
+            self.links.add(number, link)
 
     def _check_step(self, letter: Letter) -> None:
         key = (letter.scenario, letter.step, letter.template)
@@ -347,6 +363,10 @@ class _Batch:
             wrong = _offer_differs(send.offer, letter)
             if wrong:
                 self.add(letter.template, "offer_differs", wrong, letter)
+
+
+def _mailed(letter: Letter) -> tuple[str, str]:
+    return letter.template, letter.to.casefold()
 
 
 def _step_of(program: Program, letter: Letter) -> tuple[Send | None, str | None]:

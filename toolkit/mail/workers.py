@@ -12,7 +12,7 @@ import pickle
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import IO
@@ -33,17 +33,20 @@ def cores() -> int:
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_WORKERS)
 
 
-def check_in_parallel(templates: Templates, jobs: Sequence[Job], *, workers: int) -> Iterator[Checked]:
+def check_in_parallel(
+    templates: Templates, jobs: Sequence[Job], *, workers: int, names: Container[str]
+) -> Iterator[Checked]:
     """One `Checked` for each job, in their order, as they become known.
 
     Args:
         templates: that render them.
         jobs: letters with their links.
+        names: of the templates that the jobs need.
         workers: processes; with one, or where none can be started, this process does the work.
     """
     checker = Checker(templates)
-    chunks = [jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK)]
-    processes = _started(templates.only({job.letter.template for job in jobs}), workers) if workers > 1 else []
+    chunks = (jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK))
+    processes = _started(templates.only(names), workers) if workers > 1 else []
     if not processes:
         for chunk in chunks:
             yield from checker.check_all(chunk)

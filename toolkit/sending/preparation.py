@@ -6,11 +6,10 @@ import hashlib
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, SupportsIndex, overload
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -38,6 +37,7 @@ __all__ = ["DEFAULT_OUTBOX", "prepare", "template_bytes"]
 
 DEFAULT_OUTBOX = "./outbox"
 ALREADY_SENT = "already sent"
+_SOME = 10_000  # decisions turned into letters at once
 _SETTLED = {
     State.ACCEPTED: ALREADY_SENT,
     State.FAILED: "refused before",
@@ -119,16 +119,23 @@ def prepare(
     stopped = stopped_since(log, program, due, now=moment)
     stopped |= _over_cap(where, program, [mail for mail in due if mail.decision_id not in stopped])
     skipped.update(stopped.values())
-    letters, left_out = writer.letters(sends[~sends["decision_id"].isin(stopped)])
+    keys = {mail.decision_id: mail.key for mail in due if mail.key is not None}
+    del due
+    drafts, left_out = Store[_Draft](), dict[str, str]()
+    going, marketing = sends[~sends["decision_id"].isin(stopped)], False
+    for begin in range(0, len(going), _SOME):
+        some, no_address = writer.letters(going.iloc[begin : begin + _SOME], keys)
+        held = _suppressed(where, [draft.letter for draft in some])
+        left_out |= no_address | held
+        for draft in some:
+            if draft.letter.decision_id not in held:
+                drafts.add(draft)
+                marketing = marketing or draft.letter.class_ == "marketing"
     skipped.update(left_out.values())
-    suppressed = _suppressed(where, letters)
-    skipped.update(suppressed.values())
-    letters = [letter for letter in letters if letter.decision_id not in suppressed]
+    letters = _Letters(drafts)
     key = mail_key(where)
-    link = _unsubscribe_link(program.policies, letters, key)
+    link = _unsubscribe_link(program.policies, key, needed=marketing)
     domain = program.policies.sender.email.rpartition("@")[2] if program.policies.sender else "localhost"
-    keys = {mail.decision_id: mail.key for mail in due}
-    decisions = {row["decision_id"]: row for row in sends.to_dict("records")}
     mails = Store[PreparedMail]()
     spool = Spool()
 
@@ -136,9 +143,16 @@ def prepare(
         return key.message_id(letter.decision_id, domain=domain)
 
     def keep(number: int, subject: str, message: bytes, targets: tuple[str, ...] = ()) -> None:
-        letter = letters[number]
-        mail = _prepared(letter, decisions[letter.decision_id], named(letter), subject, spool.add(message))
-        mails.add(replace(mail, targets=targets, key=keys.get(letter.decision_id)))
+        draft = drafts[number]
+        mails.add(
+            PreparedMail(
+                **draft._asdict(),
+                message_id=named(draft.letter),
+                subject=subject,
+                number=spool.add(message),
+                targets=targets,
+            )
+        )
 
     checked = preflight(
         compiled,
@@ -172,7 +186,7 @@ def prepare(
         previous=_previous(where),
         author=author,
         price_per_thousand=price_per_thousand,
-        left_out={name: str(why) for name, why in {**stopped, **left_out, **suppressed}.items()},
+        left_out={name: str(why) for name, why in {**stopped, **left_out}.items()},
     )
 
 
@@ -228,6 +242,38 @@ def _suppressed(where: str, letters: Sequence[Letter]) -> dict[str, str]:
     return {one.decision_id: stopped[one.to, one.class_] for one in letters if (one.to, one.class_) in stopped}
 
 
+class _Draft(NamedTuple):
+    """A letter, and what else is known of its decision."""
+
+    letter: Letter
+    customer_id: str
+    arm: str | None
+    offer: str | None
+    due_at: datetime
+    key: str | None
+
+
+class _Letters(Sequence[Letter]):
+    """The letters of drafts that lie on the disk."""
+
+    def __init__(self, drafts: Store[_Draft]) -> None:
+        self._drafts = drafts
+
+    def __len__(self) -> int:
+        return len(self._drafts)
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Letter: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Letter]: ...
+
+    def __getitem__(self, place: SupportsIndex | slice) -> Letter | list[Letter]:
+        if isinstance(place, slice):
+            return [draft.letter for draft in self._drafts[place]]
+        return self._drafts[place].letter
+
+
 class _Writer:
     """Turns decisions into letters."""
 
@@ -245,20 +291,29 @@ class _Writer:
             for row in _rows(sends)
         ]
 
-    def letters(self, sends: pd.DataFrame) -> tuple[list[Letter], dict[str, str]]:
+    def letters(self, sends: pd.DataFrame, keys: Mapping[str, str]) -> tuple[list[_Draft], dict[str, str]]:
         """Letters in the order of the decisions; and those without an address, with the reason."""
         people = attributes_of(self.log, sorted(set(sends["customer_id"])), now=self.now)
         triggers = self.run.trigger_properties(sends["journey_id"].unique()) if len(sends) else pd.DataFrame()
         events = dict(zip(triggers.index, _records(triggers), strict=True))
-        letters, left_out = [], {}
+        drafts, left_out = [], {}
         for row in _rows(sends):
             person = people[row.customer_id]
             address = _address(person.get("email"))
             if address is None:
                 left_out[row.decision_id] = "no_address"
-            else:
-                letters.append(self._letter(row, person, events[row.journey_id], address))
-        return letters, left_out
+                continue
+            drafts.append(
+                _Draft(
+                    letter=self._letter(row, person, events[row.journey_id], address),
+                    customer_id=row.customer_id,
+                    arm=_text(row.arm),
+                    offer=_text(row.offer),
+                    due_at=row.due_at.to_pydatetime(),
+                    key=keys.get(row.decision_id),
+                )
+            )
+        return drafts, left_out
 
     def _letter(self, row: Any, person: Mapping[str, Any], event: Mapping[str, Any], address: str) -> Letter:
         scenario = self.program[row.scenario]
@@ -291,26 +346,10 @@ class _Writer:
         return offer_values(offer, at=at, zone=zone, currency=policies.currency)
 
 
-def _prepared(
-    letter: Letter, decision: Mapping[Hashable, Any], message_id: str, subject: str, number: int
-) -> PreparedMail:
-    return PreparedMail(
-        letter=letter,
-        customer_id=decision["customer_id"],
-        arm=_text(decision["arm"]),
-        offer=_text(decision["offer"]),
-        due_at=decision["due_at"].to_pydatetime(),
-        message_id=message_id,
-        subject=subject,
-        number=number,
-    )
-
-
-def _unsubscribe_link(policies: Policies, letters: Sequence[Letter], key: MailKey) -> Callable[[Letter], str]:
+def _unsubscribe_link(policies: Policies, key: MailKey, *, needed: bool) -> Callable[[Letter], str]:
     pattern = getattr(policies.brand, "unsubscribe_url", None)
     if pattern is None and policies.tracking is not None:
         pattern = f"{policies.tracking.url.rstrip('/')}/u/{{token}}"
-    needed = any(letter.class_ == "marketing" for letter in letters)
     usable = isinstance(pattern, str) and "{token}" in pattern and pattern.startswith("https://")
     if needed and not usable:
         found = f"; found {pattern!r}" if pattern else ""

@@ -6,7 +6,9 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import os
 import ssl
+import subprocess
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -231,7 +233,8 @@ class SmtpServer:
 
     `fault(verb, number, recipient)` is asked before each answer (verbs CONNECT, EHLO, AUTH, MAIL, RCPT, DATA and `.`,
     numbered from 1) and gives back None, an answer such as `451 later`, or one of drop, stall, garbage and, for the
-    dot, take_and_drop. A confused server goes on although it refused the sender.
+    dot, take_and_drop. For BODY it is asked after the first bytes of a mail: drop or stall. A confused server goes on
+    although it refused the sender.
     """
 
     def __init__(
@@ -325,6 +328,12 @@ class SmtpServer:
                 if not answer:
                     return
                 if answer.startswith("354"):
+                    self.counts["BODY"] += 1
+                    cut = self.fault("BODY", self.counts["BODY"], recipient)
+                    if cut:  # the mail comes in part only
+                        await reader.read(64)
+                        await asyncio.sleep(60 if cut == "stall" else 0)
+                        return
                     body = b""
                     while (line := await reader.readline()) != b".\r\n":
                         if not line:
@@ -363,6 +372,18 @@ def smtp_server():
     """Starts mail servers on loopback; they end with the test."""
     with contextlib.ExitStack() as stack:
         yield lambda **options: stack.enter_context(SmtpServer(**options))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of one megabyte, and how to make it larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -252,18 +252,6 @@ def test_a_ledger_that_cannot_grow_stops_the_sending_before_a_mail_goes(sending,
     assert sending(Server(tmp_path / "book")).sent == COUNT
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_disk_that_fills_up_midway_loses_nothing_and_goes_on_when_there_is_room(shop, make_log, small_disk):
     batch = shop.prepare(log=make_log(400), ledger=None)
     approval = shop.approve(batch)

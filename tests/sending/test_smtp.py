@@ -389,6 +389,17 @@ def test_a_mail_larger_than_the_server_takes_is_not_even_offered(smtp_server):
     assert len(server.taken) == 3
 
 
+@pytest.mark.parametrize("fault", ["drop", "stall"])
+def test_a_mail_cut_off_before_its_last_dot_left_is_certainly_not_taken_and_waits(smtp_server, fault):
+    server = smtp_server(extensions=["PIPELINING"], fault=lambda verb, number, to: fault if verb == "BODY" else None)
+    # So large that the system's own buffers cannot take it all, and the dot cannot have left.
+    large = Outgoing("d", "m@example.com", "hello@example.com", "c@example.org", b"x" * 998 + b"\r\n" * 8_000_000)
+    (receipt,) = _go(Smtp("127.0.0.1", server.port, timeout=1, connections=1), [large])
+    assert receipt.state is State.DEFERRED
+    assert receipt.reason.startswith("before the last dot: ")
+    assert server.taken == []
+
+
 def test_a_large_mail_with_every_kind_of_dot_arrives_as_it_was(smtp_server):
     server = smtp_server(extensions=["PIPELINING"])
     message = b".begins\r\n" + b"..\r\n.\r\n.x\r\n" * 10_000 + b"ends without a line end"

@@ -123,11 +123,13 @@ def test_two_hundred_kills_at_random_moments(batch, sending, smtp_server, tmp_pa
         _held(batch, server, ledger, "kill -9 of the sender", mine, most_unknown=mine * CONNECTIONS)
 
 
-@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "."])
+@pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "BODY", "."])
 @pytest.mark.parametrize("fault", ["451 4.3.0 later", "554 5.3.0 never", "drop", "stall", "garbage", "take_and_drop"])
 def test_faults_at_every_verb(batch, sending, smtp_server, tmp_path, verb, fault):
     if fault == "take_and_drop" and verb != ".":
         pytest.skip("only a dot takes a mail")
+    if verb == "BODY" and fault not in ("drop", "stall"):
+        pytest.skip("nothing is answered in the middle of a body")
     server = smtp_server(
         extensions=["PIPELINING"],
         fault=lambda said, count, recipient: fault if said == verb and count % 25 == 3 else None,
@@ -137,6 +139,7 @@ def test_faults_at_every_verb(batch, sending, smtp_server, tmp_path, verb, fault
         with contextlib.suppress(ToolkitError):
             sending(server.port, ledger, timeout=0.4)
     word = {"drop": "hangs up", "stall": "is silent", "garbage": "lies", "take_and_drop": "takes and hangs up"}
+    word = {"drop": "hangs up in a mail", "stall": "falls silent in a mail"} if verb == "BODY" else word
     name = f"server {word.get(fault, 'says ' + fault[:3])}"
     _held(batch, server, ledger, name, 1, most_unknown=COUNT // 10 + 3 * CONNECTIONS)
 
@@ -178,6 +181,20 @@ def test_a_clock_that_jumps(batch, sending, smtp_server, tmp_path, noon, jump):
     with contextlib.suppress(ToolkitError):
         sending(server.port, ledger, clock=clock)
     _held(batch, server, ledger, "the clock jumps", 1, most_unknown=2 * CONNECTIONS)
+
+
+@pytest.mark.parametrize("room", [0, 150, 300, 450, 600])
+def test_a_disk_that_is_full_of_the_ledger(batch, sending, smtp_server, small_disk, room):
+    """The first sender finds so many kilobytes less than a megabyte; the second a larger disk."""
+    server, ledger = smtp_server(extensions=["PIPELINING"]), small_disk / "ledger.sqlite"
+    (small_disk / "filler").write_bytes(b"x" * room * 1024)
+    with contextlib.suppress(ToolkitError):
+        sending(server.port, ledger)
+    came = len(server.taken)
+    subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
+    sending(server.port, ledger)
+    assert came < COUNT
+    _held(batch, server, ledger, "the ledger's disk is full", 1, most_unknown=CONNECTIONS)
 
 
 def test_a_database_that_restarts_midway(batch, sending, smtp_server, postgres_server):

@@ -16,6 +16,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Generic, SupportsIndex, TypeVar, overload
 
+from toolkit.errors import SendingError
+
 __all__ = ["Spool", "Store"]
 
 _IN_MEMORY = 4 * 1024 * 1024
@@ -35,8 +37,8 @@ class Spool:
     (b'two', 2)
     """
 
-    def __init__(self, in_memory: int = _IN_MEMORY) -> None:
-        self._most = in_memory
+    def __init__(self, in_memory: int | None = None) -> None:
+        self._most = _IN_MEMORY if in_memory is None else in_memory
         self._memory = bytearray()  # what is not in the file yet
         self._file: int | None = None
         self._filed = 0  # bytes in the file
@@ -53,6 +55,13 @@ class Spool:
             return len(self._ends) - 2
 
     def _put_away(self) -> None:
+        try:
+            self._write()
+        except OSError as fault:
+            said = f"{tempfile.gettempdir()}: a batch does not fit there: {fault.strerror}"
+            raise SendingError(f"{said}; TMPDIR names another folder") from fault
+
+    def _write(self) -> None:
         if self._file is None:
             with tempfile.TemporaryFile() as file:
                 self._file = os.dup(file.fileno())

@@ -1,0 +1,77 @@
+"""What a batch holds lies on the disk where it is large: nothing of it changes, and it can be in no one's way."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import pytest
+
+from toolkit.errors import SendingError
+from toolkit.sending import send, spool
+from toolkit.sending.mails import Numbers
+from toolkit.sending.manifest import Rows, digest_of
+from toolkit.sending.spool import Spool
+
+
+def test_what_lies_on_the_disk_is_what_was_added():
+    small, large = Spool(in_memory=100), Spool()
+    for number in range(50):
+        assert small.add(f"{number}".encode() * number) == large.add(f"{number}".encode() * number) == number
+    assert list(small) == list(large)
+    assert (small._file is None, large._file is None) == (False, True)
+    with pytest.raises(IndexError, match="number 50 of 50"):
+        small[50]
+
+
+def test_the_file_goes_with_the_spool():
+    kept = Spool(in_memory=1)
+    kept.add(b"ab")
+    file = kept._file
+    os.fstat(file)
+    del kept
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(file)
+
+
+def test_a_batch_that_does_not_fit_says_where_and_what_to_do(small_disk, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    kept = Spool(in_memory=1000)
+    with pytest.raises(
+        SendingError, match=r"a batch does not fit there: No space left on device; TMPDIR names another"
+    ):
+        kept.add(b"x" * 2_000_000)
+
+
+def test_a_batch_on_the_disk_is_the_same_batch(shop, monkeypatch):
+    in_memory = shop.prepare()
+    monkeypatch.setattr(spool, "_IN_MEMORY", 500)
+    on_disk = shop.prepare()
+    assert on_disk.spool._file is not None
+    assert on_disk.digest == in_memory.digest
+    assert list(on_disk.mails) == list(in_memory.mails)
+    assert str(on_disk.summary()) == str(in_memory.summary())
+    report = send(on_disk, shop.approve(in_memory), transport=f"outbox:{shop.outbox}", confirm=12, progress=False)
+    assert report.sent == 12
+    assert list(report.table.decision_id) == [mail.letter.decision_id for mail in in_memory.mails]
+
+
+def test_rows_are_hashed_as_the_list_they_are():
+    rows = [{"b": 1, "a": "é"}, {"a": None}, {}]
+    for count in range(4):
+        there = {"audience": Rows(rows[:count]), "z": 1, "a": [1]}
+        assert digest_of(there) == digest_of({**there, "audience": rows[:count]})
+    assert Rows(rows) == Rows(rows)
+    assert Rows(rows) != Rows(rows[:2])
+    assert (Rows(rows)[-2:], Rows(rows)[0]) == (rows[-2:], rows[0])
+
+
+def test_a_mail_is_found_by_its_decision_even_where_two_hashes_are_the_same(monkeypatch):
+    names = [f"d{number}" for number in range(1_000)]
+    for modulus in (2**64, 7):
+        monkeypatch.setattr("toolkit.sending.mails._hash", lambda name, modulus=modulus: int(name[1:]) % modulus)
+        numbers = Numbers(names, names.__getitem__)
+        assert [numbers[name] for name in names] == list(range(1_000))
+        assert "d1000" not in numbers
+        with pytest.raises(KeyError):
+            numbers["d1007"]

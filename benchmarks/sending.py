@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import shutil
@@ -24,9 +25,10 @@ from benchmarks.measuring import Bound, Result
 from toolkit.events import EventLog
 from toolkit.scenario import loads
 from toolkit.scenario.models import Policies, Program
-from toolkit.sending import Batch, Ledger, approve, prepare, send
+from toolkit.sending import ApprovalPolicy, Batch, Ledger, approve, prepare, send, submit
 from toolkit.sending.clock import micros
 from toolkit.sending.planning import Entry, RunRecord, Signed
+from toolkit.sending.station import take_one
 
 CONNECTIONS = 20
 MAILS = 10_000
@@ -110,42 +112,98 @@ def planning() -> Iterator[Result]:
 
 
 def memory() -> Iterator[Result]:
-    """What sending takes beyond the batch itself: the growth of memory while 20,000 mails go, beside 2,000."""
-    grown = {}
-    for count in (2_000, 20_000):
-        code = f"from benchmarks.sending import _grown; print(_grown({count}))"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        grown[count] = int(done.stdout.split()[-1])
-    more = {f"mb_{count}": round(kb / 1024, 1) for count, kb in grown.items()}
+    """The most memory that a sender takes, for ten thousand mails and for ten times as many.
+
+    Each batch is prepared, approved and put on the disk by one process, and sent by another, as `toolkit sender` does.
+    """
+    took: dict[int, tuple[float, float, float, float]] = {}
+    for count in (FEW, 10 * FEW):
+        with _folder() as folder, _sink() as port:
+            held, prepared = _child(f"_submitted({count}, {str(folder)!r})", folder)
+            seconds, peak = _child(f"_sent({count}, {str(folder)!r}, {port})", folder)
+            took[count] = (seconds, peak, held, prepared)
+    few, many = took[FEW], took[10 * FEW]
+    more = {
+        "sender_mb": round(many[1]),
+        "sender_mb_of_a_tenth": round(few[1]),
+        "growth": float(f"{many[1] / few[1]:.4g}"),
+        "batch_bytes_a_mail": round((many[2] - few[2]) * 2**20 / (9 * FEW)),
+        "prepare_mb": round(many[3]),
+        "prepare_mb_of_a_tenth": round(few[3]),
+    }
+    about = "The peak of the whole sending process; prepare also holds the log and the table of its decisions."
     yield Result(
-        "send_memory", "20,000 mails", grown[20_000] / 1024, "2,000 mails (MB, not s)", grown[2_000] / 1024, more
+        "send_memory", f"{10 * FEW:,} mails", many[0], more=more, bounds=(Bound("growth", at_most=1.1),), about=about
     )
 
 
-def _grown(count: int) -> int:
-    with _folder() as folder, _sink() as port:
-        batch = _batch(folder, count)
-        approval = approve(batch, by="bench")
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        way = f"smtp:127.0.0.1:{port}?connections={CONNECTIONS}"
-        send(batch, approval, transport=way, confirm=count, ledger=folder / "ledger.sqlite", progress=False)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+FEW = 10_000
+
+
+def _child(call: str, folder: Path) -> list[float]:
+    code = f"from benchmarks.sending import _sent, _submitted; print(*{call})"
+    home = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=home)
+    return [float(word) for word in done.stdout.split()]
+
+
+def _submitted(count: int, folder: str) -> tuple[float, float]:
+    """What a prepared batch holds beyond what was there before it, and the peak until it was on the disk, in MB."""
+    program, log, now = _shop(Path(folder), count)
+    warm = prepare(program, _log(10, now), now=now, templates=Path(folder) / "templates", progress=False)
+    before = _now_mb()
+    batch = prepare(
+        program, log, now=now, templates=Path(folder) / "templates", ledger=f"{folder}/none.sqlite", progress=False
+    )
+    gc.collect()
+    held = _now_mb() - before
+    submit(batch, approve(batch, by="bench"), Path(folder) / "spool")
+    del warm
+    return held, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _sent(count: int, folder: str, port: int) -> tuple[float, float]:
+    """Seconds, and the peak of this process in MB."""
+    (bundle,) = (Path(folder) / "spool").iterdir()
+    start = time.perf_counter()
+    report = take_one(
+        bundle,
+        transport=f"smtp:127.0.0.1:{port}?connections={CONNECTIONS}",
+        ledger=f"{folder}/sender.sqlite",
+        policy=ApprovalPolicy(),
+    )
+    if report.sent != count:
+        raise RuntimeError(f"expected {count} mails sent: {report}")
+    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _now_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def _batch(folder: Path, count: int) -> Batch:
+    program, log, now = _shop(folder, count)
+    ledger = folder / "prepared.sqlite"
+    return prepare(program, log, now=now, templates=folder / "templates", ledger=ledger, progress=False)
+
+
+def _shop(folder: Path, count: int) -> tuple[Program, EventLog, datetime]:
     now = datetime.now(UTC)
     (folder / "templates" / "welcome").mkdir(parents=True)
     (folder / "templates" / "welcome" / "hello.txt").write_text(TEXT)
     (folder / "templates" / "welcome" / "hello.mjml").write_text(HTML)
+    program = Program(scenarios=loads(SCENARIO).scenarios, policies=Policies.model_validate(POLICIES))
+    return program, _log(count, now), now
+
+
+def _log(count: int, now: datetime) -> EventLog:
     names = [f"c{number}" for number in range(count)]
     people = pd.DataFrame(
         {"customer_id": names, "email": [f"{n}@example.org" for n in names], "first_name": names, "consent": True}
     )
     events = pd.DataFrame({"customer_id": names, "event": "sign_up", "at": pd.Timestamp(now - timedelta(hours=4))})
-    program = Program(scenarios=loads(SCENARIO).scenarios, policies=Policies.model_validate(POLICIES))
-    log = EventLog.from_pandas(events, customers=people)
-    ledger = folder / "prepared.sqlite"
-    return prepare(program, log, now=now, templates=folder / "templates", ledger=ledger, progress=False)
+    return EventLog.from_pandas(events, customers=people)
 
 
 def _smtp_source(port: int, size: int) -> float:

@@ -73,6 +73,12 @@ def _edit(path, before, after):
     [
         (lambda f: _edit(f / "messages", b"Hello", b"Hullo"), r"mail \w+: its bytes are not those approved"),
         (lambda f: _edit(f / "mails.jsonl", b"c0@example.org", b"x0@example.org"), "goes to another address"),
+        (
+            lambda f: _edit(f / "audience.jsonl", b'"customer":"c0"', b'"customer":"x0"'),
+            "audience: the same number, other",
+        ),
+        (lambda f: _edit(f / "audience.jsonl", b'"offer":null', b'"offer":"50 %"'), "audience: the same number, other"),
+        (lambda f: _edit(f / "manifest.json", b'"offers": {}', b'"offers": {"a": 1}'), "offers: added a"),
         (lambda f: _edit(f / "manifest.json", b'"mails": 12', b'"mails": 13'), r"limits: changed mails \(approved 12"),
         (lambda f: _edit(f / "manifest.json", b"hello@example.com", b"eve@example.com"), "sender: changed email"),
         (lambda f: _edit(f / "approvals.json", b'"mails": 12', b'"mails": 99'), "was changed after signing"),
@@ -80,7 +86,19 @@ def _edit(path, before, after):
         (lambda f: (f / "mails.jsonl").write_text(""), "0 mails, 12 were approved"),
         (lambda f: (f / "manifest.json").write_text("{}"), "holds no batch"),
     ],
-    ids=["message", "address", "limits", "sender", "approval", "no approval", "mails", "manifest"],
+    ids=[
+        "message",
+        "address",
+        "customer",
+        "offer",
+        "offers",
+        "limits",
+        "sender",
+        "approval",
+        "no approval",
+        "mails",
+        "manifest",
+    ],
 )
 def test_whatever_was_changed_is_refused_and_named_and_nothing_goes(submitted, serving, tmp_path, tamper, said):
     tamper(submitted)

@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
-from urllib.parse import parse_qsl
 
-from toolkit.errors import InputError, TransportError, nearest
+from toolkit.errors import InputError, TransportError
 from toolkit.sending.protocol import PAUSE, Outgoing, Receipt, Start
 from toolkit.sending.states import State
+from toolkit.sending.transports.options import options_of
 
 __all__ = ["Ses"]
 
@@ -82,12 +82,7 @@ class Ses:
             InputError: not of that form.
         """
         region, _, query = text.partition(":")[2].partition("?")
-        options: dict[str, Any] = dict(parse_qsl(query))
-        for name in options:
-            if name not in _OPTIONS:
-                near = nearest(name, _OPTIONS)
-                hint = f"; did you mean {near!r}?" if near else ""
-                raise InputError(f"ses: unknown option {name!r}; allowed: {', '.join(_OPTIONS)}{hint}")
+        options = options_of(query, _OPTIONS, what="ses")
         try:
             kinds = {"connections": int, "timeout": float}
             return cls(region, **{name: kinds.get(name, str)(value) for name, value in options.items()})

@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError
 from toolkit.sending.credentials import secret
 from toolkit.sending.protocol import PAUSE, Outgoing, Receipt, Start
+from toolkit.sending.transports.options import options_of
 from toolkit.sending.transports.traffic import deliver_over
 from toolkit.sending.transports.wire import Login, Security, Session, open_session
 
@@ -92,12 +93,7 @@ class Smtp:
                 "smtp: user and password do not belong in a notebook; set TOOLKIT_SMTP_USER and "
                 "TOOLKIT_SMTP_PASSWORD in the environment"
             )
-        options = dict(parse_qsl(parts.query))
-        for name in options:
-            if name not in _OPTIONS:
-                near = nearest(name, _OPTIONS)
-                hint = f"; did you mean {near!r}?" if near else ""
-                raise InputError(f"smtp: unknown option {name!r}; allowed: {', '.join(_OPTIONS)}{hint}")
+        options = options_of(parts.query, _OPTIONS, what="smtp")
         try:
             return cls(
                 parts.hostname or cls.default_host,
@@ -149,9 +145,11 @@ class Smtp:
         )
 
     def _login(self) -> Login | None:
-        look = os.environ.get if self.security == "none" else secret  # a keyring is not asked in vain
-        user, password = look("TOOLKIT_SMTP_USER"), look("TOOLKIT_SMTP_PASSWORD")
+        user, password = self._secret("TOOLKIT_SMTP_USER"), self._secret("TOOLKIT_SMTP_PASSWORD")
         return Login(user, password) if user and password else None
+
+    def _secret(self, name: str) -> str | None:
+        return os.environ.get(name) if self.security == "none" else secret(name)  # a keyring is not asked in vain
 
 
 class Resend(Smtp):
@@ -181,8 +179,7 @@ class Resend(Smtp):
         return super().deliver((None if mail is None else _keyed(mail) for mail in mails), start)
 
     def _login(self) -> Login | None:
-        look = os.environ.get if self.security == "none" else secret
-        key = look("TOOLKIT_RESEND_KEY")
+        key = self._secret("TOOLKIT_RESEND_KEY")
         return Login("resend", key) if key else None
 
 

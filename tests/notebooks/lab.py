@@ -29,6 +29,7 @@ FLAGS = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
 _SECONDS_TO_START = 240
+COMPILING = ("First replay on this machine", "First simulation on this machine")
 # JupyterLab's own request, which no script of the toolkit makes: a kernel that a test restarts or ends while the
 # request is open leaves it without an answer, and JupyterLab says so in these words.
 _LEFT_BY_A_KERNEL = "Canceled future for create_subshell_request message before replies were done"
@@ -214,12 +215,13 @@ class Desk:
         _end_kernels(self.address)
 
     def output_errors(self) -> list[str]:
-        """Tracebacks and warnings that stand in the notebook."""
+        """Tracebacks and warnings that stand in the notebook; a machine that compiles for the first time may say so."""
         kinds = ("application/vnd.jupyter.error", "application/vnd.jupyter.stderr")
         found: list[str] = self.page.locator(
             ", ".join(f'.jp-OutputArea-output[data-mime-type="{kind}"]' for kind in kinds)
         ).all_inner_texts()
-        return found
+        lines = [[line for line in text.splitlines() if line.strip()] for text in found]
+        return ["\n".join(said) for said in lines if not all(line.startswith(COMPILING) for line in said)]
 
 
 @contextmanager

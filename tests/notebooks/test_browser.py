@@ -231,14 +231,19 @@ def test_a_reloaded_page_shows_where_the_sliders_stood(tuned):
     assert tuned.banners() == []
 
 
-def test_after_a_kernel_restart_no_screen_pretends_to_work(tuned):
+def test_after_a_kernel_restart_in_the_middle_of_a_move_no_screen_pretends_to_work(tuned):
+    tuned.page.locator(WAIT).first.focus()
+    tuned.page.keyboard.press("ArrowRight")
     tuned.page.evaluate(
         "async () => await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
     )
     tuned.page.locator(".ttk-gone", has_text="run its cell again").first.wait_for()
     tuned.page.wait_for_function(
-        "(slider) => [...document.querySelectorAll(slider)].every((one) => one.disabled)", arg=WAIT
+        """() => [...document.querySelectorAll("section.ttk")].every((screen) =>
+          screen.querySelector(".ttk-gone:not([hidden])")
+          && [...screen.querySelectorAll("button, input, select")].every((one) => one.disabled))"""
     )
+    assert tuned.page.locator("section.ttk").count() == 3
 
 
 def test_a_notebook_opened_without_a_kernel_shows_snapshots(tuned, lab):

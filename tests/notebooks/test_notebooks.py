@@ -12,7 +12,7 @@ import pytest
 from jupyter_client import KernelManager
 from nbclient import NotebookClient
 
-from tests.notebooks.lab import ROOT, desk
+from tests.notebooks.lab import COMPILING, ROOT, desk
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -77,8 +77,7 @@ def _run(kernel: tuple[KernelManager, Path], name: str) -> dict[str, str]:
             client.kc.stop_channels()
     outputs = [output for cell in ran.cells for output in cell.get("outputs", ())]
     told = [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
-    compiling = ("First replay on this machine", "First simulation on this machine")
-    assert not [one for one in told if not one.get("text", "").startswith(compiling)]
+    assert not [one for one in told if not one.get("text", "").startswith(COMPILING)]
     return {cell.id: _text(cell) for cell in ran.cells if cell.cell_type == "code"}
 
 

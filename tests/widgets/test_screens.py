@@ -376,6 +376,22 @@ def test_something_pressed_that_is_not_there_stands_in_the_banner(program):
     assert view.error == ""
 
 
+def test_every_screen_tells_what_went_wrong_in_its_own_banner(program, log, run, batch):
+    outcomes = tk.measure(run)
+    result = tk.experiment(outcomes, metrics=[tk.Rate("converted")], control="control")
+    sweep = tk.sweep(program, log, {"abandoned_cart.pause.wait": ["1h", "4h"]}, progress=False)
+    screens: list[Panel] = [ScenarioView(program), TraceView(run), MailPreview(batch), LogProfile(log), SweepMap(sweep)]
+    screens += [ApprovalDesk(batch), SendConsole(batch), ExperimentDesigner(run), ExperimentBoard(result)]
+    screens.append(Tuner(program, log))
+    for screen in screens:
+        press(screen, "nonsense")
+        assert "knows no 'nonsense'" in screen.error, type(screen)
+        screen.guarded(lambda: 1 / 0)
+        assert screen.error.startswith("ZeroDivisionError: division by zero (test_screens.py"), type(screen)
+        screen.guarded(lambda: None)
+        assert screen.error == "", type(screen)
+
+
 def test_an_error_in_a_callback_is_shown_on_the_screen(program):
     view = ScenarioView(program)
     view.on_change(lambda value: 1 / 0)

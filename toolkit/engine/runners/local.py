@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ __all__ = [
 
 Found = TypeVar("Found")
 _SCRATCH = 1024
+_SAYING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,8 @@ def _filled(
     plan: Plan, past: Past, answers: Given, work: Work, out: Out, first: int, last: int
 ) -> tuple[Work, Out, Given]:
     """Walk over places, with more memory whenever it runs out."""
-    _say_if_compiling(answers is not None)
+    with _SAYING:  # several threads begin at once
+        _say_if_compiling(answers is not None)
     customer = first
     while True:
         customer = walk(plan, past, work, out, answers, customer, last)

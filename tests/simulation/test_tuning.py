@@ -64,4 +64,4 @@ def test_the_best_setting_of_a_few_worlds_brings_what_its_interval_says(kind: st
 @pytest.mark.soak
 @pytest.mark.parametrize("kind", ["null", "impatient", "patient", "discount_hunters"])
 def test_the_best_setting_of_many_worlds_brings_what_its_interval_says(kind: str) -> None:
-    assert_promised(kind, 60, customers=6_000, draws=100)
+    assert_promised(kind, 40, customers=4_000, draws=60)

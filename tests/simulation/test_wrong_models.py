@@ -42,7 +42,7 @@ CASES = {
     "effect twice as large": Wrong(factor=2.0),
     "effect half as large": Wrong(factor=0.5),
     "effect of a mail after 1h taken for 24h": Wrong(delay=1, sent_after=24),
-    "effect of other people (patient) taken": Wrong(kind="patient"),
+    "effect of other people (loyal) taken": Wrong(kind="loyal"),
     "nobody uses the offer who would have bought": Wrong(used_anyway=0.0),
 }
 

@@ -15,6 +15,7 @@ from toolkit.sending.owners import owner
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import VERSION
 from toolkit.sending.states import State
+from toolkit.sending.turns import Claiming
 
 LEASE = 30_000_000
 
@@ -268,3 +269,33 @@ def test_a_place_that_cannot_hold_a_ledger_says_why_and_shows_no_password(where,
     with pytest.raises(error, match=said) as raised:
         Ledger.open(where)
     assert "secret" not in str(raised.value)
+
+
+# --- one commit -------------------------------------------------------------------------------------------------------
+
+
+def test_receipts_starts_and_the_next_leases_are_one_commit(ledger, run_record, entries):
+    ledger.plan(run_record(mails=9), entries(9))
+    first = ledger.claim("run", owner="a", limit=4, lease=LEASE)
+    started = ledger.start(first[:2])
+    turn = ledger.turn([_accept(row) for row in started], first[2:], claiming=Claiming("run", "a", 3, LEASE))
+    assert [row.decision_id for row in turn.recorded] == ["d00000", "d00001"]
+    assert [(row.decision_id, row.state) for row in turn.started] == [("d00002", "sending"), ("d00003", "sending")]
+    assert [(row.decision_id, row.epoch) for row in turn.claimed] == [(f"d0000{n}", 1) for n in (4, 5, 6)]
+    assert ledger.rows([row.decision_id for row in turn.started]) == turn.started
+    assert ledger.rows([row.decision_id for row in turn.claimed]) == turn.claimed
+
+
+def test_what_others_did_to_the_rows_meanwhile_is_seen_and_nothing_is_done_twice(ledger, run_record, entries, clock):
+    ledger.plan(run_record(mails=9), entries(9))
+    first = ledger.claim("run", owner="a", limit=4, lease=LEASE)
+    started = ledger.start(first[:2])
+    clock.forward(seconds=LEASE / 1e6 + 1)
+    ledger.recover()  # the leases are over: two are in doubt, two planned again
+    turn = ledger.turn([_accept(row) for row in started], first[2:], claiming=Claiming("run", "a", 3, LEASE))
+    assert [row.decision_id for row in turn.recorded] == ["d00000", "d00001"]  # a late receipt settles a doubt
+    assert turn.started == []
+    assert [(row.decision_id, row.epoch) for row in turn.claimed] == [("d00002", 2), ("d00003", 2), ("d00004", 1)]
+    assert ledger.counts("run") == {"accepted": 2, "leased": 3, "planned": 4}
+    assert len(ledger.deliveries()) == 9
+    assert ledger.verify() == ()

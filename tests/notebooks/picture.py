@@ -22,7 +22,7 @@ def take(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         os.environ["XDG_CONFIG_HOME"] = f"{place}/config"
-        with jupyter(desk(Path(place))) as address, browser(address, width=1240, height=1000) as seen:
+        with jupyter(desk(Path(place))) as address, browser(address, width=1240, height=1500) as seen:
             _tuner(seen, folder / "tuner_light.png")
             _screen(seen, "01_backtest_a_scenario", "view", folder / "scenario_view.png", press="[data-value=offer]")
             _screen(seen, "04_read_an_experiment", "board", folder / "experiment_board.png")
@@ -44,6 +44,10 @@ def _tuner(seen: Desk, path: Path) -> None:
     for _ in range(7):
         seen.page.keyboard.press("ArrowRight")
     seen.page.wait_for_selector(_EXACT)
+    # On a machine that compiles for the first time a forecast takes minutes.
+    seen.page.wait_for_function(
+        "() => !document.querySelector('.ttk-tuner').innerText.includes('forecasting…')", timeout=400_000
+    )
     _shoot(seen, seen.page.locator(".ttk-tuner").first, path)
 
 

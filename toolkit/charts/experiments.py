@@ -75,7 +75,9 @@ def forest_svg(result: Result) -> str:
         rows.append(words(name_wide, y, f"{role} metric · against {result.control}" if role else "", opacity=0.9))
         y += 10
         ends = [end for found in mine for end in (found.diff_lower, found.diff_upper, found.diff) if math.isfinite(end)]
-        ends += [-found.margin for found in mine if math.isfinite(found.margin)]
+        ends += [
+            -found.margin if found.better == "higher" else found.margin for found in mine if math.isfinite(found.margin)
+        ]
         low, high = min([0.0, *ends]), max([0.0, *ends])
         pad = 0.08 * ((high - low) or 1.0)
         axes = Axes(wide - number_wide, 0, (low - pad, high + pad), (0, 1), left=name_wide, right=8)

@@ -3,6 +3,7 @@ scenario without either."""
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pandas as pd
 from benchmarks.measuring import Bound, Result, best_of, compare
 from toolkit.engine import replay
 from toolkit.events import EventLog
+from toolkit.events.storage import FORMAT
 from toolkit.scenario import loads, set_parameters
 from toolkit.simulation import generate_events
 
@@ -118,7 +120,8 @@ def large_log() -> Path:
 def large_store() -> Path:
     """The generated log in its own store."""
     store = large_log().with_suffix(".store")
-    if not (store / "manifest.json").exists():
+    manifest = store / "manifest.json"
+    if not manifest.exists() or json.loads(manifest.read_text(encoding="utf-8"))["format"] != FORMAT:
         EventLog.from_parquet(large_log()).save(store)
     return store
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -75,13 +77,64 @@ def test_other_programs_read_the_same_instants(log, tmp_path):
     log.save(tmp_path / "shop")
     stored = pd.read_parquet(tmp_path / "shop" / "events.parquet")
     assert str(stored["at"].dtype.tz) == "UTC"
-    pd.testing.assert_frame_equal(in_order(EventLog.from_pandas(stored).events), in_order(log.events))
+    read = EventLog.from_pandas(stored.drop(columns="toolkit_customer"))
+    pd.testing.assert_frame_equal(in_order(read.events), in_order(log.events))
+
+
+def test_an_empty_received_at_in_the_file_says_that_an_event_was_received_at_once(log, tmp_path):
+    log.save(tmp_path / "shop")
+    stored = pd.read_parquet(tmp_path / "shop" / "events.parquet")
+    late = log.events["received_at"] > log.events["at"]
+    assert 0 < stored["received_at"].notna().sum() == late.sum() < len(stored)
+
+
+def test_customers_are_numbered_in_the_order_of_their_names(log, tmp_path):
+    log.save(tmp_path / "shop")
+    opened = EventLog.open(tmp_path / "shop")
+    stored = pd.read_parquet(tmp_path / "shop" / "events.parquet")
+    assert opened.numbered_customers.to_pylist() == ["ana", "bo"]
+    assert stored["toolkit_customer"].tolist() == [0, 0, 0, 1]
+    assert log.numbered_customers is None
+
+
+def test_events_that_fill_parts_of_the_file_stand_apart_and_a_program_reads_past_them(tmp_path):
+    count = 210_000
+    at = pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(np.arange(count + 3), unit="s")
+    names = ["view"] * count + ["purchase"] * 3
+    customers = [f"c{place % 700:03}" for place in range(count + 3)]
+    log = EventLog.from_pandas(pd.DataFrame({"customer_id": customers, "event": names, "at": at}))
+    log.save(tmp_path / "shop")
+    file = pq.ParquetFile(tmp_path / "shop" / "events.parquet")
+    opened = EventLog.open(tmp_path / "shop")
+    rows = opened.cursor().execute(f'SELECT event, customer_id, "at" FROM {opened.relation} ORDER BY row').fetchall()
+    assert [row[0] for row in rows[:4]] == ["purchase"] * 3 + ["view"]
+    assert rows[3:] == sorted(rows[3:])
+    groups = [file.metadata.row_group(place).column(1).statistics for place in range(file.num_row_groups)]
+    assert sum(one.min <= "purchase" for one in groups) == 1 < len(groups)
+    pd.testing.assert_frame_equal(in_order(opened.events), in_order(log.events))
+    parts = [len(opened.within(one).events) for one in opened.ranges(events=110_000)]
+    assert len(parts) > 1
+    assert sum(parts) == count + 3
+
+
+def test_a_log_stored_by_the_version_before_can_still_be_opened(log, tmp_path):
+    log.save(tmp_path / "shop")
+    file = tmp_path / "shop" / "events.parquet"
+    table = pq.read_table(file).drop_columns("toolkit_customer")
+    received = pc.coalesce(table.column("received_at"), table.column("at"))
+    pq.write_table(table.set_column(table.schema.get_field_index("received_at"), "received_at", received), file)
+    (tmp_path / "shop" / "ids.parquet").unlink()
+    change(tmp_path / "shop", format=1)
+    opened = EventLog.open(tmp_path / "shop")
+    pd.testing.assert_frame_equal(in_order(opened.events), in_order(log.events))
+    opened.save(tmp_path / "again")
+    assert EventLog.open(tmp_path / "again").numbered_customers is not None
 
 
 def test_the_manifest_says_what_is_inside(log, tmp_path):
     log.save(tmp_path / "shop")
     manifest = json.loads((tmp_path / "shop" / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert manifest["events"] == 4
     assert manifest["customers"] == 2
     assert manifest["sorted_by"] == ["customer_id", "received_at", "at"]
@@ -166,8 +219,8 @@ def change(folder, **entries):
 
 def test_a_newer_format_is_refused_with_the_way_out(log, tmp_path):
     log.save(tmp_path / "shop")
-    change(tmp_path / "shop", format=2)
-    with pytest.raises(EventLogError, match="stored in format 2; this version reads format 1: upgrade trigger-toolkit"):
+    change(tmp_path / "shop", format=3)
+    with pytest.raises(EventLogError, match="in format 3; this version reads formats 1 to 2: upgrade trigger-toolkit"):
         EventLog.open(tmp_path / "shop")
 
 

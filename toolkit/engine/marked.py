@@ -16,7 +16,9 @@ from toolkit.engine.layout import MAX_BITS, NONE, Ints
 from toolkit.errors import ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import (
+    NUMBER,
     Marking,
+    asked_events,
     bits_by_consent,
     changes_attributes,
     facts_of,
@@ -99,9 +101,7 @@ def mark(log: EventLog, marking: Marking) -> Marked:
 
 def _mark(log: EventLog, marking: Marking) -> Marked:
     table = marked_events(log, marking)
-    encoded = one_piece(table, "customer_id").dictionary_encode()
-    customers = encoded.dictionary.cast(pa.large_string())
-    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    customers, codes = _customers(log, table)
     heard = first_heard(log) if marking.heard else None
     for known in (log.customer_table if marking.everyone else None, heard):
         if known is None:
@@ -111,7 +111,7 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
 
     received, at, row = (_ints(table, name) for name in ("received_at", "at", "row"))
     order, starts = _order(codes, len(customers), received, at)
-    keep, order = _same_instants(log, starts, received[order], at[order], row[order], order)
+    keep, order = _same_instants(log, marking, starts, received[order], at[order], row[order], order)
     duplicates = int(len(keep) - keep.sum())
     if duplicates:
         order = order[keep]
@@ -168,6 +168,23 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
         known_from=np.full(len(customers), NONE) if heard is None else _known_from(log, customers, heard),
         duplicates=duplicates,
     )
+
+
+def _customers(log: EventLog, table: pa.Table) -> tuple[pa.Array, Ints]:
+    """Who the marked events are of, each once, and for each event the place of its customer."""
+    everyone = log.numbered_customers
+    if everyone is None:
+        encoded = one_piece(table, "customer_id").dictionary_encode()
+        places = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        return encoded.dictionary.cast(pa.large_string()), places
+    numbers = _ints(table, NUMBER)
+    if not len(numbers):
+        return pa.array([], pa.large_string()), numbers
+    first = int(numbers.min())
+    met = np.zeros(int(numbers.max()) - first + 1, dtype=np.int64)
+    met[numbers - first] = 1
+    customers = everyone.take(pa.array(np.flatnonzero(met) + first))
+    return customers, (np.cumsum(met) - 1)[numbers - first]
 
 
 def _known_from(log: EventLog, customers: pa.Array, heard: pa.Table) -> Ints:
@@ -264,7 +281,7 @@ def _tied(starts: Ints, received: Ints, at: Ints) -> Ints:
 
 
 def _same_instants(
-    log: EventLog, starts: Ints, received: Ints, at: Ints, row: Ints, order: Ints
+    log: EventLog, marking: Marking, starts: Ints, received: Ints, at: Ints, row: Ints, order: Ints
 ) -> tuple[npt.NDArray[np.bool_], Ints]:
     """Order events of one customer and instant by event_id, and mark the second of two that are the same (R3, R24)."""
     keep = np.ones(len(order), dtype=np.bool_)
@@ -276,7 +293,7 @@ def _same_instants(
             "customer": np.searchsorted(starts, places, side="right"),
             "received": received[places],
             "at": at[places],
-            "id": log.event_ids(row[places]),
+            "id": log.event_ids(row[places], events=asked_events(log, marking)),
             "order": order[places],
             "row": row[places],
         }

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import duckdb
+import pandas as pd
 
 from toolkit.errors import EventLogError
 from toolkit.events.canonical import event_id
-from toolkit.events.database import fetch_row
+from toolkit.events.database import fetch_row, fetch_rows
 from toolkit.events.duplicates import same_ids, same_rows
 from toolkit.events.kinds import identifier
 from toolkit.events.moments import Moment, moment
@@ -39,6 +40,8 @@ class Rows:
         lazy: rows stay in the file.
         counted_once: exact duplicates are gone from `EVENTS`.
         notes: what was repaired.
+        names: names of the events, sorted, where they were met while the rows were checked.
+        span: first and last received_at, UTC, where they were met then; None of an empty log.
     """
 
     properties: Mapping[str, str]
@@ -46,6 +49,8 @@ class Rows:
     lazy: bool
     counted_once: bool
     notes: tuple[str, ...] = field(default=())
+    names: tuple[str, ...] | None = None
+    span: tuple[pd.Timestamp, pd.Timestamp] | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -108,13 +113,16 @@ def _assemble(
     else:
         connection.execute(f"CREATE TABLE {_ROWS} AS {query} ORDER BY row")
     _check(connection, source)
-    if received is not None:
-        _note_early(connection, opened, at, received, notes)
-    connection.execute("DROP TABLE IF EXISTS incoming")
     properties = {prop.name: prop.kind for prop in opened.properties}
     given = "event_id" in naming.base
+    names, span = None, None
+    if lazy and not given:  # where ids may take events out, what is left is looked at when it is asked for
+        names, span = _look_through(connection, source, naming, opened, times=(at, received), notes=notes)
+    elif received is not None:
+        _note_early(connection, opened, at, received, notes)
+    connection.execute("DROP TABLE IF EXISTS incoming")
     once = _count_once(connection, properties, given=given, lazy=lazy, notes=notes)
-    return Rows(properties, given, lazy, once, tuple(notes))
+    return Rows(properties, given, lazy, once, tuple(notes), names, span)
 
 
 def _rows_query(
@@ -206,6 +214,39 @@ def _note_early(
         f"SELECT count(*) FILTER (({received.sql}) < ({at.sql})), count(*) FILTER (({received.sql}) IS NULL) "
         f"FROM {opened.relation}",
     )
+    _note_receipt(early, unknown, notes)
+
+
+def _look_through(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    naming: Naming,
+    opened: Opened,
+    *,
+    times: tuple[Moment, Moment | None],
+    notes: list[str],
+) -> tuple[tuple[str, ...], tuple[pd.Timestamp, pd.Timestamp] | None]:
+    """Names of the events and their span, and notes on when they were received, in one reading of the files."""
+    at, received = times
+    known = identifier(name(naming.base["customer_id"]), source.columns[naming.base["customer_id"]])
+    event = identifier(name(naming.base["event"]), source.columns[naming.base["event"]])
+    told = received.sql if received is not None else at.sql
+    found = fetch_rows(
+        connection,
+        "SELECT event, count(*) FILTER (told < happened), count(*) FILTER (told IS NULL), "
+        "epoch_us(min(greatest(told, happened))), epoch_us(max(greatest(told, happened))) "
+        f"FROM (SELECT {event} AS event, {at.sql} AS happened, {told} AS told FROM {opened.relation} "
+        f"WHERE coalesce({known}, '') <> '') GROUP BY event ORDER BY event",
+    )
+    _note_receipt(sum(row[1] for row in found), sum(row[2] for row in found), notes)
+    names = tuple(row[0] for row in found)
+    if not found:
+        return names, None
+    first, last = min(row[3] for row in found), max(row[4] for row in found)
+    return names, (pd.Timestamp(first, unit="us", tz="UTC"), pd.Timestamp(last, unit="us", tz="UTC"))
+
+
+def _note_receipt(early: int, unknown: int, notes: list[str]) -> None:
     if early:
         notes.append(f"{counted(early, 'event')} received before at, the moment it happened; at is taken instead")
     if unknown:

@@ -27,7 +27,7 @@ from toolkit.events.duplicates import same_rows
 from toolkit.events.joining import join_rows
 from toolkit.events.people import Customers, People, no_people, people_of, read_people
 from toolkit.events.profile import Profile, look
-from toolkit.events.quoting import name
+from toolkit.events.quoting import literal, name
 from toolkit.events.ranges import Range, ranges_of
 from toolkit.events.sources import PathOrPaths, arrow_source, csv_source, frame_source, parquet_source
 from toolkit.events.spark import Part, SparkLog, loaded
@@ -68,10 +68,12 @@ class EventLog:
         self._notes = (*rows.notes, *people.notes)
         self._once = EVENTS if rows.counted_once else None
         self._counts: Mapping[str, int] | None = None
-        self._names: tuple[str, ...] | None = None
-        self._span: tuple[pd.Timestamp, pd.Timestamp] | None = None
+        self._names: tuple[str, ...] | None = rows.names
+        self._span: tuple[pd.Timestamp, pd.Timestamp] | None = rows.span
         self._relation = EVENTS
         self._file: Path | None = None
+        self.numbered_customers: pa.Array | None = None
+        """All customers in the order of customer_id, where the relation has their places in `storage.NUMBER`."""
         self.part = 0
         """Which range of customers this is, of a log that is read range by range."""
         self.stored = stored
@@ -265,7 +267,7 @@ class EventLog:
         log = cls(connection, stored.rows, stored.people, stored=True)
         log._notes, log._counts, log._span = stored.notes, stored.counts, stored.span
         log._names = tuple(sorted(stored.counts))
-        log._file = Path(folder) / "events.parquet"
+        log._file, log.numbered_customers = Path(folder) / "events.parquet", stored.ids
         return log if answers is None else log.with_answers(answers)
 
     def with_answers(self, answers: str, *, table: str = "answer_events") -> EventLog:
@@ -327,11 +329,12 @@ class EventLog:
         log = EventLog(self._connection, self._rows, people, stored=self.stored)
         log._lock, log._relation, log._once, log.part = self._lock, view, view, part
         log._notes, log._counts, log._names, log._span = self.notes, self.event_counts, self.event_names, self.span
+        log.numbered_customers = self.numbered_customers
         weakref.finalize(log, drop_view, self._connection, self._lock, view)
         return log
 
     def save(self, folder: str | PathLike[str]) -> None:
-        """Store this log as a folder: events.parquet (sorted by customer), customers.parquet and manifest.json.
+        """Store this log as a folder: events.parquet (sorted by customer), customers and ids, and manifest.json.
 
         Nothing is half-written: a new folder is made beside and then renamed. A log already stored there is replaced.
 
@@ -410,15 +413,14 @@ class EventLog:
     def events(self) -> pd.DataFrame:
         """Events: one row per event in the order read, canonical columns first, times in UTC."""
         chosen = ", ".join(name(column) for column in self._rows.columns)
-        return self._frame(f"SELECT {chosen} FROM {self._distinct()} ORDER BY row")
+        return fetch_frame(self.cursor(), f"SELECT {chosen} FROM {self._distinct()} ORDER BY row")
 
     @property
     def quarantine(self) -> pd.DataFrame:
         """Events left out because an earlier received event has their event_id and says something else."""
         chosen = ", ".join(name(column) for column in self._rows.columns)
-        if not self.has_event_ids or self._relation != EVENTS:
-            return self._frame(f"SELECT {chosen} FROM {self._relation} LIMIT 0")
-        return self._frame(f"SELECT {chosen} FROM {QUARANTINE}")
+        where = QUARANTINE if self.has_event_ids and self._relation == EVENTS else f"{self._relation} LIMIT 0"
+        return fetch_frame(self.cursor(), f"SELECT {chosen} FROM {where}")
 
     @property
     def event_names(self) -> tuple[str, ...]:
@@ -457,11 +459,12 @@ class EventLog:
         first, last = (f"{moment:%Y-%m-%d}" for moment in self.span)
         return f"EventLog({first} to {last}, {len(self.event_names)} kinds of events)"
 
-    def event_ids(self, rows: npt.NDArray[np.int64] | Sequence[int]) -> list[str]:
+    def event_ids(self, rows: npt.NDArray[np.int64] | Sequence[int], *, events: Sequence[str] = ()) -> list[str]:
         """The event ids of some rows: those given, or the md5 of the event's canonical form.
 
         Args:
             rows: row numbers, as in the column row of `relation`.
+            events: the names that these events have, where known: nothing is read of others.
 
         Returns:
             One id per row number, in the order asked.
@@ -475,7 +478,9 @@ class EventLog:
         cursor = self.cursor()
         cursor.register("asked", pa.table({"row": asked, "place": np.arange(len(asked))}))
         chosen = "event_id" if self.has_event_ids else event_id(self._rows.properties, given=False)
-        ids = fetch(cursor, f"SELECT {chosen} AS id FROM asked JOIN {self._relation} USING (row) ORDER BY place")
+        named = f"WHERE event IN ({', '.join(map(literal, events))})" if events else ""
+        query = f"SELECT {chosen} AS id FROM asked JOIN {self._relation} USING (row) {named} ORDER BY place"
+        ids = fetch(cursor, query)
         if len(ids) != len(asked):
             raise EventLogError(f"{len(asked) - len(ids):,} of {len(asked):,} row numbers are not in the log")
         found: list[str] = ids.column("id").to_pylist()
@@ -489,12 +494,7 @@ class EventLog:
                 repeats = same_rows(cursor, EVENTS, self._rows.columns, into=_EXTRA_ROWS)
                 if repeats:
                     cursor.execute(f"CREATE VIEW {_ONCE} AS SELECT * FROM {EVENTS} ANTI JOIN {_EXTRA_ROWS} USING (row)")
-                    self._notes = (
-                        *self._notes,
-                        f"{counted(repeats, 'exact repetition')} of a row left out: each counts once",
-                    )
+                    note = f"{counted(repeats, 'exact repetition')} of a row left out: each counts once"
+                    self._notes = (*self._notes, note)
                 self._once = _ONCE if repeats else EVENTS
             return self._once
-
-    def _frame(self, query: str) -> pd.DataFrame:
-        return fetch_frame(self.cursor(), query)

@@ -17,11 +17,14 @@ import pyarrow.compute as pc
 from toolkit.events import quoting
 from toolkit.events.database import fetch
 from toolkit.events.log import EventLog
+from toolkit.events.storage import NUMBER
 
 __all__ = [
     "NO_DATE",
+    "NUMBER",
     "Mark",
     "Marking",
+    "asked_events",
     "bits_by_consent",
     "bits_of_events",
     "events_of",
@@ -84,14 +87,17 @@ def _ints(table: pa.Table, name: str) -> Ints:
 
 
 def marked_events(log: EventLog, marking: Marking) -> pa.Table:
-    """Events with at least one bit, and all events that tell of the customer."""
+    """Events with at least one bit, and all events that tell of the customer.
+
+    A numbered log names customers by their number, in `storage.NUMBER`, any other by customer_id.
+    """
     bits = [
         f"CASE WHEN event = {quoting.literal(m.event)}{f' AND ({m.where})' if m.where else ''} THEN {1 << b} ELSE 0 END"
         for b, m in enumerate(marking.marks)
     ]
     facts = _fact_events(log, marking)
     columns = [
-        "customer_id",
+        "customer_id" if log.numbered_customers is None else NUMBER,
         "event",
         "epoch_us(received_at) AS received_at",
         'epoch_us("at") AS "at"',
@@ -105,8 +111,13 @@ def marked_events(log: EventLog, marking: Marking) -> pa.Table:
     return fetch(
         log.cursor(),
         f"SELECT * EXCLUDE (event) FROM (SELECT {', '.join(columns)} FROM {log.relation} "
-        f"WHERE event IN ({_literals(facts | {m.event for m in marking.marks})})) WHERE {kept}",
+        f"WHERE event IN ({_literals(set(asked_events(log, marking)))})) WHERE {kept}",
     )
+
+
+def asked_events(log: EventLog, marking: Marking) -> tuple[str, ...]:
+    """The names of the events that `marked_events` reads, sorted."""
+    return tuple(sorted(_fact_events(log, marking) | {m.event for m in marking.marks}))
 
 
 def bits_of_events(log: EventLog, marking: Marking, events: Sequence[Mapping[str, object]]) -> Ints:
@@ -173,6 +184,9 @@ def _fact_events(log: EventLog, marking: Marking) -> set[str]:
 def people(log: EventLog, marking: Marking, customers: pa.Array) -> tuple[Ints, Ints, tuple[str, ...], Ints]:
     """Attribute bits, time zone and dates of each customer; people missing from the customers table have none."""
     count = len(customers)
+    if count > 1 and not len(log.customer_table):  # what holds of one stranger holds of all
+        bits, zone, zones, dates = people(log, marking, customers[:1])
+        return bits.repeat(count), zone.repeat(count), zones, dates.repeat(count, axis=1)
     columns = [
         f"{_attribute_bits(marking)} AS bits",
         "CAST(timezone AS VARCHAR) AS zone",
@@ -225,6 +239,8 @@ def _attribute_bits(marking: Marking) -> str:
 
 def bits_by_consent(log: EventLog, marking: Marking, customers: pa.Array, *, consent: bool) -> Ints:
     """Attribute bits of some customers, would they have given consent or refused it."""
+    if len(customers) > 1 and not len(log.customer_table):
+        return bits_by_consent(log, marking, customers[:1], consent=consent).repeat(len(customers))
     cursor = log.cursor()
     cursor.register("wanted_customers", pa.table({"wanted_id": customers, _PLACE: np.arange(len(customers))}))
     cursor.register("customer_rows", log.customer_table)

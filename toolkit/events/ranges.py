@@ -78,14 +78,15 @@ def ranges_of(cursor: duckdb.DuckDBPyConnection, relation: str, file: Path | Non
 
 
 def _row_groups(cursor: duckdb.DuckDBPyConnection, file: Path) -> list[tuple[str, int]] | None:
-    """First customer and size of each part of a sorted file; None where the file does not say.
+    """First customer and size of each part of a sorted file, by customer; None where the file does not say.
 
-    A writer may shorten the text: any text parts customers in two, so ranges stay right, only their size is off.
+    A writer may shorten the text, and each section of a file begins with the first customers again: any text parts
+    customers in two, so ranges stay right, only their size is off.
     """
     rows = fetch_rows(
         cursor,
         "SELECT stats_min_value, row_group_num_rows FROM "
-        f"parquet_metadata({literal(str(file))}) WHERE path_in_schema = 'customer_id' ORDER BY row_group_id",
+        f"parquet_metadata({literal(str(file))}) WHERE path_in_schema = 'customer_id' ORDER BY stats_min_value",
     )
     if any(first is None for first, _ in rows):
         return None

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError
@@ -24,14 +25,18 @@ from toolkit.events.quoting import literal, name
 from toolkit.events.sources import columns_of, first_line, no_such_file
 from toolkit.events.times import from_aware
 
-__all__ = ["FORMAT", "SORTED_BY", "Stored", "read_stored", "write_stored"]
+__all__ = ["FORMAT", "NUMBER", "SORTED_BY", "Stored", "read_stored", "write_stored"]
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, FORMAT)  # format 1 lacks the numbers of customers and the sections
+NUMBER = "toolkit_customer"
+"""The column with each customer's number: their place in `ids.parquet`, which is in the order of customer_id."""
 SORTED_BY = ("customer_id", "received_at", "at")
 _KIND = "toolkit event log"
 _ROW_GROUP = 100_000
 _SORTING_MEMORY = "3GiB"
-_ORDER = ", ".join([*map(name, SORTED_BY), "row"])
+_ORDER = ", ".join(f"e.{name(column)}" for column in (NUMBER, *SORTED_BY[1:], "row"))
+_LARGE_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,14 @@ class Stored:
     counts: Mapping[str, int]
     span: tuple[pd.Timestamp, pd.Timestamp] | None
     notes: tuple[str, ...]
+    ids: pa.Array | None = None
 
 
 def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str | PathLike[str], stored: Stored) -> None:
     """Write a log into a folder.
 
+    An event name that fills row groups of its own gets a section of the file, so that a program which does not ask for
+    it (often the views) reads past it; all others are in the first section. Each section is sorted by customer.
     Everything goes into a new folder beside it first, which is then renamed.
 
     Args:
@@ -69,7 +77,7 @@ def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str |
         (late,) = fetch_row(cursor, f'SELECT count(*) FROM {relation} WHERE received_at <> "at"')
         columns = tuple(column for column in stored.rows.columns if late or column != "received_at")
         with _bounded(cursor, lazy=stored.rows.lazy):
-            _write_rows(cursor, relation, _Shape(columns, stored.rows), fresh / "events.parquet", order=_ORDER)
+            _write_events(cursor, relation, _Shape(columns, stored.rows), _section(stored.counts), fresh)
         quarantined = _write_quarantine(cursor, stored.rows, fresh)
         pq.write_table(stored.people.table, fresh / "customers.parquet", compression="zstd")
         manifest = json.dumps(_manifest(stored, columns, quarantined), indent=2, ensure_ascii=False)
@@ -95,6 +103,37 @@ def _bounded(cursor: duckdb.DuckDBPyConnection, *, lazy: bool) -> Iterator[None]
         yield
     finally:
         cursor.execute("RESET memory_limit")
+
+
+def _write_events(
+    cursor: duckdb.DuckDBPyConnection, relation: str, shape: _Shape, section: str | None, folder: Path
+) -> None:
+    """Number the customers, and write the events section by section."""
+    numbers = f"numbers_{uuid4().hex[:12]}"
+    cursor.execute(
+        f"CREATE TEMP TABLE {numbers} AS SELECT customer_id, "
+        f"CAST(row_number() OVER (ORDER BY customer_id) - 1 AS INTEGER) AS {NUMBER} "
+        f"FROM (SELECT DISTINCT customer_id FROM {relation})"
+    )
+    cursor.execute(
+        f"COPY (SELECT customer_id FROM {numbers} ORDER BY {NUMBER}) "
+        f"TO {literal(str(folder / 'ids.parquet'))} (FORMAT parquet, COMPRESSION zstd)"
+    )
+    # A log that was stored before has numbers already: they are left out of its rows.
+    columns = ", ".join(map(name, (*shape.rows.columns, "row")))
+    rows = f"(SELECT {columns}, {NUMBER} FROM (SELECT {columns} FROM {relation}) JOIN {numbers} USING (customer_id))"
+    order = _ORDER if section is None else f"{section}, {_ORDER}"
+    file = folder / "events.parquet"
+    _write_rows(cursor, rows, _Shape((*shape.columns, NUMBER), shape.rows), file, order=order)
+    cursor.execute(f"DROP TABLE {numbers}")
+
+
+def _section(counts: Mapping[str, int]) -> str | None:
+    """The section of an event as SQL, 0 or a number of its own; None where no name fills several row groups."""
+    large = max(2 * _ROW_GROUP, _LARGE_SHARE * sum(counts.values()))
+    names = [event for event, count in counts.items() if count >= large]
+    whens = " ".join(f"WHEN {literal(event)} THEN {number}" for number, event in enumerate(names, start=1))
+    return f"CASE e.event {whens} ELSE 0 END" if names else None
 
 
 def _check_free(target: Path) -> None:
@@ -138,13 +177,15 @@ class _Shape:
 
 
 def _write_rows(cursor: duckdb.DuckDBPyConnection, relation: str, shape: _Shape, path: Path, *, order: str) -> None:
-    # With its zone in the file, other programs read the same instant.
-    chosen = [
-        f"make_timestamptz(epoch_us({name(column)})) AS {name(column)}" if shape.is_time(column) else name(column)
-        for column in shape.columns
-    ]
+    # With its zone in the file, other programs read the same instant. Most events are received at once: an empty
+    # received_at says so, and takes no time to read.
+    chosen = []
+    for column in shape.columns:
+        value = 'nullif(e.received_at, e."at")' if column == "received_at" else f"e.{name(column)}"
+        value = f"make_timestamptz(epoch_us({value}))" if shape.is_time(column) else value
+        chosen.append(f"{value} AS {name(column)}")
     cursor.execute(
-        f"COPY (SELECT {', '.join(chosen)} FROM {relation} ORDER BY {order}) TO {literal(str(path))} "
+        f"COPY (SELECT {', '.join(chosen)} FROM {relation} AS e ORDER BY {order}) TO {literal(str(path))} "
         f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP})"
     )
 
@@ -155,7 +196,7 @@ def _write_quarantine(cursor: duckdb.DuckDBPyConnection, rows: Rows, folder: Pat
     count: int = fetch_row(cursor, f"SELECT count(*) FROM {QUARANTINE}")[0]
     if count:
         _write_rows(
-            cursor, QUARANTINE, _Shape(rows.columns, rows), folder / "quarantine.parquet", order="event_id, row"
+            cursor, QUARANTINE, _Shape(rows.columns, rows), folder / "quarantine.parquet", order="e.event_id, e.row"
         )
     return count
 
@@ -190,12 +231,13 @@ def read_stored(connection: duckdb.DuckDBPyConnection, folder: str | PathLike[st
     rows = Rows(properties, manifest["event_ids"], lazy=True, counted_once=True)
     shape = _Shape(tuple(manifest["columns"]), rows)
     _check_files(connection, place, manifest)
-    connection.execute(f"CREATE VIEW {EVENTS} AS {_read_rows(shape, place / 'events.parquet')}")
+    numbered = (NUMBER,) if manifest["format"] > 1 else ()
+    connection.execute(f"CREATE VIEW {EVENTS} AS {_read_rows(shape, place / 'events.parquet', more=numbered)}")
     if rows.has_event_ids:
         if manifest["quarantined"]:
             query = _read_rows(_Shape(rows.columns, rows), place / "quarantine.parquet")
         else:
-            query = f"SELECT * FROM {EVENTS} LIMIT 0"
+            query = f"SELECT {', '.join(map(name, rows.columns))}, row FROM {EVENTS} LIMIT 0"
         connection.execute(f"CREATE TABLE {QUARANTINE} AS {query}")
     people = People(pq.read_table(place / "customers.parquet"), manifest["attributes"], ())
     span = manifest["span"]
@@ -205,6 +247,7 @@ def read_stored(connection: duckdb.DuckDBPyConnection, folder: str | PathLike[st
         manifest["event_counts"],
         None if span is None else (_moment(span[0]), _moment(span[1])),
         tuple(manifest["notes"]),
+        _customers(place / "ids.parquet") if numbered else None,
     )
 
 
@@ -222,9 +265,9 @@ def _read_manifest(place: Path) -> dict[str, Any]:
         raise EventLogError(f"{path}: not readable as JSON: {fault}") from fault
     if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
         raise EventLogError(f"{place} is not a stored event log: its manifest.json is of something else")
-    if manifest.get("format") != FORMAT:
+    if manifest.get("format") not in _READABLE:
         raise EventLogError(
-            f"{place} is stored in format {manifest.get('format')}; this version reads format {FORMAT}: "
+            f"{place} is stored in format {manifest.get('format')}; this version reads formats 1 to {FORMAT}: "
             "upgrade trigger-toolkit, or store the log again"
         )
     lacking = [key for key in _manifest_keys() if key not in manifest]
@@ -248,7 +291,9 @@ def _manifest_keys() -> tuple[str, ...]:
 
 
 def _check_files(connection: duckdb.DuckDBPyConnection, place: Path, manifest: dict[str, Any]) -> None:
+    numbered = manifest["format"] > 1
     wanted = ["events.parquet", "customers.parquet", *(["quarantine.parquet"] if manifest["quarantined"] else [])]
+    wanted += ["ids.parquet"] if numbered else []
     lacking = [file for file in wanted if not (place / file).is_file()]
     if lacking:
         raise EventLogError(f"{place}: {', '.join(lacking)} missing from the stored log")
@@ -258,19 +303,30 @@ def _check_files(connection: duckdb.DuckDBPyConnection, place: Path, manifest: d
         ((count,),) = connection.execute(f"SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata({path})").fetchall()
     except duckdb.Error as fault:
         raise EventLogError(f"{place / 'events.parquet'}: cannot be read as Parquet") from fault
-    if list(found) != manifest["columns"] or count != manifest["events"]:
+    if list(found) != [*manifest["columns"], *([NUMBER] if numbered else [])] or count != manifest["events"]:
         raise EventLogError(
             f"{place}: events.parquet does not fit manifest.json ({count:,} rows where {manifest['events']:,} are "
             "expected, or other columns); store the log again"
         )
 
 
-def _read_rows(shape: _Shape, path: Path) -> str:
-    chosen = []
+def _read_rows(shape: _Shape, path: Path, *, more: tuple[str, ...] = ()) -> str:
+    chosen = list(more)
     for column in shape.rows.columns:
         x = name(column if column in shape.columns else "at")
+        if column == "received_at" and column in shape.columns:
+            x = 'coalesce(received_at, "at")'
         chosen.append(f"{from_aware(x)} AS {name(column)}" if shape.is_time(column) else x)
     return f"SELECT {', '.join(chosen)}, file_row_number AS row FROM read_parquet({literal(str(path))})"
+
+
+def _customers(path: Path) -> pa.Array:
+    """The customers of a stored log by number."""
+    try:
+        column = pq.read_table(path).column("customer_id").cast(pa.large_string())
+    except (OSError, KeyError, pa.ArrowException) as fault:
+        raise EventLogError(f"{path}: cannot be read as Parquet with a column customer_id") from fault
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.large_string())
 
 
 def _moment(text: str) -> pd.Timestamp:

@@ -44,12 +44,42 @@ _SCRATCH = 1024
 _SAYING = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
 class Walked:
-    """What the kernel decided: rows of `layout.JOURNEY_COLUMNS` and `layout.DECISION_COLUMNS`."""
+    """What the kernel decided: rows of `layout.JOURNEY_COLUMNS` and `layout.DECISION_COLUMNS`.
 
-    journeys: Ints
-    decisions: Ints
+    Each thread of a walk leaves a part; they are put together when they are first asked for.
+    """
+
+    def __init__(self, *parts: tuple[Ints, Ints]) -> None:
+        self._journeys = [journeys for journeys, _ in parts]
+        self._decisions = [decisions for _, decisions in parts]
+        self._firsts = [0, *itertools.accumulate(len(journeys) for journeys in self._journeys)]
+
+    @property
+    def journeys(self) -> Ints:
+        """One row per journey; those of a customer stand together, customers in their order."""
+        parts = self._journeys
+        if len(parts) > 1:
+            self._journeys = parts = [np.concatenate(parts)]
+        return parts[0]
+
+    @property
+    def decisions(self) -> Ints:
+        """One row per decision, in the order of the customers; D_JOURNEY is the place of its journey in `journeys`."""
+        parts = self._decisions
+        if len(parts) > 1:
+            rows = np.concatenate(parts)
+            ends = itertools.accumulate(len(part) for part in parts)
+            for part, end, first in zip(parts, ends, self._firsts, strict=False):
+                rows[end - len(part) : end, m.D_JOURNEY] += first
+            self._decisions = parts = [rows]
+        return parts[0]
+
+    def parts(self) -> list[tuple[Ints, Ints]]:
+        """The parts as the threads left them; D_JOURNEY counts from the start of its part."""
+        if len(self._journeys) != len(self._decisions):
+            return [(self.journeys, self.decisions)]
+        return list(zip(self._journeys, self._decisions, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +181,8 @@ def split_evenly(work: Ints, parts: int) -> list[tuple[int, int]]:
 
 
 def joined(walked: list[Walked]) -> Walked:
-    """What the kernel decided in parts, in one."""
-    shift = 0
-    for part in walked:
-        part.decisions[:, m.D_JOURNEY] += shift
-        shift += len(part.journeys)
-    if len(walked) == 1:
-        return walked[0]
-    return Walked(
-        np.concatenate([part.journeys for part in walked]), np.concatenate([part.decisions for part in walked])
-    )
+    """What the kernel decided in parts, as one."""
+    return Walked(*(part for one in walked for part in one.parts()))
 
 
 @lru_cache(maxsize=2)
@@ -204,7 +226,7 @@ def run_chunks(plan: Plan, past: Past, first: int, last: int, *, customers: int)
 
 
 def _walked(work: Work, out: Out) -> Walked:
-    return Walked(out.journeys[: work.n[m.N_JOURNEYS]], out.decisions[: work.n[m.N_DECISIONS]])
+    return Walked((out.journeys[: work.n[m.N_JOURNEYS]], out.decisions[: work.n[m.N_DECISIONS]]))
 
 
 def _filled(

@@ -26,7 +26,9 @@ class Bound:
         value = row.get(self.measure)
         if value is None:
             return False
-        return (self.at_most is None or value <= self.at_most) and (self.at_least is None or value >= self.at_least)
+        too_much = self.at_most is not None and value > self.at_most
+        too_little = self.at_least is not None and value < self.at_least
+        return not too_much and not too_little
 
 
 @dataclass(frozen=True)

@@ -336,4 +336,6 @@ def _typed(frame: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     for name, kind in columns.items():
         if kind == _MOMENT:
             frame[name] = pd.to_datetime(frame[name]).dt.tz_localize("UTC").astype("datetime64[us, UTC]")
+        elif kind == _WHOLE:
+            frame[name] = frame[name].astype("int64")
     return frame

@@ -50,19 +50,21 @@ steps: [{id: hello, send: silence/hello}]
 """
 
 
+PEOPLE = pd.DataFrame(
+    {
+        "customer_id": [f"c{number:05}" for number in range(1200)],
+        "timezone": ["Europe/Paris", "America/New_York", "Mars/Base"] * 400,
+        "email": "someone@example.org",
+        "consent": [True, True, True, False] * 300,
+    }
+)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("ranges")
     generate_events(20_000, place / "events.parquet", customers=900, seed=3)
-    people = pd.DataFrame(
-        {
-            "customer_id": [f"c{number:05}" for number in range(1200)],
-            "timezone": ["Europe/Paris", "America/New_York", "Mars/Base"] * 400,
-            "email": "someone@example.org",
-            "consent": [True, True, True, False] * 300,
-        }
-    )
-    EventLog.from_parquet(place / "events.parquet", customers=people).save(place / "store")
+    EventLog.from_parquet(place / "events.parquet", customers=PEOPLE).save(place / "store")
     return place / "store"
 
 

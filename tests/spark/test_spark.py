@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from tests.engine.test_ranges import THREE
+from tests.engine.test_ranges import PEOPLE, THREE
 from tests.engine.test_real_logs import CART
 from tests.reference.worlds import world
 from tests.shared import shared
@@ -47,16 +47,8 @@ def both(session, tmp_path_factory):
     """One log of 20,000 events and 1,200 people, once as files and once in Spark."""
     place = tmp_path_factory.mktemp("spark")
     generate_events(20_000, place / "events.parquet", customers=900, seed=3)
-    people = pd.DataFrame(
-        {
-            "customer_id": [f"c{number:05}" for number in range(1200)],
-            "timezone": ["Europe/Paris", "America/New_York", "Mars/Base"] * 400,
-            "email": "someone@example.org",
-            "consent": [True, True, True, False] * 300,
-        }
-    )
-    people.to_parquet(place / "people.parquet")
-    log = EventLog.from_parquet(place / "events.parquet", customers=people)
+    PEOPLE.to_parquet(place / "people.parquet")
+    log = EventLog.from_parquet(place / "events.parquet", customers=PEOPLE)
     read = session.read.parquet
     return log, EventLog.from_spark(read(f"{place}/events.parquet"), customers=read(f"{place}/people.parquet"))
 

@@ -38,7 +38,6 @@ def replay(
     assume: Assumption | None = None,
     count_logged_sends: bool = False,
     events_at_once: int | None = EVENTS_AT_ONCE,
-    parts: int | None = None,
     progress: bool = True,
 ) -> Run: ...
 @overload
@@ -49,9 +48,7 @@ def replay(
     until: datetime | None = None,
     assume: Assumption | None = None,
     count_logged_sends: bool = False,
-    events_at_once: int | None = EVENTS_AT_ONCE,
     parts: int | None = None,
-    progress: bool = True,
 ) -> SparkRun: ...
 def replay(
     program: Program | Scenario,

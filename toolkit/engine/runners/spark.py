@@ -21,13 +21,11 @@ from toolkit.engine import layout as m
 from toolkit.engine.compile import Assumption, Compiled
 from toolkit.engine.digest import Digest
 from toolkit.engine.layout import Ints
-from toolkit.engine.load import Load, load_of
 from toolkit.engine.measure import measure
-from toolkit.engine.overlap import Overlap, overlap_of
 from toolkit.engine.prepared import prepare_log
 from toolkit.engine.run import Counted, Run, counted
 from toolkit.engine.runners.local import Takers, next_emptied, run_once, takers_of
-from toolkit.engine.summary import Summary, summarise
+from toolkit.engine.runners.parted import Parted
 from toolkit.errors import NotSupportedError
 from toolkit.events import EventLog
 from toolkit.events.spark import Reader, SparkLog
@@ -141,7 +139,7 @@ class _Counts:
     duplicates: int
 
 
-class SparkRun:
+class SparkRun(Parted):
     """A replay whose customers were decided in Spark; exact, and the same as on one machine.
 
     `summary`, `load` and `overlap` answer at once. `journeys`, `decisions` and `measure` are Spark DataFrames, made
@@ -207,46 +205,6 @@ class SparkRun:
                 yield from of(task.run(pa.Table.from_batches(held))).to_batches()
 
         return self._rows.mapInArrow(work, ", ".join(f"`{name}` {kind}" for name, kind in columns.items()))
-
-    @property
-    def unknown_zones(self) -> dict[str, int]:
-        """Customers by time zone that nobody knows."""
-        total: dict[str, int] = {}
-        for part in self._parts:
-            for name, count in part.unknown_zones.items():
-                total[name] = total.get(name, 0) + count
-        return total
-
-    @property
-    def duplicates(self) -> int:
-        """Exact repetitions of events that counted once."""
-        return sum(part.duplicates for part in self._parts)
-
-    @property
-    def span(self) -> tuple[pd.Timestamp, pd.Timestamp]:
-        """First moment of the log and last moment decided, UTC."""
-        return (self.until if self.log.span is None else self.log.span[0], self.until)
-
-    def summary(self) -> Summary:
-        """Counts by scenario and arm; as in `Run`."""
-        return summarise(
-            [part.counted.journeys for part in self._parts], self.compiled, span=self.span, notes=self.notes
-        )
-
-    def load(self, *, largest_order: float | None = None) -> Load:
-        """Mails by hour and day, the peak, and the offers given with the most they can cost; as in `Run`."""
-        return load_of(
-            [part.counted.mails for part in self._parts],
-            program=self.program,
-            compiled=self.compiled,
-            span=self.span,
-            largest_order=largest_order,
-        )
-
-    def overlap(self) -> Overlap:
-        """How the scenarios meet in the same people; as in `Run`."""
-        names = [scenario.scenario for scenario in self.compiled.scenarios]
-        return overlap_of([part.counted.meetings for part in self._parts], names)
 
     @cached_property
     def journeys(self) -> Any:

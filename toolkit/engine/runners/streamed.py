@@ -17,12 +17,10 @@ from tqdm.auto import tqdm
 from toolkit.engine.compile import Assumption, Compiled
 from toolkit.engine.difference import Difference, difference_of, joined
 from toolkit.engine.layout import NEVER
-from toolkit.engine.load import Load, load_of
-from toolkit.engine.overlap import Overlap, overlap_of
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Counted, Run, counted
 from toolkit.engine.runners.local import Takers, next_emptied, run_once, takers_of
-from toolkit.engine.summary import Summary, summarise
+from toolkit.engine.runners.parted import Parted
 from toolkit.engine.trace import Trace
 from toolkit.errors import InputError, NotSupportedError
 from toolkit.events import EventLog
@@ -44,7 +42,7 @@ class _Part:
     duplicates: int
 
 
-class StreamedRun(Run):
+class StreamedRun(Parted, Run):
     """A replay whose customers were decided in ranges; exact, and the same as the replay of all at once.
 
     `summary`, `load`, `overlap` and `trace` answer at once. `journeys`, `decisions`, `digest` and `diff` read the log
@@ -117,40 +115,6 @@ class StreamedRun(Run):
         """One run for each range of customers, in the order of customer_id; the log is read again."""
         for place, chosen in enumerate(tqdm(self.ranges, desc="ranges", disable=not progress, delay=0.5)):
             yield self._part(chosen, place)
-
-    @property
-    def unknown_zones(self) -> dict[str, int]:
-        """Customers by time zone that nobody knows."""
-        total: dict[str, int] = {}
-        for part in self._parts:
-            for name, count in part.unknown_zones.items():
-                total[name] = total.get(name, 0) + count
-        return total
-
-    @property
-    def duplicates(self) -> int:
-        """Exact repetitions of events that counted once."""
-        return sum(part.duplicates for part in self._parts)
-
-    def summary(self) -> Summary:
-        """Counts by scenario and arm: journeys, mails, why not, how journeys ended."""
-        each = [part.counted.journeys for part in self._parts]
-        return summarise(each, self.compiled, span=self.span, notes=self.notes)
-
-    def load(self, *, largest_order: float | None = None) -> Load:
-        """Mails by hour and day, the peak, and the offers given with the most they can cost; as in `Run`."""
-        return load_of(
-            [part.counted.mails for part in self._parts],
-            program=self.program,
-            compiled=self.compiled,
-            span=self.span,
-            largest_order=largest_order,
-        )
-
-    def overlap(self) -> Overlap:
-        """How the scenarios meet in the same people; as in `Run`."""
-        names = [scenario.scenario for scenario in self.compiled.scenarios]
-        return overlap_of([part.counted.meetings for part in self._parts], names)
 
     @cached_property
     def journeys(self) -> pd.DataFrame:

@@ -34,6 +34,42 @@ COMPILING = ("First replay on this machine", "First simulation on this machine")
 # request is open leaves it without an answer, and JupyterLab says so in these words.
 _LEFT_BY_A_KERNEL = "Canceled future for create_subshell_request message before replies were done"
 
+_MUST_HAVE_NAMES = frozenset(
+    ("button", "checkbox", "combobox", "image", "Iframe", "radio", "searchbox", "slider", "spinbutton", "textbox")
+)
+# Words on what they stand on, however many layers shine through.
+_CONTRAST = """() => {
+  const parts = (color) => {
+    const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number);
+    return /^color\\(srgb/.test(color) ? [255 * r, 255 * g, 255 * b, a] : [r, g, b, a];
+  };
+  const over = (top, below) => [0, 1, 2].map((at) => top[3] * top[at] + (1 - top[3]) * below[at]);
+  const ground = (element) => {
+    const layers = [];
+    for (let one = element; one; one = one.parentElement) layers.push(parts(getComputedStyle(one).backgroundColor));
+    return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
+  };
+  const luminance = (color) => {
+    const [r, g, b] = color.map((one) => one / 255)
+      .map((one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const isSeen = (one) => one.offsetParent && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  return [...document.querySelectorAll(".ttk *")]
+    .filter((one) => isSeen(one) && !one.closest("svg, :disabled, .ttk-dead"))
+    .map((one) => {
+      const under = ground(one);
+      const [a, b] = [luminance(over(parts(getComputedStyle(one).color), under)), luminance(under)].sort((x, y) => y - x);
+      return [(a + 0.05) / (b + 0.05), one.className, one.textContent];
+    }).sort((a, b) => a[0] - b[0])[0];
+}"""
+_TOO_WIDE = """() => [...document.querySelectorAll("section.ttk")].flatMap((screen) => {
+  const edge = screen.getBoundingClientRect().right + 1;
+  return [...screen.querySelectorAll("*")]
+    .filter((one) => !one.closest(".ttk-scroller, .ttk-table, .ttk-code, .ttk-stage") && one.getBoundingClientRect().right > edge)
+    .map((one) => `${screen.getAttribute("aria-label")}: ${one.nodeName} ${one.textContent.slice(0, 40)}`);
+})"""
+
 
 def desk(folder: Path) -> Path:
     """The notebooks beside the shipped log and templates, as copies, so that what a notebook writes stays in there."""
@@ -208,6 +244,41 @@ class Desk:
                 place,
             )
         )
+
+    def nameless(self) -> list[str]:
+        """Controls and pictures of the screens for which Chromium has nothing to tell a screen reader."""
+        session = self.page.context.new_cdp_session(self.page)
+        found = session.send("Accessibility.getFullAXTree")["nodes"]
+        session.detach()
+        nodes = {node["nodeId"]: node for node in found}
+        missing = []
+        for node in found:
+            role = node.get("role", {}).get("value")
+            if node.get("ignored") or role not in _MUST_HAVE_NAMES or node.get("name", {}).get("value", "").strip():
+                continue
+            above, names = node, []
+            while above is not None:
+                names.append(above.get("name", {}).get("value", ""))
+                above = nodes.get(above.get("parentId", ""))
+            missing.append(f"{role} in {' < '.join(filter(None, names)) or 'nothing with a name'}")
+        return [one for one in missing if any(title in one for title in self.titles())]
+
+    def titles(self) -> list[str]:
+        """What the screens are called."""
+        found: list[str] = self.page.evaluate(
+            "[...document.querySelectorAll('section.ttk')].map((one) => one.getAttribute('aria-label'))"
+        )
+        return found
+
+    def contrast(self) -> tuple[float, str, str]:
+        """The words of the screens that are hardest to read: their contrast (WCAG 2), class and text."""
+        least, class_, text = self.page.evaluate(_CONTRAST)
+        return float(least), str(class_), str(text)
+
+    def too_wide(self) -> list[str]:
+        """What stands out of its screen, to the right, where nothing scrolls."""
+        found: list[str] = self.page.evaluate(_TOO_WIDE)
+        return found
 
     def close(self) -> None:
         """Save nothing, and end the kernels: the next notebook finds the machine free."""

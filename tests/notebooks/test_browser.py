@@ -123,6 +123,16 @@ def test_the_tuning_notebook_runs_and_no_banner_shows(tuned):
     assert tuned.errors == []
 
 
+def test_every_control_has_a_name_for_a_screen_reader(tuned):
+    assert len(tuned.titles()) == 3
+    assert tuned.nameless() == []
+    tuned.page.evaluate("document.querySelector('[aria-label=\"Quiet hours\"]').removeAttribute('aria-label')")
+    tuned.page.evaluate("document.querySelector('.ttk-stage iframe').removeAttribute('title')")
+    assert [one.split()[0] for one in tuned.nameless()] == ["slider", "Iframe"]
+    tuned.page.evaluate("document.querySelectorAll('input[type=range]')[4].setAttribute('aria-label', 'Quiet hours')")
+    tuned.page.evaluate("document.querySelector('.ttk-stage iframe').setAttribute('title', 'the mail')")
+
+
 def test_a_drag_is_drawn_as_an_estimate_and_exact_when_the_slider_is_let_go(tuned):
     bars, before = tuned.page.evaluate(HEIGHTS), _card(tuned, "Mails a week")
     _drag(tuned, WAIT, 0.73, release=False)
@@ -394,6 +404,10 @@ def test_a_notebook_runs_and_no_banner_shows(lab, notebook):
     lab.page.wait_for_selector(".js-plotly-plot .main-svg" if notebook.startswith("08") else "section.ttk")
     assert lab.output_errors() == []
     assert lab.banners() == []
+    assert lab.nameless() == []
+    if lab.titles():
+        assert lab.contrast() >= (4.5,)
+        assert lab.too_wide() == []
 
 
 def test_nothing_was_asked_of_anyone_but_this_machine_and_no_script_failed(lab):

@@ -76,12 +76,15 @@ def test_paused_it_begins_no_mail_and_resumed_it_goes_on(shop, job, way):
     way.gate.release(1)  # the one under way
     _until(lambda: job.progress.phase is Phase.PAUSED)
     assert job.progress.note == "paused by ana"
-    came = len(shop.mails())
+    came, looks = len(shop.mails()), []
+    job.observe(looks.append)
     way.gate.release(20)
-    time.sleep(0.3)
+    time.sleep(0.5)
     assert len(shop.mails()) == came <= 3
+    assert {look.phase for look in looks} == {Phase.PAUSED}
     job.resume(by="ana")
     assert job.wait(20).sent == 12
+    assert Phase.SENDING in {look.phase for look in looks}
     with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
         assert [action for action in ledger.audit().action if action in ("paused", "resumed")] == ["paused", "resumed"]
 

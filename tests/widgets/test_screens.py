@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 
 import toolkit as tk
+from toolkit.charts.experiments import _apart, _below
 from toolkit.engine import Run, Sweep
 from toolkit.errors import InputError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, dump, loads
-from toolkit.sending import Batch
+from toolkit.sending import Batch, Outbox
 from toolkit.widgets import (
     ApprovalDesk,
     ExperimentBoard,
@@ -32,6 +33,7 @@ from toolkit.widgets.panel import Panel
 from toolkit.widgets.server import WIDGET_VIEW, without_widgets
 
 ROOT = Path(__file__).parents[2]
+CARD = re.compile(r'ttk-what">([^<]+)</span><strong>([^<]+)<')
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+")
 
 
@@ -180,6 +182,8 @@ def test_a_preview_runs_nothing_and_asks_nothing(batch):
         assert 'sandbox=""' in view.view or "<iframe" not in view.view
         assert "<script" not in view.view.lower()
         assert "src=&quot;http" not in view.view
+    assert "=?utf-8" not in view.view
+    assert f"Subject: {view.value.mail.subject[:1]}•••, " in view.view
 
 
 def test_the_profile_counts_the_log_and_shows_one_kind_by_day(log):
@@ -277,16 +281,36 @@ def test_a_design_follows_the_sliders_and_gives_an_experiment(run, tmp_path, mon
     assert "rate in control" in view.error
 
 
+def test_a_rate_that_was_typed_or_cannot_be_seen_is_not_called_observed(run, program, log):
+    view = ExperimentDesigner(run)
+    assert "observed: bought anyway, in the control group" in view.view
+    press(view, "base", "20")
+    assert "typed; observed was 12.1 %" in view.view
+    press(view, "base", "12.1")
+    assert "observed: bought anyway" in view.view
+    nobody = tk.replay(program, EventLog.from_pandas(log.events.head(0), customers=log.customers))
+    assert "this log cannot tell; type what you know" in ExperimentDesigner(nobody).view
+
+
+def test_words_of_close_lines_and_dots_do_not_touch():
+    assert _apart([100.0, 20.0, 104.0], 15) == [100.0, 20.0, 115.0]
+    assert [word.count('text-anchor="middle"') for word in _below(100, [300], 9)] == [1, 1]
+    no_difference, harm = _below(100, [130], 9)
+    assert 'text-anchor="end"' in no_difference
+    assert 'text-anchor="end"' not in harm
+
+
 def test_a_board_puts_the_verdict_first(run):
     outcomes = tk.measure(run)
     result = tk.experiment(outcomes, metrics=[tk.Rate("converted")], control="control")
     outcomes["new"] = outcomes["pre_purchases"] == 0
     view = ExperimentBoard(result, outcomes=outcomes, segments=["new"])
     assert view.value is result
-    assert view.view.index("Roll it out") < view.view.index("<svg")
-    for page in ("guards", "segments", "arms"):
+    assert view.view.index("Roll out discount") < view.view.index("<svg")
+    for page, said in (("guards", "&lt; 0.001"), ("segments", " points to +"), ("arms", "no difference")):
         press(view, "page", page)
         assert view.error == ""
+        assert said in view.view
     with pytest.raises(InputError, match="did you mean 'new'"):
         ExperimentBoard(result, outcomes=outcomes, segments=["now"])
 
@@ -335,11 +359,41 @@ def test_mails_leave_once_after_the_count_is_typed_and_a_cell_run_again_sends_no
     press(console, "send")
     assert console.wait(60).sent == len(batch)
     console.guarded_draw()
-    assert f"sent {len(batch)}" in console.view
+    assert f"{len(batch)} sent now." in console.view
     again = tk.prepare(program, log, now=run.until, templates=ROOT / "templates", ledger=batch.ledger, progress=False)
     assert len(again) == 0
     assert "nobody is mailed twice" in SendConsole(ApprovalDesk(again), transport=way).view
     assert len(list((tmp_path / "outbox").rglob("*.eml"))) == len(batch)
+
+
+class Full(Outbox):
+    """A disk that is full after the first mail."""
+
+    at_once = 1
+
+    def _write(self, mail):
+        if list(self.folder.rglob("*.eml")):
+            raise OSError("no space left")
+        return super()._write(mail)
+
+
+def test_the_rest_of_a_broken_sending_is_called_off_and_every_number_says_so(batch, tmp_path):
+    console = SendConsole(batch, tk.approve(batch, by="ana"), transport=Full(tmp_path / "full"))
+    press(console, "count", str(len(batch)))
+    press(console, "send")
+    with pytest.raises(OSError, match="no space left"):
+        console.wait(60)
+    console.guarded_draw()
+    assert "Nothing is lost: Go on continues where it stopped." in console.view
+    left = len(batch) - 1
+    assert dict(CARD.findall(console.view)) | {"Sent": "1", "Waiting": str(left)} == dict(CARD.findall(console.view))
+    press(console, "cancel")
+    assert "Press again: the rest is never sent" in console.view
+    press(console, "cancel")
+    assert f"{left} mails will not be sent" in console.view
+    assert dict(CARD.findall(console.view)) | {"Waiting": "0", "Not sent": str(left)} == dict(
+        CARD.findall(console.view)
+    )
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ STYLE = """
 .tkd .s{fill:var(--soft,#717989);font-size:11px}
 .tkd .b{font-weight:650;font-size:13px}
 .tkd .box{fill:var(--card,#fff);stroke:var(--line,#c9ced8);stroke-width:1.2}
-.tkd .start{fill:var(--accent-tint,#e3eef7);stroke:var(--accent,#0072b2);stroke-width:1.4}
+.tkd .start{fill:var(--accent-box,#e3eef7);stroke:var(--accent,#0072b2);stroke-width:1.4}
 .tkd .pill{fill:var(--card,#fff);stroke:var(--soft,#8a93a5);stroke-width:1.2}
 .tkd .way{fill:none;stroke:var(--way,#bcd8ea);stroke-linecap:butt}
 .tkd .dash{fill:none;stroke:var(--accent,#0072b2);stroke-opacity:.55;stroke-width:1.5;
@@ -46,11 +46,10 @@ stroke-dasharray:2 10;stroke-linecap:round}
 .tkd .env{fill:none;stroke:var(--accent,#0072b2);stroke-width:1.5;stroke-linejoin:round}
 .tkd [data-act]{cursor:pointer}
 .tkd [data-act]:hover .box,.tkd [data-act]:hover .pill{stroke:var(--accent,#0072b2);stroke-width:2}
-.tkd .on .box,.tkd .on .pill{stroke:var(--accent,#0072b2);stroke-width:2.4;fill:var(--accent-tint,#e3eef7)}
+.tkd .on .box,.tkd .on .pill{stroke:var(--accent,#0072b2);stroke-width:2.4;fill:var(--accent-box,#e3eef7)}
 .tkd .new .box,.tkd .new .pill{stroke:var(--after,#e69f00);stroke-width:2}
 .tkd [data-act]:focus{outline:none}
-.tkd [data-act]:focus-visible .box,
-.tkd [data-act]:focus-visible .pill{stroke:var(--accent,#0072b2);stroke-width:3}
+.tkd [data-act]:focus-visible{outline:2px solid var(--accent,#0072b2);outline-offset:3px;border-radius:8px}
 """
 
 
@@ -132,7 +131,9 @@ class _Drawer:
             case Branch():
                 return self.fork(step, [("yes", step.then), ("no", step.else_)], condition_text(step.branch))
             case Split():
-                lanes = [(f"{arm} {share:.0%}", step.paths.get(arm, ())) for arm, share in step.split.arms.items()]
+                lanes = [
+                    (f"{arm} {100 * share:.0f} %", step.paths.get(arm, ())) for arm, share in step.split.arms.items()
+                ]
                 return self.fork(step, lanes, f"split {plain_name(step.split.name)}")
             case Repeat():
                 return self.repeat(step)
@@ -341,7 +342,7 @@ class _Drawer:
             for number, (arm, share) in enumerate(arms.items()):
                 low = top + high + 17 + 16 * number
                 parts.append(shape("circle", cx=x + 10, cy=low - 4, r=4.5, fill=self.colors[arm]))
-                parts.append(words(x + 20, low, f"{arm} {share:.0%}", class_="s"))
+                parts.append(words(x + 20, low, f"{arm} {100 * share:.0f} %", class_="s"))
             if left:
                 parts.append(shape("path", d=f"M{x + wide + 12:.1f} {y + 9:.1f}v26", class_="out"))
                 parts.append(words(x + wide + 8, y + 48, f"{left:,} leave", class_="s"))

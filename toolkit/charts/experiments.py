@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
-from toolkit.charts.vector import Axes, fit_text, nice_steps, shape, svg, words
+from toolkit.charts.vector import Axes, fit_text, nice_steps, shape, svg, text_width, words
 from toolkit.stats import Plan, Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.looks import Look
@@ -14,14 +15,16 @@ from toolkit.stats.verdict import amount
 __all__ = ["boundary_svg", "forest_svg", "power_svg"]
 
 _WIDE = 560.0
+_CLOSE = 90.0  # pixels between two lines whose words would touch
 
 
-def power_svg(plan: Plan, *, days: bool = True) -> str:
+def power_svg(plan: Plan, *, days: bool = True, width: float = _WIDE) -> str:
     """The chance to find the planned effect, by days or by units; the plan is marked.
 
     Args:
         plan: from `toolkit.stats.plan`.
         days: by days where entries are known, else by units.
+        width: of the picture, pixels.
 
     Returns:
         SVG.
@@ -34,11 +37,11 @@ def power_svg(plan: Plan, *, days: bool = True) -> str:
     if not curve:
         return ""
     right = max(x for x, _ in curve)
-    axes = Axes(_WIDE, 240, (0.0, right), (0.0, 1.0), left=46, top=28, bottom=42)
+    axes = Axes(width, 240, (0.0, right), (0.0, 1.0), left=46, top=28, bottom=42)
     unit = "days until the last window has closed" if by_days else "people in all arms"
     parts = axes.frame(
-        x_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, right, 7)],
-        y_ticks=[(step, f"{step:.0%}") for step in (0, 0.2, 0.4, 0.6, 0.8, 1.0)],
+        x_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, right, 7 if width > 450 else 4)],
+        y_ticks=[(step, f"{100 * step:.0f} %") for step in (0, 0.2, 0.4, 0.6, 0.8, 1.0)],
         x_title=unit,
         y_title="chance to find it",
     )
@@ -50,34 +53,35 @@ def power_svg(plan: Plan, *, days: bool = True) -> str:
         parts.append(shape("line", x1=x, x2=x, y1=axes.at_y(0), y2=y, class_="ttk-zero"))
         parts.append(shape("circle", cx=x, cy=y, r=5, class_="ttk-dot"))
         text = f"{plan.units:,} people" + (f", {here:,.0f} days" if by_days else "")
-        side = "start" if x < _WIDE * 0.6 else "end"
+        side = "start" if x < width * 0.6 else "end"
         parts.append(words(x + (9 if side == "start" else -9), y + 18, text, anchor=side, class_="ttk-strong ttk-halo"))
-    said = f"Curve: chance to find the effect; {plan.power:.0%} with {plan.units:,} people"
-    return svg(_WIDE, 240, *parts, label=said)
+    said = f"Curve: chance to find the effect; {100 * plan.power:.0f} % with {plan.units:,} people"
+    return svg(width, 240, *parts, label=said)
 
 
-def forest_svg(result: Result) -> str:
+def forest_svg(result: Result, *, width: float = 760.0) -> str:
     """Every arm against control on every metric, each with its interval; a metric has its own scale.
 
     Args:
         result: from `toolkit.stats.experiment`.
+        width: of the picture, pixels; below 600 the numbers beside the lines are left out.
 
     Returns:
         SVG.
     """
     rows: list[str] = []
     y = 18.0
-    name_wide, number_wide, wide = 168.0, 190.0, 760.0
+    name_wide, number_wide, wide = (168.0, 190.0, width) if width >= 600 else (92.0, 0.0, width)
     for metric in dict.fromkeys(found.metric for found in result.comparisons):
         mine = [found for found in result.comparisons if found.metric == metric]
         role = mine[0].role
         rows.append(words(0, y, metric, class_="ttk-strong"))
-        rows.append(words(name_wide, y, f"{role} metric · against {result.control}" if role else "", opacity=0.9))
+        said = f"{role} metric · against {result.control}" if role else ""
+        rows.append(words(max(name_wide, text_width(metric) + 20), y, said, opacity=0.9))
         y += 10
         ends = [end for found in mine for end in (found.diff_lower, found.diff_upper, found.diff) if math.isfinite(end)]
-        ends += [
-            -found.margin if found.better == "higher" else found.margin for found in mine if math.isfinite(found.margin)
-        ]
+        margins = [_harm(found) for found in mine if math.isfinite(found.margin)]
+        ends += margins
         low, high = min([0.0, *ends]), max([0.0, *ends])
         pad = 0.08 * ((high - low) or 1.0)
         axes = Axes(wide - number_wide, 0, (low - pad, high + pad), (0, 1), left=name_wide, right=8)
@@ -86,15 +90,16 @@ def forest_svg(result: Result) -> str:
         bottom = y + high_of_row * len(mine)
         rows.append(shape("line", x1=zero, x2=zero, y1=y, y2=bottom, class_="ttk-zero"))
         for found in mine:
-            rows += _row(found, axes, y + high_of_row / 2, wide - number_wide + 10, result.alpha)
+            numbers_at = wide - number_wide + 10 if number_wide else None
+            rows += _row(found, axes, y + high_of_row / 2, numbers_at, result.alpha)
             y += high_of_row
-        rows.append(words(zero, y + 13, "no difference", anchor="middle"))
+        rows += _below(zero, [axes.at_x(one) for one in margins], y + 13)
         y += 44
     return svg(wide, max(40.0, y - 24), *rows, label=f"Forest plot: {len(result.comparisons)} comparisons with control")
 
 
-def _row(found: Comparison, axes: Axes, y: float, numbers_at: float, alpha: float) -> list[str]:
-    parts = [words(12, y + 4, fit_text(found.arm, 150))]
+def _row(found: Comparison, axes: Axes, y: float, numbers_at: float | None, alpha: float) -> list[str]:
+    parts = [words(12, y + 4, fit_text(found.arm, axes.left - 18))]
     if not found.defined:
         return [*parts, words(axes.left, y + 4, fit_text(found.note or "undefined", 380))]
     sure = found.sure(alpha)
@@ -112,8 +117,10 @@ def _row(found: Comparison, axes: Axes, y: float, numbers_at: float, alpha: floa
     fill = color if sure else "var(--card,#fff)"
     parts.append(shape("circle", cx=middle, cy=y, r=5.5, fill=fill, stroke=color, stroke_width=2.2))
     if math.isfinite(found.margin):
-        x = axes.at_x(-found.margin if found.better == "higher" else found.margin)
+        x = axes.at_x(_harm(found))
         parts.append(shape("line", x1=x, x2=x, y1=y - 11, y2=y + 11, class_="ttk-line-2"))
+    if numbers_at is None:
+        return parts
     text = f"{amount(found.diff, found, signed=True)}"
     span = f"[{amount(found.diff_lower, found, bare=True)}, {amount(found.diff_upper, found, bare=True)}]"
     parts.append(words(numbers_at, y + 4, text, class_="ttk-strong"))
@@ -121,21 +128,47 @@ def _row(found: Comparison, axes: Axes, y: float, numbers_at: float, alpha: floa
     return parts
 
 
-def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]]) -> str:
+def _harm(found: Comparison) -> float:
+    """Where a guardrail's harm begins."""
+    return -found.margin if found.better == "higher" else found.margin
+
+
+def _below(zero: float, margins: Sequence[float], y: float) -> list[str]:
+    """The words under a metric's lines; those of two lines that are close go apart."""
+    if not margins:
+        return [words(zero, y, "no difference", anchor="middle")]
+    harm = max(margins, key=lambda x: abs(x - zero))
+    apart = ("end", "start") if harm > zero else ("start", "end")
+    sides = ("middle", "middle") if abs(harm - zero) > _CLOSE else apart
+    texts = ((zero, "no difference"), (harm, "harm begins"))
+    return [words(x, y, text, anchor=side) for (x, text), side in zip(texts, sides, strict=True)]
+
+
+def _apart(places: Sequence[float], gap: float) -> list[float]:
+    """Places of words, each at least a gap from the next, in the order given."""
+    moved = list(places)
+    order = sorted(range(len(moved)), key=lambda at: moved[at])
+    for before, after in pairwise(order):
+        moved[after] = max(moved[after], moved[before] + gap)
+    return moved
+
+
+def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]], *, width: float = _WIDE) -> str:
     """The boundary that an effect has to cross, look by look, and where each arm stands today.
 
     Args:
         look: today's.
         statistics: arm and its z today.
+        width: of the picture, pixels.
 
     Returns:
         SVG.
     """
     top = max([3.2, *look.bounds, *(abs(z) for _, z in statistics if math.isfinite(z))]) * 1.1
     right = max(1.0, look.times[-1])
-    axes = Axes(_WIDE, 240, (0.0, right), (-top, top), left=46, top=28, bottom=42)
+    axes = Axes(width, 240, (0.0, right), (-top, top), left=46, top=28, bottom=42)
     parts = axes.frame(
-        x_ticks=[(step, f"{step:.0%}") for step in nice_steps(0, right, 5)],
+        x_ticks=[(step, f"{100 * step:.0f} %") for step in nice_steps(0, right, 5)],
         y_ticks=[(step, f"{step:g}") for step in nice_steps(-top, top, 6)],
         x_title="share of the planned people",
         y_title="z",
@@ -149,20 +182,18 @@ def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]]) -> str:
         parts += [
             shape("circle", cx=axes.at_x(x), cy=axes.at_y(y), r=3.5, fill="var(--gift,#d55e00)") for x, y in points
         ]
-    parts.append(
-        words(axes.at_x(look.times[-1]) - 4, axes.at_y(look.bound) - 8, "needed today", anchor="end", class_="ttk-halo")
-    )
-    for arm, z in statistics:
-        if math.isfinite(z):
-            x, y = axes.at_x(look.time), axes.at_y(z)
-            parts.append(shape("circle", cx=x, cy=y, r=5.5, class_="ttk-dot"))
-            parts.append(
-                words(
-                    x + 10 if x < _WIDE - 110 else x - 10,
-                    y + 4,
-                    f"{arm} {z:+.1f}",
-                    anchor="start" if x < _WIDE - 110 else "end",
-                    class_="ttk-strong ttk-halo",
-                )
-            )
-    return svg(_WIDE, 240, *parts, label=f"Sequential boundary: |z| of {look.bound:.2f} needed today")
+    x = axes.at_x(look.time)
+    side, away = ("start", 10) if x < width - 110 else ("end", -10)
+    arms = [(arm, z) for arm, z in statistics if math.isfinite(z)]
+    parts += [shape("circle", cx=x, cy=axes.at_y(z), r=5.5, class_="ttk-dot") for _, z in arms]
+    # The bound is told at the end where no arm stands, and words of arms that are close stand one below the other.
+    bound = look.bound if all(z < 0 for _, z in arms) else -look.bound
+    places = _apart([axes.at_y(bound), *(axes.at_y(z) for _, z in arms)], 15)
+    told = [
+        (f"needed today: {look.bound:.1f}", "ttk-halo"),
+        *((f"{arm} {z:+.1f}", "ttk-strong ttk-halo") for arm, z in arms),
+    ]
+    parts += [
+        words(x + away, y + 4, text, anchor=side, class_=kind) for y, (text, kind) in zip(places, told, strict=True)
+    ]
+    return svg(width, 240, *parts, label=f"Sequential boundary: |z| of {look.bound:.2f} needed today")

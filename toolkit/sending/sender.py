@@ -321,6 +321,8 @@ class Sender:
         self._count_at = time.perf_counter() + _COUNTED
 
     def _tell(self, phase: Phase, *, note: str = "", at_once: bool = False) -> None:
+        if phase is Phase.SENDING and not self._held and self.progress.phase in (Phase.PAUSED, Phase.WAITING):
+            return  # it only looks whether it may go on; who watches would see it begin and pause, ten times a second
         now = time.perf_counter()
         if now < self._tell_at and not at_once and phase is self.progress.phase:
             return

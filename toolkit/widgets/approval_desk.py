@@ -101,11 +101,16 @@ class ApprovalDesk(Panel):
             card("Mails", f"{count:,}", f"to {len({mail.letter.to for mail in batch.mails}):,} addresses"),
             card("Left out", f"{sum(batch.skipped.values()):,}", _reasons(batch)),
             card("With an offer", f"{offers:,}", _offers(batch)),
-            card("Findings", f"{len(errors)}", f"that block; {len(warnings)} warnings", tone="bad" if errors else ""),
+            card(
+                "Findings",
+                f"{len(errors)}",
+                f"that block; {_count(len(warnings), 'warning')}",
+                tone="bad" if errors else "",
+            ),
             class_="ttk-cards",
         )
         verdict = (
-            note(f"{len(errors)} findings block this batch; mend them and prepare it again.", tone="bad")
+            note(f"{_blocking(len(errors))} this batch; mend what is found and prepare it again.", tone="bad")
             if errors
             else note(f"All {count:,} mails were rendered and checked; nothing blocks them.", tone="good")
         )
@@ -250,10 +255,20 @@ def nothing_due(batch: Batch) -> str:
 
 
 def _reasons(batch: Batch) -> str:
-    return (
-        ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in list(batch.skipped.items())[:3])
-        or "nobody"
-    )
+    told = [f"{count:,} {_reason(name)}" for name, count in batch.skipped.items()]
+    return ", ".join(told[:3]) + (" and more" if len(told) > 3 else "") or "nobody"
+
+
+def _reason(name: str) -> str:
+    return {"holdout": "in the control group", "exited": "left before the mail"}.get(name, name.replace("_", " "))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _blocking(number: int) -> str:
+    return f"{_count(number, 'finding')} {'blocks' if number == 1 else 'block'}"
 
 
 def _offers(batch: Batch) -> str:

@@ -12,7 +12,7 @@ from toolkit.errors import InputError, nearest
 from toolkit.stats import Rate, Result
 from toolkit.stats.targeting import uplift_by_segment
 from toolkit.stats.verdict import amount
-from toolkit.widgets.markup import Html, button, card, chip, choice, note, table, tag, together
+from toolkit.widgets.markup import Html, at_two_widths, button, card, chip, choice, note, table, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["ExperimentBoard"]
@@ -77,6 +77,8 @@ class ExperimentBoard(Panel):
         verdict = self._result.verdict()
         tone, words = _TONES.get(verdict.action, ("plain", verdict.action))
         lines = [line for line in verdict.splitlines() if not line.startswith("Warning")]
+        if verdict.action in ("roll out", "keep testing", "do not roll out"):
+            words = lines.pop().rstrip(".")  # the same advice, and which arms
         kind = "observed"
         head = tag(
             "div",
@@ -157,7 +159,7 @@ class ExperimentBoard(Panel):
     def _arms(self) -> Html:
         return together(
             [
-                Html(forest_svg(self._result)),
+                at_two_widths(lambda width: forest_svg(self._result, width=width), 760),
                 tag(
                     "p",
                     "Filled: the difference is established, all comparisons counted. Hollow: it is not.",
@@ -170,11 +172,11 @@ class ExperimentBoard(Panel):
         look = self._result.look
         if look is None:
             return note("One look was planned, so there is no boundary.")
-        first = [found for found in self._result.comparisons if found.role == "primary"]
+        arms = [(found.arm, found.statistic) for found in self._result.comparisons if found.role == "primary"]
         return together(
             [
-                Html(boundary_svg(look, [(found.arm, found.statistic) for found in first])),
-                tag("p", look.method, class_="ttk-detail"),
+                at_two_widths(lambda width: boundary_svg(look, arms, width=width), 560),
+                tag("p", look.method.replace("obrien_fleming", "O'Brien-Fleming"), class_="ttk-detail"),
             ]
         )
 
@@ -189,7 +191,21 @@ class ExperimentBoard(Panel):
                 said = amount(found.diff, found, signed=True) if found.defined else found.note
                 held = "no harm beyond the margin" if good else "harm beyond the margin is not excluded"
                 parts.append(note(f"{found.arm}, {found.metric}: {said}; {held}", tone=tone))
-        frame = self._result.lift[["metric", "arm", "n_control", "n", "control", "value", "pvalue", "note"]]
+        lift = self._result.lift
+        kinds = {one.metric: one.kind for one in self._result.comparisons}
+        rates = [kinds.get(name) == "rate" for name in lift["metric"]]
+        frame = pd.DataFrame(
+            {
+                "metric": lift["metric"],
+                "arm": lift["arm"],
+                "people": lift["n"],
+                "in control": lift["n_control"],
+                "control": _numbers(lift["control"], rates),
+                "arm ": _numbers(lift["value"], rates),
+                "p": [_chance(one) for one in lift["pvalue"]],
+                "note": lift["note"],
+            }
+        )
         return together([*parts, tag("div", table(frame), class_="ttk-gap")])
 
     def _by_segment(self) -> Html:
@@ -199,14 +215,51 @@ class ExperimentBoard(Panel):
         if metric is None:
             return note("Segments are shown for rates; this experiment has none.")
         found = uplift_by_segment(self._outcomes, Rate(metric), by=self._segment, control=self._result.control)
-        frame = found if isinstance(found, pd.DataFrame) else pd.DataFrame(found)
-        shown = frame.loc[:, [name for name in frame.columns if name not in ("method",)]]
+        rates = [True] * len(found)
+        spans = zip(found["diff_lower"], found["diff_upper"], strict=True)
+        shown = pd.DataFrame(
+            {
+                "segment": found["segment"],
+                "arm": found["arm"],
+                "people": found["n"],
+                "in control": found["n_control"],
+                "control": _numbers(found["control"], rates),
+                "arm ": _numbers(found["value"], rates),
+                "difference": [_points(one) for one in found["diff"]],
+                "interval": [f"{_points(low)} to {_points(high)}" for low, high in spans],
+                "p, adjusted": [_chance(one) for one in found["pvalue_adjusted"]],
+                "note": found["note"],
+            }
+        )
+        if not any(shown["note"]):
+            shown = shown.drop(columns="note")
+        segments = [(name, name.replace("_", " ")) for name in self._segments]
         return together(
             [
-                choice(
-                    "Split by", "segment", [(name, name.replace("_", " ")) for name in self._segments], self._segment
+                tag("div", choice("Split by", "segment", segments, self._segment), class_="ttk-row"),
+                tag(
+                    "div",
+                    note(
+                        "Segments chosen after looking are ideas for the next experiment, not findings.", tone="careful"
+                    ),
+                    class_="ttk-gap",
                 ),
-                note("Segments chosen after looking are ideas for the next experiment, not findings.", tone="careful"),
                 tag("div", table(shown), class_="ttk-gap"),
             ]
         )
+
+
+def _numbers(values: pd.Series, rates: Sequence[bool]) -> list[str]:
+    """Means as they are read: rates in percent."""
+    return [
+        "–" if pd.isna(one) else f"{100 * one:.1f} %" if is_rate else f"{one:,.2f}"
+        for one, is_rate in zip(values, rates, strict=True)
+    ]
+
+
+def _points(value: float) -> str:
+    return "–" if pd.isna(value) else f"{100 * value:+.1f} points"
+
+
+def _chance(pvalue: float) -> str:
+    return "–" if pd.isna(pvalue) else "< 0.001" if pvalue < 0.001 else f"{pvalue:.3f}"

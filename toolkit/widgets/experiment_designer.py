@@ -11,19 +11,20 @@ import numpy as np
 
 from toolkit.charts.experiments import power_svg
 from toolkit.charts.purchases import own_purchases
+from toolkit.charts.style import hours_text
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.errors import InputError, MetricError
-from toolkit.scenario import Scenario, set_parameters
+from toolkit.scenario import Duration, Scenario, set_parameters
 from toolkit.scenario.models import Experiment
 from toolkit.stats import Design, Plan, Rate, plan
-from toolkit.widgets.markup import Html, button, card, chip, choice, field, note, slider, tag, together
+from toolkit.widgets.markup import Html, at_two_widths, button, card, chip, choice, field, note, slider, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["ExperimentDesigner"]
 
 _LOOKS = (("1", "one, at the end"), ("2", "2"), ("3", "3"), ("5", "5"), ("always", "at any time"))
-_DAY = 86_400_000_000
+_HOUR, _DAY = 3_600_000_000, 86_400_000_000
 
 
 class ExperimentDesigner(Panel):
@@ -177,10 +178,6 @@ class ExperimentDesigner(Panel):
             tag("h3", self.title),
             tag("span", f"{self._entries:,.1f} people enter a day ", chip("exact"), class_="ttk-soft"),
         )
-        observed = {
-            "all": "observed: bought anyway, in a log without these mails",
-            "control": "observed: bought anyway, in the control group",
-        }.get(self._basis, "this log cannot tell; type what you know")
         left = tag(
             "div",
             slider(
@@ -200,7 +197,7 @@ class ExperimentDesigner(Panel):
                 high=50,
                 step=5,
                 value=100 * self._holdout,
-                text=f"{self._holdout:.0%}",
+                text=_percent(self._holdout),
                 ticks=[(10, "10 %"), (20, "20 %"), (30, "30 %"), (40, "40 %"), (50, "50 %")],
             ),
             slider(
@@ -210,17 +207,19 @@ class ExperimentDesigner(Panel):
                 high=95,
                 step=5,
                 value=100 * self._power,
-                text=f"{self._power:.0%}",
+                text=_percent(self._power),
+                ticks=[(60, "60 %"), (70, "70 %"), (80, "80 %"), (90, "90 %")],
             ),
             tag(
                 "div",
-                field("Rate in control, %", "base", f"{100 * self._base:.1f}", hint=observed, size=6),
+                field("Rate in control, %", "base", f"{100 * self._base:.1f}", hint=self._whence(), size=6),
                 choice("Looks at the result", "looks", _LOOKS, self._looks),
-                class_="ttk-row",
+                class_="ttk-fields",
             ),
             class_="ttk-stack",
         )
         days = plan_.days
+        span = hours_text(Duration.parse(self._window).elapsed / _HOUR)
         arms = ", ".join(f"{arm} {count:,}" for arm, count in plan_.per_arm.items())
         cards = tag(
             "div",
@@ -228,13 +227,13 @@ class ExperimentDesigner(Panel):
             card(
                 "Days to know",
                 "–" if math.isnan(days) else f"{days:,.0f}",
-                "nobody enters in this log" if math.isnan(days) else f"the last {self._window} are for outcomes",
+                "nobody enters in this log" if math.isnan(days) else f"the last {span} are for outcomes",
                 "planned",
             ),
             card(
                 "Lift of the rate",
-                f"{plan_.rel:+.0%}" if not math.isnan(plan_.rel) else "–",
-                f"from {self._base:.1%} to {self._base + self._effect:.1%}",
+                f"{100 * plan_.rel:+.0f} %" if not math.isnan(plan_.rel) else "–",
+                f"from {_percent(self._base, 1)} to {_percent(self._base + self._effect, 1)}",
                 "planned",
             ),
             class_="ttk-cards",
@@ -242,11 +241,20 @@ class ExperimentDesigner(Panel):
         picture = tag(
             "figure",
             tag("figcaption", tag("b", "How sure you get, and when"), " ", chip("planned")),
-            Html(power_svg(plan_)),
+            at_two_widths(lambda width: power_svg(plan_, width=width), 560),
             class_="ttk-figure",
         )
         right = tag("div", cards, picture, self._advice(), class_="ttk-stack")
         return together([head, tag("div", left, right, class_="ttk-split"), self._foot()])
+
+    def _whence(self) -> str:
+        """Where the rate in control comes from; a rate that was typed, or guessed, is not called observed."""
+        if math.isnan(self._observed):
+            return "this log cannot tell; type what you know"
+        if not math.isclose(self._base, self._observed, abs_tol=5e-4):
+            return f"typed; observed was {_percent(self._observed, 1)}"
+        who = "in a log without these mails" if self._basis == "all" else "in the control group"
+        return f"observed: bought anyway, {who}"
 
     def _advice(self) -> Html:
         plan_ = self.plan
@@ -258,9 +266,11 @@ class ExperimentDesigner(Panel):
                 f" In four weeks of entries, {100 * found:.1f} points could be found." if not math.isnan(found) else ""
             )
             return note(f"That takes {plan_.days:,.0f} days: ask for a larger effect.{smallest}", tone="careful")
-        cost = f" Looking early costs {plan_.inflation - 1:.1%} more people." if plan_.inflation > 1.0001 else ""
+        cost = (
+            f" Looking early costs {_percent(plan_.inflation - 1, 1)} more people." if plan_.inflation > 1.0001 else ""
+        )
         return note(
-            f"After {plan_.days:,.0f} days you know, with a chance of {self._power:.0%}, "
+            f"After {plan_.days:,.0f} days you know, with a chance of {_percent(self._power)}, "
             f"if it is at least this much.{cost}",
             tone="good",
         )
@@ -278,6 +288,10 @@ class ExperimentDesigner(Panel):
             ),
             class_="ttk-row ttk-end ttk-gap",
         )
+
+
+def _percent(share: float, digits: int = 0) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 def _entries_a_day(run: Run, scenario: str) -> float:

@@ -12,7 +12,7 @@ from toolkit.events import EventLog
 from toolkit.events.profile import Profile
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
-from toolkit.widgets.markup import Html, card, chip, note, tag, together
+from toolkit.widgets.markup import Html, at_two_widths, card, chip, note, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["LogProfile"]
@@ -122,7 +122,7 @@ class LogProfile(Panel):
         return tag(
             "figure",
             tag("figcaption", tag("b", what), " ", chip("exact")),
-            Html(_bars(self._days)),
+            at_two_widths(lambda width: _bars(self._days, width), 1080),
             class_="ttk-figure ttk-gap",
         )
 
@@ -137,10 +137,10 @@ class LogProfile(Panel):
                 tag(
                     "tr",
                     tag("td", row["event"]),
-                    tag("td", bar),
+                    tag("td", bar, class_="ttk-optional"),
                     tag("td", f"{row['events']:,}", class_="ttk-number"),
                     tag("td", f"{row['customers']:,}", class_="ttk-number"),
-                    tag("td", ", ".join(held[:5]) + (" …" if len(held) > 5 else ""), class_="ttk-soft"),
+                    tag("td", ", ".join(held[:5]) + (" …" if len(held) > 5 else ""), class_="ttk-soft ttk-optional"),
                     data_act="event",
                     data_value=row["event"],
                     tabindex=0,
@@ -149,7 +149,7 @@ class LogProfile(Panel):
                 )
             )
         names = ("event", "", "events", "customers", "properties")
-        sides = (None, None, "ttk-number", "ttk-number", None)
+        sides = (None, "ttk-optional", "ttk-number", "ttk-number", "ttk-optional")
         head = tag(
             "tr", together(tag("th", name, scope="col", class_=side) for name, side in zip(names, sides, strict=True))
         )
@@ -162,15 +162,16 @@ class LogProfile(Panel):
         )
 
 
-def _bars(days: pd.DataFrame) -> str:
+def _bars(days: pd.DataFrame, width: float) -> str:
     if not len(days):
         return ""
     counts = days.set_index(pd.to_datetime(days["day"]))["events"]
     every = max(1, len(pd.date_range(counts.index.min(), counts.index.max())) // 180 + 1)
     counts = counts.resample(f"{every}D").sum()
     top = float(counts.max()) or 1.0
-    axes = Axes(1080, 170, (0, len(counts)), (0, top * 1.05), left=54)
-    ticks = [(at + 0.5, f"{counts.index[at]:%d %b}") for at in range(0, len(counts), max(1, len(counts) // 8))]
+    axes = Axes(width, 170, (0, len(counts)), (0, top * 1.05), left=54)
+    most = 8 if width > 600 else 4
+    ticks = [(at + 0.5, f"{counts.index[at]:%d %b}") for at in range(0, len(counts), max(1, len(counts) // most))]
     parts = axes.frame(x_ticks=ticks, y_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, top, 4)])
     for at, count in enumerate(counts):
         left, right = axes.at_x(at + 0.08), axes.at_x(at + 0.92)
@@ -179,4 +180,4 @@ def _bars(days: pd.DataFrame) -> str:
             shape("rect", x=left, y=y, width=right - left, height=axes.at_y(0) - y, rx=1.5, class_="ttk-mail-0")
         )
     unit = "day" if every == 1 else f"{every} days"
-    return svg(1080, 170, *parts, label=f"Bars: events by {unit}, at most {top:,.0f}")
+    return svg(width, 170, *parts, label=f"Bars: events by {unit}, at most {top:,.0f}")

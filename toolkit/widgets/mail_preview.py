@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from toolkit.mail import Letter, Preview, Templates
 from toolkit.scenario import load
 from toolkit.sending import Batch
 from toolkit.sending.display import masked
+from toolkit.widgets.approval_desk import nothing_due
 from toolkit.widgets.markup import Html, button, choice, field, note, tag, together
 from toolkit.widgets.masking import hidden_in, hidden_letter
 from toolkit.widgets.panel import Panel, script, sheet
@@ -131,15 +134,20 @@ class MailPreview(Panel):
         """The mail, and what chooses another."""
         letter = self.letter
         if letter is None:
-            return together([self._head("no mail"), note("No mail is due, so there is nothing to look at.")])
+            why = "There is no mail here." if self._batch is None else nothing_due(self._batch)
+            return together([tag("header", tag("h3", "Mail preview")), note(why)])
         shown = self._templates.preview_of(letter if self._revealed else hidden_letter(letter))
         count = len(self._letters)
         names = list(dict.fromkeys(one.template for one in self._letters))
         pick = together(
             [
-                button("‹", "before", kind="icon", off=count < 2, aria_label="The recipient before"),
-                tag("span", f"{self._number + 1:,} of {count:,}", class_="ttk-soft", aria_live="polite"),
-                button("›", "next", kind="icon", off=count < 2, aria_label="Next recipient"),
+                tag(
+                    "div",
+                    button("‹", "before", kind="icon", off=count < 2, aria_label="The recipient before"),
+                    tag("span", f"{self._number + 1:,} of {count:,}", class_="ttk-soft", aria_live="polite"),
+                    button("›", "next", kind="icon", off=count < 2, aria_label="Next recipient"),
+                    class_="ttk-row",
+                ),
                 choice("Mail", "template", [(name, _plain(name)) for name in names], letter.template),
                 field("Customer", "find", "", placeholder="customer id", size=12) if self._batch is not None else None,
             ]
@@ -148,7 +156,7 @@ class MailPreview(Panel):
             [
                 self._head(_plain(letter.template)),
                 tag("div", pick, class_="ttk-row ttk-end"),
-                tag("p", self._said, class_="ttk-detail", role="status") if self._said else None,
+                tag("div", note(self._said, tone="careful"), class_="ttk-gap") if self._said else None,
                 self._inbox(letter, shown),
                 self._tabs(),
                 self._frame(letter, shown),
@@ -200,7 +208,7 @@ class MailPreview(Panel):
 
     def _frame(self, letter: Letter, shown: Preview) -> Html:
         if self._shown in ("text", "headers"):
-            text = shown.text if self._shown == "text" else shown.headers
+            text = shown.text if self._shown == "text" else _readable(shown.headers)
             text = text if self._revealed else hidden_in(text, letter)
             return tag("pre", text, class_="ttk-code ttk-mailtext", tabindex=0)
         name = self._shown + (", dark" if self._dark else "")
@@ -216,6 +224,14 @@ class MailPreview(Panel):
             class_="ttk-stage",
             data_key=key,
         )
+
+
+def _readable(headers: str) -> str:
+    """Headers with encoded words (RFC 2047) as they are read."""
+    return "\n".join(
+        str(make_header(decode_header(line))) if "=?" in line else line
+        for line in re.sub(r"\?=\r?\n[ \t]+=\?", "?= =?", headers).splitlines()
+    )
 
 
 def shown_note(revealed: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -38,6 +38,19 @@ def tag(name: str, *inside: object, **attributes: Any) -> Html:
     )
     text = "".join(part if isinstance(part, Html) else escape(str(part)) for part in inside if part is not None)
     return Html(f"<{name}{shown}>" if name in _VOID else f"<{name}{shown}>{text}</{name}>")
+
+
+def at_two_widths(draw: Callable[[float], str], wide: float, narrow: float = 334.0) -> Html:
+    """A picture for the desk and one for the phone; a style shows one, so that its words keep their size.
+
+    Args:
+        draw: takes the width in pixels, gives SVG.
+        wide, narrow: the widths.
+    """
+    return together(
+        tag("div", Html(draw(width)), class_=name)
+        for width, name in ((wide, "ttk-wide-only"), (narrow, "ttk-narrow-only"))
+    )
 
 
 def together(parts: Iterable[object]) -> Html:

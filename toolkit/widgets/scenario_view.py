@@ -321,12 +321,7 @@ class ScenarioView(Panel):
             "header",
             tag("h3", name[:1].upper() + name[1:]),
             self._counted(),
-            button("↶", "undo", off=not self._before, kind="icon", aria_label="Undo", title="Undo"),
-            button("↷", "redo", off=not self._after, kind="icon", aria_label="Redo", title="Redo"),
-            button("Show YAML", "page", value="yaml", aria_pressed=str(self._page == "yaml").lower()),
-            button(
-                "What changed", "page", value="diff", off=not difference, aria_pressed=str(self._page == "diff").lower()
-            ),
+            tag("div", *self._pages(bool(difference)), class_="ttk-row"),
         )
         parts: list[Html | None] = [head, self._disk()]
         parts.append(tag("div", Html(picture), class_="ttk-scroller", data_scroll="diagram"))
@@ -337,6 +332,16 @@ class ScenarioView(Panel):
             parts.append(tag("pre", _shown_diff(difference), class_="ttk-code", tabindex=0))
         parts.append(self._foot(bool(difference)))
         return together(parts)
+
+    def _pages(self, differs: bool) -> list[Html]:
+        return [
+            button("↶", "undo", off=not self._before, kind="icon", aria_label="Undo", title="Undo"),
+            button("↷", "redo", off=not self._after, kind="icon", aria_label="Redo", title="Redo"),
+            button("Show YAML", "page", value="yaml", aria_pressed=str(self._page == "yaml").lower()),
+            button(
+                "What changed", "page", value="diff", off=not differs, aria_pressed=str(self._page == "diff").lower()
+            ),
+        ]
 
     def _counted(self) -> Html:
         if self._log is None:
@@ -415,7 +420,7 @@ class ScenarioView(Panel):
                         "div",
                         together(
                             button(
-                                f"{arm} (control)" if arm == holdout else arm,
+                                f"{arm} (control)" if arm == holdout != "control" else arm,
                                 "arm",
                                 value=arm,
                                 aria_pressed=str(not step.only or arm in step.only).lower(),
@@ -431,7 +436,7 @@ class ScenarioView(Panel):
         return tag(
             "div",
             tag("header", tag("h4", f"Step {title}"), tag("span", class_="ttk-soft"), button("Close", "close")),
-            tag("div", together(parts), class_="ttk-row ttk-end"),
+            tag("div", together(parts), class_="ttk-fields"),
             class_="ttk-sheet ttk-gap",
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -66,7 +68,9 @@ class SendConsole(Panel):
         self._ledger = str(where)
         self._typed, self._said = "", ""
         self._is_sure = False
+        self._gone = 0  # cancelled after the sending had ended
         self._quit: Callable[[], None] | None = None
+        self._drawing = threading.Lock()
         self.job: SendingJob | None = None
         super().__init__(title="Send")
         if self._desk is not None:
@@ -136,8 +140,8 @@ class SendConsole(Panel):
             return
         self._is_sure = False
         with Ledger.open(self._ledger) as ledger:
-            gone = ledger.cancel(self._run_id(), by=self._by())
-        self._said = f"{gone:,} mails will not be sent, by no later batch either."
+            self._gone += ledger.cancel(self._run_id(), by=self._by())
+        self._said = f"{self._gone:,} mails will not be sent, by no later batch either."
 
     def act_keep(self, value: Any) -> None:
         """Let the rest wait after all."""
@@ -168,12 +172,23 @@ class SendConsole(Panel):
         if self._quit is not None:
             self._quit()
         self.job = job
+        self._gone = 0
         self._quit = job.observe(self._moved)
+
+    def redraw(self) -> None:
+        """Draw the screen; safe from any thread."""
+        with self._lock:
+            self._draw()
+
+    def _draw(self) -> None:
+        # Two threads draw. One after the other, so that an earlier look never replaces a later one.
+        with self._drawing:
+            self.view = str(self.body())
 
     def _moved(self, look: Progress) -> None:
         # From the sender's thread: it must never wait for a screen that waits for the sender.
         try:
-            self.view = str(self.body())
+            self._draw()
             if look.is_over:
                 self.changed()
         except Exception as fault:
@@ -208,7 +223,8 @@ class SendConsole(Panel):
     def body(self) -> Html:
         """Where the sending stands, and what can be done now."""
         kind = "a rehearsal: it reaches nobody" if self._opened.rehearsal else "it reaches people"
-        head = tag("header", tag("h3", "Send"), tag("span", f"through {self._opened.name}, {kind}", class_="ttk-soft"))
+        way = _near(self._opened.name)
+        head = tag("header", tag("h3", "Send"), tag("span", f"through {way}, {kind}", class_="ttk-soft"))
         job = self.job
         if job is None:
             if not len(self.batch):
@@ -220,15 +236,15 @@ class SendConsole(Panel):
                 return together([head, note(words, tone="careful"), self._row([button("Go on", "again", kind="main")])])
             return together([head, self._locked(len(self.batch))])
         look = job.progress
-        parts: list[Html | None] = [head, self._bar(look), _numbers(look), self._buttons(job, look)]
+        parts: list[Html | None] = [head, self._bar(look), _numbers(look, self._gone), self._buttons(job, look)]
         if job.error is not None:
-            words = f"{told(job.error)} Nothing is lost: Go on continues where it stopped."
+            words = f"{told(job.error)}. Nothing is lost: Go on continues where it stopped."
             parts.append(tag("div", note(words, tone="bad"), class_="ttk-gap"))
         if self._said:
             parts.append(tag("div", note(self._said), class_="ttk-gap"))
         if job.report is not None:
             tone = "good" if look.phase is Phase.DONE and not (look.unknown or look.failed) else "careful"
-            parts.append(tag("div", note(f"{job.report}.", tone=tone), class_="ttk-gap"))
+            parts.append(tag("div", note(_ended(job.report, self._gone), tone=tone), class_="ttk-gap"))
         if look.unknown:
             parts.append(self._unknowns())
         return together(parts)
@@ -300,13 +316,32 @@ class SendConsole(Panel):
         )
 
 
-def _numbers(look: Progress) -> Html:
+def _ended(report: Report, gone: int) -> str:
+    """What became of the batch, in a sentence; what is zero is left out."""
+    rest = (
+        (report.already_sent, "sent before and not again"),
+        (report.skipped + gone, "not to be sent any more"),
+        (report.waiting - gone, "still waiting"),
+        (report.held_back, "held back by the limits of the approval"),
+        (report.unknown, "unknown: they may or may not have arrived"),
+        (report.failed, "refused for good"),
+    )
+    told_ = [f"{report.sent:,} sent now", *(f"{count:,} {words}" for count, words in rest if count)]
+    return f"{', '.join(told_)}."
+
+
+def _near(name: str) -> str:
+    """The name of a way out, a path below this folder in short."""
+    return name.replace(f"{Path.cwd()}{os.sep}", "")
+
+
+def _numbers(look: Progress, gone: int) -> Html:
     return tag(
         "div",
         card("Sent", f"{look.sent:,}", "now"),
         card("Sent before", f"{look.already_sent:,}", "not sent again"),
-        card("Waiting", f"{look.waiting + look.deferred:,}"),
-        card("Not sent", f"{look.skipped:,}", "stopped, suppressed or expired"),
+        card("Waiting", f"{look.waiting + look.deferred - gone:,}"),
+        card("Not sent", f"{look.skipped + gone:,}", "cancelled, suppressed or expired"),
         card("Failed", f"{look.failed:,}", tone="bad" if look.failed else ""),
         card("Unknown", f"{look.unknown:,}", tone="bad" if look.unknown else ""),
         class_="ttk-cards ttk-gap",

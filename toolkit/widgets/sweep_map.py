@@ -15,7 +15,7 @@ from toolkit.charts.vector import fit_text, shape, svg, text_width, words
 from toolkit.engine import Sweep
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.scenario.duration import Duration
-from toolkit.widgets.markup import Html, chip, choice, tag, together
+from toolkit.widgets.markup import Html, chip, choice, legend, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 from toolkit.widgets.tuner import Tuner
 
@@ -179,10 +179,19 @@ class SweepMap(Panel):
                 head,
                 picks,
                 tag("div", Html(self._picture(grid)), class_="ttk-scroller", data_scroll="map"),
-                tag("p", tag("b", words_), class_="ttk-told ttk-gap", role="status"),
+                tag(
+                    "div",
+                    tag("b", words_, class_="ttk-told", role="status"),
+                    legend(self._marks()),
+                    class_="ttk-row ttk-apart",
+                ),
                 tag("p", "The best cell of many is a selection, and its number flatters it.", class_="ttk-detail"),
             ]
         )
+
+    def _marks(self) -> list[tuple[str, str]]:
+        now = [("ttk-key-live", "as it is now")] if self._of(self._base) is not None else []
+        return [("ttk-key-here", "chosen"), *now]
 
     def _picks(self) -> Html:
         names = list(self._over)
@@ -239,16 +248,18 @@ class SweepMap(Panel):
                 if at % every == 0
             ]
         parts.append(words(left + wide * len(columns) / 2, floor + 36, _plain(paths[0]), anchor="middle"))
-        for chosen, class_ in ((self._of(self._base), "ttk-live"), (self._places(), "ttk-here")):
+        # The frame of today stands inside that of the cell chosen, so that both are seen where they are one cell.
+        for chosen, class_, gap in ((self._places(), "ttk-here", 1.0), (self._of(self._base), "ttk-live", 4.5)):
             if chosen is not None:
                 x, y = chosen
+                gap_ = gap if is_small else 0.0
                 parts.append(
                     shape(
                         "rect",
-                        x=left + x * wide + 1,
-                        y=floor - (y + 1) * high + 1,
-                        width=max(3.0, wide - 2),
-                        height=max(3.0, high - 2),
+                        x=left + x * wide + gap_,
+                        y=floor - (y + 1) * high + gap_,
+                        width=max(3.0, wide - 2 * gap_),
+                        height=max(3.0, high - 2 * gap_),
                         rx=5 if is_small else 0,
                         class_=class_,
                     )
@@ -294,7 +305,7 @@ class SweepMap(Panel):
                             at_y + high / 2 + 4,
                             fit_text(text, wide - 4, 12),
                             anchor="middle",
-                            class_="ttk-heat-dark" if shade >= 5 else "ttk-heat-light",
+                            class_="ttk-heat-dark" if shade >= 6 else "ttk-heat-light",
                         )
                     )
                 value = f"{x},{y}" if len(paths) > 1 else f"{x}"
@@ -376,5 +387,5 @@ def _plain(path: str) -> str:
     parts = path.split(".")
     last = parts[-1]
     step = parts[-2] if len(parts) > 1 else ""
-    named = {"wait": f"wait of {step}", "percent": "discount", "limit": "cap"}.get(last, " ".join(parts[1:]))
+    named = {"wait": f"wait ({step})", "percent": "discount", "limit": "cap"}.get(last, " ".join(parts[1:]))
     return named.replace("_", " ")

@@ -14,7 +14,7 @@ from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.trace import Trace
 from toolkit.errors import InputError, nearest
-from toolkit.widgets.markup import Html, button, chip, field, note, tag, together
+from toolkit.widgets.markup import Html, at_two_widths, button, chip, field, note, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["TraceView"]
@@ -98,8 +98,12 @@ class TraceView(Panel):
         find = tag(
             "div",
             field("Customer", "find", self._typed or self.customer, size=14, placeholder="customer id"),
-            button("‹ Before", "move", value=-1, off=not self._people),
-            button("Next ›", "move", value=1, off=not self._people),
+            tag(
+                "div",
+                button("‹ Before", "move", value=-1, off=not self._people),
+                button("Next ›", "move", value=1, off=not self._people),
+                class_="ttk-row",
+            ),
             tag("span", f"{len(self._people):,} people came to a mail", class_="ttk-detail"),
             class_="ttk-row ttk-end",
         )
@@ -110,7 +114,8 @@ class TraceView(Panel):
             tag("span", chip("exact"), f" local time, {zone}" if zone else "", class_="ttk-soft"),
         )
         if self._trace is None:
-            return together([head, find, note("Nobody in this replay came to a mail; search for a customer by id.")])
+            words_ = note("Nobody in this replay came to a mail; search for a customer by id.")
+            return together([head, find, tag("div", words_, class_="ttk-gap")])
         table = self._trace.table
         kinds = tag(
             "div",
@@ -127,7 +132,7 @@ class TraceView(Panel):
             role="group",
             aria_label="What is shown",
         )
-        return together([head, find, Html(_strip(table)), kinds, self._rows(table)])
+        return together([head, find, at_two_widths(lambda width: _strip(table, width), 1080), kinds, self._rows(table)])
 
     def _rows(self, table: pd.DataFrame) -> Html:
         kept = table[table["kind"].isin(self._shown)]
@@ -165,11 +170,11 @@ def _people_with_mails(run: Run) -> list[str]:
 _COLORS = {"event": "ttk-mail-3", "journey": "ttk-before", "mail": "ttk-mail-0", "no mail": "ttk-gift"}
 
 
-def _strip(table: pd.DataFrame) -> str:
+def _strip(table: pd.DataFrame, width: float) -> str:
     """All moments on one line of time."""
     if not len(table):
         return ""
-    width, height = 1080.0, 64.0
+    height = 64.0
     at = table["at"].astype("int64").to_numpy().astype(float)
     low, high = float(at.min()), float(at.max())
     span = (high - low) or 1.0

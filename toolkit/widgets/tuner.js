@@ -42,6 +42,8 @@ function card(what, kind) {
   };
 }
 
+// A length of time as people write it.
+const spaced = (text) => text.replace(/(\d)([smhdw])/g, "$1 $2");
 const NAMES = ["wait", "valid", "cap", "quiet"];
 
 // Between two points computed ahead: a straight line, for a number, a list, or all of a point.
@@ -143,7 +145,7 @@ function build(model, el) {
     });
   }
   const lists = {
-    valid: ["The offer holds for", (one) => one, (one) => one],
+    valid: ["The offer holds for", spaced, (one) => one],
     cap: ["At most, per person", capText, (one) => (one === 0 ? "∞" : `${one}`)],
     quiet: ["Quiet hours", quietText, (one) => (one === "none" ? "none" : short(one))],
   };
@@ -179,8 +181,8 @@ function build(model, el) {
     title: "People who buy on their own", kind: "observed", places: data.edges.length - 1, highest: highest("own"),
     series: [
       { name: "before the mail", style: "ttk-before" },
-      { name: "after it, anyway", style: "ttk-after" },
-      ...(data.offer && !data.first ? [{ name: "after the offer, anyway", style: "ttk-gift" }] : []),
+      { name: "after it", style: "ttk-after" },
+      ...(data.offer && !data.first ? [{ name: "after the offer", style: "ttk-gift" }] : []),
     ],
     ticks: data.edges.map((text, number) => [number, text]), axis: "time since the trigger (uneven steps)", unit: "people",
   });
@@ -300,7 +302,7 @@ function build(model, el) {
       ? `${whole(one.before)} of ${whole(one.before + one.mails)}; now ${share(now.before_rate)}` : "cannot be seen in this log",
     pinned && share(pinned.before_rate), isExact);
     cards.after.show(share(known ? one.after_rate : null), known
-      ? `${whole(one.after)} of ${whole(one.mails)} within ${data.window}; now ${share(now.after_rate)}` : "no control group",
+      ? `${whole(one.after)} of ${whole(one.mails)} within ${spaced(data.window)}; now ${share(now.after_rate)}` : "no control group",
     pinned && share(pinned.after_rate), isExact);
     const away = one.given === null ? null : one.given * percent;
     if (cards.given) {
@@ -318,7 +320,8 @@ function build(model, el) {
     const layers = purchases.series.length;
     const split = (point) => (layers === 3 ? point.own : [point.own[0], point.own[1].map((value, at) => value + point.own[2][at])]);
     purchases.draw(split(one).slice(0, layers), one.marks.slice(0, data.offer ? 2 : 1), pinned && split(pinned));
-    write(purchases.said, known ? `in ${data.whose}` : "The log holds these mails and no control group.");
+    write(purchases.said, !known ? "The log holds these mails and no control group."
+      : one.before + one.mails ? `in ${data.whose}` : "nobody came to the mail");
     if (chart === "day") days.draw(one.days, [], pinned && pinned.days);
     else hours.draw(one.hours, [], pinned && pinned.hours);
     const sums = Array.from({ length: 24 }, (_, hour) => one.hours.reduce((sum, layer) => sum + layer[hour], 0));
@@ -336,7 +339,8 @@ function build(model, el) {
         [hours, `Bars: ${whole(one.sent)} mails by hour, most at ${busiest} o'clock.`], [days, `Bars: ${whole(one.sent)} mails by day.`],
       ]) put(picture.svg, "aria-label", words);
       const parts = [`With ${wait === "no wait" ? "no wait" : `a wait of ${wait}`}: ${whole(one.week)} mails a week`];
-      if (known) parts.push(`${share(one.before_rate)} buy before the mail, ${share(one.after_rate)} of the others would buy anyway`);
+      if (!one.sent && !one.before && !one.mails) parts.push("nobody in this log comes to the mail, so there is nothing to tune it on");
+      else if (known) parts.push(`${share(one.before_rate)} buy before the mail, ${share(one.after_rate)} of the others would buy anyway`);
       if (away !== null && data.offer) parts.push(`100 offers of ${percent} % give away ${money(away, currency)} to people who buy anyway`);
       told.textContent = `${parts.join("; ")}.`;
     }, 250);

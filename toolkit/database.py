@@ -20,7 +20,7 @@ from sqlalchemy.sql.dml import Insert
 
 from toolkit.errors import NotSupportedError, ToolkitError
 
-__all__ = ["READ", "connect", "insert_new", "place_of", "said"]
+__all__ = ["READ", "connect", "insert_new", "insert_new_in", "place_of", "said"]
 
 READ = {"toolkit_read": True}
 """Options of a connection that only reads."""
@@ -72,7 +72,17 @@ def place_of(engine: Engine) -> str:
 
 def insert_new(connection: Connection, table: Table) -> Insert:
     """An insert into the table that leaves rows already there as they are (ON CONFLICT DO NOTHING)."""
-    if connection.dialect.name == "postgresql":
+    return insert_new_in(connection.dialect.name, table)
+
+
+def insert_new_in(dialect: str, table: Table) -> Insert:
+    """As `insert_new`, for a statement made before there is a connection.
+
+    Args:
+        dialect: `sqlite` or `postgresql`.
+        table: to insert into.
+    """
+    if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta, tzinfo
+from operator import attrgetter
 from typing import Any, Literal
 
 from toolkit.errors import TemplateError
@@ -62,6 +63,13 @@ class Letter:
             )
         if self.class_ == "transactional" and self.offer is not None:
             raise TemplateError(f"letter {self.decision_id}: a transactional mail has no offer (rule R19)")
+
+    def __reduce__(self) -> tuple[type[Letter], tuple[Any, ...]]:
+        # By its values in order: field by field, as dataclasses do, takes ten times as long to read back.
+        return Letter, _values(self)
+
+
+_values = attrgetter(*(one.name for one in fields(Letter)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from toolkit.sending import audit
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import COUNTERS, runs
+from toolkit.sending.statements import changed
 from toolkit.sending.states import State
 
 __all__ = ["ALARMS", "Alarm", "count", "counters_of"]
@@ -76,7 +77,7 @@ def count(connection: Connection, run_id: str, added: Mapping[str, int], *, now:
     """Add to the counters of a run, and pause it where one of them is too high."""
     if not any(added.values()):
         return
-    connection.execute(_ADD, {"b_run": run_id, **{f"b_{name}": added.get(name, 0) for name in COUNTERS}})
+    changed(connection, _ADD, {"b_run": run_id, **{f"b_{name}": added.get(name, 0) for name in COUNTERS}})
     if not any(number for name, number in added.items() if name != "outcomes"):
         return
     query = select(runs.c.state, *(runs.c[name] for name in COUNTERS)).where(runs.c.id == run_id)

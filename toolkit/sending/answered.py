@@ -17,11 +17,11 @@ from toolkit.events import EventLog
 from toolkit.mail import Letter
 from toolkit.scenario.models import Policies
 from toolkit.sending.batch import Batch
-from toolkit.sending.claims import Delivery
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.feedback import Feedback
 from toolkit.sending.keys import MailKey
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.rows import Delivery
 from toolkit.sending.schema import attempts, deliveries
 from toolkit.sending.states import State
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail

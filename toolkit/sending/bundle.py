@@ -12,11 +12,12 @@ import os
 import secrets
 import shutil
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from email.message import EmailMessage
 from email.parser import BytesHeaderParser
 from email.policy import default as mail_policy
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,7 @@ from toolkit.sending.approval import Approval, approval_from
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
 from toolkit.sending.manifest import Rows, digest_of, outline
-from toolkit.sending.parcel import BatchParcel, Facts
-from toolkit.sending.planning import Entry
+from toolkit.sending.parcel import BatchParcel, Stub
 from toolkit.sending.policy import ApprovalPolicy
 from toolkit.sending.spool import Store
 from toolkit.sending.standing import StandingApproval
@@ -63,8 +63,8 @@ def submit(
         ):
             audience.writelines(line + b"\n" for line in batch.manifest["audience"].lines())
             for number in range(len(parcel)):
-                entry, message = parcel.mail(number)
-                line = {"address": entry.address, "decided_at": entry.decided_at, "size": len(message)}
+                stub, message = parcel.mail(number)
+                line = {"address": stub.address, "decided_at": stub.decided_at, "size": len(message)}
                 mails.write(json.dumps(line) + "\n")
                 messages.write(message)
             for file in (audience, mails, messages):
@@ -93,16 +93,19 @@ class Bundle:
             documents = json.loads((self.folder / "approvals.json").read_text(encoding="utf-8"))
             self._audience = Rows(_lines(self.folder / "audience.jsonl"))
             self.manifest["audience"] = self._audience
-            self._mails = Store[tuple[str, int]]()
+            self._stubs = Store[tuple[Any, ...]]()
             self._starts = array("q", [0])
-            for mail in _lines(self.folder / "mails.jsonl"):
-                self._mails.add((str(mail["address"]), int(mail["decided_at"])))
-                self._starts.append(self._starts[-1] + int(mail["size"]))
+            sizes = 0
+            for approved, mail in zip_longest(self._audience, _lines(self.folder / "mails.jsonl")):
+                sizes += mail is not None
+                if approved is not None and mail is not None:
+                    self._stubs.add(_stub(approved, mail))
+                    self._starts.append(self._starts[-1] + int(mail["size"]))
             self.sender = str(self.manifest["sender"].get("email", ""))
             self.now = utc(datetime.fromisoformat(self.manifest["limits"]["as_of"]), name="as_of")
             self.program = str(self.manifest["program"]["content_hash"])
-            if len(self._mails) != len(self._audience):
-                said = f"{len(self._mails)} mails, {len(self._audience)} were approved"
+            if sizes != len(self._audience):
+                said = f"{sizes} mails, {len(self._audience)} were approved"
                 raise InputError(f"sender: {self.folder}: {said}")
             if self._starts[-1] != (self.folder / "messages").stat().st_size:
                 raise InputError(f"sender: {self.folder}: the messages are cut short or too long")
@@ -121,30 +124,13 @@ class Bundle:
     def __len__(self) -> int:
         return len(self._audience)
 
-    def decision(self, number: int) -> str:
-        """The decision that a mail carries out."""
-        return str(self._audience[number]["decision"])
+    def stub(self, number: int) -> Stub:
+        """What sending the mail takes, but for its bytes."""
+        return Stub._make(self._stubs[number])
 
-    def mail(self, number: int) -> tuple[Entry, bytes]:
-        """How the mail enters the ledger, and its bytes, which are hashed anew."""
-        approved, (address, decided_at), message = self._audience[number], self._mails[number], self._message(number)
-        entry = Entry(
-            decision_id=approved["decision"],
-            customer_id=approved["customer"],
-            address=address,
-            class_=approved["class"],
-            message_id=approved["message_id"],
-            payload_sha256=hashlib.sha256(message).hexdigest(),
-            discount=None if approved["discount"] is None else float(approved["discount"]),
-            decided_at=decided_at,
-        )
-        return entry, message
-
-    def facts(self, number: int) -> Facts:
-        """What a report says of the mail."""
-        approved = self._audience[number]
-        who = approved["decision"], approved["customer"], self._mails[number][0], approved["message_id"]
-        return Facts(*who, approved["scenario"], approved["step"], approved["template"])
+    def mail(self, number: int) -> tuple[Stub, bytes]:
+        """The same, and the mail's bytes as they are now."""
+        return self.stub(number), self._message(number)
 
     def _message(self, number: int) -> bytes:
         self._messages.seek(self._starts[number])
@@ -175,7 +161,7 @@ class Bundle:
             message = self._message(number)
             if hashlib.sha256(message).hexdigest() != approved["payload"]:
                 raise ApprovalError(f"sender: mail {approved['decision']}: its bytes are not those approved")
-            to, address = parser.parsebytes(message)["To"], self._mails[number][0]
+            to, address = parser.parsebytes(message)["To"], self.stub(number).address
             named = [one.addr_spec for one in to.addresses] if to is not None else []
             if [_comparable(one) for one in named] != [_comparable(address)]:
                 raise ApprovalError(f"sender: mail {approved['decision']}: goes to another address than its To")
@@ -185,6 +171,21 @@ def _lines(path: Path) -> Iterator[Any]:
     with open(path, encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
+
+
+def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
+    return Stub(
+        decision_id=str(approved["decision"]),
+        customer_id=approved["customer"],
+        address=str(mail["address"]),
+        class_=approved["class"],
+        message_id=approved["message_id"],
+        discount=None if approved["discount"] is None else float(approved["discount"]),
+        decided_at=int(mail["decided_at"]),
+        scenario=approved["scenario"],
+        step=approved["step"],
+        template=approved["template"],
+    )
 
 
 def _comparable(address: str) -> str:

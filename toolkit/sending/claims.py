@@ -6,67 +6,44 @@ lease, and makes only moves that `states.MOVES` allows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Insert, Update, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Update, bindparam, exists, or_, select, update
 
 from toolkit.errors import LedgerError
 from toolkit.sending import alarm, pacing
 from toolkit.sending.clock import from_micros
 from toolkit.sending.owners import is_over
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.schema import attempts, deliveries, runs
-from toolkit.sending.states import State, allowed
+from toolkit.sending.rows import (
+    CHUNK,
+    READ_ROWS,
+    Delivery,
+    attempted,
+    delivery_of,
+    held_by,
+    move,
+    rows_where,
+)
+from toolkit.sending.schema import deliveries, domains, rates, runs, suppressions
+from toolkit.sending.statements import changed, found, numbered
+from toolkit.sending.states import State
 from toolkit.sending.suppression import suppressed
 
-__all__ = [
-    "ChangedError",
-    "Delivery",
-    "again",
-    "by_id",
-    "cancel",
-    "claim",
-    "marketing_of",
-    "move",
-    "record",
-    "recover",
-    "renew",
-    "rows_of",
-    "settle",
-    "start",
-]
+__all__ = ["again", "cancel", "claim", "marketing_of", "record", "recover", "renew", "run_of", "settle", "start"]
 
-CHUNK = 500  # values in one IN list
-_COLUMNS = (
-    "id",
-    "run_id",
-    "decision_id",
-    "customer_id",
-    "address",
-    "class_",
-    "message_id",
-    "payload_sha256",
-    "state",
-    "owner",
-    "epoch",
-    "lease_until",
-    "attempts",
-    "next_at",
-    "receipt",
-    "code",
-    "reason",
-    "domain",
-    "discount",
-    "decided_at",
-)
-_SELECT = select(*(deliveries.c[name] for name in _COLUMNS)).order_by(deliveries.c.id)
-_STATE = _COLUMNS.index("state")
-_RUN = select(runs).where(runs.c.id == bindparam("b_run"))
+_RUN = select(
+    runs,
+    exists().where(rates.c.transport == runs.c.transport).label("limited"),
+    exists(select(domains.c.name)).label("domains"),
+    exists(select(suppressions.c.id)).label("suppressions"),
+).where(runs.c.id == bindparam("b_run"))
+_RUN_NAMES = tuple(_RUN.selected_columns.keys())
 _FREE = (
-    _SELECT.where(
+    READ_ROWS.where(
         deliveries.c.run_id == bindparam("b_run"),
         deliveries.c.state == bindparam("b_state"),
         deliveries.c.id > bindparam("b_last"),
@@ -75,49 +52,32 @@ _FREE = (
     .limit(bindparam("b_limit"))
     .with_for_update(skip_locked=True)
 )
-_LEASING = (
-    update(deliveries)
-    .where(deliveries.c.id.in_(bindparam("b_ids", expanding=True)))
-    .values(
-        state=State.LEASED,
-        epoch=deliveries.c.epoch + 1,
-        owner=bindparam("b_owner"),
-        lease_until=bindparam("b_until"),
-    )
-)
 _MOST_AGAIN = 5  # attempts at a transactional mail that stays in doubt
 
 
-class ChangedError(LedgerError):
-    """Rows are not as their holder remembers them; nothing of the transaction may stay."""
+def run_of(connection: Connection, run_id: str) -> dict[str, Any] | None:
+    """The run as it is now, and whether there is anything to ask about: `limited`, `domains`, `suppressions`.
+
+    In SQLite nobody else writes during this transaction, so that what is not there is not asked for again. Elsewhere it
+    may come at any moment, so all of it is asked, each time.
+    """
+    rows = found(connection, _RUN, {"b_run": run_id})
+    if not rows:
+        return None
+    alone = connection.dialect.name == "sqlite"
+    return dict(zip(_RUN_NAMES, rows[0], strict=True)) | ({} if alone else dict.fromkeys(_RUN_NAMES[-3:], True))
 
 
-class Delivery(NamedTuple):
-    """One row of the ledger: one mail to one person."""
-
-    id: int
-    run_id: str
-    decision_id: str
-    customer_id: str
-    address: str
-    class_: str
-    message_id: str
-    payload_sha256: str
-    state: State
-    owner: str | None
-    epoch: int
-    lease_until: int | None
-    attempts: int
-    next_at: int | None
-    receipt: str | None
-    code: int | None
-    reason: str | None
-    domain: str
-    discount: float | None
-    decided_at: int
-
-
-def claim(connection: Connection, run_id: str, *, owner: str, limit: int, lease: int, now: int) -> list[Delivery]:
+def claim(
+    connection: Connection,
+    run_id: str,
+    *,
+    owner: str,
+    limit: int,
+    lease: int,
+    now: int,
+    run: Mapping[str, Any] | None = None,
+) -> list[Delivery]:
     """Mails of a run now leased to the owner, at most `limit`; those that may not go are suppressed or expired.
 
     Args:
@@ -127,47 +87,73 @@ def claim(connection: Connection, run_id: str, *, owner: str, limit: int, lease:
         limit: at most so many.
         lease: for so many microseconds.
         now: microseconds since 1970.
+        run: as `run_of` found it in this transaction, where it did.
     """
-    run = connection.execute(_RUN, {"b_run": run_id}).mappings().one_or_none()
+    run = run or run_of(connection, run_id)
     if run is None or run["state"] != "active":
         return []
     if now >= run["not_after"]:
         waiting = deliveries.c.run_id == run_id, deliveries.c.state.in_((State.PLANNED, State.DEFERRED))
-        while rows := _rows(connection, *waiting, limit=CHUNK):
+        while rows := rows_where(connection, *waiting, limit=CHUNK):
             move(connection, rows, State.EXPIRED, {row.id: {"reason": "too_late"} for row in rows})
         return []
     if run["canary"] is not None and connection.dialect.name == "postgresql":
         # Senders that share a canary take turns.
-        run = connection.execute(select(runs).where(runs.c.id == run_id).with_for_update()).mappings().one()
+        locked = connection.execute(select(runs).where(runs.c.id == run_id).with_for_update()).mappings().one()
+        run = {**run, **locked}
     allowed = pacing.canary_allows(connection, run, limit, now=now)
-    allowed = pacing.may_go(connection, run["transport"], allowed, now=now) if allowed else 0
+    if allowed and run["limited"]:
+        allowed = pacing.may_go(connection, run["transport"], allowed, now=now)
     if not allowed:
         return []
-    free = _free(connection, run_id, limit=allowed, now=now)
-    pacing.not_used(connection, run["transport"], allowed - len(free))
+    free = _free(connection, run, limit=allowed, now=now)
+    if run["limited"]:
+        pacing.not_used(connection, run["transport"], allowed - len(free))
     if not free:
         return []
     # Read under a lock a moment ago, so that one statement moves them all.
-    values = {"b_ids": [row.id for row in free], "b_owner": owner, "b_until": now + lease}
-    if connection.execute(_LEASING, values).rowcount != len(free):
-        raise LedgerError("ledger: rows that were to be leased were changed by someone else")
     until = now + lease
+    values = {"b_owner": owner, "b_until": until} | {f"b_id_{place}": row.id for place, row in enumerate(free)}
+    if changed(connection, _leasing(len(free)), values) != len(free):
+        raise LedgerError("ledger: rows that were to be leased were changed by someone else")
     return [row._replace(state=State.LEASED, epoch=row.epoch + 1, owner=owner, lease_until=until) for row in free]
 
 
-def _free(connection: Connection, run_id: str, *, limit: int, now: int) -> list[Delivery]:
+@lru_cache(256)
+def _leasing(count: int) -> Update:
+    return (
+        update(deliveries)
+        .where(deliveries.c.id.in_(numbered("b_id", count)))
+        .values(
+            state=State.LEASED,
+            epoch=deliveries.c.epoch + 1,
+            owner=bindparam("b_owner"),
+            lease_until=bindparam("b_until"),
+        )
+    )
+
+
+def _free(connection: Connection, run: Mapping[str, Any], *, limit: int, now: int) -> list[Delivery]:
     """Mails that wait and may go: not of a domain that rests, and not of an address on the suppression list."""
-    blocked = pacing.resting(connection, now=now)
-    query = _FREE.where(deliveries.c.domain.not_in(blocked)) if blocked else _FREE
+    blocked = pacing.resting(connection, now=now) if run["domains"] else []
+    query = _FREE.where(deliveries.c.domain.not_in(blocked)) if blocked else None
     free: list[Delivery] = []
     # One state after the other, so that the index gives them in order and no claim sorts all that waits.
     for state in (State.PLANNED, State.DEFERRED):
         last = 0
         while len(free) < limit:
-            values = {"b_run": run_id, "b_now": now, "b_state": state, "b_last": last, "b_limit": limit - len(free)}
-            rows = [_delivery(row) for row in connection.execute(query, values)]
+            values = {
+                "b_run": run["id"],
+                "b_now": now,
+                "b_state": state.value,
+                "b_last": last,
+                "b_limit": limit - len(free),
+            }
+            read = found(connection, _FREE, values) if query is None else connection.execute(query, values)
+            rows = [delivery_of(row) for row in read]
             last = rows[-1].id if rows else last
-            stopped = suppressed(connection, [(row.address, row.class_) for row in rows])
+            mails = [(row.address, row.class_) for row in rows] if run["suppressions"] else []
+            stopped = suppressed(connection, mails)
             held = [row for row in rows if (row.address, row.class_) in stopped]
             reasons = {row.id: {"reason": stopped[row.address, row.class_]} for row in held}
             move(connection, held, State.SUPPRESSED, reasons)
@@ -181,7 +167,7 @@ def start(
     connection: Connection, held: Sequence[Delivery], *, now: int, known: Mapping[int, Delivery] | None = None
 ) -> list[Delivery]:
     """Those of the leased mails that may be sent now: still leased to the same owner, epoch and time."""
-    rows = _held(connection, held, State.LEASED, known=known)
+    rows = held_by(connection, held, State.LEASED, known=known)
     if not rows:
         return []
     names = {row.run_id for row in rows}
@@ -214,7 +200,7 @@ def record(
     """
     receipts = {delivery.id: receipt for delivery, receipt in results}
     asked = [delivery for delivery, _ in results]
-    held = _held(connection, asked, State.SENDING, State.LEASED, State.UNKNOWN, known=known)
+    held = held_by(connection, asked, State.SENDING, State.LEASED, State.UNKNOWN, known=known)
     mine = [row for row in held if row.state is not State.UNKNOWN]
     late = [row for row in held if row.state is State.UNKNOWN and receipts[row.id].state is State.ACCEPTED]
     done = []
@@ -223,7 +209,7 @@ def record(
         if not rows:
             continue
         values = {row.id: _outcome(receipts[row.id], next_at) for row in rows}
-        _attempted(connection, rows, [receipts[row.id] for row in rows], now)
+        attempted(connection, rows, [receipts[row.id] for row in rows], now)
         done += move(connection, rows, state, values)
     pacing.seen(connection, [(row.domain, receipts[row.id]) for row in mine], now=now)
     for run_id in sorted({row.run_id for row in mine}):
@@ -245,9 +231,9 @@ def again(connection: Connection, run_id: str, *, now: int, wait: int) -> list[D
     if run is None or run.state not in ("active", "done") or now >= run.not_after:
         return []
     mine = deliveries.c.run_id == run_id, deliveries.c.state == State.UNKNOWN, deliveries.c.attempts < _MOST_AGAIN
-    rows = _rows(connection, *mine, deliveries.c.class_ == "transactional")
+    rows = rows_where(connection, *mine, deliveries.c.class_ == "transactional")
     receipts = [Receipt(row.decision_id, State.PLANNED, reason="transactional: sent again") for row in rows]
-    _attempted(connection, rows, receipts, now)
+    attempted(connection, rows, receipts, now)
     planned = _back(connection, rows, next_at=now + wait)
     if planned:
         connection.execute(update(runs).where(runs.c.id == run_id, runs.c.state == "done").values(state="active"))
@@ -258,7 +244,7 @@ def cancel(connection: Connection, run_id: str) -> int:
     """How many mails of the run, none of them under way, were cancelled."""
     waiting = deliveries.c.run_id == run_id, deliveries.c.state.in_((State.PLANNED, State.DEFERRED))
     gone = 0
-    while rows := _rows(connection, *waiting, limit=CHUNK):
+    while rows := rows_where(connection, *waiting, limit=CHUNK):
         move(connection, rows, State.CANCELLED, {})
         gone += len(rows)
     return gone
@@ -288,10 +274,10 @@ def recover(connection: Connection, *, now: int, owner: str | None = None) -> li
         if name is not None and (name == owner or is_over(name))
     ]
     gone = or_(deliveries.c.owner.in_(over), deliveries.c.lease_until <= now)
-    _back(connection, _rows(connection, gone, deliveries.c.state == State.LEASED))
-    rows = _rows(connection, gone, deliveries.c.state == State.SENDING)
+    _back(connection, rows_where(connection, gone, deliveries.c.state == State.LEASED))
+    rows = rows_where(connection, gone, deliveries.c.state == State.SENDING)
     receipts = [Receipt(row.decision_id, State.UNKNOWN, reason="unknown_delivery") for row in rows]
-    _attempted(connection, rows, receipts, now)
+    attempted(connection, rows, receipts, now)
     return move(
         connection, rows, State.UNKNOWN, {row.id: {"lease_until": None, "reason": "unknown_delivery"} for row in rows}
     )
@@ -301,10 +287,10 @@ def settle(
     connection: Connection, rows: Sequence[Delivery], found: Mapping[str, Receipt], *, actor: str, now: int
 ) -> list[Delivery]:
     """Unknown mails now settled: those found to what the receipt says, the others planned again."""
-    rows = _held(connection, rows, State.UNKNOWN)
+    rows = held_by(connection, rows, State.UNKNOWN)
     settled = []
     absent = [row for row in rows if row.decision_id not in found]
-    _attempted(
+    attempted(
         connection, absent, [Receipt(r.decision_id, State.PLANNED, reason=f"not sent: {actor}") for r in absent], now
     )
     settled += _back(connection, absent)
@@ -312,18 +298,9 @@ def settle(
     connection.execute(update(runs).where(*again).values(state="active"))
     for state in (State.ACCEPTED, State.FAILED):
         there = [row for row in rows if row.decision_id in found and found[row.decision_id].state is state]
-        _attempted(connection, there, [found[row.decision_id] for row in there], now)
+        attempted(connection, there, [found[row.decision_id] for row in there], now)
         settled += move(connection, there, state, {row.id: _outcome(found[row.decision_id], {}) for row in there})
     return settled
-
-
-def rows_of(connection: Connection, decision_ids: Sequence[str], *, lock: bool = False) -> list[Delivery]:
-    """The ledger's rows of these decisions, those it knows."""
-    rows = []
-    for start_at in range(0, len(decision_ids), CHUNK):
-        some = decision_ids[start_at : start_at + CHUNK]
-        rows += _rows(connection, deliveries.c.decision_id.in_(some), lock=lock)
-    return rows
 
 
 def marketing_of(connection: Connection, customer_ids: Sequence[str]) -> dict[str, list[tuple[str, datetime]]]:
@@ -337,69 +314,6 @@ def marketing_of(connection: Connection, customer_ids: Sequence[str]) -> dict[st
     return found
 
 
-def move(
-    connection: Connection, rows: Sequence[Delivery], target: State, values: Mapping[int, Mapping[str, Any]]
-) -> list[Delivery]:
-    """The rows in their new state, with new values by row id; see `states.MOVES` for what may follow what."""
-    if not rows:
-        return []
-    for row in rows:
-        if not allowed(row.state, target):
-            raise LedgerError(f"ledger: {row.decision_id} is {row.state}; it cannot become {target}")
-    names = tuple(sorted({name for change in values.values() for name in change}))
-    statement = _moving(target, names)
-    moved = [_changed(row, target, values.get(row.id, {})) for row in rows]
-    done = _many(
-        connection,
-        statement,
-        [
-            {"b_id": row.id, "b_state": row.state, "b_epoch": row.epoch, "b_target": target}
-            | {f"new_{name}": getattr(after, name) for name in names}
-            for row, after in zip(rows, moved, strict=True)
-        ],
-    )
-    if done != len(rows):
-        raise ChangedError(f"ledger: {len(rows) - done} of {len(rows)} rows were changed by someone else")
-    return moved
-
-
-_ATTEMPTED = insert(attempts).values(
-    **{
-        name: bindparam(name)
-        for name in ("delivery_id", "epoch", "owner", "at", "outcome", "code", "receipt", "reason")
-    }
-)
-
-
-def _many(connection: Connection, statement: Update | Insert, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Run a statement once for each row; how many rows it changed.
-
-    The text goes to the driver as it was compiled once, since binding each row anew costs more than the database does.
-    """
-    text, order = _compiled(statement, connection.dialect)
-    values: Any = [tuple(row[name] for name in order) for row in rows] if order is not None else list(rows)
-    return connection.exec_driver_sql(text, values).rowcount
-
-
-@lru_cache(256)
-def _compiled(statement: Update | Insert, dialect: Dialect) -> tuple[str, tuple[str, ...] | None]:
-    compiled = statement.compile(dialect=dialect)
-    return str(compiled), None if compiled.positiontup is None else tuple(compiled.positiontup)
-
-
-@lru_cache
-def _moving(target: State, names: tuple[str, ...]) -> Update:
-    return (
-        update(deliveries)
-        .where(
-            deliveries.c.id == bindparam("b_id"),
-            deliveries.c.state == bindparam("b_state"),
-            deliveries.c.epoch == bindparam("b_epoch"),
-        )
-        .values(state=bindparam("b_target"), **{name: bindparam(f"new_{name}") for name in names})
-    )
-
-
 def _back(connection: Connection, rows: Sequence[Delivery], *, next_at: int | None = None) -> list[Delivery]:
     """The rows planned again, or cancelled where their run was cancelled in the meantime."""
     fresh = {"owner": None, "lease_until": None, "reason": None, "next_at": next_at}
@@ -410,44 +324,6 @@ def _back(connection: Connection, rows: Sequence[Delivery], *, next_at: int | No
     return [row for row in planned if row.run_id not in over] + cancelled
 
 
-def _rows(
-    connection: Connection, *where: ColumnElement[bool], limit: int | None = None, lock: bool = True
-) -> list[Delivery]:
-    query = _SELECT.where(*where)
-    if limit is not None:
-        query = query.limit(limit)
-    if lock:
-        query = query.with_for_update(skip_locked=limit is not None)
-    return [_delivery(row) for row in connection.execute(query)]
-
-
-def _delivery(row: Sequence[Any]) -> Delivery:
-    return Delivery._make((*row[:_STATE], State(row[_STATE]), *row[_STATE + 1 :]))
-
-
-def by_id(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
-    """These rows, under a lock."""
-    rows = []
-    for start_at in range(0, len(ids), CHUNK):
-        rows += _rows(connection, deliveries.c.id.in_(ids[start_at : start_at + CHUNK]))
-    return rows
-
-
-def _held(
-    connection: Connection, held: Sequence[Delivery], *states: State, known: Mapping[int, Delivery] | None = None
-) -> list[Delivery]:
-    """The rows as they are now, where still in one of these states and in the hands, and epoch, they were in."""
-    there = known if known is not None else {row.id: row for row in by_id(connection, [row.id for row in held])}
-    now = [(before, there[before.id]) for before in held if before.id in there]
-    return [
-        row for before, row in now if row.state in states and (row.owner, row.epoch) == (before.owner, before.epoch)
-    ]
-
-
-def _changed(row: Delivery, target: State, change: Mapping[str, Any]) -> Delivery:
-    return row._replace(state=target, **change)
-
-
 def _outcome(receipt: Receipt, next_at: Mapping[str, int]) -> dict[str, Any]:
     return {
         "receipt": receipt.receipt,
@@ -456,21 +332,3 @@ def _outcome(receipt: Receipt, next_at: Mapping[str, int]) -> dict[str, Any]:
         "lease_until": None,
         "next_at": next_at.get(receipt.decision_id) if receipt.state is State.DEFERRED else None,
     }
-
-
-def _attempted(connection: Connection, rows: Sequence[Delivery], receipts: Iterable[Receipt], now: int) -> None:
-    lines = [
-        {
-            "delivery_id": row.id,
-            "epoch": row.epoch,
-            "owner": row.owner or "",
-            "at": now,
-            "outcome": receipt.state,
-            "code": receipt.code,
-            "receipt": receipt.receipt,
-            "reason": receipt.reason,
-        }
-        for row, receipt in zip(rows, receipts, strict=True)
-    ]
-    if lines:
-        _many(connection, _ATTEMPTED, lines)

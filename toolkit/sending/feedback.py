@@ -17,6 +17,7 @@ from toolkit.database import insert_new
 from toolkit.sending import alarm, audit, claims
 from toolkit.sending.clock import micros
 from toolkit.sending.protocol import Receipt
+from toolkit.sending.rows import Delivery, rows_of
 from toolkit.sending.schema import deliveries, events, suppressions
 from toolkit.sending.states import State
 from toolkit.sending.suppression import address_hash
@@ -108,7 +109,7 @@ def take(connection: Connection, reports: Sequence[Feedback], *, now: int) -> Ta
     return Taken(counts["new"], counts["known"], counts["settled"], counts["suppressed"])
 
 
-def _mail(connection: Connection, report: Feedback) -> claims.Delivery | None:
+def _mail(connection: Connection, report: Feedback) -> Delivery | None:
     named = []
     if report.message_id:
         named.append(deliveries.c.message_id == report.message_id.strip("<>"))
@@ -117,10 +118,10 @@ def _mail(connection: Connection, report: Feedback) -> claims.Delivery | None:
     if not named:
         return None
     found = connection.execute(select(deliveries.c.decision_id).where(or_(*named)).limit(1)).scalar()
-    return None if found is None else claims.rows_of(connection, [found], lock=True)[0]
+    return None if found is None else rows_of(connection, [found], lock=True)[0]
 
 
-def _settle(connection: Connection, row: claims.Delivery, report: Feedback, *, now: int) -> int:
+def _settle(connection: Connection, row: Delivery, report: Feedback, *, now: int) -> int:
     """Whether the report says what became of a mail in doubt."""
     said = f"{report.provider}: {report.event}"
     if report.event in _ARRIVED:
@@ -135,7 +136,7 @@ def _settle(connection: Connection, row: claims.Delivery, report: Feedback, *, n
     return 1
 
 
-def _suppress(connection: Connection, row: claims.Delivery | None, report: Feedback, *, now: int) -> int:
+def _suppress(connection: Connection, row: Delivery | None, report: Feedback, *, now: int) -> int:
     """Whether the address is new on the suppression list."""
     address = report.address or (row.address if row is not None else None)
     reason = _REASONS.get(report.event)

@@ -19,18 +19,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from toolkit.database import READ, said
 from toolkit.errors import LedgerError
 from toolkit.sending import audit, claims, pacing, steering, turns
-from toolkit.sending.claims import CHUNK, ChangedError, Delivery
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.feedback import Feedback, Taken, take
 from toolkit.sending.overview import overview
 from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.protocol import Receipt
+from toolkit.sending.rows import CHUNK, ChangedError, Delivery, rows_of
 from toolkit.sending.schema import approvals, audits, deliveries, open_engine, runs
 from toolkit.sending.states import OPEN, State
 from toolkit.sending.suppression import Suppressions, suppressed
 
 __all__ = ["Ledger"]
 
+_PLANNED_AT_ONCE = 2_000  # mails in one commit
 _PLANNED = ("added", "adopted", "known", "held")
 
 
@@ -147,7 +148,7 @@ class Ledger:
     def known(self, decision_ids: Sequence[str]) -> dict[str, State]:
         """The state of each of these decisions that the ledger knows."""
         with self._reading() as connection:
-            return {row.decision_id: row.state for row in claims.rows_of(connection, decision_ids)}
+            return {row.decision_id: row.state for row in rows_of(connection, decision_ids)}
 
     def settled(self, decision_ids: Sequence[str]) -> dict[str, State]:
         """Those of the decisions that will not be sent by planning them again, with their state.
@@ -155,7 +156,7 @@ class Ledger:
         Not among them is what waits, what a sender holds (it may have died), and what is unknown but can be looked up.
         """
         with self._reading() as connection:
-            rows = [row for row in claims.rows_of(connection, decision_ids) if row.state not in OPEN]
+            rows = [row for row in rows_of(connection, decision_ids) if row.state not in OPEN]
             folders = select(runs.c.id).where(runs.c.transport.startswith("outbox:"))
             looked_up = set(connection.execute(folders).scalars())
         return {r.decision_id: r.state for r in rows if r.state is not State.UNKNOWN or r.run_id not in looked_up}
@@ -199,7 +200,7 @@ class Ledger:
     def rows(self, decision_ids: Sequence[str]) -> list[Delivery]:
         """The ledger's rows of these decisions, those it knows."""
         with self._reading() as connection:
-            return claims.rows_of(connection, decision_ids)
+            return rows_of(connection, decision_ids)
 
     def stopped(self, mails: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
         """Which mails, as (address, class), the suppression list holds back, and why."""
@@ -221,7 +222,7 @@ class Ledger:
         with self._writing() as connection:
             plan_run(connection, run, now=now)
         mails = iter(entries)
-        while some := list(islice(mails, CHUNK)):
+        while some := list(islice(mails, _PLANNED_AT_ONCE)):
             with self._writing() as connection:
                 one = plan_mails(connection, run, some, now=now)
             counts.update({name: getattr(one, name) for name in _PLANNED})
@@ -330,7 +331,7 @@ class Ledger:
         with self._reading() as connection:
             query = select(deliveries.c.decision_id).join(runs, runs.c.id == deliveries.c.run_id)
             query = query.where(deliveries.c.state == State.UNKNOWN, runs.c.transport == transport)
-            return claims.rows_of(connection, list(connection.execute(query).scalars()))
+            return rows_of(connection, list(connection.execute(query).scalars()))
 
     def settle(self, rows: Sequence[Delivery], found: Mapping[str, Receipt], *, by: str) -> list[Delivery]:
         """Unknown mails settled by evidence: those found as the receipt says, the others planned again."""

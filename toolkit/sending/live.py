@@ -25,7 +25,6 @@ from toolkit.mail import Templates
 from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
 from toolkit.sending.answered import heard
-from toolkit.sending.claims import Delivery
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import send
 from toolkit.sending.display import counted, frame_html, frame_text, lines_html
@@ -33,6 +32,7 @@ from toolkit.sending.ledger import Ledger
 from toolkit.sending.preparation import prepare
 from toolkit.sending.protocol import Transport
 from toolkit.sending.report import Report
+from toolkit.sending.rows import Delivery
 from toolkit.sending.standing import StandingApproval
 from toolkit.sending.transports import transport as transport_of
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -21,9 +21,10 @@ from toolkit.sending import audit
 from toolkit.sending.clock import Clock, from_micros, micros
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import deliveries, domains, rates, runs
+from toolkit.sending.statements import found
 from toolkit.sending.states import State
 
-__all__ = ["Rates", "canary_allows", "domain_of", "may_go", "next_moment", "not_used", "resting", "seen"]
+__all__ = ["Rates", "canary_allows", "may_go", "next_moment", "not_used", "resting", "seen"]
 
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
@@ -36,15 +37,6 @@ _ANY_DOMAIN = select(domains.c.name).limit(1)
 _RATE = select(rates).where(rates.c.transport == bindparam("b_transport"))
 _RATE_LOCKED = _RATE.with_for_update()
 _RESTING = select(domains.c.name).where(domains.c.until > bindparam("b_now"))
-
-
-def domain_of(address: str) -> str:
-    """The part of an address after the @, in small letters.
-
-    >>> domain_of("Ana@Example.org")
-    'example.org'
-    """
-    return address.rpartition("@")[2].casefold()
 
 
 class Rates:
@@ -157,7 +149,7 @@ def not_used(connection: Connection, transport: str, count: int) -> None:
         connection.execute(update(rates).where(rates.c.transport == transport).values(**values))
 
 
-def canary_allows(connection: Connection, run: RowMapping, wanted: int, *, now: int) -> int:
+def canary_allows(connection: Connection, run: Mapping[str, Any], wanted: int, *, now: int) -> int:
     """How many mails of a run its canary allows now; the canary that went well is over, a bad one pauses the run."""
     if run["canary"] is None:
         return wanted
@@ -215,7 +207,7 @@ def seen(connection: Connection, results: Sequence[tuple[str, Receipt]], *, now:
     )
     if not good and not bad:
         return
-    if not bad and connection.execute(_ANY_DOMAIN).first() is None:
+    if not bad and not found(connection, _ANY_DOMAIN, {}):
         return
     known = {row.name: row for row in connection.execute(select(domains).where(domains.c.name.in_(good | set(bad))))}
     better = [name for name in good if name in known]

@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 import hashlib
+from array import array
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from toolkit.scenario import content_hash
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import micros
-from toolkit.sending.mails import PreparedMail
 from toolkit.sending.planning import Entry
+from toolkit.sending.spool import Store
 
-__all__ = ["BatchParcel", "Facts", "Parcel"]
+__all__ = ["BatchParcel", "Parcel", "Stub", "entry_of"]
 
 
-class Facts(NamedTuple):
-    """What a report says of a mail, whatever became of it."""
+class Stub(NamedTuple):
+    """What sending one mail takes, but for its bytes: small, so that it is read in a moment each time it is needed.
+
+    Attributes:
+        discount: the most its offer is thought to cost; None where that cannot be told.
+        decided_at: the moment of the decision, microseconds since 1970.
+    """
 
     decision_id: str
     customer_id: str
     address: str
+    class_: str
     message_id: str
+    discount: float | None
+    decided_at: int
     scenario: str
     step: str
     template: str
+
+
+def entry_of(stub: Stub, message: bytes) -> Entry:
+    """How a mail of these bytes enters the ledger; the bytes are hashed anew."""
+    return Entry(
+        decision_id=stub.decision_id,
+        customer_id=stub.customer_id,
+        address=stub.address,
+        class_=stub.class_,
+        message_id=stub.message_id,
+        payload_sha256=hashlib.sha256(message).hexdigest(),
+        discount=stub.discount,
+        decided_at=stub.decided_at,
+    )
 
 
 class Parcel(Protocol):
@@ -51,21 +74,21 @@ class Parcel(Protocol):
 
     def __len__(self) -> int: ...
 
-    def decision(self, number: int) -> str:
-        """The decision that a mail carries out."""
+    def stub(self, number: int) -> Stub:
+        """What sending the mail takes, but for its bytes."""
         ...
 
-    def mail(self, number: int) -> tuple[Entry, bytes]:
-        """How the mail enters the ledger, and its bytes, which are hashed anew."""
-        ...
-
-    def facts(self, number: int) -> Facts:
-        """What a report says of the mail."""
+    def mail(self, number: int) -> tuple[Stub, bytes]:
+        """The same, and the mail's bytes as they are now."""
         ...
 
 
 class BatchParcel:
-    """A batch in this process, as a sender sees it."""
+    """A batch in this process, as a sender sees it.
+
+    A mail of a batch knows its customer and its event in full, which takes long to read back from the disk. So each is
+    read once, when the first stub is asked for, and a sender has the stubs from then on.
+    """
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
@@ -74,35 +97,28 @@ class BatchParcel:
         self.program = content_hash(batch.program, templates=batch.manifest["templates"])
         self.now = batch.now
         self.sender = sender.email if sender else ""
+        self._stubs: Store[tuple[Any, ...]] | None = None
+        self._places = array("q")  # of their bytes, in the spool
 
     def __len__(self) -> int:
         return len(self._batch)
 
-    def decision(self, number: int) -> str:
-        """The decision that a mail carries out."""
-        return self._batch.mails[number].letter.decision_id
+    def stub(self, number: int) -> Stub:
+        """What sending the mail takes, but for its bytes."""
+        return Stub._make(self._kept()[number])
 
-    def mail(self, number: int) -> tuple[Entry, bytes]:
-        """How the mail enters the ledger, and its bytes, which are hashed anew."""
-        mail = self._batch.mails[number]
-        message = self._batch.spool[mail.number]
-        return self._entry(mail, hashlib.sha256(message).hexdigest()), message
+    def mail(self, number: int) -> tuple[Stub, bytes]:
+        """The same, and the mail's bytes as they are now."""
+        return self.stub(number), self._batch.spool[self._places[number]]
 
-    def facts(self, number: int) -> Facts:
-        """What a report says of the mail."""
-        mail = self._batch.mails[number]
-        letter = mail.letter
-        who = letter.decision_id, mail.customer_id, letter.to, mail.message_id
-        return Facts(*who, letter.scenario, letter.step, letter.template)
-
-    def _entry(self, mail: PreparedMail, payload_sha256: str) -> Entry:
-        return Entry(
-            decision_id=mail.letter.decision_id,
-            customer_id=mail.customer_id,
-            address=mail.letter.to,
-            class_=mail.letter.class_,
-            message_id=mail.message_id,
-            payload_sha256=payload_sha256,
-            discount=self._batch.discount_of(mail),
-            decided_at=micros(mail.letter.at),
-        )
+    def _kept(self) -> Store[tuple[Any, ...]]:
+        if self._stubs is None:
+            stubs = Store[tuple[Any, ...]]()
+            for mail in self._batch.mails:
+                letter = mail.letter
+                who = letter.decision_id, mail.customer_id, letter.to, letter.class_, mail.message_id
+                what = self._batch.discount_of(mail), micros(letter.at)
+                stubs.add((*who, *what, letter.scenario, letter.step, letter.template))
+                self._places.append(mail.number)
+            self._stubs = stubs
+        return self._stubs

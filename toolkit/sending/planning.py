@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Insert, bindparam, func, select, update
 
-from toolkit.database import insert_new
+from toolkit.database import insert_new, insert_new_in
 from toolkit.errors import ApprovalError, LedgerError
-from toolkit.sending import claims
-from toolkit.sending.pacing import domain_of
+from toolkit.sending.domains import domain_of
+from toolkit.sending.rows import Delivery, move, rows_of
 from toolkit.sending.schema import approvals, attempts, deliveries, revocations, runs
+from toolkit.sending.statements import changed_all
 from toolkit.sending.states import State
 
 __all__ = ["Entry", "Limits", "Planned", "RunRecord", "Signed", "plan_mails", "plan_run"]
@@ -21,8 +24,7 @@ _ENTRY = ("decision_id", "customer_id", "address", "class_", "message_id", "payl
 _NOTED = (*_ENTRY, "discount", "decided_at")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One approved mail, as it enters the ledger.
 
     Attributes:
@@ -44,9 +46,12 @@ class Entry:
         """Of the address, in small letters."""
         return domain_of(self.address)
 
-    def is_row(self, row: claims.Delivery) -> bool:
+    def is_row(self, row: Delivery) -> bool:
         """Whether the ledger's row is this very mail."""
-        return all(getattr(self, name) == getattr(row, name) for name in _ENTRY)
+        return _entry(self) == _entry(row)
+
+
+_entry = attrgetter(*_ENTRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,9 @@ def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
 
     Raises:
         ApprovalError: one of them was revoked.
+        LedgerError: the last rows of the ledger were removed; a new mail must not come by their attempts.
     """
+    _none_removed(connection)
     ids = [one.id for one in run.approvals]
     gone = connection.execute(select(revocations).where(revocations.c.approval_id.in_(ids))).first()
     if gone is not None:
@@ -172,6 +179,14 @@ def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
         )
 
 
+def _none_removed(connection: Connection) -> None:
+    # In this order, since other senders may add a mail and its attempt in between.
+    attempted = connection.execute(select(func.max(attempts.c.delivery_id))).scalar()
+    last = connection.execute(select(func.max(deliveries.c.id))).scalar() or 0
+    if attempted is not None and attempted > last:
+        raise LedgerError(f"ledger: was tampered with: row {attempted} has an attempt and is gone; nothing was sent")
+
+
 def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry], *, now: int) -> Planned:
     """What became of the mails: added, or taken over from another run that had not sent them.
 
@@ -179,23 +194,24 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
         LedgerError: a row was tampered with; names it.
     """
     wanted = {entry.decision_id: entry for entry in entries}
-    there = {row.decision_id: row for row in claims.rows_of(connection, list(wanted), lock=True)}
+    there = {row.decision_id: row for row in rows_of(connection, list(wanted), lock=True)}
     stopped = set(connection.execute(select(runs.c.id).where(runs.c.state == "paused")).scalars())
 
-    def is_taken(row: claims.Delivery) -> bool:
+    def is_taken(row: Delivery) -> bool:
         return row.state in _WAITING and row.run_id != run.id and row.run_id not in stopped
 
     asked = [one for one in entries if one.decision_id not in there or is_taken(there[one.decision_id])]
     allowed = asked if run.limits is None else _within(connection, run.approvals[0].id, run.limits, asked, now=now)
     names = {one.decision_id for one in allowed}
-    fresh = {"run_id": run.id, "state": State.PLANNED, "epoch": 0, "attempts": 0, "planned_at": now}
-    new = [_fields(entry) | fresh for entry in allowed if entry.decision_id not in there]
+    new = [entry for entry in allowed if entry.decision_id not in there]
+    rows, added = list(there.values()), 0
     if new:
-        connection.execute(insert_new(connection, deliveries), new)
-    rows = claims.rows_of(connection, list(names | there.keys()), lock=True)
-    missing = names - {row.decision_id for row in rows}
-    if missing:
-        raise LedgerError(f"ledger: {min(missing)} cannot be planned: its Message-ID is another mail's")
+        added = changed_all(connection, _adding(connection.dialect.name), [_fields(one, run, now) for one in new])
+    if added < len(new):  # another sender was faster by a moment, or a Message-ID is another mail's
+        rows = rows_of(connection, list(names | there.keys()), lock=True)
+        missing = names - {row.decision_id for row in rows}
+        if missing:
+            raise LedgerError(f"ledger: {min(missing)} cannot be planned: its Message-ID is another mail's")
     waiting = [row for row in rows if row.state in _WAITING]
     _tampered(connection, waiting)
     for row in waiting:
@@ -204,12 +220,14 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
             said = ", ".join(changed).replace("class_", "class")
             raise LedgerError(f"ledger: row {row.decision_id} was tampered with: not as approved are {said}")
     taken = [row for row in waiting if is_taken(row) and row.decision_id in names]
-    values = {row.id: _fields(wanted[row.decision_id]) | {"run_id": run.id, "next_at": None} for row in taken}
-    claims.move(connection, taken, State.PLANNED, values)
+    values = {
+        row.id: {name: getattr(wanted[row.decision_id], name) for name in _NOTED} | {"run_id": run.id, "next_at": None}
+        for row in taken
+    }
+    move(connection, taken, State.PLANNED, values)
     if taken:
         ids = [row.id for row in taken]
         connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(planned_at=now))
-    added = len(rows) - len(there)
     if added or taken:
         mine = runs.c.id == run.id, runs.c.state == "done"
         connection.execute(update(runs).where(*mine).values(state="active"))
@@ -247,11 +265,30 @@ _DAY = 86_400_000_000  # microseconds
 _CENT = 1e-6  # sums of money are floats
 
 
-def _fields(entry: Entry) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in _NOTED}
+def _fields(entry: Entry, run: RunRecord, now: int) -> dict[str, Any]:
+    return {
+        "decision_id": entry.decision_id,
+        "customer_id": entry.customer_id,
+        "address": entry.address,
+        "class_": entry.class_,
+        "message_id": entry.message_id,
+        "payload_sha256": entry.payload_sha256,
+        "domain": entry.domain,
+        "discount": entry.discount,
+        "decided_at": entry.decided_at,
+        "run_id": run.id,
+        "planned_at": now,
+    }
 
 
-def _tampered(connection: Connection, waiting: Sequence[claims.Delivery]) -> None:
+@lru_cache
+def _adding(dialect: str) -> Insert:
+    names = (*_NOTED, "run_id", "planned_at")
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
+    return insert_new_in(dialect, deliveries).values(**values, state=State.PLANNED, epoch=0, attempts=0)
+
+
+def _tampered(connection: Connection, waiting: Sequence[Delivery]) -> None:
     accepted = select(attempts.c.delivery_id).where(
         attempts.c.outcome == State.ACCEPTED, attempts.c.delivery_id.in_([row.id for row in waiting])
     )

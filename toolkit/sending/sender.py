@@ -10,17 +10,17 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from toolkit.errors import LedgerError, ToolkitError
-from toolkit.sending.claims import Delivery
 from toolkit.sending.clock import Clock, micros
 from toolkit.sending.display import masked
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.mails import Numbers
 from toolkit.sending.owners import owner
-from toolkit.sending.parcel import Parcel
-from toolkit.sending.planning import RunRecord
+from toolkit.sending.parcel import Parcel, entry_of
+from toolkit.sending.planning import Entry, RunRecord
 from toolkit.sending.progress import Pace, Phase, Progress
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.report import ALREADY, SENT, Outcomes, Report
+from toolkit.sending.rows import Delivery
 from toolkit.sending.states import OPEN, State
 from toolkit.sending.turns import Claiming
 
@@ -84,7 +84,9 @@ class Sender:
         self.stop = threading.Event()
         self.progress = Progress(Phase.PLANNING, self.total, waiting=self.total, run_id=run.id)
         self._me = ""
-        self._number = Numbers((), parcel.decision)
+        self._number = Numbers((), self._decision)
+        self._numbers: dict[str, int] = {}  # of the mails that a connection has
+        self._next_number = 0
         self._held: dict[str, Delivery] = {}
         self._ready: deque[Delivery] = deque()  # those held that no connection has yet
         self._pending: list[tuple[Delivery, Receipt]] = []
@@ -150,9 +152,7 @@ class Sender:
         # First, so that what a dead sender left is either proven sent or can be taken over by this run.
         self._recover()
         if self.total:
-            self._number = Numbers(map(self.parcel.decision, range(self.total)), self.parcel.decision)
-            entries = (self.parcel.mail(number)[0] for number in range(self.total))
-            self._held_back = self.ledger.plan(self.record, entries).held
+            self._held_back = self.ledger.plan(self.record, self._entries()).held
             self.ledger.stop(self.run_id, self.gate())
         with self._steering:
             self._planned.set()
@@ -160,6 +160,12 @@ class Sender:
         if by is not None and self.total:
             self.ledger.pause(self.run_id, by=by)
         self._count()
+
+    def _entries(self) -> Iterator[Entry]:
+        for number in range(self.total):
+            entry = entry_of(*self.parcel.mail(number))
+            self._number.add(entry.decision_id)
+            yield entry
 
     def _work(self) -> None:
         while True:
@@ -221,11 +227,17 @@ class Sender:
             self.ledger.recover(owner=self._me)
             self._ready.clear()
             self._held.clear()
+            self._numbers.clear()
 
     def _outgoing(self, row: Delivery) -> Outgoing:
-        number = self._number[row.decision_id]
-        entry, message = self.parcel.mail(number)
-        if not entry.is_row(row):
+        # As a rule the ledger gives them out in the order they have here.
+        number = min(self._next_number, self.total - 1)
+        stub, message = self.parcel.mail(number)
+        if stub.decision_id != row.decision_id:
+            number = self._number[row.decision_id]
+            stub, message = self.parcel.mail(number)
+        self._next_number, self._numbers[row.decision_id] = number + 1, number
+        if not entry_of(stub, message).is_row(row):
             raise LedgerError(f"ledger: row {row.decision_id} was tampered with: it is not the mail approved")
         return Outgoing(row.decision_id, row.message_id, self.parcel.sender, row.address, message)
 
@@ -236,7 +248,7 @@ class Sender:
         self._held |= {row.decision_id: row for row in started}
         for name in decision_ids:
             if name not in granted:
-                del self._held[name]
+                del self._held[name], self._numbers[name]
         return granted
 
     def _received(self, receipt: Receipt | None) -> None:
@@ -268,16 +280,16 @@ class Sender:
         self._hold(claimed)
         self._pending = []  # only now: what could not be written is tried again when the sending is broken off
         mine = {row.decision_id for row in recorded}
-        for row, receipt in pending:
+        for _, receipt in pending:
+            number = self._numbers.pop(receipt.decision_id)
             if receipt.decision_id in mine:
                 self._tally[State.LEASED] -= 1
                 self._tally[receipt.state] += 1
                 if receipt.state is State.ACCEPTED and not receipt.already:
-                    self._mark_sent(row.decision_id)
+                    self._mark_sent(number)
         return started
 
-    def _mark_sent(self, decision_id: str) -> None:
-        number = self._number[decision_id]
+    def _mark_sent(self, number: int) -> None:
         self._sent_count += not self._sent[number]
         self._sent[number] = 1
 
@@ -295,7 +307,7 @@ class Sender:
                 settled = self.ledger.settle(unknown, found, by=f"evidence of {self.way.name}")
                 for row in settled:
                     if row.owner == self._me and row.state is State.ACCEPTED and row.decision_id in self._number:
-                        self._mark_sent(row.decision_id)
+                        self._mark_sent(self._number[row.decision_id])
         if self._planned.is_set() and me is None:
             self.ledger.again(self.run_id, wait=_AGAIN)
 
@@ -316,7 +328,8 @@ class Sender:
         self._tally = self.ledger.counts(self.run_id)
         self._elsewhere = Counter()
         if self._tally.total() < self.total:
-            for decisions in self._decisions():
+            for some in self._some():
+                decisions = [self._decision(number) for number in some]
                 self._elsewhere += self.ledger.counts_elsewhere(self.run_id, decisions)
         self._count_at = time.perf_counter() + _COUNTED
 
@@ -363,37 +376,37 @@ class Sender:
             held_back=self._held_back,
         )
 
-    def _decisions(self) -> Iterator[list[str]]:
-        """The decisions of the parcel, some at a time."""
-        for begin in range(0, self.total, _SOME):
-            yield [self.parcel.decision(number) for number in range(begin, min(begin + _SOME, self.total))]
+    def _decision(self, number: int) -> str:
+        return self.parcel.stub(number).decision_id
+
+    def _some(self) -> Iterator[range]:
+        """The numbers of the parcel's mails, some at a time."""
+        return (range(begin, min(begin + _SOME, self.total)) for begin in range(0, self.total, _SOME))
 
     def _outcomes(self) -> Outcomes:
         outcomes = Outcomes()
-        number = 0
-        for decisions in self._decisions():
-            rows = {row.decision_id: row for row in self.ledger.rows(decisions)}
-            for decision_id in decisions:
-                facts = self.parcel.facts(number)
-                row = rows.get(decision_id)
+        for some in self._some():
+            stubs = [self.parcel.stub(number) for number in some]
+            rows = {row.decision_id: row for row in self.ledger.rows([stub.decision_id for stub in stubs])}
+            for number, stub in zip(some, stubs, strict=True):
+                row = rows.get(stub.decision_id)
                 state = State.PLANNED if row is None else row.state
                 outcome = str(state)
                 if state is State.ACCEPTED:
                     outcome = SENT if self._sent[number] else ALREADY
                 outcomes.add(
-                    decision_id=decision_id,
-                    customer_id=facts.customer_id,
-                    address=masked(facts.address),
-                    scenario=facts.scenario,
-                    step=facts.step,
-                    template=facts.template,
+                    decision_id=stub.decision_id,
+                    customer_id=stub.customer_id,
+                    address=masked(stub.address),
+                    scenario=stub.scenario,
+                    step=stub.step,
+                    template=stub.template,
                     outcome=outcome,
                     receipt=row.receipt if row else None,
                     code=row.code if row else None,
                     reason=row.reason if row else None,
-                    message_id=facts.message_id,
+                    message_id=stub.message_id,
                 )
-                number += 1
         return outcomes
 
 

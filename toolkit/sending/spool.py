@@ -77,14 +77,15 @@ class Spool:
         return len(self._ends) - 1
 
     def __getitem__(self, number: int) -> bytes:
-        if not 0 <= number < len(self):
+        ends = self._ends
+        if not 0 <= number < len(ends) - 1:
             raise IndexError(f"number {number} of {len(self)}")
-        start, end = self._ends[number], self._ends[number + 1]
-        with self._lock:
-            if self._file is None or start >= self._filed:
-                return bytes(self._memory[start - self._filed : end - self._filed])
-            file = self._file
-        return os.pread(file, end - start, start)
+        start, end = ends[number], ends[number + 1]
+        if self._file is None or end > self._filed:  # else it lies in the file, where nothing moves
+            with self._lock:
+                if self._file is None or start >= self._filed:
+                    return bytes(self._memory[start - self._filed : end - self._filed])
+        return os.pread(self._file, end - start, start)
 
     def __iter__(self) -> Iterator[bytes]:
         return (self[number] for number in range(len(self)))

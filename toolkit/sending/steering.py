@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 from toolkit.errors import LedgerError
 from toolkit.sending import audit, claims
 from toolkit.sending.protocol import Receipt
+from toolkit.sending.rows import move, rows_of
 from toolkit.sending.schema import COUNTERS, approvals, revocations, runs
 from toolkit.sending.states import State
 
@@ -70,11 +71,11 @@ def revoke(connection: Connection, approval_id: str, *, by: str, why: str, now: 
 
 def stop_mails(connection: Connection, run_id: str, reasons: Mapping[str, str]) -> int:
     """How many mails of a run, none of them under way, will not go for the reasons given by decision."""
-    rows = claims.rows_of(connection, list(reasons), lock=True)
+    rows = rows_of(connection, list(reasons), lock=True)
     mine = [one for one in rows if one.run_id == run_id and one.state in (State.PLANNED, State.DEFERRED)]
     for state in (State.SUPPRESSED, State.SKIPPED):
         some = [one for one in mine if (reasons[one.decision_id] in _AGAINST) is (state is State.SUPPRESSED)]
-        claims.move(connection, some, state, {one.id: {"reason": reasons[one.decision_id]} for one in some})
+        move(connection, some, state, {one.id: {"reason": reasons[one.decision_id]} for one in some})
     return len(mine)
 
 
@@ -89,7 +90,7 @@ def choose(
     Raises:
         LedgerError: the mail is not unknown.
     """
-    rows = claims.rows_of(connection, [decision_id], lock=True)
+    rows = rows_of(connection, [decision_id], lock=True)
     if not rows or rows[0].state is not State.UNKNOWN:
         said = f"is {rows[0].state}" if rows else "is not in the ledger"
         raise LedgerError(f"ledger {place}: {decision_id} {said}; only an unknown mail can be settled")

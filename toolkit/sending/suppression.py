@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -11,11 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import idna
 import pandas as pd
 from sqlalchemy import Connection, delete, func, select
 
@@ -23,7 +20,9 @@ from toolkit.database import insert_new
 from toolkit.errors import InputError, nearest
 from toolkit.sending import audit
 from toolkit.sending.clock import Clock, micros
+from toolkit.sending.domains import in_ascii
 from toolkit.sending.schema import suppressions
+from toolkit.sending.statements import found
 
 __all__ = ["REASONS", "SCOPES", "Imported", "Suppressions", "address_hash", "normal_address", "suppressed"]
 
@@ -52,14 +51,7 @@ def normal_address(address: str) -> str:
     'ana@xn--bcher-kva.example'
     """
     local, _, domain = address.strip().casefold().rpartition("@")
-    return f"{local}@{_in_ascii(domain)}"
-
-
-@lru_cache(4096)
-def _in_ascii(domain: str) -> str:
-    with contextlib.suppress(idna.IDNAError):  # what the DNS does not know is compared as it stands
-        return idna.encode(domain, uts46=True).decode("ascii")
-    return domain
+    return f"{local}@{in_ascii(domain)}"
 
 
 def address_hash(address: str) -> str:
@@ -79,17 +71,17 @@ def suppressed(connection: Connection, mails: Sequence[tuple[str, str]]) -> dict
 
     An address suppressed for `all` gets nothing, one suppressed for `marketing` still gets transactional mail.
     """
-    if connection.execute(_ANY).first() is None:
+    if not mails or not found(connection, _ANY, {}):
         return {}
     hashes = {address: address_hash(address) for address, _ in mails}
-    found: dict[str, dict[str, str]] = {}
+    listed: dict[str, dict[str, str]] = {}
     for some in _chunks(sorted(set(hashes.values()))):
         query = select(suppressions.c.address_sha256, suppressions.c.scope, suppressions.c.reason)
         for row in connection.execute(query.where(suppressions.c.address_sha256.in_(some))):
-            found.setdefault(row.address_sha256, {})[row.scope] = row.reason
+            listed.setdefault(row.address_sha256, {})[row.scope] = row.reason
     stopped = {}
     for address, class_ in mails:
-        scopes = found.get(hashes[address], {})
+        scopes = listed.get(hashes[address], {})
         said = scopes.get("all") or (scopes.get("marketing") if class_ == "marketing" else None)
         if said:
             stopped[address, class_] = "unsubscribed" if said in _BY_CHOICE else "suppressed"

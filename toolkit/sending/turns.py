@@ -7,13 +7,16 @@ doubt whose receipt was here already.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Update, bindparam, update
 
-from toolkit.sending.claims import ChangedError, Delivery, by_id, claim, record, start
+from toolkit.sending.claims import claim, record, run_of, start
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.schema import deliveries, runs
+from toolkit.sending.rows import ChangedError, Delivery, by_id
+from toolkit.sending.schema import deliveries
+from toolkit.sending.statements import changed, numbered
 from toolkit.sending.states import State
 
 __all__ = ["Claiming", "Turn", "turn"]
@@ -66,8 +69,14 @@ def turn(
     else:
         known = {row.id: row for row in by_id(connection, [*(row.id for row, _ in results), *(r.id for r in held)])}
     recorded = record(connection, results, now=now, next_at=next_at, known=known)
-    begin = _start_trusting if trusting else start
-    started = begin(connection, held, now=now, known=known)
+    run = None
+    if trusting:
+        # After the receipts, which may have paused it; nothing else can change it before this commit.
+        if claiming is not None:
+            run = run_of(connection, claiming.run_id)
+        started = _start_trusting(connection, held, now=now, run=run)
+    else:
+        started = start(connection, held, now=now, known=known)
     claimed = []
     if claiming is not None and claiming.limit > 0:
         claimed = claim(
@@ -77,34 +86,37 @@ def turn(
             limit=claiming.limit,
             lease=claiming.lease,
             now=now,
+            run=run,
         )
     return Turn(recorded, started, claimed)
 
 
 def _start_trusting(
-    connection: Connection, held: Sequence[Delivery], *, now: int, known: Mapping[int, Delivery]
+    connection: Connection, held: Sequence[Delivery], *, now: int, run: Mapping[str, Any] | None
 ) -> list[Delivery]:
     """The leased mails, all of them started."""
     if not held:
         return []
     for run_id in {row.run_id for row in held}:
-        if connection.execute(_RUN_STATE, {"b_run": run_id}).scalar() != "active":
+        theirs = run if run is not None and run["id"] == run_id else run_of(connection, run_id)
+        if theirs is None or theirs["state"] != "active":
             raise ChangedError
     for epoch in {row.epoch for row in held}:
-        ids = [row.id for row in held if row.epoch == epoch]
-        if connection.execute(_STARTING, {"b_ids": ids, "b_epoch": epoch, "b_now": now}).rowcount != len(ids):
+        ids = {f"b_id_{place}": row.id for place, row in enumerate(row for row in held if row.epoch == epoch)}
+        if changed(connection, _starting(len(ids)), {**ids, "b_epoch": epoch, "b_now": now}) != len(ids):
             raise ChangedError
     return [row._replace(state=State.SENDING, attempts=row.attempts + 1) for row in held]
 
 
-_RUN_STATE = select(runs.c.state).where(runs.c.id == bindparam("b_run"))
-_STARTING = (
-    update(deliveries)
-    .where(
-        deliveries.c.id.in_(bindparam("b_ids", expanding=True)),
-        deliveries.c.state == State.LEASED,
-        deliveries.c.epoch == bindparam("b_epoch"),
-        deliveries.c.lease_until > bindparam("b_now"),
+@lru_cache(256)
+def _starting(count: int) -> Update:
+    return (
+        update(deliveries)
+        .where(
+            deliveries.c.id.in_(numbered("b_id", count)),
+            deliveries.c.state == State.LEASED,
+            deliveries.c.epoch == bindparam("b_epoch"),
+            deliveries.c.lease_until > bindparam("b_now"),
+        )
+        .values(state=State.SENDING, attempts=deliveries.c.attempts + 1)
     )
-    .values(state=State.SENDING, attempts=deliveries.c.attempts + 1)
-)

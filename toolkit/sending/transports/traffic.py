@@ -9,12 +9,10 @@ import re
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-import idna
-
 from toolkit.errors import TransportError
+from toolkit.sending.domains import in_ascii
 from toolkit.sending.protocol import PAUSE, Outgoing, Receipt, Start
 from toolkit.sending.states import State
 from toolkit.sending.transports.wire import BrokenError, Reply, Session
@@ -24,6 +22,7 @@ __all__ = ["Server", "deliver_over"]
 _ADDRESS = re.compile(r"[^\s<>@\x00-\x1f\x7f]+@[^\s<>@\x00-\x1f\x7f]+")
 _TRIES = 3
 _HEARTBEAT = 2.0  # seconds
+_SMALL = 65_536  # bytes of a mail that are handed over at once with the dot that ends it
 _PATIENCE = 4  # an answer to the dot may take so many times longer than others
 
 
@@ -80,10 +79,24 @@ def _drive(
         raise traffic.fault
 
 
-@dataclass(slots=True)
 class _Job:
-    mail: Outgoing
-    tries: int = 0
+    """One mail on its way through the connections: as it is said to the server, or why it cannot be said."""
+
+    __slots__ = ("mail", "recipient", "sender", "tries", "wrong")
+
+    def __init__(self, mail: Outgoing) -> None:
+        self.mail = mail
+        self.sender, self.recipient = _envelope(mail.sender), _envelope(mail.recipient)
+        self.wrong = _unfit(mail)
+        self.tries = 0
+
+    @property
+    def envelope(self) -> tuple[str, str]:
+        return self.sender, self.recipient
+
+    @property
+    def is_ascii(self) -> bool:
+        return self.sender.isascii() and self.recipient.isascii()
 
 
 class _Traffic:
@@ -201,9 +214,8 @@ class _Traffic:
             return  # the server takes no further connection; the others go on
         try:
             while (job := await self._jobs.get()) is not None:
-                wrong = _unfit(job.mail)
-                if wrong:
-                    self._done(job, Receipt(job.mail.decision_id, State.FAILED, reason=wrong))
+                if job.wrong:
+                    self._done(job, Receipt(job.mail.decision_id, State.FAILED, reason=job.wrong))
                     continue
                 session = session or await self._session()
                 if session is not None and not self.is_closed():
@@ -255,11 +267,10 @@ class _Traffic:
         announced = False
         while True:
             mail = job.mail
-            sender, recipient = _envelope(mail.sender), _envelope(mail.recipient)
             granted = ended = False
             following: _Job | None = None
             try:
-                if not (sender + recipient).isascii() and not session.utf8:
+                if not job.is_ascii and not session.utf8:
                     self._done(job, Receipt(mail.decision_id, State.FAILED, reason="the server takes no such address"))
                     return session
                 if session.most is not None and len(mail.message) > session.most:
@@ -269,10 +280,10 @@ class _Traffic:
                 replies: Sequence[Reply]
                 if session.pipelining:
                     if not announced:
-                        session.announce(sender, recipient)
+                        session.announce(*job.envelope)
                     replies = await session.answers()
                 else:
-                    replies = await session.step_by_step(sender, recipient)
+                    replies = await session.step_by_step(*job.envelope)
                 refused = await self._refused(session, job, replies)
                 if refused is not None:
                     self._done(job, refused if refused.state is not State.PLANNED else None)
@@ -282,10 +293,13 @@ class _Traffic:
                     self._done(job, None)
                     self._drop(session)
                     return None
-                await session.body(mail.message)
+                small = len(mail.message) <= _SMALL
+                if not small:
+                    await session.body(mail.message)
+                following = self._following(session)
+                # Raises where the connection is known to be gone, and then nothing of this was written.
+                session.end(mail.message if small else None, following.envelope if following else None)
                 ended = True
-                session.dot()
-                following = self._announce_next(session)
                 reply = await session.wire.reply(self.server.timeout * _PATIENCE)
             except BrokenError as fault:
                 self._drop(session)
@@ -301,21 +315,19 @@ class _Traffic:
                 return session
             job, announced = following, True
 
-    def _announce_next(self, session: Session) -> _Job | None:
+    def _following(self, session: Session) -> _Job | None:
+        """The next mail, where it can be announced together with the end of this one."""
         if not session.pipelining or self._jobs.empty() or self.fault is not None:
             return None
         following = self._jobs.get_nowait()
         if (
             following is None
-            or _unfit(following.mail)
-            or not (following.mail.sender + following.mail.recipient).isascii()
+            or following.wrong
+            or not following.is_ascii
+            or (session.most is not None and len(following.mail.message) > session.most)
         ):
             self._jobs.put_nowait(following)
             return None
-        if session.most is not None and len(following.mail.message) > session.most:
-            self._jobs.put_nowait(following)
-            return None
-        session.announce(_envelope(following.mail.sender), _envelope(following.mail.recipient))
         return following
 
     async def _refused(self, session: Session, job: _Job, replies: Sequence[Reply]) -> Receipt | None:
@@ -325,7 +337,7 @@ class _Traffic:
         if data is not None and data.code == 354 and bad is not None:
             if replies[0].code >= 400:
                 raise BrokenError(f"the server asks for a mail it refused: {bad}")
-            session.dot()  # a message to nobody, which is how a client that did not wait takes its DATA back
+            session.end()  # a message to nobody, which is how a client that did not wait takes its DATA back
             await session.wire.reply()
         elif data is not None and data.code == 354:
             return None
@@ -386,7 +398,4 @@ def _unfit(mail: Outgoing) -> str | None:
 
 def _envelope(address: str) -> str:
     local, _, domain = address.rpartition("@")
-    try:
-        return f"{local}@{idna.encode(domain, uts46=True).decode('ascii')}"
-    except idna.IDNAError:
-        return address
+    return f"{local}@{in_ascii(domain)}"

@@ -233,15 +233,21 @@ class Session:
 
     async def body(self, message: bytes) -> None:
         """Hand over the message, all but the dot that ends it: until then the server has nothing."""
-        stuffed = message.replace(b"\r\n.", b"\r\n..")
-        if stuffed.startswith(b"."):
-            stuffed = b"." + stuffed
-        self.wire.write(stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n")
+        self.wire.write(_stuffed(message))
         await self.wire.drain()
 
-    def dot(self) -> None:
-        """End the message. From here on the server may have taken it."""
-        self.wire.write(b".\r\n")
+    def end(self, message: bytes | None = None, following: tuple[str, str] | None = None) -> None:
+        """End the message with its dot. From here on the server may have taken it.
+
+        Args:
+            message: the message itself, where `body` has not handed it over: all in one packet where it fits.
+            following: sender and recipient of the next mail, announced at once.
+
+        Raises:
+            BrokenError: the connection was gone already; nothing of this was written.
+        """
+        pieces = [] if message is None else [_stuffed(message)]
+        self.wire.write(b"".join((*pieces, b".\r\n", *(self._envelope(*following) if following else ()))))
 
     async def reset(self) -> None:
         """Forget a mail that was announced and is not to be sent."""
@@ -259,6 +265,13 @@ class Session:
             pass
         finally:
             self.wire.close()
+
+
+def _stuffed(message: bytes) -> bytes:
+    stuffed = message.replace(b"\r\n.", b"\r\n..")
+    if stuffed.startswith(b"."):
+        stuffed = b"." + stuffed
+    return stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n"
 
 
 async def open_session(

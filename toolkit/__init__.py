@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toolkit.charts import report
-    from toolkit.engine import Run, measure, replay, sweep
+    from toolkit.engine import Run, compact, measure, replay, sweep
     from toolkit.errors import ToolkitError
     from toolkit.events import EventLog, OutcomeTable
     from toolkit.scenario import load
@@ -37,6 +37,7 @@ _HOMES = {
     "TimeTo": "toolkit.stats",
     "ToolkitError": "toolkit.errors",
     "approve": "toolkit.sending",
+    "compact": "toolkit.engine",
     "experiment": "toolkit.stats",
     "load": "toolkit.scenario",
     "measure": "toolkit.engine",
@@ -63,6 +64,7 @@ __all__ = [
     "TimeTo",
     "ToolkitError",
     "approve",
+    "compact",
     "experiment",
     "load",
     "measure",

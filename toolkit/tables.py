@@ -18,6 +18,7 @@ __all__ = [
     "DELIVERY_EVENTS",
     "ENDINGS",
     "EVENTS",
+    "FIRST_SEEN",
     "JOURNEYS",
     "LIFT",
     "MACHINE_EVENTS",
@@ -58,6 +59,8 @@ DELIVERY_EVENTS = (
     "email_rejected",
 )
 MACHINE_EVENTS = ("email_opened_by_machine", "email_clicked_by_machine")
+FIRST_SEEN = "first_seen"
+"""The event of a compact log that stands for a customer's first one, where that is of a kind that was left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,3 +93,27 @@ def test_the_demo_outside_the_project_says_where_to_run_it(tmp_path: Path, monke
     done = RUN.invoke(app, ["demo"])
     assert done.exit_code == 1
     assert "project's own folder" in done.output
+
+
+def test_a_compact_log_goes_on_day_by_day(tmp_path: Path) -> None:
+    history, today, customers = tmp_path / "history.csv", tmp_path / "today.csv", tmp_path / "customers.csv"
+    history.write_text("visitor,event,at\nana,cart_add,2025-03-03T10:00Z\nbo,product_view,2025-03-03T10:00Z\n")
+    today.write_text("visitor,event,at\nana,cart_add,2025-03-03T10:00Z\ncy,cart_add,2025-03-05T10:00Z\n")
+    customers.write_text("customer_id,email,consent\nana,ana@example.org,true\ncy,cy@example.org,true\n")
+    scenario = tmp_path / "cart.yaml"
+    scenario.write_text(
+        "{scenario: cart, trigger: {event: cart_add}, reentry: every, steps: [{wait: 1h}, {send: cart/hello}]}"
+    )
+    cart, state = str(scenario), str(tmp_path / "state")
+    mapped = ["--map", "customer_id=visitor", "--customers", str(customers)]
+    done = RUN.invoke(app, ["compact", cart, "--events", str(history), "--into", state, *mapped])
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines() == [f"2 events, 2 kept in {state}", "left out: product_view"]
+    later = ["--later", str(today), "--map", "customer_id=visitor"]
+    done = RUN.invoke(app, ["compact", cart, "--events", state, "--into", state, *later])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("3 events, 3 kept")
+    whole = RUN.invoke(app, ["replay", cart, "--events", str(history), *later, *mapped[2:]])
+    kept = RUN.invoke(app, ["replay", cart, "--events", state])
+    assert whole.exit_code == kept.exit_code == 0, whole.output
+    assert whole.output.split("\n\n")[:2] == kept.output.split("\n\n")[:2]

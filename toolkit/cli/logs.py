@@ -1,4 +1,4 @@
-"""Commands about logs and scenarios: demo, replay, profile, describe, shop."""
+"""Commands about logs and scenarios: demo, replay, compact, profile, describe, shop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ruamel.yaml.error import YAMLError
 
 from toolkit.cli.app import app, plain_errors
 from toolkit.demo import run_demo
-from toolkit.engine import replay
+from toolkit.engine import compact, replay
 from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.scenario import load, set_parameters
@@ -28,6 +28,10 @@ MapOption = Annotated[
 ]
 ZoneOption = Annotated[str | None, typer.Option("--zone", help="Zone of times that name none, such as Europe/Paris.")]
 CustomersOption = Annotated[str | None, typer.Option("--customers", help="A CSV or Parquet file of customers.")]
+LaterOption = Annotated[
+    str | None,
+    typer.Option("--later", help="Events that came after a stored log, as a file; --map, --zone, --customers are its."),
+]
 
 
 def _columns(text: str) -> dict[str, str]:
@@ -40,16 +44,25 @@ def _columns(text: str) -> dict[str, str]:
     return columns
 
 
-def read_log(events: str, columns: str, zone: str | None, customers: str | None) -> EventLog:
+def read_log(events: str, columns: str, zone: str | None, customers: str | None, later: str | None = None) -> EventLog:
     """The log that the options of a command name."""
     mapped = _columns(columns)
+    named = ("--map", mapped), ("--zone", zone), ("--customers", customers)
+    given = [option for option, value in named if value]
     if Path(events).is_dir():
-        given = [name for name, value in (("--map", mapped), ("--zone", zone), ("--customers", customers)) if value]
-        if given:
+        if given and later is None:
             raise InputError(f"{events} is a stored log, which needs no {' or '.join(given)}")
-        return EventLog.open(events)
-    reader = EventLog.from_csv if events.endswith((".csv", ".csv.gz", ".tsv", ".txt")) else EventLog.from_parquet
-    return reader(events, customers=customers, zone=zone, columns=mapped)
+        log = EventLog.open(events)
+        return log if later is None else log.followed_by(_read(later, mapped, zone, customers))
+    log = _read(events, mapped, zone, customers)
+    return log if later is None else log.followed_by(_read(later, mapped, zone, None))
+
+
+def _read(file: str, mapped: dict[str, str], zone: str | None, customers: str | None) -> EventLog:
+    if Path(file).is_dir():
+        return EventLog.open(file)
+    reader = EventLog.from_csv if file.endswith((".csv", ".csv.gz", ".tsv", ".txt")) else EventLog.from_parquet
+    return reader(file, customers=customers, zone=zone, columns=mapped)
 
 
 @app.command()
@@ -69,6 +82,7 @@ def replay_command(
     columns: MapOption = "",
     zone: ZoneOption = None,
     customers: CustomersOption = None,
+    later: LaterOption = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", help="Change the scenario for this run: abandoned_cart.pause.wait=1h; null takes out."),
@@ -80,7 +94,7 @@ def replay_command(
     """Who would have got which mail, when, and why not, over a log of your own."""
     with plain_errors():
         program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
-        log = read_log(events, columns, zone, customers)
+        log = read_log(events, columns, zone, customers, later)
         run = replay(program, log, until=None if until is None else _moment(until))
         typer.echo(str(run.summary()))
         if trace is not None:
@@ -111,6 +125,29 @@ def _moment(text: str) -> pd.Timestamp:
     if moment.tzinfo is None:
         raise InputError(f"--until: {text!r} has no time zone; for example {text}Z for UTC")
     return moment
+
+
+@app.command("compact")
+def compact_command(
+    scenario: Annotated[
+        str, typer.Argument(help="A scenario.yaml, or a folder of scenarios: all the log is to serve.")
+    ],
+    events: EventsOption,
+    into: Annotated[str, typer.Option(help="Folder of the compact log; a log stored there is replaced.")],
+    columns: MapOption = "",
+    zone: ZoneOption = None,
+    customers: CustomersOption = None,
+    later: LaterOption = None,
+) -> None:
+    """Keep of a log what scenarios ask for, so that the rest of a long history need not be kept."""
+    with plain_errors():
+        log = read_log(events, columns, zone, customers, later)
+        small = compact(load(scenario), log)
+        counts = f"{len(log):,} events, {len(small):,} kept in {into}"
+        small.save(into)
+        typer.echo(counts)
+        if small.left_out:
+            typer.echo(f"left out: {', '.join(small.left_out)}")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The engine room: compile, replay, sweep and measure. Pure: the same input gives the same bytes."""
 
+from toolkit.engine.compaction import compact
 from toolkit.engine.compile import Assumption
 from toolkit.engine.difference import CHANGES, Difference
 from toolkit.engine.hashing import uniform
@@ -25,6 +26,7 @@ __all__ = [
     "Summary",
     "Sweep",
     "Trace",
+    "compact",
     "is_compiling",
     "measure",
     "replay",

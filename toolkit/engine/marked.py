@@ -84,7 +84,9 @@ def mark(log: EventLog, marking: Marking) -> Marked:
 
     Raises:
         ScenarioError: more conditions than the engine holds.
+        EventLogError: a compact log that was left without an event that is asked for.
     """
+    log.check_holds([one.event for one in marking.marks])
     for kind, asked in (("events", marking.marks), ("attributes", marking.attributes)):
         if len(asked) > MAX_BITS:
             raise ScenarioError(
@@ -111,12 +113,14 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
 
     received, at, row = (_ints(table, name) for name in ("received_at", "at", "row"))
     order, starts = _order(codes, len(customers), received, at)
-    keep, order = _same_instants(log, marking, starts, received[order], at[order], row[order], order)
-    duplicates = int(len(keep) - keep.sum())
-    if duplicates:
-        order = order[keep]
+    rows, received, at, row = row, received[order], at[order], row[order]
+    keep, order = _same_instants(log, marking, starts, received, at, row, order)
+    duplicates = 0
+    if keep is not None:
+        duplicates = int(len(keep) - keep.sum())
+        order, received, at = order[keep], received[keep], at[keep]
+        row = rows[order]
         starts = np.concatenate([[0], np.cumsum(keep)])[starts].astype(np.int64)
-    received, at, row = received[order], at[order], row[order]
 
     keys = np.full((len(marking.keys), len(order)), -1, dtype=np.int64)
     key_counts = np.zeros((len(marking.keys), len(customers)), dtype=np.int64)
@@ -177,14 +181,15 @@ def _customers(log: EventLog, table: pa.Table) -> tuple[pa.Array, Ints]:
         encoded = one_piece(table, "customer_id").dictionary_encode()
         places = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
         return encoded.dictionary.cast(pa.large_string()), places
-    numbers = _ints(table, NUMBER)
-    if not len(numbers):
-        return pa.array([], pa.large_string()), numbers
-    first = int(numbers.min())
-    met = np.zeros(int(numbers.max()) - first + 1, dtype=np.int64)
-    met[numbers - first] = 1
+    places = _ints(table, NUMBER)
+    if not len(places):
+        return pa.array([], pa.large_string()), places
+    first = int(places.min())
+    places = places - first
+    met = np.zeros(int(places.max()) + 1, dtype=np.bool_)
+    met[places] = True
     customers = everyone.take(pa.array(np.flatnonzero(met) + first))
-    return customers, (np.cumsum(met) - 1)[numbers - first]
+    return customers, (np.cumsum(met) - 1)[places]
 
 
 def _known_from(log: EventLog, customers: pa.Array, heard: pa.Table) -> Ints:
@@ -282,12 +287,14 @@ def _tied(starts: Ints, received: Ints, at: Ints) -> Ints:
 
 def _same_instants(
     log: EventLog, marking: Marking, starts: Ints, received: Ints, at: Ints, row: Ints, order: Ints
-) -> tuple[npt.NDArray[np.bool_], Ints]:
-    """Order events of one customer and instant by event_id, and mark the second of two that are the same (R3, R24)."""
-    keep = np.ones(len(order), dtype=np.bool_)
+) -> tuple[npt.NDArray[np.bool_] | None, Ints]:
+    """Order events of one customer and instant by event_id, and drop the second of two that are the same (R3, R24).
+
+    Which to keep is None, and the order is the one given, where no two share an instant.
+    """
     places = np.flatnonzero(_tied(starts, received, at))
     if not len(places):
-        return keep, order
+        return None, order
     frame = pd.DataFrame(
         {
             "customer": np.searchsorted(starts, places, side="right"),
@@ -301,6 +308,7 @@ def _same_instants(
     frame = frame.sort_values(["customer", "received", "at", "id", "row"], kind="stable")
     order = order.copy()
     order[places] = frame["order"].to_numpy()
+    keep = np.ones(len(order), dtype=np.bool_)
     keep[places] = ~frame.duplicated(["customer", "received", "at", "id"]).to_numpy()
     return keep, order
 

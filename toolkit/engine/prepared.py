@@ -117,12 +117,19 @@ class Prepared:
         rank[order] = np.arange(len(order))
         return rank
 
+    @cached_property
+    def _no_journey_shares(self) -> Floats:
+        """One row of nothing: the kernel does not read it, a simulation copies it from event to event."""
+        return np.full((1, len(self.marked)), np.nan)
+
     def _journey_shares(self, log: EventLog, compiled: Compiled) -> Floats:
         """Shares of the journeys that events would begin, for experiments whose unit is the journey."""
         wanted = [
             (salt, place) for place, salt in enumerate(compiled.salts) if compiled.plan.split_by_journey[place] >= 0
         ]
-        shares = np.full((max(1, len(wanted)), len(self.marked)), np.nan)
+        if not wanted:
+            return self._no_journey_shares
+        shares = np.full((len(wanted), len(self.marked)), np.nan)
         for row, (salt, place) in enumerate(wanted):
             scenario = compiled.scenario_of_split[place]
             bit = compiled.plan.scenarios[scenario, m.S_TRIGGER_BIT]

@@ -1,4 +1,4 @@
-"""Two logs read as one: the shop's own, and the answers to its mails."""
+"""Two logs read as one: the shop's own and the answers to its mails, or a history and what came after it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from toolkit.events.assembly import Rows
 from toolkit.events.canonical import event_id
+from toolkit.events.database import fetch_row
 from toolkit.events.quoting import name
 from toolkit.events.wording import counted
 
@@ -33,7 +34,7 @@ def join_rows(
     """A view over a log's events and further ones. What stays in a file stays there.
 
     Events keep the ids they have, or would have had alone, so that nothing that is named by them gets another name. An
-    event whose id is in the log already counts once.
+    event that stands in both counts once; of two with one id the first received counts.
 
     Args:
         cursor: on the log's database.
@@ -45,27 +46,50 @@ def join_rows(
     """
     mark = uuid4().hex[:12]
     table, view = f"added_{mark}", f"joined_{mark}"
-    cursor.register("arriving_answers", added)
-    cursor.execute(f"CREATE TABLE {table} AS SELECT *, row_number() OVER () - 1 AS row FROM arriving_answers")
-    cursor.unregister("arriving_answers")
-    notes = []
-    if rows.has_event_ids:
-        (before,) = _row(cursor, f"SELECT count(*) FROM {table}")
-        cursor.execute(f"DELETE FROM {table} WHERE event_id IN (SELECT event_id FROM {relation})")
-        (after,) = _row(cursor, f"SELECT count(*) FROM {table}")
-        if after < before:
-            notes.append(f"{counted(before - after, 'event')} of {label} are in the log already: each counts once")
+    cursor.register("arriving_events", added)
+    cursor.execute(f"CREATE TABLE {table} AS SELECT *, row_number() OVER () - 1 AS row FROM arriving_events")
+    cursor.unregister("arriving_events")
+    own = "event_id" if rows.has_event_ids else event_id(rows.properties, given=False)
+    notes, kept = _each_once(cursor, relation, table, own=own, given=rows.has_event_ids, label=label)
     kinds = dict(rows.properties)
     for prop, kind in more.properties.items():
         if kinds.setdefault(prop, kind) != kind:
             notes.append(f"property {prop!r} is {kinds[prop]} in the log and {kind} in {label}: read as text")
             kinds[prop] = "text"
-    (last,) = _row(cursor, f"SELECT coalesce(max(row), -1) FROM {relation}")
-    own = "event_id" if rows.has_event_ids else event_id(rows.properties, given=False)
-    first = _select(relation, rows, kinds, identity=own, number="row")
+    (last,) = fetch_row(cursor, f"SELECT coalesce(max(row), -1) FROM {relation}")
+    first = _select(kept, rows, kinds, identity=own, number="row")
     second = _select(table, more, kinds, identity="event_id", number=f"row + {last + 1}")
     cursor.execute(f"CREATE VIEW {view} AS {first} UNION ALL {second}")
     return Joined(view, Rows(kinds, True, rows.lazy, True), tuple(notes))
+
+
+def _each_once(
+    cursor: duckdb.DuckDBPyConnection, relation: str, table: str, *, own: str, given: bool, label: str
+) -> tuple[list[str], str]:
+    """Take what the log has already out of the further events; notes, and the log without what they replace."""
+    # An id made of what an event says holds when it was received: only that time of the log can hold it, too.
+    near = "TRUE" if given else (
+        f"received_at BETWEEN (SELECT min(received_at) FROM {table}) AND (SELECT max(received_at) FROM {table})"
+    )  # fmt: skip
+    both = f"both_{table}"
+    cursor.execute(
+        f"CREATE TEMP TABLE {both} AS SELECT a.event_id, l.row, a.received_at < l.received_at AS replaces "
+        f"FROM (SELECT {own} AS event_id, received_at, row FROM {relation} WHERE {near}) l "
+        f"JOIN {table} a USING (event_id)"
+    )
+    known, replaced = fetch_row(cursor, f"SELECT count_if(NOT replaces), count_if(replaces) FROM {both}")
+    notes = []
+    if known:
+        cursor.execute(f"DELETE FROM {table} WHERE event_id IN (SELECT event_id FROM {both} WHERE NOT replaces)")
+        notes.append(f"{counted(known, 'event')} of {label} already in the log: each counts once")
+    if not replaced:
+        cursor.execute(f"DROP TABLE {both}")
+        return notes, relation
+    gone = f"replaced_{table}"
+    cursor.execute(f"CREATE TABLE {gone} AS SELECT row FROM {both} WHERE replaces")
+    cursor.execute(f"DROP TABLE {both}")
+    notes.append(f"{counted(replaced, 'event')} of the log replaced by {label}, which received it earlier")
+    return notes, f"(FROM {relation} ANTI JOIN {gone} USING (row))"
 
 
 def _select(relation: str, rows: Rows, kinds: dict[str, str], *, identity: str, number: str) -> str:
@@ -78,8 +102,3 @@ def _select(relation: str, rows: Rows, kinds: dict[str, str], *, identity: str, 
             f"{value} AS {name(prop)}" if there == kind else f"CAST({value} AS {_TYPES[kind]}) AS {name(prop)}"
         )
     return f"SELECT {', '.join(chosen)}, CAST({number} AS BIGINT) AS row FROM {relation}"
-
-
-def _row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[int, ...]:
-    found: tuple[int, ...] = cursor.execute(query).fetchall()[0]
-    return found

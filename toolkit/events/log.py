@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
-import duckdb
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
-from toolkit.errors import EventLogError
-from toolkit.events.assembly import EVENTS, QUARANTINE, Rows, assemble
+from toolkit.events.assembly import EVENTS, Rows, assemble
 from toolkit.events.canonical import event_id
-from toolkit.events.database import connect, drop_view, fetch, fetch_frame, fetch_row, fetch_rows, utc
+from toolkit.events.compaction import compacted
+from toolkit.events.contents import Contents
+from toolkit.events.database import connect, drop_view, fetch
 from toolkit.events.databases import database_source
-from toolkit.events.duplicates import same_rows
 from toolkit.events.joining import join_rows
-from toolkit.events.people import Customers, People, no_people, people_of, read_people
+from toolkit.events.people import Customers, People, newer_people, no_people, people_of, read_people
 from toolkit.events.profile import Profile, look
-from toolkit.events.quoting import literal, name
+from toolkit.events.quoting import name
 from toolkit.events.ranges import Range, ranges_of
 from toolkit.events.sources import PathOrPaths, arrow_source, csv_source, frame_source, parquet_source
 from toolkit.events.spark import Part, SparkLog, loaded
-from toolkit.events.storage import Stored, read_stored, write_stored
+from toolkit.events.storage import NUMBER, Stored, read_stored, write_stored
 from toolkit.events.times import check_zone
 from toolkit.events.wording import counted
+from toolkit.tables import FIRST_SEEN
 
 __all__ = ["EventLog"]
 
-_ONCE = "events_once"
-_EXTRA_ROWS = "extra_rows"
 
-
-class EventLog:
+class EventLog(Contents):
     """What customers did, and who they are.
 
     Made by one of `from_pandas`, `from_csv`, `from_parquet`, `from_sql` or `open`; never changed afterwards. Every
@@ -57,29 +49,6 @@ class EventLog:
     >>> str(log.events["at"].iloc[0])
     '2024-05-01 07:00:00+00:00'
     """
-
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, rows: Rows, people: People, *, stored: bool = False
-    ) -> None:
-        self._connection = connection
-        self._lock = threading.RLock()
-        self._rows = rows
-        self._people = people
-        self._notes = (*rows.notes, *people.notes)
-        self._once = EVENTS if rows.counted_once else None
-        self._counts: Mapping[str, int] | None = None
-        self._names: tuple[str, ...] | None = rows.names
-        self._span: tuple[pd.Timestamp, pd.Timestamp] | None = rows.span
-        self._relation = EVENTS
-        self._file: Path | None = None
-        self.numbered_customers: pa.Array | None = None
-        """All customers in the order of customer_id, where the relation has their places in `storage.NUMBER`."""
-        self.part = 0
-        """Which range of customers this is, of a log that is read range by range."""
-        self.stored = stored
-        """The rows are sorted by customer_id, received_at and at already."""
-        self.marked: dict[Any, Any] = {}
-        """What the engine has read of this log, kept so that a second replay need not read again."""
 
     @classmethod
     def from_pandas(
@@ -266,7 +235,7 @@ class EventLog:
         stored = read_stored(connection, folder)
         log = cls(connection, stored.rows, stored.people, stored=True)
         log._notes, log._counts, log._span = stored.notes, stored.counts, stored.span
-        log._names = tuple(sorted(stored.counts))
+        log._names, log.left_out = tuple(sorted(stored.counts)), stored.left_out
         log._file, log.numbered_customers = Path(folder) / "events.parquet", stored.ids
         return log if answers is None else log.with_answers(answers)
 
@@ -285,13 +254,63 @@ class EventLog:
         """
         url = answers if "://" in answers else f"sqlite:///{Path(answers).expanduser()}"
         other = EventLog.from_sql(url, table)
+        return self._joined(other, f"the answers ({answers.rpartition('@')[2]})", self._people)
+
+    def followed_by(self, later: EventLog) -> EventLog:
+        """This log and what came after it, read as one: a history, or a compact log, and the events of a new day.
+
+        An event that stands in both counts once, so that days may overlap; a late event is as late as its received_at
+        says. Of a customer in both customers tables the later row counts.
+
+        Args:
+            later: the further events; they are copied.
+
+        Returns:
+            A new log. Its own rows stay where they are.
+
+        Raises:
+            EventLogError: an attribute of customers is of another kind there.
+        """
+        return self._joined(later, "the later log", newer_people(self._people, later._people))
+
+    def compacted(self, names: Collection[str]) -> EventLog:
+        """This log with the events of some names only, each with its id; `toolkit.compact` asks a program for them.
+
+        When each customer was first heard of stays known (`tables.FIRST_SEEN`), and so does the span of the whole.
+
+        Args:
+            names: of the events that stay.
+
+        Returns:
+            A new log, to be saved; it knows what was left out, and refuses a program that asks for it.
+        """
+        more = () if self.numbered_customers is None else (NUMBER,)
+        view = compacted(self.cursor(), self._distinct(), self._rows, names, more=more)
+        rows = Rows(self._rows.properties, True, self._rows.lazy, True)
+        log = self._derived(view, rows, self._people, stored=self.stored)
+        log._span, log.numbered_customers = self.span, self.numbered_customers
+        log.left_out = tuple(sorted({*self.left_out, *self.event_names} - {*names, FIRST_SEEN}))
+        return log
+
+    def _joined(self, other: EventLog, label: str, people: People) -> EventLog:
+        """This log and a copy of another's events."""
+        given = other._rows.has_event_ids
         columns = ", ".join(name(column) for column in other._rows.columns)
+        columns += "" if given else f", {event_id(other._rows.properties, given=False)} AS event_id"
         added = fetch(other.cursor(), f"SELECT {columns} FROM {other._distinct()} ORDER BY row")
-        label = f"the answers ({answers.rpartition('@')[2]})"
         joined = join_rows(self.cursor(), self._distinct(), self._rows, added=added, more=other._rows, label=label)
-        log = EventLog(self._connection, joined.rows, self._people)
-        log._lock, log._relation, log._once = self._lock, joined.relation, joined.relation
+        log = self._derived(joined.relation, joined.rows, people)
         log._notes = (*self.notes, *joined.notes, f"{label}: {counted(added.num_rows, 'event')}")
+        log._span = _both(self.span, other.span)
+        log.left_out = tuple(sorted({*self.left_out, *other.left_out}))
+        return log
+
+    def _derived(self, relation: str, rows: Rows, people: People, *, stored: bool = False) -> EventLog:
+        """A log on the same database with the events of another relation, each once."""
+        log = EventLog(self._connection, rows, people, stored=stored)
+        log._lock, log._relation, log._once = self._lock, relation, relation
+        log._notes, log.left_out, log._source = self.notes, self.left_out, self
+        weakref.finalize(log, drop_view, self._connection, self._lock, relation)
         return log
 
     def ranges(self, *, events: int) -> list[Range]:
@@ -326,17 +345,16 @@ class EventLog:
         cursor = self.cursor()
         cursor.execute(f"CREATE VIEW {view} AS SELECT * FROM {self._distinct()} WHERE {chosen.condition}")
         people = People(self._people.table.filter(chosen.mask(self._people.table)), self._people.attributes, ())
-        log = EventLog(self._connection, self._rows, people, stored=self.stored)
-        log._lock, log._relation, log._once, log.part = self._lock, view, view, part
-        log._notes, log._counts, log._names, log._span = self.notes, self.event_counts, self.event_names, self.span
-        log.numbered_customers = self.numbered_customers
-        weakref.finalize(log, drop_view, self._connection, self._lock, view)
+        log = self._derived(view, self._rows, people, stored=self.stored)
+        log._counts, log._names, log._span = self.event_counts, self.event_names, self.span
+        log.part, log.numbered_customers = part, self.numbered_customers
         return log
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Store this log as a folder: events.parquet (sorted by customer), customers and ids, and manifest.json.
 
-        Nothing is half-written: a new folder is made beside and then renamed. A log already stored there is replaced.
+        Nothing is half-written: a new folder is made beside and then renamed. A log already stored there is replaced,
+        and if it is the one this was made of, neither can be read any more: open the folder again.
 
         Args:
             folder: where to; must be free, empty, or a stored log.
@@ -344,8 +362,10 @@ class EventLog:
         Raises:
             EventLogError: the folder holds something else.
         """
-        stored = Stored(self._rows, self._people, self.event_counts, self.span, self.notes)
+        known = (self._rows, self._people, self.event_counts, self.span, self.notes)
+        stored = Stored(*known, left_out=self.left_out, whole=self._relation == EVENTS)
         write_stored(self.cursor(), self._distinct(), folder, stored)
+        self._was_replaced(Path(folder))
 
     def profile(self, *, now: datetime | None = None) -> Profile:
         """What is in this log, and what in it looks wrong.
@@ -363,138 +383,10 @@ class EventLog:
         kinds = (self.properties, self.attributes)
         return look(cursor, relation, kinds=kinds, notes=self.notes, now=moment)
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A new cursor on this log's database, for one thread."""
-        with self._lock:
-            cursor = self._connection.cursor()
-        cursor.execute("SET TimeZone = 'UTC'")
-        return cursor
 
-    @property
-    def relation(self) -> str:
-        """SQL name of the events: customer_id, event, at, received_at, event_id where given, properties, row.
-
-        Over Parquet without event ids it may still hold exact repetitions of a row.
-        """
-        return self._relation
-
-    @property
-    def has_event_ids(self) -> bool:
-        """Event ids were given."""
-        return self._rows.has_event_ids
-
-    @property
-    def properties(self) -> dict[str, str]:
-        """Property to its kind: number, text, flag or time."""
-        return dict(self._rows.properties)
-
-    @property
-    def attributes(self) -> dict[str, str]:
-        """Attribute of customers to its kind: number, text, flag or time."""
-        return dict(self._people.attributes)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was repaired or left out when the log was read, in words."""
-        return self._notes
-
-    @property
-    def customer_table(self) -> pa.Table:
-        """Customers as an Arrow table: customer_id (unique) and attributes; may have no rows."""
-        return self._people.table
-
-    @property
-    def customers(self) -> pd.DataFrame:
-        """Customers: one row per customer of the customers table, customer_id and attributes."""
-        frame: pd.DataFrame = self._people.table.to_pandas()
-        return frame
-
-    @property
-    def events(self) -> pd.DataFrame:
-        """Events: one row per event in the order read, canonical columns first, times in UTC."""
-        chosen = ", ".join(name(column) for column in self._rows.columns)
-        return fetch_frame(self.cursor(), f"SELECT {chosen} FROM {self._distinct()} ORDER BY row")
-
-    @property
-    def quarantine(self) -> pd.DataFrame:
-        """Events left out because an earlier received event has their event_id and says something else."""
-        chosen = ", ".join(name(column) for column in self._rows.columns)
-        where = QUARANTINE if self.has_event_ids and self._relation == EVENTS else f"{self._relation} LIMIT 0"
-        return fetch_frame(self.cursor(), f"SELECT {chosen} FROM {where}")
-
-    @property
-    def event_names(self) -> tuple[str, ...]:
-        """The names of events in the log, sorted; cheaper than `event_counts`."""
-        if self._names is None:
-            rows = fetch_rows(self.cursor(), f"SELECT DISTINCT event FROM {self._relation} ORDER BY event")
-            self._names = tuple(event for (event,) in rows)
-        return self._names
-
-    @property
-    def event_counts(self) -> dict[str, int]:
-        """Event name to number of events, the most frequent first."""
-        if self._counts is None:
-            query = f"SELECT event, count(*) AS n FROM {self._distinct()} GROUP BY event ORDER BY n DESC, event"
-            rows = fetch_rows(self.cursor(), query)
-            self._counts = MappingProxyType(dict(rows))
-        return dict(self._counts)
-
-    @property
-    def span(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
-        """First and last received_at, UTC; None when the log is empty."""
-        if self._span is None:
-            query = f"SELECT min(received_at), max(received_at) FROM {self._relation}"
-            first, last = fetch_row(self.cursor(), query)
-            if first is None:
-                return None
-            self._span = (utc(first), utc(last))
-        return self._span
-
-    def __len__(self) -> int:
-        return sum(self.event_counts.values())
-
-    def __repr__(self) -> str:
-        if self.span is None:
-            return "EventLog(no events)"
-        first, last = (f"{moment:%Y-%m-%d}" for moment in self.span)
-        return f"EventLog({first} to {last}, {len(self.event_names)} kinds of events)"
-
-    def event_ids(self, rows: npt.NDArray[np.int64] | Sequence[int], *, events: Sequence[str] = ()) -> list[str]:
-        """The event ids of some rows: those given, or the md5 of the event's canonical form.
-
-        Args:
-            rows: row numbers, as in the column row of `relation`.
-            events: the names that these events have, where known: nothing is read of others.
-
-        Returns:
-            One id per row number, in the order asked.
-
-        Raises:
-            EventLogError: a row number that is not in the log.
-        """
-        asked = np.asarray(rows, dtype=np.int64)
-        if not len(asked):
-            return []
-        cursor = self.cursor()
-        cursor.register("asked", pa.table({"row": asked, "place": np.arange(len(asked))}))
-        chosen = "event_id" if self.has_event_ids else event_id(self._rows.properties, given=False)
-        named = f"WHERE event IN ({', '.join(map(literal, events))})" if events else ""
-        query = f"SELECT {chosen} AS id FROM asked JOIN {self._relation} USING (row) {named} ORDER BY place"
-        ids = fetch(cursor, query)
-        if len(ids) != len(asked):
-            raise EventLogError(f"{len(asked) - len(ids):,} of {len(asked):,} row numbers are not in the log")
-        found: list[str] = ids.column("id").to_pylist()
-        return found
-
-    def _distinct(self) -> str:
-        """Name of the events each counted once; over Parquet the repetitions are looked for on first use."""
-        with self._lock:
-            if self._once is None:
-                cursor = self.cursor()
-                repeats = same_rows(cursor, EVENTS, self._rows.columns, into=_EXTRA_ROWS)
-                if repeats:
-                    cursor.execute(f"CREATE VIEW {_ONCE} AS SELECT * FROM {EVENTS} ANTI JOIN {_EXTRA_ROWS} USING (row)")
-                    note = f"{counted(repeats, 'exact repetition')} of a row left out: each counts once"
-                    self._notes = (*self._notes, note)
-                self._once = _ONCE if repeats else EVENTS
-            return self._once
+def _both(
+    one: tuple[pd.Timestamp, pd.Timestamp] | None, other: tuple[pd.Timestamp, pd.Timestamp] | None
+) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+    """The span of two logs together."""
+    known = [span for span in (one, other) if span is not None]
+    return (min(span[0] for span in known), max(span[1] for span in known)) if known else None

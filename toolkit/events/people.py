@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.database import fetch, fetch_row
@@ -40,6 +41,27 @@ def no_people() -> People:
     """No customers table at all."""
     table = pa.table({"customer_id": pa.array([], pa.string())})
     return People(table, {}, ("no customers table: addresses, consent, time zones and attributes are unknown",))
+
+
+def newer_people(known: People, news: People) -> People:
+    """Customers of two tables; of one who is in both the newer row counts, and an attribute only one has may be empty.
+
+    Raises:
+        EventLogError: an attribute is of one kind here and of another there.
+    """
+    if not len(news.table):
+        return known
+    if not len(known.table):
+        return news
+    for attribute, kind in news.attributes.items():
+        if known.attributes.get(attribute, kind) != kind:
+            raise EventLogError(
+                f"customers: {attribute} is {known.attributes[attribute]} in the log and {kind} in the later one; "
+                "give both the same kind"
+            )
+    gone = pc.is_in(known.table.column("customer_id"), value_set=news.table.column("customer_id").combine_chunks())
+    table = pa.concat_tables([known.table.filter(pc.invert(gone)), news.table], promote_options="permissive")
+    return People(table, {**known.attributes, **news.attributes}, known.notes)
 
 
 def read_people(connection: duckdb.DuckDBPyConnection, customers: Customers | None, *, zone: ZoneInfo | None) -> People:

@@ -41,7 +41,11 @@ _LARGE_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a folder holds, beside the rows themselves."""
+    """What a folder holds, beside the rows themselves.
+
+    left_out: names of the events that a compact log is without. whole: the log is as it was read, so that what was put
+    in quarantine then is its own.
+    """
 
     rows: Rows
     people: People
@@ -49,6 +53,8 @@ class Stored:
     span: tuple[pd.Timestamp, pd.Timestamp] | None
     notes: tuple[str, ...]
     ids: pa.Array | None = None
+    left_out: tuple[str, ...] = ()
+    whole: bool = True
 
 
 def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str | PathLike[str], stored: Stored) -> None:
@@ -78,7 +84,7 @@ def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str |
         columns = tuple(column for column in stored.rows.columns if late or column != "received_at")
         with _bounded(cursor, lazy=stored.rows.lazy):
             _write_events(cursor, relation, _Shape(columns, stored.rows), _section(stored.counts), fresh)
-        quarantined = _write_quarantine(cursor, stored.rows, fresh)
+        quarantined = _write_quarantine(cursor, stored.rows, fresh) if stored.whole else 0
         pq.write_table(stored.people.table, fresh / "customers.parquet", compression="zstd")
         manifest = json.dumps(_manifest(stored, columns, quarantined), indent=2, ensure_ascii=False)
         (fresh / "manifest.json").write_text(manifest + "\n", encoding="utf-8")
@@ -216,6 +222,7 @@ def _manifest(stored: Stored, columns: tuple[str, ...], quarantined: int) -> dic
         "attributes": dict(stored.people.attributes),
         "event_counts": dict(stored.counts),
         "notes": list(stored.notes),
+        **({"left_out": list(stored.left_out)} if stored.left_out else {}),
     }
 
 
@@ -248,6 +255,7 @@ def read_stored(connection: duckdb.DuckDBPyConnection, folder: str | PathLike[st
         None if span is None else (_moment(span[0]), _moment(span[1])),
         tuple(manifest["notes"]),
         _customers(place / "ids.parquet") if numbered else None,
+        tuple(manifest.get("left_out", ())),
     )
 
 

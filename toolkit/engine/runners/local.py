@@ -104,6 +104,8 @@ def run_kernel(compiled: Compiled, past: Past, *, threads: int | None = None) ->
     plan = compiled.plan
     while True:
         walked = run_once(plan, past, threads=threads)
+        if not compiled.pools:
+            return walked  # as its threads left it: put together only when somebody asks
         emptied = next_emptied(compiled, plan, [takers_of(compiled, walked, past.rank)])
         if emptied is None:
             return walked

@@ -1,0 +1,228 @@
+"""What a log holds: its rows in a database of its own, their names, counts and span, and who the customers are."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from toolkit.errors import EventLogError
+from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
+from toolkit.events.canonical import event_id
+from toolkit.events.database import fetch, fetch_frame, fetch_row, fetch_rows, utc
+from toolkit.events.duplicates import same_rows
+from toolkit.events.people import People
+from toolkit.events.quoting import literal, name
+from toolkit.events.wording import counted
+
+__all__ = ["Contents"]
+
+_ONCE = "events_once"
+_EXTRA_ROWS = "extra_rows"
+
+
+class Contents:
+    """The rows of a log and its customers, however they were read; never changed afterwards."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, rows: Rows, people: People, *, stored: bool = False
+    ) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._rows = rows
+        self._people = people
+        self._notes = (*rows.notes, *people.notes)
+        self._once = EVENTS if rows.counted_once else None
+        self._counts: Mapping[str, int] | None = None
+        self._names: tuple[str, ...] | None = rows.names
+        self._span: tuple[pd.Timestamp, pd.Timestamp] | None = rows.span
+        self._relation = EVENTS
+        self._file: Path | None = None
+        self._source: Contents | None = None  # whose relation a derived log reads, and so keeps
+        self._replaced: str | None = None  # the folder that it was read from, once another log is stored there
+        self.numbered_customers: pa.Array | None = None
+        """All customers in the order of customer_id, where the relation has their places in `storage.NUMBER`."""
+        self.part = 0
+        """Which range of customers this is, of a log that is read range by range."""
+        self.left_out: tuple[str, ...] = ()
+        """Names of the events that a compact log is without."""
+        self.stored = stored
+        """The rows are sorted by customer_id, received_at and at already."""
+        self.marked: dict[Any, Any] = {}
+        """What the engine has read of this log, kept so that a second replay need not read again."""
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A new cursor on this log's database, for one thread.
+
+        Raises:
+            EventLogError: another log was stored in its place.
+        """
+        if self._replaced is not None:
+            raise EventLogError(
+                f"{self._replaced}: this log was read from there, and another was stored in its place: open it again"
+            )
+        with self._lock:
+            cursor = self._connection.cursor()
+        cursor.execute("SET TimeZone = 'UTC'")
+        return cursor
+
+    @property
+    def relation(self) -> str:
+        """SQL name of the events: customer_id, event, at, received_at, event_id where given, properties, row.
+
+        Over Parquet without event ids it may still hold exact repetitions of a row.
+        """
+        return self._relation
+
+    @property
+    def has_event_ids(self) -> bool:
+        """Event ids were given."""
+        return self._rows.has_event_ids
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """Property to its kind: number, text, flag or time."""
+        return dict(self._rows.properties)
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """Attribute of customers to its kind: number, text, flag or time."""
+        return dict(self._people.attributes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was repaired or left out when the log was read, in words."""
+        return self._notes
+
+    @property
+    def customer_table(self) -> pa.Table:
+        """Customers as an Arrow table: customer_id (unique) and attributes; may have no rows."""
+        return self._people.table
+
+    @property
+    def customers(self) -> pd.DataFrame:
+        """Customers: one row per customer of the customers table, customer_id and attributes."""
+        frame: pd.DataFrame = self._people.table.to_pandas()
+        return frame
+
+    @property
+    def events(self) -> pd.DataFrame:
+        """Events: one row per event in the order read, canonical columns first, times in UTC."""
+        chosen = ", ".join(name(column) for column in self._rows.columns)
+        return fetch_frame(self.cursor(), f"SELECT {chosen} FROM {self._distinct()} ORDER BY row")
+
+    @property
+    def quarantine(self) -> pd.DataFrame:
+        """Events left out because an earlier received event has their event_id and says something else."""
+        chosen = ", ".join(name(column) for column in self._rows.columns)
+        where = QUARANTINE if self.has_event_ids and self._relation == EVENTS else f"{self._relation} LIMIT 0"
+        return fetch_frame(self.cursor(), f"SELECT {chosen} FROM {where}")
+
+    @property
+    def event_names(self) -> tuple[str, ...]:
+        """The names of events in the log, sorted; cheaper than `event_counts`."""
+        if self._names is None:
+            rows = fetch_rows(self.cursor(), f"SELECT DISTINCT event FROM {self._relation} ORDER BY event")
+            self._names = tuple(event for (event,) in rows)
+        return self._names
+
+    @property
+    def event_counts(self) -> dict[str, int]:
+        """Event name to number of events, the most frequent first."""
+        if self._counts is None:
+            query = f"SELECT event, count(*) AS n FROM {self._distinct()} GROUP BY event ORDER BY n DESC, event"
+            rows = fetch_rows(self.cursor(), query)
+            self._counts = MappingProxyType(dict(rows))
+        return dict(self._counts)
+
+    @property
+    def span(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
+        """First and last received_at, UTC; None when the log is empty."""
+        if self._span is None:
+            query = f"SELECT min(received_at), max(received_at) FROM {self._relation}"
+            first, last = fetch_row(self.cursor(), query)
+            if first is None:
+                return None
+            self._span = (utc(first), utc(last))
+        return self._span
+
+    def __len__(self) -> int:
+        return sum(self.event_counts.values())
+
+    def __repr__(self) -> str:
+        if self.span is None:
+            return "EventLog(no events)"
+        first, last = (f"{moment:%Y-%m-%d}" for moment in self.span)
+        return f"EventLog({first} to {last}, {len(self.event_names)} kinds of events)"
+
+    def event_ids(self, rows: npt.NDArray[np.int64] | Sequence[int], *, events: Sequence[str] = ()) -> list[str]:
+        """The event ids of some rows: those given, or the md5 of the event's canonical form.
+
+        Args:
+            rows: row numbers, as in the column row of `relation`.
+            events: the names that these events have, where known: nothing is read of others.
+
+        Returns:
+            One id per row number, in the order asked.
+
+        Raises:
+            EventLogError: a row number that is not in the log.
+        """
+        asked = np.asarray(rows, dtype=np.int64)
+        if not len(asked):
+            return []
+        cursor = self.cursor()
+        cursor.register("asked", pa.table({"row": asked, "place": np.arange(len(asked))}))
+        chosen = "event_id" if self.has_event_ids else event_id(self._rows.properties, given=False)
+        named = f"WHERE event IN ({', '.join(map(literal, events))})" if events else ""
+        query = f"SELECT {chosen} AS id FROM asked JOIN {self._relation} USING (row) {named} ORDER BY place"
+        ids = fetch(cursor, query)
+        if len(ids) != len(asked):
+            raise EventLogError(f"{len(asked) - len(ids):,} of {len(asked):,} row numbers are not in the log")
+        found: list[str] = ids.column("id").to_pylist()
+        return found
+
+    def check_holds(self, names: Collection[str]) -> None:
+        """Refuse events that a compact log was left without.
+
+        Raises:
+            EventLogError: names them.
+        """
+        gone = sorted(set(names) & set(self.left_out))
+        if gone:
+            raise EventLogError(
+                f"this log was compacted without the events {', '.join(map(repr, gone))}, which are asked for now; "
+                "compact the whole log again for all programs that it is to serve"
+            )
+
+    def _was_replaced(self, folder: Path) -> None:
+        """Nothing may be read any more of the files that were in a folder, by this log or those it was made of."""
+        known: Contents | None = self
+        derived = []
+        while known is not None:
+            derived.append(known)
+            if known._file is not None and known._file.parent.resolve() == folder.resolve():
+                for log in derived:
+                    log._replaced = str(folder)
+            known = known._source
+
+    def _distinct(self) -> str:
+        """Name of the events each counted once; over Parquet the repetitions are looked for on first use."""
+        with self._lock:
+            if self._once is None:
+                cursor = self.cursor()
+                repeats = same_rows(cursor, EVENTS, self._rows.columns, into=_EXTRA_ROWS)
+                if repeats:
+                    cursor.execute(f"CREATE VIEW {_ONCE} AS SELECT * FROM {EVENTS} ANTI JOIN {_EXTRA_ROWS} USING (row)")
+                    note = f"{counted(repeats, 'exact repetition')} of a row left out: each counts once"
+                    self._notes = (*self._notes, note)
+                self._once = _ONCE if repeats else EVENTS
+            return self._once

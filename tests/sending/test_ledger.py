@@ -202,6 +202,24 @@ def test_a_row_whose_address_was_changed_is_refused_and_named(ledger, entries, r
         ledger.plan(run_record(mails=2), entries(2))
 
 
+def test_a_row_that_was_removed_is_found_and_no_new_mail_comes_by_its_attempts(ledger, entries, run_record):
+    ledger.plan(run_record(mails=3), entries(3))
+    _send_all(ledger)
+    _tamper(ledger, "PRAGMA foreign_keys=OFF")
+    _tamper(ledger, "DELETE FROM delivery WHERE decision_id = 'd00002'")
+    assert ledger.verify() == ("delivery row 3: has an attempt, and is gone",)
+    with pytest.raises(LedgerError, match="tampered with: row 3 has an attempt and is gone; nothing was sent"):
+        ledger.plan(run_record("later", mails=3), entries(3))
+    assert len(ledger.deliveries()) == 2
+
+
+def test_a_message_id_of_another_mail_is_refused_and_named(ledger, entries, run_record):
+    ledger.plan(run_record(mails=2), entries(2))
+    *_, third = entries(3)
+    with pytest.raises(LedgerError, match="d00002 cannot be planned: its Message-ID is another mail's"):
+        ledger.plan(run_record("later", mails=1), [third._replace(message_id=next(iter(entries(1))).message_id)])
+
+
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
@@ -284,6 +302,31 @@ def test_receipts_starts_and_the_next_leases_are_one_commit(ledger, run_record, 
     assert [(row.decision_id, row.epoch) for row in turn.claimed] == [(f"d0000{n}", 1) for n in (4, 5, 6)]
     assert ledger.rows([row.decision_id for row in turn.started]) == turn.started
     assert ledger.rows([row.decision_id for row in turn.claimed]) == turn.claimed
+
+
+@pytest.mark.parametrize("what", ["paused", "limited", "suppressed", "resting"])
+def test_a_commit_asks_anew_what_may_go(ledger, run_record, entries, what):
+    ledger.plan(run_record(mails=9), entries(9))
+    held = ledger.claim("run", owner="a", limit=4, lease=LEASE)
+    (*_, fifth) = entries(5)
+    if what == "paused":
+        ledger.pause("run", by="ana")
+    elif what == "limited":
+        ledger.rates.limit(run_record().transport, by="ana", per_day=2)
+    elif what == "suppressed":
+        ledger.suppressions.add(fifth.address, by="ana")
+    else:
+        _tamper(ledger, f"INSERT INTO domain VALUES ('{fifth.domain}', 3, {2**60}, 'busy')")
+    turn = ledger.turn((), held, claiming=Claiming("run", "a", 3, LEASE))
+    names = [row.decision_id for row in turn.claimed]
+    expected = {
+        "paused": [],
+        "limited": ["d00004", "d00005"],
+        "suppressed": ["d00005", "d00006", "d00007"],
+        "resting": [],
+    }
+    assert names == expected[what]
+    assert len(turn.started) == (0 if what == "paused" else 4)
 
 
 def test_what_others_did_to_the_rows_meanwhile_is_seen_and_nothing_is_done_twice(ledger, run_record, entries, clock):

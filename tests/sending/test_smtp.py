@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import re
@@ -22,6 +23,7 @@ import pytest
 from toolkit.errors import InputError, TransportError
 from toolkit.sending import Ledger, Outgoing, State, approve, send, transport
 from toolkit.sending.transports import Smtp
+from toolkit.sending.transports.wire import BrokenError, Wire
 
 COUNT = 40
 
@@ -398,6 +400,48 @@ def test_a_mail_cut_off_before_its_last_dot_left_is_certainly_not_taken_and_wait
     assert receipt.state is State.DEFERRED
     assert receipt.reason.startswith("before the last dot: ")
     assert server.taken == []
+
+
+def _told(*pieces, count, late=()):
+    """What a connection reads where a server's words come in these pieces, and some of them a moment later."""
+
+    async def read():
+        wire = Wire(0.3)
+        for piece in pieces:
+            wire.data_received(piece)
+        for number, piece in enumerate(late, 1):
+            asyncio.get_running_loop().call_later(0.2 * number, wire.data_received, piece)
+        try:
+            return [str(reply) for reply in await wire.replies(count)]
+        finally:
+            wire.close()
+
+    return asyncio.run(read())
+
+
+def test_answers_are_read_however_they_are_cut():
+    words = b"250-mail.example.org\r\n250 PIPELINING\r\n354 go on\n250\r\n"
+    whole = ["250 mail.example.org PIPELINING", "354 go on", "250 "]
+    assert _told(words, count=3) == whole
+    assert _told(*(words[place : place + 1] for place in range(len(words))), count=3) == whole
+    # Each answer has its own time: three of them may come later than one alone could.
+    assert _told(count=3, late=words.splitlines(keepends=True)[1:]) == ["250 PIPELINING", *whole[1:]]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([b"250 yes\r\nhello?\r\n"], "does not speak SMTP"),
+        ([b"250 yes\r\n250-a\r\n354 b\r\n"], "does not speak SMTP"),
+        ([b"250 yes\r\n", b"2" * 5_000], "does not speak SMTP"),
+        ([b"250 yes\r\n", b"250-more\r\n" * 200], "does not end"),
+        ([b"250 yes\r\n250-and"], "no answer for 0.3 s"),
+    ],
+)
+def test_what_is_no_answer_is_not_taken_for_one_and_the_answer_before_it_counts(words, said):
+    assert _told(*words, count=1) == ["250 yes"]
+    with pytest.raises(BrokenError, match=said):
+        _told(*words, count=2)
 
 
 def test_a_large_mail_with_every_kind_of_dot_arrives_as_it_was(smtp_server):

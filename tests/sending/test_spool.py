@@ -56,6 +56,20 @@ def test_a_batch_on_the_disk_is_the_same_batch(shop, monkeypatch):
     assert list(report.table.decision_id) == [mail.letter.decision_id for mail in in_memory.mails]
 
 
+def test_a_letter_is_read_twice_from_the_disk_to_be_sent_and_the_mails_of_a_batch_in_their_order(shop, monkeypatch):
+    batch = shop.prepare()
+    approval = shop.approve(batch)
+    asked = []
+    read = spool.Store.__getitem__
+    monkeypatch.setattr(
+        spool.Store, "__getitem__", lambda self, place: asked.append((self, place)) or read(self, place)
+    )
+    assert send(batch, approval, transport=f"outbox:{shop.outbox}", confirm=12, progress=False).sent == 12
+    letters = [place for store, place in asked if store is batch.mails]
+    assert letters == 2 * list(range(12))  # once to hold them against the approval, once for what a sender needs
+    assert sum(store is not batch.mails for store, _ in asked) <= 5 * 12
+
+
 def test_rows_are_hashed_as_the_list_they_are():
     rows = [{"b": 1, "a": "é"}, {"a": None}, {}]
     for count in range(4):

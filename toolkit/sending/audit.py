@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import rfc8785
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, exists, insert, select, update
 
 from toolkit.database import insert_new
 from toolkit.sending.schema import attempts, audits, deliveries, metas
@@ -21,6 +21,9 @@ from toolkit.sending.states import State
 __all__ = ["GENESIS", "append", "chain_faults", "head", "state_faults"]
 
 GENESIS = "0" * 64
+
+
+_SHOWN = 20  # rows that are gone, of however many
 
 
 def append(
@@ -88,13 +91,16 @@ def chain_faults(connection: Connection) -> list[str]:
 
 
 def state_faults(connection: Connection) -> list[str]:
-    """Where a mail's state does not fit its attempts, in words."""
+    """Where a mail's state does not fit its attempts, or the mail is gone and its attempts are not, in words."""
     proven = select(attempts.c.delivery_id).where(attempts.c.outcome == State.ACCEPTED)
     query = select(deliveries.c.decision_id, deliveries.c.state)
     is_accepted = deliveries.c.state == State.ACCEPTED
     denied = connection.execute(query.where(~is_accepted, deliveries.c.id.in_(proven))).all()
     bare = connection.execute(query.where(is_accepted, deliveries.c.id.not_in(proven))).all()
+    there = exists().where(deliveries.c.id == attempts.c.delivery_id)
+    gone = connection.execute(select(attempts.c.delivery_id).where(~there).distinct().limit(_SHOWN)).scalars()
     return [
+        *(f"delivery row {number}: has an attempt, and is gone" for number in gone),
         *(f"delivery {one.decision_id}: is {one.state}, but an attempt says it was accepted" for one in denied),
         *(f"delivery {one.decision_id}: is accepted, but no attempt says so" for one in bare),
     ]

@@ -42,7 +42,7 @@ _values = attrgetter(*(field.name for field in fields(PreparedMail)))
 
 
 class Numbers:
-    """The number of a mail by its decision, in some thirty bytes a mail.
+    """The number of a mail by its decision, in 24 bytes a mail.
 
     Args:
         decision_ids: in the order of their numbers.

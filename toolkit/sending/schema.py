@@ -219,7 +219,7 @@ def open_engine(where: str | os.PathLike[str]) -> tuple[Engine, str]:
         LedgerError: the place cannot be opened, holds something else, or a ledger of a newer version.
         NotSupportedError: the URL names a database other than SQLite and PostgreSQL.
     """
-    engine = connect(where, what="ledger", error=LedgerError)
+    engine = connect(where, what="ledger", error=LedgerError, checkpoint=4_000)
     place = place_of(engine)
     try:
         _ready(engine, place)

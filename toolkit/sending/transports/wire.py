@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 import ssl
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ __all__ = ["BrokenError", "Login", "Reply", "Security", "Session", "Wire", "open
 
 _LONGEST_LINE = 4_096
 _MOST_LINES = 128
+_NOT_SMTP = "the server does not speak SMTP"
 _REPLY = re.compile(rb"([2-5][0-9]{2})([ -]?)(.*)", re.DOTALL)
 
 
@@ -58,14 +60,20 @@ class Security:
 
 
 class Wire(asyncio.Protocol):
-    """Bytes in both directions, with flow control; replies are taken out one at a time."""
+    """Bytes in both directions, with flow control; replies are read as they come and taken out one at a time."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
+        self._buffer = bytearray()  # what is not a whole line yet
+        self._lines: list[str] = []  # of a reply that goes on
+        self._code = 0
+        self._replies: deque[Reply] = deque()
+        self._wrong: str | None = None
         self._lost: str | None = None
         self._news: asyncio.Future[None] | None = None  # of who waits for bytes, for room, or for the end
+        self._until = 0.0  # the end of the patience of who waits
+        self._alarm: asyncio.TimerHandle | None = None
         self._is_full = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -76,7 +84,27 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
         self._buffer += data
+        *lines, rest = self._buffer.split(b"\n")
+        for line in lines:
+            self._read(bytes(line).rstrip(b"\r"))
+        self._buffer = rest
+        if len(rest) > _LONGEST_LINE:
+            self._wrong = self._wrong or _NOT_SMTP
         self._wake()
+
+    def _read(self, line: bytes) -> None:
+        """One more line of a reply."""
+        match = _REPLY.fullmatch(line)
+        if self._wrong or match is None or (self._code and int(match[1]) != self._code):
+            self._wrong = self._wrong or _NOT_SMTP
+            return
+        self._code = int(match[1])
+        self._lines.append(match[3].decode("utf-8", errors="replace").strip())
+        if match[2] != b"-":
+            self._replies.append(Reply(self._code, tuple(self._lines)))
+            self._lines, self._code = [], 0
+        elif len(self._lines) == _MOST_LINES:
+            self._wrong = "the server's answer does not end"
 
     def eof_received(self) -> bool:
         """Called by asyncio."""
@@ -120,57 +148,50 @@ class Wire(asyncio.Protocol):
 
     async def replies(self, count: int, timeout: float | None = None) -> list[Reply]:
         """The next so many answers, each of which may take so many seconds."""
-        wait = timeout or self.timeout
-        clock = asyncio.get_running_loop().time
-        replies: list[Reply] = []
-        lines: list[str] = []
-        code, end = 0, 0.0
-        while len(replies) < count:
-            line = self._line()
-            if line is None:
-                end = end or clock() + wait
-                if not await self._waited(end):
+        replies = self._replies
+        if len(replies) < count:
+            wait = timeout or self.timeout
+            clock = asyncio.get_running_loop().time
+            seen, end = len(replies), clock() + wait
+            while len(replies) < count:
+                fault = self._wrong or self._lost
+                if fault:
+                    raise BrokenError(fault)
+                if not await self._waited(end) and len(replies) == seen:
                     raise BrokenError(f"no answer for {wait:g} s")
-                continue
-            match = _REPLY.fullmatch(line)
-            if match is None or (code and int(match[1]) != code):
-                raise BrokenError("the server does not speak SMTP")
-            code = int(match[1])
-            lines.append(match[3].decode("utf-8", errors="replace").strip())
-            if match[2] != b"-":
-                replies.append(Reply(code, tuple(lines)))
-                lines, code, end = [], 0, 0.0
-            elif len(lines) == _MOST_LINES:
-                raise BrokenError("the server's answer does not end")
-        return replies
-
-    def _line(self) -> bytes | None:
-        """The next line, None where it is not here yet."""
-        end = self._buffer.find(b"\n")
-        if end < 0:
-            if len(self._buffer) > _LONGEST_LINE:
-                raise BrokenError("the server does not speak SMTP")
-            if self._lost:
-                raise BrokenError(self._lost)
-            return None
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 1]
-        return line.rstrip(b"\r")
+                if len(replies) > seen:
+                    seen, end = len(replies), clock() + wait
+        return [replies.popleft() for _ in range(count)]
 
     async def _waited(self, end: float) -> bool:
         """Wait for something to happen; False when nothing did until then.
 
-        `asyncio.wait_for` would make a task and more for each answer, which costs more than all else on a connection.
+        `asyncio.wait_for` would make a task and more for each answer, which costs more than all else on a connection;
+        and one alarm stays until it rings, since most waits are over long before.
         """
         loop = asyncio.get_running_loop()
-        self._news = loop.create_future()
-        alarm = loop.call_at(end, self._wake)
+        self._news, self._until = loop.create_future(), end
+        if self._alarm is None or self._alarm.when() > end:
+            self._set_alarm(loop)
         try:
             await self._news
         finally:
-            alarm.cancel()
             self._news = None
         return loop.time() < end
+
+    def _set_alarm(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = loop.call_at(self._until, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        if self._news is None:
+            return
+        if loop.time() < self._until:
+            self._set_alarm(loop)
+        else:
+            self._wake()
 
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():
@@ -178,7 +199,7 @@ class Wire(asyncio.Protocol):
 
     async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         """Go on encrypted. What was sent in clear after the server's go-ahead is somebody's forgery."""
-        if self._buffer:
+        if self._buffer or self._lines or self._replies:
             raise TransportError(f"smtp {host}: more than the server's go-ahead came before encryption")
         if self._transport is None:
             raise BrokenError("not connected")
@@ -194,6 +215,9 @@ class Wire(asyncio.Protocol):
         """Drop the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._lost = self._lost or "closed"
         self._wake()
 

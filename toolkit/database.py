@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from sqlalchemy.sql.dml import Insert
 
 from toolkit.errors import NotSupportedError, ToolkitError
 
-__all__ = ["READ", "connect", "insert_new", "insert_new_in", "place_of", "said"]
+__all__ = ["READ", "compact", "connect", "insert_new", "insert_new_in", "place_of", "said"]
 
 READ = {"toolkit_read": True}
 """Options of a connection that only reads."""
@@ -65,6 +66,27 @@ def connect(where: str | os.PathLike[str], *, what: str, error: type[ToolkitErro
         raise error(f"{what} {_place(url)}: the driver {fault.name!r} is not installed") from fault
     except OSError as fault:
         raise error(f"{what} {_place(url)}: cannot be opened: {fault.strerror}") from fault
+
+
+def compact(engine: Engine, tables: Sequence[Table]) -> None:
+    """Write a database's tables anew, so that nothing that was deleted or changed stays in its files.
+
+    Args:
+        engine: the database.
+        tables: which; in SQLite all are. In PostgreSQL copies stay in its write-ahead log and in backups, until these
+            go as they always do.
+    """
+    if engine.dialect.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for table in tables:
+                connection.exec_driver_sql(f"VACUUM (FULL) {table.name}")
+        return
+    raw = engine.raw_connection()  # a transaction of ours would stand in the way
+    try:
+        for statement in ("PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+            raw.cursor().execute(statement).close()
+    finally:
+        raw.close()
 
 
 def place_of(engine: Engine) -> str:

@@ -6,13 +6,13 @@ import sys
 
 import typer
 
-from toolkit.cli import apps, logs, mails, sending, tracking
+from toolkit.cli import apps, erasing, logs, mails, sending, tracking
 from toolkit.cli.app import app
 from toolkit.errors import nearest
 
 __all__ = ["app", "main"]
 
-COMMANDS = (apps, logs, mails, sending, tracking)
+COMMANDS = (apps, logs, mails, sending, tracking, erasing)
 """Modules whose commands are registered with `app` when they are loaded."""
 
 

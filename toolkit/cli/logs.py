@@ -18,7 +18,7 @@ from toolkit.events import EventLog
 from toolkit.scenario import load, set_parameters
 from toolkit.simulation import shop
 
-__all__ = ["CustomersOption", "EventsOption", "MapOption", "ZoneOption", "read_log"]
+__all__ = ["CustomersOption", "EventsOption", "MapOption", "ZoneOption", "columns_of", "read_log"]
 
 EventsOption = Annotated[
     str, typer.Option("--events", help="A CSV or Parquet file, a glob, or the folder of a stored log.")
@@ -34,7 +34,8 @@ LaterOption = Annotated[
 ]
 
 
-def _columns(text: str) -> dict[str, str]:
+def columns_of(text: str) -> dict[str, str]:
+    """Our names to theirs, of the option --map."""
     columns = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         ours, sign, theirs = part.partition("=")
@@ -46,7 +47,7 @@ def _columns(text: str) -> dict[str, str]:
 
 def read_log(events: str, columns: str, zone: str | None, customers: str | None, later: str | None = None) -> EventLog:
     """The log that the options of a command name."""
-    mapped = _columns(columns)
+    mapped = columns_of(columns)
     named = ("--map", mapped), ("--zone", zone), ("--customers", customers)
     given = [option for option, value in named if value]
     if Path(events).is_dir():

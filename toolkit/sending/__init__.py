@@ -4,6 +4,7 @@ from toolkit.sending.approval import Approval, approve, load_approval
 from toolkit.sending.batch import Batch, Preview
 from toolkit.sending.bundle import Bundle, submit
 from toolkit.sending.delivery import send, start_sending
+from toolkit.sending.erasure import Erasure, erase
 from toolkit.sending.feedback import Feedback, Taken
 from toolkit.sending.job import SendingJob
 from toolkit.sending.keys import MailKey, mail_key
@@ -28,6 +29,7 @@ __all__ = [
     "Batch",
     "BatchSummary",
     "Bundle",
+    "Erasure",
     "Feedback",
     "Imported",
     "Ledger",
@@ -49,6 +51,7 @@ __all__ = [
     "Witness",
     "approve",
     "approve_standing",
+    "erase",
     "keep_sending",
     "load_approval",
     "mail_key",

@@ -16,7 +16,7 @@ import pandas as pd
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolkit.database import READ, said
+from toolkit.database import READ, compact, said
 from toolkit.errors import LedgerError
 from toolkit.sending import audit, claims, pacing, steering, turns
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
@@ -25,7 +25,7 @@ from toolkit.sending.overview import overview
 from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.rows import CHUNK, ChangedError, Delivery, rows_of
-from toolkit.sending.schema import approvals, audits, deliveries, open_engine, runs
+from toolkit.sending.schema import approvals, attempts, audits, deliveries, events, open_engine, runs, suppressions
 from toolkit.sending.states import OPEN, State
 from toolkit.sending.suppression import Suppressions, suppressed
 
@@ -470,6 +470,17 @@ class Ledger:
         """A connection to the ledger's database that only reads, for questions of this room's other files."""
         with self._reading() as connection:
             yield connection
+
+    @contextmanager
+    def changing(self) -> Iterator[Connection]:
+        """A connection in a transaction that writes, for this room's other files."""
+        with self._writing() as connection:
+            yield connection
+
+    def compact(self) -> None:
+        """Write the database anew, so that nothing that was replaced stays in its files."""
+        with self._faults("written"):
+            compact(self._engine, [deliveries, attempts, events, suppressions])
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

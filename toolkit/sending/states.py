@@ -67,8 +67,8 @@ MOVES = (
         State.PLANNED,
         "evidence that it was not taken, an audited choice, or transactional within its deadline",
     ),
-    Move(State.PLANNED, State.CANCELLED, "the run was cancelled"),
-    Move(State.DEFERRED, State.CANCELLED, "the run was cancelled"),
+    Move(State.PLANNED, State.CANCELLED, "the run was cancelled, or its customer erased"),
+    Move(State.DEFERRED, State.CANCELLED, "the run was cancelled, or its customer erased"),
     Move(State.PLANNED, State.EXPIRED, "the approval is over"),
     Move(State.DEFERRED, State.EXPIRED, "the approval is over"),
 )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,9 @@ import pandas as pd
 from sqlalchemy import BigInteger, Connection, Engine, func, inspect, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolkit.database import READ, connect, insert_new, place_of, said
+from toolkit.database import READ, compact, connect, insert_new, place_of, said
 from toolkit.errors import AnswersError
+from toolkit.tracking.erasure import erase_answers
 from toolkit.tracking.incoming import Incoming, Kept, TrackedMail
 from toolkit.tracking.recording import count_unknown, record, subscription
 from toolkit.tracking.schema import EVENTS_VIEW, VERSION, answers, create, links, mails, metas
@@ -307,6 +308,23 @@ class Answers:
             with self._reading() as connection:
                 query = _ANSWERED.where(answers.c.id.in_(first)).order_by(answers.c.id)
                 found += [Answered(**row._mapping) for row in connection.execute(query)]
+        return found
+
+    def erase(self, customer_id: str, addresses: Collection[str] = (), *, yes: bool = False) -> dict[str, int]:
+        """What the store holds of a customer, taken out when `yes`; nothing of it stays in the database's files.
+
+        Args:
+            customer_id: whose.
+            addresses: theirs, in small letters; answers that name one are theirs, too.
+            yes: take it out; else only count.
+
+        Returns:
+            What was found: `tracked mails`, `answers`, `links` that only their mails had.
+        """
+        with self._writing() as connection:
+            found = erase_answers(connection, customer_id, frozenset(addresses), yes=yes)
+        if yes:
+            compact(self._engine, [answers, mails, links])
         return found
 
     def taken_up(self, name: str, answered: Answered) -> None:

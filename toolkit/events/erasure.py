@@ -1,0 +1,278 @@
+"""One customer taken out of event logs: stored ones, and the CSV or Parquet files that logs are read from.
+
+Every file is written anew beside the old one and then takes its place, so that nothing is half erased.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from toolkit.errors import EventLogError
+from toolkit.events.assembly import QUARANTINE
+from toolkit.events.database import fetch, fetch_row, utc
+from toolkit.events.log import EventLog
+from toolkit.events.people import People
+from toolkit.events.quoting import literal
+from toolkit.events.sources import PathOrPaths, find_files
+from toolkit.events.storage import Stored, write_stored
+
+__all__ = ["Person", "addresses_in_files", "addresses_in_log", "erase_from_files", "erase_from_log", "text_names"]
+
+_CSV = (".csv", ".tsv", ".txt")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whom to look for: the customer_id, and addresses in small letters."""
+
+    customer_id: str
+    addresses: frozenset[str] = frozenset()
+
+    @property
+    def texts(self) -> frozenset[str]:
+        """All that names them, in small letters."""
+        return self.addresses | {self.customer_id.casefold()}
+
+
+def addresses_in_log(folder: str | os.PathLike[str], customer_id: str) -> frozenset[str]:
+    """The addresses that a stored log knows of a customer."""
+    log = EventLog.open(folder)
+    found = set()
+    if "email" in log.attributes:
+        rows = _of(log.customer_table, "customer_id", customer_id)
+        found |= {
+            str(value).casefold() for value in log.customer_table.filter(rows).column("email").to_pylist() if value
+        }
+    if log.properties.get("email") == "text":
+        query = f"SELECT DISTINCT email FROM {log.relation} WHERE customer_id = {literal(customer_id)}"
+        found |= {value.casefold() for value in fetch(log.cursor(), query).column("email").to_pylist() if value}
+    return frozenset(found)
+
+
+def erase_from_log(folder: str | os.PathLike[str], person: Person, *, yes: bool) -> dict[str, int]:
+    """Rows of a customer in a stored log, taken out when `yes`.
+
+    Returns:
+        What was found: `events`, `quarantined events`, `customers`.
+
+    Raises:
+        EventLogError: no stored log, or it cannot be written.
+    """
+    log = EventLog.open(folder)
+    is_theirs = f"customer_id = {literal(person.customer_id)}"
+    (events,) = fetch_row(log.cursor(), f"SELECT count(*) FROM {log.relation} WHERE {is_theirs}")
+    quarantined = 0
+    if log.has_event_ids:
+        (quarantined,) = fetch_row(log.cursor(), f"SELECT count(*) FROM {QUARANTINE} WHERE {is_theirs}")
+    rows = _of(log.customer_table, "customer_id", person.customer_id)
+    found = {"events": int(events), "quarantined events": int(quarantined), "customers": int(pc.sum(rows).as_py() or 0)}
+    if yes and any(found.values()):
+        _store_without(log, folder, person.customer_id, rows)
+    return found
+
+
+def _store_without(log: EventLog, folder: str | os.PathLike[str], customer_id: str, rows: pa.Array) -> None:
+    """Write a stored log over itself, one customer left out."""
+    cursor = log.cursor()
+    view = f"remaining_{uuid4().hex[:12]}"
+    is_theirs = f"customer_id = {literal(customer_id)}"
+    cursor.execute(f"CREATE VIEW {view} AS SELECT * FROM {log.relation} WHERE NOT ({is_theirs})")
+    if log.has_event_ids:
+        cursor.execute(f"DELETE FROM {QUARANTINE} WHERE {is_theirs}")
+    counts = fetch(cursor, f"SELECT event, count(*) AS n FROM {view} GROUP BY event ORDER BY n DESC, event")
+    ends = fetch_row(cursor, f"SELECT min(received_at), max(received_at) FROM {view}")
+    kept = People(log.customer_table.filter(pc.invert(rows)), log.attributes, ())
+    stored = Stored(
+        log._rows,
+        kept,
+        dict(zip(counts.column("event").to_pylist(), counts.column("n").to_pylist(), strict=True)),
+        None if ends[0] is None else (utc(ends[0]), utc(ends[1])),
+        log.notes,
+    )
+    write_stored(cursor, view, folder, stored)
+
+
+def _of(table: pa.Table, column: str, customer_id: str) -> pa.ChunkedArray:
+    """Which rows of a table are a customer's."""
+    return pc.fill_null(pc.equal(table.column(column).cast(pa.string()), customer_id), False)
+
+
+# --- files that logs are read from ------------------------------------------------------------------------------------
+
+
+def addresses_in_files(where: PathOrPaths, customer_id: str, columns: Mapping[str, str]) -> frozenset[str]:
+    """The addresses that CSV or Parquet files know of a customer, in a column `email`."""
+    email = columns.get("email", "email")
+    found = set()
+    for path in map(Path, find_files(where, folder_pattern="**/*")):
+        for table in _tables(path, columns):
+            names = table.column_names
+            if email in names and _theirs(columns) in names:
+                rows = table.filter(_of(table, _theirs(columns), customer_id))
+                found |= {str(value).casefold() for value in rows.column(email).to_pylist() if value}
+    return frozenset(found)
+
+
+def erase_from_files(
+    where: PathOrPaths, person: Person, *, columns: Mapping[str, str] | None = None, yes: bool
+) -> dict[str, int]:
+    """Rows of a customer in CSV or Parquet files, taken out when `yes`; the other rows keep every byte of a CSV line.
+
+    Args:
+        where: a path, a list of paths, a folder or a pattern.
+        person: whom.
+        columns: our name to theirs, as for `EventLog.from_csv`.
+        yes: write the files anew; else only count.
+
+    Returns:
+        File to number of rows.
+
+    Raises:
+        EventLogError: no such file, or no column for the customer.
+    """
+    found = {}
+    for path in map(Path, find_files(where, folder_pattern="**/*")):
+        erase = _erase_lines if _is_csv(path) else _erase_parquet
+        found[str(path)] = erase(path, person.customer_id, _theirs(columns or {}), yes=yes)
+    return found
+
+
+def text_names(where: PathOrPaths, person: Person) -> dict[str, int]:
+    """File to number of rows in which any column still names a person, whoever's row it is."""
+    found = {}
+    for path in map(Path, find_files(where, folder_pattern="**/*")):
+        found[str(path)] = sum(_naming(table, person) for table in _tables(path, {}))
+    return found
+
+
+def _naming(table: pa.Table, person: Person) -> int:
+    named = pa.array([False] * table.num_rows, pa.bool_())
+    for column in table.columns:
+        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+            continue
+        small = pc.utf8_lower(column)
+        named = pc.or_(named, pc.fill_null(pc.is_in(small, pa.array(sorted(person.texts), column.type)), False))
+        for address in person.addresses:
+            named = pc.or_(named, pc.fill_null(pc.match_substring(small, address), False))
+    return int(pc.sum(named).as_py() or 0)
+
+
+def _theirs(columns: Mapping[str, str]) -> str:
+    return columns.get("customer_id", "customer_id")
+
+
+def _is_csv(path: Path) -> bool:
+    return any(suffix in _CSV for suffix in path.suffixes[-2:])
+
+
+def _tables(path: Path, columns: Mapping[str, str]) -> Iterator[pa.Table]:
+    """A file piece by piece; of a CSV file all columns as text."""
+    if _is_csv(path):
+        lines = _Lines(path)
+        rows = list(lines)
+        width = len(lines.names)
+        values = [[fields[at] if at < len(fields) else None for fields, _ in rows] for at in range(width)]
+        yield pa.table([pa.array(column, pa.string()) for column in values], names=lines.names)
+        return
+    try:
+        file = pq.ParquetFile(path)
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
+    except (OSError, pa.ArrowException) as fault:
+        raise EventLogError(f"{path}: cannot be read as Parquet: {fault}") from fault
+
+
+class _Lines:
+    """The rows of a CSV file, each with the very text it stands in."""
+
+    def __init__(self, path: Path) -> None:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rb") as file:
+            self.text = file.read().decode("utf-8", errors="surrogateescape")
+        head = self.text.partition("\n")[0]
+        self._separator = max(",;\t|", key=head.count)
+        self._lines = list(StringIO(self.text, newline=""))  # at the ends of lines alone
+        # A byte order mark is no part of the first name.
+        self.names = next(csv.reader(StringIO(head.lstrip("\ufeff")), delimiter=self._separator), [])
+
+    @property
+    def head(self) -> str:
+        return self._lines[0] if self._lines else ""
+
+    def __iter__(self) -> Iterator[tuple[list[str], str]]:
+        reader = csv.reader(iter(self._lines), delimiter=self._separator)
+        before = 0
+        for fields in reader:
+            text = "".join(self._lines[before : reader.line_num])
+            if before:
+                yield fields, text
+            before = reader.line_num
+
+
+def _erase_lines(path: Path, customer_id: str, column: str, *, yes: bool) -> int:
+    lines = _Lines(path)
+    place = _place(path, column, lines.names)
+    theirs = [len(fields) > place and fields[place] == customer_id for fields, _ in lines]
+    if yes and any(theirs):
+        kept = lines.head + "".join(text for (_, text), gone in zip(lines, theirs, strict=True) if not gone)
+        content = kept.encode("utf-8", errors="surrogateescape")
+        _replace(path, gzip.compress(content) if path.suffix == ".gz" else content)
+    return sum(theirs)
+
+
+def _erase_parquet(path: Path, customer_id: str, column: str, *, yes: bool) -> int:
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowException) as fault:
+        raise EventLogError(f"{path}: cannot be read as Parquet: {fault}") from fault
+    _place(path, column, file.schema_arrow.names)
+    counts = [
+        int(pc.sum(_of(file.read_row_group(group, columns=[column]), column, customer_id)).as_py() or 0)
+        for group in range(file.num_row_groups)
+    ]
+    if yes and any(counts):
+        part = _beside(path)
+        codec = file.metadata.row_group(0).column(0).compression.lower() if file.num_row_groups else "zstd"
+        try:
+            with pq.ParquetWriter(part, file.schema_arrow, compression=codec) as writer:
+                for group in range(file.num_row_groups):
+                    rows = file.read_row_group(group)
+                    writer.write_table(rows.filter(pc.invert(_of(rows, column, customer_id))))
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    return sum(counts)
+
+
+def _place(path: Path, column: str, names: Sequence[str]) -> int:
+    if column not in names:
+        raise EventLogError(
+            f"{path}: no column {column!r} to find a customer by; it has {', '.join(names) or 'none'}; name it with "
+            "--map customer_id=…"
+        )
+    return list(names).index(column)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    part = _beside(path)
+    try:
+        part.write_bytes(content)
+        os.chmod(part, path.stat().st_mode)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,484 @@
+"""Erase: one customer taken out of everything that is kept, place by place, with a count of what was found in each.
+
+What prevents a second mail stays: the decision of each mail, which says nothing of who got it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from email.parser import BytesHeaderParser
+from email.policy import default as mail_policy
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, Text, cast, delete, func, insert, or_, select, update
+
+from toolkit.errors import InputError, LedgerError
+from toolkit.events.erasure import (
+    Person,
+    addresses_in_files,
+    addresses_in_log,
+    erase_from_files,
+    erase_from_log,
+    text_names,
+)
+from toolkit.sending import audit
+from toolkit.sending.claims import settle
+from toolkit.sending.clock import Clock, micros, utc_now
+from toolkit.sending.display import frame_html, frame_text, lines_html
+from toolkit.sending.ledger import Ledger
+from toolkit.sending.protocol import Receipt
+from toolkit.sending.rows import Delivery, move, rows_of
+from toolkit.sending.schema import attempts, audits, deliveries, events, suppressions
+from toolkit.sending.states import State
+from toolkit.sending.suppression import address_hash
+from toolkit.tracking import Answers
+
+__all__ = ["Erasure", "erase"]
+
+ERASED = "erased"
+_AT_WORK = (State.LEASED, State.SENDING)
+_WAITING = (State.PLANNED, State.DEFERRED)
+_MOST_READ = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Erasure:
+    """What was found of a customer, and what became of it.
+
+    Attributes:
+        customer_id: whose.
+        addresses: theirs, as found in the places given.
+        done: whether anything was changed; False for a look before.
+        table: one row per place and kind: place, what, found, action.
+        left: what still names them afterwards, in words; empty when nothing does.
+    """
+
+    customer_id: str
+    addresses: tuple[str, ...]
+    done: bool
+    table: pd.DataFrame
+    left: tuple[str, ...]
+
+    @property
+    def found(self) -> int:
+        """How much was found in all places."""
+        return int(self.table["found"].sum())
+
+    def __str__(self) -> str:
+        return "\n".join([self._head(), frame_text(self.table), *self._foot()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return lines_html([self._head()]) + frame_html(self.table) + lines_html(self._foot())
+
+    def _head(self) -> str:
+        known = f" ({', '.join(self.addresses)})" if self.addresses else ", no address known"
+        return f"customer {self.customer_id}{known}: {'erased' if self.done else 'found, nothing changed yet'}"
+
+    def _foot(self) -> list[str]:
+        if not self.done:
+            return ["Look at it, then do it: yes=True, or --yes."]
+        said = [f"still there: {one}" for one in self.left]
+        return said or ["Looked again: nothing names them in any of these places. Copies elsewhere are yours to find."]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One place: how to find addresses in it, how to erase, and how to look whether anything is left."""
+
+    name: str
+    addresses: Callable[[str], frozenset[str]]
+    erase: Callable[[Person, bool], Mapping[str, tuple[int, str]]]
+    left: Callable[[Person], Sequence[str]]
+
+
+def erase(
+    customer_id: str,
+    *,
+    by: str,
+    logs: Sequence[str | os.PathLike[str]] = (),
+    files: Sequence[str | os.PathLike[str]] = (),
+    ledger: str | os.PathLike[str] | None = None,
+    answers: str | os.PathLike[str] | None = None,
+    outboxes: Sequence[str | os.PathLike[str]] = (),
+    spools: Sequence[str | os.PathLike[str]] = (),
+    addresses: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    never_mail: bool = False,
+    yes: bool = False,
+    clock: Clock = utc_now,
+) -> Erasure:
+    """Erase one customer everywhere that is named here; without `yes`, only count what is there.
+
+    Stored logs and files lose their rows. In the ledger their customer_id, address, receipts and what servers said are
+    replaced by `erased`; the decision of each mail stays, so that no mail goes twice, and what was still to go is
+    cancelled. Mails in outboxes, tracked mails and answers are removed. A batch that waits in a spool is approved as a
+    whole, so it is withdrawn as a whole; of batches that are over, the mails are removed and the outcome is kept.
+    A suppression of their address keeps its hash only.
+
+    Args:
+        customer_id: whose.
+        by: who does it; written to the ledger's audit, which says nothing of whom.
+        logs: folders of stored logs.
+        files: CSV or Parquet files, folders or patterns that logs are read from, of events and of customers.
+        ledger: path or URL; that of an outbox need not be named.
+        answers: path or URL of what `toolkit track` took; those of an outbox need not be named.
+        outboxes: folders that mails were written to.
+        spools: folders that `toolkit sender` takes batches from.
+        addresses: of theirs that are not in any of these places.
+        columns: our name to theirs, for `files`.
+        never_mail: put the hash of each address on the ledger's suppression list, for all mail.
+        yes: do it.
+        clock: tells the time.
+
+    Returns:
+        What was found in each place, and, when it was done, what still names them.
+
+    Raises:
+        InputError: nothing to look at, or `never_mail` without a ledger.
+        EventLogError, LedgerError, AnswersError: a place cannot be read or written.
+        LedgerError: a mail to them is on its way at this moment.
+    """
+    if not customer_id.strip() or not by.strip():
+        raise InputError("erase: whose, and who does it? customer_id and by must not be empty")
+    own = [Path(one) / "ledger.sqlite" for one in outboxes if (Path(one) / "ledger.sqlite").is_file()]
+    ledgers = [*([ledger] if ledger is not None else []), *own]
+    heard = [Path(one) / "answers.sqlite" for one in outboxes if (Path(one) / "answers.sqlite").is_file()]
+    if never_mail and not ledgers:
+        raise InputError("erase: never_mail needs the ledger, which holds the suppression list")
+    mapped = dict(columns or {})
+    places = [
+        *(_ledger(one, by=by, never_mail=never_mail, clock=clock) for one in ledgers),
+        *(_log(one) for one in logs),
+        *(_files(one, mapped) for one in files),
+        *(_answers(one) for one in (*([answers] if answers is not None else []), *heard)),
+        *(_outbox(Path(one)) for one in outboxes),
+        *(_spool(Path(one)) for one in spools),
+    ]
+    if not places:
+        raise InputError("erase: nothing to look at; name logs, files, a ledger, answers, outboxes or spools")
+    known = frozenset(one.strip().casefold() for one in addresses)
+    known |= frozenset().union(*(place.addresses(customer_id) for place in places))
+    person = Person(customer_id, known)
+    rows: list[tuple[str, str, int, str]] = []
+    if yes:  # a place that cannot be read stops it before the first change; so does a mail on its way, in the ledger
+        for place in places:
+            place.erase(person, False)
+    for place in places:
+        for what, (count, action) in place.erase(person, yes).items():
+            rows.append((place.name, what, count, action if count else ""))
+    left = tuple(f"{place.name}: {one}" for place in places for one in place.left(person)) if yes else ()
+    table = pd.DataFrame(rows, columns=["place", "what", "found", "action"])
+    return Erasure(customer_id, tuple(sorted(known)), yes, table, left)
+
+
+def _done(counts: Mapping[str, int], *, yes: bool, action: str = "removed") -> dict[str, tuple[int, str]]:
+    return {what: (count, action if yes else f"to be {action}") for what, count in counts.items()}
+
+
+def _nobody(customer_id: str) -> frozenset[str]:
+    return frozenset()
+
+
+# --- logs and files ---------------------------------------------------------------------------------------------------
+
+
+def _log(folder: str | os.PathLike[str]) -> _Place:
+    def parts() -> list[str]:
+        return [str(path) for path in sorted(Path(folder).glob("*.parquet"))]
+
+    def left(person: Person) -> list[str]:
+        named = text_names(parts(), person)
+        manifest = Path(folder) / "manifest.json"
+        said = [f"{count:,} rows of {Path(file).name}" for file, count in named.items() if count]
+        return said + (["manifest.json"] if _names(manifest.read_bytes(), person) else [])
+
+    return _Place(
+        f"log {folder}",
+        lambda customer_id: addresses_in_log(folder, customer_id),
+        lambda person, yes: _done(erase_from_log(folder, person, yes=yes), yes=yes),
+        left,
+    )
+
+
+def _files(where: str | os.PathLike[str], columns: Mapping[str, str]) -> _Place:
+    return _Place(
+        f"files {where}",
+        lambda customer_id: addresses_in_files(where, customer_id, columns),
+        lambda person, yes: _done(
+            {
+                f"rows of {Path(file).name}": n
+                for file, n in erase_from_files(where, person, columns=columns, yes=yes).items()
+            },
+            yes=yes,
+        ),
+        lambda person: [f"{n:,} rows of {Path(file).name}" for file, n in text_names(where, person).items() if n],
+    )
+
+
+# --- the ledger -------------------------------------------------------------------------------------------------------
+
+
+def _ledger(where: str | os.PathLike[str], *, by: str, never_mail: bool, clock: Clock) -> _Place:
+    if not Ledger.exists(where):
+        raise InputError(f"ledger {where}: there is none")
+    with Ledger.open(where) as opened:
+        name = f"ledger {opened.place}"
+
+    def addresses(customer_id: str) -> frozenset[str]:
+        query = select(deliveries.c.address).where(deliveries.c.customer_id == customer_id)
+        with Ledger.open(where) as opened, opened.reading() as connection:
+            return frozenset(one.casefold() for one in connection.execute(query.distinct()).scalars())
+
+    def erased(person: Person, yes: bool) -> dict[str, tuple[int, str]]:
+        with Ledger.open(where, clock=clock) as opened:
+            if not yes:
+                with opened.reading() as connection:
+                    return _found_in(connection, person, hashes=never_mail)[1]
+            opened.recover()  # what a sender that died had leased is nobody's
+            with opened.changing() as connection:
+                found = _erase_rows(
+                    connection, person, place=opened.place, by=by, never_mail=never_mail, now=micros(clock())
+                )
+            opened.compact()
+        return found
+
+    def left(person: Person) -> list[str]:
+        with Ledger.open(where) as opened, opened.reading() as connection:
+            return _still_named(connection, person)
+
+    return _Place(name, addresses, erased, left)
+
+
+@dataclass(frozen=True, slots=True)
+class _Theirs:
+    """What a ledger holds of a person."""
+
+    rows: Sequence[Delivery]
+    told: Sequence[int]
+    hashes: Sequence[str]
+
+    def of(self, *states: State) -> list[Delivery]:
+        return [row for row in self.rows if row.state in states]
+
+    @property
+    def numbers(self) -> list[int]:
+        return [row.id for row in self.rows]
+
+
+def _found_in(
+    connection: Connection, person: Person, *, hashes: bool, lock: bool = False
+) -> tuple[_Theirs, dict[str, tuple[int, str]]]:
+    """What a ledger holds of a person, and how much of each kind."""
+    theirs = or_(
+        deliveries.c.customer_id == person.customer_id, func.lower(deliveries.c.address).in_(sorted(person.addresses))
+    )
+    ids = list(connection.execute(select(deliveries.c.decision_id).where(theirs)).scalars())
+    rows = rows_of(connection, ids, lock=lock)
+    numbers = [row.id for row in rows]
+    told = list(connection.execute(select(events.c.id).where(_is_told_of(numbers, person))).scalars())
+    found = _Theirs(rows, told, sorted(address_hash(one) for one in person.addresses))
+    tried = select(func.count()).select_from(attempts).where(attempts.c.delivery_id.in_(numbers))
+    listed = select(func.count()).where(
+        suppressions.c.address_sha256.in_(found.hashes), suppressions.c.address.is_not(None)
+    )
+    counts = {
+        "mails": (len(rows), "replaced, decisions kept"),
+        "of these still to go": (len(found.of(*_WAITING)), "cancelled"),
+        "of these on their way": (len(found.of(*_AT_WORK)), "not erased before their sender is done"),
+        "of these in doubt": (len(found.of(State.UNKNOWN)), "taken as sent"),
+        "attempts": (connection.execute(tried).scalar_one(), "replaced"),
+        "reports of providers": (len(told), "removed"),
+        "suppressed addresses": (connection.execute(listed).scalar_one(), "hash kept"),
+    }
+    if hashes:
+        counts["addresses never to be mailed"] = (len(found.hashes), "hash kept")
+    return found, counts
+
+
+def _erase_rows(
+    connection: Connection, person: Person, *, place: str, by: str, never_mail: bool, now: int
+) -> dict[str, tuple[int, str]]:
+    """What a ledger holds of a person, replaced in the transaction under way; the decisions of their mails stay."""
+    found, counts = _found_in(connection, person, hashes=never_mail, lock=True)
+    at_work = found.of(*_AT_WORK)
+    if at_work:
+        raise LedgerError(
+            f"ledger {place}: a mail to customer {person.customer_id} is on its way at this moment "
+            f"({at_work[0].decision_id}, {at_work[0].state}); nothing was erased: try again when its sender is done"
+        )
+    waiting, doubted = found.of(*_WAITING), found.of(State.UNKNOWN)
+    move(connection, waiting, State.CANCELLED, {row.id: {"reason": ERASED} for row in waiting})
+    receipts = {row.decision_id: Receipt(row.decision_id, State.ACCEPTED, receipt=ERASED) for row in doubted}
+    settle(connection, doubted, receipts, actor=by, now=now)
+    mine, tried = deliveries.c.id.in_(found.numbers), attempts.c.delivery_id.in_(found.numbers)
+    blank = {"customer_id": ERASED, "address": ERASED, "domain": "", "receipt": None, "reason": ERASED}
+    connection.execute(update(deliveries).where(mine).values(**blank))
+    connection.execute(update(attempts).where(tried).values(receipt=None, reason=ERASED))
+    connection.execute(delete(events).where(events.c.id.in_(found.told)))
+    listed = suppressions.c.address_sha256.in_(found.hashes)
+    connection.execute(update(suppressions).where(listed).values(address=None))
+    added = _never_mail(connection, found.hashes, now=now) if never_mail else 0
+    detail = {what: count for what, (count, _) in counts.items() if count} | ({"suppressed": added} if added else {})
+    audit.append(connection, at=now, actor=by, action=ERASED, subject="a customer", detail=detail)
+    return counts
+
+
+def _is_told_of(numbers: Sequence[int], person: Person) -> Any:
+    named = [
+        func.lower(cast(column, Text)).contains(address, autoescape=True)
+        for column in (events.c.payload, events.c.provider_event_id)
+        for address in sorted(person.addresses)
+    ]
+    return or_(events.c.delivery_id.in_(numbers), *named)
+
+
+def _never_mail(connection: Connection, hashes: Sequence[str], *, now: int) -> int:
+    """How many addresses are new to the suppression list for all mail."""
+    known = select(suppressions.c.address_sha256).where(
+        suppressions.c.address_sha256.in_(list(hashes)), suppressions.c.scope == "all"
+    )
+    new = sorted(set(hashes) - set(connection.execute(known).scalars()))
+    for digest in new:
+        row = {
+            "address_sha256": digest,
+            "address": None,
+            "scope": "all",
+            "reason": "manual",
+            "source": ERASED,
+            "at": now,
+        }
+        connection.execute(insert(suppressions), row)
+    return len(new)
+
+
+def _still_named(connection: Connection, person: Person) -> list[str]:
+    """Where the ledger still names a person: every text of every table."""
+    said = []
+    for table in (deliveries, attempts, events, suppressions, audits):
+        texts = [column for column in table.columns if isinstance(column.type, Text)]
+        named = [
+            func.lower(column).contains(one, autoescape=True) for column in texts for one in sorted(person.addresses)
+        ]
+        named += [column == person.customer_id for column in texts]
+        count = connection.execute(select(func.count()).select_from(table).where(or_(*named))).scalar_one()
+        if count and table is audits:
+            said.append(f"{count:,} lines of the audit, in words that someone wrote; its chain cannot be changed")
+        elif count:
+            said.append(f"{count:,} rows of {table.name}")
+    return said
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _answers(where: str | os.PathLike[str]) -> _Place:
+    if not Ledger.exists(where):
+        raise InputError(f"answers {where}: there are none")
+
+    def erased(person: Person, yes: bool) -> dict[str, tuple[int, str]]:
+        with Answers.open(where) as opened:
+            return _done(opened.erase(person.customer_id, person.addresses, yes=yes), yes=yes)
+
+    def left(person: Person) -> list[str]:
+        with Answers.open(where) as opened:
+            found = opened.erase(person.customer_id, person.addresses, yes=False)
+        return [f"{count:,} {what}" for what, count in found.items() if count]
+
+    return _Place(f"answers {str(where).rpartition('@')[2]}", _nobody, erased, left)
+
+
+# --- outboxes and spools ----------------------------------------------------------------------------------------------
+
+
+def _outbox(folder: Path) -> _Place:
+    def theirs(person: Person) -> list[Path]:
+        return [path for path in _mails_in(folder) if _is_mail_to(path, person)]
+
+    def erased(person: Person, yes: bool) -> dict[str, tuple[int, str]]:
+        found = theirs(person)
+        if yes:
+            for path in found:
+                path.unlink()
+        return _done({"mails": len(found)}, yes=yes)
+
+    return _Place(f"outbox {folder}", _nobody, erased, lambda person: [path.name for path in theirs(person)])
+
+
+def _mails_in(folder: Path) -> Iterator[Path]:
+    """Mails of an outbox or a Maildir, half-written ones included."""
+    for inside in (folder, folder / "new", folder / "cur", folder / "tmp"):
+        if inside.is_dir():
+            whole = inside != folder
+            yield from (path for path in sorted(inside.iterdir()) if path.is_file() and (whole or ".eml" in path.name))
+
+
+def _is_mail_to(path: Path, person: Person) -> bool:
+    content = path.read_bytes()
+    if _names(content, person):
+        return True
+    to = BytesHeaderParser(policy=mail_policy).parsebytes(content)["To"]
+    return to is not None and any(one.addr_spec.casefold() in person.addresses for one in to.addresses)
+
+
+def _spool(folder: Path) -> _Place:
+    def bundles() -> Iterator[Path]:
+        for inside in (folder, folder / "done", folder / "refused"):
+            if inside.is_dir():
+                yield from (one for one in sorted(inside.iterdir()) if one.is_dir() and _is_bundle(one))
+
+    def theirs(person: Person) -> list[Path]:
+        return [one for one in bundles() if any(_names_in(path, person) for path in sorted(one.iterdir()))]
+
+    def erased(person: Person, yes: bool) -> dict[str, tuple[int, str]]:
+        found = theirs(person)
+        waiting = [one for one in found if one.parent == folder]
+        over = [one for one in found if one.parent != folder]
+        if yes:
+            for one in waiting:
+                shutil.rmtree(one)
+            for one in over:
+                for path in sorted(one.iterdir()):
+                    if path.name != "outcome.json" or _names_in(path, person):
+                        path.unlink()
+        return {
+            "batches waiting": (len(waiting), "withdrawn: prepare and approve again" if yes else "to be withdrawn"),
+            "batches that are over": (len(over), "removed but for their outcome" if yes else "to be removed"),
+        }
+
+    def left(person: Person) -> list[str]:
+        return [f"batch {one.name}" for one in theirs(person)]
+
+    return _Place(f"spool {folder}", _nobody, erased, left)
+
+
+def _is_bundle(folder: Path) -> bool:
+    return folder.name not in ("done", "refused") and not folder.is_symlink()
+
+
+def _names_in(path: Path, person: Person) -> bool:
+    """Whether a file names a person; read piece by piece, for messages of a batch may be large."""
+    overlap = max(len(text.encode()) for text in person.texts) + 2
+    with open(path, "rb") as file:
+        tail = b""
+        while piece := file.read(_MOST_READ):
+            if _names(tail + piece, person):
+                return True
+            tail = piece[-overlap:]
+    return False
+
+
+def _names(content: bytes, person: Person) -> bool:
+    """Whether bytes hold an address of a person, or the customer_id as a word of its own."""
+    small = content.lower()
+    if any(address.encode() in small for address in person.addresses):
+        return True
+    word = re.escape(person.customer_id.casefold().encode())
+    return re.search(rb"(?<![\w.@-])" + word + rb"(?![\w.@-])", small) is not None

@@ -213,6 +213,45 @@ def test_a_database_that_restarts_midway(batch, sending, smtp_server, postgres_s
     _held(batch, server, ledger, "the database restarts", 2, most_unknown=4 * CONNECTIONS)
 
 
+def test_three_senders_on_postgresql_that_are_killed_while_the_server_fails(
+    batch, sending, smtp_server, postgres_server
+):
+    """Whoever joins needs nothing but the ledger's address: each killed sender is followed by another."""
+    with postgres_server.psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE three")
+    chance, kills, joined = random.Random(11), 0, 3
+    faults = {"MAIL": "451 4.3.0 later", "RCPT": "drop", "BODY": "drop", ".": "take_and_drop"}
+    server = smtp_server(
+        extensions=["PIPELINING"],
+        slow=0.03,
+        fault=lambda verb, count, recipient: faults.get(verb) if verb in faults and count % 60 == 17 else None,
+    )
+    ledger = f"{postgres_server.server_url}/three"
+    children = [_child(lambda: sending(server.port, ledger, timeout=0.5)) for _ in range(3)]
+    most = 0
+    end = time.monotonic() + 240
+    while len(server.taken) < COUNT - 20 and kills < 30 and time.monotonic() < end:
+        time.sleep(chance.uniform(0.1, 0.7))
+        alive = [child for child in children if child.is_alive()]
+        most = max(most, len(alive))
+        if len(alive) == 3:
+            chosen = chance.choice(alive)
+            os.kill(chosen.pid, signal.SIGKILL)
+            chosen.join()
+            kills += 1
+        for _ in range(3 - sum(child.is_alive() for child in children)):
+            children.append(_child(lambda: sending(server.port, ledger, timeout=0.5)))
+            joined += 1
+    for child in children:
+        child.join(60)
+    for _ in range(2):
+        with contextlib.suppress(ToolkitError):
+            sending(server.port, ledger, timeout=0.5)
+    assert (most, kills >= 5, joined > kills) == (3, True, True)
+    most_unknown = kills * CONNECTIONS + COUNT // 10
+    _held(batch, server, ledger, "three senders on PostgreSQL, killed, bad server", kills, most_unknown=most_unknown)
+
+
 def test_a_hundred_thousand_mails_into_the_sink_of_postfix_with_a_stop_and_a_resume(
     tmp_path, make_shop, make_log, monkeypatch, signing_key_file, noon
 ):

@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from toolkit.engine import answers as a
+from toolkit.engine import layout as m
 from toolkit.engine import replay
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import loads
 from toolkit.scenario.models import Program
 from toolkit.simulation import ResponseModel, Simulation, simulate
+from toolkit.simulation.noise import scatter_of
 
 CART = loads("""
 scenario: cart
@@ -101,6 +104,41 @@ def test_an_open_opens_a_branch_a_purchase_ends_the_journey_and_an_unsubscribe_e
     left = told("unsubscribes: {rate: 1}, opens: {after: 1m}")
     assert left["unsubscribed"] > 100
     assert left["reminder"] < silent["reminder"]  # whoever has left is not mailed again
+
+
+def test_the_same_seed_gives_the_same_numbers_in_whatever_order_the_log_lies(log: EventLog) -> None:
+    shuffled = EventLog.from_pandas(log.events.sample(frac=1, random_state=4))
+    one, other = (simulate(CART, each, response=MODEL, draws=8, seed=3) for each in (log, shuffled))
+    assert np.array_equal(one.counted, other.counted)
+    pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
+
+
+def test_the_scatter_of_people_is_added_up_without_losing_a_digit() -> None:
+    rng = np.random.default_rng(2)
+    log = shop_log(80)
+    respondents = Simulation(CART, log, response=MODEL).respondents
+    respondents.people[:] = rng.integers(-(2**40), 2**40, respondents.people.shape)
+    scatter = scatter_of(respondents, 7)
+    group = int(np.argmax(scatter.people))
+    assert scatter.people[group] > 20
+    total = scatter + scatter
+    assert int(total.products[group, 3, 4]) == 2 * int(scatter.products[group, 3, 4])
+    place = {customer: at for at, customer in enumerate(respondents.chosen.tolist())}
+    journeys = respondents.silent_run.journeys
+    mine = sorted({int(row[m.J_CUSTOMER]) for row in journeys if row[m.J_ARM] == group})
+    own = dict(zip(respondents.entered.tolist(), respondents.on_their_own.tolist(), strict=True))
+    rows = [
+        respondents.people[place[one]].tolist() if one in place else [7 * value for value in own[one]]
+        for one in mine
+        if own[one][a.N_PEOPLE]
+    ]
+    assert len(rows) == scatter.people[group]
+    assert int(scatter.products[group, 3, 4]) == sum(row[3] * row[4] for row in rows)
+    assert [int(value) for value in scatter.sums[group]] == [sum(column) for column in zip(*rows, strict=True)]
+    np.testing.assert_allclose(
+        scatter.covariances(7)[group], 2 * len(rows) * np.cov(np.array(rows, dtype=float) / 7, rowvar=False), rtol=1e-9,
+        atol=1e6,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("partitions", [2, 7])

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -13,16 +14,15 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from tests.engine.test_ranges import PEOPLE, THREE
+from tests.engine.test_ranges import THREE
 from tests.engine.test_real_logs import CART
 from tests.reference.worlds import world
 from tests.shared import shared
 from toolkit.engine import measure, replay
 from toolkit.errors import EventLogError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
-from toolkit.events.spark import SparkLog, spark_session
+from toolkit.events.spark import gathered
 from toolkit.scenario import loads
-from toolkit.simulation import generate_events
 
 pytest.importorskip("pyspark", reason="pyspark is not installed: make spark installs it")
 pytestmark = [
@@ -32,35 +32,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 GOAL = "goal: {event: purchase, within: 7d, value: value}\nsteps:\n  - {id: pause, wait: 1h}"
-
-
-@pytest.fixture(scope="module")
-def session():
-    one = spark_session("local-cluster[2,1,1024]")
-    one.sparkContext.setLogLevel("OFF")
-    yield one
-    one.stop()
-
-
-@pytest.fixture(scope="module")
-def both(session, tmp_path_factory):
-    """One log of 20,000 events and 1,200 people, once as files and once in Spark."""
-    place = tmp_path_factory.mktemp("spark")
-    generate_events(20_000, place / "events.parquet", customers=900, seed=3)
-    PEOPLE.to_parquet(place / "people.parquet")
-    log = EventLog.from_parquet(place / "events.parquet", customers=PEOPLE)
-    read = session.read.parquet
-    return log, EventLog.from_spark(read(f"{place}/events.parquet"), customers=read(f"{place}/people.parquet"))
-
-
-def in_spark(session, log: EventLog, folder) -> SparkLog:
-    """The same log, written to files and read by Spark."""
-    log.events.to_parquet(folder / "events.parquet")
-    people = None
-    if log.attributes:
-        log.customers.to_parquet(folder / "people.parquet")
-        people = session.read.parquet(f"{folder}/people.parquet")
-    return EventLog.from_spark(session.read.parquet(f"{folder}/events.parquet"), customers=people)
 
 
 # --- the same decisions -----------------------------------------------------------------------------------------------
@@ -102,47 +73,45 @@ def test_outcomes_are_those_of_one_machine(both):
 
 
 @pytest.mark.parametrize("wait", ["1h", "24h"])
-def test_abandoned_carts_of_retailrocket_are_those_of_one_machine(session, tmp_path, wait):
+def test_abandoned_carts_of_retailrocket_are_those_of_one_machine(in_spark, wait):
     path = shared("retailrocket_sample/eventlog.parquet")
     local = EventLog.from_parquet(path, columns={"at": "timestamp"}, zone="UTC")
     program = loads(CART.format(wait=wait))
-    assert replay(program, in_spark(session, local, tmp_path), parts=3).digest == replay(program, local).digest
+    assert replay(program, in_spark(local), parts=3).digest == replay(program, local).digest
 
 
-def random_worlds(session, folder, numbers):
+def random_worlds(in_spark, numbers):
     for number in numbers:
         one = world(number)
         local = one.log()
         asked = {"until": one.until, "count_logged_sends": one.count_logged_sends}
         if not len(local):
             continue
-        place = folder / str(number)
-        place.mkdir()
         try:
-            found = replay(one.program, in_spark(session, local, place), parts=2, **asked).digest
+            found = replay(one.program, in_spark(local), parts=2, **asked).digest
         except NotSupportedError:
             assert "median" in str(one.program) or "gap" in str(one.program)
             continue
         assert found == replay(one.program, local, **asked).digest, number
 
 
-def test_random_programs_on_random_logs_are_replayed_alike(session, tmp_path):
-    random_worlds(session, tmp_path, range(8))
+def test_random_programs_on_random_logs_are_replayed_alike(in_spark):
+    random_worlds(in_spark, range(8))
 
 
 @pytest.mark.soak
-def test_a_hundred_random_programs_on_random_logs_are_replayed_alike(session, tmp_path):
-    random_worlds(session, tmp_path, range(100, 200))
+def test_a_hundred_random_programs_on_random_logs_are_replayed_alike(in_spark):
+    random_worlds(in_spark, range(100, 200))
 
 
 @pytest.mark.parametrize("events", [50_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
-def test_a_customer_with_very_many_events_is_decided_whole(session, tmp_path, events):
+def test_a_customer_with_very_many_events_is_decided_whole(in_spark, events):
     at = pd.date_range("2025-01-01", periods=events, freq="7s", tz="UTC")
     rows = pd.DataFrame({"customer_id": "one", "event": ["cart_added", "view"] * (events // 2), "at": at})
     few = pd.DataFrame({"customer_id": [f"c{n}" for n in range(500)], "event": "cart_added", "at": at[:500]})
     local = EventLog.from_pandas(pd.concat([rows, few], ignore_index=True))
     program = loads(CART.format(wait="1h"))
-    assert replay(program, in_spark(session, local, tmp_path), parts=4).digest == replay(program, local).digest
+    assert replay(program, in_spark(local), parts=4).digest == replay(program, local).digest
 
 
 def test_an_executor_killed_in_the_middle_changes_nothing(both):
@@ -214,3 +183,67 @@ def test_a_spark_that_is_too_old_is_named():
         EventLog.from_spark(old)
     with pytest.raises(EventLogError, match="expected a Spark DataFrame or a path, found int"):
         EventLog.from_spark(3)
+
+
+def elsewhere(code, **variables):
+    """What a Python of its own says, in an environment that may lack something."""
+    environment = {**os.environ, **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, env=environment, timeout=120
+    )
+    return done.stdout + done.stderr
+
+
+START = (
+    "from toolkit.events.spark import spark_session\nfrom toolkit.errors import NotSupportedError\n{before}\n"
+    "try:\n    spark_session()\nexcept NotSupportedError as fault:\n    print(fault)\n"
+)
+
+
+def test_without_java_it_says_what_to_install(tmp_path):
+    said = elsewhere(START.format(before=""), JAVA_HOME=str(tmp_path), PATH=str(tmp_path))
+    assert "Spark needs Java 17 or newer, and found none that starts; on Debian: apt-get install" in said
+
+
+def test_with_a_java_that_is_too_old_it_says_what_to_install(tmp_path):
+    (tmp_path / "bin").mkdir()
+    java = tmp_path / "bin" / "java"
+    java.write_text("#!/bin/sh\necho 'UnsupportedClassVersionError: class file version 61.0' >&2\nexit 1\n")
+    java.chmod(0o755)
+    assert "Spark needs Java 17 or newer" in elsewhere(START.format(before=""), JAVA_HOME=str(tmp_path))
+
+
+def test_without_pyspark_it_names_the_extra():
+    said = elsewhere(START.format(before="import sys; sys.modules['pyspark.sql'] = None"))
+    assert "Spark needs pyspark: pip install 'trigger-toolkit[spark]'" in said
+
+
+def test_a_folder_that_is_not_there_is_named(session, tmp_path):
+    with pytest.raises(EventLogError, match=r"nowhere: cannot be read by Spark as Parquet"):
+        EventLog.from_spark(f"{tmp_path}/nowhere")
+
+
+@pytest.mark.parametrize(
+    ("people", "message"),
+    [
+        ("'ana' AS customer", "customers: column 'customer_id' is missing; did you mean 'customer'"),
+        ("'ana' AS customer_id, 'yes' AS consent", "'consent' must be true or false; found string"),
+        ("explode(array('ana', 'ana')) AS customer_id", "each stands once; found 'ana' more than once"),
+        ("'ana' AS customer_id, map('a', 1) AS tastes", "column 'tastes' is map<string,int>"),
+    ],
+)
+def test_a_customers_table_that_cannot_be_used_is_named_before_a_job_starts(session, people, message):
+    events = frame(session, "SELECT 'ana' AS customer_id, 'view' AS event, now() AS at")
+    with pytest.raises(EventLogError, match=message):
+        EventLog.from_spark(events, customers=frame(session, f"SELECT {people}"))
+
+
+def test_executors_without_this_library_are_named(session):
+    """What Spark says when a part cannot even be read back there."""
+    log = EventLog.from_spark(frame(session, "SELECT 'ana' AS customer_id, 'view' AS event, now() AS at"))
+
+    def lost(part):
+        raise ModuleNotFoundError("No module named 'toolkit'", name="toolkit")
+
+    with pytest.raises(NotSupportedError, match=r"Spark's executors lack this library \(No module named 'toolkit'\)"):
+        gathered(log.parts(1), lost)

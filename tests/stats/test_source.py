@@ -266,3 +266,53 @@ def test_a_fault_of_the_units_is_told_before_a_fault_of_the_columns(outcomes: pd
     twice = pd.concat([outcomes, outcomes.iloc[:1].assign(arm="other")])
     with pytest.raises(MetricError, match="1 units are in more than one arm"):
         experiment(stored(twice, tmp_path), [Rate("nothing_like_this")])
+
+
+def test_postgresql_adds_up_what_the_frame_does(outcomes: pd.DataFrame, postgres: str) -> None:
+    _into_postgresql(outcomes, postgres, "outcomes")
+    table = OutcomeTable.from_sql(postgres, "outcomes")
+    assert isinstance(table, Source)
+    ours, theirs = (
+        experiment(one, METRICS, contaminated="other", weights={"control": 1, "mail": 1}) for one in (table, outcomes)
+    )
+    pd.testing.assert_frame_equal(ours.table, theirs.table, rtol=1e-11, check_dtype=False)
+    assert ours.verdict() == theirs.verdict()
+
+
+def test_rows_of_one_customer_are_added_up_in_postgresql(postgres: str) -> None:
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame({"unit": np.repeat(np.arange(500), 3), "arm": np.repeat(["control", "mail"], 750)})
+    rows["mails"], rows["opens"] = 1, rng.integers(0, 2, 1_500)
+    rows["pre_taste"] = np.repeat(rng.random(500), 3)
+    _into_postgresql(rows, postgres, "mails")
+    table, metric = (
+        OutcomeTable.from_sql(postgres, "SELECT * FROM mails"),
+        Ratio("opens", "mails", covariate="pre_taste"),
+    )
+    pd.testing.assert_frame_equal(
+        experiment(table, [metric]).table, experiment(rows, [metric]).table, rtol=1e-11, check_dtype=False
+    )
+    with pytest.raises(MetricError, match="500 units have more than one row, for example '0'"):
+        experiment(table, [Rate("opens")])
+    with pytest.raises(EventLogError, match="did you mean 'mails'"):
+        OutcomeTable.from_sql(postgres, "mail")
+
+
+def _into_postgresql(frame: pd.DataFrame, url: str, table: str) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    kinds = {"b": "boolean", "i": "bigint", "f": "double precision"}
+    columns = ", ".join(f'"{name}" {kinds.get(frame[name].dtype.kind, "text")}' for name in frame)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"DROP TABLE IF EXISTS {table}")
+        connection.execute(f"CREATE TABLE {table} ({columns})")
+        with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+            for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False):
+                copy.write_row(row)
+
+
+def test_parquet_behind_a_url_is_read_column_by_column(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    path = stored(outcomes, tmp_path)
+    ours, theirs = (experiment(one, METRICS).table for one in (path.as_uri(), outcomes))
+    pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9, check_dtype=False)
+    with pytest.raises(EventLogError, match=r"nowhere\.parquet: cannot be read as Parquet"):
+        experiment((tmp_path / "nowhere.parquet").as_uri(), METRICS)

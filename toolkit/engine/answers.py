@@ -240,7 +240,7 @@ def _insert(past: Past, work: Work, answers: Answers, at: int, bits: int, fact: 
     for row in range(len(past.gaps)):
         past.gaps[row, k] = past.gaps[row, k - 1] if k > 0 else -1  # the usual gap is that of the purchase before
     for row in range(len(past.journey_shares)):
-        past.journey_shares[row, k] = _chance(mixed(at, work.n[m.N_CUSTOMER]), row)
+        past.journey_shares[row, k] = _chance(mixed(at, answers.keys[work.n[m.N_CUSTOMER]]), row)
     work.n[m.N_STOP] = stop + 1
     return int(k)
 
@@ -353,7 +353,9 @@ def _answer(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, deci
         if _chance(key, 10) < rates[R_PULL]:
             place = _next_purchase(past, work, answers, now + ways[W_PULL_WITHIN])
             at = now + _delay(key, 11, rates[R_BUY_AFTER], rates[R_SPREAD])
-            if place >= 0 and at < past.at[place] and work.n[m.N_STOP] < len(past.at):
+            if place >= 0 and at < past.at[place] and work.n[m.N_STOP] >= len(past.at):
+                work.n[m.N_FULL] = m.FULL_WORK
+            elif place >= 0 and at < past.at[place]:
                 own[N_PULLED] += counts
                 _pull(past, answers, place, work.n[m.N_SEEN], at)
 

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from toolkit.engine import layout as m
 from toolkit.engine.run import Run
 from toolkit.events.marks import logged_mails
+from toolkit.scenario.models import Scenario
 
-__all__ = ["Evidence", "evidence_of"]
+__all__ = ["Evidence", "LoggedMails", "evidence_from", "evidence_of", "mails_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,25 @@ class Evidence:
 
     randomised: bool
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedMails:
+    """Mails of an experiment that a log holds: all, to people who enter, of those to another arm than the one drawn,
+    and to the holdout. Those of parts of a log add up."""
+
+    mails: int = 0
+    entered: int = 0
+    wrong: int = 0
+    to_holdout: int = 0
+
+    def __add__(self, other: LoggedMails) -> LoggedMails:
+        return LoggedMails(
+            self.mails + other.mails,
+            self.entered + other.entered,
+            self.wrong + other.wrong,
+            self.to_holdout + other.to_holdout,
+        )
 
 
 def evidence_of(run: Run, place: int) -> Evidence:
@@ -34,21 +54,18 @@ def evidence_of(run: Run, place: int) -> Evidence:
         Randomised only when the log holds mails of this experiment and every one went to the arm that rule R13 draws
         for its customer, none to the holdout.
     """
-    scenario = run.compiled.scenarios[place]
-    experiment = scenario.experiment
-    name = scenario.scenario
-    if experiment is None:
-        return Evidence(False, f"{name} has no experiment")
-    properties = run.log.properties
-    if "email_sent" not in run.log.event_names or not {"experiment", "arm"} <= set(properties):
-        return Evidence(
-            False,
-            f"the log holds no mails of the experiment {experiment.name} (email_sent with the properties experiment "
-            "and arm): what followed happened without them",
-        )
+    return evidence_from(run.compiled.scenarios[place], mails_in(run, place))
+
+
+def mails_in(run: Run, place: int) -> LoggedMails | None:
+    """The mails of a scenario's experiment in the log of a replay; None where the log cannot hold any."""
+    experiment = run.compiled.scenarios[place].experiment
+    is_able = "email_sent" in run.log.event_names and {"experiment", "arm"} <= set(run.log.properties)
+    if experiment is None or not is_able:
+        return None
     mails = logged_mails(run.log, experiment.name)
     if not mails.num_rows:
-        return Evidence(False, f"the log holds no mails of the experiment {experiment.name}")
+        return LoggedMails()
     journeys = run.walked.journeys
     mine = journeys[journeys[:, m.J_SCENARIO] == place]
     drawn = np.full(len(run.marked.customers) + 1, -1, dtype=np.int64)
@@ -58,19 +75,39 @@ def evidence_of(run: Run, place: int) -> Evidence:
     names = pa.array(experiment.arms)
     logged = pc.fill_null(pc.index_in(mails.column("arm").cast(pa.string()), names.cast(pa.string())), -2).to_numpy()
     entered = arm_of_customer >= 0
-    if experiment.unit == "customer":
-        wrong = int((logged[entered] != arm_of_customer[entered]).sum())
-        if wrong:
-            return Evidence(
-                False,
-                f"{wrong:,} of {int(entered.sum()):,} logged mails of {experiment.name} went to another arm than the "
-                "one drawn for their customer: another salt, other weights, or not randomised",
-            )
+    by_customer = experiment.unit == "customer"
     holdout = list(experiment.arms).index(experiment.holdout) if experiment.holdout else -1
-    if holdout >= 0 and (logged == holdout).any():
+    return LoggedMails(
+        mails=mails.num_rows,
+        entered=int(entered.sum()),
+        wrong=int((logged[entered] != arm_of_customer[entered]).sum()) if by_customer else 0,
+        to_holdout=int((logged == holdout).sum()) if holdout >= 0 else 0,
+    )
+
+
+def evidence_from(scenario: Scenario, found: LoggedMails | None) -> Evidence:
+    """What the mails of a scenario's experiment say, from all of the log."""
+    experiment, name = scenario.experiment, scenario.scenario
+    if experiment is None:
+        return Evidence(False, f"{name} has no experiment")
+    if found is None:
+        return Evidence(
+            False,
+            f"the log holds no mails of the experiment {experiment.name} (email_sent with the properties experiment "
+            "and arm): what followed happened without them",
+        )
+    if not found.mails:
+        return Evidence(False, f"the log holds no mails of the experiment {experiment.name}")
+    if found.wrong:
+        return Evidence(
+            False,
+            f"{found.wrong:,} of {found.entered:,} logged mails of {experiment.name} went to another arm than the "
+            "one drawn for their customer: another salt, other weights, or not randomised",
+        )
+    if found.to_holdout:
         return Evidence(False, f"the log holds mails of {experiment.name} to its holdout {experiment.holdout!r}")
-    if not entered.any():
+    if not found.entered:
         return Evidence(False, f"no logged mail of {experiment.name} went to anyone who enters {name}")
     return Evidence(
-        True, f"{int(entered.sum()):,} logged mails of {experiment.name}, each to the arm drawn for its customer"
+        True, f"{found.entered:,} logged mails of {experiment.name}, each to the arm drawn for its customer"
     )

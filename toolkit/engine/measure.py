@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.engine import layout as m
-from toolkit.engine.evidence import Evidence, evidence_of
+from toolkit.engine.evidence import LoggedMails, evidence_from, mails_in
 from toolkit.engine.follow import within as followed
 from toolkit.engine.layout import Ints
 from toolkit.engine.marked import Marked, mark
@@ -24,7 +24,7 @@ from toolkit.scenario.duration import Duration
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import InactiveTrigger, Scenario
 
-__all__ = ["measure"]
+__all__ = ["Known", "known_of", "label_of", "measure"]
 
 _BEFORE = Duration(days=90)
 _OTHERS = "other_mails"
@@ -86,21 +86,8 @@ def measure(
     >>> outcomes.attrs["toolkit"]["why"]
     'cart has no experiment'
     """
-    place, chosen = _scenario(run, scenario)
-    goal = chosen.goal
-    if goal is None:
-        raise InputError(
-            f"{chosen.scenario}: no goal to measure; add for example goal: {{event: purchase, within: 7d}}"
-        )
-    window = (goal.within if within is None else Duration.parse(within)).elapsed
-    if window <= 0:
-        raise InputError(f"within must be longer than nothing; found {within!r}")
-    units = _units(run, place, unit)
-    end = (run.until - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us")
-    entered = run.walked.journeys[units, m.J_ENTERED]
-    closed = entered + window <= end
-    still_open = int((~closed).sum())
-    units, entered = units[closed], entered[closed]
+    place, chosen, window = _asked(run, scenario, within)
+    units, entered, still_open = _closed(run, place, unit, window)
     look = _look(run, chosen)
     rows = run.walked.journeys[units]
     customers = look.places(run.marked.customers.take(pa.array(rows[:, m.J_CUSTOMER])))
@@ -147,9 +134,66 @@ def measure(
         frame["reactivated_at"] = _moments(back_at, frame["reactivated"].to_numpy())
     frame["sends"] = _sends(run, units, unit)
     frame = frame.sort_values("unit", kind="stable", ignore_index=True)
-    evidence = evidence_of(run, place)
-    frame.attrs["toolkit"] = _label(chosen, evidence, window, still_open)
+    frame.attrs["toolkit"] = _label(chosen, window, Known(mails_in(run, place), still_open))
     return frame
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the outcomes beside their rows; that of parts of a log adds up.
+
+    mails: those of the experiment that the log holds. still_open: units left out because their window is not closed.
+    """
+
+    mails: LoggedMails | None
+    still_open: int
+
+    def __add__(self, other: Known) -> Known:
+        mails = self.mails + other.mails if self.mails is not None and other.mails is not None else None
+        return Known(mails, self.still_open + other.still_open)
+
+
+def known_of(
+    run: Run,
+    *,
+    scenario: str | None = None,
+    within: str | Duration | None = None,
+    unit: Literal["customer", "journey"] = "customer",
+    **_: Any,
+) -> Known:
+    """What is known of the outcomes of a run, asked as `measure` is."""
+    place, _chosen, window = _asked(run, scenario, within)
+    return Known(mails_in(run, place), _closed(run, place, unit, window)[2])
+
+
+def label_of(
+    run: Run, known: Known, *, scenario: str | None = None, within: str | Duration | None = None, **_: Any
+) -> dict[str, Any]:
+    """What the numbers are, as in `frame.attrs["toolkit"]`, where more is known than this run, a part, can."""
+    _place, chosen, window = _asked(run, scenario, within)
+    return _label(chosen, window, known)
+
+
+def _asked(run: Run, scenario: str | None, within: str | Duration | None) -> tuple[int, Scenario, int]:
+    """The scenario, its place, and the window in microseconds."""
+    place, chosen = _scenario(run, scenario)
+    if chosen.goal is None:
+        raise InputError(
+            f"{chosen.scenario}: no goal to measure; add for example goal: {{event: purchase, within: 7d}}"
+        )
+    window = (chosen.goal.within if within is None else Duration.parse(within)).elapsed
+    if window <= 0:
+        raise InputError(f"within must be longer than nothing; found {within!r}")
+    return place, chosen, window
+
+
+def _closed(run: Run, place: int, unit: str, window: int) -> tuple[Ints, Ints, int]:
+    """Units whose window has closed, when they entered, and how many are still open."""
+    units = _units(run, place, unit)
+    end = (run.until - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us")
+    entered = run.walked.journeys[units, m.J_ENTERED]
+    closed = entered + window <= end
+    return units[closed], entered[closed], int((~closed).sum())
 
 
 def _moments(at: Ints, happened: npt.NDArray[np.bool_]) -> pd.Series:
@@ -157,7 +201,8 @@ def _moments(at: Ints, happened: npt.NDArray[np.bool_]) -> pd.Series:
     return pd.Series(utc(np.where(happened, at, 0))).where(happened)
 
 
-def _label(scenario: Scenario, evidence: Evidence, window: int, still_open: int) -> dict[str, Any]:
+def _label(scenario: Scenario, window: int, known: Known) -> dict[str, Any]:
+    evidence = evidence_from(scenario, known.mails)
     return {
         "label": "observed",
         "scenario": scenario.scenario,
@@ -166,7 +211,7 @@ def _label(scenario: Scenario, evidence: Evidence, window: int, still_open: int)
         "randomised": evidence.randomised,
         "why": evidence.why,
         "window": str(Duration(microseconds=window)) if window % 86_400_000_000 else f"{window // 86_400_000_000}d",
-        "open_windows": still_open,
+        "open_windows": known.still_open,
     }
 
 

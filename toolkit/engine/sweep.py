@@ -22,10 +22,12 @@ from toolkit.engine.layout import Ints, Past
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.replay import EVENTS_AT_ONCE, compiled_for, ties_customers
 from toolkit.engine.runners.local import run_kernel
+from toolkit.engine.runners.spark import check_parts
+from toolkit.engine.runners.swept import Question, tallies_in_spark
 from toolkit.engine.selection import Selection, select
 from toolkit.engine.tally import COUNTS, FIRST, SECOND, WHOLE, Own, own_of, tally
 from toolkit.errors import Fault, InputError, ScenarioError, nearest
-from toolkit.events import EventLog
+from toolkit.events import EventLog, SparkLog
 from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Program, Scenario, Send, every_step
@@ -145,13 +147,14 @@ def _allowed(word: str, choices: Sequence[str]) -> str:
 
 def sweep(
     program: Program | Scenario,
-    log: EventLog,
+    log: EventLog | SparkLog,
     over: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
     *,
     until: datetime | None = None,
     assume: Assumption | None = None,
     progress: bool = True,
     chosen_on: float = 0.5,
+    parts: int | None = None,
 ) -> Sweep:
     """Replay under many settings: every combination of some values, or a list of settings.
 
@@ -161,12 +164,13 @@ def sweep(
 
     Args:
         program: one or many scenarios and the policies they share.
-        log: what customers did.
+        log: what customers did; over a log in Spark (`EventLog.from_spark`) the replays run there.
         over: values to try by parameter path, for example {"abandoned_cart.pause.wait": ["1h", "4h", "1d"]}; or a list
             of settings, each a value by path (a path it does not name keeps the program's own value).
         until, assume: as in `replay`.
         progress: show a progress bar where it takes longer than a moment.
         chosen_on: the share of the log's time on which `.best()` chooses, between 0 and 1; it shows on the rest.
+        parts: into how many parts Spark puts the customers, as in `replay`.
 
     Returns:
         The sweep; the best of many cells is a selection, and its number flatters it: see `Sweep.best`.
@@ -175,6 +179,7 @@ def sweep(
         ScenarioError: no such path (the nearest is named), a value that is not allowed there, all of them at once; too
             many settings.
         InputError: `chosen_on` is not a share.
+        NotSupportedError: over a log in Spark, a cycle by the median over all customers.
 
     >>> from toolkit.scenario import loads
     >>> log = EventLog.from_pandas(pd.DataFrame({
@@ -205,7 +210,11 @@ def sweep(
         attributes=log.attributes,
     )
     work = _Work(log, until, assume, mailed_scenarios(log), chosen_on)
-    found = work.run(program, settings, progress=progress)
+    found = work.jobs_of(program, settings)
+    if isinstance(log, SparkLog):
+        _run_in_spark(log, work, parts)
+    else:
+        work.run(log, progress=progress)
     rows: dict[int, list[dict[str, Any]]] = {WHOLE: [], FIRST: [], SECOND: []}
     for setting, tallied in zip(settings, found, strict=True):
         shown = {path: setting.get(path, base[path]) for path in values}
@@ -213,8 +222,8 @@ def sweep(
         for part, own in rows.items():
             own += [{**shown, **row} for row in _rows(tallied, part)]
     whole, first, second = (pd.DataFrame(rows[part]) for part in (WHOLE, FIRST, SECOND))
-    parts = pd.concat([first.assign(part="first"), second.assign(part="second")], ignore_index=True)
-    return Sweep(values, whole, base, parts, work.span, work.replays)
+    both = pd.concat([first.assign(part="first"), second.assign(part="second")], ignore_index=True)
+    return Sweep(values, whole, base, both, work.span, work.replays)
 
 
 def _settings(
@@ -309,7 +318,7 @@ class _Job:
 class _Work:
     """What all settings of a sweep share."""
 
-    log: EventLog
+    log: EventLog | SparkLog
     until: datetime | None
     assume: Assumption | None
     mailed: frozenset[str]
@@ -323,19 +332,21 @@ class _Work:
     def replays(self) -> int:
         return len(self.jobs)
 
-    def run(self, program: Program, settings: list[dict[str, Any]], *, progress: bool) -> list[list[_Job]]:
-        """The jobs of each setting, done."""
-        found = [[self._job(changed, group) for group in _tied(changed)] for changed in _programs(program, settings)]
+    def jobs_of(self, program: Program, settings: list[dict[str, Any]]) -> list[list[_Job]]:
+        """The jobs of each setting, still to be done."""
+        return [[self._job(changed, group) for group in _tied(changed)] for changed in _programs(program, settings)]
+
+    def run(self, log: EventLog, *, progress: bool) -> None:
+        """Do all jobs on this machine."""
         threads = 1 if config.DISABLE_JIT else min(os.cpu_count() or 1, 16)
         # Settings that ask the log the same question stand together, since only a few answers are kept.
         questions = list(dict.fromkeys(job.compiled.marking for job in self.jobs.values()))
         jobs = sorted(self.jobs.values(), key=lambda job: questions.index(job.compiled.marking))
-        ranges = self._ranges(jobs)
+        ranges = self._ranges(log, jobs)
         bar = tqdm(total=len(jobs) * len(ranges), desc="sweep", disable=not progress or len(jobs) < 3, delay=0.5)
         with bar, ThreadPoolExecutor(threads) as pool:
-            for log in ranges:
-                self._run_all(log, jobs, pool, threads, bar)
-        return found
+            for part in ranges:
+                self._run_all(part, jobs, pool, threads, bar)
 
     def _job(self, program: Program, names: tuple[str, ...]) -> _Job:
         own_program = program.model_copy(
@@ -358,13 +369,13 @@ class _Work:
         )
         return self.jobs.setdefault(key, _Job(compiled, own, program.policies.timezone))
 
-    def _ranges(self, jobs: list[_Job]) -> list[EventLog]:
+    def _ranges(self, log: EventLog, jobs: list[_Job]) -> list[EventLog]:
         """The log, or ranges of customers of a stored log that is larger than memory should hold."""
         tied = any(job.compiled.pools or ties_customers(job.compiled) for job in jobs)
-        if not self.log.stored or tied or len(self.log) <= EVENTS_AT_ONCE:
-            return [self.log]
-        ranges = self.log.ranges(events=EVENTS_AT_ONCE)
-        return [self.log.within(chosen, part=place) for place, chosen in enumerate(ranges)]
+        if not log.stored or tied or len(log) <= EVENTS_AT_ONCE:
+            return [log]
+        ranges = log.ranges(events=EVENTS_AT_ONCE)
+        return [log.within(chosen, part=place) for place, chosen in enumerate(ranges)]
 
     def _run_all(self, log: EventLog, jobs: list[_Job], pool: ThreadPoolExecutor, threads: int, bar: Any) -> None:
         """A few settings at a time, each on one core; a single one on all of them."""
@@ -388,6 +399,17 @@ class _Work:
     def _count(self, job: _Job, prepared: Prepared, past: Past, threads: int) -> Ints:
         walked = run_kernel(job.compiled, past, threads=threads)
         return tally(job.compiled, prepared, walked, job.own, split=self.split, last=self.last)
+
+
+def _run_in_spark(log: SparkLog, work: _Work, parts: int | None) -> None:
+    """Do all jobs where the rows are."""
+    jobs = list(work.jobs.values())
+    for job in jobs:
+        check_parts(job.compiled)
+    questions = [Question(job.compiled, job.own, job.zone) for job in jobs]
+    counts = tallies_in_spark(log, questions, split=work.split, last=work.last, parts=parts)
+    for job, found in zip(jobs, counts, strict=True):
+        job.counts = found
 
 
 def _content(compiled: Compiled) -> tuple[Any, ...]:

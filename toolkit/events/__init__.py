@@ -4,5 +4,6 @@ from toolkit.events.log import EventLog
 from toolkit.events.outcome_table import OutcomeTable
 from toolkit.events.profile import Profile
 from toolkit.events.spark import SparkLog
+from toolkit.events.spark_outcomes import SparkOutcomes
 
-__all__ = ["EventLog", "OutcomeTable", "Profile", "SparkLog"]
+__all__ = ["EventLog", "OutcomeTable", "Profile", "SparkLog", "SparkOutcomes"]

@@ -24,11 +24,11 @@ from toolkit.errors import EventLogError, NotSupportedError, nearest
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source, columns_of, no_such_file
 
-__all__ = ["database_source"]
+__all__ = ["POSTGRES_TYPES", "database_source", "postgres_connection", "query_of", "refused_by_postgres"]
 
 _CHUNK = 50_000
 _FORMS = "sqlite:///shop.db, postgresql://user@host/database or duckdb:///shop.duckdb"
-_POSTGRES_TYPES = {
+POSTGRES_TYPES = {
     16: "BOOLEAN",
     20: "BIGINT",
     21: "BIGINT",
@@ -75,14 +75,15 @@ def _file(url: str) -> str:
     return file
 
 
-def _query(table: str) -> str:
+def query_of(table: str) -> str:
+    """A SELECT as it is; of a table's name, one of all its rows."""
     if re.match(r"\s*(select|with)\b", table, re.IGNORECASE):
         return table.strip().rstrip(";")
     return "SELECT * FROM " + ".".join(name(part) for part in table.split("."))
 
 
 def _label(database: str, table: str) -> str:
-    return f"{database}, {'SELECT' if _query(table) == table.strip().rstrip(';') else table}"
+    return f"{database}, {'SELECT' if query_of(table) == table.strip().rstrip(';') else table}"
 
 
 def _refused(database: str, table: str, fault: Exception, tables: list[str]) -> EventLogError:
@@ -94,7 +95,7 @@ def _refused(database: str, table: str, fault: Exception, tables: list[str]) -> 
 
 
 def _sqlite(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Source:
-    query = _query(table)
+    query = query_of(table)
     with closing(sqlite3.connect(f"{Path(file).resolve().as_uri()}?mode=ro", uri=True)) as database:
         # A text that is not UTF-8 is shown with a mark instead of stopping the whole read.
         database.text_factory = lambda raw: raw.decode("utf-8", "replace")
@@ -188,7 +189,7 @@ def _duckdb(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Sou
         tables = [row[0] for row in connection.execute("SHOW TABLES").fetchall()]
         connection.execute(
             f"CREATE OR REPLACE TABLE memory.incoming AS SELECT *, (row_number() OVER ()) - 1 AS {ROW} "
-            f"FROM ({_query(table)})"
+            f"FROM ({query_of(table)})"
         )
     except duckdb.Error as fault:
         raise _refused(file, table, fault, tables) from fault
@@ -199,16 +200,9 @@ def _duckdb(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Sou
 
 
 def _postgres(connection: duckdb.DuckDBPyConnection, url: str, table: str) -> Source:
-    try:
-        psycopg = import_module("psycopg")
-    except ImportError as fault:
-        raise EventLogError(
-            "reading PostgreSQL needs the package psycopg: install trigger-toolkit[postgres]"
-        ) from fault
-    address = urlsplit(url)
-    shown = f"postgresql://{address.hostname or ''}{address.path}"
-    plain_url = "postgresql" + url[url.index("://") :]
-    query = _query(table)
+    psycopg = _psycopg()
+    shown, plain_url = _shown(url), _plain(url)
+    query = query_of(table)
     with tempfile.TemporaryDirectory(prefix="toolkit-events-") as folder:
         path = Path(folder) / "rows.csv"
         try:
@@ -216,7 +210,7 @@ def _postgres(connection: duckdb.DuckDBPyConnection, url: str, table: str) -> So
                 database.read_only = True
                 columns = _copy(database, query, path)
         except psycopg.Error as fault:
-            raise _refused(shown, table, fault, _postgres_tables(psycopg, plain_url)) from fault
+            raise refused_by_postgres(url, table, fault) from fault
         _distinct_names(shown, table, list(columns))
         types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
         connection.execute(
@@ -227,11 +221,50 @@ def _postgres(connection: duckdb.DuckDBPyConnection, url: str, table: str) -> So
     return _incoming(connection, _label(shown, table))
 
 
+def _psycopg() -> Any:
+    try:
+        return import_module("psycopg")
+    except ImportError as fault:
+        raise EventLogError(
+            "reading PostgreSQL needs the package psycopg: install trigger-toolkit[postgres]"
+        ) from fault
+
+
+def _shown(url: str) -> str:
+    address = urlsplit(url)
+    return f"postgresql://{address.hostname or ''}{address.path}"
+
+
+def _plain(url: str) -> str:
+    return "postgresql" + url[url.index("://") :]
+
+
+def refused_by_postgres(url: str, table: str, fault: Exception) -> EventLogError:
+    """What PostgreSQL said of a table or a SELECT, and the nearest table."""
+    return _refused(_shown(url), table, fault, _postgres_tables(_psycopg(), _plain(url)))
+
+
+def postgres_connection(url: str, table: str) -> Any:
+    """A connection that only reads, in one snapshot from its first statement on.
+
+    Raises:
+        EventLogError: psycopg is missing, or the database refuses.
+    """
+    psycopg = _psycopg()
+    try:
+        database = psycopg.connect(_plain(url), options="-c timezone=UTC -c datestyle=ISO")
+    except psycopg.Error as fault:
+        raise refused_by_postgres(url, table, fault) from fault
+    database.read_only = True
+    database.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    return database
+
+
 def _copy(database: Any, query: str, path: Path) -> dict[str, str]:
     """Copy a query's rows into a CSV file; its columns and their types."""
     cursor = database.cursor()
     described = cursor.execute(f"SELECT * FROM ({query}) AS wanted LIMIT 0").description
-    columns = {column.name: _POSTGRES_TYPES.get(column.type_code, "VARCHAR") for column in described}
+    columns = {column.name: POSTGRES_TYPES.get(column.type_code, "VARCHAR") for column in described}
     with path.open("wb") as file, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as rows:
         for part in rows:
             file.write(part)

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from toolkit.events import quoting
 from toolkit.events.database import fetch
 from toolkit.events.log import EventLog
+from toolkit.events.spark import SparkLog
 from toolkit.events.storage import NUMBER
 
 __all__ = [
@@ -354,8 +355,10 @@ def logged_mails(log: EventLog, experiment: str) -> pa.Table:
     )
 
 
-def mailed_scenarios(log: EventLog) -> frozenset[str]:
+def mailed_scenarios(log: EventLog | SparkLog) -> frozenset[str]:
     """Scenarios of which the log holds mails that were really sent (`email_sent` with the property scenario)."""
+    if isinstance(log, SparkLog):
+        return log.mailed_scenarios
     if "scenario" not in log.properties or "email_sent" not in log.event_names:
         return frozenset()
     table = fetch(

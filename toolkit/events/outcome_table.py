@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import lru_cache, partial
-from types import MappingProxyType
+from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -16,17 +13,20 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
+from pyarrow.dataset import dataset
+from pyarrow.fs import FileSystem
 
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.database import connect, fetch, fetch_row, fetch_rows
+from toolkit.events.databases import database_source
 from toolkit.events.log import EventLog
+from toolkit.events.outcome_sums import ArmSums, OutcomeSums, UnitCheck
+from toolkit.events.postgres_outcomes import PostgresOutcomes
 from toolkit.events.quoting import literal, name, paths
 from toolkit.events.sources import PathOrPaths, columns_of, find_files
 
 __all__ = ["ArmSums", "OutcomeTable", "UnitCheck"]
 
-Line = tuple[str, str, str]
 _PIECE = 65_536  # rows at a time, so that what is made of them stays in the cache
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _UNITS = {
@@ -38,29 +38,7 @@ _UNITS = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ArmSums:
-    """What the rows of one arm add up to, expression by expression."""
-
-    label: Any
-    n: int
-    present: NDArray[np.int64]
-    sums: NDArray[np.float64]
-    products: NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class UnitCheck:
-    """Rows, rows without a unit, units with several rows, units in several arms, and one of those units."""
-
-    rows: int
-    missing: int
-    repeated: int
-    moved: int
-    example: str
-
-
-class OutcomeTable:
+class OutcomeTable(OutcomeSums):
     """Outcomes in a database: what `experiment` asks of it, DuckDB answers, and rows stay where they are.
 
     >>> import pandas as pd
@@ -83,21 +61,16 @@ class OutcomeTable:
         about: Mapping[str, Any] | None = None,
         statements: int = 1,
     ) -> None:
+        super().__init__(relation, types=types, about=about, statements=statements)
         self._cursor = cursor
-        self._statements = statements
-        self._relation = relation
-        self._types = dict(types)
-        self.kinds: Mapping[str, str] = MappingProxyType({column: _kind(kind) for column, kind in types.items()})
-        """Column to its kind: number, flag, text or time."""
-        self.about: Mapping[str, Any] = MappingProxyType(dict(about or {}))
-        """What is known of the outcomes, as `frame.attrs["toolkit"]` of `measure`."""
 
     @classmethod
     def from_parquet(cls, where: PathOrPaths) -> OutcomeTable:
         """Outcomes in Parquet files.
 
         Args:
-            where: a path, a list of paths, a folder, or a pattern such as "outcomes/*.parquet"; one row per unit.
+            where: a path, a list of paths, a folder, or a pattern such as "outcomes/*.parquet"; one row per unit. A
+                remote folder or file is a URL that pyarrow reads, such as "s3://bucket/outcomes/" or "gs://…".
 
         Returns:
             The table; only the files' footers have been read. The files must not change while it is in use.
@@ -105,6 +78,8 @@ class OutcomeTable:
         Raises:
             EventLogError: no such file, or it is not Parquet.
         """
+        if isinstance(where, str) and "://" in where:
+            return cls._from_remote(where)
         files = find_files(where, folder_pattern="**/*.parquet")
         connection = _database()
         relation = f"read_parquet({paths(files)}{', union_by_name=true' if len(files) > 1 else ''})"
@@ -116,6 +91,47 @@ class OutcomeTable:
         groups = f"SELECT sum(num_row_groups) FROM parquet_file_metadata({paths(files)})"
         alone = len(files) == 1 and fetch_row(connection.cursor(), groups)[0] == 1
         return cls(connection.cursor, relation, types=types, statements=2 if alone else 1)
+
+    @classmethod
+    def _from_remote(cls, url: str) -> OutcomeTable:
+        """Parquet behind a URL: pyarrow reads the columns that a statement asks for, DuckDB adds them up."""
+        try:
+            files, path = FileSystem.from_uri(url)
+            found = dataset(path, filesystem=files, format="parquet")
+        except (OSError, ValueError, pa.ArrowException) as fault:
+            raise EventLogError(f"{url}: cannot be read as Parquet: {str(fault).splitlines()[0]}") from fault
+        connection = connect()
+
+        def cursor() -> duckdb.DuckDBPyConnection:
+            opened = connection.cursor()
+            opened.register("remote_outcomes", found)
+            return opened
+
+        return cls(cursor, "remote_outcomes", types=columns_of(cursor(), "remote_outcomes"))
+
+    @classmethod
+    def from_sql(cls, url: str, table: str) -> OutcomeSums:
+        """Outcomes in a table or a SELECT of a database.
+
+        PostgreSQL adds them up itself, in one snapshot, and rows stay there; of SQLite and DuckDB the rows are copied
+        into memory.
+
+        Args:
+            url: as for `EventLog.from_sql`, for example "postgresql://user@host/database".
+            table: a table's name, also "schema.table", or a SELECT; one row per unit.
+
+        Returns:
+            The table, for `experiment`.
+
+        Raises:
+            EventLogError: no such table (names the nearest), or the database refuses.
+            NotSupportedError: another kind of database.
+        """
+        if url.startswith(("postgresql", "postgres:")):
+            return PostgresOutcomes(url, table)
+        connection = connect()
+        found = database_source(connection, url, table)
+        return cls(connection.cursor, found.relation, types=found.columns)
 
     @classmethod
     def from_log(
@@ -197,141 +213,15 @@ class OutcomeTable:
         found.attrs["toolkit"] = dict(self.about)
         return found
 
-    def sums(
-        self, lines: Sequence[Line], pairs: Sequence[tuple[int, int]], *, arm: str, shifts: Sequence[float]
-    ) -> list[ArmSums]:
-        """Sums of expressions and of products of pairs of them, by arm, in one statement.
-
-        Args:
-            lines: kind, column and other of each expression, as `toolkit.stats.moments.Term` has them.
-            pairs: positions of the expressions to multiply with each other.
-            arm: the column that says which arm a row is in.
-            shifts: what is taken off each expression before it is summed.
-
-        Returns:
-            One per arm, missing arms included.
-        """
-        single = [self._expression(line, shift) for line, shift in zip(lines, shifts, strict=True)]
-        flags = [self._flag(line) and not shift for line, shift in zip(lines, shifts, strict=True)]
-        totals = [f"count_if({one})" if flag else f"sum({one})" for one, flag in zip(single, flags, strict=True)]
-        multiplied = {
-            pair: self._product(single, flags, pair) for pair in pairs if not any(_counted(lines[at]) for at in pair)
-        }
-        asked: list[dict[str, None]] = []
-        for together in _shared_out(lines, list(multiplied), self._statements):
-            texts = [text for at in together for text in (self._held(lines[at]), totals[at])]
-            asked.append(dict.fromkeys(texts + [text for (at, _), text in multiplied.items() if at in together]))
-        with ThreadPoolExecutor(len(asked)) as pool:
-            rows = list(pool.map(partial(self._by_arm, arm), asked))
-        return [
-            self._arm(
-                label, {text: value for part in rows for text, value in part[label].items()}, lines, totals, multiplied
-            )
-            for label in rows[0]
-        ]
-
-    def _by_arm(self, arm: str, asked: Iterable[str]) -> dict[Any, dict[str, Any]]:
-        """The answers to some expressions, by arm."""
-        texts = ["count(*)", *asked]
-        query = f"SELECT {name(arm)}, {', '.join(texts)} FROM {self._relation} GROUP BY {name(arm)}"
-        return {row[0]: dict(zip(texts, row[1:], strict=True)) for row in fetch_rows(self._cursor(), query)}
-
-    def _arm(
-        self,
-        label: Any,
-        row: Mapping[str, Any],
-        lines: Sequence[Line],
-        totals: Sequence[str],
-        multiplied: Mapping[tuple[int, int], str],
-    ) -> ArmSums:
-        def found(text: str) -> float:
-            return 0.0 if row[text] is None else float(row[text])
-
-        products = np.full((len(lines), len(lines)), np.nan)
-        for (one, other), text in multiplied.items():
-            products[one, other] = products[other, one] = found(text)
-        return ArmSums(
-            label,
-            int(row["count(*)"]),
-            np.array([int(row[self._held(line)]) for line in lines], dtype=np.int64),
-            np.array([found(text) for text in totals]),
-            products,
-        )
-
-    def _product(self, single: Sequence[str], flags: Sequence[bool], pair: tuple[int, int]) -> str:
-        one, other = pair
-        if flags[one] and flags[other]:
-            return f"count_if({single[one]})" if one == other else f"count_if({single[one]} AND {single[other]})"
-        parts = [f"CAST({single[at]} AS DOUBLE)" if flags[at] else single[at] for at in pair]
-        return f"sum({parts[0]} * {parts[1]})"
-
-    def _flag(self, line: Line) -> bool:
-        """Whether an expression is true or false, so that it is its own square."""
-        kind, column, _ = line
-        return kind not in ("value", "filled") or self._types[column] == "BOOLEAN"
-
-    def _held(self, line: Line) -> str:
-        """How many rows have a value."""
-        return "count(*)" if line[0] in ("filled", "missing", "equals") else f"count({name(line[1])})"
-
-    def _gap(self, column: str) -> str:
-        floating = self._types[column] in ("DOUBLE", "FLOAT")
-        return f"({name(column)} IS NULL{f' OR isnan({name(column)})' if floating else ''})"
-
-    def _expression(self, line: Line, shift: float) -> str:
-        kind, column, other = line
-        quoted, kept = name(column), self._types.get(column, "")
-        number = quoted if kept == "DOUBLE" else f"CAST({quoted} AS DOUBLE)"
-        less = f" - {shift!r}::DOUBLE" if shift else ""
-        if kind == "value":
-            return quoted if kept == "BOOLEAN" and not shift else f"({number}{less})"
-        if kind == "filled":
-            if kept == "BOOLEAN" and not shift:
-                return f"coalesce({quoted}, false)"
-            return f"(CASE WHEN {self._gap(column)} THEN 0.0::DOUBLE ELSE {number} END{less})"
-        if kind == "missing":
-            return self._gap(column)
-        if kind == "some":
-            return f"({number} <> 0 AND NOT {self._gap(column)})" if kept in ("DOUBLE", "FLOAT") else f"({quoted} <> 0)"
-        if kind == "above":
-            return f"({quoted} > {name(other)})"
-        if kind == "broken":
-            return f"({quoted} <> floor({quoted}))" if kept in ("DOUBLE", "FLOAT") or "DEC" in kept else "false"
-        return f"coalesce(CAST({quoted} AS VARCHAR) = {literal(other)}, false)"
-
-    def extremes(self, columns: Sequence[str]) -> dict[str, tuple[float, float]]:
-        """Ends of the range of each column; over Parquet from the files' footers alone. A flag's range is 0 to 1."""
-        numbers = [column for column in columns if self._types[column] != "BOOLEAN"]
-        found = {column: (0.0, 1.0) for column in columns if column not in numbers}
-        if numbers:
-            asked = ", ".join(f"min({name(column)}), max({name(column)})" for column in numbers)
-            row = self._row(f"SELECT {asked} FROM {self._relation}")
-            ends = [np.nan if end is None else float(end) + 0.0 for end in row]
-            found |= {column: (ends[2 * at], ends[2 * at + 1]) for at, column in enumerate(numbers)}
-        return found
-
-    def faults(self, column: str, *, arm: str, label: Any) -> tuple[int, int]:
-        """How many values of a column are missing, and infinite, in one arm."""
-        infinite = f"count_if(isinf({name(column)}))" if self._types[column] in ("DOUBLE", "FLOAT") else "0"
-        query = f"SELECT count_if({self._gap(column)}), {infinite} FROM {self._relation} WHERE {_is(arm, label)}"
-        missing, endless = self._row(query)
-        return int(missing), int(endless)
+    def _answers(self, query: str) -> list[tuple[Any, ...]]:
+        return fetch_rows(self._cursor(), query)
 
     def units(self, unit: str, *, arm: str) -> UnitCheck:
         """Whether every unit has one row and one arm; cheap where they are sorted, or whole numbers close together."""
         column = fetch(self._cursor(), f"SELECT {name(unit)} AS unit FROM {self._relation}").column("unit")
         if not column.null_count and _each_once(column):
             return UnitCheck(len(column), 0, 0, 0, "")
-        again = (
-            f"SELECT {name(unit)} AS unit, count(*) AS n, count(DISTINCT {name(arm)}) AS arms FROM {self._relation} "
-            f"WHERE {name(unit)} IS NOT NULL GROUP BY 1 HAVING n > 1"
-        )
-        repeated, moved, one, in_two = self._row(
-            f"SELECT count(*), count_if(arms > 1), min(CAST(unit AS VARCHAR)), "
-            f"min(CAST(unit AS VARCHAR)) FILTER (arms > 1) FROM ({again})"
-        )
-        example = str(in_two if moved else one)
-        return UnitCheck(len(column), column.null_count, int(repeated or 0), int(moved or 0), example)
+        return super().units(unit, arm=arm)
 
     def added_up(self, unit: str, *, arm: str, summed: Sequence[str], kept: Sequence[str]) -> OutcomeTable:
         """The same with one row per unit: some columns summed, of others the value of the unit's first row."""
@@ -348,65 +238,15 @@ class OutcomeTable:
         """Some columns of the rows of one arm, in the order of the table; columns it lacks are left out."""
         there = [column for column in dict.fromkeys(columns) if column in self.kinds]
         chosen = ", ".join(name(column) for column in there) or "1 AS one"
-        table = fetch(self._cursor(), f"SELECT {chosen} FROM {self._relation} WHERE {_is(arm, label)}")
+        table = fetch(self._cursor(), f"SELECT {chosen} FROM {self._relation} WHERE {self._is(arm, label)}")
         frame: pd.DataFrame = table.to_pandas()
         return frame[there]
-
-    def words(self, column: str) -> list[str]:
-        """The different values of a column as texts, sorted, missing ones left out."""
-        kept = f"{self._relation} WHERE {name(column)} IS NOT NULL"
-        query = f"SELECT DISTINCT CAST({name(column)} AS VARCHAR) FROM {kept}"
-        return sorted(word for (word,) in fetch_rows(self._cursor(), query))
-
-    def _row(self, query: str) -> tuple[Any, ...]:
-        return fetch_row(self._cursor(), query)
 
 
 @lru_cache(maxsize=1)
 def _database() -> duckdb.DuckDBPyConnection:
     """One database for all outcomes in files: it holds nothing, and opening one takes as long as a million rows."""
     return connect()
-
-
-def _kind(duck: str) -> str:
-    if duck == "BOOLEAN":
-        return "flag"
-    if duck.startswith(("TIMESTAMP", "DATE")):
-        return "time"
-    whole = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
-    if duck in (*whole, "FLOAT", "DOUBLE") or duck.startswith("DECIMAL"):
-        return "number"
-    return "text"
-
-
-def _counted(line: Line) -> bool:
-    return line[0] in ("some", "above", "broken", "equals")
-
-
-def _shared_out(lines: Sequence[Line], pairs: Sequence[tuple[int, int]], parts: int) -> list[list[int]]:
-    """The positions of lines in at most so many parts: what is multiplied or has a column in common stays together."""
-    links = [{column for column in (line[1], line[2]) if column} for line in lines]
-    groups: list[tuple[set[int], set[str]]] = []
-    for one, other in [(at, at) for at in range(len(lines))] + list(pairs):
-        members, columns = {one, other}, links[one] | links[other]
-        for group in [group for group in groups if group[1] & columns]:
-            groups.remove(group)
-            members, columns = members | group[0], columns | group[1]
-        groups.append((members, columns))
-    shared: list[list[int]] = [[] for _ in range(min(parts, len(groups)) or 1)]
-    for members, _ in sorted(groups, key=lambda group: (-len(group[0]), min(group[0]))):
-        min(shared, key=len).extend(sorted(members))
-    return shared
-
-
-def _is(arm: str, label: Any) -> str:
-    if label is None:
-        return f"{name(arm)} IS NULL"
-    return f"CAST({name(arm)} AS VARCHAR) = {literal(_text(label))}"
-
-
-def _text(label: Any) -> str:
-    return str(label).lower() if isinstance(label, bool) else str(label)
 
 
 def _each_once(column: pa.ChunkedArray) -> bool:

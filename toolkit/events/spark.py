@@ -6,12 +6,14 @@ Only `spark_session` imports pyspark: a DataFrame carries all that is needed, so
 from __future__ import annotations
 
 import os
+import pickle
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -19,7 +21,7 @@ import pyarrow.compute as pc
 
 from toolkit.errors import EventLogError, NotSupportedError, nearest
 
-__all__ = ["Facts", "Part", "Reader", "SparkLog", "loaded", "spark_session"]
+__all__ = ["Facts", "Part", "Reader", "SparkLog", "check_spark", "gathered", "loaded", "made", "spark_session"]
 
 _PERSON = "person"
 _OF_PERSON = "person:"
@@ -28,6 +30,11 @@ _BASE = (*_NEEDED, "received_at", "event_id")
 _NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double")
 _OLDEST = (4, 1)
 _PER_PART = 1_000_000
+_LACKING = re.compile(r"No module named '(toolkit|numba|duckdb|pyarrow)[\w.]*'")
+_ON_ONE_MACHINE = (
+    "cursor", "customer_table", "customers", "events", "numbered_customers", "profile", "ranges", "relation", "save",
+    "stored", "with_answers", "within",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +76,12 @@ class Reader:
 class SparkLog:
     """An event log in Spark, made by `EventLog.from_spark`; the rows stay where they are.
 
-    `replay` and `measure` take it, and run where the rows are; what they give is a Spark DataFrame.
+    `replay`, `sweep` and `simulate` take it, and run where the rows are.
     """
 
     def __init__(self, events: Any, *, customers: Any = None, columns: Mapping[str, str] | None = None) -> None:
-        _check_version(events)
+        check_spark(events, "events")
+        self._kept: dict[int, Any] = {}
         self._events, self.properties = _events(events, columns or {})
         self._people: Any = None
         self.attributes: dict[str, str] = {}
@@ -130,6 +138,24 @@ class SparkLog:
         """First and last received_at, UTC; None when the log is empty."""
         return self.facts.span
 
+    @cached_property
+    def mailed_scenarios(self) -> frozenset[str]:
+        """Scenarios of which the log holds mails that were really sent (`email_sent` with the property scenario)."""
+        if "scenario" not in self.properties or "email_sent" not in self.facts.counts:
+            return frozenset()
+        query = "SELECT DISTINCT cast(scenario AS string) AS name FROM {rows} WHERE event = 'email_sent'"
+        return frozenset(row["name"] for row in _sql(query, self._events).collect() if row["name"])
+
+    if not TYPE_CHECKING:  # a checker is to find what neither has
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _ON_ONE_MACHINE:
+                raise NotSupportedError(
+                    f"a log in Spark has no {name}: replay, sweep and simulate take it; for all else bring what you "
+                    "need here, for example EventLog.from_pandas(events.where(...).toPandas())"
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def __len__(self) -> int:
         return sum(self.facts.counts.values())
 
@@ -144,19 +170,44 @@ class SparkLog:
     def parts(self, number: int | None = None) -> Any:
         """A DataFrame whose partitions hold whole customers, in ranges by customer_id, events in order.
 
+        It is kept in Spark (in memory, and on its disks where that is too small) for whatever is asked of the log next,
+        until `unpersist`.
+
         Args:
             number: of partitions; so many that each holds about a million events, and one for each core, unless given.
+
+        Raises:
+            EventLogError: fewer than one.
         """
-        rows = self._events.selectExpr("*", f"false AS {_PERSON}")
-        if self._people is not None:
-            rows = rows.unionByName(self._people.selectExpr("*", f"true AS {_PERSON}"), allowMissingColumns=True)
+        rows = self._together
         if number is None:
             cores = rows.sparkSession.sparkContext.defaultParallelism
             number = max(cores, -(-len(self) // _PER_PART))
         if number < 1:
             raise EventLogError(f"a log has at least one part; found {number!r}")
-        order = [name for name in ("customer_id", "received_at", "at", "event_id") if name in rows.columns]
-        return rows.repartitionByRange(number, "customer_id").sortWithinPartitions(*order)
+        if number not in self._kept:
+            order = [name for name in ("customer_id", "received_at", "at", "event_id") if name in rows.columns]
+            self._kept[number] = rows.repartitionByRange(number, "customer_id").sortWithinPartitions(*order).persist()
+        return self._kept[number]
+
+    def unpersist(self) -> None:
+        """Let Spark forget the parts that it keeps; whatever is asked next makes them again."""
+        for rows in self._kept.values():
+            rows.unpersist()
+        self._kept.clear()
+
+    @cached_property
+    def nobody(self) -> pa.Table:
+        """The rows of a part without anybody in it."""
+        return self._together.limit(0).toArrow()
+
+    @cached_property
+    def _together(self) -> Any:
+        """Events and people as rows of one DataFrame."""
+        rows = self._events.selectExpr("*", f"false AS {_PERSON}")
+        if self._people is None:
+            return rows
+        return rows.unionByName(self._people.selectExpr("*", f"true AS {_PERSON}"), allowMissingColumns=True)
 
     def _check_ids(self) -> None:
         """Repetitions are left out customer by customer, so that one id must not stand with two of them."""
@@ -171,6 +222,42 @@ class SparkLog:
                 f"event_id {row['event_id']!r} stands with two customers, {row['one']!r} and {row['other']!r}; "
                 "an event_id names one event: correct it, or leave the column out"
             )
+
+
+def made(rows: Any, of: Callable[[pa.Table], pa.Table], columns: Mapping[str, str]) -> Any:
+    """A DataFrame with what a function makes of each part of `SparkLog.parts`, where it lies.
+
+    Args:
+        rows: the parts.
+        of: the rows of a part to the rows of the result; it travels with all that it holds.
+        columns: name and Spark type of each column of the result.
+    """
+
+    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        held = list(batches)
+        if held:
+            yield from of(pa.Table.from_batches(held)).to_batches()
+
+    return rows.mapInArrow(work, ", ".join(f"`{name}` {kind}" for name, kind in columns.items()))
+
+
+def gathered(rows: Any, of: Callable[[pa.Table], Any]) -> list[Any]:
+    """What a function makes of each part of `SparkLog.parts`, brought here; a part without rows makes nothing."""
+
+    def pickled(part: pa.Table) -> pa.Table:
+        return pa.table({"found": [pickle.dumps(of(part))]})
+
+    try:
+        found = made(rows, pickled, {"found": "binary"}).collect()
+    except Exception as fault:  # Spark's own kind, which only who has it can name
+        lacks = _LACKING.search(str(fault))
+        if lacks:
+            raise NotSupportedError(
+                f"Spark's executors lack this library ({lacks[0]}): install it there, for the Python that "
+                "PYSPARK_PYTHON names"
+            ) from fault
+        raise
+    return [pickle.loads(row["found"]) for row in found]  # noqa: S301 made by this program, in Spark
 
 
 def spark_session(master: str = "local[*]") -> Any:
@@ -202,16 +289,30 @@ def spark_session(master: str = "local[*]") -> Any:
 
 
 def loaded(source: Any) -> Any:
-    """A DataFrame as it is; the path of a Parquet folder is opened."""
-    if isinstance(source, str | PathLike):
-        return spark_session().read.parquet(str(source))
-    return source
+    """A DataFrame as it is; the path of a Parquet folder is opened.
+
+    Raises:
+        EventLogError: Spark cannot read it; NotSupportedError: as `spark_session`.
+    """
+    if not isinstance(source, str | PathLike):
+        return source
+    session = spark_session()
+    try:
+        return session.read.parquet(str(source))
+    except Exception as fault:
+        said = str(fault).strip().splitlines() or [type(fault).__name__]
+        raise EventLogError(f"{source}: cannot be read by Spark as Parquet: {said[0]}") from fault
 
 
-def _check_version(events: Any) -> None:
-    session = getattr(events, "sparkSession", None)
+def check_spark(frame: Any, what: str) -> None:
+    """Refuse what is no DataFrame of a Spark that is new enough.
+
+    Raises:
+        EventLogError: something else; NotSupportedError: of a Spark that is too old.
+    """
+    session = getattr(frame, "sparkSession", None)
     if session is None:
-        raise EventLogError(f"events: expected a Spark DataFrame or a path, found {type(events).__name__}")
+        raise EventLogError(f"{what}: expected a Spark DataFrame or a path, found {type(frame).__name__}")
     version = str(session.version)
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
         raise NotSupportedError(f"Spark {version} is too old; {'.'.join(map(str, _OLDEST))} or newer is needed")

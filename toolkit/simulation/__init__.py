@@ -10,7 +10,8 @@ from toolkit.simulation.mailed import MailedShop, mailed
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.policies import PolicyValue, off_policy
 from toolkit.simulation.shop import Shop, ShopTruth, shop
-from toolkit.simulation.simulate import Simulation, simulate
+from toolkit.simulation.simulate import simulate
+from toolkit.simulation.simulation import Simulation
 from toolkit.simulation.tune import Tuning, tune
 from toolkit.simulation.winback import WinBack, win_back
 from toolkit.simulation.worlds import World, world

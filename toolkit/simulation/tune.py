@@ -22,7 +22,7 @@ from toolkit.scenario.models import Program, Scenario
 from toolkit.scenario.parameters import get_parameter, set_parameters
 from toolkit.simulation.forecast import Forecast
 from toolkit.simulation.model import ResponseModel
-from toolkit.simulation.simulate import Simulation
+from toolkit.simulation.simulation import Simulation
 from toolkit.stats import Mean, Plan, plan
 
 __all__ = ["Tuning", "tune"]

@@ -24,9 +24,12 @@ OutcomesLike = pd.DataFrame | Source | str | PathLike[str]
 
 
 def opened(outcomes: OutcomesLike) -> pd.DataFrame | Source:
-    """Outcomes as a frame or a store; a path names Parquet files."""
+    """Outcomes as a frame or a store; a path names Parquet files. A Spark DataFrame is added up where it lies."""
     if isinstance(outcomes, pd.DataFrame):
         return outcomes
+    if hasattr(outcomes, "sparkSession"):
+        in_spark: Source = importlib.import_module("toolkit.events").SparkOutcomes(outcomes)
+        return in_spark
     if isinstance(outcomes, str | PathLike):
         # DuckDB is loaded only by those whose outcomes lie in files; the seam it answers stands in `source.py`.
         table: Source = importlib.import_module("toolkit.events").OutcomeTable.from_parquet(fspath(outcomes))
@@ -34,7 +37,8 @@ def opened(outcomes: OutcomesLike) -> pd.DataFrame | Source:
     if isinstance(outcomes, Source):
         return outcomes
     raise MetricError(
-        f"outcomes: found {type(outcomes).__name__}; allowed: a frame, the path of Parquet files, or an OutcomeTable"
+        f"outcomes: found {type(outcomes).__name__}; allowed: a frame, a Spark DataFrame, the path of Parquet "
+        "files, or an OutcomeTable"
     )
 
 

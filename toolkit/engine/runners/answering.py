@@ -18,6 +18,7 @@ from toolkit.engine.answers import Answers
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import config
 from toolkit.engine.layout import Floats, Ints, Past, Plan
+from toolkit.engine.runners.donors import Donors
 from toolkit.engine.runners.local import Walked, joined, next_emptied, run_places, split_evenly, takers_of
 
 __all__ = ["Drawn", "Respondents", "Settings"]
@@ -57,14 +58,16 @@ class Settings:
 class Respondents:
     """The customers of a log, ready to answer.
 
-    silent_run: journeys and decisions when nobody answers. totals: what is then counted by group; on_their_own: by
-    customer and scenario, for the customers in `entered`, who begin a journey. chosen: the customers who are mailed.
-    people: the sum over the draws so far of what was counted by customer and scenario, for those.
+    donors: the purchases that one brought about may be like. silent_run: journeys and decisions when nobody answers.
+    totals: what is then counted by group; on_their_own: by customer and scenario, for the customers in `entered`, who
+    begin a journey. chosen: the customers who are mailed. people: the sum over the draws so far of what was counted by
+    customer and scenario, for those.
     """
 
     compiled: Compiled
     past: Past
     settings: Settings
+    donors: Donors
     partitions: int
     chosen: Ints = field(init=False)
     totals: Ints = field(init=False)
@@ -73,17 +76,14 @@ class Respondents:
     entered: Ints = field(init=False)
     on_their_own: Ints = field(init=False)
     _keys: Ints = field(init=False)
-    _donors: Ints = field(init=False)
+    _bought: tuple[Past, Ints] = field(init=False)
     _rest: Ints = field(init=False)
     _own: list[tuple[Past, Answers]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        past, settings = self.past, self.settings
+        past = self.past
         self._keys = customer_keys(past.name_starts, past.names)
-        bought = (past.bits >> settings.purchase_bit) & 1 == 1
-        if settings.value >= 0:
-            bought &= past.values[settings.value] > 0
-        self._donors = np.flatnonzero(bought) if settings.value >= 0 else np.zeros(0, dtype=np.int64)
+        self._bought = self.donors.log_of(past)
         count = len(past.starts) - 1
         everyone = np.arange(count)
         nobody = Drawn(
@@ -164,7 +164,8 @@ class Respondents:
             fact_zone=np.concatenate([past.fact_zone, np.full(len(settings.left), -1, dtype=np.int64)]),
         )
         groups = int(settings.groups[-1])
-        return own, blank(past)._replace(
+        log, donors = self._bought
+        return own, blank(log)._replace(
             kept=settings.kept,
             purchase_bit=settings.purchase_bit,
             value=settings.value,
@@ -172,7 +173,7 @@ class Respondents:
             leave_fact=count,
             cut=settings.cut,
             keys=self._keys,
-            donors=self._donors,
+            donors=donors,
             groups=settings.groups,
             windows=settings.windows,
             goals=settings.goals,

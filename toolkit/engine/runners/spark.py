@@ -6,32 +6,30 @@ same code as on one machine, so that there is no second meaning of a condition. 
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from toolkit.engine import layout as m
 from toolkit.engine.compile import Assumption, Compiled
 from toolkit.engine.digest import Digest
-from toolkit.engine.layout import Ints
-from toolkit.engine.measure import measure
+from toolkit.engine.measure import known_of, label_of, measure
 from toolkit.engine.prepared import prepare_log
 from toolkit.engine.run import Counted, Run, counted
-from toolkit.engine.runners.local import Takers, next_emptied, run_once, takers_of
+from toolkit.engine.runners.local import run_once
 from toolkit.engine.runners.parted import Parted
+from toolkit.engine.runners.pools import LastCoupon, Taken, next_last_coupon, plan_with, taken_in
 from toolkit.errors import NotSupportedError
 from toolkit.events import EventLog
-from toolkit.events.spark import Reader, SparkLog
+from toolkit.events.spark import Reader, SparkLog, gathered, made
+from toolkit.events.spark_outcomes import labelled
 from toolkit.scenario.models import Program
 
-__all__ = ["SparkRun"]
+__all__ = ["SparkRun", "check_parts"]
 
 _TEXT, _MOMENT, _WHOLE, _REAL, _FLAG = "string", "timestamp", "long", "double", "boolean"
 _JOURNEYS = {
@@ -73,15 +71,6 @@ Compiler = Callable[[Program, EventLog | SparkLog], tuple[Compiled, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Last:
-    """Who took the last coupon of a pool: the moment, the customer and how many of theirs at that moment."""
-
-    until: int
-    customer: str
-    share: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Task:
     """Everything that travels to a part: what is replayed, and what its log must know of the whole."""
 
@@ -90,14 +79,14 @@ class _Task:
     reader: Reader
     until: pd.Timestamp
     assume: Assumption | None
-    emptied: tuple[_Last | None, ...]
+    known: tuple[LastCoupon | None, ...]
 
     def run(self, rows: pa.Table) -> Run:
         """The replay of one part."""
         log = EventLog.of_part(self.reader.read(rows))
         compiled, last = self.compiler(self.program, log)
         prepared = prepare_log(log, compiled, zone=self.program.policies.timezone)
-        compiled = replace(compiled, plan=self._plan(compiled, prepared.marked.customers))
+        compiled = replace(compiled, plan=plan_with(compiled.plan, self.known, prepared.marked.customers))
         return Run(
             program=self.program,
             log=log,
@@ -109,22 +98,11 @@ class _Task:
             assume=self.assume,
         )
 
-    def _plan(self, compiled: Compiled, customers: pa.Array) -> m.Plan:
-        """The plan with the pools that are known to run out; turns are those of this part's own customers."""
-        plan = compiled.plan
-        if not any(self.emptied):
-            return plan
-        plan = plan._replace(
-            pool_until=plan.pool_until.copy(), pool_rank=plan.pool_rank.copy(), pool_share=plan.pool_share.copy()
-        )
-        for pool, last in enumerate(self.emptied):
-            if last is not None:
-                before = int(pc.sum(pc.less(customers, pa.scalar(last.customer, customers.type))).as_py() or 0)
-                is_here = bool(pc.any(pc.equal(customers, pa.scalar(last.customer, customers.type))).as_py())
-                plan.pool_until[pool], plan.pool_rank[pool] = last.until, before
-                # Who stands at that place here is somebody else, who comes later: nothing is left for them.
-                plan.pool_share[pool] = last.share if is_here else 0
-        return plan
+    def counts(self, rows: pa.Table) -> _Counts:
+        """What the driver learns of one part."""
+        run = self.run(rows)
+        taken = taken_in(run.compiled, run.walked, run.marked.customers)
+        return _Counts(counted(run), taken, dict(run.prepared.unknown_zones), run.marked.duplicates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +110,7 @@ class _Counts:
     """What the driver learns of a part."""
 
     counted: Counted
-    at: tuple[Ints, ...]
-    customers: tuple[list[str], ...]
-    last: tuple[int, ...]
+    taken: Taken
     unknown_zones: dict[str, int]
     duplicates: int
 
@@ -161,11 +137,7 @@ class SparkRun(Parted):
         assume: Assumption | None,
         parts: int | None,
     ) -> None:
-        if any(group >= 0 for _, group in compiled.gaps):
-            raise NotSupportedError(
-                "a cycle by the median of a property asks all customers at once, which Spark's parts do not; "
-                "name the days, or take the median of each customer"
-            )
+        check_parts(compiled)
         self.program, self.log, self.until, self.assume = program, log, until, assume
         self.compiled, self.notes = compiled, log.notes
         self._rows = log.parts(parts)
@@ -180,31 +152,19 @@ class SparkRun(Parted):
 
     def _decided(self) -> list[_Counts]:
         """Every part counted; again, with one more pool known to run out, until no further pool does."""
-        sizes = tuple(size for _, size in self.compiled.pools)
         while True:
-            rows = self._mapped(lambda run: _counts(run, sizes), {"counts": "binary"}).collect()
-            parts = [pickle.loads(row["counts"]) for row in rows]  # noqa: S301 made by this program, in Spark
-            ranks, takers = _ranked(parts, len(sizes))
-            plan = next_emptied(self.compiled, self.compiled.plan, takers)
-            if plan is None:
+            parts: list[_Counts] = gathered(self._rows, self._task.counts)
+            found = next_last_coupon(self.compiled, [part.taken for part in parts])
+            if found is None:
                 return parts
-            (pool,) = (self.compiled.plan.pool_until != plan.pool_until).nonzero()[0].tolist()
-            name = ranks[int(plan.pool_rank[pool])] if plan.pool_share[pool] else ""
-            last = _Last(int(plan.pool_until[pool]), name, int(plan.pool_share[pool]))
-            self.compiled = replace(self.compiled, plan=plan)
-            emptied = tuple(last if place == pool else one for place, one in enumerate(self._task.emptied))
-            self._task = replace(self._task, emptied=emptied)
+            self.compiled, pool, last = found
+            known = tuple(last if place == pool else one for place, one in enumerate(self._task.known))
+            self._task = replace(self._task, known=known)
 
     def _mapped(self, of: Callable[[Run], pa.Table], columns: dict[str, str]) -> Any:
         """A DataFrame with what a function makes of the run of each part."""
         task = self._task
-
-        def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            held = list(batches)
-            if held:
-                yield from of(task.run(pa.Table.from_batches(held))).to_batches()
-
-        return self._rows.mapInArrow(work, ", ".join(f"`{name}` {kind}" for name, kind in columns.items()))
+        return made(self._rows, lambda rows: of(task.run(rows)), columns)
 
     @cached_property
     def journeys(self) -> Any:
@@ -217,11 +177,19 @@ class SparkRun(Parted):
         return self._mapped(lambda run: _table(run.decisions, _DECISIONS), _DECISIONS)
 
     def measure(self, **asked: Any) -> Any:
-        """A Spark DataFrame of what followed for each unit (`tables.OUTCOMES`), observed; asked as `measure` is."""
-        none = self._rows.limit(0).toArrow()
-        outcomes = measure(self._task.run(none), **asked)
+        """A Spark DataFrame of what followed for each unit (`tables.OUTCOMES`), observed; asked as `measure` is.
+
+        What the numbers are (see `measure`) goes with its column `arm`, for `experiment` to read.
+        """
+        task = self._task
+        nobody = task.run(self.log.nobody)
+        outcomes = measure(nobody, **asked)
+        known = reduce(
+            add, gathered(self._rows, lambda rows: known_of(task.run(rows), **asked)), known_of(nobody, **asked)
+        )
         columns = {str(name): _kind(dtype) for name, dtype in outcomes.dtypes.items()}
-        return self._mapped(lambda run: _table(measure(run, **asked), columns), columns)
+        frame = self._mapped(lambda run: _table(measure(run, **asked), columns), columns)
+        return labelled(frame, label_of(nobody, known, **asked))
 
     @cached_property
     def digest(self) -> str:
@@ -236,41 +204,13 @@ class SparkRun(Parted):
         return content.hexdigest()
 
 
-def _counts(run: Run, sizes: tuple[int, ...]) -> pa.Table:
-    place = np.arange(len(run.marked.customers))
-    takers = takers_of(run.compiled, run.walked, place)
-    at, customers = [], []
-    for moments, who, size in zip(takers.at, takers.rank, sizes, strict=True):
-        names = run.marked.customers.take(pa.array(who))
-        # No part can hold more of the coupons that were taken than there are, and one more shows that they ran out.
-        order = np.lexsort((pc.rank(names, tiebreaker="dense").to_numpy(), moments))[: size + 1]
-        at.append(moments[order])
-        customers.append(names.take(pa.array(order)).to_pylist())
-    found = _Counts(
-        counted(run),
-        tuple(at),
-        tuple(customers),
-        takers.last,
-        dict(run.prepared.unknown_zones),
-        run.marked.duplicates,
-    )
-    return pa.table({"counts": [pickle.dumps(found)]})
-
-
-def _ranked(parts: list[_Counts], pools: int) -> tuple[list[str], list[Takers]]:
-    """The customers who took coupons in the order of customer_id, and the takers by their places in it."""
-    names = sorted({name for part in parts for some in part.customers for name in some}, key=str.encode)
-    place = {name: number for number, name in enumerate(names)}
-    takers = [
-        Takers(
-            part.at,
-            tuple(np.array([place[name] for name in some], dtype=np.int64) for some in part.customers),
-            part.last,
+def check_parts(compiled: Compiled) -> None:
+    """Refuse a program that ties customers together, other than by coupons."""
+    if any(group >= 0 for _, group in compiled.gaps):
+        raise NotSupportedError(
+            "a cycle by the median of a property asks all customers at once, which Spark's parts do not; "
+            "name the days, or take the median of each customer"
         )
-        for part in parts
-    ]
-    none = np.zeros(0, dtype=np.int64)
-    return names, takers or [Takers((none,) * pools, (none,) * pools, (m.NONE,) * pools)]
 
 
 def _table(frame: pd.DataFrame, columns: dict[str, str]) -> pa.Table:

@@ -1,0 +1,274 @@
+"""A program over a log, ready to be answered: draw by draw, all of its people or those of one part of a log."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from tqdm.auto import tqdm
+
+from toolkit.engine import answers as a
+from toolkit.engine import layout as m
+from toolkit.engine.compile import ANSWERS, Compiled
+from toolkit.engine.prepared import Prepared, prepare_log
+from toolkit.engine.replay import compiled_for
+from toolkit.engine.run import Run
+from toolkit.engine.runners.answering import Respondents, Settings
+from toolkit.engine.runners.donors import Donors, donors_of
+from toolkit.errors import InputError, NotSupportedError
+from toolkit.events import EventLog
+from toolkit.events.marks import Mark, bits_by_consent, bits_of_events, mailed_scenarios
+from toolkit.scenario.checks import check_against
+from toolkit.scenario.models import Program, Scenario
+from toolkit.simulation.drawing import Draughtsman
+from toolkit.simulation.forecast import Forecast, Groups
+from toolkit.simulation.model import ResponseModel
+from toolkit.simulation.noise import Scatter, scatter_of
+
+__all__ = ["Asked", "Counts", "Simulation", "asked_of", "check_donors", "check_numbers", "donors_in", "draw_seed"]
+
+MOST_DRAWS = 100_000
+_EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """What all draws counted, of everyone or of the people of a part; those of parts add up.
+
+    drawn: draws x groups x `engine.answers.METRICS`. silent: the same without any answer. scatter: of the people.
+    """
+
+    drawn: Ints
+    silent: Ints
+    scatter: Scatter
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.drawn + other.drawn, self.silent + other.silent, self.scatter + other.scatter)
+
+
+@dataclass
+class Asked:
+    """A compiled program with what a simulation asks besides: purchases and their price."""
+
+    compiled: Compiled
+    prepared: Prepared
+    until: int
+    purchase_bit: int
+    value: int
+
+
+class Simulation:
+    """A program over a log, ready to be answered; what `simulate` and `tune` run.
+
+    Args:
+        program, log, response, until, partitions: as in `simulate`.
+        follow: how long after an entry the log must go on, microseconds; of the program and the model unless given.
+        donors: the purchases of the larger log that this one is a part of; this log's own unless given.
+    """
+
+    def __init__(
+        self,
+        program: Program | Scenario,
+        log: EventLog,
+        *,
+        response: ResponseModel,
+        until: datetime | None = None,
+        partitions: int | None = None,
+        follow: int | None = None,
+        donors: Donors | None = None,
+    ) -> None:
+        if isinstance(program, Scenario):
+            program = Program(scenarios=(program,))
+        if partitions is not None and partitions < 1:
+            raise InputError(f"partitions: found {partitions!r}; allowed: 1 or more")
+        check_against(
+            program,
+            event_counts=dict.fromkeys(log.event_names, 1),
+            properties=log.properties,
+            attributes=log.attributes,
+        )
+        self.program, self.log, self.response = program, log, response
+        asked = asked_of(program, log, response, until)
+        compiled, marked = asked.compiled, asked.prepared.marked
+        self.asked = asked
+        if compiled.keyed:
+            named = ", ".join(compiled.scenarios[place].scenario for place in compiled.keyed)
+            raise NotSupportedError(
+                f"{named}: arms by journey with a key and a trigger that is no event: not simulated"
+            )
+        past = asked.prepared.past(log, compiled, asked.until)
+        self.donors = donors_in(asked) if donors is None else donors
+        if donors is None:
+            check_donors(self.donors, response)
+        self.draughtsman = Draughtsman(compiled, response, log, self.donors.usual_price)
+        window = response.times["window"].elapsed
+        windows = np.array([s.goal.within.elapsed if s.goal else window for s in compiled.scenarios], dtype=np.int64)
+        goals = np.array(
+            [
+                (int(row[m.S_GOAL_BIT]), value if value >= 0 else asked.value)
+                if row[m.S_GOAL_BIT] >= 0
+                else (asked.purchase_bit, asked.value)
+                for row, value in zip(compiled.plan.scenarios, compiled.goal_values, strict=True)
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 2)
+        answer_bits = sum(1 << bit for bit, one in enumerate(compiled.marking.marks) if one.event in ANSWERS)
+        leaves = bits_of_events(log, compiled.marking, [{"event": "email_unsubscribed"}])
+        # A mail within a window of the entry is followed for a window of its own.
+        self.follow = int(windows.max(initial=0)) + window if follow is None else follow
+        starts = [0]
+        for arms in compiled.arms:
+            starts.append(starts[-1] + max(1, len(arms)))
+        self.groups = Groups(
+            tuple(s.scenario for s in compiled.scenarios),
+            compiled.arms,
+            tuple(s.experiment.holdout if s.experiment else None for s in compiled.scenarios),
+        )
+        settings = Settings(
+            purchase_bit=asked.purchase_bit,
+            value=asked.value,
+            kept=~answer_bits,
+            leave_bits=int(leaves[0]),
+            left=bits_by_consent(log, compiled.marking, marked.customers, consent=False),
+            cut=asked.until - self.follow,
+            groups=np.array(starts, dtype=np.int64),
+            windows=windows,
+            goals=goals,
+        )
+        self.respondents = Respondents(compiled, past, settings, self.donors, partitions or _processors())
+
+    def run(self, *, draws: int, seed: int, level: float, progress: bool = False) -> Forecast:
+        """The forecast of so many draws."""
+        check_numbers(draws, level)
+        self.check_people(self.respondents.totals)
+        values = self.response.draws(draws, seed)
+        counts = self.counts(values, draws, seed, progress=progress)
+        return self.forecast(counts, values, seed=seed, level=level, mailed=mailed_scenarios(self.log))
+
+    def check_people(self, silent: Ints) -> None:
+        """Refuse a log that ends before anything that follows an entry can be seen."""
+        if not silent[:, a.N_PEOPLE].any():
+            raise InputError(
+                f"nobody enters early enough to see what follows: the log ends "
+                f"{_EPOCH + pd.Timedelta(self.asked.until, unit='us'):%Y-%m-%d %H:%M} UTC, and "
+                f"{pd.Timedelta(self.follow, unit='us')} are needed after an entry; take a longer log, or a shorter "
+                "goal and window"
+            )
+
+    def counts(self, values: Mapping[str, Floats], draws: int, seed: int, *, progress: bool = False) -> Counts:
+        """What so many draws count, each with its numbers of the model."""
+        drawn = np.empty((draws, *self.respondents.totals.shape), dtype=np.int64)
+        # The sum over draws by customer starts anew, so that one simulation can run with several seeds.
+        self.respondents.people[:] = 0
+        for draw in tqdm(range(draws), desc="simulate", disable=not progress, delay=1.0):
+            answers = self.draughtsman.draw({path: float(column[draw]) for path, column in values.items()})
+            drawn[draw] = self.respondents.draw(answers, draw_seed(seed, draw))
+        return Counts(drawn, self.respondents.totals, scatter_of(self.respondents, draws))
+
+    def forecast(
+        self, counts: Counts, values: Mapping[str, Floats], *, seed: int, level: float, mailed: Collection[str]
+    ) -> Forecast:
+        """The forecast that counts give; they may be those of a larger log.
+
+        Args:
+            counts, values: from all draws.
+            seed, level: as in `simulate`.
+            mailed: the scenarios of which the log holds real mails.
+        """
+        return Forecast(
+            program=self.program,
+            response=self.response,
+            groups=self.groups,
+            counted=counts.drawn.astype(float),
+            silent=counts.silent.astype(float),
+            covariances=counts.scatter.covariances(len(counts.drawn)),
+            values=values,
+            seed=seed,
+            level=level,
+            notes=(*self._notes(mailed), *self.draughtsman.notes, *self.response.notes),
+            currency=self.program.policies.currency,
+        )
+
+    def as_run(self, draw: int, *, seed: int) -> Run:
+        """One draw as a run: its journeys and decisions, with the answers of that draw. Modelled."""
+        values = self.response.draws(draw + 1, seed)
+        drawn = self.draughtsman.draw({path: float(column[draw]) for path, column in values.items()})
+        return Run(
+            program=self.program,
+            log=self.log,
+            until=_EPOCH + pd.Timedelta(self.asked.until, unit="us"),
+            compiled=self.asked.compiled,
+            prepared=self.asked.prepared,
+            walked=self.respondents.run(drawn, draw_seed(seed, draw)),
+            notes=(f"modelled: answers of draw {draw}, seed {seed}, of the response model {self.response.name!r}",),
+            assume=None,
+        )
+
+    def _notes(self, mailed: Collection[str]) -> list[str]:
+        notes = [
+            f"the log holds real mails of {name}: purchases that they caused count as done anyway, so that the "
+            "forecast is of what comes on top; simulate over people who were not mailed for the whole effect"
+            for name in sorted(set(mailed) & set(self.groups.scenarios))
+        ]
+        if "order.margin" not in self.response.numbers:
+            notes.append("no order.margin in the response model: margin and profit are not known")
+        return notes
+
+
+def draw_seed(seed: int, draw: int) -> int:
+    """The number of 62 bits from which the answers of one draw come."""
+    return (seed * 0x5851F42D4C957F2D + (draw + 1) * 0x14057B7EF767814F) & 0x3FFFFFFFFFFFFFFF
+
+
+def _processors() -> int:
+    return min(os.cpu_count() or 1, 16)
+
+
+def donors_in(asked: Asked) -> Donors:
+    """The purchases of a log that has been asked."""
+    marked = asked.prepared.marked
+    return donors_of(marked.bits, marked.values, purchase_bit=asked.purchase_bit, value=asked.value)
+
+
+def check_numbers(draws: int, level: float) -> None:
+    """Refuse a number of draws or a level out of its range."""
+    if not 1 <= draws <= MOST_DRAWS:
+        raise InputError(f"draws: found {draws!r}; allowed: 1 to {MOST_DRAWS:,}")
+    if not 0 < level < 1:
+        raise InputError(f"level: found {level!r}; allowed: between 0 and 1, for example 0.9")
+
+
+def check_donors(donors: Donors, response: ResponseModel) -> None:
+    """Refuse a log without a purchase that one which a mail brings about could be like."""
+    if not len(donors) and any(path.endswith("buys.rate") or ".grid." in path for path in response.numbers):
+        raise InputError(
+            f"the log has no event {response.purchase!r} with a number in {response.value!r}: purchases that mails "
+            "bring about are made like those of the log; name the event and the property in the response model "
+            "(purchase:, value:)"
+        )
+
+
+def asked_of(program: Program, log: EventLog, response: ResponseModel, until: datetime | None) -> Asked:
+    """A program compiled for a simulation, and the log prepared for it."""
+    compiled, last = compiled_for(program, log, until=until, assume="modelled")
+    marks = list(compiled.marking.marks)
+    purchase = Mark(response.purchase)
+    if purchase not in marks:
+        marks.append(purchase)
+    values = list(compiled.marking.values)
+    value = -1
+    if response.value in log.properties:
+        if response.value not in values:
+            values.append(response.value)
+        value = values.index(response.value)
+    marking = replace(compiled.marking, marks=tuple(marks), values=tuple(values))
+    asked = replace(compiled, marking=marking)
+    return Asked(asked, prepare_log(log, asked, zone=program.policies.timezone), last, marks.index(purchase), value)

@@ -353,9 +353,8 @@ def _answer(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, deci
         if _chance(key, 10) < rates[R_PULL]:
             place = _next_purchase(past, work, answers, now + ways[W_PULL_WITHIN])
             at = now + _delay(key, 11, rates[R_BUY_AFTER], rates[R_SPREAD])
-            if place >= 0 and at < past.at[place] and work.n[m.N_STOP] >= len(past.at):
-                work.n[m.N_FULL] = m.FULL_WORK
-            elif place >= 0 and at < past.at[place]:
+            if place >= 0 and at < past.at[place]:
+                work.n[m.N_FULL] = m.FULL_WORK if work.n[m.N_STOP] >= len(past.at) else work.n[m.N_FULL]
                 own[N_PULLED] += counts
                 _pull(past, answers, place, work.n[m.N_SEEN], at)
 

@@ -144,7 +144,7 @@ FEW = 10_000
 def _child(call: str, folder: Path) -> list[float]:
     code = f"from benchmarks.sending import _sent, _submitted; print(*{call})"
     home = {**os.environ, "XDG_CONFIG_HOME": str(folder / "config")}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=home)
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True, env=home)
     return [float(word) for word in done.stdout.splitlines()[-1].split()]
 
 

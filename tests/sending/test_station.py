@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from toolkit.errors import ApprovalError, InputError
-from toolkit.sending import ApprovalPolicy, Ledger, approve, approve_standing, serve, submit
+from toolkit.sending import ApprovalPolicy, Ledger, approve, approve_standing, serve, submit, transport
+from toolkit.sending.delivery import run_record
+from toolkit.sending.gate import gate_of
 from toolkit.sending.keys import new_key, public_line, signing_key
+from toolkit.sending.parcel import BatchParcel, entry_of
 from toolkit.sending.station import take_one
+
+WELCOME = """
+scenario: welcome
+trigger: {event: sign_up}
+reentry: once
+steps:
+  - {wait: 1h}
+  - {id: hello, send: welcome/hello}
+"""
 
 
 @pytest.fixture
@@ -82,6 +96,10 @@ def _edit(path, before, after):
         (lambda f: _edit(f / "manifest.json", b'"mails": 12', b'"mails": 13'), r"limits: changed mails \(approved 12"),
         (lambda f: _edit(f / "manifest.json", b"hello@example.com", b"eve@example.com"), "sender: changed email"),
         (lambda f: _edit(f / "approvals.json", b'"mails": 12', b'"mails": 99'), "was changed after signing"),
+        (
+            lambda f: _edit(f / "program.yaml", b"revenue >= 50", b"revenue >= 5000"),
+            "not the scenarios that were approved",
+        ),
         (lambda f: (f / "approvals.json").write_text("[]"), "0 of 1 needed approvals"),
         (lambda f: (f / "mails.jsonl").write_text(""), "0 mails, 12 were approved"),
         (lambda f: (f / "manifest.json").write_text("{}"), "holds no batch"),
@@ -95,6 +113,7 @@ def _edit(path, before, after):
         "limits",
         "sender",
         "approval",
+        "program",
         "no approval",
         "mails",
         "manifest",
@@ -136,3 +155,63 @@ def test_a_standing_approval_serves_and_a_changed_scenario_voids_it(shop, key, n
     other = make_program(sender={"name": "Another", "email": "hello@example.com"})
     submit(shop.prepare(program=other), standing, tmp_path / "spool")
     assert any("the standing approval is void" in line for line in serving())
+
+
+def test_what_happened_since_the_batch_was_prepared_is_asked_of_the_log(submitted, serving, make_log, noon, tmp_path):
+    def since(customer, event, **more):
+        return {"customer_id": customer, "event": event, "at": noon + timedelta(minutes=1), **more}
+
+    log = make_log(
+        more=[
+            since("c1", "email_unsubscribed"),
+            since("c2", "email_bounced", bounce_type="hard"),
+            since("c3", "purchase", revenue=60.0),
+            since("c4", "purchase", revenue=40.0),  # does not end the scenario
+            since("c5", "email_unsubscribed") | {"at": noon + timedelta(hours=1)},  # not known yet
+        ],
+        bounce_type=True,
+    )
+    assert "sent 9, already sent 0, skipped 3," in serving(log=lambda: log)[0]
+    with Ledger.open(tmp_path / "sender.sqlite") as ledger:
+        rows = ledger.deliveries()
+    held = rows[rows.state != "accepted"].set_index("customer_id")
+    assert held.reason.to_dict() == {"c1": "unsubscribed", "c2": "suppressed", "c3": "exited"}
+    assert held.state.to_dict() == {"c1": "suppressed", "c2": "suppressed", "c3": "skipped"}
+
+
+def test_caps_are_asked_of_the_ledger_again_between_two_batches(shop, key, noon, serving, tmp_path, make_program):
+    caps = [{"limit": 1, "per": "7d", "scope": "marketing"}]
+    twin = make_program(WELCOME.replace("scenario: welcome", "scenario: twin"), caps=caps)
+    for program in (make_program(caps=caps), twin):
+        batch = shop.prepare(program=program)
+        submit(batch, approve(batch, by="ana", key=key, clock=lambda: noon), tmp_path / "spool")
+    first, second = serving()
+    assert "sent 12, already sent 0, skipped 0," in first
+    assert "sent 0, already sent 0, skipped 12," in second
+
+
+def test_a_log_that_cannot_be_read_is_no_fault_of_the_batch_which_waits(submitted, serving):
+    def unreadable():
+        raise InputError("events: no such file")
+
+    (line,) = serving(log=unreadable)
+    assert line == f"{submitted.name}: broken off, goes on later: the log cannot be read: events: no such file"
+    assert "sent 12," in serving()[0]
+
+
+def test_the_gate_looks_at_some_customers_at_a_time_and_finds_the_same(shop, make_log, make_program, noon, tmp_path):
+    twice = [{"customer_id": f"c{n}", "event": "sign_up", "at": noon - timedelta(hours=3)} for n in range(0, 12, 2)]
+    gone = [{"customer_id": f"c{n}", "event": "email_unsubscribed", "at": noon} for n in (3, 4)]
+    again = WELCOME.replace("reentry: once", "reentry: every").replace("- {wait: 1h}", "- {wait: 10m}")
+    caps = [{"limit": 1, "per": "7d", "scope": "marketing"}]
+    batch = shop.prepare(program=make_program(again), log=make_log(more=twice))
+    assert len(batch) == 18
+    capped = replace(batch, program=make_program(again, caps=caps))
+    log, clock = make_log(more=[*twice, *gone]), lambda: noon + timedelta(minutes=5)
+    with Ledger.open(tmp_path / "gate.sqlite", clock=clock) as ledger:
+        parcel = BatchParcel(capped)
+        entries = [entry_of(*parcel.mail(number)) for number in range(18)]
+        ledger.plan(run_record(parcel, [shop.approve(capped)], transport(f"outbox:{tmp_path}/out")), entries)
+        found = [gate_of(parcel, ledger, log, clock, at_once=count)() for count in (1, 4, 50)]
+    assert found[0] == found[1] == found[2]
+    assert Counter(found[0].values()) == {"cap": 5, "unsubscribed": 3}

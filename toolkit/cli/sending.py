@@ -125,6 +125,13 @@ def sender(
     approvers: Annotated[str, typer.Option(help="The file that says who must approve.")],
     every: Annotated[str, typer.Option(help="Time between looks at the folder.")] = "5s",
     once: Annotated[bool, typer.Option("--once", help="Look once.")] = False,
+    events: Annotated[
+        str | None,
+        typer.Option("--events", help="The log, read anew for each batch: who unsubscribed since gets nothing."),
+    ] = None,
+    columns: MapOption = "",
+    zone: ZoneOption = None,
+    customers: CustomersOption = None,
 ) -> None:
     """Send approved batches as a user of its own, who alone holds the credentials. Ctrl-C ends it between two mails."""
     with plain_errors(), _stopping() as stop:
@@ -133,6 +140,7 @@ def sender(
             transport=transport,
             ledger=ledger,
             policy=ApprovalPolicy.load(approvers),
+            log=None if events is None else lambda: read_log(events, columns, zone, customers),
             every=_span(every).total_seconds(),
             once=once,
             stop=stop,

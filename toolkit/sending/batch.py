@@ -259,6 +259,7 @@ class Batch:
             "class": letter.class_,
             "scenario": letter.scenario,
             "step": letter.step,
+            "journey": mail.key,
             "arm": mail.arm,
             "template": letter.template,
             "offer": mail.offer,

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ApprovalError, InputError
+from toolkit.scenario import content_hash, dump, loads
 from toolkit.sending.approval import Approval, approval_from
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
@@ -55,6 +56,7 @@ def submit(
     try:
         short = {name: value for name, value in batch.manifest.items() if name != "audience"}
         (part / "manifest.json").write_text(json.dumps(short), encoding="utf-8")
+        (part / "program.yaml").write_text(dump(batch.program), encoding="utf-8")
         (part / "approvals.json").write_text(json.dumps([one.document() for one in approvals]), encoding="utf-8")
         with (
             open(part / "audience.jsonl", "wb") as audience,
@@ -91,6 +93,7 @@ class Bundle:
         try:
             self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
             documents = json.loads((self.folder / "approvals.json").read_text(encoding="utf-8"))
+            self.rules = loads((self.folder / "program.yaml").read_text(encoding="utf-8"))
             self._audience = Rows(_lines(self.folder / "audience.jsonl"))
             self.manifest["audience"] = self._audience
             self._stubs = Store[tuple[Any, ...]]()
@@ -143,6 +146,8 @@ class Bundle:
             ApprovalError: it is not; names what was changed or is missing.
         """
         self._check_mails()
+        if content_hash(self.rules) != self.program:
+            raise ApprovalError(f"sender: {self.folder.name}: program.yaml: not the scenarios that were approved")
         if self.manifest["preflight"]["problems"]:
             raise ApprovalError(f"sender: {self.folder.name}: the batch has findings that block it")
         found = outline(self.manifest)
@@ -185,6 +190,7 @@ def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
         scenario=approved["scenario"],
         step=approved["step"],
         template=approved["template"],
+        key=approved["journey"],
     )
 
 

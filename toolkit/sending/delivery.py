@@ -96,9 +96,9 @@ def send(
         batch, approval, transport=transport, confirm=confirm, ledger=ledger, canary=first, policy=policy, clock=clock
     )
     with Ledger.open(where, clock=clock) as opened:
-        gate = gate_of(batch, opened, log, clock)
-        tracker = told(batch, opened, answers_place(where), clock=clock)
         parcel = BatchParcel(batch)
+        gate = gate_of(parcel, opened, log, clock)
+        tracker = told(batch, opened, answers_place(where), clock=clock)
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, gate=gate, tracker=tracker)
         with _bar(sender, shown=progress), _stoppable(sender.stop):
             return sender.run()
@@ -165,7 +165,7 @@ def start_sending(
             opened,
             before=batch.skipped,
             clock=clock,
-            gate=gate_of(batch, opened, log, clock),
+            gate=gate_of(parcel, opened, log, clock),
             lingers=True,
             tracker=tracker,
         )

@@ -2,43 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
 
 from toolkit.events import EventLog
-from toolkit.sending.batch import Batch
-from toolkit.sending.clock import Clock
+from toolkit.sending.clock import Clock, from_micros
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.mails import hash_of
+from toolkit.sending.parcel import Parcel
 from toolkit.sending.recheck import Due, over_cap, stopped_by_now
 from toolkit.sending.states import State
 
 __all__ = ["gate_of"]
 
 _WAITING = (State.PLANNED, State.DEFERRED)
+_AT_ONCE = 50_000  # mails; each look at the log reads it through
 
 
-def gate_of(batch: Batch, ledger: Ledger, log: EventLog | None, clock: Clock) -> Callable[[], Mapping[str, str]]:
-    """What says, when it is asked, which mails of the batch no longer hold, and why: decision to reason.
+def gate_of(
+    parcel: Parcel, ledger: Ledger, log: EventLog | None, clock: Clock, *, at_once: int = _AT_ONCE
+) -> Callable[[], Mapping[str, str]]:
+    """What says, when it is asked, which mails of a parcel no longer hold, and why: decision to reason.
 
     The log, where it was read again, says who unsubscribed, bounced, or did what ends the scenario; the ledger says who
     has had as many mails as the caps allow by now, for example from a batch that was prepared at the same time.
+
+    Args:
+        parcel: approved mails.
+        ledger: where they are written down.
+        log: the log as it is by now; None where there is none.
+        clock: tells the time.
+        at_once: so many mails are looked at together, all of a customer's among them; takes memory.
     """
-    capped = any(cap.scope == "marketing" for cap in batch.program.policies.caps)
+    program = parcel.rules
+    capped = any(cap.scope == "marketing" for cap in program.policies.caps)
     if log is None and not capped:
         return dict
 
     def closed() -> dict[str, str]:
-        due = [
-            Due(mail.letter.decision_id, mail.letter.scenario, mail.customer_id, mail.key, mail.letter.at)
-            for mail in batch.mails
-        ]
-        stopped = {} if log is None else stopped_by_now(log, batch.program, due, now=clock())
-        if capped:
-            # What this very run has sent is in the ledger already, and must not be counted twice.
-            states = ledger.known([mail.decision_id for mail in due])
-            waiting = [mail for mail in due if states.get(mail.decision_id) in _WAITING]
-            going = [mail for mail in waiting if mail.decision_id not in stopped]
-            had = ledger.marketing_of(sorted({mail.customer_id for mail in going}))
-            stopped |= over_cap(batch.program, going, had)
+        now, stopped = clock(), dict[str, str]()
+        for due in _by_customer(parcel, at_once):
+            found = {} if log is None else stopped_by_now(log, program, due, now=now)
+            if capped:
+                # What this very run has sent is in the ledger already, and must not be counted twice.
+                states = ledger.known([mail.decision_id for mail in due])
+                waiting = [mail for mail in due if states.get(mail.decision_id) in _WAITING]
+                going = [mail for mail in waiting if mail.decision_id not in found]
+                had = ledger.marketing_of(sorted({mail.customer_id for mail in going}))
+                found |= over_cap(program, going, had)
+            stopped |= found
         return stopped
 
     return closed
+
+
+def _by_customer(parcel: Parcel, at_once: int) -> Iterator[list[Due]]:
+    """The mails some at a time, those of one customer together and in their order."""
+    hashes = np.array(
+        array("Q", (hash_of(parcel.stub(one).customer_id) for one in range(len(parcel)))), dtype=np.uint64
+    )
+    order = np.argsort(hashes, kind="stable")
+    begin = 0
+    while begin < len(order):
+        end = min(begin + at_once, len(order))
+        while end < len(order) and hashes[order[end]] == hashes[order[end - 1]]:
+            end += 1
+        yield [_due(parcel, int(number)) for number in np.sort(order[begin:end])]
+        begin = end
+
+
+def _due(parcel: Parcel, number: int) -> Due:
+    stub = parcel.stub(number)
+    return Due(stub.decision_id, stub.scenario, stub.customer_id, stub.key, from_micros(stub.decided_at))

@@ -14,7 +14,7 @@ import numpy as np
 
 from toolkit.mail import Letter
 
-__all__ = ["Numbers", "PreparedMail"]
+__all__ = ["Numbers", "PreparedMail", "hash_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ class Numbers:
     """
 
     def __init__(self, decision_ids: Iterable[str], named: Callable[[int], str]) -> None:
-        self._read = array("Q", map(_hash, decision_ids))
+        self._read = array("Q", map(hash_of, decision_ids))
         self._named = named
         self._hashes, self._order = _sorted(self._read)
 
     def add(self, decision_id: str) -> None:
         """One more decision, at the end."""
-        self._read.append(_hash(decision_id))
+        self._read.append(hash_of(decision_id))
 
     def __len__(self) -> int:
         return len(self._read)
@@ -78,7 +78,7 @@ class Numbers:
     def _found(self, decision_id: str) -> int | None:
         if len(self._order) < len(self._read):
             self._hashes, self._order = _sorted(self._read)
-        wanted = np.uint64(_hash(decision_id))
+        wanted = np.uint64(hash_of(decision_id))
         place = int(np.searchsorted(self._hashes, wanted))
         while place < len(self._hashes) and self._hashes[place] == wanted:
             number = int(self._order[place])
@@ -94,5 +94,6 @@ def _sorted(read: array[int]) -> tuple[np.ndarray, np.ndarray]:
     return hashes[order], order
 
 
-def _hash(decision_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(decision_id.encode(), digest_size=8).digest(), "big")
+def hash_of(name: str) -> int:
+    """Eight bytes of a name's BLAKE2b, as a number: equal for equal names, and nearly always for no others."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")

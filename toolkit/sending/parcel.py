@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from toolkit.scenario import content_hash
+from toolkit.scenario.models import Program
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import micros
 from toolkit.sending.planning import Entry
@@ -20,6 +21,7 @@ class Stub(NamedTuple):
     """What sending one mail takes, but for its bytes: small, so that it is read in a moment each time it is needed.
 
     Attributes:
+        key: of its journey, which an event that ends the scenario may have to match.
         discount: the most its offer is thought to cost; None where that cannot be told.
         decided_at: the moment of the decision, microseconds since 1970.
     """
@@ -34,6 +36,7 @@ class Stub(NamedTuple):
     scenario: str
     step: str
     template: str
+    key: str | None
 
 
 def entry_of(stub: Stub, message: bytes) -> Entry:
@@ -56,6 +59,7 @@ class Parcel(Protocol):
     Attributes:
         digest: of the manifest that was approved.
         program: the program's content hash (rule R23).
+        rules: the program itself.
         now: the moment the batch was prepared for, UTC.
         sender: the envelope's sender.
     """
@@ -65,6 +69,9 @@ class Parcel(Protocol):
 
     @property
     def program(self) -> str: ...
+
+    @property
+    def rules(self) -> Program: ...
 
     @property
     def now(self) -> datetime: ...
@@ -95,6 +102,7 @@ class BatchParcel:
         sender = batch.program.policies.sender
         self.digest = batch.digest
         self.program = content_hash(batch.program, templates=batch.manifest["templates"])
+        self.rules = batch.program
         self.now = batch.now
         self.sender = sender.email if sender else ""
         self._stubs: Store[tuple[Any, ...]] | None = None
@@ -118,7 +126,7 @@ class BatchParcel:
                 letter = mail.letter
                 who = letter.decision_id, mail.customer_id, letter.to, letter.class_, mail.message_id
                 what = self._batch.discount_of(mail), micros(letter.at)
-                stubs.add((*who, *what, letter.scenario, letter.step, letter.template))
+                stubs.add((*who, *what, letter.scenario, letter.step, letter.template, mail.key))
                 self._places.append(mail.number)
             self._stubs = stubs
         return self._stubs

@@ -12,10 +12,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from toolkit.errors import ApprovalError, InputError, ToolkitError
+from toolkit.errors import ApprovalError, InputError, SendingError, ToolkitError
+from toolkit.events import EventLog
 from toolkit.sending.bundle import Bundle
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import run_record
+from toolkit.sending.gate import gate_of
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.policy import ApprovalPolicy
 from toolkit.sending.protocol import Transport
@@ -32,6 +34,7 @@ def serve(
     transport: str | Transport,
     ledger: str | os.PathLike[str],
     policy: ApprovalPolicy,
+    log: Callable[[], EventLog] | None = None,
     every: float = 5.0,
     once: bool = False,
     stop: threading.Event | None = None,
@@ -48,6 +51,9 @@ def serve(
         transport: the way out.
         ledger: path or URL of the ledger.
         policy: who must approve. The one in the batch's templates is not believed.
+        log: reads the log as it is by now, anew for each batch: whoever unsubscribed, bounced or did what ends the
+            scenario since the batch was prepared is not mailed. The suppression list is asked again for each mail, and
+            the ledger for the caps, with or without it.
         every: seconds between looks at the folder.
         once: look once.
         stop: ends it, between two mails.
@@ -62,7 +68,9 @@ def serve(
             if over.is_set():
                 break
             try:
-                report = take_one(path, transport=transport, ledger=ledger, policy=policy, stop=over, clock=clock)
+                report = take_one(
+                    path, transport=transport, ledger=ledger, policy=policy, log=log, stop=over, clock=clock
+                )
             except (ApprovalError, InputError) as fault:
                 _put_away(path, folder / "refused", {"refused": str(fault)})
                 say(f"{path.name}: refused: {fault}")
@@ -86,6 +94,7 @@ def take_one(
     transport: str | Transport,
     ledger: str | os.PathLike[str],
     policy: ApprovalPolicy,
+    log: Callable[[], EventLog] | None = None,
     stop: threading.Event | None = None,
     clock: Clock = utc_now,
 ) -> Report:
@@ -101,12 +110,21 @@ def take_one(
         bundle.check(policy, clock=clock)
         way = transport_of(transport)
         with Ledger.open(ledger, clock=clock) as opened:
-            sender = Sender(bundle, run_record(bundle, bundle.approvals, way), way, opened, before={}, clock=clock)
+            run = run_record(bundle, bundle.approvals, way)
+            gate = gate_of(bundle, opened, _read(log), clock)
+            sender = Sender(bundle, run, way, opened, before={}, clock=clock, gate=gate)
             if stop is not None:
                 sender.stop = stop
             return sender.run()
     finally:
         bundle.close()
+
+
+def _read(log: Callable[[], EventLog] | None) -> EventLog | None:
+    try:
+        return None if log is None else log()
+    except ToolkitError as fault:  # no fault of the batch, which waits until the log can be read
+        raise SendingError(f"the log cannot be read: {fault}") from fault
 
 
 def _waits(path: Path) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from datetime import timedelta
 
 import pandas as pd
@@ -12,6 +14,8 @@ from toolkit.errors import ApprovalError, InputError, TransportError
 from toolkit.events import EventLog
 from toolkit.sending import Outbox, approve_standing, keep_sending, parity, round_of
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.owners import owner
+from toolkit.sending.shares import SHARES, Shares
 
 
 class Day:
@@ -140,12 +144,12 @@ def test_a_day_without_captures_names_those_there_are(day, noon):
 def _keep(day, tmp_path, **options):
     lines = []
     options = {"transport": f"outbox:{tmp_path}/out", "rounds": 5, "every": timedelta(0), **options}
+    options.setdefault("ledger", tmp_path / "ledger.sqlite")
     made = keep_sending(
         day.shop.program,
         day.log,
         templates=day.shop.templates,
         approval=day.approval,
-        ledger=tmp_path / "ledger.sqlite",
         captures=tmp_path / "captures",
         say=lines.append,
         clock=lambda: day.now,
@@ -175,3 +179,92 @@ def test_an_approval_that_is_void_ends_the_loop(day, tmp_path):
     path.write_text(path.read_text().replace("Good to see you", "Buy now"))
     with pytest.raises(ApprovalError, match="templates: changed welcome/hello"):
         _keep(day, tmp_path)
+
+
+# --- several loops ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def loops(ledger, clock):
+    """Loops by name, with leases of a minute."""
+    return lambda name: Shares(ledger, name, lease=timedelta(minutes=1), clock=clock)
+
+
+def test_a_loop_alone_has_everyone_and_one_that_joins_gets_half_without_a_word(loops):
+    one, other = loops("one"), loops("other")
+    assert len(one.hold()) == SHARES
+    assert other.hold() == frozenset()  # nothing is free before the first has made room
+    assert other.waits_for() == "until 12:01:00 UTC at most"
+    kept = one.hold()
+    assert (len(kept), kept | other.hold(), kept & other.hold()) == (SHARES // 2, frozenset(range(SHARES)), frozenset())
+    one.release()
+    assert len(other.hold()) == SHARES
+
+
+def test_what_a_loop_that_died_had_is_free_when_its_lease_ends(loops, clock):
+    names = [loops(name) for name in ("a", "b", "c")]
+    for _ in range(3):
+        held = [one.hold() for one in names]
+    assert [len(one) for one in held] == [8, 8, 8]
+    clock.forward(seconds=50)
+    names[0].hold(), names[1].hold()
+    clock.forward(seconds=20)  # the third has said nothing for 70 seconds
+    for _ in range(2):
+        held = [one.hold() for one in names[:2]]
+    assert held[0] | held[1] == frozenset(range(SHARES))
+    assert not held[0] & held[1]
+
+
+def test_rounds_of_several_loops_send_everyone_once_each_by_one_of_them(day, tmp_path):
+    with Ledger.open(tmp_path / "ledger.sqlite", clock=lambda: day.now) as opened:
+        mine = [Shares(opened, name, lease=timedelta(hours=1), clock=lambda: day.now) for name in "abc"]
+        for minutes in range(0, 140, 10):
+            day.now = day.noon + timedelta(minutes=minutes)
+            for one in mine if minutes > 30 else mine[:1]:  # two join midway
+                shares = one.hold()
+                if shares:
+                    day.round(minutes, shares=shares)
+    assert len(list((tmp_path / "out").glob("*.eml"))) == 12
+    assert day.parity().is_identical
+    due = [json.loads(line)["due"] for line in (tmp_path / "captures" / "2026-03-02.jsonl").read_text().splitlines()]
+    assert len(due) > 14
+    late = due[-3:]
+    assert len({name for some in late for name in some}) == sum(map(len, late))
+
+
+def test_a_loop_says_what_part_of_the_customers_it_minds(day, tmp_path):
+    with Ledger.open(tmp_path / "ledger.sqlite", clock=lambda: day.now) as opened:
+        other = Shares(opened, "elsewhere", lease=timedelta(hours=1), clock=lambda: day.now)
+        assert len(other.hold()) == SHARES
+        _, lines = _keep(day, tmp_path, rounds=1)
+        assert "the other loops have everyone still, until 13:00:00 UTC at most" in lines[0]
+        with owner() as name:
+            Shares(opened, name, lease=timedelta(hours=1), clock=lambda: day.now).hold()
+            other.hold()
+        _, lines = _keep(day, tmp_path, rounds=1)
+        assert "12 of 24 shares of the customers, sent" in lines[0]
+
+
+def test_two_loops_and_a_third_on_postgresql_share_the_customers(day, tmp_path, postgres_server):
+    """Each is a `keep_sending` with a connection of its own; they join one after the other."""
+    with postgres_server.psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE loops")
+    place, lines = f"{postgres_server.server_url}/loops", []
+    day.now = day.noon + timedelta(minutes=130)
+
+    def loop(number):
+        _, said = _keep(day, tmp_path, rounds=6, ledger=place, every=timedelta(seconds=0.3))
+        lines.extend((number, line) for line in said)
+
+    threads = [threading.Thread(target=loop, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.4)
+    for thread in threads:
+        thread.join(120)
+    assert len(list((tmp_path / "out").glob("*.eml"))) == 12
+    assert not [line for _, line in lines if "broken off" in line]
+    assert any(f"{SHARES // 2} of {SHARES} shares" in line or "8 of 24 shares" in line for _, line in lines)
+    with Ledger.open(place) as opened:
+        assert opened.verify() == ()
+        assert set(opened.deliveries()["state"]) == {"accepted"}

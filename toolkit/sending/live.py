@@ -10,7 +10,8 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -29,10 +30,12 @@ from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import send
 from toolkit.sending.display import counted, frame_html, frame_text, lines_html
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.owners import owner
 from toolkit.sending.preparation import prepare
 from toolkit.sending.protocol import Transport
 from toolkit.sending.report import Report
 from toolkit.sending.rows import Delivery
+from toolkit.sending.shares import SHARES, Shares
 from toolkit.sending.standing import StandingApproval
 from toolkit.sending.transports import transport as transport_of
 
@@ -49,6 +52,7 @@ def round_of(
     ledger: str | os.PathLike[str],
     captures: str | os.PathLike[str],
     now: datetime,
+    shares: Collection[int] | None = None,
     clock: Clock = utc_now,
 ) -> Report:
     """One round: what is due now, sent under a standing approval, and what was seen written down first.
@@ -64,6 +68,7 @@ def round_of(
         ledger: path or URL of the ledger.
         captures: folder for what rounds saw, one file a day (UTC).
         now: the moment, with a time zone.
+        shares: the customers to mind (`sending.shares`); all unless given.
         clock: tells the time.
 
     Raises:
@@ -79,6 +84,7 @@ def round_of(
         templates=templates,
         ledger=ledger,
         scenarios=approval.scenarios,
+        shares=shares,
         progress=False,
     )
     line = {
@@ -111,6 +117,9 @@ def keep_sending(
 ) -> int:
     """How many rounds were made, when it is stopped, the approval is over, or nothing more may be sent.
 
+    Several loops with one ledger share the customers among them, by leases that each takes at the beginning of a round:
+    whoever joins gets a part, and what a dead loop held is free when its lease ends, three rounds later at most.
+
     The log is read anew for each round. A way out that fails is tried again in the next round; a wrong password or a
     void approval ends the loop, so that it is not tried a thousand times.
 
@@ -134,31 +143,43 @@ def keep_sending(
     """
     over, made, failed = stop or threading.Event(), 0, 0
     way = transport_of(transport)
-    while not over.is_set() and (rounds is None or made < rounds):
-        began, now = time.monotonic(), clock()
-        try:
-            report = round_of(
-                program,
-                read_log(),
-                templates=templates,
-                approval=approval,
-                transport=way,
-                ledger=ledger,
-                captures=captures,
-                now=now,
-                clock=clock,
-            )
-        except (SendingError, AnswersError) as fault:
-            failed += 1
-            say(f"{now:%Y-%m-%d %H:%M:%S} broken off: {fault}")
-            if failed == _MOST_FAILURES:
-                raise
-        else:
-            failed = 0
-            say(f"{now:%Y-%m-%d %H:%M:%S} {report}")
-        made += 1
-        if rounds is None or made < rounds:
-            over.wait(max(0.0, every.total_seconds() - (time.monotonic() - began)))
+    with ExitStack() as held:
+        opened = held.enter_context(Ledger.open(ledger, clock=clock))
+        mine = Shares(opened, held.enter_context(owner()), lease=max(_SHORTEST_LEASE, 3 * every), clock=clock)
+        held.callback(mine.release)
+        while not over.is_set() and (rounds is None or made < rounds):
+            began, now = time.monotonic(), clock()
+            part = ""
+            try:
+                shares = mine.hold()
+                part = "" if len(shares) == SHARES else f"{len(shares)} of {SHARES} shares of the customers, "
+                said = f"the other loops have everyone still, {mine.waits_for()}"
+                if shares:
+                    said = str(
+                        round_of(
+                            program,
+                            read_log(),
+                            templates=templates,
+                            approval=approval,
+                            transport=way,
+                            ledger=ledger,
+                            captures=captures,
+                            now=now,
+                            shares=shares,
+                            clock=clock,
+                        )
+                    )
+            except (SendingError, AnswersError) as fault:
+                failed += 1
+                say(f"{now:%Y-%m-%d %H:%M:%S} broken off: {fault}")
+                if failed == _MOST_FAILURES:
+                    raise
+            else:
+                failed = 0
+                say(f"{now:%Y-%m-%d %H:%M:%S} {part}{said}")
+            made += 1
+            if rounds is None or made < rounds:
+                over.wait(max(0.0, every.total_seconds() - (time.monotonic() - began)))
     return made
 
 
@@ -260,6 +281,7 @@ def parity(
 
 
 _MOST_FAILURES = 3
+_SHORTEST_LEASE = timedelta(minutes=1)
 
 
 def _verdict(state: str | None, reason: str | None, left_out: str | None, other: Sequence[str]) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex, overload
@@ -29,6 +29,7 @@ from toolkit.sending.ledger import Ledger
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.policy import FILE_NAME
 from toolkit.sending.recheck import Due, attributes_of, over_cap, stopped_since
+from toolkit.sending.shares import in_shares
 from toolkit.sending.spool import Spool, Store
 from toolkit.sending.states import State
 from toolkit.sending.transports import Outbox
@@ -58,6 +59,7 @@ def prepare(
     window: str | timedelta | Duration = "24h",
     ledger: str | os.PathLike[str] | None = None,
     scenarios: Sequence[str] | None = None,
+    shares: Collection[int] | None = None,
     author: str | None = None,
     price_per_thousand: float | None = None,
     progress: bool = True,
@@ -77,6 +79,7 @@ def prepare(
         window: decisions as old as this are too late to be mailed; a day is 24 hours.
         ledger: path or URL of the ledger; unless given, that of `./outbox`.
         scenarios: only mails of these; all of the program are decided, so that what they share stays shared.
+        shares: only mails to the customers of these shares (`sending.shares`); all customers are decided.
         author: who wrote the scenarios and their mails; part of what is approved.
         price_per_thousand: what your provider takes for a thousand mails, in the program's currency, 0 or more; the
             summary then says what the batch costs to send.
@@ -109,6 +112,8 @@ def prepare(
     reached = decided[decided["at"] > moment - span]
     if scenarios is not None:
         reached = reached[reached["scenario"].isin(scenarios)]
+    if shares is not None:
+        reached = reached[in_shares(reached["customer_id"], shares)]
     skipped = Counter(reached.loc[reached["status"] != "send", "reason"])
     sends = reached[reached["status"] == "send"]
     known = _known(where, sends["decision_id"].tolist())

@@ -16,6 +16,7 @@ from toolkit.errors import InputError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, dump, loads
 from toolkit.sending import Batch, Outbox
+from toolkit.sending.spool import Store
 from toolkit.widgets import (
     ApprovalDesk,
     ExperimentBoard,
@@ -171,8 +172,19 @@ def test_a_mail_is_shown_with_names_hidden_until_somebody_asks(batch):
     assert batch.mails[0].letter.to in view.view
     press(view, "next")
     assert view.letter == batch.mails[1].letter
-    press(view, "find", batch.mails[5].customer_id)
+    press(view, "find", batch.mails[5].customer_id.upper())
     assert view.letter == batch.mails[5].letter
+    press(view, "find", "nobody")
+    assert "No mail here goes to nobody." in view.view
+    assert view.letter == batch.mails[5].letter
+
+
+def test_a_mail_that_is_not_shown_is_not_read_from_the_disk(batch, monkeypatch):
+    view, asked = MailPreview(batch), set()
+    read = Store.__getitem__
+    monkeypatch.setattr(Store, "__getitem__", lambda self, place: asked.add(place) or read(self, place))
+    press(view, "next")
+    assert asked == {1}
 
 
 def test_a_preview_runs_nothing_and_asks_nothing(batch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from toolkit.mail import Letter, Preview, Templates
 from toolkit.scenario import load
 from toolkit.sending import Batch
 from toolkit.sending.display import masked
+from toolkit.sending.mails import hash_of
 from toolkit.widgets.approval_desk import nothing_due
 from toolkit.widgets.markup import Html, button, choice, field, note, tag, together
 from toolkit.widgets.masking import hidden_in, hidden_letter
@@ -50,21 +52,27 @@ class MailPreview(Panel):
 
     def __init__(self, mails: Batch | Templates | str | Path, *, number: int = 0) -> None:
         self._batch = mails if isinstance(mails, Batch) else None
+        self._samples: list[Letter] = []
+        self._firsts: dict[str, int] = {}  # the first mail of each template
+        self._customers = array("Q")  # hashes of whom the mails are for; the mails stay on the disk
         if isinstance(mails, Batch):
             self._templates = mails.templates
-            self._letters: list[Letter] = [mail.letter for mail in mails.mails]
-            self._labels = [mail.customer_id for mail in mails.mails]
+            for place, mail in enumerate(mails.mails):
+                self._firsts.setdefault(mail.letter.template, place)
+                self._customers.append(hash_of(mail.customer_id.casefold()))
         else:
             if not isinstance(mails, Templates | str | Path):
                 raise InputError(f"mails: expected a batch, templates or their folder; found {type(mails).__name__}")
             self._templates = mails if isinstance(mails, Templates) else Templates.load(mails, load(mails).policies)
-            self._letters = [
+            self._samples = [
                 self._templates.sample(name, locale=locale)
                 for name in self._templates.names
                 for locale in self._templates.locales(name)
             ]
-            self._labels = [f"sample, {letter.locale}" for letter in self._letters]
-        self._number = min(max(0, number), max(0, len(self._letters) - 1))
+            for place, letter in enumerate(self._samples):
+                self._firsts.setdefault(letter.template, place)
+        self._count = len(self._samples) if self._batch is None else len(self._batch)
+        self._number = min(max(0, number), max(0, self._count - 1))
         self._shown, self._dark, self._images, self._revealed = "phone", False, True, False
         self._said = ""
         super().__init__(title="Mail preview")
@@ -73,7 +81,9 @@ class MailPreview(Panel):
     @property
     def letter(self) -> Letter | None:
         """The letter that is shown."""
-        return self._letters[self._number] if self._letters else None
+        if not self._count:
+            return None
+        return self._samples[self._number] if self._batch is None else self._batch.mails[self._number].letter
 
     @property
     def value(self) -> Preview | None:
@@ -108,7 +118,7 @@ class MailPreview(Panel):
 
     def act_template(self, value: Any) -> None:
         """The first mail of a template."""
-        place = next((at for at, letter in enumerate(self._letters) if letter.template == value), None)
+        place = self._firsts.get(str(value))
         if place is None:
             raise InputError(f"no mail is made from {value!r}")
         self._to(place)
@@ -118,14 +128,24 @@ class MailPreview(Panel):
         wanted = str(value).strip()
         if not wanted:
             return
-        place = next((at for at, label in enumerate(self._labels) if wanted.casefold() == label.casefold()), None)
+        place = self._place_of(wanted.casefold())
         if place is None:
             self._said = f"No mail here goes to {wanted}."
             return
         self._to(place)
 
+    def _place_of(self, customer: str) -> int | None:
+        """The first mail of a customer, the name in small letters."""
+        if self._batch is None:
+            return None
+        wanted = hash_of(customer)
+        for place, found in enumerate(self._customers):
+            if found == wanted and self._batch.mails[place].customer_id.casefold() == customer:
+                return place
+        return None
+
     def _to(self, number: int) -> None:
-        self._number = number % max(1, len(self._letters))
+        self._number = number % max(1, self._count)
         self._said = ""
 
     # --- how it shows -------------------------------------------------------------------------------------------------
@@ -137,8 +157,7 @@ class MailPreview(Panel):
             why = "There is no mail here." if self._batch is None else nothing_due(self._batch)
             return together([tag("header", tag("h3", "Mail preview")), note(why)])
         shown = self._templates.preview_of(letter if self._revealed else hidden_letter(letter))
-        count = len(self._letters)
-        names = list(dict.fromkeys(one.template for one in self._letters))
+        count, names = self._count, list(self._firsts)
         pick = together(
             [
                 tag(
@@ -186,11 +205,14 @@ class MailPreview(Panel):
             tag(
                 "div",
                 tag("span", to, class_="ttk-soft"),
-                tag("span", f"{self._labels[self._number]} · {letter.at:%d %b %H:%M}", class_="ttk-soft"),
+                tag("span", f"{self._label(letter)} · {letter.at:%d %b %H:%M}", class_="ttk-soft"),
                 class_="ttk-lines ttk-right",
             ),
             class_="ttk-inbox",
         )
+
+    def _label(self, letter: Letter) -> str:
+        return f"sample, {letter.locale}" if self._batch is None else self._batch.mails[self._number].customer_id
 
     def _tabs(self) -> Html:
         tabs = together(

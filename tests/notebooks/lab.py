@@ -35,7 +35,7 @@ COMPILING = ("First replay on this machine", "First simulation on this machine")
 _LEFT_BY_A_KERNEL = "Canceled future for create_subshell_request message before replies were done"
 
 _MUST_HAVE_NAMES = frozenset(
-    ("button", "checkbox", "combobox", "image", "Iframe", "radio", "searchbox", "slider", "spinbutton", "textbox")
+    ("button", "checkbox", "combobox", "image", "Iframe", "radio", "region", "searchbox", "slider", "spinbutton", "textbox")
 )
 # Words on what they stand on, however many layers shine through.
 _CONTRAST = """() => {

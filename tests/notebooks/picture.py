@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,17 @@ from typing import Any
 from tests.notebooks.lab import ROOT, Desk, browser, desk, jupyter
 
 _MOST_BYTES = 250_000
+SCREENS: dict[str, list[tuple[str, str, str | None]]] = {
+    "00_start_here": [("log", "log_profile", None), ("trace", "trace_view", None)],
+    "01_backtest_a_scenario": [("view", "scenario_view", "[data-value=offer]"), ("sweep", "sweep_map", None)],
+    "03_design_an_experiment": [("designer", "experiment_designer", None)],
+    "04_read_an_experiment": [("board", "experiment_board", None)],
+    "06_approve_and_send": [
+        ("preview", "mail_preview_notebook", None),
+        ("desk", "approve", "button:has-text('Samples')"),
+    ],
+}
+"""By notebook: the cell, the name of its picture, and what is pressed before it is taken."""
 _EXACT = ".ttk-tuner[data-state='exact']"
 
 
@@ -24,9 +36,14 @@ def take(folder: Path) -> None:
         os.environ["XDG_CONFIG_HOME"] = f"{place}/config"
         with jupyter(desk(Path(place))) as address, browser(address, width=1240, height=1500) as seen:
             _tuner(seen, folder / "tuner_light.png")
-            _screen(seen, "01_backtest_a_scenario", "view", folder / "scenario_view.png", press="[data-value=offer]")
-            _screen(seen, "04_read_an_experiment", "board", folder / "experiment_board.png")
-            _screen(seen, "06_approve_and_send", "desk", folder / "approve.png", press="button:has-text('Samples')")
+            for notebook, screens in SCREENS.items():
+                _open(seen, notebook)
+                for cell, name, press in screens:
+                    screen = _screen(seen, cell)
+                    if press is not None:
+                        screen.locator(press).first.click()
+                    _shoot(seen, screen, folder / f"{name}.png")
+            _sent(seen, folder / "send_console.png")
     with (
         tempfile.TemporaryDirectory() as place,
         jupyter(desk(Path(place)), theme="dark") as address,
@@ -51,17 +68,31 @@ def _tuner(seen: Desk, path: Path) -> None:
     _shoot(seen, seen.page.locator(".ttk-tuner").first, path)
 
 
-def _screen(seen: Desk, notebook: str, cell: str, path: Path, *, press: str | None = None) -> None:
+def _open(seen: Desk, notebook: str) -> None:
     seen.close()
     seen.open(f"notebooks/{notebook}.ipynb")
     seen.run_all()
+
+
+def _sent(seen: Desk, path: Path) -> None:
+    """Sign and send what the notebook that is open has prepared."""
+    page = seen.page
+    page.get_by_label("Your name").fill("Ana")
+    page.get_by_label("I have looked at the samples").check()
+    page.get_by_role("button", name=re.compile(r"^Sign for \d+ mails$")).click()
+    count = re.sub(r"\D", "", page.get_by_role("button", name=re.compile(r"^Send \d+ mails$")).inner_text())
+    page.get_by_label("Number of mails").fill(count)
+    page.keyboard.press("Enter")
+    page.locator("button:has-text('Send '):not([disabled])").click()
+    page.get_by_text(re.compile("settled · done")).wait_for()
+    _shoot(seen, _screen(seen, "console"), path)
+
+
+def _screen(seen: Desk, cell: str) -> Any:
     place = seen.page.evaluate(
         "(id) => window.jupyterapp.shell.currentWidget.content.widgets.findIndex((cell) => cell.model.id === id)", cell
     )
-    screen = seen.page.locator(".jp-Notebook .jp-Cell").nth(place).locator("section.ttk").first
-    if press is not None:
-        screen.locator(press).first.click()
-    _shoot(seen, screen, path)
+    return seen.page.locator(".jp-Notebook .jp-Cell").nth(place).locator("section.ttk").first
 
 
 def _shoot(seen: Desk, screen: Any, path: Path) -> None:

@@ -256,6 +256,15 @@ def test_after_a_kernel_restart_in_the_middle_of_a_move_no_screen_pretends_to_wo
     assert tuned.page.locator("section.ttk").count() == 4  # the tuner twice, the map, the mails
 
 
+def test_a_page_reloaded_after_that_shows_snapshots(tuned):
+    tuned.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    tuned.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    tuned.page.reload()
+    tuned.page.get_by_text("a snapshot; run the cell to move the sliders").first.wait_for()
+    assert tuned.page.locator("section.ttk:not([inert])").count() == 0
+    assert tuned.page.get_by_text("model not found").count() == 0
+
+
 def test_a_notebook_opened_without_a_kernel_shows_snapshots(tuned, lab):
     lab.close()
     lab.page.goto(f"{lab.address}/doc/tree/{TUNE}")
@@ -356,6 +365,17 @@ def test_an_edit_that_is_not_finished_changes_nothing_and_stays_in_its_box(start
     started.page.keyboard.press("Enter")
     started.page.locator(".ttk-sheet").get_by_text("not taken").wait_for(state="detached")
     started.ask("assert str(view.value.steps[0].wait) == '2d'")
+
+
+def test_what_is_being_typed_stays_while_the_screen_is_drawn_anew(started):
+    box = started.page.locator(".ttk-sheet input[data-act=wait]")
+    box.fill("3 d")
+    for words in ("once", "twice"):
+        started.ask(f"view._said = 'drawn {words}'; view.redraw()")
+        started.page.get_by_text(f"drawn {words}").wait_for()
+    assert box.input_value() == "3 d"
+    box.fill("2d")
+    started.page.keyboard.press("Enter")
 
 
 def test_stray_keys_cut_no_cell_whatever_was_pressed_on_whichever_screen(started):

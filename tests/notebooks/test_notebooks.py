@@ -90,5 +90,5 @@ def test_a_notebook_runs_from_the_first_cell_to_the_last(kernel, name):
 def test_running_the_cells_of_the_sending_notebook_sends_nothing(kernel):
     said = _run(kernel, "06_approve_and_send.ipynb")
     assert "mails are due" in said["prepare"]
-    assert "Nothing was sent from this screen yet." in said["report"]
+    assert "Nothing has been sent from this screen since its cell was run." in said["report"]
     assert not list((kernel[1] / "outbox").rglob("*.eml"))

@@ -31,7 +31,7 @@ from toolkit.widgets import (
 )
 from toolkit.widgets.jobs import Cancelled, Jobs
 from toolkit.widgets.panel import Panel
-from toolkit.widgets.server import WIDGET_VIEW, without_widgets
+from toolkit.widgets.server import MADE, WIDGET_VIEW, without_widgets
 
 ROOT = Path(__file__).parents[2]
 CARD = re.compile(r'ttk-what">([^<]+)</span><strong>([^<]+)<')
@@ -265,6 +265,8 @@ def test_ten_thousand_settings_are_drawn_in_few_shapes_and_chosen_from_lists():
     assert view.value == {"a.pause.wait": "50m", "policies.caps[0].limit": "3"}
     assert len(view.view) < 600_000
     assert view.view.count("<path") < 20
+    assert '<span class="ttk-scale">0<span class="ttk-shades">' in view.view
+    assert "</span>9,900</span>" in view.view
 
 
 def test_a_map_shows_two_settings_at_most(program, log):
@@ -306,8 +308,8 @@ def test_a_rate_that_was_typed_or_cannot_be_seen_is_not_called_observed(run, pro
 
 def test_words_of_close_lines_and_dots_do_not_touch():
     assert _apart([100.0, 20.0, 104.0], 15) == [100.0, 20.0, 115.0]
-    assert [word.count('text-anchor="middle"') for word in _below(100, [300], 9)] == [1, 1]
-    no_difference, harm = _below(100, [130], 9)
+    assert [word.count('text-anchor="middle"') for word in _below(100, [300], 9, 500)] == [1, 1]
+    no_difference, harm = _below(100, [130], 9, 500)
     assert 'text-anchor="end"' in no_difference
     assert 'text-anchor="end"' not in harm
 
@@ -371,7 +373,7 @@ def test_mails_leave_once_after_the_count_is_typed_and_a_cell_run_again_sends_no
     press(console, "send")
     assert console.wait(60).sent == len(batch)
     console.guarded_draw()
-    assert f"{len(batch)} sent now." in console.view
+    assert f"{len(batch)} sent now. They lie in" in console.view
     again = tk.prepare(program, log, now=run.until, templates=ROOT / "templates", ledger=batch.ledger, progress=False)
     assert len(again) == 0
     assert "nobody is mailed twice" in SendConsole(ApprovalDesk(again), transport=way).view
@@ -490,3 +492,13 @@ def test_a_notebook_without_a_kernel_is_given_out_with_its_snapshots():
     }
     shown = without_widgets(notebook)["cells"][0]["outputs"]
     assert shown == [{"data": {"text/html": "still"}}, {"data": {WIDGET_VIEW: {}}}]
+
+
+def test_a_widget_of_a_kernel_that_was_restarted_is_given_out_as_its_snapshot(program):
+    data, about = ScenarioView(program)._repr_mimebundle_()
+    made = about[MADE]["at"]
+    output = {"data": {WIDGET_VIEW: {}, "text/html": data["text/html"]}, "metadata": about}
+    for began, is_live in ((made - 1, True), (made + 1, False)):
+        shown = without_widgets({"cells": [{"outputs": [output]}]}, before=began)["cells"][0]["outputs"][0]
+        assert (WIDGET_VIEW in shown["data"]) is is_live
+    assert "A snapshot" in output["data"]["text/html"]

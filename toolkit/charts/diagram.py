@@ -28,6 +28,7 @@ __all__ = ["diagram"]
 _GAP, _LANE, _FORK, _MARGIN = 26.0, 22.0, 46.0, 18.0
 _CARD_HIGH, _PILL_HIGH = 78.0, 28.0
 _THICKEST, _THINNEST = 15.0, 2.0
+_SMALLEST = 0.82  # of its size, before a page has to be moved to see the rest
 ARM_COLORS = ("#8a93a5", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Colours of arms in the order written; the first, usually control, is grey."""
 
@@ -417,6 +418,6 @@ def diagram(
         height=f"{up + down:.0f}",
         role="group",
         class_="ttk-plot tkd",
-        style="max-width:none",
+        style=f"max-width:100%;min-width:{_SMALLEST * width:.0f}px;height:auto",
         aria_label=f"Diagram of {plain_name(scenario.scenario)}",
     )

@@ -93,7 +93,7 @@ def forest_svg(result: Result, *, width: float = 760.0) -> str:
             numbers_at = wide - number_wide + 10 if number_wide else None
             rows += _row(found, axes, y + high_of_row / 2, numbers_at, result.alpha)
             y += high_of_row
-        rows += _below(zero, [axes.at_x(one) for one in margins], y + 13)
+        rows += _below(zero, [axes.at_x(one) for one in margins], y + 13, wide - number_wide)
         y += 44
     return svg(wide, max(40.0, y - 24), *rows, label=f"Forest plot: {len(result.comparisons)} comparisons with control")
 
@@ -133,13 +133,15 @@ def _harm(found: Comparison) -> float:
     return -found.margin if found.better == "higher" else found.margin
 
 
-def _below(zero: float, margins: Sequence[float], y: float) -> list[str]:
+def _below(zero: float, margins: Sequence[float], y: float, right: float) -> list[str]:
     """The words under a metric's lines; those of two lines that are close go apart."""
     if not margins:
         return [words(zero, y, "no difference", anchor="middle")]
     harm = max(margins, key=lambda x: abs(x - zero))
     apart = ("end", "start") if harm > zero else ("start", "end")
     sides = ("middle", "middle") if abs(harm - zero) > _CLOSE else apart
+    if harm > right - 36:  # a word in the middle would leave the picture
+        harm, sides = right, (sides[0], "end")
     texts = ((zero, "no difference"), (harm, "harm begins"))
     return [words(x, y, text, anchor=side) for (x, text), side in zip(texts, sides, strict=True)]
 

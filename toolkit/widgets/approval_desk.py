@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from toolkit.errors import InputError
 from toolkit.sending import Approval, Batch, approve
 from toolkit.sending.manifest import changes, outline
@@ -148,7 +150,7 @@ class ApprovalDesk(Panel):
 
     def _counts(self, summary: Any) -> Html:
         tables = [
-            tag("div", tag("h4", title[:1].upper() + title[1:]), table(frame))
+            tag("div", tag("h4", title[:1].upper() + title[1:]), table(_told(frame)))
             for title, frame in summary.tables.items()
             if len(frame) and "sample" not in title.lower()  # their subjects hold names
         ]
@@ -257,6 +259,10 @@ def nothing_due(batch: Batch) -> str:
 def _reasons(batch: Batch) -> str:
     told = [f"{count:,} {_reason(name)}" for name, count in batch.skipped.items()]
     return ", ".join(told[:3]) + (" and more" if len(told) > 3 else "") or "nobody"
+
+
+def _told(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(reason=frame["reason"].map(_reason)) if "reason" in frame else frame
 
 
 def _reason(name: str) -> str:

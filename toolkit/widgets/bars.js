@@ -60,7 +60,7 @@ function scale(highest) {
 class Bars {
   constructor({ title, kind, series, places, ticks, axis, unit, highest, shades = [] }) {
     Object.assign(this, { series, places, ticks, unit, shades, scale: scale(highest), values: null, marks: [], pinned: null });
-    this.svg = shape("svg", { class: "ttk-plot", height: HEIGHT, role: "img" });
+    this.svg = shape("svg", { class: "ttk-plot", height: HEIGHT, role: "img", "aria-label": title });
     this.behind = shape("g", {}, this.svg);
     this.bars = series.map(({ style }) => shape("path", { class: style }, this.svg));
     this.ghost = shape("path", { class: "ttk-ghost" }, this.svg);

@@ -122,7 +122,7 @@ class LogProfile(Panel):
         return tag(
             "figure",
             tag("figcaption", tag("b", what), " ", chip("exact")),
-            at_two_widths(lambda width: _bars(self._days, width), 1080),
+            at_two_widths(lambda width: _bars(self._days, width), 960),
             class_="ttk-figure ttk-gap",
         )
 
@@ -158,6 +158,8 @@ class LogProfile(Panel):
             tag("table", tag("thead", head), tag("tbody", together(rows))),
             class_="ttk-table ttk-gap",
             tabindex=0,
+            role="region",
+            aria_label="Kinds of events",
             data_scroll="kinds",
         )
 

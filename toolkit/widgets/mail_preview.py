@@ -232,7 +232,7 @@ class MailPreview(Panel):
         if self._shown in ("text", "headers"):
             text = shown.text if self._shown == "text" else _readable(shown.headers)
             text = text if self._revealed else hidden_in(text, letter)
-            return tag("pre", text, class_="ttk-code ttk-mailtext", tabindex=0)
+            return tag("pre", text, class_="ttk-code ttk-mailtext", tabindex=0, role="region", aria_label=self._shown)
         name = self._shown + (", dark" if self._dark else "")
         if not self._images:
             from_ = shown.html(dark=self._dark, images=False)

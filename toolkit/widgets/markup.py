@@ -102,7 +102,17 @@ def field(
     return tag(
         "label",
         tag("span", label, class_="ttk-what"),
-        tag("input", type=kind, value=value, data_act=act, autocomplete="off", spellcheck="false", **more),
+        tag(
+            "input",
+            type=kind,
+            value=value,
+            data_act=act,
+            autocomplete="off",
+            spellcheck="false",
+            aria_label=label,
+            aria_description=hint or None,
+            **more,
+        ),
         tag("span", hint, class_="ttk-detail") if hint else None,
         class_="ttk-field" + (" ttk-wide" if wide else ""),
     )

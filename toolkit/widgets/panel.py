@@ -8,6 +8,7 @@ tuner) bring a script of their own.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import traitlets
 from toolkit.errors import ToolkitError
 from toolkit.widgets.guard import told
 from toolkit.widgets.markup import Html, tag
+from toolkit.widgets.server import MADE
 
 __all__ = ["Panel", "script", "sheet"]
 
@@ -138,11 +140,13 @@ class Panel(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         shown = super()._repr_mimebundle_(**options)
-        bundle = shown[0] if isinstance(shown, tuple) else shown
-        if bundle is not None:
-            bundle["text/plain"] = repr(self)
-            bundle["text/html"] = self.snapshot()
-        return shown
+        bundle, about = shown if isinstance(shown, tuple) else (shown, {})
+        if bundle is None:
+            return shown
+        bundle["text/plain"] = repr(self)
+        bundle["text/html"] = self.snapshot()
+        # When it was shown, so that the server knows whether the kernel it was shown by is still the one that runs.
+        return bundle, {**about, MADE: {"at": time.time()}}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.title})"

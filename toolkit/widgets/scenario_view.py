@@ -327,9 +327,18 @@ class ScenarioView(Panel):
         parts.append(tag("div", Html(picture), class_="ttk-scroller", data_scroll="diagram"))
         parts.append(self._sheet())
         if self._page == "yaml":
-            parts.append(tag("pre", dump(self.value), class_="ttk-code", tabindex=0))
+            parts.append(tag("pre", dump(self.value), class_="ttk-code", tabindex=0, role="region", aria_label="YAML"))
         elif self._page == "diff" and difference:
-            parts.append(tag("pre", _shown_diff(difference), class_="ttk-code", tabindex=0))
+            parts.append(
+                tag(
+                    "pre",
+                    _shown_diff(difference),
+                    class_="ttk-code",
+                    tabindex=0,
+                    role="region",
+                    aria_label="What changed",
+                )
+            )
         parts.append(self._foot(bool(difference)))
         return together(parts)
 

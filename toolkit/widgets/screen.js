@@ -1,5 +1,6 @@
 // A screen drawn by the kernel as HTML: changed in place, so that what is held or typed stays, and what is pressed is told.
 const HELD = new Set(["INPUT", "TEXTAREA", "SELECT"]);
+const KEPT = new Set([QUIET, "data-changed"]); // what this script itself writes on elements
 
 function sameKind(a, b) {
   return a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id || a.dataset?.key) === (b.id || b.dataset?.key);
@@ -11,14 +12,14 @@ function morph(old, fresh, held) {
     return;
   }
   for (const { name } of [...old.attributes]) {
-    if (!fresh.hasAttribute(name) && name !== QUIET && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
+    if (!fresh.hasAttribute(name) && !KEPT.has(name) && !(name === "open" && old.nodeName === "DETAILS")) old.removeAttribute(name);
   }
   for (const { name, value } of [...fresh.attributes]) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
   if (HELD.has(old.nodeName)) {
-    // What a hand holds, or somebody types, is not taken from under them.
-    if (old === held) return;
+    // What a hand holds, somebody types, or was chosen and is still on its way, is not taken from under them.
+    if (held.has(old)) return;
     if (old.nodeName === "INPUT") {
       const value = fresh.getAttribute("value") ?? "";
       if (old.type === "checkbox" || old.type === "radio") old.checked = fresh.hasAttribute("checked");
@@ -53,6 +54,7 @@ export default {
     el.append(root);
     const kernel = link(model, root);
     let pressed = null;
+    const away = new Map(); // boxes whose news the kernel has not answered yet, and how many
 
     function draw() {
       const box = document.createElement("template");
@@ -60,7 +62,7 @@ export default {
       const active = body.getRootNode().activeElement;
       const typing = active && body.contains(active) && HELD.has(active.nodeName) && active.type !== "range" ? active : null;
       const scrolled = [...body.querySelectorAll("[data-scroll]")].map((one) => [one.dataset.scroll, one.scrollLeft, one.scrollTop]);
-      children(body, box.content, pressed ?? (typing?.dataset.changed ? typing : null));
+      children(body, box.content, new Set([...away.keys(), pressed, typing?.dataset.changed ? typing : null]));
       for (const [name, left, top] of scrolled) {
         const one = body.querySelector(`[data-scroll="${name}"]`);
         if (one) { one.scrollLeft = left; one.scrollTop = top; }
@@ -79,18 +81,18 @@ export default {
     };
 
     // While a slider moves only the latest place is told: the next one goes when the kernel has answered.
-    let next = null, away = false;
+    let next = null, isAway = false;
     function live(act, value) {
       next = [act, value];
-      if (away) return;
-      away = true;
+      if (isAway) return;
+      isAway = true;
       (async () => {
         while (next) {
           const [name, now] = next;
           next = null;
           await kernel.send(name, now);
         }
-        away = false;
+        isAway = false;
       })();
     }
     const valueOf = (one) => (one.type === "checkbox" ? one.checked : one.value);
@@ -108,18 +110,23 @@ export default {
     });
     function tell(one) {
       delete one.dataset.changed;
-      kernel.send(one.dataset.act, valueOf(one));
+      away.set(one, (away.get(one) ?? 0) + 1);
+      kernel.send(one.dataset.act, valueOf(one)).then(() => {
+        if (away.get(one) > 1) { away.set(one, away.get(one) - 1); return; }
+        away.delete(one);
+        drawn();
+      });
     }
     body.addEventListener("input", (event) => {
       const one = actor(event);
       if (!one) return;
+      if (one.nodeName !== "SELECT" && one.type !== "checkbox" && one.type !== "range") one.dataset.changed = "true";
       if (one.dataset.live) live(one.dataset.act, valueOf(one));
-      else if (one.nodeName !== "SELECT" && one.type !== "checkbox" && one.type !== "range") one.dataset.changed = "true";
     });
     body.addEventListener("change", (event) => {
       const one = actor(event);
       if (!one) return;
-      if (one.dataset.live) live(one.dataset.act, valueOf(one));
+      if (one.dataset.live) { delete one.dataset.changed; live(one.dataset.act, valueOf(one)); }
       else if (one.dataset.changed || one.nodeName === "SELECT" || one.type === "checkbox" || one.type === "range") tell(one);
     });
     body.addEventListener("pointerdown", (event) => { pressed = event.target.type === "range" ? event.target : null; });

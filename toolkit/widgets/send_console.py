@@ -222,9 +222,8 @@ class SendConsole(Panel):
 
     def body(self) -> Html:
         """Where the sending stands, and what can be done now."""
-        kind = "a rehearsal: it reaches nobody" if self._opened.rehearsal else "it reaches people"
-        way = _near(self._opened.name)
-        head = tag("header", tag("h3", "Send"), tag("span", f"through {way}, {kind}", class_="ttk-soft"))
+        kind = "a rehearsal, it reaches nobody" if self._opened.rehearsal else "it reaches people"
+        head = tag("header", tag("h3", "Send"), tag("span", f"{_into(self._opened.name)}: {kind}", class_="ttk-soft"))
         job = self.job
         if job is None:
             if not len(self.batch):
@@ -244,7 +243,11 @@ class SendConsole(Panel):
             parts.append(tag("div", note(self._said), class_="ttk-gap"))
         if job.report is not None:
             tone = "good" if look.phase is Phase.DONE and not (look.unknown or look.failed) else "careful"
-            parts.append(tag("div", note(_ended(job.report, self._gone), tone=tone), class_="ttk-gap"))
+            parts.append(
+                tag(
+                    "div", note(_ended(job.report, self._gone) + _where(self._opened.name), tone=tone), class_="ttk-gap"
+                )
+            )
         if look.unknown:
             parts.append(self._unknowns())
         return together(parts)
@@ -255,7 +258,7 @@ class SendConsole(Panel):
                 note(f"Signed. To send, type how many mails this batch has: {total:,}."),
                 tag(
                     "div",
-                    field("Number of mails", "count", self._typed, size=8, inputmode="numeric"),
+                    field("Number of mails", "count", self._typed, size=8, inputmode="numeric", data_live="true"),
                     button(f"Send {total:,} mails", "send", kind="main", off=self._typed != str(total)),
                     class_="ttk-row ttk-end ttk-gap",
                 ),
@@ -330,9 +333,21 @@ def _ended(report: Report, gone: int) -> str:
     return f"{', '.join(told_)}."
 
 
-def _near(name: str) -> str:
-    """The name of a way out, a path below this folder in short."""
-    return name.replace(f"{Path.cwd()}{os.sep}", "")
+def _into(name: str) -> str:
+    """A way out in words."""
+    return f"into the folder {_folder(name)}" if name.startswith("outbox:") else f"through {name}"
+
+
+def _where(name: str) -> str:
+    """Where the mails of a rehearsal can be looked at."""
+    if not name.startswith("outbox:"):
+        return ""
+    return f" They lie in the folder {_folder(name)}, one file for each; any mail program opens them."
+
+
+def _folder(name: str) -> str:
+    """The folder of an outbox, in short where it is below this one."""
+    return name.removeprefix("outbox:").replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def _numbers(look: Progress, gone: int) -> Html:
@@ -344,7 +359,7 @@ def _numbers(look: Progress, gone: int) -> Html:
         card("Not sent", f"{look.skipped + gone:,}", "cancelled, suppressed or expired"),
         card("Failed", f"{look.failed:,}", tone="bad" if look.failed else ""),
         card("Unknown", f"{look.unknown:,}", tone="bad" if look.unknown else ""),
-        class_="ttk-cards ttk-gap",
+        class_="ttk-cards ttk-six ttk-gap",
     )
 
 

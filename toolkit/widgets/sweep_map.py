@@ -182,6 +182,7 @@ class SweepMap(Panel):
                 tag(
                     "div",
                     tag("b", words_, class_="ttk-told", role="status"),
+                    self._scale(grid) if grid.size > _MOST_CELLS else None,
                     legend(self._marks()),
                     class_="ttk-row ttk-apart",
                 ),
@@ -192,6 +193,15 @@ class SweepMap(Panel):
     def _marks(self) -> list[tuple[str, str]]:
         now = [("ttk-key-live", "as it is now")] if self._of(self._base) is not None else []
         return [("ttk-key-here", "chosen"), *now]
+
+    def _scale(self, grid: Any) -> Html | None:
+        """What the shades mean, where no cell has room for its number."""
+        known = grid[np.isfinite(grid)]
+        if not known.size:
+            return None
+        shades = [tag("i", class_=f"ttk-heat-{shade}") for shade in range(_SHADES)]
+        low, high = self._number(float(known.min())), self._number(float(known.max()))
+        return tag("span", low, tag("span", *shades, class_="ttk-shades"), high, class_="ttk-scale")
 
     def _picks(self) -> Html:
         names = list(self._over)
@@ -226,12 +236,14 @@ class SweepMap(Panel):
         left = max((text_width(_label(row, paths[-1]), 12) for row in rows), default=0) + 16 if len(paths) > 1 else 8
         wide = min(92.0, max(2.0, (1040.0 - left) / max(1, len(columns))))
         high = 40.0 if len(rows) <= 12 else max(2.0, 420.0 / len(rows))
+        is_small = grid.size <= _MOST_CELLS
+        if not is_small:  # whole pixels, so that no seam shows between cells
+            left, wide, high = float(math.ceil(left)), float(max(2, int(wide))), float(max(2, int(high)))
         top = 8.0
         low, most = (float(np.nanmin(grid)), float(np.nanmax(grid))) if np.isfinite(grid).any() else (0.0, 1.0)
         shades = np.where(
             np.isfinite(grid), np.floor((grid - low) / ((most - low) or 1) * (_SHADES - 1e-9)), -1
         ).astype(int)
-        is_small = grid.size <= _MOST_CELLS
         parts = self._cells(grid, shades, left, top, wide, high) if is_small else _merged(shades, left, top, wide, high)
         every = max(1, math.ceil(44 / wide))
         floor = top + high * len(rows)
@@ -333,7 +345,7 @@ def _merged(shades: Any, left: float, top: float, wide: float, high: float) -> l
             for y, x in zip(rows, columns, strict=True)
         )
         if d:
-            parts.append(shape("path", d=d, class_=f"ttk-heat ttk-heat-{shade}"))
+            parts.append(shape("path", d=d, class_=f"ttk-heat ttk-heat-{shade}", shape_rendering="crispEdges"))
     return parts
 
 

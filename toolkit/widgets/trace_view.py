@@ -132,7 +132,7 @@ class TraceView(Panel):
             role="group",
             aria_label="What is shown",
         )
-        return together([head, find, at_two_widths(lambda width: _strip(table, width), 1080), kinds, self._rows(table)])
+        return together([head, find, at_two_widths(lambda width: _strip(table, width), 960), kinds, self._rows(table)])
 
     def _rows(self, table: pd.DataFrame) -> Html:
         kept = table[table["kind"].isin(self._shown)]
@@ -157,7 +157,15 @@ class TraceView(Panel):
             days.append(tag("div", tag("h4", day), tag("ul", entries), class_="ttk-day"))
         more = tag("p", f"and {rest:,} more rows", class_="ttk-detail") if rest > 0 else None
         empty = tag("p", "Nothing of this kind.", class_="ttk-detail") if not days else None
-        return tag("div", together([*days, more, empty]), class_="ttk-timeline", tabindex=0, data_scroll="rows")
+        return tag(
+            "div",
+            together([*days, more, empty]),
+            class_="ttk-timeline",
+            tabindex=0,
+            role="region",
+            aria_label="What happened",
+            data_scroll="rows",
+        )
 
 
 def _people_with_mails(run: Run) -> list[str]:

@@ -180,9 +180,9 @@ function build(model, el) {
   const purchases = new Bars({
     title: "People who buy on their own", kind: "observed", places: data.edges.length - 1, highest: highest("own"),
     series: [
-      { name: "before the mail", style: "ttk-before" },
-      { name: "after it", style: "ttk-after" },
-      ...(data.offer && !data.first ? [{ name: "after the offer", style: "ttk-gift" }] : []),
+      { name: "before mail", style: "ttk-before" },
+      { name: "after mail", style: "ttk-after" },
+      ...(data.offer && !data.first ? [{ name: "after offer", style: "ttk-gift" }] : []),
     ],
     ticks: data.edges.map((text, number) => [number, text]), axis: "time since the trigger (uneven steps)", unit: "people",
   });
@@ -199,7 +199,7 @@ function build(model, el) {
   const wrong = banner();
   const told = element("p", { class: "ttk-told", role: "status" });
   const said = element("p", { class: "ttk-detail", role: "status" });
-  const code = element("pre", { class: "ttk-code", tabindex: "0" });
+  const code = element("pre", { class: "ttk-code", tabindex: "0", role: "region", "aria-label": "YAML" });
   const state = element("span", { class: "ttk-chip ttk-exact" }, "exact");
   const busy = element("span", { class: "ttk-soft" });
   const press = (act, words, more = {}) => element("button", {

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import tqdm.auto
 
 from toolkit.errors import ApprovalError, InputError, LedgerError, NotSupportedError, PreflightError, TransportError
 from toolkit.sending import Ledger, Outbox, Receipt, State, send
@@ -390,3 +391,19 @@ def test_who_has_had_enough_from_a_batch_prepared_at_the_same_time_is_skipped_at
     assert set(report.table.reason) == {"cap"}
     assert len(shop.mails()) == 12
     assert sent(first).already_sent == 12
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_no_sending_waits_for_the_lock_of_progress_bars_that_forked_processes_share(shop, batch, shown, monkeypatch):
+    class Held:
+        """As a process leaves it that was killed while it held the lock: only that this one does not wait for ever."""
+
+        def acquire(self, *args, **kwargs):
+            raise AssertionError("waits for ever")
+
+        __enter__ = acquire
+
+    approval = shop.approve(batch)
+    monkeypatch.setattr(tqdm.auto.tqdm, "_lock", Held(), raising=False)
+    report = send(batch, approval, transport=f"outbox:{shop.outbox}", confirm=12, progress=shown)
+    assert report.sent == 12

@@ -97,6 +97,7 @@ def _screen(seen: Desk, cell: str) -> Any:
 
 def _shoot(seen: Desk, screen: Any, path: Path) -> None:
     seen.page.evaluate("document.activeElement?.blur()")
+    seen.page.mouse.move(2, 2)  # nothing is pointed at
     screen.scroll_into_view_if_needed()
     seen.page.wait_for_timeout(1500)
     screen.screenshot(path=str(path))

@@ -354,6 +354,12 @@ def test_a_step_is_edited_in_the_diagram_and_the_counts_follow(started):
     assert started.banners() == []
 
 
+def test_no_bar_of_the_database_stands_between_the_screens(started):
+    asked = "execute(\"SELECT current_setting('enable_progress_bar')\").fetchone()"
+    started.ask(f"import duckdb; assert duckdb.connect().{asked} == (True,), 'DuckDB shows none in notebooks by itself'")
+    started.ask(f"assert log.cursor().{asked} == (False,)")
+
+
 def test_an_edit_that_is_not_finished_changes_nothing_and_stays_in_its_box(started):
     box = started.page.locator(".ttk-sheet input[data-act=wait]")
     box.fill("2 dasy")

@@ -17,7 +17,7 @@ import pyarrow as pa
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
 from toolkit.events.canonical import event_id
-from toolkit.events.database import fetch, fetch_frame, fetch_row, fetch_rows, utc
+from toolkit.events.database import fetch, fetch_frame, fetch_row, fetch_rows, settle, utc
 from toolkit.events.duplicates import same_rows
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
@@ -71,7 +71,7 @@ class Contents:
             )
         with self._lock:
             cursor = self._connection.cursor()
-        cursor.execute("SET TimeZone = 'UTC'")
+        settle(cursor)
         return cursor
 
     @property

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from toolkit.errors import EventLogError
 
-__all__ = ["connect", "drop_view", "fetch", "fetch_frame", "fetch_row", "fetch_rows", "utc"]
+__all__ = ["connect", "drop_view", "fetch", "fetch_frame", "fetch_row", "fetch_rows", "settle", "utc"]
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -27,8 +27,13 @@ def connect() -> duckdb.DuckDBPyConnection:
             "temp_directory": os.path.join(tempfile.gettempdir(), f"toolkit-events-{os.getpid()}"),
         }
     )
-    connection.execute("SET TimeZone = 'UTC'")
+    settle(connection)
     return connection
+
+
+def settle(connection: duckdb.DuckDBPyConnection) -> None:
+    """Put what holds for one connection or cursor alone: its zone, and no bar of its own in a notebook."""
+    connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
 
 
 def fetch(cursor: duckdb.DuckDBPyConnection, query: str) -> pa.Table:

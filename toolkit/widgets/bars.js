@@ -22,7 +22,7 @@ function shape(tag, properties = {}, parent = null) {
 
 const PLAIN = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const whole = (number) => PLAIN.format(Math.round(number ?? 0));
-const share = (rate) => (rate === null || rate === undefined ? "–" : `${(100 * rate).toFixed(1)} %`);
+const share = (rate) => (rate === null || rate === undefined ? "–" : `${(100 * rate).toFixed(1)}\u00a0%`);
 
 const writers = new Map();
 function money(value, currency) {

@@ -159,7 +159,8 @@ def test_afterwards_no_byte_of_any_file_names_them(kept, everywhere, tmp_path):
 
 def test_erasing_again_finds_nothing(kept, everywhere):
     erase(ZOE, **everywhere, yes=True)
-    assert erase(ZOE, **everywhere).found == 0
+    again = erase(ZOE, **everywhere)
+    assert (again.found, str(again)) == (0, f"customer {ZOE}, no address known: in none of these places")
 
 
 def test_the_other_lines_of_a_csv_file_keep_every_byte(kept, everywhere, tmp_path):

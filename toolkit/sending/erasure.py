@@ -71,20 +71,26 @@ class Erasure:
         return int(self.table["found"].sum())
 
     def __str__(self) -> str:
-        return "\n".join([self._head(), frame_text(self.table), *self._foot()])
+        shown = [frame_text(self._shown())] if self.found else []
+        return "\n".join([self._head(), *shown, *self._foot()])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return lines_html([self._head()]) + frame_html(self.table) + lines_html(self._foot())
+        shown = frame_html(self._shown()) if self.found else ""
+        return lines_html([self._head()]) + shown + lines_html(self._foot())
+
+    def _shown(self) -> pd.DataFrame:
+        return self.table[self.table["found"] > 0]
 
     def _head(self) -> str:
         known = f" ({', '.join(self.addresses)})" if self.addresses else ", no address known"
-        return f"customer {self.customer_id}{known}: {'erased' if self.done else 'found, nothing changed yet'}"
+        said = "erased" if self.done else "found, nothing changed yet"
+        return f"customer {self.customer_id}{known}: {said if self.found else 'in none of these places'}"
 
     def _foot(self) -> list[str]:
         if not self.done:
-            return ["Look at it, then do it: yes=True, or --yes."]
+            return ["Look at it, then do it: yes=True, or --yes."] if self.found else []
         said = [f"still there: {one}" for one in self.left]
         return said or ["Looked again: nothing names them in any of these places. Copies elsewhere are yours to find."]
 

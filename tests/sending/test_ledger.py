@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -217,7 +218,7 @@ def test_a_message_id_of_another_mail_is_refused_and_named(ledger, entries, run_
     ledger.plan(run_record(mails=2), entries(2))
     *_, third = entries(3)
     with pytest.raises(LedgerError, match="d00002 cannot be planned: its Message-ID is another mail's"):
-        ledger.plan(run_record("later", mails=1), [third._replace(message_id=next(iter(entries(1))).message_id)])
+        ledger.plan(run_record("later", mails=1), [replace(third, message_id=next(iter(entries(1))).message_id)])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Insert, bindparam, func, select, update
 
@@ -24,7 +24,8 @@ _ENTRY = ("decision_id", "customer_id", "address", "class_", "message_id", "payl
 _NOTED = (*_ENTRY, "discount", "decided_at")
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """One approved mail, as it enters the ledger.
 
     Attributes:

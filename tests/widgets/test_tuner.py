@@ -335,6 +335,31 @@ def test_a_large_log_is_read_beside_the_notebook_and_a_move_meanwhile_counts(pro
     assert tuner.surface["today"] == small.surface["today"]
 
 
+def test_the_reading_of_a_large_log_can_be_stopped_and_begun_again(program, log, monkeypatch):
+    monkeypatch.setattr("toolkit.widgets.tuner._LARGE", 0)
+    may_read, asked = threading.Event(), []
+    point = Field.point
+    monkeypatch.setattr(
+        Field, "point", lambda *values, **named: asked.append(1) or (may_read.wait(60) and point(*values, **named))
+    )
+    tuner = Tuner(program, log)
+    reading = tuner._jobs.now
+    tuner.act_read(None)  # it is being read
+    assert tuner._jobs.now is reading
+    tuner.act_stop(None)
+    assert (tuner.busy, tuner.error, tuner.surface) == ("", "", {})
+    may_read.set()
+    reading.wait(60)
+    assert len(asked) == 1  # it ended at its next step
+    assert tuner.surface == {}
+    with pytest.raises(InputError, match="not read yet"):
+        tuner.finish(0.1)
+    tuner.act_read(None)
+    assert tuner.busy == f"Reading {len(log):,} events"
+    tuner.finish()
+    assert tuner.surface["whole"]
+
+
 def test_a_large_log_that_cannot_be_read_says_why_on_the_screen(program, log, monkeypatch):
     def lost(*values, **named):
         raise ToolkitError("events.parquet: the disk is gone")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Cancelled", "Job", "Jobs"]
+__all__ = ["Cancelled", "Job", "Jobs", "go_on"]
 
 
 class Cancelled(BaseException):
@@ -115,3 +115,13 @@ class Jobs:
         """Whether a job is at work that nobody has cancelled."""
         now = self.now
         return now is not None and now.running and not now.cancelled
+
+
+def go_on(job: Job | None) -> None:
+    """Between two parts of a work, which may be done by a job or by the notebook itself.
+
+    Raises:
+        Cancelled: the job was asked to stop.
+    """
+    if job is not None:
+        job.step(job.at, job.total)

@@ -403,21 +403,31 @@ function build(model, el) {
   };
 }
 
-// What stands there while a large log is read: what is being done, and for how long already.
+// What stands there while a large log is read: what is being done, for how long already, and a way to stop it.
 function reading(model, el) {
   const words = element("p", { class: "ttk-soft", role: "status" });
   const wrong = banner();
+  const press = element("button", { type: "button", class: "ttk-button" });
   const root = element("section", { class: "ttk ttk-tuner", "aria-label": model.get("title") },
-    element("header", {}, element("h3", {}, model.get("title"))), wrong, words, element("div", { class: "ttk-reading" }));
+    element("header", {}, element("h3", {}, model.get("title"))), wrong, words, element("div", { class: "ttk-reading" }),
+    element("div", { class: "ttk-row ttk-gap" }, press));
   el.append(root);
   const kernel = link(model, root);
-  const begin = Date.now();
+  let begin = Date.now();
+  press.onclick = () => {
+    const act = model.get("busy") ? "stop" : "read";
+    begin = Date.now();
+    kernel.send(act, null);
+  };
   const show = () => {
     const seconds = Math.floor((Date.now() - begin) / 1000);
+    const isAtWork = Boolean(model.get("busy"));
+    press.textContent = isAtWork ? "Stop" : "Read the log";
+    root.classList.toggle("ttk-stopped", !isAtWork);
     wrong.textContent = model.get("error");
     wrong.hidden = !model.get("error");
     root.classList.toggle("ttk-failed", !wrong.hidden);
-    words.textContent = wrong.hidden ? `${model.get("busy") || "Reading the log"} … ${seconds} s` : "";
+    words.textContent = isAtWork ? `${model.get("busy")} … ${seconds} s` : wrong.hidden ? "Stopped. Nothing was changed." : "";
   };
   const timer = setInterval(show, 500);
   model.on("change:busy change:error", show);

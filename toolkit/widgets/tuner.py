@@ -25,7 +25,7 @@ from toolkit.scenario.writing import dump
 from toolkit.simulation import ResponseModel, simulate
 from toolkit.widgets.as_experiment import as_experiment
 from toolkit.widgets.guard import told
-from toolkit.widgets.jobs import Job, Jobs
+from toolkit.widgets.jobs import Job, Jobs, go_on
 from toolkit.widgets.live_chart import LiveChart
 from toolkit.widgets.markup import Html
 from toolkit.widgets.packing import packed
@@ -240,6 +240,16 @@ class Tuner(Panel):
         """Back to how it is now."""
         self._move(self._now)
 
+    def act_stop(self, value: Any) -> None:
+        """Stop reading a large log."""
+        self._jobs.cancel()
+        self.set_trait("busy", "")
+
+    def act_read(self, value: Any) -> None:
+        """Read it from the start, after it was stopped or could not be read."""
+        if not self.surface and not self._jobs.running:
+            self._read(len(self._field.log))
+
     def act_pin(self, value: Any) -> None:
         """Hold this setting against those to come; pressed again, let it go."""
         if self.pinned:
@@ -309,11 +319,10 @@ class Tuner(Panel):
             self.guarded(self._move, self._setting())
 
     def _compute(self, setting: Setting) -> None:
-        known = self._field.known(setting)
         self._show_forecast(setting)
         is_ready = self.surface["whole"] and self.surface["at"] == _others(setting)
         is_told = self._response is None or (setting.key, setting.percent) in self._forecasts
-        if known is not None and is_ready and is_told:
+        if self._field.known(setting) is not None and is_ready and is_told:
             self._jobs.cancel()
             return
 
@@ -336,11 +345,11 @@ class Tuner(Panel):
             self.set_trait("surface", surface)
             self.set_trait("busy", "")
 
-        def failed(fault: BaseException) -> None:
-            self.set_trait("busy", "")
-            self.error = told(fault)
+        self._jobs.start(work, done=done, failed=self._failed, moved=self._progressed)
 
-        self._jobs.start(work, done=done, failed=failed, moved=self._progressed)
+    def _failed(self, fault: BaseException) -> None:
+        self.set_trait("busy", "")
+        self.error = told(fault)
 
     def _forecast(self, setting: Setting, job: Job) -> None:
         """Lift and profit of a setting, if people answered as the response model says."""
@@ -411,27 +420,21 @@ class Tuner(Panel):
 
     def _read(self, events: int) -> None:
         """A large log is read beside the notebook; the sliders come when it is."""
-
-        def work(job: Job) -> None:
-            job.step(0, 1)
-            self._begin()
-
-        def failed(fault: BaseException) -> None:
-            self.set_trait("busy", "")
-            self.error = told(fault)
-
+        self.error = ""
         self.set_trait("busy", f"Reading {events:,} events")
-        self._jobs.start(work, done=lambda _: None, failed=failed)
+        self._jobs.start(self._begin, done=lambda _: None, failed=self._failed)
 
-    def _begin(self) -> None:
+    def _begin(self, job: Job | None = None) -> None:
         """The first surface: whole where that takes a moment, else what is known, and the rest in the background."""
         begin = time.perf_counter()
         setting = self._setting()
         exact = self._field.point(setting)
-        self._field.point(self._now)
-        self._field.point(replace(setting, wait=str(self._waits[-1])))  # what that takes tells what a move will
+        for other in (self._now, replace(setting, wait=str(self._waits[-1]))):  # what that takes tells what a move will
+            go_on(job)
+            self._field.point(other)
         is_quick = time.perf_counter() - begin < _MOMENT
         surface = self._surface(setting, only_known=not is_quick)
+        go_on(job)
         with self.hold_sync():
             self.set_trait("exact", exact)
             self.set_trait("busy", "")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +32,7 @@ _NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double")
 _OLDEST = (4, 1)
 _PER_PART = 1_000_000
 _LACKING = re.compile(r"No module named '(toolkit|numba|duckdb|pyarrow)[\w.]*'")
-_ON_ONE_MACHINE = (
-    "cursor", "customer_table", "customers", "events", "numbered_customers", "profile", "ranges", "relation", "save",
-    "stored", "with_answers", "within",
-)  # fmt: skip
+_OF_INSTANCES = ("numbered_customers", "stored", "part", "marked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,8 @@ class SparkLog:
     if not TYPE_CHECKING:  # a checker is to find what neither has
 
         def __getattr__(self, name: str) -> Any:
-            if name in _ON_ONE_MACHINE:
+            here = import_module("toolkit.events.log").EventLog
+            if not name.startswith("_") and (name in _OF_INSTANCES or hasattr(here, name)):
                 raise NotSupportedError(
                     f"a log in Spark has no {name}: replay, sweep and simulate take it; for all else bring what you "
                     "need here, for example EventLog.from_pandas(events.where(...).toPandas())"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pandas as pd
@@ -185,7 +186,7 @@ def test_who_is_never_to_be_mailed_is_known_by_a_hash(kept, everywhere, make_log
 def test_a_mail_on_its_way_stops_it_before_anything_is_changed(kept, everywhere, entries, run_record, tmp_path):
     with Ledger.open(tmp_path / "sender.sqlite") as ledger:
         (entry,) = entries(1)
-        ledger.plan(run_record(hours=1_000_000), [entry._replace(customer_id=ZOE)])
+        ledger.plan(run_record(hours=1_000_000), [replace(entry, customer_id=ZOE)])
         ledger.start(ledger.claim("run", owner="someone", limit=1, lease=600_000_000))
     before = naming(tmp_path)
     with pytest.raises(LedgerError, match=f"a mail to customer {ZOE} is on its way at this moment"):

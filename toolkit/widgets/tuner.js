@@ -220,6 +220,8 @@ function build(model, el) {
     release();
   } }, "Back to how it is now");
 
+  // Named here and not by :has(), which the browser would look at again with every number that changes in a drag.
+  const shown = Object.values(cards).filter(Boolean).map((one) => one.root);
   const root = element("section", { class: "ttk ttk-tuner", "aria-label": model.get("title") },
     element("header", {}, element("h3", {}, `Tune ${data.scenario}`), element("span", { class: "ttk-span" }, data.span),
       element("span", { class: "ttk-state" }, state), busy, reset),
@@ -227,7 +229,7 @@ function build(model, el) {
     element("div", { class: "ttk-body ttk-tune" },
       element("div", { class: "ttk-sliders" }, ...Object.values(controls).map((one) => one.root)),
       element("div", { class: "ttk-stack" },
-        element("div", { class: "ttk-cards" }, ...Object.values(cards).filter(Boolean).map((one) => one.root)),
+        element("div", { class: `ttk-cards ${{ 5: "ttk-five", 7: "ttk-seven" }[shown.length] ?? ""}` }, ...shown),
         element("div", { class: "ttk-figures" }, purchases.root,
           element("div", { class: "ttk-either" }, element("div", { class: "ttk-tabs ttk-corner", role: "group", "aria-label": "Mails" }, ...tabs),
             days.root, hours.root)),

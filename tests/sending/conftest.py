@@ -11,11 +11,8 @@ import ssl
 import subprocess
 import threading
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pandas as pd
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -24,117 +21,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from toolkit.events import EventLog
-from toolkit.scenario import loads
-from toolkit.scenario.models import Policies, Program
-from toolkit.sending import approve, prepare
+from tests.sending.shops import NOON, Shop, log_of, people_of, program_of, write_templates
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.planning import Entry, RunRecord, Signed
-
-NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-WELCOME = """
-scenario: welcome
-trigger: {event: sign_up}
-reentry: once
-exit_on: [{event: purchase, where: "revenue >= 50"}]
-goal: {event: purchase, within: 7d, value: revenue}
-steps:
-  - {wait: 1h}
-  - {id: hello, send: welcome/hello}
-"""
-POLICIES = {
-    "sender": {"name": "Maison Lune", "email": "hello@example.com"},
-    "brand": {
-        "name": "Maison Lune",
-        "address": "12 rue de l'Exemple, 75000 Paris",
-        "unsubscribe_url": "https://shop.example.com/u/{token}",
-    },
-}
-TEXT = """subject: Welcome {{ customer.first_name }}
-preheader: Good to see you
----
-Hello {{ customer.first_name }}, you signed up.
-{% if offer is defined %}{{ offer.percent | default(0) }} % for you{% endif %}
-{% if unsubscribe is defined %}Stop: {{ unsubscribe }}{% endif %}
-"""
-HTML = """<mjml><mj-body><mj-section><mj-column>
-<mj-text>Hello {{ customer.first_name }}, you signed up.
-{% if offer is defined %}{{ offer.percent | default(0) }} % for you{% endif %}
-{% if unsubscribe is defined %}<a href="{{ unsubscribe }}">Stop</a>{% endif %}</mj-text>
-</mj-column></mj-section></mj-body></mjml>
-"""
-
-
-@dataclass
-class Shop:
-    """A program, its templates on the disk, a log, and the steps of the chain with what they need filled in."""
-
-    folder: Path
-    program: Program
-    log: EventLog
-
-    @property
-    def templates(self):
-        return self.folder / "templates"
-
-    @property
-    def outbox(self):
-        return self.folder / "outbox"
-
-    def prepare(self, *, now=NOON, log=None, program=None, **options):
-        options.setdefault("templates", self.templates)
-        options.setdefault("ledger", self.outbox / "ledger.sqlite")
-        log = self.log if log is None else log
-        return prepare(program or self.program, log, now=now, progress=False, **options)
-
-    def approve(self, batch, **options):
-        return approve(batch, by="ana", **options)
-
-    def mails(self):
-        return sorted(path.name for path in self.outbox.glob("*.eml"))
-
-
-def _people(count):
-    return pd.DataFrame(
-        {
-            "customer_id": [f"c{number}" for number in range(count)],
-            "email": [f"c{number}@example.org" for number in range(count)],
-            "first_name": [f"Name{number}" for number in range(count)],
-            "consent": True,
-        }
-    )
-
-
-def _events(count, more=()):
-    signed = [{"customer_id": f"c{n}", "event": "sign_up", "at": NOON - timedelta(hours=4)} for n in range(count)]
-    frame = pd.DataFrame([*signed, *more])
-    frame["at"] = pd.to_datetime(frame["at"], utc=True)
-    return frame
-
-
-def _log(count=12, *, more=(), people=None, **columns):
-    """A log of so many sign-ups four hours before noon, and more events as dicts."""
-    people = _people(count) if people is None else people
-    events = _events(count, more)
-    for name in ("revenue", "bounce_type", "first_name", "consent"):
-        if name not in events and (name == "revenue" or columns.get(name)):
-            events[name] = None
-    if events["revenue"].isna().all():
-        events["revenue"] = events["revenue"].astype("float64")
-    return EventLog.from_pandas(events, customers=people)
-
-
-def _program(scenario=WELCOME, **policies):
-    scenarios = loads(scenario).scenarios if isinstance(scenario, str) else scenario
-    return Program(scenarios=scenarios, policies=Policies.model_validate({**POLICIES, **policies}))
-
-
-def _write_templates(folder):
-    (folder / "welcome").mkdir(parents=True)
-    (folder / "welcome" / "hello.txt").write_text(TEXT, encoding="utf-8")
-    (folder / "welcome" / "hello.mjml").write_text(HTML, encoding="utf-8")
-
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -189,17 +79,17 @@ def _run_record(name="run", *, mails=0, now=START, transport="outbox:here", hour
 
 @pytest.fixture(scope="session")
 def make_log():
-    return _log
+    return log_of
 
 
 @pytest.fixture(scope="session")
 def make_people():
-    return _people
+    return people_of
 
 
 @pytest.fixture(scope="session")
 def make_program():
-    return _program
+    return program_of
 
 
 @pytest.fixture(scope="session")
@@ -207,8 +97,8 @@ def make_shop():
     """Builds a shop in a folder; its batches can be prepared once and sent in many tests."""
 
     def make(folder, log=None):
-        _write_templates(folder / "templates")
-        return Shop(folder, _program(), _log() if log is None else log)
+        write_templates(folder / "templates")
+        return Shop(folder, program_of(), log_of() if log is None else log)
 
     return make
 
@@ -224,8 +114,8 @@ def signing_key_file(tmp_path_factory):
 def shop(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
-    _write_templates(tmp_path / "templates")
-    return Shop(tmp_path, _program(), _log())
+    write_templates(tmp_path / "templates")
+    return Shop(tmp_path, program_of(), log_of())
 
 
 class SmtpServer:

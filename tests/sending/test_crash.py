@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import resource
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.sending.nursery import Nursery
+from tests.sending.shops import NOON, batches_of
 from toolkit.errors import LedgerError, TransportError
 from toolkit.sending import Ledger, Receipt, State, approve, send
 
@@ -80,23 +80,55 @@ class Witnessing(Server):
         return {name: Receipt(name, State.ACCEPTED, code=250, already=True) for name in there}
 
 
-def _start(work):
-    """A child process, forked so that the batch need not be prepared again."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: fork in a process with threads
-        child = multiprocessing.get_context("fork").Process(target=work)
-        child.start()
-    return child
+def _send(batch, approved, way, ledger=None):
+    return send(batch, approved, transport=way, confirm=len(batch), ledger=ledger, progress=False)
+
+
+# What a child does with the batches of its nursery.
+
+
+def _send_first(batches, *rest):
+    _send(batches[0], *rest)
+
+
+def _send_on_a_small_disk(batches, *rest):
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+    try:
+        _send(batches[0], *rest)
+    except LedgerError:
+        os._exit(7)
+
+
+def _send_until_interrupted(batches, *rest):
+    with contextlib.suppress(KeyboardInterrupt):
+        _send(batches[0], *rest)
+
+
+def _send_one_of(batches, number, *rest):
+    _send(batches[number], *rest)
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory, make_shop, make_log):
-    return make_shop(tmp_path_factory.mktemp("shop"), make_log(COUNT)).prepare()
+def shop_of_all(tmp_path_factory, make_shop, make_log):
+    return make_shop(tmp_path_factory.mktemp("shop"), make_log(COUNT))
+
+
+@pytest.fixture(scope="module")
+def batch(shop_of_all):
+    return shop_of_all.prepare()
 
 
 @pytest.fixture(scope="module")
 def approved(batch, signing_key_file):
     return approve(batch, by="ana", key=signing_key_file)
+
+
+@pytest.fixture(scope="module")
+def nursery(shop_of_all):
+    """Its children send the same batch, prepared once more from the same folder."""
+    with Nursery(batches_of, shop_of_all.folder, COUNT, NOON) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -111,19 +143,21 @@ def ledger_file(tmp_path):
 
 @pytest.fixture
 def sending(batch, approved, ledger_file):
-    def go(way):
-        return send(batch, approved, transport=way, confirm=COUNT, ledger=ledger_file, progress=False)
+    return lambda way: _send(batch, approved, way, ledger_file)
 
-    return go
+
+@pytest.fixture
+def child_sending(nursery, approved, ledger_file):
+    return lambda way, work=_send_first: nursery.start(work, approved, way, ledger_file)
 
 
 @pytest.mark.parametrize("point", ["claimed", "started", "taken"])
 def test_killed_at_any_point_where_the_other_side_can_tell_everyone_is_mailed_once(
-    ledger_file, sending, addresses, tmp_path, point
+    ledger_file, sending, child_sending, addresses, tmp_path, point
 ):
     book = tmp_path / "book"
     for die_at in (0, 1, 6, 30, COUNT - 1):
-        child = _start(lambda at=die_at: sending(Witnessing(book, addresses, die_at=at, point=point)))
+        child = child_sending(Witnessing(book, addresses, die_at=die_at, point=point))
         child.join()
         assert child.exitcode in (0, -signal.SIGKILL)
     report = sending(Witnessing(book, addresses))
@@ -138,12 +172,12 @@ def test_killed_at_any_point_where_the_other_side_can_tell_everyone_is_mailed_on
 
 @pytest.mark.parametrize("point", ["claimed", "started", "taken"])
 def test_killed_where_nobody_can_tell_no_one_is_mailed_twice_and_every_doubt_is_listed(
-    ledger_file, sending, addresses, tmp_path, point
+    ledger_file, sending, child_sending, addresses, tmp_path, point
 ):
     book = tmp_path / "book"
     killed = 0
     for die_at in (0, 5, 20):
-        child = _start(lambda at=die_at: sending(Server(book, die_at=at, point=point)))
+        child = child_sending(Server(book, die_at=die_at, point=point))
         child.join()
         killed += child.exitcode == -signal.SIGKILL
     assert killed == 3
@@ -158,39 +192,37 @@ def test_killed_where_nobody_can_tell_no_one_is_mailed_twice_and_every_doubt_is_
     assert (point != "claimed") or not doubtful
 
 
-def test_two_senders_at_once_share_the_work_and_mail_everyone_once(sending, addresses, tmp_path):
+def test_two_senders_at_once_share_the_work_and_mail_everyone_once(child_sending, addresses, tmp_path):
     book = tmp_path / "book"
-    children = [_start(lambda: sending(Server(book, slow=0.002))) for _ in range(2)]
+    children = [child_sending(Server(book, slow=0.002)) for _ in range(2)]
     for child in children:
         child.join()
     assert [child.exitcode for child in children] == [0, 0]
     assert Server(book).book_of_all == Counter(addresses.values())
 
 
-def test_a_sender_waits_for_what_another_holds_and_takes_over_when_that_one_dies(sending, addresses, tmp_path):
+def test_a_sender_waits_for_what_another_holds_and_takes_over_when_that_one_dies(child_sending, addresses, tmp_path):
     book = tmp_path / "book"
-    first = _start(lambda: sending(Witnessing(book, addresses, slow=0.01)))
+    first = child_sending(Witnessing(book, addresses, slow=0.01))
     while not book.exists() or len(Server(book).book_of_all) < 5:
         time.sleep(0.01)
-    second = _start(lambda: sending(Witnessing(book, addresses)))
-    os.kill(first.pid, signal.SIGKILL)
+    second = child_sending(Witnessing(book, addresses))
+    first.kill()
     first.join()
     second.join()
     assert second.exitcode == 0
     assert Server(book).book_of_all == Counter(addresses.values())
 
 
-def test_two_batches_of_the_same_mails_sent_at_once_mail_everyone_once(shop, noon, make_log, tmp_path):
+def test_two_batches_of_the_same_mails_sent_at_once_mail_everyone_once(shop, noon, tmp_path):
     book = tmp_path / "book"
-    log = make_log(COUNT)
-    batches = [shop.prepare(log=log, now=moment) for moment in (noon, noon.replace(minute=1))]
+    moments = (noon, noon.replace(minute=1))
+    batches = batches_of(shop.folder, COUNT, *moments)
     approvals = [shop.approve(batch) for batch in batches]
-    children = [
-        _start(lambda n=n: send(batches[n], approvals[n], transport=Server(book), confirm=COUNT, progress=False))
-        for n in range(2)
-    ]
-    for child in children:
-        child.join()
+    with Nursery(batches_of, shop.folder, COUNT, *moments) as nursery:
+        children = [nursery.start(_send_one_of, n, approvals[n], Server(book)) for n in range(2)]
+        for child in children:
+            child.join()
     assert [child.exitcode for child in children] == [0, 0]
     assert Server(book).book_of_all == Counter(mail.letter.to for mail in batches[0].mails)
 
@@ -236,16 +268,8 @@ def test_a_notebook_killed_in_the_middle_goes_on_when_run_again(shop, make_peopl
         assert ledger.verify() == ()
 
 
-def test_a_ledger_that_cannot_grow_stops_the_sending_before_a_mail_goes(sending, tmp_path):
-    def work():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-        try:
-            sending(Server(tmp_path / "book"))
-        except LedgerError:
-            os._exit(7)
-
-    child = _start(work)
+def test_a_ledger_that_cannot_grow_stops_the_sending_before_a_mail_goes(sending, child_sending, tmp_path):
+    child = child_sending(Server(tmp_path / "book"), _send_on_a_small_disk)
     child.join()
     assert child.exitcode == 7
     assert (tmp_path / "book").read_text() == ""
@@ -273,18 +297,14 @@ def number_of(batch, path):
     return next(mail.number for mail in batch.mails if mail.letter.decision_id == path.stem)
 
 
-def test_an_interrupt_from_the_keyboard_in_the_middle_loses_nothing(sending, tmp_path):
+def test_an_interrupt_from_the_keyboard_in_the_middle_loses_nothing(sending, child_sending, tmp_path):
     """A real signal at a random moment, as a notebook's stop button sends it."""
-
-    def work():
-        with contextlib.suppress(KeyboardInterrupt):
-            sending(f"outbox:{tmp_path}/outbox")
-
+    way = f"outbox:{tmp_path}/outbox"
     for wait in (0.0, 0.01, 0.03):
-        child = _start(work)
+        child = child_sending(way, _send_until_interrupted)
         time.sleep(wait)
-        os.kill(child.pid, signal.SIGINT)
+        child.kill(signal.SIGINT)
         child.join()
-    report = sending(f"outbox:{tmp_path}/outbox")
+    report = sending(way)
     assert (report.sent + report.already_sent, report.unknown) == (COUNT, 0)
     assert len(list((tmp_path / "outbox").glob("*.eml"))) == COUNT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import re
 import shutil
@@ -13,13 +12,15 @@ import subprocess
 import tempfile
 import threading
 import time
-import warnings
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.sending.nursery import Nursery
+from tests.sending.shops import NOON, batches_of
 from toolkit.errors import InputError, TransportError
 from toolkit.sending import Ledger, Outgoing, State, approve, send, transport
 from toolkit.sending.transports import Smtp
@@ -29,8 +30,13 @@ COUNT = 40
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory, make_shop, make_log):
-    return make_shop(tmp_path_factory.mktemp("shop"), make_log(COUNT)).prepare()
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("shop")
+
+
+@pytest.fixture(scope="module")
+def batch(folder, make_shop, make_log):
+    return make_shop(folder, make_log(COUNT)).prepare()
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +49,24 @@ def ledger_file(tmp_path):
     return tmp_path / "ledger.sqlite"
 
 
+def _send(batch, approved, ledger, port, *, options="connections=3&timeout=0.5", later=0):
+    """Through a server, five minutes after noon of the batch's day."""
+
+    def clock():
+        return NOON + timedelta(minutes=5 + later)
+
+    way = f"smtp:127.0.0.1:{port}?{options}"
+    return send(batch, approved, transport=way, confirm=COUNT, ledger=ledger, progress=False, clock=clock)
+
+
+def _send_first(batches, approved, ledger, port):
+    _send(batches[0], approved, ledger, port)
+
+
 @pytest.fixture
-def sending(batch, approved, ledger_file, noon):
-    """Sends the batch to a server, five minutes after noon of its day, with a ledger of the test's own."""
-
-    def go(port, *, options="connections=3&timeout=0.5", later=0):
-        def clock():
-            return noon + timedelta(minutes=5 + later)
-
-        way = f"smtp:127.0.0.1:{port}?{options}"
-        return send(batch, approved, transport=way, confirm=COUNT, ledger=ledger_file, progress=False, clock=clock)
-
-    return go
+def sending(batch, approved, ledger_file):
+    """Sends the batch to a server, with a ledger of the test's own."""
+    return partial(_send, batch, approved, ledger_file)
 
 
 def _recipients(server):
@@ -230,20 +242,18 @@ def test_the_stop_button_lets_what_is_under_way_come_to_its_end(batch, sending, 
 
 
 def test_killed_in_the_middle_leaves_at_most_one_mail_a_connection_in_doubt_and_sends_none_twice(
-    ledger_file, batch, sending, smtp_server
+    ledger_file, folder, batch, approved, sending, smtp_server
 ):
     server = smtp_server(extensions=["PIPELINING"], slow=0.003)
     kills = 0
-    for taken in (2, 9, 17, 26):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: fork in a process with threads
-            child = multiprocessing.get_context("fork").Process(target=lambda: sending(server.port))
-            child.start()
-        while len(server.taken) < taken and child.is_alive():
-            time.sleep(0.001)
-        child.kill()
-        child.join()
-        kills += child.exitcode == -signal.SIGKILL
+    with Nursery(batches_of, folder, COUNT, NOON) as nursery:
+        for taken in (2, 9, 17, 26):
+            child = nursery.start(_send_first, approved, ledger_file, server.port)
+            while len(server.taken) < taken and child.is_alive():
+                time.sleep(0.001)
+            child.kill()
+            child.join()
+            kills += child.exitcode == -signal.SIGKILL
     report = sending(server.port)
     assert kills
     assert all(times == 1 for times in _recipients(server).values())

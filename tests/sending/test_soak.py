@@ -6,7 +6,6 @@ The last test writes the table of docs/sending.md; `python -m pytest -m soak tes
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import random
 import shutil
@@ -16,13 +15,15 @@ import subprocess
 import tempfile
 import threading
 import time
-import warnings
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.sending.nursery import Nursery
+from tests.sending.shops import NOON, batches_of
 from toolkit.errors import ToolkitError
 from toolkit.sending import Ledger, approve, send, start_sending
 
@@ -41,8 +42,13 @@ def now():
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory, make_shop, make_log, noon):
-    return make_shop(tmp_path_factory.mktemp("shop"), make_log(COUNT)).prepare()
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("shop")
+
+
+@pytest.fixture(scope="module")
+def batch(folder, make_shop, make_log):
+    return make_shop(folder, make_log(COUNT)).prepare()
 
 
 @pytest.fixture(scope="module")
@@ -50,29 +56,35 @@ def approved(batch, noon, signing_key_file):
     return approve(batch, by="ana", key=signing_key_file, clock=lambda: noon)
 
 
+@pytest.fixture(scope="module")
+def nursery(folder):
+    """Its children send the same batch, prepared once more from the same folder."""
+    with Nursery(batches_of, folder, COUNT, NOON) as opened:
+        yield opened
+
+
+def _send(batch, approved, began, port, ledger, *, clock=None, timeout=1.0):
+    # One clock for all senders of these tests, or one would not see the other's lease end.
+    clock = clock or (lambda: NOON + timedelta(seconds=1 + time.time() - began))
+    way = f"smtp:127.0.0.1:{port}?connections={CONNECTIONS}&timeout={timeout}"
+    return send(batch, approved, transport=way, confirm=COUNT, ledger=ledger, progress=False, clock=clock)
+
+
+def _send_quietly(batches, *arguments):
+    with contextlib.suppress(ToolkitError, KeyboardInterrupt):
+        _send(batches[0], *arguments[:-1], timeout=arguments[-1])
+
+
 @pytest.fixture
-def sending(batch, approved, noon):
+def sending(batch, approved):
     """Sends the batch through a server, with a ledger, by a clock so many seconds after noon of its day."""
-
-    def go(port, ledger, *, clock=None, timeout=1.0):
-        # One clock for all senders of these tests, or one would not see the other's lease end.
-        clock = clock or (lambda: noon + timedelta(seconds=1 + time.time() - BEGAN))
-        way = f"smtp:127.0.0.1:{port}?connections={CONNECTIONS}&timeout={timeout}"
-        return send(batch, approved, transport=way, confirm=COUNT, ledger=ledger, progress=False, clock=clock)
-
-    return go
+    return partial(_send, batch, approved, BEGAN)
 
 
-def _child(work):
-    def quiet():
-        with contextlib.suppress(ToolkitError, KeyboardInterrupt):
-            work()
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: fork in a process with threads
-        child = multiprocessing.get_context("fork").Process(target=quiet)
-        child.start()
-    return child
+@pytest.fixture
+def child_sending(nursery, approved):
+    """The same in a process of its own."""
+    return lambda port, ledger, timeout=1.0: nursery.start(_send_quietly, approved, BEGAN, port, ledger, timeout)
 
 
 def _held(batch, server, ledger, fault, times, *, most_unknown):
@@ -102,14 +114,14 @@ def _held(batch, server, ledger, fault, times, *, most_unknown):
     return by_state
 
 
-def test_two_hundred_kills_at_random_moments(batch, sending, smtp_server, tmp_path):
+def test_two_hundred_kills_at_random_moments(batch, sending, child_sending, smtp_server, tmp_path):
     chance, kills, number = random.Random(7), 0, 0
     while kills < KILLS:
         number += 1
         server, ledger = smtp_server(extensions=["PIPELINING"], slow=0.02), tmp_path / f"ledger{number}.sqlite"
         mine = 0
         while len(server.taken) < COUNT - 30 and kills < KILLS:
-            child = _child(lambda port=server.port, place=ledger: sending(port, place))
+            child = child_sending(server.port, ledger)
             came = len(server.taken)
             wait = chance.uniform(0.0, 0.5)
             end = time.monotonic() + wait
@@ -144,23 +156,23 @@ def test_faults_at_every_verb(batch, sending, smtp_server, tmp_path, verb, fault
     _held(batch, server, ledger, name, 1, most_unknown=COUNT // 10 + 3 * CONNECTIONS)
 
 
-def test_two_senders_at_once(batch, sending, smtp_server, tmp_path):
+def test_two_senders_at_once(batch, child_sending, smtp_server, tmp_path):
     server, ledger = smtp_server(extensions=["PIPELINING"]), tmp_path / "ledger.sqlite"
-    children = [_child(lambda: sending(server.port, ledger)) for _ in range(2)]
+    children = [child_sending(server.port, ledger) for _ in range(2)]
     for child in children:
         child.join()
     assert len(server.taken) == COUNT
     _held(batch, server, ledger, "two senders at once", 1, most_unknown=0)
 
 
-def test_a_sender_stopped_past_its_lease(batch, sending, smtp_server, tmp_path):
+def test_a_sender_stopped_past_its_lease(batch, sending, child_sending, smtp_server, tmp_path):
     server, ledger = smtp_server(extensions=["PIPELINING"], slow=0.02), tmp_path / "ledger.sqlite"
-    first = _child(lambda: sending(server.port, ledger))
+    first = child_sending(server.port, ledger)
     while len(server.taken) < 40:
         time.sleep(0.01)
     os.kill(first.pid, signal.SIGSTOP)
     time.sleep(32)  # the lease is thirty seconds
-    second = _child(lambda: sending(server.port, ledger))
+    second = child_sending(server.port, ledger)
     time.sleep(1)
     os.kill(first.pid, signal.SIGCONT)
     first.join()
@@ -197,13 +209,13 @@ def test_a_disk_that_is_full_of_the_ledger(batch, sending, smtp_server, small_di
     _held(batch, server, ledger, "the ledger's disk is full", 1, most_unknown=CONNECTIONS)
 
 
-def test_a_database_that_restarts_midway(batch, sending, smtp_server, postgres_server):
+def test_a_database_that_restarts_midway(batch, sending, child_sending, smtp_server, postgres_server):
     with postgres_server.psycopg.connect(postgres_server.url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE soak")
     server, ledger = smtp_server(extensions=["PIPELINING"], slow=0.02), f"{postgres_server.server_url}/soak"
     for how in (signal.SIGINT, signal.SIGQUIT):  # an orderly end, and one as when the power goes
         came = len(server.taken)
-        child = _child(lambda: sending(server.port, ledger))
+        child = child_sending(server.port, ledger)
         while len(server.taken) < came + 40:
             time.sleep(0.01)
         postgres_server.stop(how)
@@ -214,7 +226,7 @@ def test_a_database_that_restarts_midway(batch, sending, smtp_server, postgres_s
 
 
 def test_three_senders_on_postgresql_that_are_killed_while_the_server_fails(
-    batch, sending, smtp_server, postgres_server
+    batch, sending, child_sending, smtp_server, postgres_server
 ):
     """Whoever joins needs nothing but the ledger's address: each killed sender is followed by another."""
     with postgres_server.psycopg.connect(postgres_server.url, autocommit=True) as connection:
@@ -227,7 +239,7 @@ def test_three_senders_on_postgresql_that_are_killed_while_the_server_fails(
         fault=lambda verb, count, recipient: faults.get(verb) if verb in faults and count % 60 == 17 else None,
     )
     ledger = f"{postgres_server.server_url}/three"
-    children = [_child(lambda: sending(server.port, ledger, timeout=0.5)) for _ in range(3)]
+    children = [child_sending(server.port, ledger, timeout=0.5) for _ in range(3)]
     most = 0
     end = time.monotonic() + 240
     while len(server.taken) < COUNT - 20 and kills < 30 and time.monotonic() < end:
@@ -240,7 +252,7 @@ def test_three_senders_on_postgresql_that_are_killed_while_the_server_fails(
             chosen.join()
             kills += 1
         for _ in range(3 - sum(child.is_alive() for child in children)):
-            children.append(_child(lambda: sending(server.port, ledger, timeout=0.5)))
+            children.append(child_sending(server.port, ledger, timeout=0.5))
             joined += 1
     for child in children:
         child.join(60)

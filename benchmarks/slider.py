@@ -153,7 +153,8 @@ def _measured(page: Desk, name: str) -> dict[str, dict[str, float]]:
     stops = int(page.page.locator(".ttk-tuner input[type=range]").first.get_attribute("max") or 0)
     between = [place for place in range(1, stops) if place % 4]  # every fourth was computed ahead
     found: dict[str, Any] = {kind: page.page.evaluate(BOUNCE, [kind, 30]) for kind in ("empty", "figure", "output")}
-    found["drag"] = page.page.evaluate(DRAG, 120)
+    page.page.wait_for_timeout(2_000)  # what the others drew is still laid out and painted
+    found["drag"] = page.page.evaluate(DRAG, 360)
     found["exact"] = page.page.evaluate(RELEASE, between)
     if page.banners() or page.errors:
         raise RuntimeError(f"{name}: {page.banners()} {page.errors}")

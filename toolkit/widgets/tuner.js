@@ -224,7 +224,7 @@ function build(model, el) {
   const shown = Object.values(cards).filter(Boolean).map((one) => one.root);
   const root = element("section", { class: "ttk ttk-tuner", "aria-label": model.get("title") },
     element("header", {}, element("h3", {}, `Tune ${data.scenario}`), element("span", { class: "ttk-span" }, data.span),
-      element("span", { class: "ttk-state" }, state), busy, reset),
+      element("span", { class: "ttk-state" }, element("span", {}, state)), busy, reset),
     wrong,
     element("div", { class: "ttk-body ttk-tune" },
       element("div", { class: "ttk-sliders" }, ...Object.values(controls).map((one) => one.root)),

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.sql.dml import Insert
 
 from toolkit.errors import NotSupportedError, ToolkitError
 
-__all__ = ["READ", "compact", "connect", "insert_new", "insert_new_in", "place_of", "said"]
+__all__ = ["READ", "Writing", "compact", "connect", "direct", "insert_new", "insert_new_in", "place_of", "said"]
 
 READ = {"toolkit_read": True}
 """Options of a connection that only reads."""
@@ -89,6 +91,75 @@ def compact(engine: Engine, tables: Sequence[Table]) -> None:
         raw.close()
 
 
+class Writing:
+    """Transactions that write, each on a connection of the pool, or all of a thread on one that it keeps for a while.
+
+    To take a connection, begin, and give it back costs more than a small transaction in SQLite. In PostgreSQL nothing
+    is kept: a server may be started anew at any time, and the pool finds that out when it gives a connection.
+
+    Args:
+        engine: from `connect`.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._own = _Own()
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A connection in a transaction: committed at the end, rolled back where something is raised."""
+        if not self._own.keeps:
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        kept = self._own.connection = self._own.connection or self._engine.connect()
+        try:
+            with kept.begin():
+                yield kept
+        except BaseException:
+            self._let_go()  # after a fault, the next transaction has a connection that the pool has put in order
+            raise
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Meanwhile this thread writes through one connection."""
+        before, self._own.keeps = self._own.keeps, self._engine.dialect.name == "sqlite"
+        try:
+            yield
+        finally:
+            self._own.keeps = before
+            if not before:
+                self._let_go()
+
+    def _let_go(self) -> None:
+        connection, self._own.connection = self._own.connection, None
+        if connection is not None:
+            connection.close()
+
+
+class _Own(threading.local):
+    """What a thread keeps."""
+
+    keeps = False
+    connection: Connection | None = None
+
+
+def direct(connection: Connection, text: str, bound: Any = (), *, many: bool = False) -> sqlite3.Cursor:
+    """A cursor of SQLite's own, after a statement; its errors are SQLAlchemy's, as everywhere else.
+
+    Args:
+        connection: to a SQLite file.
+        text: the statement.
+        bound: its values; with `many`, those of each time it is run.
+        many: run it once for each of the values.
+    """
+    raw: Any = connection.connection.driver_connection
+    try:
+        return raw.executemany(text, bound) if many else raw.execute(text, bound)  # type: ignore[no-any-return]
+    except sqlite3.Error as fault:
+        raise DBAPIError.instance(text, None, fault, sqlite3.Error, dialect=connection.dialect) from fault
+
+
 def place_of(engine: Engine) -> str:
     """Where an engine's database is, in words, without a password."""
     return _place(engine.url)
@@ -150,7 +221,7 @@ def _sqlite(url: URL, path: Path, checkpoint: int) -> Engine:
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
         reading = connection.get_execution_options().get("toolkit_read")
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        direct(connection, "BEGIN" if reading else "BEGIN IMMEDIATE").close()
 
     return engine
 

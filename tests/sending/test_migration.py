@@ -1,4 +1,4 @@
-"""A ledger of the first version is brought up to date when it is opened, and nothing in it is lost."""
+"""A ledger of an earlier version is brought up to date when it is opened, and nothing in it is lost."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.dialects import sqlite
 
 from toolkit.sending import Ledger, State
+from toolkit.sending.schema import deliveries, held_as
 
 TABLES = Path(__file__).with_name("ledger_version_1.sql").read_text(encoding="utf-8")
 ROWS = """
@@ -41,3 +44,38 @@ def test_an_old_ledger_goes_on_where_it_stopped(old, clock):
         assert ledger.revoke("signed", by="ben") == ["run"]
     with Ledger.open(old, clock=clock) as again:
         assert again.run_state("run") == "revoked"
+
+
+def test_a_ledger_of_the_second_version_gets_the_index_of_mails_in_hand(tmp_path, clock, entries, run_record):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path, clock=clock) as ledger:
+        ledger.plan(run_record(mails=3), entries(3))
+        held = ledger.claim("run", owner="dead", limit=2, lease=30_000_000)
+        ledger.start(held[:1])
+    with sqlite3.connect(path) as connection:  # which is what differs
+        connection.executescript(
+            "DROP INDEX delivery_held; CREATE INDEX delivery_state ON delivery (state, lease_until);"
+            "UPDATE meta SET value = '2' WHERE name = 'version'"
+        )
+    connection.close()
+    clock.forward(minutes=1)
+    with Ledger.open(path, clock=clock) as ledger:
+        assert [row.decision_id for row in ledger.recover()] == [held[0].decision_id]
+        assert ledger.counts("run") == {State.PLANNED: 2, State.UNKNOWN: 1}
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone() == ("3",)
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    connection.close()
+    assert "delivery_held" in names
+    assert "delivery_state" not in names
+
+
+def test_mails_in_hand_and_in_doubt_are_found_by_their_own_index(tmp_path, clock):
+    path = tmp_path / "ledger.sqlite"
+    Ledger.open(path, clock=clock).close()
+    with sqlite3.connect(path) as connection:
+        for states in ((State.LEASED,), (State.SENDING,), (State.UNKNOWN,), (State.LEASED, State.SENDING)):
+            query = select(deliveries.c.id).where(held_as(*states)).compile(dialect=sqlite.dialect())
+            plans = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))
+            assert "delivery_held" in plans, (states, plans)
+    connection.close()

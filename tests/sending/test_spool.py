@@ -10,8 +10,8 @@ import pytest
 from toolkit.errors import SendingError
 from toolkit.sending import send, spool
 from toolkit.sending.mails import Numbers
-from toolkit.sending.manifest import Rows, digest_of
-from toolkit.sending.spool import Spool
+from toolkit.sending.manifest import Rows, canonical, digest_of
+from toolkit.sending.spool import Spool, Store
 
 
 def test_what_lies_on_the_disk_is_what_was_added():
@@ -56,7 +56,7 @@ def test_a_batch_on_the_disk_is_the_same_batch(shop, monkeypatch):
     assert list(report.table.decision_id) == [mail.letter.decision_id for mail in in_memory.mails]
 
 
-def test_a_letter_is_read_twice_from_the_disk_to_be_sent_and_the_mails_of_a_batch_in_their_order(shop, monkeypatch):
+def test_a_letter_is_read_once_from_the_disk_to_be_sent_and_the_mails_of_a_batch_in_their_order(shop, monkeypatch):
     batch = shop.prepare()
     approval = shop.approve(batch)
     asked = []
@@ -66,8 +66,35 @@ def test_a_letter_is_read_twice_from_the_disk_to_be_sent_and_the_mails_of_a_batc
     )
     assert send(batch, approval, transport=f"outbox:{shop.outbox}", confirm=12, progress=False).sent == 12
     letters = [place for store, place in asked if store is batch.mails]
-    assert letters == 2 * list(range(12))  # once to hold them against the approval, once for what a sender needs
+    assert letters == list(range(12))  # to hold them against the approval; a sender's stubs are of the same reading
     assert sum(store is not batch.mails for store, _ in asked) <= 5 * 12
+
+
+@pytest.mark.parametrize("together", [1, 3, 50])
+def test_objects_that_lie_side_by_side_are_found_one_by_one(together):
+    items = [(number, f"name {number}") for number in range(20)]
+    store = Store[tuple[int, str]](together=together)
+    for count, item in enumerate(items):
+        assert store.add(item) == count
+        assert (len(store), store[count], store[0]) == (count + 1, item, items[0])
+    assert list(store) == items
+    assert [store[number] for number in (19, 3, 4, 0, -1, -20)] == [items[number] for number in (19, 3, 4, 0, -1, -20)]
+    assert store[4:9] == tuple(items[4:9])
+    for number in (20, 21, -21, -24):
+        with pytest.raises(IndexError):
+            store[number]
+
+
+def test_rows_with_other_names_or_values_than_the_one_before_are_the_same_canonical_json():
+    rows = [
+        {"b": "1", "a": "é"},
+        {"b": 'a "b"\\', "a": None},
+        {"b": 2, "a": [True]},
+        {"é": 1},
+        {},
+        {"a": {"z": 1, "c": 2}},
+    ]
+    assert list(Rows(rows).lines()) == [canonical(row) for row in rows]
 
 
 def test_rows_are_hashed_as_the_list_they_are():

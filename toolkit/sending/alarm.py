@@ -66,6 +66,8 @@ def counters_of(receipts: Sequence[Receipt]) -> Counter[str]:
     """
     added: Counter[str] = Counter(outcomes=len(receipts))
     for receipt in receipts:
+        if receipt.state is State.ACCEPTED:
+            continue
         added["failures"] += receipt.state is State.FAILED
         added["doubts"] += receipt.state is State.UNKNOWN
         refused = receipt.state in (State.FAILED, State.DEFERRED)

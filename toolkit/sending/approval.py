@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
 from toolkit.sending.display import counted, page
 from toolkit.sending.keys import signing_key
+from toolkit.sending.mails import PreparedMail
 from toolkit.sending.manifest import changes, details, digest_of, outline
 from toolkit.sending.policy import ApprovalPolicy, policy_of
 from toolkit.sending.signing import is_genuine, public_hex, signed
@@ -249,9 +250,11 @@ def load_approval(path: str | os.PathLike[str]) -> Approval | StandingApproval:
     return _read(path)
 
 
-def sound(batch: Batch, consequence: str = "") -> dict[str, Any]:
+def sound(
+    batch: Batch, consequence: str = "", each: Callable[[PreparedMail, float | None], None] | None = None
+) -> dict[str, Any]:
     """The outline of the batch as it is now; refused when that is not what was prepared."""
-    found = batch.recomputed()
+    found = batch.recomputed(each)
     if digest_of(found) != batch.digest or digest_of(batch.manifest) != batch.digest:
         lines = changes(outline(batch.manifest), outline(found)) or ["digest: not that of the manifest"]
         lines += details(batch.manifest, found)
@@ -265,15 +268,23 @@ def check_approvals(
     *,
     policy: ApprovalPolicy | str | os.PathLike[str] | None = None,
     clock: Clock = utc_now,
+    each: Callable[[PreparedMail, float | None], None] | None = None,
 ) -> None:
     """Whether these approvals together let the batch go now, by the policy.
+
+    Args:
+        batch: every mail of it is hashed anew.
+        approvals: one or more.
+        policy: who must approve.
+        clock: tells the time.
+        each: is told every mail as it was read, and what its offer may cost.
 
     Raises:
         ApprovalError: they do not; says what is missing or changed.
     """
     if not approvals:
         raise ApprovalError("send: no approval was given; nothing was sent")
-    found = sound(batch, "; nothing was sent")
+    found = sound(batch, "; nothing was sent", each)
     for one in approvals:
         if isinstance(one, Approval):
             one.check_outline(batch.digest, found, clock=clock)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email import policy
@@ -209,12 +209,19 @@ class Batch:
 
     # --- what an approval covers --------------------------------------------------------------------------------------
 
-    def recomputed(self) -> dict[str, Any]:
-        """The manifest made again from what the batch really holds: every mail hashed anew, samples rendered anew."""
+    def recomputed(self, each: Callable[[PreparedMail, float | None], None] | None = None) -> dict[str, Any]:
+        """The manifest made again from what the batch really holds: every mail hashed anew, samples rendered anew.
+
+        Args:
+            each: is told every mail as it was read, and what its offer may cost.
+        """
         policies = self.program.policies
         audience, offers, samples = Rows(), Counter[tuple[str, str, str]](), dict[str, PreparedMail]()
         for mail in self.mails:
-            audience.add(self._audience(mail))
+            discount = self.discount_of(mail)
+            audience.add(self._audience(mail, discount))
+            if each is not None:
+                each(mail, discount)
             samples.setdefault(mail.letter.template, mail)
             if mail.offer is not None:
                 offers[mail.letter.scenario, mail.letter.step, mail.offer] += 1
@@ -250,7 +257,7 @@ class Batch:
             "samples": {name: self._sample(mail) for name, mail in sorted(samples.items())},
         }
 
-    def _audience(self, mail: PreparedMail) -> dict[str, Any]:
+    def _audience(self, mail: PreparedMail, discount: float | None) -> dict[str, Any]:
         letter = mail.letter
         return {
             "decision": letter.decision_id,
@@ -263,7 +270,7 @@ class Batch:
             "arm": mail.arm,
             "template": letter.template,
             "offer": mail.offer,
-            "discount": _money(self.discount_of(mail)),
+            "discount": _money(discount),
             "due_at": mail.due_at.isoformat(),
             "message_id": mail.message_id,
             "subject": mail.subject,

@@ -27,7 +27,7 @@ from toolkit.sending.approval import Approval, approval_from
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
 from toolkit.sending.manifest import Rows, digest_of, outline
-from toolkit.sending.parcel import BatchParcel, Stub
+from toolkit.sending.parcel import STUBS_TOGETHER, BatchParcel, Stub
 from toolkit.sending.policy import ApprovalPolicy
 from toolkit.sending.spool import Store
 from toolkit.sending.standing import StandingApproval
@@ -96,13 +96,13 @@ class Bundle:
             self.rules = loads((self.folder / "program.yaml").read_text(encoding="utf-8"))
             self._audience = Rows(_lines(self.folder / "audience.jsonl"))
             self.manifest["audience"] = self._audience
-            self._stubs = Store[tuple[Any, ...]]()
+            self._stubs = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
             self._starts = array("q", [0])
             sizes = 0
             for approved, mail in zip_longest(self._audience, _lines(self.folder / "mails.jsonl")):
                 sizes += mail is not None
                 if approved is not None and mail is not None:
-                    self._stubs.add(_stub(approved, mail))
+                    self._stubs.add(tuple(_stub(approved, mail)))
                     self._starts.append(self._starts[-1] + int(mail["size"]))
             self.sender = str(self.manifest["sender"].get("email", ""))
             self.now = utc(datetime.fromisoformat(self.manifest["limits"]["as_of"]), name="as_of")

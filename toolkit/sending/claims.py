@@ -23,13 +23,14 @@ from toolkit.sending.rows import (
     READ_ROWS,
     Delivery,
     attempted,
+    changed_to,
     delivery_of,
     held_by,
     move,
     rows_where,
 )
-from toolkit.sending.schema import deliveries, domains, rates, runs, suppressions
-from toolkit.sending.statements import changed, found, numbered
+from toolkit.sending.schema import deliveries, domains, held_as, rates, runs, suppressions
+from toolkit.sending.statements import changed_by, found, numbered
 from toolkit.sending.states import State
 from toolkit.sending.suppression import suppressed
 
@@ -113,17 +114,19 @@ def claim(
         return []
     # Read under a lock a moment ago, so that one statement moves them all.
     until = now + lease
-    values = {"b_owner": owner, "b_until": until} | {f"b_id_{place}": row.id for place, row in enumerate(free)}
-    if changed(connection, _leasing(len(free)), values) != len(free):
+    statement, names = _leasing(len(free))
+    if changed_by(connection, statement, names, (owner, until, *(row.id for row in free))) != len(free):
         raise LedgerError("ledger: rows that were to be leased were changed by someone else")
-    return [row._replace(state=State.LEASED, epoch=row.epoch + 1, owner=owner, lease_until=until) for row in free]
+    return [changed_to(row, state=State.LEASED, epoch=row.epoch + 1, owner=owner, lease_until=until) for row in free]
 
 
 @lru_cache(256)
-def _leasing(count: int) -> Update:
-    return (
+def _leasing(count: int) -> tuple[Update, tuple[str, ...]]:
+    """The statement that leases so many rows, and the names of its parameters."""
+    ids = numbered("b_id", count)
+    statement = (
         update(deliveries)
-        .where(deliveries.c.id.in_(numbered("b_id", count)))
+        .where(deliveries.c.id.in_(ids))
         .values(
             state=State.LEASED,
             epoch=deliveries.c.epoch + 1,
@@ -131,6 +134,7 @@ def _leasing(count: int) -> Update:
             lease_until=bindparam("b_until"),
         )
     )
+    return statement, ("b_owner", "b_until", *(one.key for one in ids))
 
 
 def _free(connection: Connection, run: Mapping[str, Any], *, limit: int, now: int) -> list[Delivery]:
@@ -203,9 +207,12 @@ def record(
     held = held_by(connection, asked, State.SENDING, State.LEASED, State.UNKNOWN, known=known)
     mine = [row for row in held if row.state is not State.UNKNOWN]
     late = [row for row in held if row.state is State.UNKNOWN and receipts[row.id].state is State.ACCEPTED]
+    by_state: dict[State, list[Delivery]] = {}
+    for row in mine + late:
+        by_state.setdefault(receipts[row.id].state, []).append(row)
     done = []
     for state in (State.ACCEPTED, State.FAILED, State.DEFERRED, State.UNKNOWN):
-        rows = [row for row in mine + late if receipts[row.id].state is state]
+        rows = by_state.get(state, [])
         if not rows:
             continue
         values = {row.id: _outcome(receipts[row.id], next_at) for row in rows}
@@ -254,7 +261,7 @@ def renew(connection: Connection, owner: str, *, until: int) -> None:
     """Leases of the owner that last until then."""
     connection.execute(
         update(deliveries)
-        .where(deliveries.c.owner == owner, deliveries.c.state.in_((State.LEASED, State.SENDING)))
+        .where(deliveries.c.owner == owner, held_as(State.LEASED, State.SENDING))
         .values(lease_until=until)
     )
 
@@ -267,15 +274,15 @@ def recover(connection: Connection, *, now: int, owner: str | None = None) -> li
         now: microseconds since 1970; a lease that ends by then is over.
         owner: an owner that has stopped, whatever its leases say.
     """
-    holding = deliveries.c.state.in_((State.LEASED, State.SENDING))
+    holding = held_as(State.LEASED, State.SENDING)
     over = [
         name
         for name in connection.execute(select(deliveries.c.owner).where(holding).distinct()).scalars()
         if name is not None and (name == owner or is_over(name))
     ]
     gone = or_(deliveries.c.owner.in_(over), deliveries.c.lease_until <= now)
-    _back(connection, rows_where(connection, gone, deliveries.c.state == State.LEASED))
-    rows = rows_where(connection, gone, deliveries.c.state == State.SENDING)
+    _back(connection, rows_where(connection, gone, held_as(State.LEASED)))
+    rows = rows_where(connection, gone, held_as(State.SENDING))
     receipts = [Receipt(row.decision_id, State.UNKNOWN, reason="unknown_delivery") for row in rows]
     attempted(connection, rows, receipts, now)
     return move(

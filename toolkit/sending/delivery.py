@@ -92,11 +92,10 @@ def send(
         SendingError: the way out or the ledger failed midway; says what was sent. Call again to go on.
     """
     first = _canary(canary, canary_wait)
-    way, where, run = _checked(
+    way, where, run, parcel = _checked(
         batch, approval, transport=transport, confirm=confirm, ledger=ledger, canary=first, policy=policy, clock=clock
     )
     with Ledger.open(where, clock=clock) as opened:
-        parcel = BatchParcel(batch)
         gate = gate_of(parcel, opened, log, clock)
         tracker = told(batch, opened, answers_place(where), clock=clock)
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, gate=gate, tracker=tracker)
@@ -147,7 +146,7 @@ def start_sending(
         LedgerError: the ledger cannot be opened.
     """
     first = _canary(canary, canary_wait)
-    way, where, run = _checked(
+    way, where, run, parcel = _checked(
         batch, approval, transport=transport, confirm=confirm, ledger=ledger, canary=first, policy=policy, clock=clock
     )
     opened = Ledger.open(where, clock=clock)
@@ -157,7 +156,7 @@ def start_sending(
             opened.close()
             gone()
 
-        parcel, tracker = BatchParcel(batch), told(batch, opened, answers_place(where), clock=clock)
+        tracker = told(batch, opened, answers_place(where), clock=clock)
         sender = Sender(
             parcel,
             run,
@@ -187,12 +186,13 @@ def _checked(
     canary: tuple[int | None, int],
     policy: ApprovalPolicy | str | os.PathLike[str] | None,
     clock: Clock,
-) -> tuple[Transport, str, RunRecord]:
-    """The way out, the ledger's place and the run; refused unless everything is as it was approved."""
+) -> tuple[Transport, str, RunRecord, Parcel]:
+    """The way out, the ledger's place, the run and its mails; refused unless everything is as it was approved."""
     way = transport_of(transport)
     approvals = [approval] if isinstance(approval, Approval | StandingApproval) else list(approval)
     _templates_unchanged(batch)
-    check_approvals(batch, approvals, policy=policy, clock=clock)
+    parcel = BatchParcel(batch)
+    check_approvals(batch, approvals, policy=policy, clock=clock, each=parcel.take)
     if len(batch) and confirm != len(batch):
         raise InputError(f"send: confirm={confirm!r}, but the batch has {len(batch):,} mails; nothing was sent")
     if not way.rehearsal and abs(clock() - batch.now).total_seconds() > 86_400:
@@ -203,7 +203,7 @@ def _checked(
     where = str(ledger) if ledger is not None else batch.ledger or way.ledger
     if where is None:
         raise InputError(f"send: {way.name} has no ledger of its own; name one, for example ledger='ledger.sqlite'")
-    return way, where, run_record(BatchParcel(batch), approvals, way, canary)
+    return way, where, run_record(parcel, approvals, way, canary), parcel
 
 
 def run_record(

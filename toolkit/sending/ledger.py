@@ -6,7 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ import pandas as pd
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolkit.database import READ, compact, said
+from toolkit.database import READ, Writing, compact, said
 from toolkit.errors import LedgerError
 from toolkit.sending import audit, claims, pacing, steering, turns
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
@@ -25,7 +25,8 @@ from toolkit.sending.overview import overview
 from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.rows import CHUNK, ChangedError, Delivery, rows_of
-from toolkit.sending.schema import approvals, attempts, audits, deliveries, events, open_engine, runs, suppressions
+from toolkit.sending.schema import approvals, attempts, audits, deliveries, events, held_as, open_engine, runs
+from toolkit.sending.schema import suppressions as suppression_rows
 from toolkit.sending.states import OPEN, State
 from toolkit.sending.suppression import Suppressions, suppressed
 
@@ -50,6 +51,7 @@ class Ledger:
 
     def __init__(self, engine: Any, place: str, clock: Clock) -> None:
         self._engine = engine
+        self._transactions = Writing(engine)
         self._clock = clock
         self.place = place
         self.suppressions = Suppressions(self._writing, self._reading, clock)
@@ -117,7 +119,7 @@ class Ledger:
         names += ["receipt", "code", "reason"]
         query = select(*(deliveries.c[name] for name in names)).order_by(deliveries.c.id)
         if state is not None:
-            query = query.where(deliveries.c.state == State(state))
+            query = query.where(held_as(State(state)))
         with self._reading() as connection:
             rows = [tuple(row) for row in connection.execute(query)]
         return pd.DataFrame(rows, columns=["class" if name == "class_" else name for name in names])
@@ -177,12 +179,7 @@ class Ledger:
     def counts(self, run_id: str) -> Counter[State]:
         """How many mails of a run are in each state."""
         with self._reading() as connection:
-            query = select(deliveries.c.state, func.count().label("n")).where(deliveries.c.run_id == run_id)
-            return Counter({State(row.state): row.n for row in connection.execute(query.group_by(deliveries.c.state))})
-
-    def counts_elsewhere(self, run_id: str, decision_ids: Sequence[str]) -> Counter[State]:
-        """How many of these decisions belong to other runs, by state."""
-        return Counter(row.state for row in self.rows(decision_ids) if row.run_id != run_id)
+            return _counts(connection, run_id)
 
     def last_run(self) -> datetime | None:
         """The latest moment a batch was sent for, UTC."""
@@ -330,7 +327,7 @@ class Ledger:
         """The unknown mails of one way out."""
         with self._reading() as connection:
             query = select(deliveries.c.decision_id).join(runs, runs.c.id == deliveries.c.run_id)
-            query = query.where(deliveries.c.state == State.UNKNOWN, runs.c.transport == transport)
+            query = query.where(held_as(State.UNKNOWN), runs.c.transport == transport)
             return rows_of(connection, list(connection.execute(query).scalars()))
 
     def settle(self, rows: Sequence[Delivery], found: Mapping[str, Receipt], *, by: str) -> list[Delivery]:
@@ -344,14 +341,12 @@ class Ledger:
     def finish(self, run_id: str, *, by: str) -> None:
         """Note in the audit that nothing of the run is left to do."""
         with self._writing() as connection:
-            left = select(func.count()).where(deliveries.c.run_id == run_id, deliveries.c.state.in_(OPEN))
+            counts = _counts(connection, run_id)
             active = runs.c.id == run_id, runs.c.state == "active"
-            if connection.execute(left).scalar_one():
+            if any(counts[state] for state in OPEN):
                 return
             if connection.execute(update(runs).where(*active).values(state="done")).rowcount:
-                counted = select(deliveries.c.state, func.count().label("n")).where(deliveries.c.run_id == run_id)
-                counts = {row.state: row.n for row in connection.execute(counted.group_by(deliveries.c.state))}
-                self._audited(connection, by, "done", run_id, counts)
+                self._audited(connection, by, "done", run_id, {state.value: count for state, count in counts.items()})
 
     # --- what people decide -------------------------------------------------------------------------------------------
 
@@ -462,8 +457,12 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        with self._faults("written"), self._engine.begin() as connection:
+        with self._faults("written"), self._transactions.begin() as connection:
             yield connection
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Meanwhile this thread writes through one connection, where the database is a file; for a sender."""
+        return self._transactions.kept()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -480,7 +479,7 @@ class Ledger:
     def compact(self) -> None:
         """Write the database anew, so that nothing that was replaced stays in its files."""
         with self._faults("written"):
-            compact(self._engine, [deliveries, attempts, events, suppressions])
+            compact(self._engine, [deliveries, attempts, events, suppression_rows])
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -493,3 +492,8 @@ class Ledger:
             yield
         except SQLAlchemyError as fault:
             raise LedgerError(f"ledger {self.place}: cannot be {what}: {said(fault)}") from fault
+
+
+def _counts(connection: Connection, run_id: str) -> Counter[State]:
+    query = select(deliveries.c.state, func.count().label("n")).where(deliveries.c.run_id == run_id)
+    return Counter({State(row.state): row.n for row in connection.execute(query.group_by(deliveries.c.state))})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from operator import eq
 from typing import Any, SupportsIndex, overload
@@ -56,12 +56,27 @@ class Rows(Sequence[Mapping[str, Any]]):
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
         self._spool = Spool()
+        self._names: tuple[str, ...] = ()
+        self._order: list[tuple[str, str]] = []  # each name, and what stands before its value
         for row in rows:
             self.add(row)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """One more row, at the end."""
-        self._spool.add(canonical(row))
+        if tuple(row) != self._names:
+            self._names = tuple(row) if all(type(name) is str and name.isascii() for name in row) else ()
+            self._order = [(name, f",{_text(name)}:") for name in sorted(self._names)]
+        if not self._names:
+            self._spool.add(canonical(row))
+            return
+        # As `canonical`, for a row whose names are those of the row before.
+        said = []
+        for name, before in self._order:
+            value = row[name]
+            kind = type(value)
+            said.append(before)
+            said.append(_text(value) if kind is str else "null" if value is None else canonical(value).decode())
+        self._spool.add(f"{{{''.join(said)[1:]}}}".encode())
 
     def __len__(self) -> int:
         return len(self._spool)
@@ -141,6 +156,7 @@ def canonical(value: Any) -> bytes:
     return written
 
 
+_text: Callable[[str], str] = json.encoder.encode_basestring  # as the encoder below writes text
 _encoder = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 

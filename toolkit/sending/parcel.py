@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 from array import array
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import micros
+from toolkit.sending.domains import domain_of
+from toolkit.sending.mails import PreparedMail
 from toolkit.sending.planning import Entry
+from toolkit.sending.rows import Delivery
 from toolkit.sending.spool import Store
 
-__all__ = ["BatchParcel", "Parcel", "Stub", "entry_of"]
+__all__ = ["STUBS_TOGETHER", "BatchParcel", "Parcel", "Stub", "entry_of", "is_mail"]
 
 
 class Stub(NamedTuple):
@@ -37,6 +41,18 @@ class Stub(NamedTuple):
     step: str
     template: str
     key: str | None
+
+
+STUBS_TOGETHER = 32
+"""Stubs that a parcel keeps side by side."""
+
+
+def is_mail(row: Delivery, stub: Stub, message: bytes) -> bool:
+    """Whether the ledger's row is this very mail; the bytes are hashed anew."""
+    return _of_row(row) == (*stub[:5], hashlib.sha256(message).hexdigest(), domain_of(stub.address))
+
+
+_of_row = attrgetter("decision_id", "customer_id", "address", "class_", "message_id", "payload_sha256", "domain")
 
 
 def entry_of(stub: Stub, message: bytes) -> Entry:
@@ -94,7 +110,8 @@ class BatchParcel:
     """A batch in this process, as a sender sees it.
 
     A mail of a batch knows its customer and its event in full, which takes long to read back from the disk. So each is
-    read once, when the first stub is asked for, and a sender has the stubs from then on.
+    read once: when the batch is held against its approval, which hands each mail to `take`; else when the first stub is
+    asked for. A sender has the stubs from then on.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -105,8 +122,15 @@ class BatchParcel:
         self.rules = batch.program
         self.now = batch.now
         self.sender = sender.email if sender else ""
-        self._stubs: Store[tuple[Any, ...]] | None = None
+        self._stubs = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
         self._places = array("q")  # of their bytes, in the spool
+
+    def take(self, mail: PreparedMail, discount: float | None) -> None:
+        """The batch's next mail, and what its offer may cost."""
+        letter = mail.letter
+        who = letter.decision_id, mail.customer_id, letter.to, letter.class_, mail.message_id
+        self._stubs.add((*who, discount, micros(letter.at), letter.scenario, letter.step, letter.template, mail.key))
+        self._places.append(mail.number)
 
     def __len__(self) -> int:
         return len(self._batch)
@@ -120,13 +144,7 @@ class BatchParcel:
         return self.stub(number), self._batch.spool[self._places[number]]
 
     def _kept(self) -> Store[tuple[Any, ...]]:
-        if self._stubs is None:
-            stubs = Store[tuple[Any, ...]]()
+        if not self._places:
             for mail in self._batch.mails:
-                letter = mail.letter
-                who = letter.decision_id, mail.customer_id, letter.to, letter.class_, mail.message_id
-                what = self._batch.discount_of(mail), micros(letter.at)
-                stubs.add((*who, *what, letter.scenario, letter.step, letter.template, mail.key))
-                self._places.append(mail.number)
-            self._stubs = stubs
+                self.take(mail, self._batch.discount_of(mail))
         return self._stubs

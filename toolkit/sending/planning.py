@@ -22,6 +22,7 @@ __all__ = ["Entry", "Limits", "Planned", "RunRecord", "Signed", "plan_mails", "p
 
 _ENTRY = ("decision_id", "customer_id", "address", "class_", "message_id", "payload_sha256", "domain")
 _NOTED = (*_ENTRY, "discount", "decided_at")
+_ADDED = (*_NOTED, "run_id", "planned_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,8 @@ class Entry:
         """Of the address, in small letters."""
         return domain_of(self.address)
 
-    def is_row(self, row: Delivery) -> bool:
-        """Whether the ledger's row is this very mail."""
-        return _entry(self) == _entry(row)
 
-
-_entry = attrgetter(*_ENTRY)
+_noted = attrgetter(*_NOTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +204,9 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
     new = [entry for entry in allowed if entry.decision_id not in there]
     rows, added = list(there.values()), 0
     if new:
-        added = changed_all(connection, _adding(connection.dialect.name), [_fields(one, run, now) for one in new])
+        rest = run.id, now
+        fields = [(*_noted(one), *rest) for one in new]
+        added = changed_all(connection, _adding(connection.dialect.name), _ADDED, fields)
     if added < len(new):  # another sender was faster by a moment, or a Message-ID is another mail's
         rows = rows_of(connection, list(names | there.keys()), lock=True)
         missing = names - {row.decision_id for row in rows}
@@ -266,30 +265,15 @@ _DAY = 86_400_000_000  # microseconds
 _CENT = 1e-6  # sums of money are floats
 
 
-def _fields(entry: Entry, run: RunRecord, now: int) -> dict[str, Any]:
-    return {
-        "decision_id": entry.decision_id,
-        "customer_id": entry.customer_id,
-        "address": entry.address,
-        "class_": entry.class_,
-        "message_id": entry.message_id,
-        "payload_sha256": entry.payload_sha256,
-        "domain": entry.domain,
-        "discount": entry.discount,
-        "decided_at": entry.decided_at,
-        "run_id": run.id,
-        "planned_at": now,
-    }
-
-
 @lru_cache
 def _adding(dialect: str) -> Insert:
-    names = (*_NOTED, "run_id", "planned_at")
-    values: dict[str, Any] = {name: bindparam(name) for name in names}
+    values: dict[str, Any] = {name: bindparam(name) for name in _ADDED}
     return insert_new_in(dialect, deliveries).values(**values, state=State.PLANNED, epoch=0, attempts=0)
 
 
 def _tampered(connection: Connection, waiting: Sequence[Delivery]) -> None:
+    if not waiting:
+        return
     accepted = select(attempts.c.delivery_id).where(
         attempts.c.outcome == State.ACCEPTED, attempts.c.delivery_id.in_([row.id for row in waiting])
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,25 +13,26 @@ from toolkit.sending.display import frame_html, frame_text, lines_html
 from toolkit.sending.spool import Store
 from toolkit.sending.states import OPEN, State
 
-__all__ = ["ALREADY", "SENT", "Outcomes", "Report"]
+__all__ = ["ALREADY", "SENT", "Outcome", "Outcomes", "Report"]
 
 SENT = "sent"
 ALREADY = "already sent"
 
 
-_COLUMNS = (
-    "decision_id",
-    "customer_id",
-    "address",
-    "scenario",
-    "step",
-    "template",
-    "outcome",
-    "receipt",
-    "code",
-    "reason",
-    "message_id",
-)
+class Outcome(NamedTuple):
+    """What became of one mail; the address masked."""
+
+    decision_id: str
+    customer_id: str
+    address: str
+    scenario: str
+    step: str
+    template: str
+    outcome: str
+    receipt: str | None
+    code: int | None
+    reason: str | None
+    message_id: str
 
 
 class Outcomes:
@@ -45,18 +46,18 @@ class Outcomes:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[tuple[str, str | None]] = Counter()
-        self._rows = Store[tuple[Any, ...]]()
+        self._rows = Store[tuple[Any, ...]](together=32)
 
-    def add(self, **row: Any) -> None:
+    def add(self, row: Outcome) -> None:
         """One mail."""
-        self._rows.add(tuple(row[name] for name in _COLUMNS))
-        self.counts[row["outcome"]] += 1
-        if row["outcome"] not in (SENT, ALREADY):
-            self.reasons[row["outcome"], row["reason"]] += 1
+        self._rows.add(tuple(row))
+        self.counts[row.outcome] += 1
+        if row.outcome not in (SENT, ALREADY):
+            self.reasons[row.outcome, row.reason] += 1
 
     def table(self) -> pd.DataFrame:
         """One row per mail."""
-        return pd.DataFrame(list(self._rows), columns=list(_COLUMNS)).astype({"code": "Int64"})
+        return pd.DataFrame(list(self._rows), columns=list(Outcome._fields)).astype({"code": "Int64"})
 
 
 @dataclass(frozen=True, eq=False)

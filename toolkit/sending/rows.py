@@ -5,16 +5,17 @@ Every move is one that `states.MOVES` allows, of rows that are as their holder k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Update, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Update, bindparam, insert, select, update
 
 from toolkit.errors import LedgerError
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import attempts, deliveries
-from toolkit.sending.statements import changed_all
+from toolkit.sending.statements import changed_all, found, numbered
 from toolkit.sending.states import State, allowed
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Delivery",
     "attempted",
     "by_id",
+    "changed_to",
     "delivery_of",
     "held_by",
     "move",
@@ -55,7 +57,10 @@ _COLUMNS = (
     "decided_at",
 )
 READ_ROWS = select(*(deliveries.c[name] for name in _COLUMNS)).order_by(deliveries.c.id)
-_STATE = _COLUMNS.index("state")
+_PLACE = {name: place for place, name in enumerate(_COLUMNS)}
+_STATE = _PLACE["state"]
+_STATES = {state.value: state for state in State}
+_SAID = {state: state.value for state in State}  # a look-up of its own in an enumeration takes longer
 
 
 class ChangedError(LedgerError):
@@ -89,7 +94,17 @@ class Delivery(NamedTuple):
 
 def delivery_of(row: Sequence[Any]) -> Delivery:
     """A row as `READ_ROWS` gives it."""
-    return Delivery._make((*row[:_STATE], State(row[_STATE]), *row[_STATE + 1 :]))
+    values = list(row)
+    values[_STATE] = _STATES.get(values[_STATE]) or State(values[_STATE])
+    return tuple.__new__(Delivery, values)
+
+
+def changed_to(row: Delivery, **change: Any) -> Delivery:
+    """The row with other values; as `_replace`, in a third of the time."""
+    values = list(row)
+    for name, value in change.items():
+        values[_PLACE[name]] = value
+    return tuple.__new__(Delivery, values)
 
 
 def rows_where(
@@ -108,8 +123,21 @@ def rows_of(connection: Connection, decision_ids: Sequence[str], *, lock: bool =
     rows = []
     for start_at in range(0, len(decision_ids), CHUNK):
         some = decision_ids[start_at : start_at + CHUNK]
-        rows += rows_where(connection, deliveries.c.decision_id.in_(some), lock=lock)
+        size = min(size for size in _SIZES if size >= len(some))
+        filled = [*some, *(some[-1] for _ in range(size - len(some)))]
+        named = dict(zip(_NAMED, filled, strict=False))
+        rows += [delivery_of(row) for row in found(connection, _reading(size, lock=lock), named)]
     return rows
+
+
+_SIZES = (1, 4, 16, 64, 250, CHUNK)  # few, so that few statements are compiled; the last value fills up a list
+_NAMED = [one.key for one in numbered("b_decision", CHUNK)]
+
+
+@lru_cache
+def _reading(size: int, *, lock: bool) -> Select[Any]:
+    query = READ_ROWS.where(deliveries.c.decision_id.in_(numbered("b_decision", size)))
+    return query.with_for_update() if lock else query
 
 
 def by_id(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
@@ -131,47 +159,40 @@ def held_by(
     ]
 
 
-def _changed(row: Delivery, target: State, change: Mapping[str, Any]) -> Delivery:
-    return row._replace(state=target, **change)
-
-
 def move(
     connection: Connection, rows: Sequence[Delivery], target: State, values: Mapping[int, Mapping[str, Any]]
 ) -> list[Delivery]:
     """The rows in their new state, with new values by row id; see `states.MOVES` for what may follow what."""
     if not rows:
         return []
+    for state in {row.state for row in rows}:
+        if not allowed(state, target):
+            first = next(row for row in rows if row.state is state)
+            raise LedgerError(f"ledger: {first.decision_id} is {state}; it cannot become {target}")
+    names = tuple(sorted(set().union(*values.values())))
+    statement, parameters, new = _moving(names)
+    moved, bound, said = [], [], target.value
     for row in rows:
-        if not allowed(row.state, target):
-            raise LedgerError(f"ledger: {row.decision_id} is {row.state}; it cannot become {target}")
-    names = tuple(sorted({name for change in values.values() for name in change}))
-    statement = _moving(target, names)
-    moved = [_changed(row, target, values.get(row.id, {})) for row in rows]
-    done = changed_all(
-        connection,
-        statement,
-        [
-            {"b_id": row.id, "b_state": row.state.value, "b_epoch": row.epoch, "b_target": target.value}
-            | {f"new_{name}": getattr(after, name) for name in names}
-            for row, after in zip(rows, moved, strict=True)
-        ],
-    )
+        after = list(row)
+        after[_STATE] = target
+        for name, value in values.get(row.id, {}).items():
+            after[_PLACE[name]] = value
+        moved.append(tuple.__new__(Delivery, after))
+        bound.append((said, *new(after), row.id, _SAID[row.state], row.epoch))
+    done = changed_all(connection, statement, parameters, bound)
     if done != len(rows):
         raise ChangedError(f"ledger: {len(rows) - done} of {len(rows)} rows were changed by someone else")
     return moved
 
 
-_ATTEMPTED = insert(attempts).values(
-    **{
-        name: bindparam(name)
-        for name in ("delivery_id", "epoch", "owner", "at", "outcome", "code", "receipt", "reason")
-    }
-)
+_ATTEMPT = ("delivery_id", "epoch", "owner", "at", "outcome", "code", "receipt", "reason")
+_ATTEMPTED = insert(attempts).values(**{name: bindparam(name) for name in _ATTEMPT})
 
 
 @lru_cache
-def _moving(target: State, names: tuple[str, ...]) -> Update:
-    return (
+def _moving(names: tuple[str, ...]) -> tuple[Update, tuple[str, ...], Callable[[Sequence[Any]], tuple[Any, ...]]]:
+    """The statement that moves a row, its parameters, and what takes the new values out of a row."""
+    statement = (
         update(deliveries)
         .where(
             deliveries.c.id == bindparam("b_id"),
@@ -180,21 +201,15 @@ def _moving(target: State, names: tuple[str, ...]) -> Update:
         )
         .values(state=bindparam("b_target"), **{name: bindparam(f"new_{name}") for name in names})
     )
+    places = [_PLACE[name] for name in names]
+    new = itemgetter(*places) if len(places) > 1 else lambda row: tuple(row[place] for place in places)
+    return statement, ("b_target", *(f"new_{name}" for name in names), "b_id", "b_state", "b_epoch"), new
 
 
 def attempted(connection: Connection, rows: Sequence[Delivery], receipts: Iterable[Receipt], now: int) -> None:
     lines = [
-        {
-            "delivery_id": row.id,
-            "epoch": row.epoch,
-            "owner": row.owner or "",
-            "at": now,
-            "outcome": receipt.state.value,
-            "code": receipt.code,
-            "receipt": receipt.receipt,
-            "reason": receipt.reason,
-        }
-        for row, receipt in zip(rows, receipts, strict=True)
+        (row.id, row.epoch, row.owner or "", now, _SAID[one.state], one.code, one.receipt, one.reason)
+        for row, one in zip(rows, receipts, strict=True)
     ]
     if lines:
-        changed_all(connection, _ATTEMPTED, lines)
+        changed_all(connection, _ATTEMPTED, _ATTEMPT, lines)

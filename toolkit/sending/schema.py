@@ -12,6 +12,7 @@ import time
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Float,
@@ -24,7 +25,10 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     inspect,
+    literal_column,
+    or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,6 +36,7 @@ from sqlalchemy.schema import CreateColumn
 
 from toolkit.database import READ, connect, insert_new, place_of, said
 from toolkit.errors import LedgerError
+from toolkit.sending.states import State
 
 __all__ = [
     "COUNTERS",
@@ -42,6 +47,7 @@ __all__ = [
     "deliveries",
     "domains",
     "events",
+    "held_as",
     "metas",
     "open_engine",
     "rates",
@@ -50,12 +56,13 @@ __all__ = [
     "suppressions",
 ]
 
-VERSION = 2
+VERSION = 3
 
 COUNTERS = ("outcomes", "failures", "doubts", "policy_errors", "bounces", "complaints")
 """What a run counts since it began or was last resumed, so that it can be paused when too much goes wrong."""
 
 _metadata = MetaData()
+_HELD = text(" OR ".join(f"state = '{one.value}'" for one in (State.LEASED, State.SENDING, State.UNKNOWN)))
 _Id = BigInteger().with_variant(Integer(), "sqlite")
 
 metas = Table("meta", _metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False))
@@ -147,9 +154,22 @@ deliveries = Table(
     Column("decided_at", BigInteger, nullable=False, default=0, server_default="0"),
     Column("planned_at", BigInteger, nullable=False, server_default="0"),
     Index("delivery_work", "run_id", "state", "id"),
-    Index("delivery_state", "state", "lease_until"),
+    Index("delivery_held", "state", sqlite_where=_HELD, postgresql_where=_HELD),
     Index("delivery_customer", "customer_id"),
 )
+
+
+def held_as(*states: State) -> ColumnElement[bool]:
+    """Mails in the hands of a sender, or in doubt, in one of these states.
+
+    They are few among millions, and an index has them alone. SQLite finds it only where the states stand in the
+    statement as they stand in the index.
+
+    Args:
+        states: `leased`, `sending`, `unknown`, or several of them in this order.
+    """
+    return or_(*(deliveries.c.state == literal_column(f"'{state.value}'") for state in states))
+
 
 attempts = Table(
     "attempt",
@@ -243,8 +263,10 @@ def _ready(engine: Engine, place: str) -> None:
                 if found is None:
                     _metadata.create_all(connection)
                     connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
-                elif found == 1:
-                    _second_version(connection)
+                elif found < VERSION:
+                    for step in (_second_version, _third_version)[found - 1 :]:
+                        step(connection)
+                    connection.execute(update(metas).where(metas.c.name == "version").values(value=str(VERSION)))
             return
         except SQLAlchemyError:
             if patience is None:
@@ -270,7 +292,12 @@ def _second_version(connection: Connection) -> None:
     names = ", ".join(column.name for column in approvals.columns)
     connection.exec_driver_sql(f"INSERT INTO signature ({names}) SELECT {names} FROM approval")
     connection.exec_driver_sql("DROP TABLE approval")
-    connection.execute(update(metas).where(metas.c.name == "version").values(value=str(VERSION)))
+
+
+def _third_version(connection: Connection) -> None:
+    """A ledger of version 2, brought up to version 3 in the transaction under way."""
+    connection.exec_driver_sql("DROP INDEX IF EXISTS delivery_state")
+    next(one for one in deliveries.indexes if one.name == "delivery_held").create(connection)
 
 
 _AFTER_AT = "substr(address, instr(address, '@') + 1)"

@@ -15,11 +15,11 @@ from toolkit.sending.display import masked
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.mails import Numbers
 from toolkit.sending.owners import owner
-from toolkit.sending.parcel import Parcel, entry_of
+from toolkit.sending.parcel import Parcel, entry_of, is_mail
 from toolkit.sending.planning import Entry, RunRecord
 from toolkit.sending.progress import Pace, Phase, Progress
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
-from toolkit.sending.report import ALREADY, SENT, Outcomes, Report
+from toolkit.sending.report import ALREADY, SENT, Outcome, Outcomes, Report
 from toolkit.sending.rows import Delivery
 from toolkit.sending.states import OPEN, State
 from toolkit.sending.turns import Claiming
@@ -111,7 +111,7 @@ class Sender:
             KeyboardInterrupt: it was stopped, and does not linger.
         """
         try:
-            with self.tracker, owner() as self._me:
+            with self.tracker, self.ledger.at_work(), owner() as self._me:
                 try:
                     self._plan()
                     self._work()
@@ -237,7 +237,7 @@ class Sender:
             number = self._number[row.decision_id]
             stub, message = self.parcel.mail(number)
         self._next_number, self._numbers[row.decision_id] = number + 1, number
-        if not entry_of(stub, message).is_row(row):
+        if not is_mail(row, stub, message):
             raise LedgerError(f"ledger: row {row.decision_id} was tampered with: it is not the mail approved")
         return Outgoing(row.decision_id, row.message_id, self.parcel.sender, row.address, message)
 
@@ -330,7 +330,8 @@ class Sender:
         if self._tally.total() < self.total:
             for some in self._some():
                 decisions = [self._decision(number) for number in some]
-                self._elsewhere += self.ledger.counts_elsewhere(self.run_id, decisions)
+                rows = self.ledger.rows(decisions)
+                self._elsewhere += Counter(row.state for row in rows if row.run_id != self.run_id)
         self._count_at = time.perf_counter() + _COUNTED
 
     def _tell(self, phase: Phase, *, note: str = "", at_once: bool = False) -> None:
@@ -391,22 +392,13 @@ class Sender:
             for number, stub in zip(some, stubs, strict=True):
                 row = rows.get(stub.decision_id)
                 state = State.PLANNED if row is None else row.state
-                outcome = str(state)
+                outcome = state.value
                 if state is State.ACCEPTED:
                     outcome = SENT if self._sent[number] else ALREADY
-                outcomes.add(
-                    decision_id=stub.decision_id,
-                    customer_id=stub.customer_id,
-                    address=masked(stub.address),
-                    scenario=stub.scenario,
-                    step=stub.step,
-                    template=stub.template,
-                    outcome=outcome,
-                    receipt=row.receipt if row else None,
-                    code=row.code if row else None,
-                    reason=row.reason if row else None,
-                    message_id=stub.message_id,
-                )
+                what = stub.scenario, stub.step, stub.template, outcome
+                why = (row.receipt, row.code, row.reason) if row else (None, None, None)
+                who = stub.decision_id, stub.customer_id, masked(stub.address)
+                outcomes.add(Outcome(*who, *what, *why, stub.message_id))
         return outcomes
 
 

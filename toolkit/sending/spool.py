@@ -102,22 +102,37 @@ class Spool:
 class Store(Sequence[T], Generic[T]):
     """Frozen objects by number, read anew from the spool each time they are asked for.
 
-    >>> store = Store([("ana", 1), ("ben", 2)])
+    Args:
+        items: the first of them.
+        together: so many lie side by side and are read at once, the last ones read being kept: for small objects that
+            nobody can change, such as tuples of text, mostly asked for in their order.
+
+    >>> store = Store([("ana", 1), ("ben", 2), ("cleo", 3)], together=2)
     >>> store[-1], len(store), list(store)[0]
-    (('ben', 2), 2, ('ana', 1))
+    (('cleo', 3), 3, ('ana', 1))
     """
 
-    def __init__(self, items: Sequence[T] = ()) -> None:
+    def __init__(self, items: Sequence[T] = (), *, together: int = 1) -> None:
         self._spool = Spool()
+        self._together = together
+        self._last: list[T] = []  # those that are not in the spool yet
+        self._read: tuple[int, list[T]] = (-1, [])
         for item in items:
             self.add(item)
 
     def add(self, item: T) -> int:
         """The number of what is now kept."""
-        return self._spool.add(pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL))
+        if self._together == 1:
+            return self._spool.add(_pickled(item))
+        self._last.append(item)
+        number = len(self) - 1
+        if len(self._last) == self._together:
+            self._spool.add(_pickled(self._last))
+            self._last = []
+        return number
 
     def __len__(self) -> int:
-        return len(self._spool)
+        return len(self._spool) * self._together + len(self._last)
 
     @overload
     def __getitem__(self, number: SupportsIndex) -> T: ...
@@ -129,11 +144,26 @@ class Store(Sequence[T], Generic[T]):
         if isinstance(number, slice):
             return tuple(self[place] for place in range(*number.indices(len(self))))
         place = number.__index__()
-        item: T = pickle.loads(self._spool[place + len(self) if place < 0 else place])  # noqa: S301 - our own spool
-        return item
+        if place < 0:
+            place += len(self)
+        if self._together == 1:
+            item: T = pickle.loads(self._spool[place])  # noqa: S301 - our own spool
+            return item
+        block, place = divmod(place, self._together)
+        read, items = self._read  # as one, since threads may ask at the same time
+        if read != block:
+            if block == len(self._spool):
+                return self._last[place]
+            items = pickle.loads(self._spool[block])  # noqa: S301 - our own spool
+            self._read = block, items
+        return items[place]
 
     def __iter__(self) -> Iterator[T]:
         return (self[place] for place in range(len(self)))
 
     def __repr__(self) -> str:
         return f"Store({len(self):,})"
+
+
+def _pickled(item: object) -> bytes:
+    return pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL)

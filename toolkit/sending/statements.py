@@ -5,7 +5,6 @@ SQLAlchemy binds and looks up anew each time a statement is executed, which here
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -13,9 +12,10 @@ from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Dialect, Executable, bindparam
-from sqlalchemy.exc import DBAPIError
 
-__all__ = ["changed", "changed_all", "found", "numbered"]
+from toolkit.database import direct
+
+__all__ = ["changed", "changed_all", "changed_by", "found", "numbered"]
 
 
 def numbered(name: str, count: int) -> list[BindParameter[Any]]:
@@ -34,7 +34,7 @@ def found(connection: Connection, statement: Executable, values: Mapping[str, An
     text, bind = _compiled(statement, connection.dialect)
     bound = bind(values)
     if connection.dialect.name == "sqlite":
-        return _direct(connection, text, bound).fetchall()
+        return direct(connection, text, bound).fetchall()
     return connection.exec_driver_sql(text, bound).fetchall()
 
 
@@ -43,26 +43,35 @@ def changed(connection: Connection, statement: Executable, values: Mapping[str, 
     text, bind = _compiled(statement, connection.dialect)
     bound = bind(values)
     if connection.dialect.name == "sqlite":
-        return _direct(connection, text, bound).rowcount
+        return direct(connection, text, bound).rowcount
     return connection.exec_driver_sql(text, bound).rowcount
 
 
-def changed_all(connection: Connection, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> int:
-    """How many rows a statement touched that was run once for each of these values."""
-    text, bind = _compiled(statement, connection.dialect)
-    bound = [bind(row) for row in rows]
+def changed_by(connection: Connection, statement: Executable, names: tuple[str, ...], values: tuple[Any, ...]) -> int:
+    """As `changed`, the values in the order of their names."""
+    text, arrange = _arranged(statement, connection.dialect, names)
+    bound = values if arrange is None else arrange(values)
     if connection.dialect.name == "sqlite":
-        return _direct(connection, text, bound, many=True).rowcount
+        return direct(connection, text, bound).rowcount
     return connection.exec_driver_sql(text, bound).rowcount
 
 
-def _direct(connection: Connection, text: str, bound: Any, *, many: bool = False) -> sqlite3.Cursor:
-    """A cursor of SQLite's own, after the statement; its errors are SQLAlchemy's, as everywhere else."""
-    raw: Any = connection.connection.driver_connection
-    try:
-        return raw.executemany(text, bound) if many else raw.execute(text, bound)  # type: ignore[no-any-return]
-    except sqlite3.Error as fault:
-        raise DBAPIError.instance(text, None, fault, sqlite3.Error, dialect=connection.dialect) from fault
+def changed_all(
+    connection: Connection, statement: Executable, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> int:
+    """How many rows a statement touched that was run once for each of these values.
+
+    Args:
+        connection: in a transaction.
+        statement: one object, used again each time.
+        names: of its parameters, those that are not constants.
+        rows: their values, in the order of the names.
+    """
+    text, arrange = _arranged(statement, connection.dialect, names)
+    bound = rows if arrange is None else list(map(arrange, rows))
+    if connection.dialect.name == "sqlite":
+        return direct(connection, text, bound, many=True).rowcount
+    return connection.exec_driver_sql(text, bound).rowcount
 
 
 @lru_cache(512)
@@ -77,6 +86,26 @@ def _compiled(statement: Executable, dialect: Dialect) -> tuple[str, Callable[[M
         return str(compiled), lambda values: tuple({**own, **values}[name] for name in order)
     ordered = itemgetter(*order)
     return str(compiled), (lambda values: ordered({**own, **values})) if own else ordered
+
+
+@lru_cache(512)
+def _arranged(
+    statement: Executable, dialect: Dialect, names: tuple[str, ...]
+) -> tuple[str, Callable[[tuple[Any, ...]], Any] | None]:
+    """The text for the driver, and what makes of values in the order of their names what it takes; None where nothing
+    is to be done."""
+    compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+    own = {name: _plain(value) for name, value in compiled.params.items() if name not in names}
+    if compiled.positiontup is None:
+        return str(compiled), lambda values: {**own, **dict(zip(names, values, strict=True))}
+    every, constants = (*names, *own), tuple(own.values())
+    order = tuple(every.index(name) for name in compiled.positiontup)
+    if order == tuple(range(len(names))):
+        return str(compiled), None
+    if len(order) < 2:  # itemgetter gives a tuple only for two and more
+        return str(compiled), lambda values: tuple((*values, *constants)[place] for place in order)
+    ordered = itemgetter(*order)
+    return str(compiled), (lambda values: ordered((*values, *constants))) if own else ordered
 
 
 def _plain(value: Any) -> Any:

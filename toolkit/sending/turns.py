@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Update, bindparam, update
 
 from toolkit.sending.claims import claim, record, run_of, start
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.rows import ChangedError, Delivery, by_id
+from toolkit.sending.rows import ChangedError, Delivery, by_id, changed_to
 from toolkit.sending.schema import deliveries
-from toolkit.sending.statements import changed, numbered
+from toolkit.sending.statements import changed_by, numbered
 from toolkit.sending.states import State
 
 __all__ = ["Claiming", "Turn", "turn"]
@@ -102,21 +102,25 @@ def _start_trusting(
         if theirs is None or theirs["state"] != "active":
             raise ChangedError
     for epoch in {row.epoch for row in held}:
-        ids = {f"b_id_{place}": row.id for place, row in enumerate(row for row in held if row.epoch == epoch)}
-        if changed(connection, _starting(len(ids)), {**ids, "b_epoch": epoch, "b_now": now}) != len(ids):
+        ids = [row.id for row in held if row.epoch == epoch]
+        statement, names = _starting(len(ids))
+        if changed_by(connection, statement, names, (*ids, epoch, now)) != len(ids):
             raise ChangedError
-    return [row._replace(state=State.SENDING, attempts=row.attempts + 1) for row in held]
+    return [changed_to(row, state=State.SENDING, attempts=row.attempts + 1) for row in held]
 
 
 @lru_cache(256)
-def _starting(count: int) -> Update:
-    return (
+def _starting(count: int) -> tuple[Update, tuple[str, ...]]:
+    """The statement that starts so many rows, and the names of its parameters."""
+    ids = numbered("b_id", count)
+    statement = (
         update(deliveries)
         .where(
-            deliveries.c.id.in_(numbered("b_id", count)),
+            deliveries.c.id.in_(ids),
             deliveries.c.state == State.LEASED,
             deliveries.c.epoch == bindparam("b_epoch"),
             deliveries.c.lease_until > bindparam("b_now"),
         )
         .values(state=State.SENDING, attempts=deliveries.c.attempts + 1)
     )
+    return statement, (*(one.key for one in ids), "b_epoch", "b_now")

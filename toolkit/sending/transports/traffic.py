@@ -7,7 +7,8 @@ import contextlib
 import queue
 import re
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+import time
+from collections.abc import Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ _ADDRESS = re.compile(r"[^\s<>@\x00-\x1f\x7f]+@[^\s<>@\x00-\x1f\x7f]+")
 _TRIES = 3
 _HEARTBEAT = 2.0  # seconds
 _SMALL = 65_536  # bytes of a mail that are handed over at once with the dot that ends it
+_GATHERING = 0.002  # seconds that a commit waits for further connections to ask for leave
 _PATIENCE = 4  # an answer to the dot may take so many times longer than others
 
 
@@ -51,30 +53,34 @@ def _drive(
     traffic: _Traffic, first: Outgoing, mails: Iterator[Outgoing | None], start: Start
 ) -> Iterator[Receipt | None]:
     """Feed the connections, ask for leave, pass receipts on; in the caller's thread, which owns the ledger."""
-    traffic.add([first])
-    more = True
-    while True:
-        resting, drawn = False, list[Outgoing]()
-        while more and not resting and traffic.fault is None and len(drawn) < traffic.room:
+    more, resting = True, False
+
+    def drawn() -> list[Outgoing]:
+        nonlocal more, resting
+        resting, mine = False, list[Outgoing]()
+        while more and not resting and traffic.fault is None and len(mine) < traffic.room:
             try:
                 mail = next(mails)
             except StopIteration:
                 more = False
             else:
                 resting = mail is None
-                drawn += [] if mail is None else [mail]
-        traffic.add(drawn)
-        if traffic.is_idle and not (resting and traffic.fault is None):
-            break
+                mine += [] if mail is None else [mail]
+        return mine
+
+    traffic.hand([first])
+    traffic.hand(drawn())
+    while not traffic.is_idle or (resting and traffic.fault is None):
         asked, receipts = traffic.events(PAUSE if resting else _HEARTBEAT)
         # Receipts first: a connection that asks for leave has had the answer to the mail before.
         yield from receipts
-        if asked:
-            # Once the way is closed, what has not begun does not begin any more.
-            closed = traffic.fault is not None
-            traffic.grant(asked, set() if closed else set(start([mail.decision_id for mail in asked])))
-        elif not receipts and not resting:
+        # Once the way is closed, what has not begun does not begin any more.
+        closed = traffic.fault is not None
+        granted = set(start([mail.decision_id for mail in asked])) if asked and not closed else set[str]()
+        if not asked and not receipts and not resting:
             yield None
+        # What was leased by the very commit goes with the leave, so that each of them travels with the dot before.
+        traffic.hand(drawn(), asked, granted)
     if traffic.fault is not None:
         raise traffic.fault
 
@@ -143,30 +149,43 @@ class _Traffic:
     def is_idle(self) -> bool:
         return self._under_way == 0
 
-    def add(self, mails: Sequence[Outgoing]) -> None:
+    def hand(self, mails: Sequence[Outgoing], asked: Sequence[Outgoing] = (), granted: Collection[str] = ()) -> None:
+        """Mails for the connections, and leave for those of the mails that asked for it and may go."""
         self._under_way += len(mails)
-        if mails:  # all at once: to wake the other thread costs more than to hand over a mail
-            self._loop.call_soon_threadsafe(self._put, [_Job(mail) for mail in mails])
-
-    def grant(self, asked: Sequence[Outgoing], granted: set[str]) -> None:
-        self._loop.call_soon_threadsafe(self._answer, [mail.decision_id for mail in asked], granted)
+        if mails or asked:  # all at once: to wake the other thread costs more than to hand over a mail
+            names = [mail.decision_id for mail in asked]
+            self._loop.call_soon_threadsafe(self._take, [_Job(mail) for mail in mails], names, granted)
 
     def events(self, wait: float) -> tuple[list[Outgoing], list[Receipt]]:
-        """Mails that ask for leave, and receipts; all there are, after waiting for one."""
-        asked, receipts = [], []
-        try:
-            event = self._out.get(timeout=wait)
+        """Mails that ask for leave, and receipts; all there are, after waiting for one.
+
+        Leave is given in a commit, which takes longer than the other connections may need to come to the same point; so
+        they are waited for a moment, as long as some are missing.
+        """
+        asked, receipts = list[Outgoing](), list[Receipt]()
+        until = 0.0
+        with contextlib.suppress(queue.Empty):
+            self._sort(self._out.get(timeout=wait), asked, receipts)
             while True:
-                kind, mail, receipt = event
-                if kind == "ask":
-                    asked.append(mail)
-                else:
-                    self._under_way -= 1
-                    if receipt is not None:
-                        receipts.append(receipt)
-                event = self._out.get_nowait()
-        except queue.Empty:
-            return asked, receipts
+                while not self._out.empty():
+                    self._sort(self._out.get_nowait(), asked, receipts)
+                now = time.perf_counter()
+                until = until or now + _GATHERING
+                if not asked or len(asked) >= min(self._open, self._under_way) or now >= until:
+                    break
+                time.sleep(_GATHERING / 4)
+        return asked, receipts
+
+    def _sort(
+        self, event: tuple[str, Outgoing, Receipt | None], asked: list[Outgoing], receipts: list[Receipt]
+    ) -> None:
+        kind, mail, receipt = event
+        if kind == "ask":
+            asked.append(mail)
+            return
+        self._under_way -= 1
+        if receipt is not None:
+            receipts.append(receipt)
 
     def _call(self, work: Coroutine[Any, Any, None]) -> Future[None]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -188,11 +207,9 @@ class _Traffic:
         for _ in range(5):  # what was closed is let go of in the loop's next rounds
             await asyncio.sleep(0)
 
-    def _put(self, jobs: Sequence[_Job]) -> None:
+    def _take(self, jobs: Sequence[_Job], asked: Sequence[str], granted: Collection[str]) -> None:
         for job in jobs:
             self._jobs.put_nowait(job)
-
-    def _answer(self, asked: Sequence[str], granted: set[str]) -> None:
         for decision_id in asked:
             waiting = self._leave.pop(decision_id, None)
             if waiting is not None and not waiting.done():

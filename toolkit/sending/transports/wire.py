@@ -9,6 +9,7 @@ import ssl
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from toolkit.errors import TransportError
 
@@ -59,13 +60,22 @@ class Security:
     context: ssl.SSLContext | None
 
 
+@lru_cache(256)  # a server says the same three lines for every mail
+def _line(line: bytes) -> tuple[Reply | None, bool]:
+    """One line of an answer as if it were all of it, and whether more follows; None where it is no answer."""
+    match = _REPLY.fullmatch(line)
+    if match is None:
+        return None, False
+    return Reply(int(match[1]), (match[3].decode("utf-8", errors="replace").strip(),)), match[2] == b"-"
+
+
 class Wire(asyncio.Protocol):
     """Bytes in both directions, with flow control; replies are read as they come and taken out one at a time."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()  # what is not a whole line yet
+        self._buffer = b""  # what is not a whole line yet
         self._lines: list[str] = []  # of a reply that goes on
         self._code = 0
         self._replies: deque[Reply] = deque()
@@ -83,10 +93,9 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Called by asyncio."""
-        self._buffer += data
-        *lines, rest = self._buffer.split(b"\n")
+        *lines, rest = (self._buffer + data if self._buffer else data).split(b"\n")
         for line in lines:
-            self._read(bytes(line).rstrip(b"\r"))
+            self._read(line.rstrip(b"\r"))
         self._buffer = rest
         if len(rest) > _LONGEST_LINE:
             self._wrong = self._wrong or _NOT_SMTP
@@ -94,13 +103,16 @@ class Wire(asyncio.Protocol):
 
     def _read(self, line: bytes) -> None:
         """One more line of a reply."""
-        match = _REPLY.fullmatch(line)
-        if self._wrong or match is None or (self._code and int(match[1]) != self._code):
+        reply, goes_on = _line(line)
+        if self._wrong or reply is None or (self._code and reply.code != self._code):
             self._wrong = self._wrong or _NOT_SMTP
             return
-        self._code = int(match[1])
-        self._lines.append(match[3].decode("utf-8", errors="replace").strip())
-        if match[2] != b"-":
+        if not goes_on and not self._lines:
+            self._replies.append(reply)
+            return
+        self._code = reply.code
+        self._lines += reply.lines
+        if not goes_on:
             self._replies.append(Reply(self._code, tuple(self._lines)))
             self._lines, self._code = [], 0
         elif len(self._lines) == _MOST_LINES:

@@ -214,6 +214,20 @@ def test_a_row_that_was_removed_is_found_and_no_new_mail_comes_by_its_attempts(l
     assert len(ledger.deliveries()) == 2
 
 
+@pytest.mark.parametrize(("decisions", "row"), [("'d00001'", 2), ("'d00000'", 1), ("'d00001', 'd00002'", 2)])
+def test_a_row_taken_from_the_middle_is_missed_before_its_mail_goes_again(
+    ledger, entries, run_record, decisions, row
+):
+    ledger.plan(run_record(mails=5), entries(5))
+    _send_all(ledger)
+    _tamper(ledger, "PRAGMA foreign_keys=OFF")
+    _tamper(ledger, f"DELETE FROM delivery WHERE decision_id IN ({decisions})")
+    there = len(ledger.deliveries())
+    with pytest.raises(LedgerError, match=f"tampered with: row {row} is gone; nothing was sent"):
+        ledger.plan(run_record("later", mails=5), entries(5))
+    assert len(ledger.deliveries()) == there
+
+
 def test_a_message_id_of_another_mail_is_refused_and_named(ledger, entries, run_record):
     ledger.plan(run_record(mails=2), entries(2))
     *_, third = entries(3)

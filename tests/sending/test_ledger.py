@@ -215,9 +215,7 @@ def test_a_row_that_was_removed_is_found_and_no_new_mail_comes_by_its_attempts(l
 
 
 @pytest.mark.parametrize(("decisions", "row"), [("'d00001'", 2), ("'d00000'", 1), ("'d00001', 'd00002'", 2)])
-def test_a_row_taken_from_the_middle_is_missed_before_its_mail_goes_again(
-    ledger, entries, run_record, decisions, row
-):
+def test_a_row_taken_from_the_middle_is_missed_before_its_mail_goes_again(ledger, entries, run_record, decisions, row):
     ledger.plan(run_record(mails=5), entries(5))
     _send_all(ledger)
     _tamper(ledger, "PRAGMA foreign_keys=OFF")

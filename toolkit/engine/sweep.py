@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
+from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.engine.compile import Assumption, Compiled
 from toolkit.engine.compiled import config
@@ -343,7 +343,7 @@ class _Work:
         questions = list(dict.fromkeys(job.compiled.marking for job in self.jobs.values()))
         jobs = sorted(self.jobs.values(), key=lambda job: questions.index(job.compiled.marking))
         ranges = self._ranges(log, jobs)
-        bar = tqdm(total=len(jobs) * len(ranges), desc="sweep", disable=not progress or len(jobs) < 3, delay=0.5)
+        bar = Bar(total=len(jobs) * len(ranges), desc="sweep", disable=not progress or len(jobs) < 3, delay=0.5)
         with bar, ThreadPoolExecutor(threads) as pool:
             for part in ranges:
                 self._run_all(part, jobs, pool, threads, bar)

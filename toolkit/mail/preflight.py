@@ -13,8 +13,8 @@ from typing import Literal
 
 import pandas as pd
 from email_validator import EmailNotValidError, validate_email
-from tqdm.auto import tqdm
 
+from toolkit.bars import Bar
 from toolkit.errors import InputError, TemplateError, nearest
 from toolkit.mail.checking import Checked
 from toolkit.mail.jobs import Jobs, Repeated
@@ -162,7 +162,7 @@ def preflight(
     batch.check_program()
     jobs = Jobs(letters, unsubscribe, message_id if receive else None, links)
     number_of = workers if workers is not None else cores() if len(jobs) >= _PARALLEL_FROM else 1
-    bar = tqdm(total=len(jobs), desc="preflight", unit=" mails", disable=not progress or len(jobs) < _BAR_FROM)
+    bar = Bar(total=len(jobs), desc="preflight", unit=" mails", disable=not progress or len(jobs) < _BAR_FROM)
     with bar:
         for number, checked in enumerate(check_in_parallel(templates, jobs, workers=number_of, names=jobs.templates)):
             letter = letters[number]

@@ -14,8 +14,8 @@ from threading import Event
 from types import FrameType
 
 import rfc8785
-from tqdm.auto import tqdm
 
+from toolkit.bars import Bar
 from toolkit.errors import ApprovalError, InputError
 from toolkit.events import EventLog
 from toolkit.scenario.duration import Duration
@@ -249,24 +249,13 @@ def _canary(count: int | None, wait: str | timedelta | Duration) -> tuple[int | 
         raise InputError(f"send: canary_wait: {fault}") from fault
 
 
-class _Bar(tqdm):  # type: ignore[misc]
-    """A bar with a lock of this process alone.
-
-    The lock of tqdm is shared with forked processes, and one of them that is killed while it holds it would leave every
-    later bar, shown or not, waiting for ever.
-    """
-
-
-_Bar.set_lock(threading.RLock())
-
-
 @contextmanager
 def _bar(sender: Sender, *, shown: bool) -> Iterator[None]:
     """A progress bar with the rate, the time left and live counts, for as long as a call blocks."""
     if not (shown and sender.total):
         yield
         return
-    with _Bar(total=sender.total, desc="sending", unit="mail") as bar:
+    with Bar(total=sender.total, desc="sending", unit="mail") as bar:
 
         def tell(look: Progress) -> None:
             counts = {name: getattr(look, name) for name in ("deferred", "unknown", "failed", "skipped")}

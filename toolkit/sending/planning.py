@@ -138,7 +138,7 @@ def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
 
     Raises:
         ApprovalError: one of them was revoked.
-        LedgerError: rows of the ledger were removed; their mails must not go again, nor a new one come by their attempts.
+        LedgerError: rows of the ledger were removed: their mails must not go again, nor others come by their attempts.
     """
     _none_removed(connection)
     ids = [one.id for one in run.approvals]

@@ -10,8 +10,8 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm.auto import tqdm
 
+from toolkit.bars import Bar
 from toolkit.engine import answers as a
 from toolkit.engine import layout as m
 from toolkit.engine.compile import ANSWERS, Compiled
@@ -168,7 +168,7 @@ class Simulation:
         drawn = np.empty((draws, *self.respondents.totals.shape), dtype=np.int64)
         # The sum over draws by customer starts anew, so that one simulation can run with several seeds.
         self.respondents.people[:] = 0
-        for draw in tqdm(range(draws), desc="simulate", disable=not progress, delay=1.0):
+        for draw in Bar(range(draws), desc="simulate", disable=not progress, delay=1.0):
             answers = self.draughtsman.draw({path: float(column[draw]) for path, column in values.items()})
             drawn[draw] = self.respondents.draw(answers, draw_seed(seed, draw))
         return Counts(drawn, self.respondents.totals, scatter_of(self.respondents, draws))

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm.auto import tqdm
 
+from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
@@ -264,7 +264,7 @@ def _tried(
     progress: bool,
 ) -> tuple[Floats, list[Forecast]]:
     found, forecasts = np.empty((len(programs), draws)), []
-    for place, changed in enumerate(tqdm(programs, desc="tune", disable=not progress, delay=1.0)):
+    for place, changed in enumerate(Bar(programs, desc="tune", disable=not progress, delay=1.0)):
         forecast = Simulation(changed, log, response=response, until=until).run(draws=draws, seed=seed, level=level)
         forecasts.append(forecast)
         found[place] = _per_person(forecast, objective)

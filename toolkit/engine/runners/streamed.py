@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
-from tqdm.auto import tqdm
 
+from toolkit.bars import Bar
 from toolkit.engine.compile import Assumption, Compiled
 from toolkit.engine.difference import Difference, difference_of, joined
 from toolkit.engine.layout import NEVER
@@ -76,7 +76,7 @@ class StreamedRun(Parted, Run):
         parts: list[_Part | None] = [None] * len(self.ranges)
         while True:
             again = [place for place, part in enumerate(parts) if part is None]
-            for place in tqdm(again, desc="replay", unit="range", disable=not progress, delay=0.5):
+            for place in Bar(again, desc="replay", unit="range", disable=not progress, delay=0.5):
                 run = self._part(self.ranges[place], place)
                 parts[place] = _Part(
                     counted(run),
@@ -113,7 +113,7 @@ class StreamedRun(Parted, Run):
 
     def parts(self, *, progress: bool = False) -> Iterator[Run]:
         """One run for each range of customers, in the order of customer_id; the log is read again."""
-        for place, chosen in enumerate(tqdm(self.ranges, desc="ranges", disable=not progress, delay=0.5)):
+        for place, chosen in enumerate(Bar(self.ranges, desc="ranges", disable=not progress, delay=0.5)):
             yield self._part(chosen, place)
 
     @cached_property

@@ -13,7 +13,7 @@ from toolkit.scenario import loads
 from toolkit.scenario.models import Policies, Program
 from toolkit.sending import approve, prepare
 
-__all__ = ["NOON", "Shop", "batches_of", "log_of", "people_of", "program_of", "write_templates"]
+__all__ = ["NOON", "POLICIES", "Shop", "batches_of", "log_of", "people_of", "program_of", "write_templates"]
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 WELCOME = """

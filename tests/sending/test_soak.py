@@ -6,12 +6,14 @@ The last test writes the table of docs/sending.md; `python -m pytest -m soak tes
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -23,9 +25,11 @@ from pathlib import Path
 import pytest
 
 from tests.sending.nursery import Nursery
-from tests.sending.shops import NOON, batches_of
+from tests.sending.shops import NOON, POLICIES, batches_of, people_of, write_templates
+from tests.shared import ROOT
 from toolkit.errors import ToolkitError
-from toolkit.sending import Ledger, approve, send, start_sending
+from toolkit.scenario import load
+from toolkit.sending import Ledger, approve, approve_standing, send, start_sending
 
 pytestmark = pytest.mark.soak
 
@@ -87,7 +91,11 @@ def child_sending(nursery, approved):
     return lambda port, ledger, timeout=1.0: nursery.start(_send_quietly, approved, BEGAN, port, ledger, timeout)
 
 
-def _held(batch, server, ledger, fault, times, *, most_unknown):
+def _everyone(batch):
+    return {mail.letter.to for mail in batch.mails}
+
+
+def _held(everyone, server, ledger, fault, times, *, most_unknown):
     """Everyone is in exactly one of: taken once, certainly not taken, in doubt and listed; and a row for the table."""
     taken = Counter(recipient for _, recipient, _ in server.taken)
     with Ledger.open(ledger) as opened:
@@ -95,7 +103,6 @@ def _held(batch, server, ledger, fault, times, *, most_unknown):
         assert opened.verify() == ()
     by_state = rows.groupby("state").address.agg(set).to_dict()
     unknown, accepted = by_state.get("unknown", set()), by_state.get("accepted", set())
-    everyone = {mail.letter.to for mail in batch.mails}
     listed = set().union(*by_state.values()) if by_state else set()
     twice = [address for address, count in taken.items() if count > 1]
     lost = everyone - set(taken) - (listed - accepted)  # not taken, and the ledger says it was, or nothing
@@ -132,7 +139,7 @@ def test_two_hundred_kills_at_random_moments(batch, sending, child_sending, smtp
             mine, kills = mine + 1, kills + 1
         time.sleep(0.1)  # what the server has read, it takes
         sending(server.port, ledger)
-        _held(batch, server, ledger, "kill -9 of the sender", mine, most_unknown=mine * CONNECTIONS)
+        _held(_everyone(batch), server, ledger, "kill -9 of the sender", mine, most_unknown=mine * CONNECTIONS)
 
 
 @pytest.mark.parametrize("verb", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "BODY", "."])
@@ -153,7 +160,7 @@ def test_faults_at_every_verb(batch, sending, smtp_server, tmp_path, verb, fault
     word = {"drop": "hangs up", "stall": "is silent", "garbage": "lies", "take_and_drop": "takes and hangs up"}
     word = {"drop": "hangs up in a mail", "stall": "falls silent in a mail"} if verb == "BODY" else word
     name = f"server {word.get(fault, 'says ' + fault[:3])}"
-    _held(batch, server, ledger, name, 1, most_unknown=COUNT // 10 + 3 * CONNECTIONS)
+    _held(_everyone(batch), server, ledger, name, 1, most_unknown=COUNT // 10 + 3 * CONNECTIONS)
 
 
 def test_two_senders_at_once(batch, child_sending, smtp_server, tmp_path):
@@ -162,7 +169,7 @@ def test_two_senders_at_once(batch, child_sending, smtp_server, tmp_path):
     for child in children:
         child.join()
     assert len(server.taken) == COUNT
-    _held(batch, server, ledger, "two senders at once", 1, most_unknown=0)
+    _held(_everyone(batch), server, ledger, "two senders at once", 1, most_unknown=0)
 
 
 def test_a_sender_stopped_past_its_lease(batch, sending, child_sending, smtp_server, tmp_path):
@@ -178,7 +185,7 @@ def test_a_sender_stopped_past_its_lease(batch, sending, child_sending, smtp_ser
     first.join()
     second.join()
     sending(server.port, ledger)
-    _held(batch, server, ledger, "SIGSTOP past the lease", 1, most_unknown=CONNECTIONS)
+    _held(_everyone(batch), server, ledger, "SIGSTOP past the lease", 1, most_unknown=CONNECTIONS)
 
 
 @pytest.mark.parametrize("jump", [-3600, 20, 3600], ids=["back an hour", "on 20 s", "on an hour"])
@@ -192,7 +199,7 @@ def test_a_clock_that_jumps(batch, sending, smtp_server, tmp_path, noon, jump):
         sending(server.port, ledger, clock=clock)
     with contextlib.suppress(ToolkitError):
         sending(server.port, ledger, clock=clock)
-    _held(batch, server, ledger, "the clock jumps", 1, most_unknown=2 * CONNECTIONS)
+    _held(_everyone(batch), server, ledger, "the clock jumps", 1, most_unknown=2 * CONNECTIONS)
 
 
 @pytest.mark.parametrize("room", [0, 150, 300, 450, 600])
@@ -206,7 +213,7 @@ def test_a_disk_that_is_full_of_the_ledger(batch, sending, smtp_server, small_di
     subprocess.run(["mount", "-o", "remount,size=32m", str(small_disk)], check=True)
     sending(server.port, ledger)
     assert came < COUNT
-    _held(batch, server, ledger, "the ledger's disk is full", 1, most_unknown=CONNECTIONS)
+    _held(_everyone(batch), server, ledger, "the ledger's disk is full", 1, most_unknown=CONNECTIONS)
 
 
 def test_a_database_that_restarts_midway(batch, sending, child_sending, smtp_server, postgres_server):
@@ -222,7 +229,7 @@ def test_a_database_that_restarts_midway(batch, sending, child_sending, smtp_ser
         child.join(60)
         postgres_server.start()
     sending(server.port, ledger)
-    _held(batch, server, ledger, "the database restarts", 2, most_unknown=4 * CONNECTIONS)
+    _held(_everyone(batch), server, ledger, "the database restarts", 2, most_unknown=4 * CONNECTIONS)
 
 
 def test_three_senders_on_postgresql_that_are_killed_while_the_server_fails(
@@ -261,7 +268,84 @@ def test_three_senders_on_postgresql_that_are_killed_while_the_server_fails(
             sending(server.port, ledger, timeout=0.5)
     assert (most, kills >= 5, joined > kills) == (3, True, True)
     most_unknown = kills * CONNECTIONS + COUNT // 10
-    _held(batch, server, ledger, "three senders on PostgreSQL, killed, bad server", kills, most_unknown=most_unknown)
+    _held(
+        _everyone(batch),
+        server,
+        ledger,
+        "three senders on PostgreSQL, killed, bad server",
+        kills,
+        most_unknown=most_unknown,
+    )
+
+
+def test_three_loops_on_postgresql_that_are_killed_while_the_log_grows(
+    tmp_path, smtp_server, postgres_server, monkeypatch
+):
+    """`toolkit run` in processes of its own; each killed one is followed by another that knows the ledger's address."""
+    with postgres_server.psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE running")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+    write_templates(tmp_path / "mails")
+    Path("mails/welcome/scenario.yaml").write_text(
+        "scenario: welcome\ntrigger: {event: sign_up}\nreentry: once\nsteps: [{id: hello, send: welcome/hello}]\n"
+    )
+    Path("mails/policies.yaml").write_text(json.dumps(POLICIES))
+    approve_standing(load("mails"), "mails", by="ana", mails_a_day=1_000).save("standing.json")
+    people_of(COUNT).to_csv("people.csv", index=False)
+    signed: list[str] = []
+
+    def sign_up(count):
+        at = datetime.now(UTC).isoformat()
+        signed.extend(f"c{number},sign_up,{at},0.0\n" for number in range(len(signed), min(COUNT, len(signed) + count)))
+        Path("new.csv").write_text("customer_id,event,at,revenue\n" + "".join(signed))
+        Path("new.csv").rename("events.csv")  # a loop reads all of it or what it was
+
+    server = smtp_server(extensions=["PIPELINING"], slow=0.02)
+    ledger = f"{postgres_server.server_url}/running"
+    command = [
+        sys.executable,
+        "-c",
+        "from toolkit.cli import app; app()",
+        "run",
+        "mails",
+        "--events",
+        "events.csv",
+        "--customers",
+        "people.csv",
+    ]
+    command += ["--approval", "standing.json", "--ledger", ledger, "--every", "1s"]
+    command += ["--transport", f"smtp:127.0.0.1:{server.port}?connections={CONNECTIONS}&timeout=1"]
+    chance, kills = random.Random(5), 0
+
+    def start():
+        with open(f"loop{len(list(Path().glob('loop*')))}.log", "wb") as file:
+            return subprocess.Popen(command, stdout=file, stderr=file)
+
+    sign_up(20)
+    loops = [start() for _ in range(3)]
+    end = time.monotonic() + 400
+    while len(server.taken) < COUNT - 10 and time.monotonic() < end:
+        time.sleep(chance.uniform(0.5, 1.5))
+        sign_up(8)
+        if kills < 6 and len(server.taken) > 30 * (kills + 1):
+            chosen = chance.randrange(3)
+            loops[chosen].kill()
+            loops[chosen].wait()
+            kills, loops[chosen] = kills + 1, start()
+    for _ in range(2):
+        time.sleep(8)
+        sign_up(COUNT)
+    for one in loops:
+        one.terminate()
+    assert {one.wait(60) for one in loops} <= {0, -signal.SIGTERM}  # one that has just begun does not listen yet
+    said = "".join(path.read_text() for path in Path().glob("loop*"))
+    assert "8 of 24 shares of the customers" in said, said
+    subprocess.run([*command, "--rounds", "1"], check=True)
+    assert kills == 6
+    everyone = {f"c{number}@example.org" for number in range(COUNT)}
+    _held(everyone, server, ledger, "three loops on PostgreSQL, killed", kills, most_unknown=kills * CONNECTIONS)
 
 
 def test_a_hundred_thousand_mails_into_the_sink_of_postfix_with_a_stop_and_a_resume(

@@ -221,7 +221,7 @@ def test_a_quantile_asks_for_rows_and_gets_few(frame_in_spark, outcomes, monkeyp
     frame = frame_in_spark(outcomes)
     here, there = (experiment(one, [Quantile("level", q=0.75)]).lift for one in (outcomes, frame))
     assert there[["control", "value"]].values.tolist() == here[["control", "value"]].values.tolist()
-    monkeypatch.setattr("toolkit.events.spark_outcomes.MOST_ROWS", 100)
+    monkeypatch.setattr("toolkit.events.outcome_sums.MOST_ROWS", 100)
     with pytest.raises(NotSupportedError, match=r"level: this asks for all .* which stay in Spark"):
         experiment(frame, [Quantile("level", q=0.75)])
 

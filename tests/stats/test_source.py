@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolkit.errors import EventLogError, MetricError
+from toolkit.errors import EventLogError, MetricError, NotSupportedError
 from toolkit.events import EventLog, OutcomeTable
 from toolkit.stats import Mean, Metric, Quantile, Rate, Ratio, Source, TimeTo, experiment
 
@@ -277,6 +277,15 @@ def test_postgresql_adds_up_what_the_frame_does(outcomes: pd.DataFrame, postgres
     )
     pd.testing.assert_frame_equal(ours.table, theirs.table, rtol=1e-11, check_dtype=False)
     assert ours.verdict() == theirs.verdict()
+
+
+def test_more_rows_than_fit_here_are_not_asked_of_postgresql(
+    outcomes: pd.DataFrame, postgres: str, monkeypatch
+) -> None:
+    _into_postgresql(outcomes, postgres, "many")
+    monkeypatch.setattr("toolkit.events.outcome_sums.MOST_ROWS", 100)
+    with pytest.raises(NotSupportedError, match="level: this asks for all .* which stay in PostgreSQL"):
+        experiment(OutcomeTable.from_sql(postgres, "many"), [Quantile("level", q=0.75)])
 
 
 def test_rows_of_one_customer_are_added_up_in_postgresql(postgres: str) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.errors import NotSupportedError
 from toolkit.events.quoting import literal, name
 
 __all__ = ["ArmSums", "Dialect", "Line", "OutcomeSums", "UnitCheck"]
 
 Line = tuple[str, str, str]
+MOST_ROWS = 5_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,6 +86,8 @@ class OutcomeSums(ABC):
     """
 
     dialect = Dialect()
+    place = "the database"
+    """Where the rows are, in words."""
 
     def __init__(
         self, relation: str, *, types: Mapping[str, str], about: Mapping[str, Any] | None = None, statements: int = 1
@@ -271,6 +275,24 @@ class OutcomeSums(ABC):
             return f"{column} IS NULL"
         text = str(label).lower() if isinstance(label, bool) else str(label)
         return f"CAST({column} AS {self.dialect.text}) = {self.dialect.literal(text)}"
+
+    def _rows_asked(self, columns: Sequence[str], *, arm: str, label: Any) -> tuple[list[str], str]:
+        """Which of the columns there are, and the statement for them over the rows of one arm, in the order of units.
+
+        Raises:
+            NotSupportedError: more than five million rows, which only a metric that needs them all asks for.
+        """
+        there = [column for column in dict.fromkeys(columns) if column in self.kinds]
+        quoted = ", ".join(self.dialect.name(column) for column in there) or "1 AS one"
+        kept = f"{self._relation} WHERE {self._is(arm, label)}"
+        ((count,),) = self._answers(f"SELECT count(*) FROM {kept}")
+        if count > MOST_ROWS:
+            raise NotSupportedError(
+                f"{', '.join(there)}: this asks for all {count:,} rows of arm {label!r}, which stay in {self.place}; "
+                "ask Rate, Mean or Ratio of them, or write the outcomes to Parquet and pass its path"
+            )
+        order = " ORDER BY unit" if "unit" in self.kinds else f" ORDER BY {quoted}" if there else ""
+        return there, f"SELECT {quoted} FROM {kept}{order}"
 
     def _added_up(self, unit: str, *, arm: str, summed: Sequence[str], kept: Sequence[str]) -> str:
         """One row per unit as a statement: some columns summed, others, which do not change within a unit, kept."""

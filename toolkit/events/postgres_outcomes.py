@@ -43,6 +43,7 @@ class PostgresOutcomes(OutcomeSums):
     """Outcomes in a table or a SELECT of PostgreSQL, one row per unit; made by `OutcomeTable.from_sql`."""
 
     dialect = _PostgresWords()
+    place = "PostgreSQL"
 
     def __init__(self, url: str, table: str) -> None:
         """Connect, and look at the columns.
@@ -75,11 +76,13 @@ class PostgresOutcomes(OutcomeSums):
         return PostgresOutcomes(url, self._added_up(unit, arm=arm, summed=summed, kept=kept))
 
     def rows(self, columns: Sequence[str], *, arm: str, label: Any) -> pd.DataFrame:
-        """Some columns of the rows of one arm, by unit, else by value; columns it lacks are left out."""
-        there = [column for column in dict.fromkeys(columns) if column in self.kinds]
-        quoted = ", ".join(self.dialect.name(column) for column in there) or "1"
-        order = " ORDER BY unit" if "unit" in self.kinds else f" ORDER BY {quoted}" if there else ""
-        found = self._answers(f"SELECT {quoted} FROM {self._relation} WHERE {self._is(arm, label)}{order}")
+        """Some columns of the rows of one arm, by unit (without that column, by value); columns it lacks are left out.
+
+        Raises:
+            NotSupportedError: more than five million rows, which only a metric that needs them all asks for.
+        """
+        there, query = self._rows_asked(columns, arm=arm, label=label)
+        found = self._answers(query)
         frame = pd.DataFrame([row[: len(there)] for row in found], columns=there)
         decimals = [column for column in there if self._types[column] == "DECIMAL"]
         return frame.astype(dict.fromkeys(decimals, "float64"))

@@ -11,13 +11,12 @@ from uuid import uuid4
 
 import pandas as pd
 
-from toolkit.errors import EventLogError, NotSupportedError
+from toolkit.errors import EventLogError
 from toolkit.events.outcome_sums import Dialect, OutcomeSums
 from toolkit.events.spark import check_spark
 
 __all__ = ["SparkOutcomes", "labelled"]
 
-MOST_ROWS = 5_000_000
 _ABOUT = "toolkit"
 _TYPES = {"INT": "INTEGER", "STRING": "VARCHAR"}
 
@@ -47,6 +46,7 @@ class SparkOutcomes(OutcomeSums):
     """
 
     dialect = _SparkWords()
+    place = "Spark"
 
     def __init__(self, frame: Any, *, about: Mapping[str, Any] | None = None) -> None:
         check_spark(frame, "outcomes")
@@ -75,17 +75,8 @@ class SparkOutcomes(OutcomeSums):
         Raises:
             NotSupportedError: more than five million rows, which only a metric that needs them all asks for.
         """
-        there = [column for column in dict.fromkeys(columns) if column in self.kinds]
-        quoted = ", ".join(self.dialect.name(column) for column in there) or "1 AS one"
-        kept = f"{self._relation} WHERE {self._is(arm, label)}"
-        ((count,),) = self._answers(f"SELECT count(*) FROM {kept}")
-        if count > MOST_ROWS:
-            raise NotSupportedError(
-                f"{', '.join(there)}: this asks for all {count:,} rows of arm {label!r}, which stay in Spark; ask "
-                "Rate, Mean or Ratio of them, or write the outcomes to Parquet and pass its path"
-            )
-        order = " ORDER BY unit" if "unit" in self.kinds else f" ORDER BY {quoted}" if there else ""
-        frame: pd.DataFrame = self._session.sql(f"SELECT {quoted} FROM {kept}{order}").toArrow().to_pandas()
+        there, query = self._rows_asked(columns, arm=arm, label=label)
+        frame: pd.DataFrame = self._session.sql(query).toArrow().to_pandas()
         return frame[there]
 
 

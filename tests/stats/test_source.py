@@ -284,7 +284,7 @@ def test_more_rows_than_fit_here_are_not_asked_of_postgresql(
 ) -> None:
     _into_postgresql(outcomes, postgres, "many")
     monkeypatch.setattr("toolkit.events.outcome_sums.MOST_ROWS", 100)
-    with pytest.raises(NotSupportedError, match="level: this asks for all .* which stay in PostgreSQL"):
+    with pytest.raises(NotSupportedError, match=r"level: this asks for all .* which stay in PostgreSQL"):
         experiment(OutcomeTable.from_sql(postgres, "many"), [Quantile("level", q=0.75)])
 
 

@@ -35,7 +35,19 @@ COMPILING = ("First replay on this machine", "First simulation on this machine")
 _LEFT_BY_A_KERNEL = "Canceled future for create_subshell_request message before replies were done"
 
 _MUST_HAVE_NAMES = frozenset(
-    ("button", "checkbox", "combobox", "image", "Iframe", "radio", "region", "searchbox", "slider", "spinbutton", "textbox")
+    (
+        "button",
+        "checkbox",
+        "combobox",
+        "image",
+        "Iframe",
+        "radio",
+        "region",
+        "searchbox",
+        "slider",
+        "spinbutton",
+        "textbox",
+    )
 )
 # Words on what they stand on, however many layers shine through.
 _CONTRAST = """() => {
@@ -54,19 +66,22 @@ _CONTRAST = """() => {
       .map((one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const isSeen = (one) => one.offsetParent && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  const isSeen = (one) =>
+    one.offsetParent && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
   return [...document.querySelectorAll(".ttk *")]
     .filter((one) => isSeen(one) && !one.closest("svg, :disabled, .ttk-dead"))
     .map((one) => {
       const under = ground(one);
-      const [a, b] = [luminance(over(parts(getComputedStyle(one).color), under)), luminance(under)].sort((x, y) => y - x);
+      const words = over(parts(getComputedStyle(one).color), under);
+      const [a, b] = [luminance(words), luminance(under)].sort((x, y) => y - x);
       return [(a + 0.05) / (b + 0.05), one.className, one.textContent];
     }).sort((a, b) => a[0] - b[0])[0];
 }"""
 _TOO_WIDE = """() => [...document.querySelectorAll("section.ttk")].flatMap((screen) => {
   const edge = screen.getBoundingClientRect().right + 1;
   return [...screen.querySelectorAll("*")]
-    .filter((one) => !one.closest(".ttk-scroller, .ttk-table, .ttk-code, .ttk-stage") && one.getBoundingClientRect().right > edge)
+    .filter((one) => !one.closest(".ttk-scroller, .ttk-table, .ttk-code, .ttk-stage"))
+    .filter((one) => one.getBoundingClientRect().right > edge)
     .map((one) => `${screen.getAttribute("aria-label")}: ${one.nodeName} ${one.textContent.slice(0, 40)}`);
 })"""
 

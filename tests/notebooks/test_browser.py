@@ -356,7 +356,9 @@ def test_a_step_is_edited_in_the_diagram_and_the_counts_follow(started):
 
 def test_no_bar_of_the_database_stands_between_the_screens(started):
     asked = "execute(\"SELECT current_setting('enable_progress_bar')\").fetchone()"
-    started.ask(f"import duckdb; assert duckdb.connect().{asked} == (True,), 'DuckDB shows none in notebooks by itself'")
+    started.ask(
+        f"import duckdb; assert duckdb.connect().{asked} == (True,), 'DuckDB shows none in notebooks by itself'"
+    )
     started.ask(f"assert log.cursor().{asked} == (False,)")
 
 

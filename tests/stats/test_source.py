@@ -73,6 +73,65 @@ def test_a_small_holdout_is_resampled_from_parquet_as_from_the_frame(outcomes: p
     pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9, check_dtype=False)
 
 
+def test_sums_of_the_database_are_those_of_rows_read_piece_by_piece(
+    outcomes: pd.DataFrame, tmp_path: Path, monkeypatch
+) -> None:
+    path = stored(outcomes, tmp_path)
+    pieces = experiment(path, METRICS).table
+    with monkeypatch.context() as patch:
+        patch.setattr(OutcomeTable, "pieces", lambda *_, **__: None)
+        sums = experiment(path, METRICS).table
+    pd.testing.assert_frame_equal(pieces, sums, rtol=1e-9, check_dtype=False)
+
+
+def test_a_covariate_whose_first_gap_comes_late_is_read_again_with_it(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    late = outcomes.assign(pre_gaps=outcomes["pre_gaps"].fillna(1.0).where(outcomes.index < 5_990))
+    late.to_parquet(tmp_path / "late.parquet", index=False, row_group_size=500)
+    metrics = [Mean("revenue", covariate=("pre_revenue", "pre_gaps")), Ratio("clicks", "mails")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toolkit.events.outcome_pieces._ROWS", 500)
+        ours = experiment(tmp_path / "late.parquet", metrics).table
+    pd.testing.assert_frame_equal(ours, experiment(late, metrics).table, rtol=1e-9, check_dtype=False)
+
+
+def test_an_arm_that_comes_late_counts_from_its_first_row(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    sorted_by_arm = outcomes.sort_values(["arm", "unit"]).assign(level=lambda f: 7.0 + 0.1 * (f["arm"] == "mail"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toolkit.events.outcome_pieces._ROWS", 500)
+        ours = experiment(stored(sorted_by_arm, tmp_path), METRICS).table
+    pd.testing.assert_frame_equal(ours, experiment(sorted_by_arm, METRICS).table, rtol=1e-9, check_dtype=False)
+
+
+def test_the_same_file_gives_the_same_bytes(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    path = stored(outcomes, tmp_path)
+    one, two = (experiment(path, [Rate("converted"), Mean("revenue")]).table for _ in range(2))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_arms_are_read_whatever_they_are_stored_as(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    mailed = outcomes["arm"] == "mail"
+    theirs = experiment(outcomes, METRICS).lift["diff"]
+    for at, (arm, control) in enumerate(
+        [
+            (mailed, False),
+            (mailed.astype("int64"), 0),
+            (outcomes["arm"].astype("category").cat.add_categories("nobody"), "control"),
+            (mailed.astype("float64"), 0.0),
+        ]
+    ):
+        path = stored(outcomes.assign(arm=arm), tmp_path, str(at))
+        pd.testing.assert_series_equal(experiment(path, METRICS, control=control).lift["diff"], theirs, rtol=1e-6)
+
+
+def test_a_damaged_file_of_outcomes_is_an_error(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    path = stored(outcomes, tmp_path)
+    content = bytearray(path.read_bytes())
+    content[100:20_000] = bytes(19_900)
+    path.write_bytes(content)
+    with pytest.raises(EventLogError, match="can no longer be read"):
+        experiment(path, METRICS)
+
+
 def test_several_files_and_folders_are_one_table(outcomes: pd.DataFrame, tmp_path: Path) -> None:
     stored(outcomes.iloc[:2_500], tmp_path, "a")
     stored(outcomes.iloc[2_500:], tmp_path, "b")

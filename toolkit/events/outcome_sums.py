@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from toolkit.errors import NotSupportedError
@@ -89,10 +88,7 @@ class OutcomeSums(ABC):
     place = "the database"
     """Where the rows are, in words."""
 
-    def __init__(
-        self, relation: str, *, types: Mapping[str, str], about: Mapping[str, Any] | None = None, statements: int = 1
-    ) -> None:
-        self._statements = statements
+    def __init__(self, relation: str, *, types: Mapping[str, str], about: Mapping[str, Any] | None = None) -> None:
         self._relation = relation
         self._types = dict(types)
         self.kinds: Mapping[str, str] = MappingProxyType({column: _kind(kind) for column, kind in types.items()})
@@ -126,25 +122,17 @@ class OutcomeSums(ABC):
         multiplied = {
             pair: self._product(single, flags, pair) for pair in pairs if not any(_counted(lines[at]) for at in pair)
         }
-        asked: list[dict[str, None]] = []
-        for together in _shared_out(lines, list(multiplied), self._statements):
-            texts = [text for at in together for text in (self._held(lines[at]), totals[at])]
-            asked.append(dict.fromkeys(texts + [text for (at, _), text in multiplied.items() if at in together]))
-        with ThreadPoolExecutor(len(asked)) as pool:
-            rows = list(pool.map(partial(self._by_arm, arm), asked))
-        return [
-            self._arm(
-                label, {text: value for part in rows for text, value in part[label].items()}, lines, totals, multiplied
-            )
-            for label in rows[0]
-        ]
-
-    def _by_arm(self, arm: str, asked: Iterable[str]) -> dict[Any, dict[str, Any]]:
-        """The answers to some expressions, by arm."""
-        texts = ["count(*)", *asked]
+        texts = list(dict.fromkeys(["count(*)", *map(self._held, lines), *totals, *multiplied.values()]))
         column = self.dialect.name(arm)
         query = f"SELECT {column}, {', '.join(texts)} FROM {self._relation} GROUP BY {column}"
-        return {row[0]: dict(zip(texts, row[1:], strict=True)) for row in self._answers(query)}
+        return [
+            self._arm(row[0], dict(zip(texts, row[1:], strict=True)), lines, totals, multiplied)
+            for row in self._answers(query)
+        ]
+
+    def pieces(self, columns: Sequence[str], *, arm: str) -> Iterator[pa.RecordBatch] | None:
+        """None: only sums leave a database. Files that are faster read than asked give their rows, piece by piece."""
+        return None
 
     def _arm(
         self,
@@ -322,19 +310,3 @@ def _kind(of: str) -> str:
 
 def _counted(line: Line) -> bool:
     return line[0] in ("some", "above", "broken", "equals")
-
-
-def _shared_out(lines: Sequence[Line], pairs: Sequence[tuple[int, int]], parts: int) -> list[list[int]]:
-    """The positions of lines in at most so many parts: what is multiplied or has a column in common stays together."""
-    links = [{column for column in (line[1], line[2]) if column} for line in lines]
-    groups: list[tuple[set[int], set[str]]] = []
-    for one, other in [(at, at) for at in range(len(lines))] + list(pairs):
-        members, columns = {one, other}, links[one] | links[other]
-        for group in [group for group in groups if group[1] & columns]:
-            groups.remove(group)
-            members, columns = members | group[0], columns | group[1]
-        groups.append((members, columns))
-    shared: list[list[int]] = [[] for _ in range(min(parts, len(groups)) or 1)]
-    for members, _ in sorted(groups, key=lambda group: (-len(group[0]), min(group[0]))):
-        min(shared, key=len).extend(sorted(members))
-    return shared

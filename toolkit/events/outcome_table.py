@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -17,9 +17,10 @@ from pyarrow.dataset import dataset
 from pyarrow.fs import FileSystem
 
 from toolkit.errors import EventLogError, nearest
-from toolkit.events.database import connect, fetch, fetch_row, fetch_rows
+from toolkit.events.database import connect, fetch, fetch_rows
 from toolkit.events.databases import database_source
 from toolkit.events.log import EventLog
+from toolkit.events.outcome_pieces import pieces_of
 from toolkit.events.outcome_sums import ArmSums, OutcomeSums, UnitCheck
 from toolkit.events.postgres_outcomes import PostgresOutcomes
 from toolkit.events.quoting import literal, name, paths
@@ -59,10 +60,11 @@ class OutcomeTable(OutcomeSums):
         *,
         types: Mapping[str, str],
         about: Mapping[str, Any] | None = None,
-        statements: int = 1,
+        files: Sequence[str] = (),
     ) -> None:
-        super().__init__(relation, types=types, about=about, statements=statements)
+        super().__init__(relation, types=types, about=about)
         self._cursor = cursor
+        self._files = tuple(files)
 
     @classmethod
     def from_parquet(cls, where: PathOrPaths) -> OutcomeTable:
@@ -87,10 +89,7 @@ class OutcomeTable(OutcomeSums):
             types = columns_of(connection, relation)
         except duckdb.Error as fault:
             raise EventLogError(f"{files[0]}: cannot be read as Parquet: {str(fault).splitlines()[0]}") from fault
-        # DuckDB shares a file out by row groups: of one with a single group, each thread reads some of the columns
-        groups = f"SELECT sum(num_row_groups) FROM parquet_file_metadata({paths(files)})"
-        alone = len(files) == 1 and fetch_row(connection.cursor(), groups)[0] == 1
-        return cls(connection.cursor, relation, types=types, statements=2 if alone else 1)
+        return cls(connection.cursor, relation, types=types, files=files)
 
     @classmethod
     def _from_remote(cls, url: str) -> OutcomeTable:
@@ -215,6 +214,10 @@ class OutcomeTable(OutcomeSums):
 
     def _answers(self, query: str) -> list[tuple[Any, ...]]:
         return fetch_rows(self._cursor(), query)
+
+    def pieces(self, columns: Sequence[str], *, arm: str) -> Iterator[pa.RecordBatch] | None:
+        """The rows of Parquet files, some columns, in their order; None where the database must answer."""
+        return pieces_of(self._files, columns, labels=arm) if self._files else None
 
     def units(self, unit: str, *, arm: str) -> UnitCheck:
         """Whether every unit has one row and one arm; cheap where they are sorted, or whole numbers close together."""

@@ -1,13 +1,15 @@
 """One pass over a frame: the moments of all terms of all metrics, by arm.
 
-Rows are taken in blocks that stay in the cache. Of a block, the rows of each arm are picked, term by term, and shifted
-near their mean so that nothing cancels; sums and products of those short lines are added up.
+Rows are taken in blocks. Of a block, each term is shifted near its mean so that nothing cancels, then the rows of each
+arm are picked; sums and products of those short lines are added up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +17,13 @@ from numpy.typing import NDArray
 
 from toolkit.stats.moments import Moments, Term, numbers
 
-__all__ = ["gather"]
+__all__ = ["Gathering", "gather"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Columns = Mapping[tuple[str, str], NDArray[np.generic]]
-_BLOCK = 32_768  # stays in the cache
+Faults = Callable[[str, int], tuple[int, int]]
+_BLOCK = 65_536  # fewer rows stay in a nearer cache, but the calls for each block then cost as much as the sums
 _PRODUCT = 9_000  # below what BLAS would share out to threads, which costs more than it saves
 _WORTH_SHARING = 200_000  # rows from which two threads are faster than one
 
@@ -55,17 +58,81 @@ def gather(
     """
     terms = tuple(sorted(set(terms)))
     columns = _columns(frame, terms)
-    run = _Run(terms, columns, codes, arms, groups)
+    gaps = _gaps(terms, columns)
+    run = _Run(terms, groups, columns, gaps)
     if len(codes) < _WORTH_SHARING:
-        run.read(0, len(codes))
+        run.read(columns, codes, 0, len(codes), arms)
     else:  # always in the same two halves, so that the sums are the same on every machine
         half = len(codes) // (2 * _BLOCK) * _BLOCK
-        other = _Run(terms, columns, codes, arms, groups)
+        other = _Run(terms, groups, columns, gaps)
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(_Run.read, (run, other), (0, half), (half, len(codes))))
+            asked = pool.submit(run.read, columns, codes, 0, half, arms)
+            other.read(columns, codes, half, len(codes), arms)
+            asked.result()
         run.join(other)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return tuple(run.moments(arm) for arm in range(arms))
+
+    def faults(column: str, arm: int) -> tuple[int, int]:
+        values = columns[column, ""][codes == arm].astype(np.float64)
+        return int(np.isnan(values).sum()), int(np.isinf(values).sum())
+
+    return run.moments(faults)
+
+
+class Gathering:
+    """The same for rows that come piece by piece.
+
+    >>> gathering = Gathering([Term("value", "revenue")])
+    >>> for revenue, codes in (([1.0, 3.0], [0, 1]), ([5.0], [1])):
+    ...     gathering.add({("revenue", ""): np.array(revenue)}, np.array(codes), arms=2)
+    True
+    True
+    >>> control, mail = gathering.moments(lambda column, arm: (0, 0))
+    >>> control.n, mail.means.tolist()
+    (1, [4.0])
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        *,
+        groups: Sequence[Sequence[Term]] | None = None,
+        gaps: frozenset[str] = frozenset(),
+    ) -> None:
+        """What to read, as for `gather`, and covariates known to have gaps.
+
+        Those with gaps in the first piece are found there.
+        """
+        self._terms, self._groups, self.gaps = tuple(sorted(set(terms))), groups, gaps
+        self._run: _Run | None = None
+
+    def add(self, columns: Columns, codes: NDArray[np.integer], *, arms: int) -> bool:
+        """Take in the next rows.
+
+        Args:
+            columns: numbers by (column, ""), missing ones as NaN, and for each term `equals` flags by (column, other).
+            codes: the arm of each row, 0 to `arms` - 1.
+            arms: how many arms have been seen so far; it may grow from piece to piece.
+
+        Returns:
+            Whether they were taken in. False where a covariate has its first gap here: `gaps` then names it, and one
+            has to begin again.
+        """
+        known, self.gaps = self.gaps, self.gaps | _gaps(self._terms, columns)
+        if self._run is None:
+            self._run = _Run(self._terms, self._groups, columns, self.gaps)
+        elif self.gaps != known:
+            return False
+        self._run.read(columns, codes, 0, len(codes), arms)
+        return True
+
+    def moments(self, faults: Faults) -> tuple[Moments, ...]:
+        """The moments of every arm seen.
+
+        Args:
+            faults: how many values of a column are missing, and infinite, in one arm; asked only where a sum is no
+                number.
+        """
+        return () if self._run is None else self._run.moments(faults)
 
 
 class _Run:
@@ -74,119 +141,162 @@ class _Run:
     def __init__(
         self,
         terms: tuple[Term, ...],
-        columns: Columns,
-        codes: NDArray[np.integer],
-        arms: int,
         groups: Sequence[Sequence[Term]] | None,
+        columns: Columns,
+        gaps: frozenset[str],
     ) -> None:
-        self.terms, self.columns, self.codes, self.arms = terms, columns, codes, arms
-        gaps = {
-            term.column: bool(np.isnan(columns[term.column, ""]).any())
-            if _floating(columns[term.column, ""])
-            else False
-            for term in terms
-            if term.kind in ("filled", "missing")
-        }
+        self.terms = terms
         self.row_of: dict[Term, int] = {}
         self.lines: list[Term] = []
-        self.counters: list[Term] = []
+        self.counters = [term for term in terms if term.counted]
         for term in terms:
-            if term.counted:
-                if not (term.kind == "broken" and not _floating(columns[term.column, ""])):
-                    self.counters.append(term)
-            elif not (term.kind == "missing" and not gaps[term.column]):
-                self._place(
-                    Term("value", term.column) if term.kind == "filled" and not gaps[term.column] else term, term
-                )
-        width = len(self.lines) + 1  # and the row of ones
+            whole = term.column not in gaps
+            if not term.counted and not (term.kind == "missing" and whole):
+                self._place(Term("value", term.column) if term.kind == "filled" and whole else term, term)
         self.pairs = self._pairs(groups)
-        self.products = np.zeros((arms, width, width))
-        self.counts = np.zeros((arms, len(self.counters)), dtype=np.int64)
-        self.minima, self.maxima = np.full(width - 1, np.inf), np.full(width - 1, -np.inf)
-        self.shift = self._level()
+        self.together = self._together()
+        # Numbers of Python: adding to one element of an array takes several times as long, at every block.
+        self.added: list[list[list[float]]] = []  # by arm, sums of products of lines, the row of ones last
+        self.counts: list[list[int]] = []
+        self.firsts: list[list[Any]] = []
+        self.ends: list[list[tuple[Any, Any]]] = [[] for _ in self.lines]
+        self.shift = self._level(columns)
+        # Scratch, held on to: what is asked of the system anew for every block costs as much as the sums themselves.
+        self._whole, self._held = np.empty(_BLOCK), np.empty((max(map(len, self.together), default=0), _BLOCK))
 
-    def _level(self) -> Floats:
-        """Near the mean of each line: its mean over the first block."""
-        rows = slice(0, min(_BLOCK, len(self.codes)))
-        if not rows.stop:
-            return np.zeros(len(self.lines))
+    def _level(self, columns: Columns) -> Floats:
+        """Near the mean of each line: its mean over the first block. A flag that is only counted has none."""
+        means = np.zeros(len(self.lines))
         with np.errstate(invalid="ignore", over="ignore"):
-            means = np.array([self._line(term, rows).mean(dtype=np.float64) for term in self.lines])
+            for at, term in enumerate(self.lines):
+                line = self._line(columns, term, slice(0, _BLOCK))
+                if len(line) and not ([at] in self.together and line.dtype == bool):
+                    means[at] = line.mean(dtype=np.float64)
         return np.where(np.isfinite(means), means, 0.0)
 
-    def read(self, start: int, stop: int) -> None:
+    def read(self, columns: Columns, codes: NDArray[np.integer], start: int, stop: int, arms: int) -> None:
         """Add up the rows from start to stop."""
+        self._make_room(arms)
         with np.errstate(invalid="ignore", over="ignore"):
             for at in range(start, stop, _BLOCK):
-                self.add(slice(at, min(at + _BLOCK, stop)))
+                rows = slice(at, min(at + _BLOCK, stop))
+                self._add(columns, codes[rows], rows)
 
     def join(self, other: _Run) -> None:
-        """Take in what another run over other rows has added up."""
-        self.products += other.products
-        self.counts += other.counts
-        self.minima = np.minimum(self.minima, other.minima)
-        self.maxima = np.maximum(self.maxima, other.maxima)
+        """Take in what another run over later rows has added up."""
+        for arm, added in enumerate(other.added):
+            self.firsts[arm] = [
+                then if now is None else now for now, then in zip(self.firsts[arm], other.firsts[arm], strict=True)
+            ]
+            self.counts[arm] = [now + then for now, then in zip(self.counts[arm], other.counts[arm], strict=True)]
+            for now, then in zip(self.added[arm], added, strict=True):
+                now[:] = [one + more for one, more in zip(now, then, strict=True)]
+        self.ends = [now + then for now, then in zip(self.ends, other.ends, strict=True)]
+
+    def _make_room(self, arms: int) -> None:
+        width = len(self.lines) + 1
+        while len(self.added) < arms:
+            self.added.append([[0.0] * width for _ in range(width)])
+            self.counts.append([0] * len(self.counters))
+            self.firsts.append([None] * len(self.lines))
 
     def _place(self, line: Term, term: Term) -> None:
         if line not in self.lines:
             self.lines.append(line)
         self.row_of[term] = self.lines.index(line)
 
-    def _pairs(self, groups: Sequence[Sequence[Term]] | None) -> list[tuple[int, int]]:
+    def _pairs(self, groups: Sequence[Sequence[Term]] | None) -> frozenset[tuple[int, int]]:
         """Which lines to multiply with each other: those of one group."""
         asked = {(at, at) for at in range(len(self.lines))}
         for group in (self.terms,) if groups is None else groups:
             together = sorted({self.row_of[term] for term in group if term in self.row_of})
             asked |= {(left, right) for left in together for right in together if left <= right}
-        return sorted(asked)
+        return frozenset(asked)
 
-    def add(self, rows: slice) -> None:
-        masks = [self.codes[rows] == arm for arm in range(self.arms)]
-        lines = [self._line(term, rows) for term in self.lines]
-        for at, line in enumerate(lines):
-            self.minima[at] = np.minimum(self.minima[at], line.min())
-            self.maxima[at] = np.maximum(self.maxima[at], line.max())
-        for arm, mask in enumerate(masks):
-            picked = np.flatnonzero(mask)
-            if len(picked):
-                self._multiply(self.products[arm], [line.take(picked) for line in lines], len(picked))
+    def _together(self) -> list[list[int]]:
+        """The lines in groups: what is multiplied with each other, directly or by way of others."""
+        groups = [{at} for at in range(len(self.lines))]
+        for pair in self.pairs:
+            linked = [group for group in groups if group & set(pair)]
+            groups = [group for group in groups if group not in linked]
+            groups.append({at for group in linked for at in group})
+        return sorted(sorted(group) for group in groups)
+
+    def _add(self, columns: Columns, codes: NDArray[np.integer], rows: slice) -> None:
+        count = len(codes)
+        masks = [codes == arm for arm in range(len(self.added))]
+        picks = [np.flatnonzero(mask) for mask in masks]
+        places: list[tuple[int, slice]] = []
+        start = 0
+        for arm, pick in enumerate(picks):
+            if len(pick):
+                places.append((arm, slice(start, start := start + len(pick))))
+                self.added[arm][-1][-1] += len(pick)
+        for group in self.together:
+            for at, held in zip(group, self._held, strict=False):
+                line = self._line(columns, self.lines[at], rows)
+                self.ends[at].append((np.minimum.reduce(line), np.maximum.reduce(line)))
+                for arm, _ in places:
+                    if self.firsts[arm][at] is None:
+                        self.firsts[arm][at] = line[picks[arm][0]]
+                if len(group) == 1 and line.dtype == bool and not self.shift[at]:  # a flag is its own square
+                    for arm, _ in places:
+                        found = np.count_nonzero(line & masks[arm])
+                        self.added[arm][at][at] += found
+                        self.added[arm][at][-1] += found
+                    break
+                whole = held if len(places) == 1 else self._whole
+                np.subtract(line, self.shift[at], out=whole[:count], dtype=np.float64)  # also converts
+                for arm, place in places:
+                    if len(places) > 1:  # the rows are there: clipping only spares the check
+                        whole.take(picks[arm], out=held[place], mode="clip")
+                    self.added[arm][at][-1] += np.add.reduce(held[place])
+            else:
+                for arm, place in places:
+                    self._multiply(self.added[arm], group, place)
         for at, term in enumerate(self.counters):
-            flags = self._flags(term, rows)
-            for arm, mask in enumerate(masks):
-                self.counts[arm, at] += np.count_nonzero(flags & mask)
+            flags = self._flags(columns, term, rows)
+            for arm, _ in places if flags is not None else ():
+                self.counts[arm][at] += int(np.count_nonzero(flags & masks[arm]))
 
-    def _multiply(self, products: Floats, picked: Sequence[NDArray[np.generic]], count: int) -> None:
+    def _multiply(self, added: list[list[float]], group: Sequence[int], place: slice) -> None:
         # One product at a time: a matrix product so narrow costs several times as much, and more on a busy machine.
-        # Subtracting also copies and converts: a plain copy took ten times as long.
-        lines = [np.subtract(line, less, dtype=np.float64) for line, less in zip(picked, self.shift, strict=True)]
-        products[-1, -1] += count
-        for at, line in enumerate(lines):
-            products[at, -1] += line.sum()
-        for at in range(0, count, _PRODUCT):
-            piece = [line[at : at + _PRODUCT] for line in lines]
-            for left, right in self.pairs:
-                products[left, right] += piece[left] @ piece[right]
+        for start in range(place.start, place.stop, _PRODUCT):
+            lines = [held[start : min(start + _PRODUCT, place.stop)] for held in self._held]
+            for left, one in zip(group, lines, strict=False):
+                for right, other in zip(group, lines, strict=False):
+                    if (left, right) in self.pairs:
+                        added[left][right] += float(one @ other)
 
-    def _line(self, term: Term, rows: slice) -> NDArray[np.generic]:
+    def _line(self, columns: Columns, term: Term, rows: slice) -> NDArray[np.generic]:
         """The values of a term in some rows; the column itself where nothing has to be made of it."""
-        values = self.columns[term.column, ""][rows]
+        values = columns[term.column, ""][rows]
         if term.kind == "missing":
-            return np.isnan(values)
-        return np.where(np.isnan(values), 0.0, values) if term.kind == "filled" else values
+            return np.isnan(values) if _floating(values) else np.zeros(len(values), dtype=bool)
+        return np.where(np.isnan(values), 0.0, values) if term.kind == "filled" and _floating(values) else values
 
-    def _flags(self, term: Term, rows: slice) -> Flags:
+    def _flags(self, columns: Columns, term: Term, rows: slice) -> Flags | None:
+        """Where a counted term is true; None where that can be nowhere."""
         if term.kind == "equals":
-            return np.asarray(self.columns[term.column, term.other][rows], dtype=bool)
-        values = self.columns[term.column, ""][rows]
+            return np.asarray(columns[term.column, term.other][rows], dtype=bool)
+        values = columns[term.column, ""][rows]
         if term.kind == "some":
-            return np.asarray(np.abs(values) > 0 if _floating(values) else values != 0)
+            if not _floating(values):
+                return np.asarray(values != 0)
+            absolute = np.abs(values, out=self._whole[: len(values)], casting="same_kind")
+            return np.asarray(absolute > 0)
         if term.kind == "above":
-            return np.asarray(values > self.columns[term.other, ""][rows])  # type: ignore[operator]
-        return np.asarray(values != np.floor(values))
+            return np.asarray(values > columns[term.other, ""][rows])  # type: ignore[operator]
+        return np.asarray(values != np.floor(values)) if _floating(values) else None
 
-    def moments(self, arm: int) -> Moments:
-        """What the blocks say of one arm."""
-        added = self.products[arm]
+    def moments(self, faults: Faults) -> tuple[Moments, ...]:
+        """What the blocks say of every arm."""
+        lows, highs = np.array([_range(ends) for ends in self.ends]).reshape(-1, 2).T
+        with np.errstate(invalid="ignore", over="ignore"):
+            return tuple(self._moments(arm, lows, highs, faults) for arm in range(len(self.added)))
+
+    def _moments(self, arm: int, lows: Floats, highs: Floats, faults: Faults) -> Moments:
+        added = np.array(self.added[arm])
         products = np.full_like(added, np.nan)
         products[:, -1] = added[:, -1]
         for left, right in self.pairs:
@@ -199,43 +309,51 @@ class _Run:
         flat = np.diag(inner) <= 1e-12 * raw  # every value the same: what is left is rounding
         inner[flat, :] = 0.0
         inner[:, flat] = 0.0
-        constant = self.minima == self.maxima
-        averages = np.where(constant, self.minima, centre + shift) if n else centre
+        constant = lows == highs
+        averages = np.where(constant, lows, centre + shift) if n else centre
         for at in np.flatnonzero(flat & ~constant).tolist() if n else ():  # the value itself, not its rounded mean
-            averages[at] = self._first(self.lines[at], arm)
+            averages[at] = self.firsts[arm][at]
         width = len(self.terms)
         means, minima, maxima = np.zeros(width), np.zeros(width), np.zeros(width)
         comoments = np.zeros((width, width))
         missing, infinite = np.zeros(width, dtype=np.int64), np.zeros(width, dtype=np.int64)
         placed = [at for at, term in enumerate(self.terms) if term in self.row_of]
         rows = [self.row_of[self.terms[at]] for at in placed]
-        means[placed], minima[placed], maxima[placed] = averages[rows], self.minima[rows], self.maxima[rows]
+        means[placed], minima[placed], maxima[placed] = averages[rows], lows[rows], highs[rows]
         comoments[np.ix_(placed, placed)] = inner[np.ix_(rows, rows)]
         for at, term in enumerate(self.terms):
             if term in self.row_of and n and not np.isfinite(means[at]):
-                missing[at], infinite[at] = self._faults(term, arm)
+                absent, infinite[at] = faults(term.column, arm)
+                missing[at] = absent if term.kind == "value" else 0
                 means[at] = np.nan
                 comoments[at, :] = comoments[:, at] = np.nan
             if not term.counted:
                 means[at] = means[at] if n else np.nan
                 continue
-            share = self.counts[arm, self.counters.index(term)] / n if n and term in self.counters else 0.0
+            share = self.counts[arm][self.counters.index(term)] / n if n and term in self.counters else 0.0
             comoments[at, :] = comoments[:, at] = np.nan
             means[at], comoments[at, at], maxima[at] = share if n else np.nan, share * (1 - share) * n, 1.0
         return Moments(self.terms, n, means, comoments, minima, maxima, missing, infinite)
 
-    def _first(self, term: Term, arm: int) -> float:
-        """The value of a term in the first row of one arm."""
-        row = int(np.argmax(self.codes == arm))
-        return float(self._line(term, slice(row, row + 1))[0])
-
-    def _faults(self, term: Term, arm: int) -> tuple[int, int]:
-        values = self.columns[term.column, ""][self.codes == arm].astype(np.float64)
-        return int(np.isnan(values).sum()), int(np.isinf(values).sum())
-
 
 def _floating(values: NDArray[np.generic]) -> bool:
     return values.dtype.kind == "f"
+
+
+def _range(ends: Sequence[tuple[Any, Any]]) -> tuple[float, float]:
+    """The ends of all ranges together; no number where one end is none."""
+    if not ends:
+        return math.inf, -math.inf
+    low, high = (np.array(side, dtype=np.float64) for side in zip(*ends, strict=True))
+    return float(np.minimum.reduce(low)), float(np.maximum.reduce(high))
+
+
+def _gaps(terms: Sequence[Term], columns: Columns) -> frozenset[str]:
+    """The covariates with a value missing."""
+    asked = {term.column for term in terms if term.kind in ("filled", "missing")}
+    return frozenset(
+        column for column in asked if _floating(values := columns[column, ""]) and bool(np.isnan(values).any())
+    )
 
 
 def _columns(frame: pd.DataFrame, terms: Sequence[Term]) -> Columns:

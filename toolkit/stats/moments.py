@@ -43,6 +43,11 @@ class Term:
         """Whether only its sum is known, not its co-moments with other terms."""
         return self.kind in ("some", "above", "broken", "equals")
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it is made of."""
+        return (self.column,) if self.kind == "equals" or not self.other else (self.column, self.other)
+
     def __str__(self) -> str:
         if self.kind == "value":
             return self.column

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from os import PathLike, fspath
 from typing import Any
 
@@ -15,7 +16,7 @@ from toolkit.stats.metric import Metric
 from toolkit.stats.moments import Term, missing_column
 from toolkit.stats.outcomes import Outcomes, read, read_arms
 from toolkit.stats.ratios import Ratio
-from toolkit.stats.source import Source, read_stored
+from toolkit.stats.source import Source, read_pieces, read_stored
 from toolkit.stats.units import one_row_per_unit, ratio_columns
 
 __all__ = ["OutcomesLike", "known_about", "number_columns", "opened", "take_in"]
@@ -87,15 +88,39 @@ def take_in(
         return read(frame, [term for group in groups for term in group], arms=arms, groups=groups), notes
     if arm not in outcomes.kinds:
         raise missing_column(arm, outcomes.kinds)
+    return _stored(outcomes, groups, metrics, further, arm=arm, control=control, unit=unit), []
+
+
+def _stored(
+    outcomes: Source,
+    groups: Sequence[Sequence[Term]],
+    metrics: Sequence[Metric],
+    further: Sequence[Term],
+    *,
+    arm: str,
+    control: object,
+    unit: str,
+) -> Outcomes:
+    """The rows of a store piece by piece where it gives them, else its sums; a fault of the units comes first."""
+    looked_at = partial(_one_row_each, outcomes, metrics, further, arm=arm, unit=unit)
+    try:
+        passed = read_pieces(outcomes, groups, arm=arm, control=control, unit=unit)
+    except MetricError:
+        looked_at()
+        raise
+    if passed is not None:
+        found, once = passed
+        source = outcomes if once else looked_at()
+        return found if source is outcomes else read_stored(source, groups, arm=arm, control=control)
     with ThreadPoolExecutor(1) as pool:  # whether units have one row each is looked at while the sums are taken
-        checked = pool.submit(_one_row_each, outcomes, metrics, further, arm=arm, unit=unit)
+        checked = pool.submit(looked_at)
         try:
             found = read_stored(outcomes, groups, arm=arm, control=control)
         except MetricError:
-            if checked.result() is outcomes:  # a fault of the units comes first
+            if checked.result() is outcomes:
                 raise
     source = checked.result()
-    return found if source is outcomes else read_stored(source, groups, arm=arm, control=control), []
+    return found if source is outcomes else read_stored(source, groups, arm=arm, control=control)
 
 
 def _one_row_each(source: Source, metrics: Sequence[Metric], further: Sequence[Term], *, arm: str, unit: str) -> Source:

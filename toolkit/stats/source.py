@@ -1,23 +1,27 @@
 """Outcomes that lie elsewhere: what a store of outcomes has to answer, and the moments made of its answers.
 
-The seam is declared here; `toolkit.events.OutcomeTable` answers it with DuckDB, over Parquet files or an event log.
+The seam is declared here; `toolkit.events.OutcomeTable` answers it: with rows of Parquet files piece by piece, or, over
+an event log, with sums that DuckDB makes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError
 from toolkit.stats.moments import Moments, Term, missing_column
 from toolkit.stats.outcomes import Arms, arms_in_order
+from toolkit.stats.pieces import gather_pieces
 
-__all__ = ["ArmSums", "Source", "StoredOutcomes", "UnitCheck", "read_stored"]
+__all__ = ["ArmSums", "Source", "StoredOutcomes", "UnitCheck", "read_pieces", "read_stored"]
 
 Floats = NDArray[np.float64]
 _DIGITS_KEPT = 1e-6  # of a sum of squares, the share its deviations must hold so that no digit that matters cancels
@@ -93,6 +97,9 @@ class Source(Protocol):
     ) -> Sequence[ArmSums]:
         """Sums of the expressions (kind, column, other) of `Term`, and of products of pairs, by arm: one statement."""
 
+    def pieces(self, columns: Sequence[str], *, arm: str) -> Iterator[pa.RecordBatch] | None:
+        """The rows themselves, some columns, piece by piece in their order; None where only sums leave the store."""
+
     def extremes(self, columns: Sequence[str]) -> Mapping[str, tuple[float, float]]:
         """Smallest and largest value of each column."""
 
@@ -156,39 +163,76 @@ def read_stored(source: Source, groups: Sequence[Sequence[Term]], *, arm: str, c
     Raises:
         MetricError: a column is absent or not numeric, or the arms cannot be compared.
     """
-    terms = tuple(sorted({term for group in groups for term in group}))
-    for column in (arm, *(name for term in terms for name in (term.column, term.other) if name)):
-        if column not in source.kinds and not _is_word(column, terms):
-            raise missing_column(column, source.kinds)
-    for term in terms:
-        for column in (term.column, term.other) if term.kind != "equals" else ():
-            if column and source.kinds[column] not in ("number", "flag"):
-                raise MetricError(
-                    f"outcomes: column {column!r} should be numbers or flags; found {source.kinds[column]}"
-                )
+    terms = _checked(source, groups, arm)
     pairs = _pairs(terms, groups)
     with np.errstate(invalid="ignore", over="ignore"):
         found, shifts = _summed(source, terms, pairs, arm)
-    without = sum(one.n for one in found if one.label is None)
-    total = sum(one.n for one in found)
-    if not total:
-        raise MetricError("outcomes: found no rows; an experiment needs at least one unit in each of two arms")
-    if without:
-        raise MetricError(f"outcomes: {without:,} of {total:,} rows have no arm in column {arm!r}")
-    labels = {str(one.label): one.label for one in found}
-    if len(labels) < len(found):
-        raise MetricError(f"outcomes: column {arm!r} holds arms that read the same; found {[o.label for o in found]!r}")
-    names = arms_in_order([str(one.label) for one in found], control=control)
+    names = _names({one.label: one.n for one in found}, arm=arm, control=control)
     columns = sorted({term.column for term in terms if not term.counted})
     extremes = source.extremes(columns)
     with np.errstate(invalid="ignore", over="ignore"):  # infinite values: what they touch becomes NaN, with a reason
         moments = {str(one.label): _moments(source, terms, one, shifts, extremes, arm) for one in found}
-    arms = Arms(names, np.zeros(0, dtype=np.int8))
-    return StoredOutcomes(source, arm, arms, moments, labels)
+    return StoredOutcomes(source, arm, names, moments, {str(one.label): one.label for one in found})
 
 
-def _is_word(column: str, terms: Sequence[Term]) -> bool:
-    return any(term.kind == "equals" and term.other == column for term in terms)
+def read_pieces(
+    source: Source, groups: Sequence[Sequence[Term]], *, arm: str, control: object, unit: str
+) -> tuple[StoredOutcomes, bool] | None:
+    """The same from the rows of a store that gives them piece by piece, in one pass.
+
+    Args:
+        source, groups, arm, control: as for `read_stored`.
+        unit: the column that names the unit; the store may lack it.
+
+    Returns:
+        The outcomes, and whether the pass has shown that every unit has one row; None where the store adds up itself.
+
+    Raises:
+        MetricError: as `read_stored`.
+    """
+    terms = _checked(source, groups, arm)
+    held = unit if unit in source.kinds else None
+    columns = {arm, *(name for term in terms for name in term.columns), *filter(None, [held])}
+    pieces = partial(source.pieces, sorted(columns), arm=arm)
+    faults = partial(_faults, source, arm)
+    found = gather_pieces(pieces, terms, arm=arm, unit=held, groups=groups, faults=faults)
+    if found is None:
+        return None
+    counts = dict(zip(found.labels, (one.n for one in found.moments), strict=True))
+    names = _names(counts, arm=arm, control=control)
+    moments = dict(zip(map(str, found.labels), found.moments, strict=True))
+    return StoredOutcomes(source, arm, names, moments, {str(one): one for one in found.labels}), found.rising
+
+
+def _faults(source: Source, arm: str, column: str, label: Any) -> tuple[int, int]:
+    return source.faults(column, arm=arm, label=label)
+
+
+def _checked(source: Source, groups: Sequence[Sequence[Term]], arm: str) -> tuple[Term, ...]:
+    """The terms of all groups, each of which the store can answer."""
+    terms = tuple(sorted({term for group in groups for term in group}))
+    for column in (arm, *(name for term in terms for name in term.columns)):
+        if column not in source.kinds:
+            raise missing_column(column, source.kinds)
+    for term in terms:
+        for column in term.columns if term.kind != "equals" else ():
+            if source.kinds[column] not in ("number", "flag"):
+                raise MetricError(
+                    f"outcomes: column {column!r} should be numbers or flags; found {source.kinds[column]}"
+                )
+    return terms
+
+
+def _names(counts: Mapping[Any, int], *, arm: str, control: object) -> Arms:
+    """The arms, control first; every row is in one of them."""
+    total, without = sum(counts.values()), counts.get(None, 0)
+    if not total:
+        raise MetricError("outcomes: found no rows; an experiment needs at least one unit in each of two arms")
+    if without:
+        raise MetricError(f"outcomes: {without:,} of {total:,} rows have no arm in column {arm!r}")
+    if len({str(label) for label in counts}) < len(counts):
+        raise MetricError(f"outcomes: column {arm!r} holds arms that read the same; found {list(counts)!r}")
+    return Arms(arms_in_order([str(label) for label in counts], control=control), np.zeros(0, dtype=np.int8))
 
 
 def _pairs(terms: Sequence[Term], groups: Sequence[Sequence[Term]]) -> list[tuple[int, int]]:

@@ -1,0 +1,164 @@
+"""Outcomes that come piece by piece: gathered as a frame is, one piece in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from toolkit.stats.gathering import Gathering
+from toolkit.stats.moments import Moments, Term
+
+__all__ = ["Gathered", "gather_pieces"]
+
+_MOST = 1_000  # arms; a column with more values names something else, and is left to the store
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """What all pieces add up to.
+
+    Attributes:
+        labels: the values of the arm column, in the order seen; None where it is missing.
+        moments: the moments of each.
+        rising: whether each unit is above the one before, so that none comes twice; True where there are no units.
+    """
+
+    labels: tuple[Any, ...]
+    moments: tuple[Moments, ...]
+    rising: bool
+
+
+def gather_pieces(
+    pieces: Callable[[], Iterator[pa.RecordBatch] | None],
+    terms: Sequence[Term],
+    *,
+    arm: str,
+    unit: str | None,
+    groups: Sequence[Sequence[Term]] | None,
+    faults: Callable[[str, Any], tuple[int, int]],
+) -> Gathered | None:
+    """The moments of every arm, in one pass over the pieces; the same pieces give the same bytes.
+
+    Args:
+        pieces: gives the rows in their order, with the columns of all terms, of arms and of units, or None. Asked
+            once, and again where a covariate has its first gap after the first piece.
+        terms: what to read.
+        arm: the column that says which arm a row is in.
+        unit: the column that names the unit; None where there is none.
+        groups: terms that are multiplied with each other, metric by metric; None: all with all.
+        faults: how many values of a column are missing, and infinite, in the arm of a label.
+
+    Returns:
+        The moments; None where there are no pieces, or the column of arms holds more than a thousand values.
+
+    >>> rows = pa.record_batch({"unit": [1, 2, 3], "arm": ["control", "mail", "mail"], "revenue": [1.0, 3.0, 5.0]})
+    >>> found = gather_pieces(lambda: iter([rows.slice(0, 2), rows.slice(2)]), [Term("value", "revenue")],
+    ...                       arm="arm", unit="unit", groups=None, faults=lambda column, label: (0, 0))
+    >>> found.labels, [one.n for one in found.moments], found.moments[1].means.tolist(), found.rising
+    (('control', 'mail'), [1, 2], [4.0], True)
+    """
+    gaps: frozenset[str] = frozenset()
+    while True:
+        labels: dict[Any, int] = {}
+        units = _Rising()
+        gathering = Gathering(terms, groups=groups, gaps=gaps)
+        rows = pieces()
+        if rows is None:
+            return None
+        for piece in rows:
+            codes = _codes(piece.column(arm), labels)
+            if codes is None:
+                return None
+            if unit:
+                units.see(piece.column(unit))
+            if not gathering.add(_columns(piece, terms), codes, arms=len(labels)):
+                gaps = gathering.gaps
+                break
+        else:
+            found = zip(labels, gathering.moments(partial(_of_arm, faults, tuple(labels))), strict=False)
+            seen = [
+                (label, moments) for label, moments in found if moments.n
+            ]  # a dictionary may hold more than rows do
+            return Gathered(tuple(label for label, _ in seen), tuple(moments for _, moments in seen), units.rise)
+
+
+def _of_arm(
+    faults: Callable[[str, Any], tuple[int, int]], labels: Sequence[Any], column: str, arm: int
+) -> tuple[int, int]:
+    return faults(column, labels[arm])
+
+
+def _codes(arms: pa.Array, labels: dict[Any, int]) -> NDArray[np.integer] | None:
+    """The arm of each row as a code, labels not seen before added to the known ones; None where they are too many."""
+    if not pa.types.is_dictionary(arms.type):
+        arms = arms.dictionary_encode()
+    indices, words = arms.indices, arms.dictionary.to_pylist()
+    if indices.null_count:
+        indices, words = pc.fill_null(indices, len(words)), [*words, None]
+    if len(labels) + len(words) > _MOST:
+        return None
+    places = [labels.setdefault(word, len(labels)) for word in words]
+    small = np.int8 if len(labels) < 128 else np.int64
+    codes: NDArray[np.integer] = indices.to_numpy().astype(small)
+    if places == list(range(len(places))):
+        return codes
+    arms_of: NDArray[np.integer] = np.array(places, dtype=small)
+    return arms_of.take(codes)
+
+
+def _columns(rows: pa.RecordBatch, terms: Sequence[Term]) -> dict[tuple[str, str], NDArray[np.generic]]:
+    """What the terms are made of, missing numbers as NaN."""
+    columns: dict[tuple[str, str], NDArray[np.generic]] = {}
+    for term in terms:
+        if term.kind == "equals":
+            same = pc.equal(rows.column(term.column), term.other)
+            columns[term.column, term.other] = pc.fill_null(same, False).to_numpy(zero_copy_only=False)
+            continue
+        for name in term.columns:
+            values = rows.column(name)
+            if values.null_count:
+                values = values.cast(pa.float64())
+            columns[name, ""] = _flags(values) if pa.types.is_boolean(values.type) else _numbers(values)
+    return columns
+
+
+def _numbers(values: pa.Array) -> NDArray[np.generic]:
+    found: NDArray[np.generic] = values.to_numpy(zero_copy_only=False)
+    return found
+
+
+def _flags(values: pa.Array) -> NDArray[np.generic]:
+    """Flags out of their bits, of which none is missing; pyarrow's own way takes ten times as long."""
+    bits = np.unpackbits(np.frombuffer(values.buffers()[1], dtype=np.uint8), bitorder="little")
+    return bits[values.offset : values.offset + len(values)].view(bool)
+
+
+class _Rising:
+    """Whether the units of all pieces so far rise from row to row."""
+
+    def __init__(self) -> None:
+        self.rise = True
+        self._last: pa.Array | None = None
+
+    def see(self, units: pa.Array) -> None:
+        if not self.rise:
+            return
+        self.rise = not pa.types.is_dictionary(units.type) and not units.null_count
+        if self.rise:
+            joined = units[:1] if self._last is None else pa.concat_arrays([self._last, units[:1]])
+            self.rise = _rises(joined) and _rises(units)
+            self._last = units[-1:]
+
+
+def _rises(units: pa.Array) -> bool:
+    if pa.types.is_integer(units.type):
+        values = units.to_numpy()
+        return bool((values[1:] > values[:-1]).all())
+    return len(units) < 2 or bool(pc.all(pc.less(units[:-1], units[1:])).as_py())

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.engine.test_ranges import THREE
+from tests.shared import outcomes_of_an_experiment
 from tests.simulation.test_simulate import CART, MODEL, shop_log
 from toolkit.engine import measure, replay, sweep
 from toolkit.errors import InputError, MetricError, NotSupportedError
@@ -138,26 +139,7 @@ METRICS = [
 
 @pytest.fixture(scope="module")
 def outcomes() -> pd.DataFrame:
-    rng = np.random.default_rng(1)
-    count = 6_000
-    mailed = rng.random(count) < 0.5
-    mails = rng.integers(1, 5, count)
-    before = rng.gamma(2, 15, count)
-    opened = np.where(rng.random(count) < 0.4, "human", np.where(rng.random(count) < 0.5, "machine", "unsure"))
-    return pd.DataFrame(
-        {
-            "unit": [f"c{at:05d}" for at in range(count)],
-            "arm": np.where(mailed, "mail", "control"),
-            "converted": rng.random(count) < 0.1 + 0.02 * mailed,
-            "open": pd.Series(opened).where(rng.random(count) < 0.6),
-            "revenue": np.where(rng.random(count) < 0.3, before + rng.gamma(2, 10, count), 0),
-            "pre_revenue": before,
-            "pre_gaps": np.where(rng.random(count) < 0.2, np.nan, before * 2),
-            "level": 1e9 + rng.normal(0, 1, count),  # digits would cancel without a shift
-            "mails": mails,
-            "clicks": rng.binomial(mails, 0.2),
-        }
-    )
+    return outcomes_of_an_experiment().drop(columns=["segment", "days", "other"])
 
 
 def test_an_experiment_over_spark_is_that_of_the_frame(frame_in_spark, outcomes):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.shared import outcomes_of_an_experiment
 from toolkit.errors import EventLogError, MetricError, NotSupportedError
 from toolkit.events import EventLog, OutcomeTable
 from toolkit.stats import Mean, Metric, Quantile, Rate, Ratio, Source, TimeTo, experiment
@@ -27,29 +28,7 @@ METRICS: list[Metric] = [
 
 @pytest.fixture(scope="module")
 def outcomes() -> pd.DataFrame:
-    rng = np.random.default_rng(1)
-    count = 6_000
-    mailed = rng.random(count) < 0.5
-    mails = rng.integers(1, 5, count)
-    before = rng.gamma(2, 15, count)
-    opened = np.where(rng.random(count) < 0.4, "human", np.where(rng.random(count) < 0.5, "machine", "unsure"))
-    return pd.DataFrame(
-        {
-            "unit": [f"c{at:05d}" for at in range(count)],
-            "arm": np.where(mailed, "mail", "control"),
-            "converted": rng.random(count) < 0.1 + 0.02 * mailed,
-            "open": pd.Series(opened).where(rng.random(count) < 0.6),
-            "revenue": np.where(rng.random(count) < 0.3, before + rng.gamma(2, 10, count), 0),
-            "pre_revenue": before,
-            "pre_gaps": np.where(rng.random(count) < 0.2, np.nan, before * 2),
-            "level": 1e9 + rng.normal(0, 1, count),  # digits would cancel without a shift
-            "segment": rng.choice(["new", "loyal"], count),
-            "mails": mails,
-            "clicks": rng.binomial(mails, 0.2),
-            "days": pd.Series(rng.exponential(20, count)).where(rng.random(count) < 0.7),
-            "other": rng.random(count) < 0.1,
-        }
-    )
+    return outcomes_of_an_experiment()
 
 
 def stored(frame: pd.DataFrame, folder: Path, name: str = "outcomes") -> Path:

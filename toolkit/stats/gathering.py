@@ -161,8 +161,7 @@ class _Run:
         self.firsts: list[list[Any]] = []
         self.ends: list[list[tuple[Any, Any]]] = [[] for _ in self.lines]
         self.shift = self._level(columns)
-        # Scratch, held on to: what is asked of the system anew for every block costs as much as the sums themselves.
-        self._whole, self._held = np.empty(_BLOCK), np.empty((max(map(len, self.together), default=0), _BLOCK))
+        self._whole, self._held = np.empty(0), np.empty((0, 0))
 
     def _level(self, columns: Columns) -> Floats:
         """Near the mean of each line: its mean over the first block. A flag that is only counted has none."""
@@ -224,8 +223,11 @@ class _Run:
 
     def _add(self, columns: Columns, codes: NDArray[np.integer], rows: slice) -> None:
         count = len(codes)
+        if count > len(self._whole):  # scratch, held on to: asked of the system anew for every block it costs much
+            self._whole, self._held = np.empty(count), np.empty((max(map(len, self.together), default=0), count))
         masks = [codes == arm for arm in range(len(self.added))]
         picks = [np.flatnonzero(mask) for mask in masks]
+        new = [arm for arm, pick in enumerate(picks) if len(pick) and not self.added[arm][-1][-1]]
         places: list[tuple[int, slice]] = []
         start = 0
         for arm, pick in enumerate(picks):
@@ -236,9 +238,8 @@ class _Run:
             for at, held in zip(group, self._held, strict=False):
                 line = self._line(columns, self.lines[at], rows)
                 self.ends[at].append((np.minimum.reduce(line), np.maximum.reduce(line)))
-                for arm, _ in places:
-                    if self.firsts[arm][at] is None:
-                        self.firsts[arm][at] = line[picks[arm][0]]
+                for arm in new:
+                    self.firsts[arm][at] = line[picks[arm][0]]
                 if len(group) == 1 and line.dtype == bool and not self.shift[at]:  # a flag is its own square
                     for arm, _ in places:
                         found = np.count_nonzero(line & masks[arm])

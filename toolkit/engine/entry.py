@@ -179,7 +179,7 @@ def _days(year: int, month: int, day: int) -> int:
 def _date_moment(plan: Plan, past: Past, work: Work, scenario: int, year: int) -> int:
     """When the date of the customer comes round in a year, with its offset, in local time; 29 February on the 28th."""
     rules = plan.scenarios[scenario]
-    stored = past.dates[rules[m.S_DATE], work.n[m.N_CUSTOMER]]
+    stored = past.dates[rules[m.S_DATE], work.n[m.N_DATES]]
     born, month, day = _civil(stored)
     if rules[m.S_TRIGGER] == m.TRIGGER_DATE_ONCE:
         year = born
@@ -209,13 +209,13 @@ def _next_moment(plan: Plan, past: Past, work: Work, scenario: int, after: int) 
             if moment > after:
                 return moment
         return m.NEVER
-    if past.dates[rules[m.S_DATE], work.n[m.N_CUSTOMER]] == m.NONE:
+    if past.dates[rules[m.S_DATE], work.n[m.N_DATES]] == m.NONE:
         return m.NEVER
     if rules[m.S_TRIGGER] == m.TRIGGER_DATE_ONCE:
         moment = _date_moment(plan, past, work, scenario, 0)
         return moment if moment > after else m.NEVER
     year, _, _ = _civil(to_local(past.zones, zone, after) // DAY)
-    born, _, _ = _civil(past.dates[rules[m.S_DATE], work.n[m.N_CUSTOMER]])
+    born, _, _ = _civil(past.dates[rules[m.S_DATE], work.n[m.N_DATES]])
     for candidate in range(max(year - 1, born + 1), year + 4):
         moment = _date_moment(plan, past, work, scenario, candidate)
         if moment > after:
@@ -266,6 +266,9 @@ def told_synthetic(plan: Plan, past: Past, work: Work, event: int) -> None:
                 days = int(value)
                 micros = int((value - days) * DAY)
             due = add_days(past.zones, zone, past.at[event], days, micros)
+            alike = was_trigger and past.at[last] == past.at[event] and past.received[last] < past.received[event]
+            if kind == m.TRIGGER_INACTIVE and alike and due < past.received[event]:
+                continue  # once per lapse: its journey began when the one that happened at the same moment was due
             _arm_timer(work, scenario, slot, due, event)
         elif last < 0 and rules[m.S_SINCE_BIT] >= 0 and (bits >> rules[m.S_SINCE_BIT]) & 1:
             due = add_days(past.zones, zone, past.at[event], rules[m.S_DAYS], rules[m.S_MICROS])

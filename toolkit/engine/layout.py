@@ -245,7 +245,8 @@ H_DUE, H_ORDER, H_WHAT, H_VERSION = range(4)
     N_CUSTOMER,
     N_FIRST,
     N_ZONE,
+    N_DATES,
     N_STOP,
-) = range(14)
-N_PLACES = 14
+) = range(15)
+N_PLACES = 15
 FULL_JOURNEYS, FULL_DECISIONS, FULL_WORK = 1, 2, 3  # what ran out, in N_FULL

@@ -43,7 +43,8 @@ class Marked:
     keys: (n_keys, n_events) codes within the customer, -1 where missing; key_counts: (n_keys, n_customers).
     values: (n_values, n_events), NaN where missing. groups: (n_groups, n_events) codes of all customers, -1 where
     missing. attribute_bits, zone (index into zones), locale: one per customer.
-    dates: (n_dates, n_customers), days since 1970, or NO_DATE. known_from: since when each customer is known, or NONE.
+    dates: (n_dates, n_customers), days since 1970, or NO_DATE; where events change them, those after each fact stand
+    behind. known_from: since when each customer is known, or NONE.
     """
 
     customers: pa.Array
@@ -140,7 +141,8 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
     attribute_bits, zone, zones, dates = people(log, marking, customers)
     bits = _ints(table, "bits")[order]
     if changes_attributes(log, marking):
-        fact, fact_bits, told = facts_of(log, marking, row)
+        fact, fact_bits, told, news = facts_of(log, marking, row)
+        dates = np.concatenate([dates, news], axis=1) if marking.dates else dates
         names = dict.fromkeys((*zones, *filter(None, told)))
         codes_of = {name: code for code, name in enumerate(names)}
         fact_zone = np.array([codes_of.get(name or "", -1) for name in told], dtype=np.int64)

@@ -25,6 +25,7 @@ def _begin_customer(plan: Plan, past: Past, work: Work, customer: int, first: in
     n[m.N_LOCAL] = n[m.N_HEAP] = n[m.N_SYNTHETIC] = n[m.N_SENDS] = n[m.N_SUPPRESSED] = 0
     n[m.N_ATTRIBUTES] = past.attribute_bits[customer]
     n[m.N_ZONE] = past.zone[customer]
+    n[m.N_DATES] = customer
     n[m.N_FIRST] = n[m.N_SEEN] = first
     work.counts[:] = 0
     work.reserved[:] = 0
@@ -50,8 +51,14 @@ def _learn(plan: Plan, past: Past, work: Work, stop: int, now: int) -> None:
         if past.fact[i] >= 0:
             work.n[m.N_ATTRIBUTES] = past.fact_bits[past.fact[i]]
             zone = past.fact_zone[past.fact[i]]
-            if zone >= 0 and zone != work.n[m.N_ZONE]:
+            moved = zone >= 0 and zone != work.n[m.N_ZONE]
+            if moved:
                 work.n[m.N_ZONE] = zone
+            dates = len(past.zone) + past.fact[i]  # those of facts stand behind those of the customers
+            dated = dates < past.dates.shape[1]
+            if dated:
+                work.n[m.N_DATES] = dates
+            if moved or dated:
                 start_synthetic(plan, past, work, now)
         if plan.bounce_bit >= 0 and (bits >> plan.bounce_bit) & 1:
             work.n[m.N_SUPPRESSED] = 1

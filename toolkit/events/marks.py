@@ -74,7 +74,7 @@ class Marking:
 
 
 NO_DATE = int(np.iinfo(np.int64).min)
-"""In `Marked.dates`: the customer has none."""
+"""In `Marked.dates`: there is none."""
 
 
 def one_piece(table: pa.Table, name: str) -> pa.Array:
@@ -179,7 +179,7 @@ def _literals(names: set[str]) -> str:
 
 def _fact_events(log: EventLog, marking: Marking) -> set[str]:
     """Names of events in this log that change attributes of a customer, besides the consent."""
-    return {"customer_updated"} & set(log.event_names) if marking.attributes else set()
+    return {"customer_updated"} & set(log.event_names) if marking.attributes or marking.dates else set()
 
 
 def people(log: EventLog, marking: Marking, customers: pa.Array) -> tuple[Ints, Ints, tuple[str, ...], Ints]:
@@ -188,28 +188,33 @@ def people(log: EventLog, marking: Marking, customers: pa.Array) -> tuple[Ints, 
     if count > 1 and not len(log.customer_table):  # what holds of one stranger holds of all
         bits, zone, zones, dates = people(log, marking, customers[:1])
         return bits.repeat(count), zone.repeat(count), zones, dates.repeat(count, axis=1)
-    columns = [
-        f"{_attribute_bits(marking)} AS bits",
-        "CAST(timezone AS VARCHAR) AS zone",
-        *(
-            f"TRY_CAST({quoting.name(name)} AS DATE) - DATE '1970-01-01' AS date_{d}"
-            for d, name in enumerate(marking.dates)
-        ),
-    ]
     cursor = log.cursor()
     cursor.register("wanted_customers", pa.table({"wanted_id": customers, _PLACE: np.arange(count)}))
     cursor.register("customer_rows", log.customer_table)
     table = fetch(
         cursor,
-        f"SELECT {', '.join(columns)} FROM (SELECT {_PLACE}, {_attributes(log, {})} FROM wanted_customers w "
+        f"SELECT {_told(marking)} FROM (SELECT {_PLACE}, {_attributes(log, {})} FROM wanted_customers w "
         f"LEFT JOIN customer_rows c ON c.customer_id = w.wanted_id) ORDER BY {_PLACE}",
     )
     zone_column = one_piece(table, "zone").dictionary_encode()
     zone = pc.fill_null(zone_column.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    dates = np.full((len(marking.dates), count), NO_DATE, dtype=np.int64)
+    return _ints(table, "bits"), zone, tuple(zone_column.dictionary.to_pylist()), _dates(table, marking)
+
+
+def _told(marking: Marking) -> str:
+    """The columns of what is told of a customer: bits, zone, and days since 1970 of each date."""
+    dates = [
+        f", TRY_CAST({quoting.name(name)} AS DATE) - DATE '1970-01-01' AS date_{d}"
+        for d, name in enumerate(marking.dates)
+    ]
+    return f"{_attribute_bits(marking)} AS bits, CAST(timezone AS VARCHAR) AS zone{''.join(dates)}"
+
+
+def _dates(table: pa.Table, marking: Marking) -> Ints:
+    dates = np.full((len(marking.dates), len(table)), NO_DATE, dtype=np.int64)
     for d in range(len(marking.dates)):
         dates[d] = pc.fill_null(one_piece(table, f"date_{d}").cast(pa.int64()), NO_DATE).to_numpy(zero_copy_only=False)
-    return _ints(table, "bits"), zone, tuple(zone_column.dictionary.to_pylist()), dates
+    return dates
 
 
 def _attributes(log: EventLog, news: Mapping[str, str]) -> str:
@@ -259,12 +264,12 @@ def changes_attributes(log: EventLog, marking: Marking) -> bool:
     return bool(_fact_events(log, marking))
 
 
-def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints, list[str | None]]:
+def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints, list[str | None], Ints]:
     """What is known of the customer after each event that changes an attribute or the consent, from that event on.
 
     Of two that set the same, the one that happened later counts, whichever was received first (rule R18).
 
-    For each of the events `row`, the place of its fact or -1; and for each fact, attribute bits and time zone.
+    For each of the events `row`, the place of its fact or -1; and for each fact, attribute bits, time zone and dates.
     """
     fact = np.full(len(row), -1, dtype=np.int64)
     names = {*_CONSENT_EVENTS, "customer_updated"}
@@ -288,7 +293,7 @@ def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints, li
     cursor.register("customer_rows", log.customer_table)
     table = fetch(
         cursor,
-        f"SELECT {_PLACE}, {_attribute_bits(marking)} AS bits, CAST(timezone AS VARCHAR) AS zone "
+        f"SELECT {_PLACE}, {_told(marking)} "
         f"FROM (SELECT e.row AS {_PLACE}, {_attributes(log, news)} "
         f"FROM (SELECT *, {turn} FROM {log.relation} WHERE event IN ({_literals(names)})) e "
         f"LEFT JOIN customer_rows c ON c.customer_id = e.customer_id) ORDER BY {_PLACE}",
@@ -298,7 +303,7 @@ def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints, li
         place = np.minimum(np.searchsorted(rows, row), len(rows) - 1)
         found = rows[place] == row
         fact[found] = place[found]
-    return fact, bits, table.column("zone").to_pylist()
+    return fact, bits, table.column("zone").to_pylist(), _dates(table, marking)
 
 
 def _kind(log: EventLog, name: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import islice
 
 import pytest
 
 from toolkit.errors import ApprovalError, InputError, TransportError
-from toolkit.sending import Ledger, Outbox, Phase, start_sending
+from toolkit.sending import Ledger, Outbox, Phase, Receipt, State, start_sending
 
 
 class Slow(Outbox):
@@ -167,3 +168,32 @@ def test_an_observer_may_leave(shop, job, way):
     way.gate.release(20)
     job.wait(20)
     assert len(looks) == 1
+
+
+class Busy(Outbox):
+    """A way that draws mails before the last of those leased is gone, so that its sender never comes to a rest."""
+
+    at_once = 40
+
+    def deliver(self, mails, start):
+        waiting = list(islice(mails, 20))
+        while waiting:
+            some, waiting = waiting[:10], waiting[10:]
+            granted = start([mail.decision_id for mail in some])
+            time.sleep(0.03)
+            waiting += islice(mails, 10)
+            for mail in some:
+                if mail.decision_id in granted:
+                    yield Receipt(mail.decision_id, State.ACCEPTED, code=250)
+
+
+def test_while_there_is_always_more_to_send_it_tells_how_far_it_is_and_can_be_stopped(shop, make_log):
+    batch = shop.prepare(log=make_log(600))
+    job = start_sending(batch, shop.approve(batch), transport=Busy(shop.outbox), confirm=600)
+    looks, reached = [], threading.Event()
+    job.observe(lambda look: (looks.append(look), reached.set() if look.sent > 150 else None))
+    assert reached.wait(60)
+    job.stop()
+    report = job.wait(20)
+    assert 150 < report.sent < 500
+    assert len({look.sent for look in looks if 0 < look.sent < report.sent}) >= 3

@@ -242,6 +242,7 @@ class Sender:
         return Outgoing(row.decision_id, row.message_id, self.parcel.sender, row.address, message)
 
     def _start(self, decision_ids: Sequence[str]) -> Collection[str]:
+        self._beat()  # while there is always more to send, nothing else comes by
         # In one commit, so that a crash leaves no mail in doubt whose receipt was here already.
         started = self._turn([self._held[name] for name in decision_ids])
         granted = {row.decision_id for row in started}
@@ -260,11 +261,15 @@ class Sender:
             self._flush()
 
     def _flush(self) -> None:
+        if self._pending:
+            self._turn(())
+        self._beat()
+
+    def _beat(self) -> None:
+        """Keep what is leased, and tell how far it is, each when its time has come."""
         if self._held and time.perf_counter() > self._renew_at:
             self._renew_at = time.perf_counter() + _RENEW
             self.ledger.renew(self._me, lease=_LEASE)
-        if self._pending:
-            self._turn(())
         self._tell(Phase.STOPPING if self.stop.is_set() else Phase.SENDING)
 
     def _turn(self, held: Sequence[Delivery]) -> list[Delivery]:

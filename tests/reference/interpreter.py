@@ -281,7 +281,7 @@ class Interpreter:
                 case m.ScheduleTrigger():
                     at = next_schedule(scenario.trigger, zone, person.clock) if person.known else None
                 case m.InactiveTrigger() | m.CycleTrigger():
-                    found += [(scenario, due) for due in person.occasions[scenario.scenario].due(zone)]
+                    found += [(scenario, due) for due in person.occasions[scenario.scenario].due()]
             if at is not None:
                 found.append((scenario, Due(at, None, None)))
         return found

@@ -77,13 +77,16 @@ class Due:
 
 @dataclass
 class Silence:
-    """`inactive`: for each key the last event, and the due moments that were used up."""
+    """`inactive`: for each key the last event, when its silence is over, and the due moments that were used up.
+
+    Like a wait it is set ahead when it begins, on the clock of the zone known then.
+    """
 
     trigger: m.InactiveTrigger
     key: str | None
     matches: Matches
     last: dict[str | None, Event] = field(default_factory=dict)
-    start: dict[str | None, Event] = field(default_factory=dict)
+    over: dict[str | None, int] = field(default_factory=dict)
     used: set[tuple[str | None, int]] = field(default_factory=set)
 
     def see(self, event: Event, zone: ZoneInfo) -> None:
@@ -93,18 +96,13 @@ class Silence:
             last = self.last.get(key)
             if last is None or (event.at, event.id) > (last.at, last.id):
                 self.last[key] = event
+                self.over[key] = later(event.at, self.trigger.for_, zone)
         if self.trigger.since and self.matches(event, self.trigger.since, None):
-            self.start.setdefault(key, event)
+            self.over.setdefault(key, later(event.at, self.trigger.for_, zone))
 
-    def due(self, zone: ZoneInfo) -> list[Due]:
+    def due(self) -> list[Due]:
         """What is due, and not used up."""
-        found = []
-        for key in {**self.start, **self.last}:
-            last = self.last.get(key)
-            at = later((last or self.start[key]).at, self.trigger.for_, zone)
-            if (key, at) not in self.used:
-                found.append(Due(at, key, last))
-        return found
+        return [Due(at, key, self.last.get(key)) for key, at in self.over.items() if (key, at) not in self.used]
 
     def use(self, due: Due) -> None:
         """Once per lapse."""
@@ -148,7 +146,7 @@ class Cycle:
             return None
         return later(event.at, Duration(int(days), 0), zone) + round((days - int(days)) * 86_400_000_000)
 
-    def due(self, zone: ZoneInfo) -> list[Due]:
+    def due(self) -> list[Due]:
         """What is due, and not used up."""
         return list(self.waiting.values())
 

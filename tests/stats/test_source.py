@@ -31,12 +31,22 @@ def outcomes() -> pd.DataFrame:
     return outcomes_of_an_experiment()
 
 
+@pytest.fixture(params=["one thread", "two threads"])
+def shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Files of some thousand rows read as millions are: by one thread, or half by one and half by another."""
+    two = request.param == "two threads"
+    monkeypatch.setattr("toolkit.events.outcome_pieces._ROWS", 500)
+    monkeypatch.setattr("toolkit.events.outcome_pieces._WORTH_SHARING", 1 if two else 1_000_000)
+    return two
+
+
 def stored(frame: pd.DataFrame, folder: Path, name: str = "outcomes") -> Path:
     path = folder / f"{name}.parquet"
-    frame.to_parquet(path, index=False)
+    frame.to_parquet(path, index=False, row_group_size=500)
     return path
 
 
+@pytest.mark.usefixtures("shared")
 def test_parquet_gives_the_lift_of_the_frame_for_every_metric(outcomes: pd.DataFrame, tmp_path: Path) -> None:
     ours = experiment(stored(outcomes, tmp_path), METRICS, contaminated="other", weights={"control": 1, "mail": 1})
     theirs = experiment(outcomes, METRICS, contaminated="other", weights={"control": 1, "mail": 1})
@@ -52,6 +62,7 @@ def test_a_small_holdout_is_resampled_from_parquet_as_from_the_frame(outcomes: p
     pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9, check_dtype=False)
 
 
+@pytest.mark.usefixtures("shared")
 def test_sums_of_the_database_are_those_of_rows_read_piece_by_piece(
     outcomes: pd.DataFrame, tmp_path: Path, monkeypatch
 ) -> None:
@@ -63,24 +74,50 @@ def test_sums_of_the_database_are_those_of_rows_read_piece_by_piece(
     pd.testing.assert_frame_equal(pieces, sums, rtol=1e-9, check_dtype=False)
 
 
-def test_a_covariate_whose_first_gap_comes_late_is_read_again_with_it(outcomes: pd.DataFrame, tmp_path: Path) -> None:
-    late = outcomes.assign(pre_gaps=outcomes["pre_gaps"].fillna(1.0).where(outcomes.index < 5_990))
-    late.to_parquet(tmp_path / "late.parquet", index=False, row_group_size=500)
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("first", [600, 3_100, 5_990])  # behind the first piece, in the second half, in its last piece
+def test_a_covariate_whose_first_gap_comes_late_is_read_again_with_it(
+    outcomes: pd.DataFrame, tmp_path: Path, first: int
+) -> None:
+    late = outcomes.assign(pre_gaps=outcomes["pre_gaps"].fillna(1.0).where(outcomes.index < first))
     metrics = [Mean("revenue", covariate=("pre_revenue", "pre_gaps")), Ratio("clicks", "mails")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("toolkit.events.outcome_pieces._ROWS", 500)
-        ours = experiment(tmp_path / "late.parquet", metrics).table
+    ours = experiment(stored(late, tmp_path), metrics).table
     pd.testing.assert_frame_equal(ours, experiment(late, metrics).table, rtol=1e-9, check_dtype=False)
 
 
-def test_an_arm_that_comes_late_counts_from_its_first_row(outcomes: pd.DataFrame, tmp_path: Path) -> None:
-    sorted_by_arm = outcomes.sort_values(["arm", "unit"]).assign(level=lambda f: 7.0 + 0.1 * (f["arm"] == "mail"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("toolkit.events.outcome_pieces._ROWS", 500)
-        ours = experiment(stored(sorted_by_arm, tmp_path), METRICS).table
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("falling", [False, True])
+def test_an_arm_that_comes_late_counts_from_its_first_row(
+    outcomes: pd.DataFrame, tmp_path: Path, falling: bool
+) -> None:
+    sorted_by_arm = outcomes.sort_values(["arm", "unit"], ascending=[not falling, True])
+    sorted_by_arm = sorted_by_arm.assign(level=lambda f: 7.0 + 0.1 * (f["arm"] == "mail"))
+    ours = experiment(stored(sorted_by_arm, tmp_path), METRICS).table
     pd.testing.assert_frame_equal(ours, experiment(sorted_by_arm, METRICS).table, rtol=1e-9, check_dtype=False)
 
 
+def test_a_unit_that_comes_again_in_the_other_half_is_found(
+    outcomes: pd.DataFrame, tmp_path: Path, shared: bool
+) -> None:
+    twice = outcomes.assign(unit=np.arange(len(outcomes)) % (len(outcomes) // 2))  # each half rises on its own
+    with pytest.raises(MetricError, match=f"{len(outcomes) // 2:,} units have more than one row|in more than one arm"):
+        experiment(stored(twice, tmp_path), [Rate("converted")])
+    pieces = OutcomeTable.from_parquet(stored(outcomes, tmp_path)).pieces(["arm", "unit"], arm="arm")
+    assert pieces is not None
+    assert [sum(map(len, run)) for run in pieces] == ([3_000, 3_000] if shared else [6_000])
+
+
+@pytest.mark.usefixtures("shared")
+def test_row_groups_too_large_to_be_decoded_whole_give_the_same(
+    outcomes: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.events.outcome_pieces._AT_ONCE", 20_000)
+    outcomes.to_parquet(tmp_path / "large.parquet", index=False, row_group_size=3_500)
+    ours = experiment(tmp_path / "large.parquet", METRICS).table
+    pd.testing.assert_frame_equal(ours, experiment(outcomes, METRICS).table, rtol=1e-9, check_dtype=False)
+
+
+@pytest.mark.usefixtures("shared")
 def test_the_same_file_gives_the_same_bytes(outcomes: pd.DataFrame, tmp_path: Path) -> None:
     path = stored(outcomes, tmp_path)
     one, two = (experiment(path, [Rate("converted"), Mean("revenue")]).table for _ in range(2))
@@ -145,6 +182,7 @@ def broken(frame: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
     return changed.astype({column: "float64"})
 
 
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize(
     "change",
     [

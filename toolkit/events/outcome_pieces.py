@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,12 +18,27 @@ from toolkit.errors import EventLogError
 __all__ = ["pieces_of"]
 
 _ROWS = 131_072  # of a piece: what is decoded is still in the cache when it is added up
-_AT_ONCE = 128 << 20  # bytes of a row group whose columns are read whole
-_BUFFER = 1 << 20  # of larger ones, bytes of a column read at a time, so that memory does not grow with them
+_AT_ONCE = 128 << 20  # bytes of numbers that are decoded whole
+_NUMBER = 8  # bytes
+_BUFFER = 1 << 20  # of a larger row group, bytes of a column read at a time, so that memory does not grow with it
+Part = TypeVar("Part")
+_WORTH_SHARING = 200_000  # rows from which two threads are faster than one
 
 
-def pieces_of(files: Sequence[str], columns: Sequence[str], *, labels: str) -> Iterator[pa.RecordBatch] | None:
-    """Some columns of all rows, file after file, in the order of the rows.
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Row groups of a file that are read together, and how many rows they hold."""
+
+    file: str
+    footer: pq.FileMetaData
+    groups: tuple[int, ...]
+    rows: int
+
+
+def pieces_of(
+    files: Sequence[str], columns: Sequence[str], *, labels: str
+) -> tuple[Iterator[pa.RecordBatch], ...] | None:
+    """Some columns of all rows, file after file, in the order of the rows, for one thread or for two.
 
     Args:
         files: paths of Parquet files.
@@ -26,20 +46,55 @@ def pieces_of(files: Sequence[str], columns: Sequence[str], *, labels: str) -> I
         labels: one of them, which holds few different values; texts in it come as a dictionary.
 
     Returns:
-        Batches of rows, each decoded while the one before is worked on; None where the files do not all hold every
+        Batches of rows, the first half of the rows in one iterator and the others in a second, or all in one where they
+        are few or cannot be parted; always the same for the same files. None where the files do not all hold every
         column in the same plain type (whole numbers, numbers, flags or texts).
 
     Raises:
-        EventLogError: while reading, a file that is damaged or gone.
+        EventLogError: also while reading, a file that is damaged or gone.
     """
-    schemas = [pq.read_schema(file) for file in files]
+    schemas, stretches = [], []
+    for file in files:
+        with _opened(file) as opened:
+            schemas.append(opened.schema_arrow)
+            stretches += _stretches(file, opened.metadata, len(columns))
     for column in columns:
         kinds = {schema.field(at).type for schema in schemas if (at := schema.get_field_index(column)) >= 0}
         if len(kinds) != 1 or not _is_plain(kinds.pop()) or any(schema.names.count(column) != 1 for schema in schemas):
             return None
     if pa.types.is_floating(schemas[0].field(labels).type):
         return None
-    return _ahead(_of_some_size(_read(files, columns, labels)))
+    rows = sum(stretch.rows for stretch in stretches)
+    read = partial(_read, columns=columns, labels=labels)
+    if rows < _WORTH_SHARING:
+        return (_of_some_size(read(stretches)),)
+    halves = _halves(stretches, [stretch.rows for stretch in stretches])
+    if len(halves) == 1:
+        return (_ahead(_of_some_size(read(stretches, cores=True))),)
+    return tuple(_of_some_size(read(half)) for half in halves)
+
+
+def _halves(parts: Sequence[Part], sizes: Sequence[int]) -> list[Sequence[Part]]:
+    """The parts in two of about the same size; in one where the first alone is far more than half."""
+    ends = list(itertools.accumulate(sizes))
+    cut = min(range(len(parts)), key=lambda at: abs(2 * (ends[at] - sizes[at]) - ends[-1]))
+    return [parts[:cut], parts[cut:]] if cut else [parts]
+
+
+def _stretches(file: str, footer: pq.FileMetaData, columns: int) -> list[_Stretch]:
+    """The row groups of a file, small ones put together: some writers make thousands."""
+    sizes = [footer.row_group(at).num_rows for at in range(footer.num_row_groups)]
+    found, start = [], 0
+    for at, _ in enumerate(sizes):
+        rows = sum(sizes[start : at + 1])
+        if rows >= _ROWS or at == len(sizes) - 1 or not _is_small(rows + sizes[at + 1], columns):
+            found.append(_Stretch(file, footer, tuple(range(start, at + 1)), rows))
+            start = at + 1
+    return found
+
+
+def _is_small(rows: int, columns: int) -> bool:
+    return rows * columns * _NUMBER <= _AT_ONCE
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -53,17 +108,31 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _read(files: Sequence[str], columns: Sequence[str], labels: str) -> Iterator[pa.RecordBatch]:
-    for file in files:
-        try:
-            footer = pq.read_metadata(file)
-            largest = max((footer.row_group(at).total_byte_size for at in range(footer.num_row_groups)), default=0)
-            buffer = 0 if largest <= _AT_ONCE else _BUFFER
-            with pq.ParquetFile(file, metadata=footer, read_dictionary=[labels], buffer_size=buffer) as opened:
-                yield from opened.iter_batches(_ROWS, columns=columns)
-        except (OSError, pa.ArrowException) as fault:
-            said = str(fault).splitlines()[0]
-            raise EventLogError(f"a file of these outcomes can no longer be read: {file}: {said}") from fault
+@contextmanager
+def _opened(file: str, **options: Any) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(file, pre_buffer=False, **options) as opened:
+            yield opened
+    except (OSError, pa.ArrowException) as fault:
+        said = str(fault).splitlines()[0]
+        raise EventLogError(f"a file of these outcomes can no longer be read: {file}: {said}") from fault
+
+
+def _read(
+    stretches: Sequence[_Stretch], *, columns: Sequence[str], labels: str, cores: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """The rows of all stretches, decoded by all cores or by one."""
+    for file, of_file in itertools.groupby(stretches, key=lambda stretch: stretch.file):
+        part = list(of_file)
+        small = _is_small(max(stretch.rows for stretch in part), len(columns))
+        buffer = 0 if small else _BUFFER
+        with _opened(file, metadata=part[0].footer, read_dictionary=[labels], buffer_size=buffer) as opened:
+            for stretch in part:
+                if _is_small(stretch.rows, len(columns)):
+                    table = opened.read_row_groups(stretch.groups, columns=columns, use_threads=cores)
+                    yield from table.to_batches(_ROWS)
+                else:
+                    yield from opened.iter_batches(_ROWS, row_groups=stretch.groups, columns=columns)
 
 
 def _of_some_size(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

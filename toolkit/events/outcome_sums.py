@@ -130,7 +130,7 @@ class OutcomeSums(ABC):
             for row in self._answers(query)
         ]
 
-    def pieces(self, columns: Sequence[str], *, arm: str) -> Iterator[pa.RecordBatch] | None:
+    def pieces(self, columns: Sequence[str], *, arm: str) -> Sequence[Iterator[pa.RecordBatch]] | None:
         """None: only sums leave a database. Files that are faster read than asked give their rows, piece by piece."""
         return None
 

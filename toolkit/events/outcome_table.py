@@ -215,7 +215,7 @@ class OutcomeTable(OutcomeSums):
     def _answers(self, query: str) -> list[tuple[Any, ...]]:
         return fetch_rows(self._cursor(), query)
 
-    def pieces(self, columns: Sequence[str], *, arm: str) -> Iterator[pa.RecordBatch] | None:
+    def pieces(self, columns: Sequence[str], *, arm: str) -> Sequence[Iterator[pa.RecordBatch]] | None:
         """The rows of Parquet files, some columns, in their order; None where the database must answer."""
         return pieces_of(self._files, columns, labels=arm) if self._files else None
 

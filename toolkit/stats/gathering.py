@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -64,12 +65,12 @@ def gather(
         run.read(columns, codes, 0, len(codes), arms)
     else:  # always in the same two halves, so that the sums are the same on every machine
         half = len(codes) // (2 * _BLOCK) * _BLOCK
-        other = _Run(terms, groups, columns, gaps)
+        other = run.beside()
         with ThreadPoolExecutor(2) as pool:
             asked = pool.submit(run.read, columns, codes, 0, half, arms)
             other.read(columns, codes, half, len(codes), arms)
             asked.result()
-        run.join(other)
+        run.join(other, range(arms))
 
     def faults(column: str, arm: int) -> tuple[int, int]:
         values = columns[column, ""][codes == arm].astype(np.float64)
@@ -125,6 +126,22 @@ class Gathering:
         self._run.read(columns, codes, 0, len(codes), arms)
         return True
 
+    def beside(self) -> Gathering:
+        """Another for later rows, which another thread may take in at the same time; asked for after the first rows."""
+        other = Gathering(self._terms, groups=self._groups, gaps=self.gaps)
+        other._run = None if self._run is None else self._run.beside()
+        return other
+
+    def join(self, other: Gathering, places: Sequence[int]) -> None:
+        """Take in what one that was made `beside` this one has seen.
+
+        Args:
+            other: it.
+            places: for each of its arms, the arm it is here.
+        """
+        if self._run is not None and other._run is not None:
+            self._run.join(other._run, places)
+
     def moments(self, faults: Faults) -> tuple[Moments, ...]:
         """The moments of every arm seen.
 
@@ -155,13 +172,22 @@ class _Run:
                 self._place(Term("value", term.column) if term.kind == "filled" and whole else term, term)
         self.pairs = self._pairs(groups)
         self.together = self._together()
+        self._begin()
+        self.shift = self._level(columns)
+
+    def _begin(self) -> None:
         # Numbers of Python: adding to one element of an array takes several times as long, at every block.
         self.added: list[list[list[float]]] = []  # by arm, sums of products of lines, the row of ones last
         self.counts: list[list[int]] = []
         self.firsts: list[list[Any]] = []
         self.ends: list[list[tuple[Any, Any]]] = [[] for _ in self.lines]
-        self.shift = self._level(columns)
         self._whole, self._held = np.empty(0), np.empty((0, 0))
+
+    def beside(self) -> _Run:
+        """Another that has seen nothing yet, shifted alike, for later rows."""
+        other = copy(self)
+        other._begin()
+        return other
 
     def _level(self, columns: Columns) -> Floats:
         """Near the mean of each line: its mean over the first block. A flag that is only counted has none."""
@@ -181,13 +207,14 @@ class _Run:
                 rows = slice(at, min(at + _BLOCK, stop))
                 self._add(columns, codes[rows], rows)
 
-    def join(self, other: _Run) -> None:
-        """Take in what another run over later rows has added up."""
-        for arm, added in enumerate(other.added):
+    def join(self, other: _Run, places: Sequence[int]) -> None:
+        """Take in what another run over later rows has added up; `places` are its arms, as they are numbered here."""
+        self._make_room(max(places, default=-1) + 1)
+        for there, (arm, added) in enumerate(zip(places, other.added, strict=False)):
             self.firsts[arm] = [
-                then if now is None else now for now, then in zip(self.firsts[arm], other.firsts[arm], strict=True)
+                then if now is None else now for now, then in zip(self.firsts[arm], other.firsts[there], strict=True)
             ]
-            self.counts[arm] = [now + then for now, then in zip(self.counts[arm], other.counts[arm], strict=True)]
+            self.counts[arm] = [now + then for now, then in zip(self.counts[arm], other.counts[there], strict=True)]
             for now, then in zip(self.added[arm], added, strict=True):
                 now[:] = [one + more for one, more in zip(now, then, strict=True)]
         self.ends = [now + then for now, then in zip(self.ends, other.ends, strict=True)]

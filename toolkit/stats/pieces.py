@@ -1,10 +1,13 @@
-"""Outcomes that come piece by piece: gathered as a frame is, one piece in memory at a time."""
+"""Outcomes that come piece by piece: gathered as a frame is, a few pieces in memory at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -36,7 +39,7 @@ class Gathered:
 
 
 def gather_pieces(
-    pieces: Callable[[], Iterator[pa.RecordBatch] | None],
+    pieces: Callable[[], Sequence[Iterator[pa.RecordBatch]] | None],
     terms: Sequence[Term],
     *,
     arm: str,
@@ -47,8 +50,9 @@ def gather_pieces(
     """The moments of every arm, in one pass over the pieces; the same pieces give the same bytes.
 
     Args:
-        pieces: gives the rows in their order, with the columns of all terms, of arms and of units, or None. Asked
-            once, and again where a covariate has its first gap after the first piece.
+        pieces: gives the rows in their order, with the columns of all terms, of arms and of units, in one or more runs
+            that are read by as many threads; or None. Asked once, and again where a covariate has its first gap after
+            the first piece.
         terms: what to read.
         arm: the column that says which arm a row is in.
         unit: the column that names the unit; None where there is none.
@@ -59,34 +63,96 @@ def gather_pieces(
         The moments; None where there are no pieces, or the column of arms holds more than a thousand values.
 
     >>> rows = pa.record_batch({"unit": [1, 2, 3], "arm": ["control", "mail", "mail"], "revenue": [1.0, 3.0, 5.0]})
-    >>> found = gather_pieces(lambda: iter([rows.slice(0, 2), rows.slice(2)]), [Term("value", "revenue")],
+    >>> found = gather_pieces(lambda: [iter([rows.slice(0, 2)]), iter([rows.slice(2)])], [Term("value", "revenue")],
     ...                       arm="arm", unit="unit", groups=None, faults=lambda column, label: (0, 0))
     >>> found.labels, [one.n for one in found.moments], found.moments[1].means.tolist(), found.rising
     (('control', 'mail'), [1, 2], [4.0], True)
     """
-    gaps: frozenset[str] = frozenset()
-    while True:
-        labels: dict[Any, int] = {}
-        units = _Rising()
-        gathering = Gathering(terms, groups=groups, gaps=gaps)
-        rows = pieces()
-        if rows is None:
+    known: frozenset[str] = frozenset()
+    while (runs := pieces()) is not None:
+        read = _read_side_by_side(runs, _Run(tuple(terms), groups, arm, unit, known))
+        if any(run.crowded for run in read):
             return None
-        for piece in rows:
-            codes = _codes(piece.column(arm), labels)
+        gaps = known.union(*(run.gathering.gaps for run in read))
+        if gaps != known and not all(run.whole for run in read):
+            known = gaps
+            continue
+        run = read[0]
+        for other in read[1:]:
+            run.join(other)
+        labels = run.labels
+        found = zip(labels, run.gathering.moments(partial(_of_arm, faults, tuple(labels))), strict=False)
+        seen = [(label, moments) for label, moments in found if moments.n]  # a dictionary may hold more than rows do
+        return Gathered(tuple(label for label, _ in seen), tuple(moments for _, moments in seen), run.units.rise)
+    return None
+
+
+class _Run:
+    """Rows that come one after the other, and what they add up to.
+
+    Attributes:
+        labels: the arms met, numbered in the order seen.
+        whole: whether all rows so far were taken in; else a covariate had its first gap, or arms are too many.
+        crowded: whether arms are too many.
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        groups: Sequence[Sequence[Term]] | None,
+        arm: str,
+        unit: str | None,
+        gaps: frozenset[str],
+    ) -> None:
+        self._terms, self._arm, self._unit = terms, arm, unit
+        self.gathering = Gathering(terms, groups=groups, gaps=gaps)
+        self.labels: dict[Any, int] = {}
+        self.units = _Rising()
+        self.whole, self.crowded = True, False
+
+    def read(self, pieces: Iterable[pa.RecordBatch]) -> None:
+        """Take in all rows, or as many as can be."""
+        for piece in pieces:
+            codes = _codes(piece.column(self._arm), self.labels)
             if codes is None:
-                return None
-            if unit:
-                units.see(piece.column(unit))
-            if not gathering.add(_columns(piece, terms), codes, arms=len(labels)):
-                gaps = gathering.gaps
-                break
-        else:
-            found = zip(labels, gathering.moments(partial(_of_arm, faults, tuple(labels))), strict=False)
-            seen = [
-                (label, moments) for label, moments in found if moments.n
-            ]  # a dictionary may hold more than rows do
-            return Gathered(tuple(label for label, _ in seen), tuple(moments for _, moments in seen), units.rise)
+                self.whole, self.crowded = False, True
+                return
+            if self._unit:
+                self.units.see(piece.column(self._unit))
+            self.whole = self.gathering.add(_columns(piece, self._terms), codes, arms=len(self.labels))
+            if not self.whole:
+                return
+
+    def beside(self) -> _Run:
+        """Another for later rows, which another thread may read at the same time; asked for after the first rows."""
+        other = copy(self)
+        other.gathering = self.gathering.beside()
+        other.labels, other.units = {}, _Rising()
+        return other
+
+    def join(self, other: _Run) -> None:
+        """Take in what the run over the rows right behind has seen."""
+        places = [self.labels.setdefault(label, len(self.labels)) for label in other.labels]
+        self.gathering.join(other.gathering, places)
+        self.units.join(other.units)
+
+
+def _read_side_by_side(runs: Sequence[Iterator[pa.RecordBatch]], first: _Run) -> list[_Run]:
+    """Each of the runs of rows read, the first by `first`, by as many threads."""
+    ahead, *behind = runs
+    first.read(islice(ahead, 1))  # says near which numbers all of them add up
+    if not first.whole:
+        return [first]
+    if not behind or not first.labels:
+        first.read(chain(ahead, *behind))
+        return [first]
+    others = [first.beside() for _ in behind]
+    with ThreadPoolExecutor(len(others)) as pool:
+        asked = [pool.submit(other.read, pieces) for other, pieces in zip(others, behind, strict=True)]
+        first.read(ahead)
+        for one in asked:
+            one.result()
+    return [first, *others]
 
 
 def _of_arm(
@@ -145,16 +211,23 @@ class _Rising:
 
     def __init__(self) -> None:
         self.rise = True
-        self._last: pa.Array | None = None
+        self._ends: tuple[pa.Array, pa.Array] | None = None
 
     def see(self, units: pa.Array) -> None:
-        if not self.rise:
-            return
-        self.rise = not pa.types.is_dictionary(units.type) and not units.null_count
-        if self.rise:
-            joined = units[:1] if self._last is None else pa.concat_arrays([self._last, units[:1]])
-            self.rise = _rises(joined) and _rises(units)
-            self._last = units[-1:]
+        """Look at the units of the rows right behind."""
+        self.rise = self.rise and not pa.types.is_dictionary(units.type) and not units.null_count and _rises(units)
+        self._follow(units[:1], units[-1:])
+
+    def join(self, other: _Rising) -> None:
+        """Look at the units that another has seen, right behind these."""
+        self.rise = self.rise and other.rise
+        if other._ends is not None:
+            self._follow(*other._ends)
+
+    def _follow(self, first: pa.Array, last: pa.Array) -> None:
+        if self.rise and self._ends is not None:
+            self.rise = _rises(pa.concat_arrays([self._ends[1], first]))
+        self._ends = (first if self._ends is None else self._ends[0], last)
 
 
 def _rises(units: pa.Array) -> bool:

@@ -97,7 +97,7 @@ class Source(Protocol):
     ) -> Sequence[ArmSums]:
         """Sums of the expressions (kind, column, other) of `Term`, and of products of pairs, by arm: one statement."""
 
-    def pieces(self, columns: Sequence[str], *, arm: str) -> Iterator[pa.RecordBatch] | None:
+    def pieces(self, columns: Sequence[str], *, arm: str) -> Sequence[Iterator[pa.RecordBatch]] | None:
         """The rows themselves, some columns, piece by piece in their order; None where only sums leave the store."""
 
     def extremes(self, columns: Sequence[str]) -> Mapping[str, tuple[float, float]]:

@@ -94,7 +94,7 @@ class Silence:
         key = as_text(event.properties.get(self.key)) if self.key else None
         if self.matches(event, self.trigger.inactive, self.trigger.where):
             last = self.last.get(key)
-            if last is None or (event.at, event.id) > (last.at, last.id):
+            if last is None or event.at >= last.at:
                 self.last[key] = event
                 self.over[key] = later(event.at, self.trigger.for_, zone)
         if self.trigger.since and self.matches(event, self.trigger.since, None):
@@ -126,7 +126,7 @@ class Cycle:
             return
         key = as_text(event.properties.get(self.key)) if self.key else None
         last = self.last.get(key)
-        if last is not None and (event.at, event.id) < (last.at, last.id):
+        if last is not None and event.at < last.at:
             return
         self.last[key] = event
         self.waiting.pop(key, None)

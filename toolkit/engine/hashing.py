@@ -16,7 +16,6 @@ from toolkit.engine.compiled import compiled, kernel
 
 __all__ = ["ID_DIGITS", "digests", "md5_digits", "md5_share", "md5_state", "uniform"]
 
-_SHIFTS = np.array([7, 12, 17, 22] * 4 + [5, 9, 14, 20] * 4 + [4, 11, 16, 23] * 4 + [6, 10, 15, 21] * 4, dtype=np.int64)
 _SINES = np.floor(np.abs(np.sin(np.arange(1, 65))) * 2**32).astype(np.int64)
 _START = np.array([0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476], dtype=np.int64)
 _MASK = 0xFFFFFFFF
@@ -26,34 +25,48 @@ _HEX = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 
 
 @kernel
+def _word(message: npt.NDArray[np.uint8], start: int, which: int) -> int:
+    """One of the sixteen words of a block."""
+    at = start + 4 * (which & 15)
+    word: int = int(
+        np.int64(message[at])
+        | (np.int64(message[at + 1]) << 8)
+        | (np.int64(message[at + 2]) << 16)
+        | (np.int64(message[at + 3]) << 24)
+    )
+    return word
+
+
+@kernel
+def _step(a: int, b: int, mixed: int, word: int, sine: int, shift: int) -> int:
+    turned = (a + (mixed & _MASK) + sine + word) & _MASK
+    return (b + ((turned << shift) | (turned >> (32 - shift)))) & _MASK
+
+
+@kernel
 def _block(state: npt.NDArray[np.int64], message: npt.NDArray[np.uint8], start: int) -> None:
+    # Four steps at a time: no value moves from name to name, and the compiler knows by how much each is turned.
     a, b, c, d = state[0], state[1], state[2], state[3]
-    for i in range(64):
-        if i < 16:
-            f = (b & c) | (~b & d)
-            g = i
-        elif i < 32:
-            f = (d & b) | (~d & c)
-            g = (5 * i + 1) & 15
-        elif i < 48:
-            f = b ^ c ^ d
-            g = (3 * i + 5) & 15
-        else:
-            f = c ^ (b | (~d & _MASK))
-            g = (7 * i) & 15
-        at = start + 4 * g
-        word = (
-            np.int64(message[at])
-            | (np.int64(message[at + 1]) << 8)
-            | (np.int64(message[at + 2]) << 16)
-            | (np.int64(message[at + 3]) << 24)
-        )
-        turned = (a + (f & _MASK) + _SINES[i] + word) & _MASK
-        shift = _SHIFTS[i]
-        a = d
-        d = c
-        c = b
-        b = (b + ((turned << shift) | (turned >> (32 - shift)))) & _MASK
+    for i in range(0, 16, 4):
+        a = _step(a, b, (b & c) | (~b & d), _word(message, start, i), _SINES[i], 7)
+        d = _step(d, a, (a & b) | (~a & c), _word(message, start, i + 1), _SINES[i + 1], 12)
+        c = _step(c, d, (d & a) | (~d & b), _word(message, start, i + 2), _SINES[i + 2], 17)
+        b = _step(b, c, (c & d) | (~c & a), _word(message, start, i + 3), _SINES[i + 3], 22)
+    for i in range(16, 32, 4):
+        a = _step(a, b, (d & b) | (~d & c), _word(message, start, 5 * i + 1), _SINES[i], 5)
+        d = _step(d, a, (c & a) | (~c & b), _word(message, start, 5 * (i + 1) + 1), _SINES[i + 1], 9)
+        c = _step(c, d, (b & d) | (~b & a), _word(message, start, 5 * (i + 2) + 1), _SINES[i + 2], 14)
+        b = _step(b, c, (a & c) | (~a & d), _word(message, start, 5 * (i + 3) + 1), _SINES[i + 3], 20)
+    for i in range(32, 48, 4):
+        a = _step(a, b, b ^ c ^ d, _word(message, start, 3 * i + 5), _SINES[i], 4)
+        d = _step(d, a, a ^ b ^ c, _word(message, start, 3 * (i + 1) + 5), _SINES[i + 1], 11)
+        c = _step(c, d, d ^ a ^ b, _word(message, start, 3 * (i + 2) + 5), _SINES[i + 2], 16)
+        b = _step(b, c, c ^ d ^ a, _word(message, start, 3 * (i + 3) + 5), _SINES[i + 3], 23)
+    for i in range(48, 64, 4):
+        a = _step(a, b, c ^ (b | (~d & _MASK)), _word(message, start, 7 * i), _SINES[i], 6)
+        d = _step(d, a, b ^ (a | (~c & _MASK)), _word(message, start, 7 * (i + 1)), _SINES[i + 1], 10)
+        c = _step(c, d, a ^ (d | (~b & _MASK)), _word(message, start, 7 * (i + 2)), _SINES[i + 2], 15)
+        b = _step(b, c, d ^ (c | (~a & _MASK)), _word(message, start, 7 * (i + 3)), _SINES[i + 3], 21)
     state[0] = (state[0] + a) & _MASK
     state[1] = (state[1] + b) & _MASK
     state[2] = (state[2] + c) & _MASK

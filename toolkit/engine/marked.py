@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from toolkit.engine.compiled import compiled
 from toolkit.engine.layout import MAX_BITS, NONE, Ints
+from toolkit.engine.sorting import Events, Sorted, sorted_events
 from toolkit.errors import ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import (
@@ -26,6 +27,7 @@ from toolkit.events.marks import (
     marked_events,
     one_piece,
     people,
+    stored_events,
 )
 
 __all__ = ["Marked", "mark"]
@@ -103,43 +105,34 @@ def mark(log: EventLog, marking: Marking) -> Marked:
 
 
 def _mark(log: EventLog, marking: Marking) -> Marked:
-    table = marked_events(log, marking)
-    customers, codes = _customers(log, table)
+    table, customers, found = _read(log, marking)
     heard = first_heard(log) if marking.heard else None
     for known in (log.customer_table if marking.everyone else None, heard):
         if known is None:
             continue
         others = one_piece(known, "customer_id").cast(pa.large_string())
-        customers = pa.concat_arrays([customers, others.filter(pc.invert(pc.is_in(others, value_set=customers)))])
+        others = others.filter(pc.invert(pc.is_in(others, value_set=customers)))
+        customers = pa.concat_arrays([customers, others])
+        found = found._replace(starts=np.concatenate([found.starts, np.full(len(others), found.starts[-1])]))
+    found, duplicates = _same_instants(log, marking, found)
+    starts, received, at, row, bits, order, _ = found
 
-    received, at, row = (_ints(table, name) for name in ("received_at", "at", "row"))
-    order, starts = _order(codes, len(customers), received, at)
-    rows, received, at, row = row, received[order], at[order], row[order]
-    keep, order = _same_instants(log, marking, starts, received, at, row, order)
-    duplicates = 0
-    if keep is not None:
-        duplicates = int(len(keep) - keep.sum())
-        order, received, at = order[keep], received[keep], at[keep]
-        row = rows[order]
-        starts = np.concatenate([[0], np.cumsum(keep)])[starts].astype(np.int64)
-
-    keys = np.full((len(marking.keys), len(order)), -1, dtype=np.int64)
+    keys = np.full((len(marking.keys), len(at)), -1, dtype=np.int64)
     key_counts = np.zeros((len(marking.keys), len(customers)), dtype=np.int64)
     for k in range(len(marking.keys)):
         texts = one_piece(table, f"key_{k}").dictionary_encode()
         key_codes = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)[order]
         _local_codes(starts, key_codes, len(texts.dictionary), keys[k], key_counts[k])
-    values = np.empty((len(marking.values), len(order)), dtype=np.float64)
+    values = np.empty((len(marking.values), len(at)), dtype=np.float64)
     for v in range(len(marking.values)):
         column = table.column(f"value_{v}").to_numpy(zero_copy_only=False)
         values[v] = np.asarray(column, dtype=np.float64)[order]
-    groups = np.empty((len(marking.groups), len(order)), dtype=np.int64)
+    groups = np.empty((len(marking.groups), len(at)), dtype=np.int64)
     for g in range(len(marking.groups)):
         texts = one_piece(table, f"group_{g}").dictionary_encode()
         groups[g] = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)[order]
 
     attribute_bits, zone, zones, dates = people(log, marking, customers)
-    bits = _ints(table, "bits")[order]
     if changes_attributes(log, marking):
         fact, fact_bits, told, news = facts_of(log, marking, row)
         dates = np.concatenate([dates, news], axis=1) if marking.dates else dates
@@ -176,22 +169,48 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
     )
 
 
-def _customers(log: EventLog, table: pa.Table) -> tuple[pa.Array, Ints]:
-    """Who the marked events are of, each once, and for each event the place of its customer."""
-    everyone = log.numbered_customers
-    if everyone is None:
-        encoded = one_piece(table, "customer_id").dictionary_encode()
-        places = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-        return encoded.dictionary.cast(pa.large_string()), places
-    places = _ints(table, NUMBER)
-    if not len(places):
-        return pa.array([], pa.large_string()), places
-    first = int(places.min())
-    places = places - first
-    met = np.zeros(int(places.max()) + 1, dtype=np.bool_)
-    met[places] = True
-    customers = everyone.take(pa.array(np.flatnonzero(met) + first))
-    return customers, (np.cumsum(met) - 1)[places]
+def _read(log: EventLog, marking: Marking) -> tuple[pa.Table, pa.Array, Sorted]:
+    """Further columns of the marked events as read, who they are of, each once, and the events by customer and time."""
+    groups = stored_events(log, marking)
+    if groups is not None:
+        row = np.empty(0, dtype=np.int64)
+        pieces = [Events(group.customer, group.received, group.at, row, group.first, group.bits) for group in groups]
+        return pa.table({}), *_by_number(log.numbered_customers, pieces, with_order=False, all_of_them=False)
+    table = marked_events(log, marking)
+    with_order = bool(marking.keys or marking.values or marking.groups)
+    if log.numbered_customers is not None:
+        pieces = _pieces(table, NUMBER)
+        return table, *_by_number(log.numbered_customers, pieces, with_order=with_order, all_of_them=True)
+    encoded = table.column("customer_id").dictionary_encode()
+    customers = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.large_string())
+    codes = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32())
+    pieces = _pieces(table.set_column(0, "customer_id", codes), "customer_id")
+    found = sorted_events(pieces, 0, len(customers), with_order=with_order, all_of_them=True)
+    return table, customers.cast(pa.large_string()), found
+
+
+def _by_number(
+    everyone: pa.Array, pieces: list[Events], *, with_order: bool, all_of_them: bool
+) -> tuple[pa.Array, Sorted]:
+    """Who the events are of and the events in order, where they name their customers by number."""
+    first = min((int(piece.customer.min()) for piece in pieces), default=0)
+    stop = max((int(piece.customer.max()) + 1 for piece in pieces), default=0)
+    found = sorted_events(pieces, first, stop, with_order=with_order, all_of_them=all_of_them)
+    met = np.flatnonzero(found.starts[1:] != found.starts[:-1])
+    starts = np.append(found.starts[met], found.starts[-1])
+    return everyone.take(pa.array(met + first)), found._replace(starts=starts)
+
+
+def _pieces(table: pa.Table, customer: str) -> list[Events]:
+    """The table as it came, piece by piece."""
+    pieces = []
+    for batch in table.to_batches():
+        numbers, received, at, row, bits = (
+            batch.column(name).to_numpy() for name in (customer, "received_at", "at", "row", "bits")
+        )
+        if len(at):
+            pieces.append(Events(numbers, received, at, row, 0, bits))
+    return pieces
 
 
 def _known_from(log: EventLog, customers: pa.Array, heard: pa.Table) -> Ints:
@@ -209,15 +228,30 @@ def _consents(
     """Attribute bits after each event that gives or takes back the consent, where nothing else changes."""
     fact = np.full(len(bits), -1, dtype=np.int64)
     given = _mask(marking, "email_subscribed")
-    events = np.flatnonzero(bits & (given | _mask(marking, "email_unsubscribed") | _mask(marking, "email_complained")))
+    told = given | _mask(marking, "email_unsubscribed") | _mask(marking, "email_complained")
+    events = _with_bits(bits, told)
     if not marking.attributes or not len(events):
         return fact, np.zeros(0, dtype=np.int64)
     owners, owner = np.unique(np.searchsorted(starts, events, side="right") - 1, return_inverse=True)
     changed = customers.take(pa.array(owners))
     word = events[_latest(owner.astype(np.int64), at[events])]
     fact[events] = np.where(bits[word] & given, owner, owner + len(owners))
-    told = [bits_by_consent(log, marking, changed, consent=consent) for consent in (True, False)]
-    return fact, np.concatenate(told)
+    return fact, np.concatenate([bits_by_consent(log, marking, changed, consent=consent) for consent in (True, False)])
+
+
+@compiled
+def _with_bits(bits: Ints, mask: int) -> Ints:
+    """The events that have one of some bits."""
+    count = 0
+    for k in range(len(bits)):
+        count += (bits[k] & mask) != 0
+    events = np.empty(count, dtype=np.int64)
+    count = 0
+    for k in range(len(bits)):
+        if bits[k] & mask:
+            events[count] = k
+            count += 1
+    return events
 
 
 @compiled
@@ -246,73 +280,41 @@ def _ints(table: pa.Table, name: str) -> Ints:
     return np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-@compiled
-def _order(codes: Ints, n_customers: int, received: Ints, at: Ints) -> tuple[Ints, Ints]:
-    """A stable counting sort by customer, then by received_at and at within each customer."""
-    starts = np.zeros(n_customers + 1, dtype=np.int64)
-    for code in codes:
-        starts[code + 1] += 1
-    for c in range(n_customers):
-        starts[c + 1] += starts[c]
-    fill = starts[:-1].copy()
-    order = np.empty(len(codes), dtype=np.int64)
-    for i in range(len(codes)):
-        order[fill[codes[i]]] = i
-        fill[codes[i]] += 1
-    for c in range(n_customers):
-        low, high = starts[c], starts[c + 1]
-        tidy = True
-        for k in range(low + 1, high):
-            a, b = order[k - 1], order[k]
-            if received[a] > received[b] or (received[a] == received[b] and at[a] > at[b]):
-                tidy = False
-                break
-        if tidy:
-            continue
-        part = order[low:high]
-        part = part[np.argsort(at[part], kind="mergesort")]
-        order[low:high] = part[np.argsort(received[part], kind="mergesort")]
-    return order, starts
-
-
-@compiled
-def _tied(starts: Ints, received: Ints, at: Ints) -> Ints:
-    """For each event, 1 when a neighbour of the same customer shares both its times."""
-    tied = np.zeros(len(at), dtype=np.int64)
-    for c in range(len(starts) - 1):
-        for k in range(starts[c] + 1, starts[c + 1]):
-            if received[k] == received[k - 1] and at[k] == at[k - 1]:
-                tied[k - 1] = 1
-                tied[k] = 1
-    return tied
-
-
-def _same_instants(
-    log: EventLog, marking: Marking, starts: Ints, received: Ints, at: Ints, row: Ints, order: Ints
-) -> tuple[npt.NDArray[np.bool_] | None, Ints]:
+def _same_instants(log: EventLog, marking: Marking, found: Sorted) -> tuple[Sorted, int]:
     """Order events of one customer and instant by event_id, and drop the second of two that are the same (R3, R24).
 
-    Which to keep is None, and the order is the one given, where no two share an instant.
+    Returns the events, and how many were dropped.
     """
-    places = np.flatnonzero(_tied(starts, received, at))
+    places = np.flatnonzero(found.tied)
     if not len(places):
-        return None, order
-    frame = pd.DataFrame(
-        {
-            "customer": np.searchsorted(starts, places, side="right"),
-            "received": received[places],
-            "at": at[places],
-            "id": log.event_ids(row[places], events=asked_events(log, marking)),
-            "order": order[places],
-            "row": row[places],
-        }
+        return found, 0
+    starts, received, at, row, bits, order, _ = found
+    customer = np.searchsorted(starts, places, side="right")
+    instants = [values[1:] != values[:-1] for values in (customer, received[places], at[places])]
+    instant = np.append(0, np.cumsum(np.logical_or.reduce(instants)))
+    ids = pa.array(log.event_ids(row[places], events=asked_events(log, marking)), pa.large_string())
+    encoded = ids.dictionary_encode()
+    rank = np.empty(len(encoded.dictionary), dtype=np.int64)
+    rank[pc.array_sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(rank))
+    rank = rank[encoded.indices.to_numpy()]
+    turn = np.lexsort((row[places], rank, instant))
+    for values in (row, bits, order) if len(order) else (row, bits):
+        values[places] = values[places[turn]]
+    again = (instant[1:] == instant[:-1]) & (rank[turn][1:] == rank[turn][:-1])
+    if not again.any():
+        return found, 0
+    keep = np.ones(len(at), dtype=np.bool_)
+    keep[places[1:][again]] = False
+    found = Sorted(
+        starts=np.append(0, np.cumsum(keep))[starts],
+        received=received[keep],
+        at=at[keep],
+        row=row[keep],
+        bits=bits[keep],
+        order=order[keep] if len(order) else order,
+        tied=found.tied[keep],
     )
-    frame = frame.sort_values(["customer", "received", "at", "id", "row"], kind="stable")
-    order = order.copy()
-    order[places] = frame["order"].to_numpy()
-    keep = np.ones(len(order), dtype=np.bool_)
-    keep[places] = ~frame.duplicated(["customer", "received", "at", "id"]).to_numpy()
-    return keep, order
+    return found, int(again.sum())
 
 
 @compiled

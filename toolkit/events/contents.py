@@ -83,6 +83,11 @@ class Contents:
         return self._relation
 
     @property
+    def whole_file(self) -> Path | None:
+        """The file whose rows, with numbers for customers, are the events of this log, if there is one."""
+        return self._file if self._relation == EVENTS and self.numbered_customers is not None else None
+
+    @property
     def has_event_ids(self) -> bool:
         """Event ids were given."""
         return self._rows.has_event_ids

@@ -18,6 +18,9 @@ from toolkit.errors import EventLogError
 __all__ = ["connect", "drop_view", "fetch", "fetch_frame", "fetch_row", "fetch_rows", "settle", "utc"]
 
 
+_OF_FILES = ("read file", "Parquet", "TProtocolException")
+
+
 def connect() -> duckdb.DuckDBPyConnection:
     """A database in memory of one log's own, in UTC, that never fetches extensions."""
     connection = duckdb.connect(
@@ -83,6 +86,6 @@ def _files_at_hand() -> Iterator[None]:
     except duckdb.Error as fault:
         said = str(fault).splitlines()[0]
         # A page that is damaged in the middle of a file comes as another kind of error than a file that is gone.
-        if isinstance(fault, duckdb.IOException) or "read file" in said or "Parquet" in said:
+        if isinstance(fault, duckdb.IOException) or any(word in said for word in _OF_FILES):
             raise EventLogError(f"a file of this log can no longer be read: {said}") from fault
         raise

@@ -6,17 +6,21 @@ This is the one place where the conditions of a scenario meet the database.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from toolkit.errors import EventLogError
 from toolkit.events import quoting
 from toolkit.events.database import fetch
 from toolkit.events.log import EventLog
+from toolkit.events.row_groups import Group, named_events
 from toolkit.events.spark import SparkLog
 from toolkit.events.storage import NUMBER
 
@@ -35,12 +39,14 @@ __all__ = [
     "one_piece",
     "people",
     "rows_of",
+    "stored_events",
 ]
 
 Ints = npt.NDArray[np.int64]
 _ALWAYS_KNOWN = {"email": "VARCHAR", "timezone": "VARCHAR", "locale": "VARCHAR", "consent": "BOOLEAN"}
 _PLACE = "toolkit_place"
 _TURN = "toolkit_turn"
+_BITS_OF_A_BYTE = 8
 _SQL_KINDS = {"number": "DOUBLE", "text": "VARCHAR", "flag": "BOOLEAN", "time": "TIMESTAMP"}
 _CONSENT_EVENTS = ("email_subscribed", "email_unsubscribed", "email_complained")
 
@@ -92,10 +98,6 @@ def marked_events(log: EventLog, marking: Marking) -> pa.Table:
 
     A numbered log names customers by their number, in `storage.NUMBER`, any other by customer_id.
     """
-    bits = [
-        f"CASE WHEN event = {quoting.literal(m.event)}{f' AND ({m.where})' if m.where else ''} THEN {1 << b} ELSE 0 END"
-        for b, m in enumerate(marking.marks)
-    ]
     facts = _fact_events(log, marking)
     columns = [
         "customer_id" if log.numbered_customers is None else NUMBER,
@@ -103,7 +105,7 @@ def marked_events(log: EventLog, marking: Marking) -> pa.Table:
         "epoch_us(received_at) AS received_at",
         'epoch_us("at") AS "at"',
         '"row"',
-        f"CAST({' + '.join(bits) or '0'} AS BIGINT) AS bits",
+        f"{_bits(tuple(enumerate(marking.marks)), small=len(marking.marks) <= _BITS_OF_A_BYTE)} AS bits",
         *(f"CAST({quoting.name(name)} AS VARCHAR) AS key_{k}" for k, name in enumerate(marking.keys)),
         *(f"TRY_CAST({quoting.name(name)} AS DOUBLE) AS value_{v}" for v, name in enumerate(marking.values)),
         *(f"CAST({quoting.name(name)} AS VARCHAR) AS group_{g}" for g, name in enumerate(marking.groups)),
@@ -114,6 +116,61 @@ def marked_events(log: EventLog, marking: Marking) -> pa.Table:
         f"SELECT * EXCLUDE (event) FROM (SELECT {', '.join(columns)} FROM {log.relation} "
         f"WHERE event IN ({_literals(set(asked_events(log, marking)))})) WHERE {kept}",
     )
+
+
+def stored_events(log: EventLog, marking: Marking) -> list[Group] | None:
+    """The same as `marked_events`, read column by column: by the name alone the file itself tells who has which bit.
+
+    The database is asked about conditions only, so that they mean here what they mean anywhere.
+
+    Returns:
+        Events in the order of the file; those without a bit do not count. None of a log that is not a stored one as a
+        whole, or where more is asked than bits.
+    """
+    if log.whole_file is None or marking.keys or marking.values or marking.groups or _fact_events(log, marking):
+        return None
+    of_name: dict[str, int] = {}
+    for b, one in enumerate(marking.marks):
+        of_name[one.event] = of_name.get(one.event, 0) | (0 if one.where else 1 << b)
+    small = len(marking.marks) <= _BITS_OF_A_BYTE
+    conditional = [(b, one) for b, one in enumerate(marking.marks) if one.where]
+    cursor = log.cursor()
+    with ThreadPoolExecutor(1) as aside:
+        reading = aside.submit(named_events, log.whole_file, of_name, np.uint8 if small else np.int64)
+        if not conditional:
+            return reading.result()
+        asked = _literals({one.event for _, one in conditional})
+        try:
+            table = fetch(
+                cursor,
+                f'SELECT "row", bits FROM (SELECT "row", {_bits(conditional, small=small)} AS bits FROM {log.relation} '
+                f"WHERE event IN ({asked})) WHERE bits <> 0",
+            )
+        except EventLogError:
+            reading.result()  # which names the file
+            raise
+        groups = reading.result()
+    fulfilled = np.zeros(len(log), dtype=np.uint8 if small else np.int64)
+    for batch in table.to_batches():
+        fulfilled[batch.column("row").to_numpy()] = batch.column("bits").to_numpy()
+    for group in groups:
+        np.bitwise_or(group.bits, fulfilled[group.first : group.first + len(group.bits)], out=group.bits)
+    return groups
+
+
+def _bits(marks: Sequence[tuple[int, Mark]], *, small: bool) -> str:
+    """The bits of an event as SQL: what is asked of other events than its own is not looked at."""
+    whens = []
+    for event in dict.fromkeys(mark.event for _, mark in marks):
+        terms = [
+            f"CASE WHEN {mark.where} THEN {1 << b} ELSE 0 END" if mark.where else f"{1 << b}"
+            for b, mark in marks
+            if mark.event == event
+        ]
+        whens.append(f"WHEN {quoting.literal(event)} THEN {' + '.join(terms)}")
+    kind = "UTINYINT" if small else "BIGINT"
+    bits = f"CASE event {' '.join(whens)} ELSE 0 END" if whens else "0"
+    return f"CAST({bits} AS {kind})"
 
 
 def asked_events(log: EventLog, marking: Marking) -> tuple[str, ...]:
@@ -137,10 +194,6 @@ def bits_of_events(log: EventLog, marking: Marking, events: Sequence[Mapping[str
         {name: [_as_text(event.get(name)) for event in events] for name in kinds} | {_PLACE: range(len(events))},
         schema=pa.schema([*((name, pa.string()) for name in kinds), (_PLACE, pa.int64())]),
     )
-    bits = [
-        f"CASE WHEN event = {quoting.literal(m.event)}{f' AND ({m.where})' if m.where else ''} THEN {1 << b} ELSE 0 END"
-        for b, m in enumerate(marking.marks)
-    ]
     columns = [f"TRY_CAST({quoting.name(name)} AS {kind}) AS {quoting.name(name)}" for name, kind in kinds.items()]
     usual = [
         f"CAST(NULL AS {kind}) AS {quoting.name(name)}"
@@ -155,11 +208,8 @@ def bits_of_events(log: EventLog, marking: Marking, events: Sequence[Mapping[str
     seen = ", ".join([*columns, *usual, _PLACE])
     cursor = log.cursor()
     cursor.register("drawn_events", frame)
-    table = fetch(
-        cursor,
-        f"SELECT CAST({' + '.join(bits) or '0'} AS BIGINT) AS bits FROM (SELECT {seen} FROM drawn_events) "
-        f"ORDER BY {_PLACE}",
-    )
+    bits = _bits(tuple(enumerate(marking.marks)), small=False)
+    table = fetch(cursor, f"SELECT {bits} AS bits FROM (SELECT {seen} FROM drawn_events) ORDER BY {_PLACE}")
     return _ints(table, "bits")
 
 
@@ -189,16 +239,20 @@ def people(log: EventLog, marking: Marking, customers: pa.Array) -> tuple[Ints, 
         bits, zone, zones, dates = people(log, marking, customers[:1])
         return bits.repeat(count), zone.repeat(count), zones, dates.repeat(count, axis=1)
     cursor = log.cursor()
-    cursor.register("wanted_customers", pa.table({"wanted_id": customers, _PLACE: np.arange(count)}))
-    cursor.register("customer_rows", log.customer_table)
-    table = fetch(
-        cursor,
-        f"SELECT {_told(marking)} FROM (SELECT {_PLACE}, {_attributes(log, {})} FROM wanted_customers w "
-        f"LEFT JOIN customer_rows c ON c.customer_id = w.wanted_id) ORDER BY {_PLACE}",
-    )
+    rows = f"SELECT {_PLACE}, {_attributes(log, {})} FROM {_customer_rows(log, customers, cursor)}"
+    table = fetch(cursor, f"SELECT {_told(marking)} FROM ({rows}) ORDER BY {_PLACE}")
     zone_column = one_piece(table, "zone").dictionary_encode()
     zone = pc.fill_null(zone_column.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     return _ints(table, "bits"), zone, tuple(zone_column.dictionary.to_pylist()), _dates(table, marking)
+
+
+def _customer_rows(log: EventLog, customers: pa.Array, cursor: duckdb.DuckDBPyConnection) -> str:
+    """The rows `c` of some customers, each with its place, as SQL."""
+    if not log.attributes and not len(log.customer_table):  # nobody is asked about what nobody told
+        return f"(SELECT range AS {_PLACE} FROM range({len(customers)}))"
+    cursor.register("wanted_customers", pa.table({"wanted_id": customers, _PLACE: np.arange(len(customers))}))
+    cursor.register("customer_rows", log.customer_table)
+    return "wanted_customers w LEFT JOIN customer_rows c ON c.customer_id = w.wanted_id"
 
 
 def _told(marking: Marking) -> str:
@@ -248,13 +302,11 @@ def bits_by_consent(log: EventLog, marking: Marking, customers: pa.Array, *, con
     if len(customers) > 1 and not len(log.customer_table):
         return bits_by_consent(log, marking, customers[:1], consent=consent).repeat(len(customers))
     cursor = log.cursor()
-    cursor.register("wanted_customers", pa.table({"wanted_id": customers, _PLACE: np.arange(len(customers))}))
-    cursor.register("customer_rows", log.customer_table)
     attributes = _attributes(log, {"consent": str(consent).upper()})
     table = fetch(
         cursor,
-        f"SELECT {_attribute_bits(marking)} AS bits FROM (SELECT {_PLACE}, {attributes} FROM wanted_customers w "
-        f"LEFT JOIN customer_rows c ON c.customer_id = w.wanted_id) ORDER BY {_PLACE}",
+        f"SELECT {_attribute_bits(marking)} AS bits "
+        f"FROM (SELECT {_PLACE}, {attributes} FROM {_customer_rows(log, customers, cursor)}) ORDER BY {_PLACE}",
     )
     return _ints(table, "bits")
 

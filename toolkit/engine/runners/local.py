@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeVar
@@ -18,8 +16,9 @@ from toolkit.engine import layout as m
 from toolkit.engine.answering import with_room
 from toolkit.engine.answers import Answers
 from toolkit.engine.compile import Compiled
-from toolkit.engine.compiled import config, is_first_compilation, note_compilation
+from toolkit.engine.compiled import is_first_compilation, note_compilation
 from toolkit.engine.layout import Ints, Out, Past, Plan, Work
+from toolkit.engine.sorting import on_threads, split_evenly
 from toolkit.engine.walk import walk
 
 Given = TypeVar("Given", Answers, None)
@@ -164,22 +163,8 @@ def run_once(plan: Plan, past: Past, *, threads: int | None = None) -> Walked:
 
 def in_parts(past: Past, work: Callable[[int, int], Found], *, threads: int | None = None) -> list[Found]:
     """Do a work for all customers, a thread for each part of them: from one place to before another."""
-    customers = len(past.starts) - 1
-    threads = 1 if config.DISABLE_JIT else threads or min(os.cpu_count() or 1, 16)
-    threads = max(1, min(threads, customers // 1000 + 1))
     # Parts of equal work: the number of events before a customer, and the customers themselves.
-    parts = split_evenly(past.starts[:-1] + 4 * np.arange(customers), threads)
-    if threads == 1:
-        return [work(*parts[0])]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda part: work(*part), parts))
-
-
-def split_evenly(work: Ints, parts: int) -> list[tuple[int, int]]:
-    """Places cut into parts of equal work, given the work before each place."""
-    count = len(work)
-    cuts = np.searchsorted(work, np.linspace(0, work[-1] + 1 if count else 0, parts + 1)[1:-1])
-    return list(itertools.pairwise([0, *(int(cut) for cut in cuts), count]))
+    return on_threads(past.starts[:-1] + 4 * np.arange(len(past.starts) - 1), work, threads=threads)
 
 
 def joined(walked: list[Walked]) -> Walked:

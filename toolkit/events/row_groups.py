@@ -1,0 +1,103 @@
+"""Events of a stored log by their names, read column by column from the file: no condition is looked at here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from toolkit.errors import EventLogError
+from toolkit.events.storage import NUMBER
+
+__all__ = ["Group", "named_events"]
+
+Ints = npt.NDArray[np.int64]
+
+
+class Group(NamedTuple):
+    """Neighbouring rows of a file: the number of the first; of each its customer, times (UTC microseconds) and bits."""
+
+    first: int
+    customer: npt.NDArray[np.int32]
+    received: Ints
+    at: Ints
+    bits: Ints | npt.NDArray[np.uint8]
+
+
+def named_events(path: Path, bits: Mapping[str, int], kind: npt.DTypeLike) -> list[Group]:
+    """The row groups of a stored log in which some events may be, with the bits of each event by its name.
+
+    Args:
+        path: events.parquet of a log whose customers have numbers.
+        bits: name of an event to its bits.
+        kind: type of the bits.
+
+    Returns:
+        Groups in the order of the file; other events in them have no bits.
+
+    Raises:
+        EventLogError: the file is gone, or damaged.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            footer = file.metadata
+        names = [footer.schema.column(place).name for place in range(footer.num_columns)]
+        columns = [name for name in (NUMBER, "event", "at", "received_at") if name in names]
+        chosen, first = [], 0
+        for place in range(footer.num_row_groups):
+            group = footer.row_group(place)
+            if _may_hold(group.column(names.index("event")).statistics, bits):
+                chosen.append((place, first))
+            first += group.num_rows
+
+        def read(some: list[tuple[int, int]]) -> list[Group]:
+            with pq.ParquetFile(path, metadata=footer, read_dictionary=["event"], memory_map=True) as own:
+                return [
+                    piece
+                    for place, row in some
+                    for piece in _pieces(own.read_row_group(place, columns, use_threads=False), row, bits, kind)
+                ]
+
+        threads = max(1, min(os.cpu_count() or 1, 16, len(chosen)))
+        with ThreadPoolExecutor(threads) as pool:
+            found = pool.map(read, [chosen[k::threads] for k in range(threads)])
+            return sorted((piece for pieces in found for piece in pieces), key=lambda piece: piece.first)
+    except (OSError, pa.ArrowException) as fault:
+        raise EventLogError(f"{path}: can no longer be read: {str(fault).splitlines()[0]}") from fault
+
+
+def _may_hold(statistics: Any, names: Mapping[str, int]) -> bool:
+    if statistics is None or not statistics.has_min_max:
+        return True
+    return any(statistics.min <= name <= statistics.max for name in names)
+
+
+def _pieces(table: pa.Table, first: int, bits: Mapping[str, int], kind: npt.DTypeLike) -> list[Group]:
+    pieces = []
+    for batch in table.to_batches():
+        at = batch.column("at").cast(pa.timestamp("us")).cast(pa.int64())
+        received = at
+        if "received_at" in batch.schema.names and batch.column("received_at").null_count < len(batch):
+            late = batch.column("received_at").cast(pa.timestamp("us")).cast(pa.int64())
+            received = pc.coalesce(late, at)
+        event = batch.column("event")
+        of_name = np.array([*(bits.get(name, 0) for name in event.dictionary.to_pylist()), 0], dtype=kind)
+        pieces.append(
+            Group(
+                first,
+                batch.column(NUMBER).to_numpy(),
+                received.to_numpy(),
+                at.to_numpy(),
+                of_name[event.indices.to_numpy()],
+            )
+        )
+        first += len(batch)
+    return pieces

@@ -27,8 +27,8 @@ def _again(plan: Plan, past: Past, work: Work, scenario: int, slot: int, now: in
         return False
     last = place[m.T_ENTERED]
     if rules[m.S_FROM_EXIT]:
-        if place[m.T_ENDED] == m.NONE:
-            return False
+        if place[m.T_HEAD] >= 0 or place[m.T_ENDED] == m.NONE:
+            return False  # one is under way: the time since its exit has not begun
         last = place[m.T_ENDED]
     zone = work.n[m.N_ZONE]
     return bool(now >= add_days(past.zones, zone, last, rules[m.S_AFTER_DAYS], rules[m.S_AFTER_MICROS]))

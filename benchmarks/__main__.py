@@ -1,4 +1,5 @@
-"""`python -m benchmarks [name …]`: measure, print, write benchmarks/results.json and, of it, docs/benchmarks.md."""
+"""`python -m benchmarks [name …]`: measure, print, write benchmarks/results.json and, of it, docs/benchmarks.md
+and docs/images/at_size.svg."""
 
 from __future__ import annotations
 
@@ -11,9 +12,11 @@ from pathlib import Path
 
 from benchmarks.measuring import Result
 from benchmarks.page import page
+from benchmarks.picture import picture
 
 RESULTS = Path(__file__).with_name("results.json")
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+PICTURE = PAGE.with_name("images") / "at_size.svg"
 
 # One line a benchmark: the name that its results begin with, and "module:function", a function without arguments that
 # yields `measuring.Result`. They run, and stand in the page, in this order. A module is imported when its turn comes.
@@ -103,6 +106,9 @@ def _write(kept: dict[str, dict[str, object]]) -> None:
     rows = sorted(kept.values(), key=place)
     RESULTS.write_text(json.dumps(rows, indent=2) + "\n")
     PAGE.write_text(page(rows), encoding="utf-8")
+    drawn = picture(rows)
+    if drawn:
+        PICTURE.write_text(drawn, encoding="utf-8")
 
 
 if __name__ == "__main__":

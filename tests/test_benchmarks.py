@@ -6,9 +6,10 @@ import ast
 import json
 from pathlib import Path
 
-from benchmarks.__main__ import BENCHMARKS, PAGE, RESULTS, main
+from benchmarks.__main__ import BENCHMARKS, PAGE, PICTURE, RESULTS, main
 from benchmarks.measuring import Bound, Result
 from benchmarks.page import page
+from benchmarks.picture import picture
 from benchmarks.replaying import mails_found
 from toolkit.simulation import generate_events
 
@@ -21,6 +22,15 @@ def _row(**more: object) -> dict:
 
 def test_the_page_of_the_docs_is_that_of_the_results():
     assert PAGE.read_text(encoding="utf-8") == page(json.loads(RESULTS.read_text(encoding="utf-8")))
+
+
+def test_the_picture_of_the_docs_is_that_of_the_results_and_says_each_of_them():
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))
+    drawn = picture(rows)
+    assert drawn is not None
+    assert PICTURE.read_text(encoding="utf-8") == drawn
+    assert drawn.count("<circle") >= 2 * sum(row["name"] in ("replay_1m", "replay_10m", "replay_100m") for row in rows)
+    assert picture([_row()]) is None
 
 
 def test_every_registered_benchmark_is_a_function_of_a_module():

@@ -259,7 +259,7 @@ def test_row_groups_hold_about_a_hundred_thousand_rows(tmp_path):
     EventLog.from_pandas(frame).save(tmp_path / "shop")
     metadata = pq.read_metadata(tmp_path / "shop" / "events.parquet")
     assert metadata.num_row_groups == 3
-    assert metadata.row_group(0).column(0).compression == "ZSTD"
+    assert metadata.row_group(0).column(0).compression == "LZ4"  # unpacked twice as fast as ZSTD
 
 
 words = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -13,7 +14,8 @@ import pyarrow.compute as pc
 
 from toolkit.engine.compiled import compiled
 from toolkit.engine.layout import MAX_BITS, NONE, Ints
-from toolkit.engine.sorting import Events, Sorted, sorted_events
+from toolkit.engine.room import room
+from toolkit.engine.sorting import Events, Sorted, events_with, sorted_events
 from toolkit.errors import ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import (
@@ -30,7 +32,7 @@ from toolkit.events.marks import (
     stored_events,
 )
 
-__all__ = ["Marked", "mark"]
+__all__ = ["Marked", "is_kept", "mark"]
 
 _KEEP = 4
 _KEPT: WeakKeyDictionary[EventLog, dict[Marking, Marked]] = WeakKeyDictionary()
@@ -104,17 +106,28 @@ def mark(log: EventLog, marking: Marking) -> Marked:
     return kept[marking]
 
 
+def is_kept(log: EventLog, marked: Marked) -> bool:
+    """Whether a log that is asked again would answer with these."""
+    return any(one is marked for one in list(_KEPT.get(log, {}).values()))
+
+
 def _mark(log: EventLog, marking: Marking) -> Marked:
-    table, customers, found = _read(log, marking)
-    heard = first_heard(log) if marking.heard else None
-    for known in (log.customer_table if marking.everyone else None, heard):
-        if known is None:
-            continue
-        others = one_piece(known, "customer_id").cast(pa.large_string())
-        others = others.filter(pc.invert(pc.is_in(others, value_set=customers)))
-        customers = pa.concat_arrays([customers, others])
-        found = found._replace(starts=np.concatenate([found.starts, np.full(len(others), found.starts[-1])]))
-    found, duplicates = _same_instants(log, marking, found)
+    table, who, found = _read(log, marking)
+    tied = np.flatnonzero(found.tied)
+    with ThreadPoolExecutor(1) as aside:  # the ids of a few events take as long as all that follows
+        ids = aside.submit(log.event_ids, found.row[tied], events=asked_events(log, marking))
+        customers = who if log.numbered_customers is None else log.numbered_customers.take(pa.array(who))
+        heard = first_heard(log) if marking.heard else None
+        for known in (log.customer_table if marking.everyone else None, heard):
+            if known is None:
+                continue
+            others = one_piece(known, "customer_id").cast(pa.large_string())
+            others = others.filter(pc.invert(pc.is_in(others, value_set=customers)))
+            customers = pa.concat_arrays([customers, others])
+            found = found._replace(starts=np.concatenate([found.starts, np.full(len(others), found.starts[-1])]))
+        attribute_bits, zone, zones, dates = people(log, marking, customers)
+        of_strangers = None if len(log.customer_table) or not marking.attributes else _bits_of_strangers(log, marking)
+        found, duplicates = _same_instants(found, tied, ids.result())
     starts, received, at, row, bits, order, _ = found
 
     keys = np.full((len(marking.keys), len(at)), -1, dtype=np.int64)
@@ -132,7 +145,6 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
         texts = one_piece(table, f"group_{g}").dictionary_encode()
         groups[g] = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)[order]
 
-    attribute_bits, zone, zones, dates = people(log, marking, customers)
     if changes_attributes(log, marking):
         fact, fact_bits, told, news = facts_of(log, marking, row)
         dates = np.concatenate([dates, news], axis=1) if marking.dates else dates
@@ -141,7 +153,7 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
         fact_zone = np.array([codes_of.get(name or "", -1) for name in told], dtype=np.int64)
         zones = tuple(names)
     else:
-        fact, fact_bits = _consents(log, marking, customers, starts, bits, at)
+        fact, fact_bits = _consents(log, marking, customers, starts, bits, at, of_strangers)
         fact_zone = np.full(len(fact_bits), -1, dtype=np.int64)
     first, last = (0, 0) if log.span is None else tuple(_micros(moment) for moment in log.span)
     return Marked(
@@ -169,18 +181,21 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
     )
 
 
-def _read(log: EventLog, marking: Marking) -> tuple[pa.Table, pa.Array, Sorted]:
-    """Further columns of the marked events as read, who they are of, each once, and the events by customer and time."""
+def _read(log: EventLog, marking: Marking) -> tuple[pa.Table, pa.Array | Ints, Sorted]:
+    """Further columns of the marked events as read, who they are of, each once, and the events by customer and time.
+
+    In a numbered log they are of numbers, else of customers by name.
+    """
     groups = stored_events(log, marking)
     if groups is not None:
         row = np.empty(0, dtype=np.int64)
         pieces = [Events(group.customer, group.received, group.at, row, group.first, group.bits) for group in groups]
-        return pa.table({}), *_by_number(log.numbered_customers, pieces, with_order=False, all_of_them=False)
+        return pa.table({}), *_by_number(pieces, with_order=False, all_of_them=False)
     table = marked_events(log, marking)
     with_order = bool(marking.keys or marking.values or marking.groups)
     if log.numbered_customers is not None:
         pieces = _pieces(table, NUMBER)
-        return table, *_by_number(log.numbered_customers, pieces, with_order=with_order, all_of_them=True)
+        return table, *_by_number(pieces, with_order=with_order, all_of_them=True)
     encoded = table.column("customer_id").dictionary_encode()
     customers = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.large_string())
     codes = pa.chunked_array([chunk.indices for chunk in encoded.chunks], pa.int32())
@@ -189,16 +204,17 @@ def _read(log: EventLog, marking: Marking) -> tuple[pa.Table, pa.Array, Sorted]:
     return table, customers.cast(pa.large_string()), found
 
 
-def _by_number(
-    everyone: pa.Array, pieces: list[Events], *, with_order: bool, all_of_them: bool
-) -> tuple[pa.Array, Sorted]:
-    """Who the events are of and the events in order, where they name their customers by number."""
+def _by_number(pieces: list[Events], *, with_order: bool, all_of_them: bool) -> tuple[Ints, Sorted]:
+    """The numbers of the customers that events are of, and the events in order."""
     first = min((int(piece.customer.min()) for piece in pieces), default=0)
     stop = max((int(piece.customer.max()) + 1 for piece in pieces), default=0)
     found = sorted_events(pieces, first, stop, with_order=with_order, all_of_them=all_of_them)
     met = np.flatnonzero(found.starts[1:] != found.starts[:-1])
-    starts = np.append(found.starts[met], found.starts[-1])
-    return everyone.take(pa.array(met + first)), found._replace(starts=starts)
+    starts = np.empty(len(met) + 1, dtype=np.int64)
+    np.take(found.starts, met, out=starts[:-1])
+    starts[-1] = found.starts[-1]
+    met += first
+    return met, found._replace(starts=starts)
 
 
 def _pieces(table: pa.Table, customer: str) -> list[Events]:
@@ -223,35 +239,39 @@ def _known_from(log: EventLog, customers: pa.Array, heard: pa.Table) -> Ints:
 
 
 def _consents(
-    log: EventLog, marking: Marking, customers: pa.Array, starts: Ints, bits: Ints, at: Ints
+    log: EventLog,
+    marking: Marking,
+    customers: pa.Array,
+    starts: Ints,
+    bits: Ints,
+    at: Ints,
+    of_strangers: tuple[Ints, Ints] | None,
 ) -> tuple[Ints, Ints]:
-    """Attribute bits after each event that gives or takes back the consent, where nothing else changes."""
-    fact = np.full(len(bits), -1, dtype=np.int64)
+    """Attribute bits after each event that gives or takes back the consent, where nothing else changes.
+
+    `of_strangers`: those of anyone, where nobody is known, with the consent and without.
+    """
+    fact = room(len(bits))
+    fact[:] = -1
     given = _mask(marking, "email_subscribed")
     told = given | _mask(marking, "email_unsubscribed") | _mask(marking, "email_complained")
-    events = _with_bits(bits, told)
+    events = events_with(bits, told)
     if not marking.attributes or not len(events):
         return fact, np.zeros(0, dtype=np.int64)
     owners, owner = np.unique(np.searchsorted(starts, events, side="right") - 1, return_inverse=True)
-    changed = customers.take(pa.array(owners))
     word = events[_latest(owner.astype(np.int64), at[events])]
     fact[events] = np.where(bits[word] & given, owner, owner + len(owners))
+    if of_strangers is not None:
+        return fact, np.concatenate([told.repeat(len(owners)) for told in of_strangers])
+    changed = customers.take(pa.array(owners))
     return fact, np.concatenate([bits_by_consent(log, marking, changed, consent=consent) for consent in (True, False)])
 
 
-@compiled
-def _with_bits(bits: Ints, mask: int) -> Ints:
-    """The events that have one of some bits."""
-    count = 0
-    for k in range(len(bits)):
-        count += (bits[k] & mask) != 0
-    events = np.empty(count, dtype=np.int64)
-    count = 0
-    for k in range(len(bits)):
-        if bits[k] & mask:
-            events[count] = k
-            count += 1
-    return events
+def _bits_of_strangers(log: EventLog, marking: Marking) -> tuple[Ints, Ints]:
+    """Attribute bits of someone of whom nothing is known but that they gave the consent, or refused it."""
+    nobody = pa.array([""], pa.large_string())
+    given, refused = (bits_by_consent(log, marking, nobody, consent=consent) for consent in (True, False))
+    return given, refused
 
 
 @compiled
@@ -280,20 +300,18 @@ def _ints(table: pa.Table, name: str) -> Ints:
     return np.asarray(table.column(name).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def _same_instants(log: EventLog, marking: Marking, found: Sorted) -> tuple[Sorted, int]:
+def _same_instants(found: Sorted, places: Ints, event_ids: list[str]) -> tuple[Sorted, int]:
     """Order events of one customer and instant by event_id, and drop the second of two that are the same (R3, R24).
 
-    Returns the events, and how many were dropped.
+    `places`: of the events that share an instant, with their ids. Returns all events, and how many were dropped.
     """
-    places = np.flatnonzero(found.tied)
     if not len(places):
         return found, 0
     starts, received, at, row, bits, order, _ = found
     customer = np.searchsorted(starts, places, side="right")
     instants = [values[1:] != values[:-1] for values in (customer, received[places], at[places])]
     instant = np.append(0, np.cumsum(np.logical_or.reduce(instants)))
-    ids = pa.array(log.event_ids(row[places], events=asked_events(log, marking)), pa.large_string())
-    encoded = ids.dictionary_encode()
+    encoded = pa.array(event_ids, pa.large_string()).dictionary_encode()
     rank = np.empty(len(encoded.dictionary), dtype=np.int64)
     rank[pc.array_sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(rank))
     rank = rank[encoded.indices.to_numpy()]

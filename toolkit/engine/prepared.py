@@ -17,16 +17,19 @@ from toolkit.engine.gaps import NO_GAP, median_gaps
 from toolkit.engine.hashing import text_buffers, uniform
 from toolkit.engine.ids import journey_ids, key_texts
 from toolkit.engine.layout import Floats, Ints, Past
-from toolkit.engine.marked import Marked, mark
+from toolkit.engine.marked import Marked, is_kept, mark
+from toolkit.engine.room import room
 from toolkit.engine.zones import zone_tables
 from toolkit.events import EventLog
+from toolkit.events.marks import Marking
 
 __all__ = ["Prepared", "prepare_log"]
 
 _RANGE = 40
 """A range of customers has fewer than 2**40 of them; the ranges are in the order of customer_id."""
 _SPAN_AFTER = 2 * 366 * 86_400_000_000
-_KEPT: WeakKeyDictionary[Marked, dict[str, Prepared]] = WeakKeyDictionary()
+# By log, not by Marked: what is prepared holds its Marked, which would then never go.
+_KEPT: WeakKeyDictionary[EventLog, dict[tuple[Marking, str], Prepared]] = WeakKeyDictionary()
 
 
 @dataclass(eq=False)
@@ -120,7 +123,7 @@ class Prepared:
     @cached_property
     def _no_journey_shares(self) -> Floats:
         """One row of nothing: the kernel does not read it, a simulation copies it from event to event."""
-        return np.full((1, len(self.marked)), np.nan)
+        return np.zeros((1, len(self.marked)))  # memory that nobody touches is never taken
 
     def _journey_shares(self, log: EventLog, compiled: Compiled) -> Floats:
         """Shares of the journeys that events would begin, for experiments whose unit is the journey."""
@@ -144,7 +147,8 @@ def _shares(kept: dict[tuple[str, ...], Floats], names: tuple[str, ...], count: 
     """Room for shares that the kernel computes when it first needs them, kept for the next run."""
     if names not in kept:
         kept.clear()
-        kept[names] = np.full((max(1, len(names)), count if names else 1), np.nan)
+        kept[names] = room(max(1, len(names)), count if names else 1).view(np.float64)
+        kept[names][:] = np.nan
     return kept[names]
 
 
@@ -160,9 +164,13 @@ def prepare_log(log: EventLog, compiled: Compiled, *, zone: str) -> Prepared:
         The prepared log.
     """
     marked = mark(log, compiled.marking)
-    kept = _KEPT.setdefault(marked, {})
-    if zone in kept:
-        return kept[zone]
+    kept = _KEPT.setdefault(log, {})
+    known = kept.get((compiled.marking, zone))
+    if known is not None and known.marked is marked:
+        return known
+    for key, one in list(kept.items()):
+        if not is_kept(log, one.marked):
+            kept.pop(key, None)
     names = [zone]
     places, unknown = [], {}
     for place, name in enumerate(marked.zones):
@@ -184,7 +192,7 @@ def prepare_log(log: EventLog, compiled: Compiled, *, zone: str) -> Prepared:
         # Copies, because the compiler takes arrays that cannot be written to for another type.
         (starts.copy(), texts.copy()),
     )
-    kept[zone] = prepared
+    kept[compiled.marking, zone] = prepared
     return prepared
 
 

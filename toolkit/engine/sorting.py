@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
@@ -13,8 +14,9 @@ import numpy.typing as npt
 
 from toolkit.engine.compiled import compiled, config
 from toolkit.engine.layout import Ints
+from toolkit.engine.room import room
 
-__all__ = ["Events", "Sorted", "on_threads", "sorted_events", "split_evenly"]
+__all__ = ["Events", "Sorted", "count_with", "events_with", "on_threads", "sorted_events", "split_evenly"]
 
 Found = TypeVar("Found")
 _FEW = 32
@@ -70,8 +72,8 @@ def sorted_events(pieces: Sequence[Events], lowest: int, stop: int, *, with_orde
         _count(piece.customer, piece.bits, all_of_them, lowest, starts)
     np.cumsum(starts, out=starts)
     count = int(starts[-1])
-    received, at, row, bits = (np.empty(count, dtype=np.int64) for _ in range(4))
-    order = np.empty(count if with_order else 0, dtype=np.int64)
+    received, at, row, bits = (room(count) for _ in range(4))
+    order = room(count if with_order else 0)
     tied = np.zeros(count, dtype=np.bool_)
     free = starts[:-1].copy()
 
@@ -86,12 +88,15 @@ def sorted_events(pieces: Sequence[Events], lowest: int, stop: int, *, with_orde
     return Sorted(starts, received, at, row, bits, order, tied)
 
 
-def on_threads(work: Ints, do: Callable[[int, int], Found], *, threads: int | None = None) -> list[Found]:
+def on_threads(
+    work: Ints, do: Callable[[int, int], Found], *, each: int = 0, threads: int | None = None
+) -> list[Found]:
     """Do something for all places, a thread for each part of them: from one place to before another.
 
     Args:
         work: the work before each place, for parts of equal work.
         do: what is done for the places of a part.
+        each: the further work at each place.
         threads: how many; all cores unless given, but none for fewer than a thousand places.
 
     Returns:
@@ -99,7 +104,7 @@ def on_threads(work: Ints, do: Callable[[int, int], Found], *, threads: int | No
     """
     threads = 1 if config.DISABLE_JIT else threads or min(os.cpu_count() or 1, 16)
     threads = max(1, min(threads, len(work) // 1000 + 1))
-    parts = split_evenly(work, threads)
+    parts = split_evenly(work, threads, each=each)
     if threads == 1:
         return [do(*parts[0])]
     with ThreadPoolExecutor(threads - 1) as pool:
@@ -107,12 +112,16 @@ def on_threads(work: Ints, do: Callable[[int, int], Found], *, threads: int | No
         return [do(*parts[0]), *(other.result() for other in others)]
 
 
-def split_evenly(work: Ints, parts: int) -> list[tuple[int, int]]:
-    """Places cut into parts of equal work, given the work before each place."""
+def split_evenly(work: Ints, parts: int, *, each: int = 0) -> list[tuple[int, int]]:
+    """Places cut into parts of equal work, given the work before each place, and so much more at each."""
     count = len(work)
-    whole = int(work[-1]) + 1 if count else 0
-    cuts = np.searchsorted(work, [whole * part // parts for part in range(1, parts)])
-    return list(itertools.pairwise([0, *(int(cut) for cut in cuts), count]))
+
+    def before(place: int) -> int:
+        return int(work[place]) + each * place
+
+    whole = before(count - 1) + 1 if count else 0
+    cuts = [bisect_left(range(count), whole * part / parts, key=before) for part in range(1, parts)]
+    return list(itertools.pairwise([0, *cuts, count]))
 
 
 @compiled
@@ -222,3 +231,24 @@ def _sort(
             if received[k] == received[k - 1] and at[k] == at[k - 1]:
                 tied[k - 1] = True
                 tied[k] = True
+
+
+@compiled
+def count_with(bits: Ints, mask: int, first: int, stop: int) -> int:
+    """How many events have one of some bits, from one to before another."""
+    count = 0
+    for k in range(first, stop):
+        count += (bits[k] & mask) != 0
+    return count
+
+
+@compiled
+def events_with(bits: Ints, mask: int) -> Ints:
+    """The events that have one of some bits."""
+    events = np.empty(count_with(bits, mask, 0, len(bits)), dtype=np.int64)
+    count = 0
+    for k in range(len(bits)):
+        if bits[k] & mask:
+            events[count] = k
+            count += 1
+    return events

@@ -27,6 +27,7 @@ __all__ = ["Contents"]
 
 _ONCE = "events_once"
 _EXTRA_ROWS = "extra_rows"
+_FEW_ROWS = 16
 
 
 class Contents:
@@ -187,7 +188,10 @@ class Contents:
         cursor = self.cursor()
         cursor.register("asked", pa.table({"row": asked, "place": np.arange(len(asked))}))
         chosen = "event_id" if self.has_event_ids else event_id(self._rows.properties, given=False)
-        named = f"WHERE event IN ({', '.join(map(literal, events))})" if events else ""
+        where = [f"event IN ({', '.join(map(literal, events))})"] if events else []
+        if len(asked) <= _FEW_ROWS:  # said one by one, a file is read past where none of them is
+            where.append(f"({' OR '.join(f'row = {row}' for row in asked)})")
+        named = f"WHERE {' AND '.join(where)}" if where else ""
         query = f"SELECT {chosen} AS id FROM asked JOIN {self._relation} USING (row) {named} ORDER BY place"
         ids = fetch(cursor, query)
         if len(ids) != len(asked):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -25,7 +26,7 @@ from toolkit.events.quoting import name
 from toolkit.events.ranges import Range, ranges_of
 from toolkit.events.sources import PathOrPaths, arrow_source, csv_source, frame_source, parquet_source
 from toolkit.events.spark import Part, SparkLog, loaded
-from toolkit.events.storage import NUMBER, Stored, read_stored, write_stored
+from toolkit.events.storage import NUMBER, Stored, read_ids, read_stored, write_stored
 from toolkit.events.times import check_zone
 from toolkit.events.wording import counted
 from toolkit.tables import FIRST_SEEN
@@ -231,8 +232,10 @@ class EventLog(Contents):
         Raises:
             EventLogError: no such folder, not a stored log, stored by a newer version, or damaged; no such answers.
         """
-        connection = connect()
-        stored = read_stored(connection, folder)
+        with ThreadPoolExecutor(1) as aside:  # names are read while the database starts
+            ids = aside.submit(read_ids, folder)
+            connection = connect()
+            stored = read_stored(connection, folder, ids.result)
         log = cls(connection, stored.rows, stored.people, stored=True)
         log._notes, log._counts, log._span = stored.notes, stored.counts, stored.span
         log._names, log.left_out = tuple(sorted(stored.counts)), stored.left_out

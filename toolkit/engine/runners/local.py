@@ -18,7 +18,8 @@ from toolkit.engine.answers import Answers
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import is_first_compilation, note_compilation
 from toolkit.engine.layout import Ints, Out, Past, Plan, Work
-from toolkit.engine.sorting import on_threads, split_evenly
+from toolkit.engine.room import room
+from toolkit.engine.sorting import count_with, on_threads, split_evenly
 from toolkit.engine.walk import walk
 
 Given = TypeVar("Given", Answers, None)
@@ -40,6 +41,7 @@ __all__ = [
 
 Found = TypeVar("Found")
 _SCRATCH = 1024
+_AT_ONCE = 1 << 15
 _SAYING = threading.Lock()
 
 
@@ -164,7 +166,7 @@ def run_once(plan: Plan, past: Past, *, threads: int | None = None) -> Walked:
 def in_parts(past: Past, work: Callable[[int, int], Found], *, threads: int | None = None) -> list[Found]:
     """Do a work for all customers, a thread for each part of them: from one place to before another."""
     # Parts of equal work: the number of events before a customer, and the customers themselves.
-    return on_threads(past.starts[:-1] + 4 * np.arange(len(past.starts) - 1), work, threads=threads)
+    return on_threads(past.starts[:-1], work, each=4, threads=threads)
 
 
 def joined(walked: list[Walked]) -> Walked:
@@ -187,14 +189,14 @@ def _note(answers: bool) -> None:
 
 
 def _run_part(plan: Plan, past: Past, first: int, last: int) -> Walked:
-    starting = past.bits[past.starts[first] : past.starts[last]] & plan.trigger_mask
-    journeys = 1024 + int(np.count_nonzero(starting)) * max(1, len(plan.scenarios) // 2)
+    starting = count_with(past.bits, plan.trigger_mask, past.starts[first], past.starts[last])
+    journeys = 1024 + starting * max(1, len(plan.scenarios) // 2)
     return run_places(plan, past, None, first, last, journeys=journeys)[0]
 
 
 def run_places(plan: Plan, past: Past, answers: Given, first: int, last: int, *, journeys: int) -> tuple[Walked, Given]:
     """Walk over places from one to before another, with more memory whenever it runs out; `journeys` is a guess."""
-    out = Out(_room(journeys, m.JOURNEY_COLUMNS), _room(2 * journeys, m.DECISION_COLUMNS))
+    out = Out(room(journeys, m.JOURNEY_COLUMNS), room(2 * journeys, m.DECISION_COLUMNS))
     work, out, answers = _filled(plan, past, answers, _scratch(plan, past, _SCRATCH), out, first, last)
     return _walked(work, out), answers
 
@@ -204,7 +206,7 @@ def run_chunks(plan: Plan, past: Past, first: int, last: int, *, customers: int)
 
     Each step writes over what the step before gave, so that what is counted of it is read while it is still near.
     """
-    out = Out(_room(2 * customers, m.JOURNEY_COLUMNS), _room(4 * customers, m.DECISION_COLUMNS))
+    out = Out(room(2 * customers, m.JOURNEY_COLUMNS), room(4 * customers, m.DECISION_COLUMNS))
     work = _scratch(plan, past, _SCRATCH)
     for place in range(first, last, customers):
         work.n[m.N_JOURNEYS] = work.n[m.N_DECISIONS] = 0
@@ -241,29 +243,31 @@ def _filled(
                 past, answers = with_room(past, answers, 2 * len(past.at))
 
 
-def _room(rows: int, columns: int) -> Ints:
-    return np.empty((rows, columns), dtype=np.int64)
-
-
 def _more(rows: Ints) -> Ints:
     return np.concatenate([rows, np.empty_like(rows)])
+
+
+def _longest(starts: Ints) -> int:
+    """The length of the longest of some texts, looked through piece by piece: no array as long as all is made."""
+    pieces = (np.diff(starts[first : first + _AT_ONCE + 1]) for first in range(0, len(starts) - 1, _AT_ONCE))
+    return max((int(piece.max()) for piece in pieces), default=0)
 
 
 def _scratch(plan: Plan, past: Past, size: int) -> Work:
     slots = sum(
         1 if key < 0 else int(past.key_counts[key].max(initial=0)) for key in plan.scenarios[:, m.S_KEY].tolist()
     )
-    longest = int(np.diff(past.name_starts).max(initial=0))
+    longest = _longest(past.name_starts)
     longest += past.longest_key + len(plan.origin_texts)
     texts = int(np.diff(plan.salt_starts).max(initial=0)) + int(np.diff(plan.suffix_starts).max(initial=0))
     return Work(
         n=np.zeros(m.N_PLACES, dtype=np.int64),
-        journeys=_room(size, m.WORK_COLUMNS),
-        slots=_room(max(1, slots), m.SLOT_COLUMNS),
+        journeys=room(size, m.WORK_COLUMNS),
+        slots=room(max(1, slots), m.SLOT_COLUMNS),
         slot_base=np.zeros(len(plan.scenarios) + 1, dtype=np.int64),
-        heap=_room(4 * size, 4),
-        synthetic=_room(4 * size + slots, 4),
-        sends=_room(4 * size, 3),
+        heap=room(4 * size, 4),
+        synthetic=room(4 * size + slots, 4),
+        sends=room(4 * size, 3),
         counts=np.zeros(64, dtype=np.int64),
         reserved=np.zeros(len(plan.pool_until), dtype=np.int64),
         chosen=np.zeros(size, dtype=np.int64),

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 
 from toolkit.engine.compiled import compiled
 from toolkit.engine.layout import MAX_BITS, NONE, Ints
-from toolkit.engine.room import room
 from toolkit.engine.sorting import Events, Sorted, events_with, sorted_events
 from toolkit.errors import ScenarioError
 from toolkit.events import EventLog
@@ -31,6 +30,7 @@ from toolkit.events.marks import (
     people,
     stored_events,
 )
+from toolkit.room import room
 
 __all__ = ["Marked", "is_kept", "mark"]
 

@@ -18,10 +18,10 @@ from toolkit.engine.hashing import text_buffers, uniform
 from toolkit.engine.ids import journey_ids, key_texts
 from toolkit.engine.layout import Floats, Ints, Past
 from toolkit.engine.marked import Marked, is_kept, mark
-from toolkit.engine.room import room
 from toolkit.engine.zones import zone_tables
 from toolkit.events import EventLog
 from toolkit.events.marks import Marking
+from toolkit.room import room
 
 __all__ = ["Prepared", "prepare_log"]
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from toolkit.engine.compiled import compiled, config
 from toolkit.engine.layout import Ints
-from toolkit.engine.room import room
+from toolkit.room import room
 
 __all__ = ["Events", "Sorted", "count_with", "events_with", "on_threads", "sorted_events", "split_evenly"]
 

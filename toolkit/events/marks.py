@@ -140,12 +140,13 @@ def stored_events(log: EventLog, marking: Marking) -> list[Group] | None:
         if not conditional:
             return reading.result()
         asked = _literals({one.event for _, one in conditional})
+        number = "INTEGER" if len(log) <= np.iinfo(np.int32).max else "BIGINT"
+        rows = (
+            f'SELECT CAST("row" AS {number}) AS "row", {_bits(conditional, small=small)} AS bits '
+            f"FROM {log.relation} WHERE event IN ({asked})"
+        )
         try:
-            table = fetch(
-                cursor,
-                f'SELECT "row", bits FROM (SELECT "row", {_bits(conditional, small=small)} AS bits FROM {log.relation} '
-                f"WHERE event IN ({asked})) WHERE bits <> 0",
-            )
+            table = fetch(cursor, f"SELECT * FROM ({rows}) WHERE bits <> 0")
         except EventLogError:
             reading.result()  # which names the file
             raise

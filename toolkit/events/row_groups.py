@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError
 from toolkit.events.storage import NUMBER
+from toolkit.room import room
 
 __all__ = ["Group", "named_events"]
 
@@ -51,19 +52,31 @@ def named_events(path: Path, bits: Mapping[str, int], kind: npt.DTypeLike) -> li
             footer = file.metadata
         names = [footer.schema.column(place).name for place in range(footer.num_columns)]
         columns = [name for name in (NUMBER, "event", "at", "received_at") if name in names]
-        chosen, first = [], 0
+        chosen, first, count = [], 0, 0
         for place in range(footer.num_row_groups):
             group = footer.row_group(place)
             if _may_hold(group.column(names.index("event")).statistics, bits):
-                chosen.append((place, first))
+                chosen.append((place, first, count))
+                count += group.num_rows
             first += group.num_rows
+        small = np.dtype(kind).itemsize == 1
+        # What Arrow reads is copied out at once, so that its memory serves for the next row group.
+        rows = Group(
+            0,
+            room((count + 1) // 2).view(np.int32)[:count],
+            room(count),
+            room(count),
+            room((count + 7) // 8).view(np.uint8)[:count] if small else room(count),
+        )
 
-        def read(some: list[tuple[int, int]]) -> list[Group]:
+        def read(some: list[tuple[int, int, int]]) -> list[Group]:
             with pq.ParquetFile(path, metadata=footer, read_dictionary=["event"], memory_map=True) as own:
                 return [
                     piece
-                    for place, row in some
-                    for piece in _pieces(own.read_row_group(place, columns, use_threads=False), row, bits, kind)
+                    for place, first, before in some
+                    for piece in _filled(
+                        rows, own.read_row_group(place, columns, use_threads=False), first, before, bits
+                    )
                 ]
 
         threads = max(1, min(os.cpu_count() or 1, 16, len(chosen)))
@@ -80,24 +93,24 @@ def _may_hold(statistics: Any, names: Mapping[str, int]) -> bool:
     return any(statistics.min <= name <= statistics.max for name in names)
 
 
-def _pieces(table: pa.Table, first: int, bits: Mapping[str, int], kind: npt.DTypeLike) -> list[Group]:
+def _filled(rows: Group, table: pa.Table, first: int, before: int, bits: Mapping[str, int]) -> list[Group]:
+    """Copy a row group behind the rows before it; each piece of it as read."""
     pieces = []
     for batch in table.to_batches():
+        place = slice(before, before + len(batch))
+        piece = Group(first, rows.customer[place], rows.received[place], rows.at[place], rows.bits[place])
         at = batch.column("at").cast(pa.timestamp("us")).cast(pa.int64())
         received = at
         if "received_at" in batch.schema.names and batch.column("received_at").null_count < len(batch):
             late = batch.column("received_at").cast(pa.timestamp("us")).cast(pa.int64())
             received = pc.coalesce(late, at)
+        piece.customer[:] = batch.column(NUMBER).to_numpy()
+        piece.at[:] = at.to_numpy()
+        piece.received[:] = received.to_numpy()
         event = batch.column("event")
-        of_name = np.array([*(bits.get(name, 0) for name in event.dictionary.to_pylist()), 0], dtype=kind)
-        pieces.append(
-            Group(
-                first,
-                batch.column(NUMBER).to_numpy(),
-                received.to_numpy(),
-                at.to_numpy(),
-                of_name[event.indices.to_numpy()],
-            )
-        )
+        of_name = np.array([bits.get(name, 0) for name in event.dictionary.to_pylist()], dtype=piece.bits.dtype)
+        np.take(of_name, event.indices.to_numpy(), out=piece.bits, mode="clip")
+        pieces.append(piece)
         first += len(batch)
+        before += len(batch)
     return pieces

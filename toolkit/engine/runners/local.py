@@ -18,9 +18,9 @@ from toolkit.engine.answers import Answers
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import is_first_compilation, note_compilation
 from toolkit.engine.layout import Ints, Out, Past, Plan, Work
-from toolkit.engine.room import room
 from toolkit.engine.sorting import count_with, on_threads, split_evenly
 from toolkit.engine.walk import walk
+from toolkit.room import room
 
 Given = TypeVar("Given", Answers, None)
 """A response model's answers, or none in a replay."""

@@ -12,11 +12,11 @@ from itertools import accumulate
 from math import prod
 
 import numpy as np
-
-from toolkit.engine.layout import Ints
+import numpy.typing as npt
 
 __all__ = ["KEPT_AT_MOST", "room"]
 
+Ints = npt.NDArray[np.int64]
 KEPT_AT_MOST = 3 << 27
 """Bytes that stay when no array has them: 384 MiB, what the replay of ten million events takes."""
 _LARGE = 1 << 18

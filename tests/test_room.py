@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from toolkit.engine import room as rooms
-from toolkit.engine.room import room
+from toolkit import room as rooms
+from toolkit.room import room
 
 LARGE = 1 << 18
 

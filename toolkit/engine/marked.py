@@ -30,7 +30,7 @@ from toolkit.events.marks import (
     people,
     stored_events,
 )
-from toolkit.room import room
+from toolkit.memory import array_of
 
 __all__ = ["Marked", "is_kept", "mark"]
 
@@ -251,7 +251,7 @@ def _consents(
 
     `of_strangers`: those of anyone, where nobody is known, with the consent and without.
     """
-    fact = room(len(bits))
+    fact = array_of(len(bits))
     fact[:] = -1
     given = _mask(marking, "email_subscribed")
     told = given | _mask(marking, "email_unsubscribed") | _mask(marking, "email_complained")

@@ -21,7 +21,7 @@ from toolkit.engine.marked import Marked, is_kept, mark
 from toolkit.engine.zones import zone_tables
 from toolkit.events import EventLog
 from toolkit.events.marks import Marking
-from toolkit.room import room
+from toolkit.memory import array_of
 
 __all__ = ["Prepared", "prepare_log"]
 
@@ -147,7 +147,7 @@ def _shares(kept: dict[tuple[str, ...], Floats], names: tuple[str, ...], count: 
     """Room for shares that the kernel computes when it first needs them, kept for the next run."""
     if names not in kept:
         kept.clear()
-        kept[names] = room(max(1, len(names)), count if names else 1).view(np.float64)
+        kept[names] = array_of(max(1, len(names)), count if names else 1).view(np.float64)
         kept[names][:] = np.nan
     return kept[names]
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from toolkit.engine.compiled import compiled, config
 from toolkit.engine.layout import Ints
-from toolkit.room import room
+from toolkit.memory import array_of
 
 __all__ = ["Events", "Sorted", "count_with", "events_with", "on_threads", "sorted_events", "split_evenly"]
 
@@ -72,8 +72,8 @@ def sorted_events(pieces: Sequence[Events], lowest: int, stop: int, *, with_orde
         _count(piece.customer, piece.bits, all_of_them, lowest, starts)
     np.cumsum(starts, out=starts)
     count = int(starts[-1])
-    received, at, row, bits = (room(count) for _ in range(4))
-    order = room(count if with_order else 0)
+    received, at, row, bits = (array_of(count) for _ in range(4))
+    order = array_of(count if with_order else 0)
     tied = np.zeros(count, dtype=np.bool_)
     free = starts[:-1].copy()
 

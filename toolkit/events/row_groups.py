@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError
 from toolkit.events.storage import NUMBER
-from toolkit.room import room
+from toolkit.memory import array_of
 
 __all__ = ["Group", "named_events"]
 
@@ -63,10 +63,10 @@ def named_events(path: Path, bits: Mapping[str, int], kind: npt.DTypeLike) -> li
         # What Arrow reads is copied out at once, so that its memory serves for the next row group.
         rows = Group(
             0,
-            room((count + 1) // 2).view(np.int32)[:count],
-            room(count),
-            room(count),
-            room((count + 7) // 8).view(np.uint8)[:count] if small else room(count),
+            array_of((count + 1) // 2).view(np.int32)[:count],
+            array_of(count),
+            array_of(count),
+            array_of((count + 7) // 8).view(np.uint8)[:count] if small else array_of(count),
         )
 
         def read(some: list[tuple[int, int, int]]) -> list[Group]:

@@ -20,7 +20,7 @@ from toolkit.engine.compiled import is_first_compilation, note_compilation
 from toolkit.engine.layout import Ints, Out, Past, Plan, Work
 from toolkit.engine.sorting import count_with, on_threads, split_evenly
 from toolkit.engine.walk import walk
-from toolkit.room import room
+from toolkit.memory import array_of
 
 Given = TypeVar("Given", Answers, None)
 """A response model's answers, or none in a replay."""
@@ -196,7 +196,7 @@ def _run_part(plan: Plan, past: Past, first: int, last: int) -> Walked:
 
 def run_places(plan: Plan, past: Past, answers: Given, first: int, last: int, *, journeys: int) -> tuple[Walked, Given]:
     """Walk over places from one to before another, with more memory whenever it runs out; `journeys` is a guess."""
-    out = Out(room(journeys, m.JOURNEY_COLUMNS), room(2 * journeys, m.DECISION_COLUMNS))
+    out = Out(array_of(journeys, m.JOURNEY_COLUMNS), array_of(2 * journeys, m.DECISION_COLUMNS))
     work, out, answers = _filled(plan, past, answers, _scratch(plan, past, _SCRATCH), out, first, last)
     return _walked(work, out), answers
 
@@ -206,7 +206,7 @@ def run_chunks(plan: Plan, past: Past, first: int, last: int, *, customers: int)
 
     Each step writes over what the step before gave, so that what is counted of it is read while it is still near.
     """
-    out = Out(room(2 * customers, m.JOURNEY_COLUMNS), room(4 * customers, m.DECISION_COLUMNS))
+    out = Out(array_of(2 * customers, m.JOURNEY_COLUMNS), array_of(4 * customers, m.DECISION_COLUMNS))
     work = _scratch(plan, past, _SCRATCH)
     for place in range(first, last, customers):
         work.n[m.N_JOURNEYS] = work.n[m.N_DECISIONS] = 0
@@ -262,12 +262,12 @@ def _scratch(plan: Plan, past: Past, size: int) -> Work:
     texts = int(np.diff(plan.salt_starts).max(initial=0)) + int(np.diff(plan.suffix_starts).max(initial=0))
     return Work(
         n=np.zeros(m.N_PLACES, dtype=np.int64),
-        journeys=room(size, m.WORK_COLUMNS),
-        slots=room(max(1, slots), m.SLOT_COLUMNS),
+        journeys=array_of(size, m.WORK_COLUMNS),
+        slots=array_of(max(1, slots), m.SLOT_COLUMNS),
         slot_base=np.zeros(len(plan.scenarios) + 1, dtype=np.int64),
-        heap=room(4 * size, 4),
-        synthetic=room(4 * size + slots, 4),
-        sends=room(4 * size, 3),
+        heap=array_of(4 * size, 4),
+        synthetic=array_of(4 * size + slots, 4),
+        sends=array_of(4 * size, 3),
         counts=np.zeros(64, dtype=np.int64),
         reserved=np.zeros(len(plan.pool_until), dtype=np.int64),
         chosen=np.zeros(size, dtype=np.int64),

@@ -14,17 +14,17 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["KEPT_AT_MOST", "room"]
+__all__ = ["KEPT_AT_MOST", "array_of"]
 
 Ints = npt.NDArray[np.int64]
 KEPT_AT_MOST = 3 << 27
 """Bytes that stay when no array has them: 384 MiB, what the replay of ten million events takes."""
 _LARGE = 1 << 18
 _idle: list[Ints] = []
-_lock = threading.RLock()  # an array may go, and give its memory back, while another is made
+_lock = threading.Lock()
 
 
-def room(*shape: int) -> Ints:
+def array_of(*shape: int) -> Ints:
     """An array of 64-bit integers that hold anything; a large one in memory that another had, if there is some.
 
     Args:
@@ -33,7 +33,7 @@ def room(*shape: int) -> Ints:
     Returns:
         The array. Its memory is free again when it and all its views are gone.
 
-    >>> room(2, 3).shape
+    >>> array_of(2, 3).shape
     (2, 3)
     """
     count = prod(shape)
@@ -50,9 +50,14 @@ def room(*shape: int) -> Ints:
 
 
 def _give_back(memory: Ints) -> None:
-    with _lock:
+    # The collector may come while another array is made, in the same thread even: then this memory is not kept.
+    if not _lock.acquire(blocking=False):
+        return
+    try:
         _idle.append(memory)
         if sum(one.nbytes for one in _idle) > KEPT_AT_MOST:  # the latest stay, they are the likeliest to be asked for
             sizes = accumulate(one.nbytes for one in reversed(_idle))
             kept = sum(size <= KEPT_AT_MOST for size in sizes)
             del _idle[: len(_idle) - kept]
+    finally:
+        _lock.release()

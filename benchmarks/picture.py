@@ -16,10 +16,11 @@ _PANEL, _HEIGHT, _GAP = 330, 300, 96
 _LEFT, _TOP = 62, 92
 _INSET, _ABOVE = 36, 16
 _LINE = "#B9C0CC"
+_FONT = "Segoe UI, Helvetica Neue, Arial, sans-serif"
 _SIZES = {1e6: "1 million", 1e7: "10 million", 1e8: "100 million"}
 _SERIES = (
-    ("one machine, from its store", "replay", BLUE, "1"),
-    ("Spark, everything", "spark", ORANGE, "1"),
+    ("one machine, from its store", "replay", BLUE, None),
+    ("Spark, everything", "spark", ORANGE, None),
     ("Spark, an empty kernel", "empty", MAILS[3], "5 4"),
 )
 
@@ -58,16 +59,8 @@ def picture(rows: Iterable[Mapping[str, Any]]) -> str | None:
     return drawn.replace("<svg ", f'<svg xmlns="http://www.w3.org/2000/svg" font-family="{_FONT}" ', 1) + "\n"
 
 
-_FONT = "Segoe UI, Helvetica Neue, Arial, sans-serif"
-
-
-def _stroke(colour: str, dashes: str) -> dict[str, Any]:
-    return {
-        "fill": "none",
-        "stroke": colour,
-        "stroke_width": 2.5,
-        "stroke_dasharray": dashes if dashes != "1" else None,
-    }
+def _stroke(colour: str, dashes: str | None) -> dict[str, Any]:
+    return {"fill": "none", "stroke": colour, "stroke_width": 2.5, "stroke_dasharray": dashes}
 
 
 def _panel(series: Mapping[str, Sequence[tuple[float, float]]], left: float, name: str) -> list[str]:

@@ -84,12 +84,12 @@ def _halves(parts: Sequence[Part], sizes: Sequence[int]) -> list[Sequence[Part]]
 def _stretches(file: str, footer: pq.FileMetaData, columns: int) -> list[_Stretch]:
     """The row groups of a file, small ones put together: some writers make thousands."""
     sizes = [footer.row_group(at).num_rows for at in range(footer.num_row_groups)]
-    found, start = [], 0
-    for at, _ in enumerate(sizes):
-        rows = sum(sizes[start : at + 1])
+    found, start, rows = [], 0, 0
+    for at, size in enumerate(sizes):
+        rows += size
         if rows >= _ROWS or at == len(sizes) - 1 or not _is_small(rows + sizes[at + 1], columns):
             found.append(_Stretch(file, footer, tuple(range(start, at + 1)), rows))
-            start = at + 1
+            start, rows = at + 1, 0
     return found
 
 

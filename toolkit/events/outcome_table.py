@@ -216,7 +216,7 @@ class OutcomeTable(OutcomeSums):
         return fetch_rows(self._cursor(), query)
 
     def pieces(self, columns: Sequence[str], *, arm: str) -> Sequence[Iterator[pa.RecordBatch]] | None:
-        """The rows of Parquet files, some columns, in their order; None where the database must answer."""
+        """The rows of Parquet files, in their order, in one run or two; None where the database must answer."""
         return pieces_of(self._files, columns, labels=arm) if self._files else None
 
     def units(self, unit: str, *, arm: str) -> UnitCheck:

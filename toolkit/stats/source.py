@@ -98,7 +98,7 @@ class Source(Protocol):
         """Sums of the expressions (kind, column, other) of `Term`, and of products of pairs, by arm: one statement."""
 
     def pieces(self, columns: Sequence[str], *, arm: str) -> Sequence[Iterator[pa.RecordBatch]] | None:
-        """The rows themselves, some columns, piece by piece in their order; None where only sums leave the store."""
+        """The rows in their order, piece by piece, in a run for each thread; None where only sums leave the store."""
 
     def extremes(self, columns: Sequence[str]) -> Mapping[str, tuple[float, float]]:
         """Smallest and largest value of each column."""

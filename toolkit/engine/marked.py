@@ -134,8 +134,10 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
     key_counts = np.zeros((len(marking.keys), len(customers)), dtype=np.int64)
     for k in range(len(marking.keys)):
         texts = one_piece(table, f"key_{k}").dictionary_encode()
-        key_codes = pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)[order]
-        _local_codes(starts, key_codes, len(texts.dictionary), keys[k], key_counts[k])
+        rank = np.full(len(texts.dictionary) + 1, -1, dtype=np.int64)  # the last place is of events without a value
+        rank[pc.array_sort_indices(texts.dictionary).to_numpy()] = np.arange(len(texts.dictionary))
+        ranks = rank[pc.fill_null(texts.indices, -1).to_numpy(zero_copy_only=False)[order]]
+        _local_codes(starts, ranks, len(texts.dictionary), keys[k], key_counts[k])
     values = np.empty((len(marking.values), len(at)), dtype=np.float64)
     for v in range(len(marking.values)):
         column = table.column(f"value_{v}").to_numpy(zero_copy_only=False)
@@ -336,19 +338,23 @@ def _same_instants(found: Sorted, places: Ints, event_ids: list[str]) -> tuple[S
 
 
 @compiled
-def _local_codes(starts: Ints, codes: Ints, n_codes: int, local: Ints, counts: Ints) -> None:
-    """Renumber key values within each customer, from 0 in order of appearance."""
-    owner = np.full(n_codes, -1, dtype=np.int64)
-    number = np.zeros(n_codes, dtype=np.int64)
+def _local_codes(starts: Ints, ranks: Ints, n_ranks: int, local: Ints, counts: Ints) -> None:
+    """Renumber key values within each customer, from 0 in the order of their texts (R11, R17)."""
+    owner = np.full(n_ranks, -1, dtype=np.int64)
+    number = np.zeros(n_ranks, dtype=np.int64)
+    met = np.empty(n_ranks, dtype=np.int64)
     for c in range(len(starts) - 1):
         count = 0
         for k in range(starts[c], starts[c + 1]):
-            code = codes[k]
-            if code < 0:
-                continue
-            if owner[code] != c:
-                owner[code] = c
-                number[code] = count
+            rank = ranks[k]
+            if rank >= 0 and owner[rank] != c:
+                owner[rank] = c
+                met[count] = rank
                 count += 1
-            local[k] = number[code]
+        met[:count].sort()
+        for place in range(count):
+            number[met[place]] = place
+        for k in range(starts[c], starts[c + 1]):
+            if ranks[k] >= 0:
+                local[k] = number[ranks[k]]
         counts[c] = count

@@ -334,6 +334,8 @@ class _Compiler:
         row[m.S_START] = len(self.ops)
         self.steps(scenario.steps, "")
         self.emit(m.OP_END)
+        is_event = row[m.S_TRIGGER] == m.TRIGGER_EVENT
+        row[m.S_STARTS] = 1 << row[m.S_TRIGGER_BIT] if is_event else 0
         row[m.S_WAITS_FOR] = int(any(op[m.CODE] == m.OP_WAIT_FOR for op in self.ops[row[m.S_START] :]))
         row[m.S_GOAL_BIT] = -1
         if scenario.goal:
@@ -410,6 +412,8 @@ def compile_program(
     salts = tuple(f"{split.name}:" for split in compiler.splits)
     by_event = [row for row in rows if row[m.S_TRIGGER] == m.TRIGGER_EVENT]
     told = [row for row in rows if row[m.S_TRIGGER] in (m.TRIGGER_INACTIVE, m.TRIGGER_CYCLE)]
+    told_mask = _mask(bit for row in told for bit in (row[m.S_TRIGGER_BIT], row[m.S_SINCE_BIT]) if bit >= 0)
+    delivery = [bounce, logged, *(row[m.S_LOGGED_BIT] for row in rows)]
     salt_bytes, salt_starts = _packed([*salts, "spread:"])
     suffix_bytes, suffix_starts = _packed(suffixes)
     by_journey = [
@@ -444,11 +448,14 @@ def compile_program(
         pool_share=np.zeros(max(1, len(compiler.pools)), dtype=np.int64),
         exit_mask=_mask(row[m.EXIT_BIT] for row in exits),
         trigger_mask=_mask(row[m.S_TRIGGER_BIT] for row in by_event),
-        told_mask=_mask(bit for row in told for bit in (row[m.S_TRIGGER_BIT], row[m.S_SINCE_BIT]) if bit >= 0),
+        told_mask=told_mask,
         count_mask=compiler.count_mask,
         unsubscribe_mask=unsubscribe,
         bounce_bit=bounce,
         logged_bit=logged,
+        learn_mask=told_mask | compiler.count_mask | _mask(bit for bit in delivery if bit >= 0),
+        waits_for=int(any(row[m.S_WAITS_FOR] for row in rows)),
+        synthetic=int(len(by_event) < len(rows)),
         until=until,
     )
     marking = Marking(

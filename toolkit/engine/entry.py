@@ -266,9 +266,9 @@ def told_synthetic(plan: Plan, past: Past, work: Work, event: int) -> None:
                 days = int(value)
                 micros = int((value - days) * DAY)
             due = add_days(past.zones, zone, past.at[event], days, micros)
-            alike = was_trigger and past.at[last] == past.at[event] and past.received[last] < past.received[event]
+            alike = last >= 0 and past.at[last] == past.at[event] and past.received[last] < past.received[event]
             if kind == m.TRIGGER_INACTIVE and alike and due < past.received[event]:
-                continue  # once per lapse: its journey began when the one that happened at the same moment was due
+                continue  # once per lapse: it began when the event, or the one since when, of the same moment was due
             _arm_timer(work, scenario, slot, due, event)
         elif last < 0 and rules[m.S_SINCE_BIT] >= 0 and (bits >> rules[m.S_SINCE_BIT]) & 1:
             due = add_days(past.zones, zone, past.at[event], rules[m.S_DAYS], rules[m.S_MICROS])

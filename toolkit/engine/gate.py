@@ -7,7 +7,7 @@ from toolkit.engine.compiled import kernel
 from toolkit.engine.heap import push
 from toolkit.engine.layout import Out, Past, Plan, Work
 from toolkit.engine.shares import spread_share
-from toolkit.engine.zones import DAY, to_local, to_utc
+from toolkit.engine.zones import DAY, offset_at, to_utc
 
 __all__ = ["GATE_EXIT", "GATE_HELD", "GATE_PASSED", "count_logged", "gate", "record", "start_timer"]
 
@@ -21,7 +21,6 @@ def start_timer(work: Work, j: int, mode: int, due: int) -> None:
     """Let the journey sleep until due, in the given mode."""
     row = work.journeys[j]
     row[m.W_MODE] = mode
-    row[m.W_DUE] = due
     row[m.W_VERSION] += 1
     if work.n[m.N_HEAP] >= len(work.heap):
         work.n[m.N_FULL] = m.FULL_WORK
@@ -88,13 +87,23 @@ def _cap_free_at(plan: Plan, work: Work, cap: int, scenario: int, now: int) -> i
 
 
 @kernel
+def _local(past: Past, work: Work, now: int) -> int:
+    """Local clock of the customer at hand; the offset is looked up once until it changes."""
+    n = work.n
+    if n[m.N_OFFSET_ZONE] != n[m.N_ZONE] or now < n[m.N_OFFSET_FROM] or now >= n[m.N_OFFSET_UNTIL]:
+        n[m.N_OFFSET_ZONE] = n[m.N_ZONE]
+        n[m.N_OFFSET], n[m.N_OFFSET_FROM], n[m.N_OFFSET_UNTIL] = offset_at(past.zones, n[m.N_ZONE], now)
+    return int(now + n[m.N_OFFSET])
+
+
+@kernel
 def _quiet_until(plan: Plan, past: Past, work: Work, scenario: int, send: int, now: int) -> int:
     """When quiet hours let the mail through: now, or the end of the quiet hours and a share of the spread (R15)."""
     row = plan.scenarios[scenario]
     if not row[m.S_QUIET]:
         return now
     zone = work.n[m.N_ZONE]
-    local = to_local(past.zones, zone, now)
+    local = _local(past, work, now)
     clock = local % DAY
     start = row[m.S_QUIET_FROM] * _MINUTE
     stop = row[m.S_QUIET_TO] * _MINUTE
@@ -137,52 +146,48 @@ def gate(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> int:
     op = plan.ops[row[m.W_PC]]
     rules = plan.scenarios[scenario]
     marketing = rules[m.S_MARKETING] == 1
-    reason = -1
+    reason, plain, free, passed = -1, 0, now, GATE_PASSED
     if not (work.n[m.N_ATTRIBUTES] >> m.BIT_ADDRESS) & 1:
         reason = m.WHY_NO_ADDRESS
     elif work.n[m.N_SUPPRESSED]:
         reason = m.WHY_SUPPRESSED
     elif marketing and not (work.n[m.N_ATTRIBUTES] >> m.BIT_CONSENT) & 1:
         reason = m.WHY_UNSUBSCRIBED
+    elif marketing:
+        free = _quiet_until(plan, past, work, scenario, op[m.A], now)
+        if free - row[m.W_GATE_DUE] > m.HELD_AT_MOST and free > now:
+            reason = m.WHY_QUIET
+        cap = rules[m.S_CAPS]
+        while free <= now and cap < rules[m.S_CAPS_END]:
+            free = _cap_free_at(plan, work, cap, scenario, now)
+            on_hit = plan.caps[cap, m.CAP_ON_HIT]
+            if free > now and (on_hit != m.HIT_POSTPONE or free - row[m.W_GATE_DUE] > m.HELD_AT_MOST):
+                reason = m.WHY_CAP
+                if on_hit == m.HIT_EXIT:
+                    passed = GATE_EXIT
+            cap += 1
+        if free <= now and _pool_is_empty(plan, past, work, op[m.B], now):
+            if op[m.C] == 0:
+                reason = m.WHY_COUPON
+            plain = 1
     if reason >= 0:
         record(plan, work, out, j, now, m.STATUS_SKIPPED, reason, 0)
-        return GATE_PASSED
-    plain = 0
+        return passed
+    if free > now:
+        start_timer(work, j, m.MODE_HELD, free)
+        return GATE_HELD
+    status = m.STATUS_SEND
     if marketing:
-        free = _quiet_until(plan, past, work, scenario, op[m.A], now)
-        if free > now:
-            if free - row[m.W_GATE_DUE] > m.HELD_AT_MOST:
-                record(plan, work, out, j, now, m.STATUS_SKIPPED, m.WHY_QUIET, 0)
-                return GATE_PASSED
-            start_timer(work, j, m.MODE_HELD, free)
-            return GATE_HELD
-        for cap in range(rules[m.S_CAPS], rules[m.S_CAPS_END]):
-            free = _cap_free_at(plan, work, cap, scenario, now)
-            if free <= now:
-                continue
-            on_hit = plan.caps[cap, m.CAP_ON_HIT]
-            if on_hit == m.HIT_POSTPONE and free - row[m.W_GATE_DUE] <= m.HELD_AT_MOST:
-                start_timer(work, j, m.MODE_HELD, free)
-                return GATE_HELD
-            record(plan, work, out, j, now, m.STATUS_SKIPPED, m.WHY_CAP, 0)
-            return GATE_EXIT if on_hit == m.HIT_EXIT else GATE_PASSED
-        if _pool_is_empty(plan, past, work, op[m.B], now):
-            if op[m.C] == 0:
-                record(plan, work, out, j, now, m.STATUS_SKIPPED, m.WHY_COUPON, 0)
-                return GATE_PASSED
-            plain = 1
         if row[m.W_ARM] >= 0 and row[m.W_ARM] == rules[m.S_HOLDOUT]:
-            record(plan, work, out, j, now, m.STATUS_WITHHELD, m.WHY_HOLDOUT, plain)
+            status, reason = m.STATUS_WITHHELD, m.WHY_HOLDOUT
             row[m.W_WITHHELD] += 1
-            _used(work, scenario, now, 0)
-            return GATE_PASSED
-        _used(work, scenario, now, 1)
-        if plain == 0:
+        elif plain == 0:
             _reserve(plan, work, op[m.B], now)
-    record(plan, work, out, j, now, m.STATUS_SEND, -1, plain)
-    if not work.n[m.N_FULL]:
+        _used(work, scenario, now, int(status == m.STATUS_SEND))
+    record(plan, work, out, j, now, status, reason, plain)
+    if status == m.STATUS_SEND:
         out.journeys[row[m.W_OUT], m.J_SENDS] += 1
-    return GATE_PASSED
+    return passed
 
 
 @kernel

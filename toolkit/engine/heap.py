@@ -43,6 +43,8 @@ def push(heap: Ints, size: int, due: int, order: int, what: int, version: int) -
 def pop(heap: Ints, size: int) -> int:
     """Take the first timer off row 0, which the caller has read; gives the new size."""
     size -= 1
+    if size == 0:
+        return 0
     for k in range(4):
         heap[0, k] = heap[size, k]
     i = 0

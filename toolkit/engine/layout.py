@@ -64,11 +64,12 @@ COND_END, COND_ATTRIBUTE, COND_TRIGGER, COND_HAPPENED, COND_NOT, COND_AND, COND_
     S_CAPS_END,
     S_SPLIT,
     S_HOLDOUT,
+    S_STARTS,
     S_WAITS_FOR,
     S_GOAL_BIT,
     S_LOGGED_BIT,
-) = range(30)
-SCENARIO_COLUMNS = 30
+) = range(31)
+SCENARIO_COLUMNS = 31
 TRIGGER_EVENT, TRIGGER_DATE, TRIGGER_DATE_ONCE, TRIGGER_INACTIVE, TRIGGER_CYCLE, TRIGGER_SCHEDULE = range(6)
 # Columns of Plan.origins: how the ids of journeys that no event began are made, for splits whose unit they are. Places
 # in Plan.origin_texts of what stands before the customer and after the key, and the row of Past.key_places or -1.
@@ -118,7 +119,11 @@ HELD_AT_MOST = 72 * 3_600_000_000
 
 
 class Plan(NamedTuple):
-    """A compiled program. Scenarios are in the order of rule R17: priority, then name."""
+    """A compiled program. Scenarios are in the order of rule R17: priority, then name.
+
+    learn_mask: bits of events that change what is known of a customer, beside facts. waits_for, synthetic: whether any
+    scenario waits for an event, or has a trigger that is none; most programs do not, and are not asked at each instant.
+    """
 
     ops: Ints
     jumps: Ints
@@ -147,6 +152,9 @@ class Plan(NamedTuple):
     unsubscribe_mask: int
     bounce_bit: int
     logged_bit: int
+    learn_mask: int
+    waits_for: int
+    synthetic: int
     until: int
 
 
@@ -212,7 +220,6 @@ class Out(NamedTuple):
     W_SLOT,
     W_PC,
     W_MODE,
-    W_DUE,
     W_BASE,
     W_GATE_DUE,
     W_ARM,
@@ -222,8 +229,8 @@ class Out(NamedTuple):
     W_VERSION,
     W_NEXT,
     W_BEFORE,
-) = range(15)
-WORK_COLUMNS = 15
+) = range(14)
+WORK_COLUMNS = 14
 MODE_ENDED, MODE_WAIT, MODE_WAIT_FOR, MODE_HELD, MODE_RUNNING = range(5)
 # Columns of Work.slots: one slot per scenario and key value of the customer
 T_HEAD, T_ENTERED, T_ENDED, T_SYNTHETIC, T_LAST = range(5)
@@ -247,6 +254,10 @@ H_DUE, H_ORDER, H_WHAT, H_VERSION = range(4)
     N_ZONE,
     N_DATES,
     N_STOP,
-) = range(15)
-N_PLACES = 15
+    N_OFFSET,
+    N_OFFSET_ZONE,
+    N_OFFSET_FROM,
+    N_OFFSET_UNTIL,
+) = range(19)
+N_PLACES = 19
 FULL_JOURNEYS, FULL_DECISIONS, FULL_WORK = 1, 2, 3  # what ran out, in N_FULL

@@ -64,10 +64,12 @@ def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
     """Take the journey from where it stands to its next wait, its next held mail, or its end."""
     row = work.journeys[j]
     zone = work.n[m.N_ZONE]
+    pc = row[m.W_PC]
     while not work.n[m.N_FULL]:
-        op = plan.ops[row[m.W_PC]]
+        row[m.W_PC] = pc
+        op = plan.ops[pc]
         if op[m.ONLY] and (row[m.W_ARM] < 0 or not (op[m.ONLY] >> row[m.W_ARM]) & 1):
-            row[m.W_PC] = op[m.SKIP]
+            pc = op[m.SKIP]
             continue
         code = op[m.CODE]
         if code in (m.OP_WAIT, m.OP_UNTIL):
@@ -79,15 +81,15 @@ def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
                 start_timer(work, j, m.MODE_WAIT, due)
                 return
             row[m.W_BASE] = now
-            row[m.W_PC] += 1
+            pc += 1
         elif code == m.OP_WAIT_FOR:
             key = op[m.G]
             place = -1 if key < 0 else past.keys[key, row[m.W_EVENT]]
             due = add_days(past.zones, zone, row[m.W_BASE], op[m.A], op[m.B])
             if op[m.D] and seen_since(past, work, op[m.C], row[m.W_SEEN], key, place):
-                row[m.W_PC] = op[m.E]
+                pc = op[m.E]
             elif due <= now:
-                row[m.W_PC] = op[m.F]
+                pc = op[m.F]
             else:
                 start_timer(work, j, m.MODE_WAIT_FOR, due)
                 return
@@ -103,14 +105,14 @@ def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
                 end_journey(plan, work, out, j, now, m.END_EXITED)
                 return
             row[m.W_BASE] = now
-            row[m.W_PC] += 1
+            pc += 1
         elif code == m.OP_BRANCH:
-            row[m.W_PC] = op[m.E] if holds(plan, past, work, op[m.A], row[m.W_EVENT], now) else op[m.F]
+            pc = op[m.E] if holds(plan, past, work, op[m.A], row[m.W_EVENT], now) else op[m.F]
         elif code == m.OP_SPLIT:
             trigger_at = out.journeys[row[m.W_OUT], m.J_TRIGGER]
-            row[m.W_PC] = plan.jumps[op[m.B] + arm_of(plan, past, work, op[m.A], row[m.W_EVENT], trigger_at)]
+            pc = plan.jumps[op[m.B] + arm_of(plan, past, work, op[m.A], row[m.W_EVENT], trigger_at)]
         elif code == m.OP_JUMP:
-            row[m.W_PC] = op[m.A]
+            pc = op[m.A]
         else:
             end_journey(plan, work, out, j, now, m.END_EXITED if code == m.OP_EXIT else m.END_FINISHED)
             return

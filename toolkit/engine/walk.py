@@ -27,7 +27,8 @@ def _begin_customer(plan: Plan, past: Past, work: Work, customer: int, first: in
     n[m.N_ZONE] = past.zone[customer]
     n[m.N_DATES] = customer
     n[m.N_FIRST] = n[m.N_SEEN] = first
-    work.counts[:] = 0
+    if plan.count_mask:
+        work.counts[:] = 0
     work.reserved[:] = 0
     slots = 0
     for scenario in range(len(plan.scenarios)):
@@ -60,6 +61,8 @@ def _learn(plan: Plan, past: Past, work: Work, stop: int, now: int) -> None:
                 work.n[m.N_DATES] = dates
             if moved or dated:
                 start_synthetic(plan, past, work, now)
+        if not bits & plan.learn_mask:
+            continue
         if plan.bounce_bit >= 0 and (bits >> plan.bounce_bit) & 1:
             work.n[m.N_SUPPRESSED] = 1
         if plan.logged_bit >= 0:
@@ -72,9 +75,10 @@ def _learn(plan: Plan, past: Past, work: Work, stop: int, now: int) -> None:
             bit += 1
     first = work.n[m.N_SEEN]
     work.n[m.N_SEEN] = stop
-    for i in range(first, stop):
-        if past.bits[i] & plan.told_mask:
-            told_synthetic(plan, past, work, i)
+    if plan.told_mask:
+        for i in range(first, stop):
+            if past.bits[i] & plan.told_mask:
+                told_synthetic(plan, past, work, i)
 
 
 @kernel
@@ -90,9 +94,11 @@ def _end_all(plan: Plan, work: Work, out: Out, slot: int, now: int, ended_by: in
 def _exits(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, now: int) -> None:
     """An unsubscribe ends all marketing journeys, an exit event those of its scenario, or of its key (R4, R10, R18)."""
     for i in range(first, stop):
+        if not past.bits[i] & plan.unsubscribe_mask:
+            continue
         # One that is older than a subscription known by then says nothing new: the fact it leaves is a consent.
         given = past.fact[i] >= 0 and (past.fact_bits[past.fact[i]] >> m.BIT_CONSENT) & 1
-        if past.bits[i] & plan.unsubscribe_mask and not given:
+        if not given:
             for scenario in range(len(plan.scenarios)):
                 if plan.scenarios[scenario, m.S_MARKETING]:
                     for slot in range(work.slot_base[scenario], work.slot_base[scenario + 1]):
@@ -167,31 +173,31 @@ def _entries(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int
             continue
         for scenario in range(len(plan.scenarios)):
             rules = plan.scenarios[scenario]
-            if rules[m.S_TRIGGER] == m.TRIGGER_EVENT and (past.bits[i] >> rules[m.S_TRIGGER_BIT]) & 1:
+            if past.bits[i] & rules[m.S_STARTS]:
                 code = 0 if rules[m.S_KEY] < 0 else past.keys[rules[m.S_KEY], i]
                 if code >= 0:
                     enter(plan, past, work, out, scenario, code, i, past.at[i], now, stop)
 
 
 @kernel
-def _next_timer(work: Work) -> int:
+def _next_timer(plan: Plan, work: Work) -> int:
     """When the next timer is due; timers that are no longer wanted are taken off."""
     while work.n[m.N_HEAP]:
         j = work.heap[0, m.H_WHAT]
         if work.heap[0, m.H_VERSION] == work.journeys[j, m.W_VERSION]:
             break
         work.n[m.N_HEAP] = pop(work.heap, work.n[m.N_HEAP])
+    due = work.heap[0, m.H_DUE] if work.n[m.N_HEAP] else m.NEVER
+    if not plan.synthetic:
+        return int(due)
     while work.n[m.N_SYNTHETIC]:
         slot = work.synthetic[0, m.H_WHAT]
         if work.synthetic[0, m.H_VERSION] == work.slots[slot, m.T_SYNTHETIC]:
             break
         work.n[m.N_SYNTHETIC] = pop(work.synthetic, work.n[m.N_SYNTHETIC])
-    due = m.NEVER
-    if work.n[m.N_HEAP]:
-        due = work.heap[0, m.H_DUE]
     if work.n[m.N_SYNTHETIC] and work.synthetic[0, m.H_DUE] < due:
         due = work.synthetic[0, m.H_DUE]
-    return due
+    return int(due)
 
 
 @kernel_door
@@ -209,34 +215,44 @@ def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers | None, 
     while place < last_place:
         journeys_before, decisions_before = n[m.N_JOURNEYS], n[m.N_DECISIONS]
         customer = place
-        i, n[m.N_STOP] = past.starts[customer], past.starts[customer + 1]
+        i, stop = past.starts[customer], past.starts[customer + 1]
         if answers is not None:
             customer = answers.chosen[place]
-            i, n[m.N_STOP] = 0, take_events(past, work, answers, customer)
+            i, stop = 0, take_events(past, work, answers, customer)
+            n[m.N_STOP] = stop
         _begin_customer(plan, past, work, customer, i)
-        start_synthetic(plan, past, work, max(past.first, past.known_from[customer]))
+        if plan.synthetic:
+            start_synthetic(plan, past, work, max(past.first, past.known_from[customer]))
         now = m.NONE
         while not n[m.N_FULL]:
-            arrives = past.received[i] if i < n[m.N_STOP] else m.NEVER
-            due = _next_timer(work)
+            arrives = past.received[i] if i < stop else m.NEVER
+            due = _next_timer(plan, work)
             due = max(due, now)  # something that was due before it became known is due now
-            now = arrives if arrives < due else due
+            now = min(arrives, due)
             if now > plan.until:
                 break
-            known = i
-            while known < n[m.N_STOP] and past.received[known] == now:
-                known += 1
             decided = n[m.N_DECISIONS]
-            if known > i:
+            known = i
+            bits = 0
+            if arrives == now:
+                while known < stop and past.received[known] == now:
+                    bits |= past.bits[known]
+                    known += 1
                 _learn(plan, past, work, known, now)
-                _exits(plan, past, work, out, i, known, now)
-                _answered(plan, past, work, out, i, known, now)
-            _timers(plan, past, work, out, now)
-            _entries(plan, past, work, out, i, known, now)
-            enter_synthetic(plan, past, work, out, now)
+                if bits & (plan.exit_mask | plan.unsubscribe_mask):
+                    _exits(plan, past, work, out, i, known, now)
+                if plan.waits_for:
+                    _answered(plan, past, work, out, i, known, now)
+            if due == now:
+                _timers(plan, past, work, out, now)
+            if bits & plan.trigger_mask:
+                _entries(plan, past, work, out, i, known, now)
+            if plan.synthetic:
+                enter_synthetic(plan, past, work, out, now)
             if answers is not None:  # noqa: SIM102 - left out whole when nobody answers
                 if n[m.N_DECISIONS] > decided:
                     respond(plan, past, work, out, answers, decided, now)
+                    stop = n[m.N_STOP]
             i = known
         if n[m.N_FULL]:
             n[m.N_JOURNEYS] = journeys_before

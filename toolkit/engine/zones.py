@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from toolkit.engine.compiled import kernel, kernel_door
 
-__all__ = ["DAY", "Zones", "add_days", "to_local", "to_utc", "zone_tables"]
+__all__ = ["DAY", "Zones", "add_days", "offset_at", "to_local", "to_utc", "zone_tables"]
 
 DAY = 86_400_000_000
+_FAR = np.iinfo(np.int64).max
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -98,6 +99,16 @@ def _row(column: npt.NDArray[np.int64], low: int, high: int, moment: int) -> int
         else:
             high = middle
     return max(low - 1, first)
+
+
+@kernel
+def offset_at(zones: Zones, zone: int, moment: int) -> tuple[int, int, int]:
+    """The offset of a moment in UTC, since when it holds, and until when."""
+    first, stop = zones.starts[zone], zones.starts[zone + 1]
+    row = _row(zones.utc, first, stop, moment)
+    since = zones.utc[row] if row > first else -_FAR
+    until = zones.utc[row + 1] if row + 1 < stop else _FAR
+    return int(zones.offset[row]), int(since), int(until)
 
 
 @kernel_door

@@ -54,14 +54,14 @@ def kernel(function: Function) -> Function:
 
     The kernel hands some fifty arrays from function to function. Counting who holds them and copying their addresses
     at each call would cost fifty times the work itself, so references are not counted and calls are inlined. Python
-    cannot call these but through a `kernel_door`.
+    cannot call these but through a `kernel_door`, which alone is kept on disk: it holds all of them.
     """
-    return _compiled(function, _nrt=False, forceinline=True, **_INNER)
+    return _compiled(function, keep=False, _nrt=False, forceinline=True, **_INNER)
 
 
 def kernel_call(function: Function) -> Function:
     """Like `kernel`, but called: for a large function with several callers, which would make the machine code long."""
-    return _compiled(function, _nrt=False, **_INNER)
+    return _compiled(function, keep=False, _nrt=False, **_INNER)
 
 
 def kernel_door(function: Function) -> Function:
@@ -69,12 +69,12 @@ def kernel_door(function: Function) -> Function:
     return _compiled(function, _nrt=False, forceinline=True)
 
 
-def _compiled(function: Function, **options: Any) -> Function:
+def _compiled(function: Function, *, keep: bool = True, **options: Any) -> Function:
     folder = _cache_folder()
     usual = config.CACHE_DIR
     config.CACHE_DIR = str(folder) if folder else usual
     try:
-        machine: Any = nb.njit(cache=folder is not None, nogil=True, **options)(function)
+        machine: Any = nb.njit(cache=keep and folder is not None, nogil=True, **options)(function)
         return cast("Function", machine)
     finally:
         config.CACHE_DIR = usual

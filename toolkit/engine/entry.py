@@ -8,10 +8,10 @@ from toolkit.engine.conditions import holds
 from toolkit.engine.heap import pop, push
 from toolkit.engine.layout import Out, Past, Plan, Work
 from toolkit.engine.shares import arm_of
-from toolkit.engine.steps import end_journey, run
+from toolkit.engine.steps import end_journey
 from toolkit.engine.zones import DAY, add_days, to_local, to_utc
 
-__all__ = ["enter", "enter_synthetic", "start_synthetic", "told_synthetic"]
+__all__ = ["begin_next", "start_synthetic", "told_synthetic"]
 
 _MINUTE = 60_000_000
 
@@ -52,50 +52,41 @@ def _has_left(plan: Plan, past: Past, work: Work, scenario: int, code: int, trig
 
 
 @kernel
-def enter(
-    plan: Plan,
-    past: Past,
-    work: Work,
-    out: Out,
-    scenario: int,
-    code: int,
-    event: int,
-    trigger_at: int,
-    now: int,
-    seen: int,
-) -> None:
-    """Begin a journey, if all that rule R9 asks for holds at this instant.
+def _enter(
+    plan: Plan, past: Past, work: Work, out: Out, scenario: int, code: int, event: int, trigger_at: int, now: int
+) -> int:
+    """Begin a journey, if all that rule R9 asks for holds at this instant: the journey, or -1 where none goes on.
 
-    `event` is the trigger's place in the log or -1, `code` its key value, `seen` the first event after this instant.
+    `event` is the trigger's place in the log or -1, `code` its key value.
     """
     rules = plan.scenarios[scenario]
     if now - trigger_at > rules[m.S_MAX_AGE]:
-        return
+        return -1
     if rules[m.S_MARKETING] and not (work.n[m.N_ATTRIBUTES] >> m.BIT_CONSENT) & 1:
-        return
+        return -1
     if rules[m.S_AUDIENCE] >= 0 and not holds(plan, past, work, rules[m.S_AUDIENCE], event, now):
-        return
+        return -1
     slot = work.slot_base[scenario] + code
     active = work.slots[slot, m.T_HEAD]
     # A trigger learned of late has the fate of a punctual one: the exit that came after it ends its journey at once.
     left = now > trigger_at and plan.exit_mask != 0 and _has_left(plan, past, work, scenario, code, trigger_at)
     if active >= 0 and rules[m.S_ACTIVE] != m.ACTIVE_PARALLEL:
         if left:
-            return
+            return -1
         row = work.journeys[active]
         unsent = out.journeys[row[m.W_OUT], m.J_SENDS] == 0 and row[m.W_WITHHELD] == 0
         if rules[m.S_ACTIVE] != m.ACTIVE_RESTART or not unsent:
-            return
+            return -1
         end_journey(plan, work, out, active, now, m.END_SUPERSEDED)
     elif not _again(plan, past, work, scenario, slot, now):
-        return
+        return -1
     place, j = work.n[m.N_JOURNEYS], work.n[m.N_LOCAL]
     if place >= len(out.journeys):
         work.n[m.N_FULL] = m.FULL_JOURNEYS
-        return
+        return -1
     if j >= len(work.journeys):
         work.n[m.N_FULL] = m.FULL_WORK
-        return
+        return -1
     arm = -1
     if rules[m.S_SPLIT] >= 0:
         arm = arm_of(plan, past, work, rules[m.S_SPLIT], event, trigger_at)
@@ -119,7 +110,7 @@ def enter(
     row[m.W_BASE] = trigger_at
     row[m.W_ARM] = arm
     row[m.W_EVENT] = event
-    row[m.W_SEEN] = seen
+    row[m.W_SEEN] = work.n[m.N_SEEN]
     row[m.W_WITHHELD] = 0
     row[m.W_VERSION] = 0
     row[m.W_BEFORE] = -1
@@ -132,8 +123,8 @@ def enter(
     work.n[m.N_LOCAL] = j + 1
     if left:
         end_journey(plan, work, out, j, now, m.END_EXITED)
-    else:
-        run(plan, past, work, out, j, now)
+        return -1
+    return int(j)
 
 
 # Triggers without an event of their own: a second heap holds when the next one is due, one entry per slot. ............
@@ -276,8 +267,8 @@ def told_synthetic(plan: Plan, past: Past, work: Work, event: int) -> None:
 
 
 @kernel
-def enter_synthetic(plan: Plan, past: Past, work: Work, out: Out, now: int) -> None:
-    """Begin the journeys whose date, silence, cycle or schedule is due now."""
+def _due_synthetic(plan: Plan, past: Past, work: Work, now: int) -> tuple[int, int, int, int]:
+    """The next date, silence, cycle or schedule that is due now: scenario (-1: none), key value, event, and when."""
     while work.n[m.N_SYNTHETIC] and work.synthetic[0, m.H_DUE] <= now and not work.n[m.N_FULL]:
         due = work.synthetic[0, m.H_DUE]
         scenario = work.synthetic[0, m.H_ORDER]
@@ -290,4 +281,38 @@ def enter_synthetic(plan: Plan, past: Past, work: Work, out: Out, now: int) -> N
         event = work.slots[slot, m.T_LAST]
         if kind in (m.TRIGGER_DATE, m.TRIGGER_SCHEDULE):
             _arm_timer(work, scenario, slot, _next_moment(plan, past, work, scenario, due), -1)
-        enter(plan, past, work, out, scenario, slot - work.slot_base[scenario], event, due, now, work.n[m.N_SEEN])
+        return int(scenario), int(slot - work.slot_base[scenario]), int(event), int(due)
+    return -1, 0, -1, 0
+
+
+@kernel
+def begin_next(plan: Plan, past: Past, work: Work, out: Out, stop: int, now: int) -> int:
+    """Begin the next journey of this instant: by its events up to `stop`, then by what no event sets off (R3).
+
+    N_EVENT and N_SCENARIO say how far the events have been looked through. Returns the journey, which has yet to go its
+    first steps, or -1 when nothing more begins.
+    """
+    n = work.n
+    while not n[m.N_FULL]:
+        if n[m.N_EVENT] < stop:
+            event, scenario = n[m.N_EVENT], n[m.N_SCENARIO]
+            n[m.N_SCENARIO] += 1
+            if n[m.N_SCENARIO] == len(plan.scenarios):
+                n[m.N_EVENT], n[m.N_SCENARIO] = event + 1, 0
+            rules = plan.scenarios[scenario]
+            if not past.bits[event] & rules[m.S_STARTS]:
+                continue
+            code = 0 if rules[m.S_KEY] < 0 else past.keys[rules[m.S_KEY], event]
+            if code < 0:
+                continue
+            trigger_at = past.at[event]
+        elif plan.synthetic:
+            scenario, code, event, trigger_at = _due_synthetic(plan, past, work, now)
+            if scenario < 0:
+                return -1
+        else:
+            return -1
+        j = _enter(plan, past, work, out, scenario, code, event, trigger_at, now)
+        if j >= 0:
+            return j
+    return -1

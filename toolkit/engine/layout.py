@@ -258,6 +258,10 @@ H_DUE, H_ORDER, H_WHAT, H_VERSION = range(4)
     N_OFFSET_ZONE,
     N_OFFSET_FROM,
     N_OFFSET_UNTIL,
-) = range(19)
-N_PLACES = 19
+    N_CHOSEN,
+    N_TURN,
+    N_EVENT,
+    N_SCENARIO,
+) = range(23)
+N_PLACES = 23
 FULL_JOURNEYS, FULL_DECISIONS, FULL_WORK = 1, 2, 3  # what ran out, in N_FULL

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from toolkit.engine import layout as m
-from toolkit.engine.compiled import kernel, kernel_call
+from toolkit.engine.compiled import kernel
 from toolkit.engine.conditions import holds, seen_since
 from toolkit.engine.gate import GATE_EXIT, GATE_HELD, gate, record, start_timer
 from toolkit.engine.layout import Out, Past, Plan, Work
 from toolkit.engine.shares import arm_of
 from toolkit.engine.zones import DAY, add_days, to_local, to_utc
 
-__all__ = ["end_journey", "run", "wake"]
+__all__ = ["end_journey", "rouse", "run"]
 
 _MINUTE = 60_000_000
 
@@ -59,7 +59,7 @@ def _until(past: Past, zone: int, base: int, minute: int, weekdays: int) -> int:
     return base
 
 
-@kernel_call
+@kernel
 def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
     """Take the journey from where it stands to its next wait, its next held mail, or its end."""
     row = work.journeys[j]
@@ -119,8 +119,8 @@ def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
 
 
 @kernel
-def wake(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int, came: bool) -> None:
-    """Go on from a wait that is over, a held mail's release, or a wait_for: its event came, or its deadline."""
+def rouse(plan: Plan, work: Work, j: int, now: int, came: bool) -> None:
+    """End the sleep of a journey: its wait is over, its held mail is free, its event came, or the deadline did."""
     row = work.journeys[j]
     row[m.W_VERSION] += 1
     op = plan.ops[row[m.W_PC]]
@@ -132,4 +132,3 @@ def wake(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int, came: b
         row[m.W_BASE] = now
     if row[m.W_MODE] != m.MODE_HELD:
         row[m.W_MODE] = m.MODE_RUNNING
-    run(plan, past, work, out, j, now)

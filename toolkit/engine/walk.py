@@ -9,11 +9,11 @@ from __future__ import annotations
 from toolkit.engine import layout as m
 from toolkit.engine.answers import Answers, close_customer, respond, take_events
 from toolkit.engine.compiled import kernel, kernel_door
-from toolkit.engine.entry import enter, enter_synthetic, start_synthetic, told_synthetic
+from toolkit.engine.entry import begin_next, start_synthetic, told_synthetic
 from toolkit.engine.gate import count_logged
 from toolkit.engine.heap import pop
 from toolkit.engine.layout import Out, Past, Plan, Work
-from toolkit.engine.steps import end_journey, wake
+from toolkit.engine.steps import end_journey, rouse, run
 
 __all__ = ["walk"]
 
@@ -23,6 +23,7 @@ def _begin_customer(plan: Plan, past: Past, work: Work, customer: int, first: in
     n = work.n
     n[m.N_CUSTOMER] = customer
     n[m.N_LOCAL] = n[m.N_HEAP] = n[m.N_SYNTHETIC] = n[m.N_SENDS] = n[m.N_SUPPRESSED] = 0
+    n[m.N_CHOSEN] = n[m.N_TURN] = 0
     n[m.N_ATTRIBUTES] = past.attribute_bits[customer]
     n[m.N_ZONE] = past.zone[customer]
     n[m.N_DATES] = customer
@@ -131,19 +132,20 @@ def _came(plan: Plan, past: Past, j_row: m.Ints, first: int, stop: int) -> bool:
 
 
 @kernel
-def _answered(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, now: int) -> None:
-    """Journeys whose wait_for is satisfied go on, in the order scenario, step, journey (rules R7, R17)."""
+def _choose_answered(plan: Plan, past: Past, work: Work, first: int, stop: int) -> int:
+    """Journeys whose wait_for is satisfied, in the order scenario, step, journey (R7, R17); how many."""
+    count = 0
     for scenario in range(len(plan.scenarios)):
         if not plan.scenarios[scenario, m.S_WAITS_FOR]:
             continue
-        count = 0
+        begin = count
         for slot in range(work.slot_base[scenario], work.slot_base[scenario + 1]):
             j = work.slots[slot, m.T_HEAD]
             while j >= 0:
                 row = work.journeys[j]
                 if row[m.W_MODE] == m.MODE_WAIT_FOR and _came(plan, past, row, first, stop):
                     place = count
-                    while place > 0 and (
+                    while place > begin and (
                         work.journeys[work.chosen[place - 1], m.W_PC] > row[m.W_PC]
                         or (work.journeys[work.chosen[place - 1], m.W_PC] == row[m.W_PC] and work.chosen[place - 1] > j)
                     ):
@@ -152,31 +154,26 @@ def _answered(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: in
                     work.chosen[place] = j
                     count += 1
                 j = row[m.W_NEXT]
-        for k in range(count):
-            wake(plan, past, work, out, work.chosen[k], now, True)
+    return count
 
 
 @kernel
-def _timers(plan: Plan, past: Past, work: Work, out: Out, now: int) -> None:
-    while work.n[m.N_HEAP] and work.heap[0, m.H_DUE] <= now and not work.n[m.N_FULL]:
+def _wake_next(plan: Plan, work: Work, now: int) -> int:
+    """Wake the next journey of this instant: those whose event came, then those whose time has come; -1 for none."""
+    n = work.n
+    if n[m.N_TURN] < n[m.N_CHOSEN]:
+        j = work.chosen[n[m.N_TURN]]
+        n[m.N_TURN] += 1
+        rouse(plan, work, j, now, True)
+        return int(j)
+    while n[m.N_HEAP] and work.heap[0, m.H_DUE] <= now:
         j = work.heap[0, m.H_WHAT]
         fresh = work.heap[0, m.H_VERSION] == work.journeys[j, m.W_VERSION]
-        work.n[m.N_HEAP] = pop(work.heap, work.n[m.N_HEAP])
+        n[m.N_HEAP] = pop(work.heap, n[m.N_HEAP])
         if fresh:
-            wake(plan, past, work, out, j, now, False)
-
-
-@kernel
-def _entries(plan: Plan, past: Past, work: Work, out: Out, first: int, stop: int, now: int) -> None:
-    for i in range(first, stop):
-        if not past.bits[i] & plan.trigger_mask:
-            continue
-        for scenario in range(len(plan.scenarios)):
-            rules = plan.scenarios[scenario]
-            if past.bits[i] & rules[m.S_STARTS]:
-                code = 0 if rules[m.S_KEY] < 0 else past.keys[rules[m.S_KEY], i]
-                if code >= 0:
-                    enter(plan, past, work, out, scenario, code, i, past.at[i], now, stop)
+            rouse(plan, work, j, now, False)
+            return int(j)
+    return -1
 
 
 @kernel
@@ -242,13 +239,15 @@ def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers | None, 
                 if bits & (plan.exit_mask | plan.unsubscribe_mask):
                     _exits(plan, past, work, out, i, known, now)
                 if plan.waits_for:
-                    _answered(plan, past, work, out, i, known, now)
-            if due == now:
-                _timers(plan, past, work, out, now)
-            if bits & plan.trigger_mask:
-                _entries(plan, past, work, out, i, known, now)
-            if plan.synthetic:
-                enter_synthetic(plan, past, work, out, now)
+                    n[m.N_CHOSEN], n[m.N_TURN] = _choose_answered(plan, past, work, i, known), 0
+            n[m.N_EVENT], n[m.N_SCENARIO] = i if bits & plan.trigger_mask else known, 0
+            while True:  # what is woken, then what begins; each goes on until its next wait before the next one's turn
+                j = _wake_next(plan, work, now)
+                if j < 0:
+                    j = begin_next(plan, past, work, out, known, now)
+                if j < 0 or n[m.N_FULL]:
+                    break
+                run(plan, past, work, out, j, now)
             if answers is not None:  # noqa: SIM102 - left out whole when nobody answers
                 if n[m.N_DECISIONS] > decided:
                     respond(plan, past, work, out, answers, decided, now)

@@ -406,6 +406,10 @@ def compile_program(
             row[m.S_LOGGED_BIT] = compiler.bit("email_sent", f"scenario = '{scenario.scenario}'")
         rows.append(row)
         compiler.asked.append((scenario.scenario, len(compiler.marks), len(compiler.facts)))
+    later = 0
+    for row in reversed(rows):
+        row[m.S_STARTS_LATER] = later
+        later |= row[m.S_STARTS]
     unsubscribe, bounce, logged = _delivery_bits(compiler, scenarios, count_logged_sends)
     _check_room(compiler)
     suffixes = tuple(f":{send.scenario}:{send.step}" for send in compiler.sends)

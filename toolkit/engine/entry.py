@@ -296,11 +296,13 @@ def begin_next(plan: Plan, past: Past, work: Work, out: Out, stop: int, now: int
     while not n[m.N_FULL]:
         if n[m.N_EVENT] < stop:
             event, scenario = n[m.N_EVENT], n[m.N_SCENARIO]
-            n[m.N_SCENARIO] += 1
-            if n[m.N_SCENARIO] == len(plan.scenarios):
-                n[m.N_EVENT], n[m.N_SCENARIO] = event + 1, 0
+            bits = past.bits[event]
             rules = plan.scenarios[scenario]
-            if not past.bits[event] & rules[m.S_STARTS]:
+            if bits & rules[m.S_STARTS_LATER]:
+                n[m.N_SCENARIO] += 1
+            else:  # no scenario behind this one begins by it
+                n[m.N_EVENT], n[m.N_SCENARIO] = event + 1, 0
+            if not bits & rules[m.S_STARTS]:
                 continue
             code = 0 if rules[m.S_KEY] < 0 else past.keys[rules[m.S_KEY], event]
             if code < 0:

@@ -140,7 +140,10 @@ def _reserve(plan: Plan, work: Work, pool: int, now: int) -> None:
 
 @kernel
 def gate(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> int:
-    """Decide on the send at which the journey stands: passed (decided), held, or passed with the journey to end."""
+    """Decide on the send at which the journey stands: passed (decided), held, or passed with the journey to end.
+
+    N_FREE says until when it is held.
+    """
     row = work.journeys[j]
     scenario = row[m.W_SCENARIO]
     op = plan.ops[row[m.W_PC]]
@@ -174,7 +177,8 @@ def gate(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> int:
         record(plan, work, out, j, now, m.STATUS_SKIPPED, reason, 0)
         return passed
     if free > now:
-        start_timer(work, j, m.MODE_HELD, free)
+        row[m.W_MODE] = m.MODE_HELD
+        work.n[m.N_FREE] = free
         return GATE_HELD
     status = m.STATUS_SEND
     if marketing:

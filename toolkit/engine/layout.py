@@ -65,11 +65,12 @@ COND_END, COND_ATTRIBUTE, COND_TRIGGER, COND_HAPPENED, COND_NOT, COND_AND, COND_
     S_SPLIT,
     S_HOLDOUT,
     S_STARTS,
+    S_STARTS_LATER,
     S_WAITS_FOR,
     S_GOAL_BIT,
     S_LOGGED_BIT,
-) = range(31)
-SCENARIO_COLUMNS = 31
+) = range(32)
+SCENARIO_COLUMNS = 32
 TRIGGER_EVENT, TRIGGER_DATE, TRIGGER_DATE_ONCE, TRIGGER_INACTIVE, TRIGGER_CYCLE, TRIGGER_SCHEDULE = range(6)
 # Columns of Plan.origins: how the ids of journeys that no event began are made, for splits whose unit they are. Places
 # in Plan.origin_texts of what stands before the customer and after the key, and the row of Past.key_places or -1.
@@ -262,6 +263,8 @@ H_DUE, H_ORDER, H_WHAT, H_VERSION = range(4)
     N_TURN,
     N_EVENT,
     N_SCENARIO,
-) = range(23)
-N_PLACES = 23
+    N_ARRIVES,
+    N_FREE,
+) = range(25)
+N_PLACES = 25
 FULL_JOURNEYS, FULL_DECISIONS, FULL_WORK = 1, 2, 3  # what ran out, in N_FULL

@@ -60,8 +60,24 @@ def _until(past: Past, zone: int, base: int, minute: int, weekdays: int) -> int:
 
 
 @kernel
-def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
-    """Take the journey from where it stands to its next wait, its next held mail, or its end."""
+def _is_next(plan: Plan, work: Work, due: int) -> bool:
+    """Whether nothing is left to do in this moment, and that is the next at which anything happens to the customer."""
+    n = work.n
+    if due >= n[m.N_ARRIVES] or due > plan.until:
+        return False
+    if n[m.N_HEAP] and work.heap[0, m.H_DUE] <= due:
+        return False
+    if n[m.N_SYNTHETIC] and work.synthetic[0, m.H_DUE] <= due:
+        return False
+    return bool(n[m.N_EVENT] >= n[m.N_SEEN] and n[m.N_TURN] >= n[m.N_CHOSEN])
+
+
+@kernel
+def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> int:
+    """Take the journey from where it stands to its next wait, its next held mail, or its end; the moment then.
+
+    A sleep during which nothing else happens to the customer is not lain down for: the journey goes on at its end.
+    """
     row = work.journeys[j]
     zone = work.n[m.N_ZONE]
     pc = row[m.W_PC]
@@ -78,8 +94,10 @@ def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
             else:
                 due = _until(past, zone, row[m.W_BASE], op[m.A], op[m.B])
             if due > now:
-                start_timer(work, j, m.MODE_WAIT, due)
-                return
+                if not _is_next(plan, work, due):
+                    start_timer(work, j, m.MODE_WAIT, due)
+                    return now
+                now = due
             row[m.W_BASE] = now
             pc += 1
         elif code == m.OP_WAIT_FOR:
@@ -88,22 +106,28 @@ def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
             due = add_days(past.zones, zone, row[m.W_BASE], op[m.A], op[m.B])
             if op[m.D] and seen_since(past, work, op[m.C], row[m.W_SEEN], key, place):
                 pc = op[m.E]
-            elif due <= now:
+            elif due <= now or _is_next(plan, work, due):
                 pc = op[m.F]
+                now = max(now, due)
             else:
                 start_timer(work, j, m.MODE_WAIT_FOR, due)
-                return
+                return now
             row[m.W_BASE] = now
         elif code == m.OP_SEND:
             if row[m.W_MODE] != m.MODE_HELD:
                 row[m.W_GATE_DUE] = now
             passed = gate(plan, past, work, out, j, now)
             if passed == GATE_HELD:
-                return
+                free = work.n[m.N_FREE]
+                if not _is_next(plan, work, free):
+                    start_timer(work, j, m.MODE_HELD, free)
+                    return now
+                now = free
+                continue
             row[m.W_MODE] = m.MODE_RUNNING
             if passed == GATE_EXIT:
                 end_journey(plan, work, out, j, now, m.END_EXITED)
-                return
+                return now
             row[m.W_BASE] = now
             pc += 1
         elif code == m.OP_BRANCH:
@@ -115,7 +139,8 @@ def run(plan: Plan, past: Past, work: Work, out: Out, j: int, now: int) -> None:
             pc = op[m.A]
         else:
             end_journey(plan, work, out, j, now, m.END_EXITED if code == m.OP_EXIT else m.END_FINISHED)
-            return
+            return now
+    return now
 
 
 @kernel

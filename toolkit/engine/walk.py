@@ -240,6 +240,8 @@ def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers | None, 
                     _exits(plan, past, work, out, i, known, now)
                 if plan.waits_for:
                     n[m.N_CHOSEN], n[m.N_TURN] = _choose_answered(plan, past, work, i, known), 0
+            # Before answers could come in, no moment may be passed over.
+            n[m.N_ARRIVES] = m.NONE if answers is not None else past.received[known] if known < stop else m.NEVER
             n[m.N_EVENT], n[m.N_SCENARIO] = i if bits & plan.trigger_mask else known, 0
             while True:  # what is woken, then what begins; each goes on until its next wait before the next one's turn
                 j = _wake_next(plan, work, now)
@@ -247,7 +249,7 @@ def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers | None, 
                     j = begin_next(plan, past, work, out, known, now)
                 if j < 0 or n[m.N_FULL]:
                     break
-                run(plan, past, work, out, j, now)
+                now = run(plan, past, work, out, j, now)
             if answers is not None:  # noqa: SIM102 - left out whole when nobody answers
                 if n[m.N_DECISIONS] > decided:
                     respond(plan, past, work, out, answers, decided, now)

@@ -264,7 +264,8 @@ H_DUE, H_ORDER, H_WHAT, H_VERSION = range(4)
     N_EVENT,
     N_SCENARIO,
     N_ARRIVES,
+    N_ANSWERED,
     N_FREE,
-) = range(25)
-N_PLACES = 25
+) = range(26)
+N_PLACES = 26
 FULL_JOURNEYS, FULL_DECISIONS, FULL_WORK = 1, 2, 3  # what ran out, in N_FULL

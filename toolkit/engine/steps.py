@@ -63,7 +63,7 @@ def _until(past: Past, zone: int, base: int, minute: int, weekdays: int) -> int:
 def _is_next(plan: Plan, work: Work, due: int) -> bool:
     """Whether nothing is left to do in this moment, and that is the next at which anything happens to the customer."""
     n = work.n
-    if due >= n[m.N_ARRIVES] or due > plan.until:
+    if due >= n[m.N_ARRIVES] or due > plan.until or n[m.N_DECISIONS] > n[m.N_ANSWERED]:
         return False
     if n[m.N_HEAP] and work.heap[0, m.H_DUE] <= due:
         return False

@@ -240,8 +240,9 @@ def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers | None, 
                     _exits(plan, past, work, out, i, known, now)
                 if plan.waits_for:
                     n[m.N_CHOSEN], n[m.N_TURN] = _choose_answered(plan, past, work, i, known), 0
-            # Before answers could come in, no moment may be passed over.
-            n[m.N_ARRIVES] = m.NONE if answers is not None else past.received[known] if known < stop else m.NEVER
+            n[m.N_ARRIVES] = past.received[known] if known < stop else m.NEVER
+            # A mail is answered before time goes on: what the answers do may come next.
+            n[m.N_ANSWERED] = decided if answers is not None else m.NEVER
             n[m.N_EVENT], n[m.N_SCENARIO] = i if bits & plan.trigger_mask else known, 0
             while True:  # what is woken, then what begins; each goes on until its next wait before the next one's turn
                 j = _wake_next(plan, work, now)

@@ -406,15 +406,14 @@ def compile_program(
             row[m.S_LOGGED_BIT] = compiler.bit("email_sent", f"scenario = '{scenario.scenario}'")
         rows.append(row)
         compiler.asked.append((scenario.scenario, len(compiler.marks), len(compiler.facts)))
-    later = 0
+    starts = 0
     for row in reversed(rows):
-        row[m.S_STARTS_LATER] = later
-        later |= row[m.S_STARTS]
+        row[m.S_STARTS_LATER] = starts
+        starts |= row[m.S_STARTS]
     unsubscribe, bounce, logged = _delivery_bits(compiler, scenarios, count_logged_sends)
     _check_room(compiler)
     suffixes = tuple(f":{send.scenario}:{send.step}" for send in compiler.sends)
     salts = tuple(f"{split.name}:" for split in compiler.splits)
-    by_event = [row for row in rows if row[m.S_TRIGGER] == m.TRIGGER_EVENT]
     told = [row for row in rows if row[m.S_TRIGGER] in (m.TRIGGER_INACTIVE, m.TRIGGER_CYCLE)]
     told_mask = _mask(bit for row in told for bit in (row[m.S_TRIGGER_BIT], row[m.S_SINCE_BIT]) if bit >= 0)
     delivery = [bounce, logged, *(row[m.S_LOGGED_BIT] for row in rows)]
@@ -451,7 +450,7 @@ def compile_program(
         pool_rank=np.zeros(max(1, len(compiler.pools)), dtype=np.int64),
         pool_share=np.zeros(max(1, len(compiler.pools)), dtype=np.int64),
         exit_mask=_mask(row[m.EXIT_BIT] for row in exits),
-        trigger_mask=_mask(row[m.S_TRIGGER_BIT] for row in by_event),
+        trigger_mask=starts,
         told_mask=told_mask,
         count_mask=compiler.count_mask,
         unsubscribe_mask=unsubscribe,
@@ -459,7 +458,7 @@ def compile_program(
         logged_bit=logged,
         learn_mask=told_mask | compiler.count_mask | _mask(bit for bit in delivery if bit >= 0),
         waits_for=int(any(row[m.S_WAITS_FOR] for row in rows)),
-        synthetic=int(len(by_event) < len(rows)),
+        synthetic=int(any(row[m.S_TRIGGER] != m.TRIGGER_EVENT for row in rows)),
         until=until,
     )
     marking = Marking(

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+SPARK := $(VENV)/spark
 BENCH ?=
 
 .DEFAULT_GOAL := help
@@ -31,11 +32,14 @@ demo: $(READY) ## the whole circle on the shipped log: replay, sweep, lift, appr
 test: $(READY) ## all tests and docstring examples, with coverage; long ones are in `make soak`
 	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile --cov=toolkit --cov-report=term:skip-covered
 
-# The compiled kernel hides from coverage, so that here it runs as plain Python; answers to mails are drawn by simulation.
-coverage: $(READY) ## of the language and the engine, at least 95 %, the kernel as plain Python
+# The compiled kernel hides from coverage, so that here it runs as plain Python; answers to mails are drawn by simulation,
+# and replays in Spark need Spark.
+coverage: $(SPARK) ## of the language and the engine, at least 95 %, the kernel as plain Python; needs Java 17 for Spark
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not soak" -n auto --dist loadfile tests/scenario tests/engine \
 	  --ignore=tests/engine/test_real_logs.py --cov=toolkit.scenario --cov=toolkit.engine --cov-report=
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q tests/simulation/test_simulate.py -k "nothing or answers or opens or alike or coupons" \
+	  --cov=toolkit.scenario --cov=toolkit.engine --cov-append --cov-report=
+	@$(BIN)/python -m pytest -q -m "not soak" tests/spark \
 	  --cov=toolkit.scenario --cov=toolkit.engine --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 lab: $(READY) ## JupyterLab, open on notebooks/00_start_here.ipynb
@@ -56,9 +60,12 @@ soak: $(READY) ## the long tests
 	@$(BIN)/python -m pytest -m soak || { code=$$?; test $$code -eq 5 && echo "There is no long test yet." || exit $$code; }
 
 # Half a gigabyte that most people do not need, so it has a lock of its own.
-spark: $(READY) ## the tests of Spark, in executors of their own; installs pyspark, needs Java 17
+$(SPARK): $(READY) requirements-spark.lock
 	@command -v java >/dev/null || { echo "Spark needs Java 17. On Debian: apt-get install openjdk-17-jre-headless" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-spark.lock
+	@touch $@
+
+spark: $(SPARK) ## the tests of Spark, in executors of their own; installs pyspark, needs Java 17
 	@$(BIN)/python -m pytest -m "not soak" tests/spark
 
 clean: ## remove the virtual environment and everything made by a run

@@ -29,8 +29,8 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY) ## the whole circle on the shipped log: replay, sweep, lift, approve, send to ./outbox, report.html
 	@$(BIN)/toolkit demo
 
-test: $(READY) ## all tests and docstring examples, with coverage; long ones are in `make soak`
-	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile --cov=toolkit --cov-report=term:skip-covered
+test: $(READY) ## all tests and docstring examples; long ones are in `make soak`
+	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile
 
 # The compiled kernel hides from coverage, so that here it runs as plain Python; answers to mails are drawn by simulation,
 # and replays in Spark need Spark.

@@ -138,7 +138,7 @@ def test_the_forest_shows_every_arm_on_every_metric_with_its_interval(shop_resul
     assert shown.error_x.array[0] == pytest.approx(100 * (first.diff_upper - first.diff))
     assert {axis.title.text.split(", ")[-1] for axis in (drawing.layout.xaxis, drawing.layout.xaxis2)} == {
         "percentage points",
-        "EUR a unit",
+        "EUR per customer",
     }
 
 

@@ -60,6 +60,7 @@ def test_the_log_ends_when_the_shop_without_mails_ended(quiet, busy):
 
 def test_conversions_measured_in_the_log_are_those_of_the_truth(busy):
     outcomes = measure(busy.run, scenario="abandoned_cart", unit="journey").set_index("unit")
+    assert outcomes.attrs["toolkit"]["unit"] == "journey"
     truth = busy.journeys.set_index("journey_id").loc[outcomes.index]
     expected = truth["buys_anyway"] | truth["caused"]
     assert len(outcomes) > 1000

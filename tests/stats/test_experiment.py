@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from toolkit.errors import MetricError
-from toolkit.stats import Looks, Mean, Rate, Spending, experiment, plan
+from toolkit.stats import Looks, Mean, Rate, Ratio, Spending, experiment, plan
 from toolkit.stats.checks import contamination
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
 from toolkit.stats.outcomes import read, read_arms
@@ -196,6 +196,15 @@ def test_looks_without_a_plan_are_an_error() -> None:
         experiment(shop(100, seed=16), [Rate("converted")], alpha=5.0)
 
 
+def test_a_design_for_customers_is_held_against_outcomes_of_journeys() -> None:
+    design = plan(Rate("converted"), baseline=0.1, diff=0.05).freeze()
+    frame = shop(4_000, seed=19)
+    for known, told in (("customer", False), ("journey", True)):
+        frame.attrs["toolkit"] = {"unit": known}
+        said = experiment(frame, [Rate("converted")], design=design).verdict()
+        assert ("the design counts customers, here each row is about a journey" in said) is told
+
+
 def test_weights_and_open_windows_are_read_from_measured_outcomes() -> None:
     frame = shop(9_000, seed=17)
     frame.attrs["toolkit"] = {
@@ -207,8 +216,30 @@ def test_weights_and_open_windows_are_read_from_measured_outcomes() -> None:
     result = experiment(frame, [Rate("converted")])
     assert result.split is not None
     assert result.split.alarm
-    assert "120 units are left out because their window of 7d has not closed yet" in result.verdict()
+    assert "120 customers are left out because their window of 7d has not closed yet" in result.verdict()
     assert result.verdict().action == "do not trust"
+
+
+@pytest.mark.parametrize(
+    ("known", "column", "word"),
+    [
+        ({}, "unit", "customer"),
+        ({"unit": "customer"}, "unit", "customer"),
+        ({"unit": "journey"}, "unit", "journey"),
+        ({}, "household", "unit"),
+    ],
+)
+def test_the_verdict_says_what_a_row_is_about(known, column, word) -> None:
+    frame = shop(4_000, seed=18).rename(columns={"unit": column})
+    frame.attrs["toolkit"] = {**known, "window": "7d", "open_windows": 3}
+    result = experiment(
+        frame, [Mean("revenue", currency="EUR"), Ratio("profit", "revenue", currency="EUR")], unit=column
+    )
+    assert result.unit == word
+    money, ratio, *_ = result.verdict().splitlines()
+    assert f" a {word} [" in money
+    assert word not in ratio
+    assert f"3 {word}s are left out" in result.verdict()
 
 
 def test_arms_that_differed_before_the_experiment_are_seen() -> None:

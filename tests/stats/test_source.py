@@ -300,7 +300,7 @@ def test_a_log_gives_the_outcomes_that_pandas_finds_in_its_events(log: EventLog)
     ours = experiment(table, metrics)
     theirs = experiment(table.frame(), metrics)
     pd.testing.assert_frame_equal(ours.table, theirs.table, rtol=1e-9, check_dtype=False)
-    assert f"{len(entries) - len(closed)} units are left out because their window of 12d" in ours.verdict()
+    assert f"{len(entries) - len(closed)} customers are left out because their window of 12d" in ours.verdict()
 
 
 def test_a_customer_assigned_to_two_arms_is_an_error(log: EventLog) -> None:

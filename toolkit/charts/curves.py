@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import plotly.graph_objects as go
 
-from toolkit.charts.style import BLUE, INK, MAILS, add_units, drawn, money, share_text
+from toolkit.charts.style import BLUE, INK, MAILS, add_units, drawn, money, share_text, unit_of
 from toolkit.errors import InputError
 from toolkit.stats import Plan, Qini, Result, Survival
 
@@ -39,7 +39,7 @@ def plan_curve(planned: Plan) -> go.Figure:
                 line={"color": BLUE, "width": 2.5, "shape": "spline"},
                 customdata=np.column_stack([table["units"], table["rel"].abs() * 100, table["power"] * 100]),
                 hovertemplate=(
-                    "%{customdata[0]:,} units"
+                    "%{customdata[0]:,} people"
                     + ("<br>%{x:.1f} days" if days else "")
                     + "<br><b>smallest effect %{y:.3~g}</b> (%{customdata[1]:.1f} %)"
                     "<br>power for the planned effect %{customdata[2]:.0f} %<extra></extra>"
@@ -62,7 +62,7 @@ def plan_curve(planned: Plan) -> go.Figure:
     figure.add_annotation(
         x=here,
         y=abs(planned.diff) * scale,
-        text=f"<b>{planned.units:,} units</b>" + (f", {planned.days:,.0f} days" if days else ""),
+        text=f"<b>{planned.units:,} people</b>" + (f", {planned.days:,.0f} days" if days else ""),
         showarrow=False,
         xanchor="left",
         yanchor="bottom",
@@ -72,11 +72,11 @@ def plan_curve(planned: Plan) -> go.Figure:
     )
     figure.update_xaxes(tickformat=",~s" if not days else ",~r")
     figure.update_yaxes(rangemode="tozero")
-    unit = "percentage points" if rate else f"{getattr(planned.metric, 'currency', None) or 'units'} a unit"
+    unit = unit_of(planned.metric.kind, getattr(planned.metric, "currency", None), "person")
     return add_units(
         figure,
-        x="days until the last window has closed" if days else "units, all arms together",
-        y=f"smallest effect found, {unit}",
+        x="days until the last window has closed" if days else "people, all arms together",
+        y=f"smallest effect found{unit}",
     )
 
 

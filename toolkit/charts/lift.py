@@ -7,7 +7,7 @@ import math
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, money, say
+from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, money, say, unit_of
 from toolkit.errors import InputError, nearest
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
@@ -42,7 +42,7 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
     )
     for row, name in enumerate(shown, start=1):
         found = [one for one in result.comparisons if one.metric == name]
-        _panel(figure, found, row, arms)
+        _panel(figure, found, row, arms, result.unit)
     titles, room = say(
         _said(result, shown), _details(result), "observed" if "not" in result.label else "observed, randomised"
     )
@@ -56,9 +56,9 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
     return figure
 
 
-def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]) -> None:
+def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str], counted: str) -> None:
     scale = 100.0 if found[0].kind == "rate" else 1.0
-    unit = {"rate": "percentage points", "time": "days"}.get(found[0].kind, f"{found[0].currency or 'units'} a unit")
+    unit = unit_of(found[0].kind, found[0].currency, counted)
     for one in found:
         if not one.defined:
             figure.add_annotation(
@@ -96,7 +96,7 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
                 },
                 hovertemplate=(
                     f"{one.arm} against control on {one.metric}<br><b>{words}</b><br>"
-                    f"p = {one.pvalue:.3g}; {one.n:,} and {one.n_control:,} units<extra></extra>"
+                    f"p = {one.pvalue:.3g}; {one.n:,} and {one.n_control:,} {counted}s<extra></extra>"
                 ),
             ),
             row=row,
@@ -119,7 +119,7 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
     air = 0.06 * (high - low or 1.0)
     figure.update_xaxes(
         range=[low - air, high + air],
-        title_text=f"{found[0].metric}: difference from control, {unit}",
+        title_text=f"{found[0].metric}: difference from control{unit}",
         zeroline=True,
         zerolinewidth=1.5,
         zerolinecolor=INK,

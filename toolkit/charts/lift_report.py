@@ -158,9 +158,10 @@ def _closing(result: Result) -> Iterator[str]:
     if result.split is not None:
         facts.append(str(result.split))
     if result.design is not None:
+        design = result.design
         facts.append(
-            f"design: {result.design.metric}, {result.design.units:,} units, alpha {result.design.alpha:g}, power"
-            f" {result.design.power:.0%}" + (f", window {result.design.window}" if result.design.window else "")
+            f"design: {design.metric}, {design.units:,} {design.unit}s, alpha {design.alpha:g}"
+            f", power {design.power:.0%}" + (f", window {design.window}" if design.window else "")
         )
     facts.append(f"two-sided alpha {result.alpha:g}; primary comparisons by Holm, secondary ones by Benjamini-Hochberg")
     facts.append(f"{result.label}; everybody counts in the arm drawn for them (intention to treat)")

@@ -31,6 +31,7 @@ __all__ = [
     "money",
     "say",
     "share_text",
+    "unit_of",
 ]
 
 # Okabe and Ito's palette, without its yellow and black, which vanish on a white or a black page.
@@ -161,6 +162,18 @@ def fitting(values: Iterable[float], *, least: float = 1.0) -> list[float]:
     """A tight range from 0 with a little air above the highest value."""
     highest = max((value for value in values if not math.isnan(value)), default=0.0)
     return [0.0, max(least, highest) * 1.08]
+
+
+def unit_of(kind: str, currency: str | None, counted: str) -> str:
+    """What a difference of a metric is given in, to stand behind its name; nothing where it has no unit.
+
+    >>> unit_of("mean", "EUR", "customer"), unit_of("mean", None, "journey"), unit_of("ratio", None, "customer")
+    (', EUR per customer', ', per journey', '')
+    """
+    if kind in ("rate", "time"):
+        return ", percentage points" if kind == "rate" else ", days"
+    each = f"per {counted}" if kind == "mean" else ""
+    return f", {' '.join(filter(None, (currency, each)))}" if currency or each else ""
 
 
 def add_units(figure: go.Figure, *, x: str, y: str) -> go.Figure:

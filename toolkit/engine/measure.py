@@ -60,8 +60,8 @@ def measure(
         the moments converted_at and reactivated_at, other_mails (mails of the program's other marketing scenarios
         within the window, where there are any and the log tells), sends, and the covariates pre_purchases and
         pre_revenue: how often the goal was reached, and its value, before entry. `frame.attrs["toolkit"]` says what
-        the numbers are: label, whether the arms were randomised in this log and why, window, how many windows were
-        still open.
+        the numbers are: label, unit, whether the arms were randomised in this log and why, window, how many windows
+        were still open.
 
     Raises:
         InputError: no such scenario; no window; a scenario without a goal.
@@ -134,7 +134,7 @@ def measure(
         frame["reactivated_at"] = _moments(back_at, frame["reactivated"].to_numpy())
     frame["sends"] = _sends(run, units, unit)
     frame = frame.sort_values("unit", kind="stable", ignore_index=True)
-    frame.attrs["toolkit"] = _label(chosen, window, Known(mails_in(run, place), still_open))
+    frame.attrs["toolkit"] = _label(chosen, window, unit, Known(mails_in(run, place), still_open))
     return frame
 
 
@@ -167,11 +167,17 @@ def known_of(
 
 
 def label_of(
-    run: Run, known: Known, *, scenario: str | None = None, within: str | Duration | None = None, **_: Any
+    run: Run,
+    known: Known,
+    *,
+    scenario: str | None = None,
+    within: str | Duration | None = None,
+    unit: Literal["customer", "journey"] = "customer",
+    **_: Any,
 ) -> dict[str, Any]:
     """What the numbers are, as in `frame.attrs["toolkit"]`, where more is known than this run, a part, can."""
     _place, chosen, window = _asked(run, scenario, within)
-    return _label(chosen, window, known)
+    return _label(chosen, window, unit, known)
 
 
 def _asked(run: Run, scenario: str | None, within: str | Duration | None) -> tuple[int, Scenario, int]:
@@ -201,10 +207,11 @@ def _moments(at: Ints, happened: npt.NDArray[np.bool_]) -> pd.Series:
     return pd.Series(utc(np.where(happened, at, 0))).where(happened)
 
 
-def _label(scenario: Scenario, window: int, known: Known) -> dict[str, Any]:
+def _label(scenario: Scenario, window: int, unit: str, known: Known) -> dict[str, Any]:
     evidence = evidence_from(scenario, known.mails)
     return {
         "label": "observed",
+        "unit": unit,
         "scenario": scenario.scenario,
         "experiment": scenario.experiment.name if scenario.experiment else None,
         "weights": dict(scenario.experiment.arms) if scenario.experiment else None,

@@ -127,7 +127,7 @@ def experiment(
     warnings = [
         *notes,
         *_held_against(planned, chosen, about, alpha, sum(counts.values()), look),
-        *_windows(about),
+        *_windows(about, _unit_word(unit, about)),
         *before(found),
         *touched(found),
         *opens_alone(comparisons),
@@ -144,6 +144,7 @@ def experiment(
         notes=tuple(dict.fromkeys(warnings)),
         window=about.get("window"),
         looks=looking,
+        unit=_unit_word(unit, about),
         curves={metric.label: (metric.days, metric.curves(found)) for metric in chosen if isinstance(metric, TimeTo)},
     )
 
@@ -235,6 +236,9 @@ def _held_against(
     window = about.get("window")
     if window and design.window and window != design.window:
         said.append(f"the design counts outcomes for {design.window}, here it is {window}")
+    unit = about.get("unit")
+    if unit and unit != design.unit:
+        said.append(f"the design counts {design.unit}s, here each row is about a {unit}")
     if look is None and units < _ENOUGH * design.units:
         said.append(
             f"this is a look before the end: {units:,} of {design.units:,} planned units, and the design foresaw one"
@@ -243,8 +247,13 @@ def _held_against(
     return said
 
 
-def _windows(about: Mapping[str, Any]) -> list[str]:
+def _unit_word(column: str, about: Mapping[str, Any]) -> str:
+    """What a row is about: told by the outcomes, else a customer unless the column of units says something else."""
+    return str(about.get("unit") or ("customer" if column in ("unit", "customer_id") else "unit"))
+
+
+def _windows(about: Mapping[str, Any], unit: str) -> list[str]:
     still_open = int(about.get("open_windows") or 0)
     if not still_open:
         return []
-    return [f"{still_open:,} units are left out because their window of {about.get('window')} has not closed yet"]
+    return [f"{still_open:,} {unit}s are left out because their window of {about.get('window')} has not closed yet"]

@@ -184,13 +184,13 @@ class Plan(Drawable):
     def __str__(self) -> str:
         effect = f"{self.diff:+.4g} ({self.rel:+.1%})" if not math.isnan(self.rel) else f"{self.diff:+.4g}"
         arms = ", ".join(f"{name} {n:,}" for name, n in self.per_arm.items())
-        text = f"{self.metric.label}: {self.units:,} units ({arms}) find {effect} on {self.baseline:.4g}"
+        text = f"{self.metric.label}: {self.units:,} people ({arms}) find {effect} on {self.baseline:.4g}"
         text += f" with power {self.power:.0%} at alpha {self.alpha:g}"
         if not math.isnan(self.days):
             text += f", in {self.days:,.1f} days"
         if len(self.looks) != 1:
             kind = f"{len(self.looks)} looks" if self.looks else "looking at any time"
-            text += f"; {kind} cost {self.inflation - 1:.1%} more units"
+            text += f"; {kind} cost {self.inflation - 1:.1%} more people"
         if self.machine_opens:
             text += f"; {self.machine_opens:.0%} of the opens are a machine's"
         return text

@@ -42,6 +42,7 @@ class Result(Reportable):
         notes: what the reader must know before believing the numbers.
         window: the window of the outcomes, where known, for example `7d`.
         looks: how often one looks, where several looks are taken.
+        unit: what a row was about: `customer`, `journey`, or `unit` where that is not known.
         curves: of each `TimeTo`, its window in days and the Kaplan-Meier curve of each arm, control first.
     """
 
@@ -55,6 +56,7 @@ class Result(Reportable):
     notes: tuple[str, ...]
     window: str | None
     looks: Looks | None = None
+    unit: str = "customer"
     curves: Mapping[str, tuple[float, Mapping[str, Survival]]] = field(default_factory=dict)
 
     @property

@@ -74,15 +74,16 @@ def amount(value: float, found: Comparison, *, signed: bool = False, bare: bool 
     return f"{sign}{number}"
 
 
+def _each(found: Comparison, result: Result) -> str:
+    return f" a {result.unit}" if found.kind == "mean" else ""
+
+
 def _interval(found: Comparison) -> str:
     return f"[{amount(found.diff_lower, found, bare=True)}, {amount(found.diff_upper, found, bare=True)}]"
 
 
-def _per_unit(found: Comparison) -> str:
-    return " a unit" if found.kind == "mean" and not found.currency else (" a customer" if found.currency else "")
-
-
-def _sentence(found: Comparison, control: str, alpha: float) -> str:
+def _sentence(found: Comparison, result: Result) -> str:
+    control, alpha = result.control, result.alpha
     if not found.defined:
         return f"{found.arm} on {found.metric}: no number can be given: {found.note or 'no interval'}."
     if found.role == "guardrail" and found.not_worse is not None:
@@ -92,7 +93,7 @@ def _sentence(found: Comparison, control: str, alpha: float) -> str:
             return f"{found.arm} does not harm {found.metric} by more than {margin}: {said}."
         certain = " harms" if _harm_certain(found) else " may harm"
         return f"{found.arm}{certain} {found.metric} by more than {margin}: {said}."
-    effect = f"{amount(found.diff, found, signed=True)}{_per_unit(found)} {_interval(found)}"
+    effect = f"{amount(found.diff, found, signed=True)}{_each(found, result)} {_interval(found)}"
     if not found.sure(alpha):
         return f"{found.arm} and {control} cannot be told apart on {found.metric}: {effect}."
     word = "beats" if found.improved else "is worse than"
@@ -104,7 +105,7 @@ def _is_money(found: Comparison, alpha: float) -> bool:
     return bool(found.currency) and found.role == "secondary" and found.defined and found.sure(alpha)
 
 
-def _money(found: Sequence[Comparison]) -> list[str]:
+def _money(found: Sequence[Comparison], result: Result) -> list[str]:
     """What the arm costs and what it brings, in one sentence, the size without its sign."""
     parts = []
     for one in sorted(found, key=lambda one: one.better == "higher"):  # what it costs, then what it brings
@@ -112,7 +113,7 @@ def _money(found: Sequence[Comparison]) -> list[str]:
         ends = sorted(end if one.diff > 0 else -end for end in (one.diff_lower, one.diff_upper))
         told = f"[{', '.join(amount(end, one, bare=True) for end in ends)}]"
         of = "" if one.metric.casefold() in ("cost", "costs") else f" {one.metric}"
-        parts.append(f"{verbs[one.diff < 0]} {amount(abs(one.diff), one)}{of}{_per_unit(one)} {told}")
+        parts.append(f"{verbs[one.diff < 0]} {amount(abs(one.diff), one)}{of}{_each(one, result)} {told}")
     return [f"It {', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}."] if parts else []
 
 
@@ -142,9 +143,9 @@ def judge(result: Result) -> Verdict:
         money = [found for found in mine if _is_money(found, result.alpha)]
         plain = [found for found in mine if found not in money]
         before = [found for found in plain if found.role == "primary"]
-        lines += [_sentence(found, result.control, result.alpha) for found in before]
-        lines += _money(money)
-        lines += [_sentence(found, result.control, result.alpha) for found in plain if found not in before]
+        lines += [_sentence(found, result) for found in before]
+        lines += _money(money, result)
+        lines += [_sentence(found, result) for found in plain if found not in before]
         actions[arm] = _action(mine, result)
     best = min(actions, key=lambda arm: (_ORDER.index(actions[arm]), -_strength(result, arm)))
     action = actions[best]

@@ -81,6 +81,28 @@ def test_an_approval_is_revoked(shell, place):
         assert ledger.audit().iloc[-1].action == "revoked"
 
 
+@pytest.mark.parametrize("mistyped", ["aproval.json", "0123456789ab", ""])
+def test_a_mistyped_file_or_a_shortened_id_revokes_nothing(shell, place, tmp_path, monkeypatch, mistyped):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "approval.json").write_text("{}")
+    code, said = shell("revoke", mistyped, "--ledger", place, "--by", "ben")
+    if mistyped:
+        assert f"no such file, and not the id of an approval: {mistyped!r}; allowed: all 64 digits" in said
+    assert (code, "did you mean 'approval.json'?" in said) == (1, mistyped == "aproval.json")
+    with Ledger.open(place) as ledger:
+        assert ledger.audit().action.tolist() == ["planned"]
+
+
+def test_an_approval_that_was_not_used_yet_is_revoked_by_its_whole_id_which_is_shown(shell, place):
+    assert shell("revoke", "0a" * 32, "--ledger", place, "--by", "ben")[1] == f"revoked {'0a' * 32}; runs that end: 0\n"
+
+
+def test_an_approval_is_not_revoked_in_a_ledger_that_is_not_there(shell, tmp_path):
+    code, said = shell("revoke", "0a" * 32, "--ledger", tmp_path / "leger.sqlite", "--by", "ben")
+    assert (code, "there is none" in said) == (1, True)
+    assert not (tmp_path / "leger.sqlite").exists()
+
+
 def test_a_sender_needs_to_know_who_approves(shell, tmp_path):
     options = ("--transport", f"outbox:{tmp_path}/out", "--ledger", tmp_path / "l.sqlite", "--once")
     code, said = shell("sender", tmp_path / "spool", *options, "--approvers", tmp_path / "approvers.yaml")

@@ -175,6 +175,15 @@ def test_revoking_ends_a_run_midway_and_another_approval_takes_over_what_was_not
     assert ledger.audit().action.tolist() == ["planned", "revoked", "revoked", "planned"]
 
 
+def test_what_is_not_the_whole_id_of_an_approval_is_not_revoked(shop):
+    approval = shop.approve(shop.prepare())
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        for wrong in (approval.id[:12], "approval.json", "", approval):
+            with pytest.raises(InputError, match=r"not the id of an approval: .*; allowed: all 64 digits"):
+                ledger.revoke(wrong, by="ben")
+        assert ledger.audit().empty
+
+
 def test_an_approval_kept_in_a_file_is_loaded_as_what_it_is(shop, tmp_path):
     batch = shop.prepare()
     path = shop.approve(batch).save(tmp_path / "approval.json")

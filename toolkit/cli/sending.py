@@ -15,7 +15,7 @@ import typer
 
 from toolkit.cli.app import app, plain_errors
 from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, read_log
-from toolkit.errors import InputError
+from toolkit.errors import InputError, nearest
 from toolkit.scenario import load
 from toolkit.scenario.duration import Duration
 from toolkit.sending import ApprovalPolicy, Ledger, StandingApproval, keep_sending, load_approval, serve
@@ -105,16 +105,19 @@ def settle(
 
 @app.command()
 def revoke(
-    approval: Annotated[str, typer.Argument(help="The approval's file, or its id.")],
+    approval: Annotated[str, typer.Argument(help="The approval's file, or its whole id.")],
     ledger: LedgerOption,
     by: ByOption,
     why: WhyOption = "",
 ) -> None:
     """Take an approval back; its runs end wherever they are being sent."""
-    with plain_errors(), Ledger.open(ledger) as opened:
+    with plain_errors(), _opened(ledger) as opened:
         name = load_approval(approval).id if Path(approval).exists() else approval
-        ended = opened.revoke(name, by=by, why=why)
-        typer.echo(f"revoked {name[:12]}; runs that end: {len(ended)}")
+        try:
+            ended = opened.revoke(name, by=by, why=why)
+        except InputError as fault:
+            raise InputError(f"no such file, and {fault}, or the approval's file{_beside(approval)}") from None
+        typer.echo(f"revoked {name}; runs that end: {len(ended)}")
 
 
 @app.command()
@@ -200,6 +203,13 @@ def parity_command(
         typer.echo(str(result))
         if len(result.unexplained):
             raise typer.Exit(1)
+
+
+def _beside(file: str) -> str:
+    """The file that may have been meant, as the end of a message."""
+    folder = Path(file).parent
+    near = nearest(Path(file).name, [one.name for one in folder.iterdir()]) if folder.is_dir() else None
+    return f"; did you mean {str(folder / near)!r}?" if near else ""
 
 
 @contextmanager

@@ -403,15 +403,16 @@ class Ledger:
     def revoke(self, approval_id: str, *, by: str, why: str = "") -> list[str]:
         """Take an approval back: it counts no more, and its runs end, wherever they are being sent.
 
-        What these runs had not sent may go under another approval.
-
         Args:
-            approval_id: `Approval.id`; it need not have been used yet.
+            approval_id: `Approval.id`, all of it; it need not have been used yet.
             by: who does it; written to the audit.
             why: written to the audit.
 
         Returns:
-            The runs that ended.
+            The runs that ended; what they had not sent may go under another approval.
+
+        Raises:
+            InputError: not the id of an approval.
         """
         with self._writing() as connection:
             return steering.revoke(connection, approval_id, by=by, why=why, now=micros(self._clock()))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, insert, select, update
 
-from toolkit.errors import LedgerError
+from toolkit.errors import InputError, LedgerError
 from toolkit.sending import audit, claims
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.rows import move, rows_of
@@ -14,6 +15,9 @@ from toolkit.sending.schema import COUNTERS, approvals, revocations, runs
 from toolkit.sending.states import State
 
 __all__ = ["choose", "revoke", "stop_mails", "turn_run"]
+
+_DIGITS = 64
+_ID = re.compile(f"[0-9a-f]{{{_DIGITS}}}")
 
 
 def turn_run(
@@ -51,7 +55,14 @@ def turn_run(
 
 
 def revoke(connection: Connection, approval_id: str, *, by: str, why: str, now: int) -> list[str]:
-    """The runs that end because an approval is taken back; what they had not sent may go under another approval."""
+    """The runs that end because an approval is taken back; what they had not sent may go under another approval.
+
+    Raises:
+        InputError: neither all 64 digits of an id nor an approval that the ledger knows.
+    """
+    if not isinstance(approval_id, str) or not (_ID.fullmatch(approval_id) or _is_known(connection, approval_id)):
+        allowed = f"all {_DIGITS} digits (0-9, a-f) of an Approval.id"
+        raise InputError(f"not the id of an approval: {approval_id!r}; allowed: {allowed}")
     known = connection.execute(select(revocations.c.actor).where(revocations.c.approval_id == approval_id)).first()
     if known is not None:
         return []
@@ -67,6 +78,10 @@ def revoke(connection: Connection, approval_id: str, *, by: str, why: str, now: 
     for run_id in ended:
         audit.append(connection, at=now, actor=by, action="revoked", subject=run_id, detail={"approval": approval_id})
     return ended
+
+
+def _is_known(connection: Connection, approval_id: str) -> bool:
+    return connection.execute(select(approvals.c.id).where(approvals.c.id == approval_id)).first() is not None
 
 
 def stop_mails(connection: Connection, run_id: str, reasons: Mapping[str, str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,60 @@ def test_what_is_wrong_is_said_in_one_line(args: list[str], said: str, monkeypat
     assert done.exit_code == 1
     assert said in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        ("2025-02-01", "for example 2025-02-01T00:00Z for UTC"),
+        ("2025-02-01 10:30", "for example 2025-02-01T10:30Z for UTC"),
+        ("2025-02-01T10:30:07", "for example 2025-02-01T10:30:07Z for UTC"),
+        ("2025-02-01Z", "such as 2025-03-01T00:00Z"),
+        ("", "such as 2025-03-01T00:00Z"),
+        ("NaT", "such as 2025-03-01T00:00Z"),
+        ("9" * 40, "such as 2025-03-01T00:00Z"),
+    ],
+)
+def test_what_is_proposed_for_until_is_accepted(
+    until: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    args = ["replay", "templates/welcome", "--events", str(_three_events(tmp_path)), "--until"]
+    done = RUN.invoke(app, [*args, until])
+    assert done.exit_code == 1
+    assert said in done.output
+    proposed = re.search(r"\d\S+Z", said)[0]
+    assert RUN.invoke(app, [*args, proposed]).exit_code == 0
+
+
+def _three_events(folder: Path) -> Path:
+    events = folder / "events.csv"
+    events.write_text(
+        "customer_id,event,at,revenue\nana,sign_up,2025-01-03T10:00Z,\nbo,sign_up,2025-01-04T10:00Z,\n"
+        "ana,purchase,2025-01-05T10:00Z,30\n"
+    )
+    return events
+
+
+@pytest.mark.parametrize(("out", "why"), [("events.csv", "it is a file"), ("events.csv/deep", "Not a directory")])
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_replay(
+    out: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("toolkit.cli.logs.replay", lambda *_, **__: pytest.fail("replayed before --out was looked at"))
+    events = _three_events(tmp_path)
+    done = RUN.invoke(app, ["replay", "templates/welcome", "--events", str(events), "--out", str(tmp_path / out)])
+    assert done.exit_code == 1
+    assert f"InputError: --out: {tmp_path / out}: cannot be written to: {why}; allowed: a folder" in done.output
+
+
+def test_a_table_that_cannot_be_written_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "out/journeys.csv").mkdir(parents=True)
+    args = ["replay", "templates/welcome", "--events", str(_three_events(tmp_path)), "--out", str(tmp_path / "out")]
+    done = RUN.invoke(app, args)
+    assert done.exit_code == 1
+    assert "cannot be written to: Is a directory" in done.output
 
 
 def test_describe_and_profile_and_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -95,17 +99,38 @@ def replay_command(
     """Who would have got which mail, when, and why not, over a log of your own."""
     with plain_errors():
         program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
+        last = None if until is None else _moment(until)
         log = read_log(events, columns, zone, customers, later)
-        run = replay(program, log, until=None if until is None else _moment(until))
+        folder = None if out is None else _folder(out)
+        run = replay(program, log, until=last)
         typer.echo(str(run.summary()))
         if trace is not None:
             typer.echo(f"\n{run.trace(trace)}")
-        if out is not None:
-            folder = Path(out)
-            folder.mkdir(parents=True, exist_ok=True)
-            run.journeys.to_csv(folder / "journeys.csv", index=False)
-            run.decisions.to_csv(folder / "decisions.csv", index=False)
+        if folder is not None:
+            with _said_of_out(folder):
+                run.journeys.to_csv(folder / "journeys.csv", index=False)
+                run.decisions.to_csv(folder / "decisions.csv", index=False)
             typer.echo(f"\nwritten: {folder / 'journeys.csv'}, {folder / 'decisions.csv'}")
+
+
+def _folder(out: str) -> Path:
+    """The folder of the option --out, made if there is none: before the replay, so that a long one is not in vain."""
+    folder = Path(out)
+    with _said_of_out(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return folder
+
+
+@contextmanager
+def _said_of_out(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as fault:
+        why = "it is a file" if folder.is_file() else fault.strerror or str(fault)
+        allowed = "a folder that can be written to; it is made if there is none"
+        raise InputError(f"--out: {folder}: cannot be written to: {why}; allowed: {allowed}") from fault
 
 
 def _change(text: str) -> tuple[str, object]:
@@ -121,10 +146,13 @@ def _change(text: str) -> tuple[str, object]:
 def _moment(text: str) -> pd.Timestamp:
     try:
         moment = pd.Timestamp(text)
+        if pd.isna(moment):  # as of an empty text
+            raise ValueError
     except ValueError:
         raise InputError(f"--until: found {text!r}; allowed: a moment such as 2025-03-01T00:00Z") from None
     if moment.tzinfo is None:
-        raise InputError(f"--until: {text!r} has no time zone; for example {text}Z for UTC")
+        utc = moment.isoformat().removesuffix(":00")
+        raise InputError(f"--until: {text!r} has no time zone; for example {utc}Z for UTC")
     return moment
 
 

@@ -134,6 +134,17 @@ def test_describe_and_profile_and_shop(tmp_path: Path, monkeypatch: pytest.Monke
     assert "sign_up" in RUN.invoke(app, ["profile", "--events", str(tmp_path / "shop")]).output
 
 
+def test_describe_warns_of_what_has_no_effect(tmp_path: Path) -> None:
+    scenario = tmp_path / "receipt.yaml"
+    scenario.write_text(
+        "{scenario: receipt, class: transactional, trigger: {event: purchase}, reentry: every,\n"
+        " quiet: {from: '22:00', to: '08:00'}, steps: [{send: receipt/hello}]}"
+    )
+    done = RUN.invoke(app, ["describe", str(scenario)])
+    assert done.exit_code == 0, done.output
+    assert done.output.endswith("\n\nwarning: receipt.quiet: transactional mails ignore `quiet`\n")
+
+
 def test_an_unknown_command_names_the_nearest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -181,6 +181,25 @@ def test_keys_parallel_journeys_and_late_triggers_are_told() -> None:
     ]
 
 
+def test_of_a_transactional_scenario_no_quiet_hours_and_caps_are_told_that_it_ignores() -> None:
+    assert words(
+        """\
+        scenario: x
+        class: transactional
+        trigger: {event: order_placed}
+        reentry: every
+        quiet: {from: "22:00", to: "08:00"}
+        caps: [{limit: 1, per: 1d, on_hit: exit}]
+        steps: [exit]
+        """
+    )[1:] == [
+        "When a customer places an order, a journey begins.",
+        "It begins anew every time.",
+        "These mails go out whatever the consent, the caps and the quiet hours.",
+        "1. The journey ends.",
+    ]
+
+
 def test_every_kind_of_step_has_its_sentence() -> None:
     text = """[
       {wait: {until: "09:00"}}, {wait: {until: "10:00", on: [sat, sun]}}, {wait: 0s}, {wait: 90s},

@@ -19,7 +19,7 @@ from toolkit.demo import run_demo
 from toolkit.engine import compact, replay
 from toolkit.errors import InputError
 from toolkit.events import EventLog
-from toolkit.scenario import load, set_parameters
+from toolkit.scenario import check, load, set_parameters
 from toolkit.simulation import shop
 
 __all__ = ["CustomersOption", "EventsOption", "MapOption", "ZoneOption", "columns_of", "read_log"]
@@ -193,9 +193,13 @@ def profile(
 
 @app.command()
 def describe(scenario: Annotated[str, typer.Argument(help="A scenario.yaml, or a folder of scenarios.")]) -> None:
-    """Check scenarios and say in plain words what they do."""
+    """Check scenarios and say in plain words what they do; odd things come last, as warnings."""
     with plain_errors():
-        typer.echo(load(scenario).describe())
+        program = load(scenario)
+        warnings = check(program)
+        typer.echo(program.describe())
+        if warnings:
+            typer.echo("\n" + "\n".join(f"warning: {warning}" for warning in warnings))
 
 
 @app.command("shop")

@@ -98,10 +98,11 @@ def _scenario(scenario: m.Scenario) -> Iterator[str]:
         yield f"It has worked when they {_does(goal)} within {_time(goal.within)} of entry{worth}."
     if scenario.experiment:
         yield from _experiment(scenario.experiment)
-    if scenario.quiet:
-        yield _quiet(scenario.quiet) + " This replaces the quiet hours of the program."
-    for cap in scenario.caps:
-        yield _cap(cap, "of this scenario")
+    if scenario.class_ != "transactional":  # transactional mails ignore both
+        if scenario.quiet:
+            yield _quiet(scenario.quiet) + " This replaces the quiet hours of the program."
+        for cap in scenario.caps:
+            yield _cap(cap, "of this scenario")
     yield from _steps(scenario.steps, "")
 
 

@@ -15,8 +15,9 @@ from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import loads
 from toolkit.scenario.models import Program
-from toolkit.simulation import ResponseModel, Simulation, simulate
-from toolkit.simulation.noise import scatter_of
+from toolkit.simulation import ResponseModel, Simulation, simulate, tune
+from toolkit.simulation.noise import deviates, scatter_of
+from toolkit.simulation.simulation import draw_seed
 
 CART = loads("""
 scenario: cart
@@ -246,6 +247,13 @@ def test_bad_numbers_are_refused(log: EventLog) -> None:
         simulate(CART, log, response=MODEL, level=90)
     with pytest.raises(InputError, match="partitions: found 0"):
         simulate(CART, log, response=MODEL, partitions=0)
+    for seed in (1.5, "1", None, True):
+        with pytest.raises(InputError, match=f"seed: found {seed!r}; allowed: a whole number"):
+            simulate(CART, log, response=MODEL, seed=seed)
+    with pytest.raises(InputError, match=r"draws: found 2\.5; allowed: a whole number, 1 to 100,000"):
+        simulate(CART, log, response=MODEL, draws=2.5)
+    with pytest.raises(InputError, match="level: found 'high'"):
+        simulate(CART, log, response=MODEL, level="high")
     with pytest.raises(ScenarioError, match=r"mails.cart.remainder: not a mail .*did you mean 'cart.reminder'"):
         simulate(CART, log, response=ResponseModel.parse("{response: x, mails: {cart.remainder: {opens: {rate: 1}}}}"))
     with pytest.raises(InputError, match="no event 'order' with a number in 'revenue'"):
@@ -253,6 +261,28 @@ def test_bad_numbers_are_refused(log: EventLog) -> None:
     short = EventLog.from_pandas(log.events[log.events["at"] < pd.Timestamp("2025-01-03", tz="UTC")])
     with pytest.raises(InputError, match="nobody enters early enough"):
         simulate(CART, short, response=MODEL)
+
+
+def test_a_response_that_is_no_model_is_refused(log: EventLog) -> None:
+    with pytest.raises(InputError, match=r"response: found 'x\.yaml'; allowed: a ResponseModel; .*ResponseModel\.load"):
+        simulate(CART, log, response="x.yaml")
+    with pytest.raises(InputError, match=r"response: found None; allowed: a ResponseModel$"):
+        simulate(CART, log, response=None)
+    with pytest.raises(InputError, match="response: found None"):
+        tune(CART, log, None, over={"cart.pause.wait": ["1h"]})
+    with pytest.raises(InputError, match=r"seed: found 1\.5"):
+        tune(CART, log, MODEL, over={"cart.pause.wait": ["1h"]}, seed=1.5)
+
+
+def test_every_whole_seed_has_people_of_its_own_and_small_ones_those_they_had() -> None:
+    covariance = np.diag([1.0, 4.0])
+    seeds = [-(2**63) - 1, -2, -1, 0, 1, 2**62, 2**63]
+    found = [deviates(covariance, 4, seed, 1) for seed in seeds]
+    assert len({each.tobytes() for each in found}) == len(seeds)
+    rng = np.random.Generator(np.random.Philox(key=[7, 1]))
+    np.testing.assert_array_equal(deviates(covariance, 4, 7, 1), deviates(covariance, 4, np.int64(7), 1))
+    np.testing.assert_allclose(deviates(covariance, 4, 7, 1), rng.standard_normal((4, 2)) * [1, 2])
+    assert draw_seed(np.int64(-3), 5) == draw_seed(-3, 5)
 
 
 def test_numbers_out_of_range_are_named_with_their_lines() -> None:

@@ -108,7 +108,8 @@ def _products(rows: Ints) -> npt.NDArray[np.object_]:
 
 def deviates(covariance: Floats, draws: int, seed: int, group: int) -> Floats:
     """Normal deviations with this covariance, one row per draw; the same for the same seed and group."""
-    rng = np.random.Generator(np.random.Philox(key=[seed & 0xFFFFFFFFFFFFFFFF, group]))
+    key = np.array([int(seed) & 0xFFFFFFFFFFFFFFFF, group], dtype=np.uint64)  # a plain list may go through floats
+    rng = np.random.Generator(np.random.Philox(key=key))
     z = rng.standard_normal((draws, len(covariance)))
     moves = np.diag(covariance) > 0
     scale = np.sqrt(np.diag(covariance)[moves])

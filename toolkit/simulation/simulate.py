@@ -6,6 +6,7 @@ from datetime import datetime
 
 from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.models import Program, Scenario
+from toolkit.simulation.doors import check_numbers, check_response
 from toolkit.simulation.forecast import Forecast
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.simulation import Simulation
@@ -41,8 +42,8 @@ def simulate(
             numbers.
         response: how people answer.
         draws: how often; 200 give steady 90 % intervals.
-        seed: where chance comes from. The same seed gives the same numbers, however many partitions; two programs
-            simulated with one seed meet the same people in the same mood (common random numbers).
+        seed: where chance comes from, any whole number. The same seed gives the same numbers, however many partitions;
+            two programs simulated with one seed meet the same people in the same mood (common random numbers).
         level: share of an interval, between 0 and 1.
         until: the last moment that is decided; the end of the log unless given.
         partitions: in how many parts the customers are simulated at once; the number of processors unless given, in
@@ -54,7 +55,8 @@ def simulate(
 
     Raises:
         ScenarioError: the program does not fit the log, or the model names a mail that is not in it.
-        InputError: a number out of its range; a log without purchases, or too short to see what follows.
+        InputError: a number out of its range; a response that is no model; a log without purchases, or too short to
+            see what follows.
         NotSupportedError: coupons that may run out, over a log in Spark.
 
     >>> import pandas as pd
@@ -76,6 +78,8 @@ def simulate(
     >>> told.value("cart", "caused"), told.value("cart", "profit")
     (1.0, 15.0)
     """
+    check_response(response)
+    check_numbers(draws, level, seed)
     if isinstance(log, SparkLog):
         return simulate_in_spark(
             program, log, response=response, draws=draws, seed=seed, level=level, until=until, partitions=partitions

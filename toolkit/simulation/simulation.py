@@ -25,14 +25,14 @@ from toolkit.events import EventLog
 from toolkit.events.marks import Mark, bits_by_consent, bits_of_events, mailed_scenarios
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Program, Scenario
+from toolkit.simulation.doors import check_numbers, check_response
 from toolkit.simulation.drawing import Draughtsman
 from toolkit.simulation.forecast import Forecast, Groups
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.noise import Scatter, scatter_of
 
-__all__ = ["Asked", "Counts", "Simulation", "asked_of", "check_donors", "check_numbers", "donors_in", "draw_seed"]
+__all__ = ["Asked", "Counts", "Simulation", "asked_of", "check_donors", "donors_in", "draw_seed"]
 
-MOST_DRAWS = 100_000
 _EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
 
 Ints = npt.NDArray[np.int64]
@@ -87,6 +87,7 @@ class Simulation:
     ) -> None:
         if isinstance(program, Scenario):
             program = Program(scenarios=(program,))
+        check_response(response)
         if partitions is not None and partitions < 1:
             raise InputError(f"partitions: found {partitions!r}; allowed: 1 or more")
         check_against(
@@ -147,7 +148,7 @@ class Simulation:
 
     def run(self, *, draws: int, seed: int, level: float, progress: bool = False) -> Forecast:
         """The forecast of so many draws."""
-        check_numbers(draws, level)
+        check_numbers(draws, level, seed)
         self.check_people(self.respondents.totals)
         values = self.response.draws(draws, seed)
         counts = self.counts(values, draws, seed, progress=progress)
@@ -225,7 +226,7 @@ class Simulation:
 
 def draw_seed(seed: int, draw: int) -> int:
     """The number of 62 bits from which the answers of one draw come."""
-    return (seed * 0x5851F42D4C957F2D + (draw + 1) * 0x14057B7EF767814F) & 0x3FFFFFFFFFFFFFFF
+    return (int(seed) * 0x5851F42D4C957F2D + (draw + 1) * 0x14057B7EF767814F) & 0x3FFFFFFFFFFFFFFF
 
 
 def _processors() -> int:
@@ -236,14 +237,6 @@ def donors_in(asked: Asked) -> Donors:
     """The purchases of a log that has been asked."""
     marked = asked.prepared.marked
     return donors_of(marked.bits, marked.values, purchase_bit=asked.purchase_bit, value=asked.value)
-
-
-def check_numbers(draws: int, level: float) -> None:
-    """Refuse a number of draws or a level out of its range."""
-    if not 1 <= draws <= MOST_DRAWS:
-        raise InputError(f"draws: found {draws!r}; allowed: 1 to {MOST_DRAWS:,}")
-    if not 0 < level < 1:
-        raise InputError(f"level: found {level!r}; allowed: between 0 and 1, for example 0.9")
 
 
 def check_donors(donors: Donors, response: ResponseModel) -> None:

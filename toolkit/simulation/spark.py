@@ -25,7 +25,7 @@ from toolkit.events.spark import Reader, gathered
 from toolkit.scenario.models import Program, Scenario
 from toolkit.simulation.forecast import Forecast
 from toolkit.simulation.model import ResponseModel
-from toolkit.simulation.simulation import Counts, Simulation, asked_of, check_donors, check_numbers, donors_in
+from toolkit.simulation.simulation import Counts, Simulation, asked_of, check_donors, donors_in
 
 __all__ = ["simulate_in_spark"]
 
@@ -80,7 +80,6 @@ def simulate_in_spark(
         program = Program(scenarios=(program,))
     if partitions is not None and partitions < 1:
         raise InputError(f"partitions: found {partitions!r}; allowed: 1 or more")
-    check_numbers(draws, level)
     task = _Task(program, response, until, log.reader)
     nobody = log.nobody
     # Whether the program can be simulated shows without anybody, before a job starts.

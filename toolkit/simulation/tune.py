@@ -20,6 +20,7 @@ from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario.models import Program, Scenario
 from toolkit.scenario.parameters import get_parameter, set_parameters
+from toolkit.simulation.doors import check_numbers, check_response
 from toolkit.simulation.forecast import Forecast
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.simulation import Simulation
@@ -183,10 +184,13 @@ def tune(
 
     Raises:
         ScenarioError: no such path, a value that is not allowed there, too many settings.
-        InputError: no such objective; a constraint that cannot be read or that nothing meets.
+        InputError: no such objective; a constraint that cannot be read or that nothing meets; a number out of its
+            range; a response that is no model.
     """
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
+    check_response(response)
+    check_numbers(draws, level, seed)
     values = {path: tuple(tried) for path, tried in over.items()}
     _check(values, objective, response)
     base = {path: get_parameter(program, path) for path in values}

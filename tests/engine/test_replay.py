@@ -107,6 +107,29 @@ def test_outcomes_are_counted_from_the_first_entry_for_closed_windows(run: Run) 
     assert measure(run, within="30d").attrs["toolkit"]["open_windows"] == 3
 
 
+def test_a_length_of_time_that_is_none_is_refused_by_the_name_of_its_argument(run: Run) -> None:
+    with pytest.raises(
+        InputError, match=r"within: expected a duration; found '7 days'; allowed: .*did you mean '7d'\?"
+    ):
+        measure(run, within="7 days")
+    with pytest.raises(InputError, match="within: found '0h'; allowed: longer than nothing"):
+        measure(run, within="0h")
+    with pytest.raises(InputError, match="before: expected a duration; found 'x'"):
+        measure(run, before="x")
+    with pytest.raises(InputError, match="before: found '-1d'; allowed: 0s or longer"):
+        measure(run, before="-1d")
+    for lapsed in ("-1d", "0d"):
+        with pytest.raises(InputError, match=f"lapsed: found '{lapsed}'; allowed: longer than nothing"):
+            measure(run, lapsed=lapsed)
+    with pytest.raises(InputError, match="lapsed: expected a duration; found 7;"):
+        measure(run, lapsed=7)
+
+
+def test_what_is_no_run_is_not_measured() -> None:
+    with pytest.raises(InputError, match=r"run: found EventLog; allowed: a run of replay\(program, log\)"):
+        measure(LOG)
+
+
 def test_outcomes_tell_when_the_goal_was_reached_and_which_mails_of_others_came_meanwhile() -> None:
     events = LOG.events.assign(scenario=None)
     sent = pd.DataFrame(
@@ -184,6 +207,17 @@ def test_a_program_that_waits_for_clicks_needs_to_be_told_of_them() -> None:
 def test_until_needs_a_time_zone() -> None:
     with pytest.raises(InputError, match="time zone"):
         replay(loads(CART), LOG, until=pd.Timestamp("2025-03-04"))
+    with pytest.raises(InputError, match="until needs a time zone; found '2025-03-04'"):
+        replay(loads(CART), LOG, until="2025-03-04")
+
+
+def test_until_may_be_the_text_of_a_moment_and_nothing_else() -> None:
+    until = pd.Timestamp("2025-03-04T00:00Z")
+    assert replay(loads(CART), LOG, until="2025-03-04T01:00+01:00").until == until
+    assert replay(loads(CART), LOG, until="2025-03-04T00:00Z").digest == replay(loads(CART), LOG, until=until).digest
+    for found in ("tomorrow", 5, until.date(), pd.NaT):
+        with pytest.raises(InputError, match=r"until: found .*; allowed: a moment with a time zone, for example"):
+            replay(loads(CART), LOG, until=found)
 
 
 POOL = """

@@ -20,7 +20,7 @@ from toolkit.engine.run import Run, utc
 from toolkit.errors import InputError, nearest
 from toolkit.events.marks import Mark, Marking
 from toolkit.events.quoting import literal
-from toolkit.scenario.duration import Duration
+from toolkit.scenario.duration import Duration, as_meant
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import InactiveTrigger, Scenario
 
@@ -64,7 +64,8 @@ def measure(
         were still open.
 
     Raises:
-        InputError: no such scenario; no window; a scenario without a goal.
+        InputError: no such scenario; no window; a scenario without a goal; a length of time that is none; what was
+            given is no run.
 
     >>> from toolkit.engine.replay import replay
     >>> from toolkit.events import EventLog
@@ -86,7 +87,10 @@ def measure(
     >>> outcomes.attrs["toolkit"]["why"]
     'cart has no experiment'
     """
+    _check_run(run)
     place, chosen, window = _asked(run, scenario, within)
+    looks_back = _length(before, "before", least=0)
+    lapse = None if lapsed is None else _length(lapsed, "lapsed")
     units, entered, still_open = _closed(run, place, unit, window)
     look = _look(run, chosen)
     rows = run.walked.journeys[units]
@@ -94,7 +98,7 @@ def measure(
     until = entered + window
 
     reached, value, first = look.count(customers, after=entered, up_to=until, what="goal", value=look.value)
-    back = entered - Duration.parse(before).elapsed
+    back = entered - looks_back
     earlier, spent, _ = look.count(
         customers, after=back, up_to=entered, known_by=entered, what="goal", value=look.value
     )
@@ -122,14 +126,11 @@ def measure(
         frame["revenue"] = value
         frame["pre_revenue"] = spent
     frame["pre_purchases"] = earlier
-    lapse = None if lapsed is None else Duration.parse(lapsed)
     if isinstance(chosen.trigger, InactiveTrigger) or lapse is not None:
         came_back, _, back_at = look.count(customers, after=entered, up_to=until, what="back")
         frame["reactivated"] = came_back > 0
         if lapse is not None:
-            recent, _, _ = look.count(
-                customers, after=entered - lapse.elapsed, up_to=entered, known_by=entered, what="back"
-            )
+            recent, _, _ = look.count(customers, after=entered - lapse, up_to=entered, known_by=entered, what="back")
             frame["reactivated"] = (came_back > 0) & (recent == 0)
         frame["reactivated_at"] = _moments(back_at, frame["reactivated"].to_numpy())
     frame["sends"] = _sends(run, units, unit)
@@ -187,10 +188,26 @@ def _asked(run: Run, scenario: str | None, within: str | Duration | None) -> tup
         raise InputError(
             f"{chosen.scenario}: no goal to measure; add for example goal: {{event: purchase, within: 7d}}"
         )
-    window = (chosen.goal.within if within is None else Duration.parse(within)).elapsed
-    if window <= 0:
-        raise InputError(f"within must be longer than nothing; found {within!r}")
-    return place, chosen, window
+    return place, chosen, _length(chosen.goal.within if within is None else within, "within")
+
+
+def _check_run(run: object) -> None:
+    if not isinstance(run, Run):
+        raise InputError(
+            f"run: found {type(run).__name__}; allowed: a run of replay(program, log); one in Spark has run.measure()"
+        )
+
+
+def _length(value: str | Duration, name: str, *, least: int = 1) -> int:
+    """A length of time in microseconds."""
+    try:
+        length = Duration.parse(value).elapsed
+    except ValueError as fault:
+        meant = as_meant(value) if isinstance(value, str) else None
+        raise InputError(f"{name}: {fault}" + (f"; did you mean {meant!r}?" if meant else "")) from None
+    if length < least:
+        raise InputError(f"{name}: found {value!r}; allowed: {'longer than nothing' if least else '0s or longer'}")
+    return length
 
 
 def _closed(run: Run, place: int, unit: str, window: int) -> tuple[Ints, Ints, int]:

@@ -34,7 +34,7 @@ def replay(
     program: Program | Scenario,
     log: EventLog,
     *,
-    until: datetime | None = None,
+    until: datetime | str | None = None,
     assume: Assumption | None = None,
     count_logged_sends: bool = False,
     events_at_once: int | None = EVENTS_AT_ONCE,
@@ -45,7 +45,7 @@ def replay(
     program: Program | Scenario,
     log: SparkLog,
     *,
-    until: datetime | None = None,
+    until: datetime | str | None = None,
     assume: Assumption | None = None,
     count_logged_sends: bool = False,
     parts: int | None = None,
@@ -54,7 +54,7 @@ def replay(
     program: Program | Scenario,
     log: EventLog | SparkLog,
     *,
-    until: datetime | None = None,
+    until: datetime | str | None = None,
     assume: Assumption | None = None,
     count_logged_sends: bool = False,
     events_at_once: int | None = EVENTS_AT_ONCE,
@@ -69,7 +69,8 @@ def replay(
     Args:
         program: one or many scenarios and the policies they share.
         log: what customers did; a log in Spark (`EventLog.from_spark`) is replayed there.
-        until: the last moment that is decided, with a time zone; the last `received_at` of the log unless given.
+        until: the last moment that is decided, with a time zone, a text of one too (`2025-03-04T00:00Z`); the last
+            `received_at` of the log unless given.
         assume: a replay does not know how people would have answered mails they never got (rule R22). A program
             that depends on opens or clicks is refused unless told `"never"` (nobody answers) or `"as_logged"` (the
             opens and clicks in the log count); the run carries it.
@@ -84,7 +85,7 @@ def replay(
 
     Raises:
         ScenarioError: the program does not fit the log (an unknown column), or depends on answers.
-        InputError: `until` without a time zone.
+        InputError: `until` without a time zone, or no moment.
 
     >>> import pandas as pd
     >>> from toolkit.scenario import loads
@@ -153,7 +154,7 @@ def compile_for(
     program: Program,
     log: EventLog,
     *,
-    until: datetime | None = None,
+    until: datetime | str | None = None,
     assume: Assumption | None = None,
     count_logged_sends: bool = False,
 ) -> tuple[Compiled, Prepared, int]:
@@ -166,17 +167,13 @@ def compiled_for(
     program: Program,
     log: EventLog | SparkLog,
     *,
-    until: datetime | None = None,
+    until: datetime | str | None = None,
     assume: Assumed | None = None,
     count_logged_sends: bool = False,
 ) -> tuple[Compiled, int]:
     """The program in arrays, and the last moment in UTC microseconds; nothing is read of the log but its names."""
-    if until is not None and until.tzinfo is None:
-        raise InputError(
-            f"until needs a time zone; found {until!r}; for example pd.Timestamp({str(until)!r}, tz='UTC')"
-        )
     first, last = (_EPOCH, _EPOCH) if log.span is None else log.span
-    stop = last if until is None else pd.Timestamp(until)
+    stop = last if until is None else _moment(until)
     begin, end = ((moment - _EPOCH) // pd.Timedelta(1, unit="us") for moment in (first, stop))
     compiled = compile_program(
         program,
@@ -189,6 +186,22 @@ def compiled_for(
         has_event_ids=log.has_event_ids,
     )
     return compiled, end
+
+
+def _moment(until: object) -> pd.Timestamp:
+    """The last moment that is decided."""
+    allowed = "a moment with a time zone, for example '2025-03-04T00:00Z'"
+    try:
+        moment = pd.Timestamp(until) if isinstance(until, datetime | str) else pd.NaT
+    except ValueError:
+        moment = pd.NaT
+    if pd.isna(moment):
+        raise InputError(f"until: found {until!r}; allowed: {allowed}")
+    if moment.tzinfo is None:
+        raise InputError(
+            f"until needs a time zone; found {until!r}; for example pd.Timestamp({str(until)!r}, tz='UTC')"
+        )
+    return moment
 
 
 def ties_customers(compiled: Compiled) -> bool:

@@ -23,7 +23,7 @@ def simulate(
     draws: int = 200,
     seed: int = 1,
     level: float = 0.9,
-    until: datetime | None = None,
+    until: datetime | str | None = None,
     partitions: int | None = None,
     progress: bool = True,
 ) -> Forecast:

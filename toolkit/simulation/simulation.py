@@ -80,7 +80,7 @@ class Simulation:
         log: EventLog,
         *,
         response: ResponseModel,
-        until: datetime | None = None,
+        until: datetime | str | None = None,
         partitions: int | None = None,
         follow: int | None = None,
         donors: Donors | None = None,
@@ -249,7 +249,7 @@ def check_donors(donors: Donors, response: ResponseModel) -> None:
         )
 
 
-def asked_of(program: Program, log: EventLog, response: ResponseModel, until: datetime | None) -> Asked:
+def asked_of(program: Program, log: EventLog, response: ResponseModel, until: datetime | str | None) -> Asked:
     """A program compiled for a simulation, and the log prepared for it."""
     compiled, last = compiled_for(program, log, until=until, assume="modelled")
     marks = list(compiled.marking.marks)

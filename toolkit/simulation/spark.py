@@ -38,7 +38,7 @@ class _Task:
 
     program: Program
     response: ResponseModel
-    until: datetime | None
+    until: datetime | str | None
     reader: Reader
 
     def donors(self, rows: pa.Table) -> Donors:
@@ -64,7 +64,7 @@ def simulate_in_spark(
     draws: int,
     seed: int,
     level: float,
-    until: datetime | None,
+    until: datetime | str | None,
     partitions: int | None,
 ) -> Forecast:
     """What `simulate` gives, over a log in Spark; only the kinds of purchases and the counts of draws come back.

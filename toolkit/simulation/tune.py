@@ -156,7 +156,7 @@ def tune(
     draws: int = 200,
     seed: int = 1,
     level: float = 0.9,
-    until: datetime | None = None,
+    until: datetime | str | None = None,
     check_out_of_time: bool = True,
     progress: bool = True,
 ) -> Tuning:
@@ -264,7 +264,7 @@ def _tried(
     draws: int,
     seed: int,
     level: float,
-    until: datetime | None,
+    until: datetime | str | None,
     progress: bool,
 ) -> tuple[Floats, list[Forecast]]:
     found, forecasts = np.empty((len(programs), draws)), []

@@ -1,9 +1,9 @@
 """The engine room: compile, replay, sweep and measure. Pure: the same input gives the same bytes."""
 
 from toolkit.engine.compaction import compact
-from toolkit.engine.compile import Assumption
 from toolkit.engine.difference import CHANGES, Difference
 from toolkit.engine.hashing import uniform
+from toolkit.engine.instructions import Assumption
 from toolkit.engine.load import Load
 from toolkit.engine.measure import measure
 from toolkit.engine.overlap import Overlap

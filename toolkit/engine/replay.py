@@ -9,8 +9,9 @@ from typing import overload
 
 import pandas as pd
 
-from toolkit.engine.compile import Assumed, Assumption, Compiled, compile_program
+from toolkit.engine.compile import Compiled, compile_program
 from toolkit.engine.compiled import is_first_compilation
+from toolkit.engine.instructions import Assumed, Assumption
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Run
 from toolkit.engine.runners.local import run_kernel

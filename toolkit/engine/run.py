@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
-from toolkit.engine.compile import Assumption, Compiled
+from toolkit.engine.compile import Compiled
 from toolkit.engine.difference import Difference, difference_of
 from toolkit.engine.digest import Digest
 from toolkit.engine.ids import decision_ids, journey_ids, key_texts
+from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints
 from toolkit.engine.load import Load, MailCounts, load_of, mail_counts, offer_text
 from toolkit.engine.overlap import Meetings, Overlap, meetings_of, overlap_of

@@ -16,8 +16,9 @@ import pandas as pd
 
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
-from toolkit.engine.compile import Assumption, Compiled
+from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import config
+from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints, Past
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.replay import EVENTS_AT_ONCE, compiled_for, ties_customers

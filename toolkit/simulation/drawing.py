@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.engine import answers as a
-from toolkit.engine.compile import Compiled, CompiledSend
+from toolkit.engine.compile import Compiled
+from toolkit.engine.instructions import CompiledSend
 from toolkit.engine.runners.answering import Drawn
 from toolkit.errors import Fault, ScenarioError, nearest
 from toolkit.events import EventLog

@@ -14,7 +14,8 @@ import pandas as pd
 from toolkit.bars import Bar
 from toolkit.engine import answers as a
 from toolkit.engine import layout as m
-from toolkit.engine.compile import ANSWERS, Compiled
+from toolkit.engine.compile import Compiled
+from toolkit.engine.instructions import ANSWERS
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.replay import compiled_for
 from toolkit.engine.run import Run

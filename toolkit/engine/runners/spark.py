@@ -15,8 +15,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from toolkit.engine.compile import Assumption, Compiled
+from toolkit.engine.compile import Compiled
 from toolkit.engine.digest import Digest
+from toolkit.engine.instructions import Assumption
 from toolkit.engine.measure import known_of, label_of, measure
 from toolkit.engine.prepared import prepare_log
 from toolkit.engine.run import Counted, Run, counted

@@ -14,8 +14,9 @@ from typing import Any
 import pandas as pd
 
 from toolkit.bars import Bar
-from toolkit.engine.compile import Assumption, Compiled
+from toolkit.engine.compile import Compiled
 from toolkit.engine.difference import Difference, difference_of, joined
+from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import NEVER
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Counted, Run, counted

@@ -7,10 +7,10 @@ import pytest
 
 from toolkit.charts import own_purchases, sends_table
 from toolkit.charts.purchases import EDGES, opened_to_all
-from toolkit.engine import replay
+from toolkit.engine import measure, replay, sweep
 from toolkit.engine.glance import glance
 from toolkit.events import EventLog
-from toolkit.scenario import Duration, Program, loads
+from toolkit.scenario import Duration, Program, load, loads, set_parameters
 
 CART = """
 scenario: cart
@@ -74,13 +74,31 @@ def test_the_holdout_comes_to_an_offer_that_only_another_arm_gets(log: EventLog)
     assert found.paid == pytest.approx(own.given)
 
 
+def test_a_glance_counts_entries_as_measure_does_and_a_sweep_own_purchases_as_a_glance() -> None:
+    log, program = EventLog.open("data/shop"), load("templates/abandoned_cart")
+    waits = ["1h", "4h", "1d", "3d"]
+    tried = sweep(program, log, {"abandoned_cart.pause.wait": waits}, progress=False).table
+    tried = tried.set_index("abandoned_cart.pause.wait")
+    for wait in waits:
+        setting = set_parameters(program, {"abandoned_cart.pause.wait": wait})
+        run = replay(setting, log)
+        found = glance(setting, log, "abandoned_cart", arm="control", gift="offer", edges=EDGES)
+        outcomes = measure(run)
+        control = outcomes[outcomes["arm"] == "control"]
+        assert found.entered == run.journeys["customer_id"].nunique()
+        assert (found.closed, found.converted) == (len(control), control["converted"].sum())
+        row = tried.loc[wait]
+        assert (row["own_before"], row["mailed"], row["own_after"]) == (found.before, found.mails, found.after)
+
+
 def test_a_glance_at_some_customers_at_a_time_is_the_glance_at_all(log: EventLog, monkeypatch) -> None:
     whole = glance(loads(CART), log, "cart", gift="gift", edges=EDGES)
     monkeypatch.setattr("toolkit.engine.glance._CUSTOMERS", 7)
     parts = glance(loads(CART), log, "cart", gift="gift", edges=EDGES)
     for name in ("hours", "days", "own"):
         assert getattr(parts, name).tolist() == getattr(whole, name).tolist()
-    assert (parts.reached, parts.mails, parts.offers) == (whole.reached, whole.mails, whole.offers)
+    assert (parts.entered, parts.closed, parts.converted) == (whole.entered, whole.closed, whole.converted)
+    assert (parts.mails, parts.offers) == (whole.mails, whole.offers)
     assert (parts.paid, parts.lags) == (pytest.approx(whole.paid), whole.lags)
 
 

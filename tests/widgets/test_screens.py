@@ -297,11 +297,11 @@ def test_a_design_follows_the_sliders_and_gives_an_experiment(run, tmp_path, mon
 
 def test_a_rate_that_was_typed_or_cannot_be_seen_is_not_called_observed(run, program, log):
     view = ExperimentDesigner(run)
-    assert "observed: bought anyway, in the control group" in view.view
+    assert "observed: bought within 7 d of entering, in the control group" in view.view
     press(view, "base", "20")
-    assert "typed; observed was 12.1 %" in view.view
-    press(view, "base", "12.1")
-    assert "observed: bought anyway" in view.view
+    assert "typed; observed was 25.4 %" in view.view
+    press(view, "base", "25.4")
+    assert "observed: bought within" in view.view
     nobody = tk.replay(program, EventLog.from_pandas(log.events.head(0), customers=log.customers))
     assert "this log cannot tell; type what you know" in ExperimentDesigner(nobody).view
 

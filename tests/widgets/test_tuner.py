@@ -13,7 +13,8 @@ from toolkit.charts import own_purchases, sends_table
 from toolkit.errors import InputError, NotSupportedError, ScenarioError, ToolkitError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, Scenario, get_parameter, loads, set_parameters
-from toolkit.widgets import Tuner
+from toolkit.widgets import ExperimentDesigner, Tuner
+from toolkit.widgets.jobs import Job
 from toolkit.widgets.surface import Field
 
 WAIT, OFFER = "abandoned_cart.pause.wait", "abandoned_cart.offer.offer.percent"
@@ -213,6 +214,30 @@ def test_a_pinned_setting_stays_while_the_sliders_move_on(tuner):
     assert tuner.pinned["point"]["wait"] == "4h"
     tuner.act_pin(None)
     assert tuner.pinned == {}
+
+
+def test_a_pin_holds_the_forecast_too_also_one_that_comes_later(program, log, monkeypatch):
+    tuner = Tuner(program, log)
+    made = {"lift": 0.02, "profit": 9.0}
+    tuner._forecasts[tuner._setting().key, tuner.percent] = made
+    tuner.act_pin(None)
+    assert tuner.pinned["modelled"] == made
+    tuner.act_pin(None)
+    tuner._forecasts.clear()
+    tuner.act_pin(None)
+    assert tuner.pinned["modelled"] is None
+    monkeypatch.setattr("toolkit.widgets.tuner.simulate", lambda *_, **__: None)
+    monkeypatch.setattr(tuner._field, "shown_forecast", lambda _: made)
+    tuner._response = object()
+    tuner._forecast(tuner._setting(), Job(lambda _: None, done=lambda _: None, failed=lambda _: None))
+    assert tuner.pinned["modelled"] == made
+
+
+def test_the_tuner_and_the_designer_ask_for_as_many_people(program, log):
+    designer = ExperimentDesigner(tk.replay(program, log), effect=0.03)
+    told = Tuner(program, log).exact["to_know"]
+    assert told["people"] == designer.plan.units
+    assert told["days"] == pytest.approx(designer.plan.days)
 
 
 def test_a_version_is_a_numbered_file_that_loads_and_is_not_written_twice(program, log, tmp_path):

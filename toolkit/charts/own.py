@@ -76,7 +76,7 @@ def own_chart(own: OwnPurchases, *, highest: float | None = None) -> go.Figure:
             showarrow=False,
             font={"size": 12, "color": INK},
         )
-    return add_units(figure, x="time since the trigger (uneven steps)", y="people who bought")
+    return add_units(figure, x="time since the trigger (uneven steps)", y="journeys with a purchase")
 
 
 def place_of(hours: float) -> float:

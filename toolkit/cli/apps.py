@@ -88,7 +88,7 @@ def show_app(
     theme: Annotated[str, typer.Option(help="light or dark.")] = "light",
     browser: BrowserOption = True,
 ) -> None:
-    """A notebook as an app without code, in the browser; works offline. Needs the extra [app] (Voilà)."""
+    """A notebook as an app without code, in the browser; works offline. Needs Voilà (the extra "app")."""
     with plain_errors():
         _there(notebook)
         if theme not in ("light", "dark"):

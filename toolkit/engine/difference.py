@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -105,7 +106,7 @@ def difference_of(before: Run, after: Run) -> Difference:
         InputError: the two are over different logs, or end at different moments.
     """
     _check_same_log(before, after)
-    names = _Names()
+    names = _Names(one_log=before.log is after.log)
     old, new = (names.mails(run) for run in (before, after))
     both = old.merge(new, on=_SAME_MAIL, how="outer", suffixes=("_before", "_after"), sort=False)
     for name in ("status", "reason"):
@@ -185,7 +186,8 @@ def _reasons(places: pd.Series) -> pd.Series:
 class _Names:
     """Numbers for names that two runs share, so that whole columns of numbers can be compared."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, one_log: bool) -> None:
+        self._one_log = one_log
         self._places: dict[str, dict[Any, int]] = {}
         self.customers: pa.Array = pa.array([], pa.large_string())
 
@@ -204,13 +206,12 @@ class _Names:
         mails = [(send.template, offer_text(send.offer, currency)) for send in compiled.sends]
         plain = [(send.template, None) for send in compiled.sends]
         which = np.stack([self._numbers("mail", mails), self._numbers("mail", plain)])
-        events = np.where(by_event, journeys[:, m.J_EVENT], -1)
         return pd.DataFrame(
             {
                 "scenario": scenarios[journeys[:, m.J_SCENARIO]],
                 "step": steps[rows[:, m.D_SEND]],
                 "customer": self._of_customers(run)[journeys[:, m.J_CUSTOMER]],
-                "event": np.where(by_event, run.marked.row[events], -1) if len(run.marked) else events,
+                "event": self._events(run, journeys, by_event),
                 "moment": np.where(by_event, 0, journeys[:, m.J_TRIGGER]),
                 "key": self._keys(run, journeys, by_event),
                 "at": rows[:, m.D_AT],
@@ -230,7 +231,16 @@ class _Names:
         self.customers = pa.concat_arrays([self.customers, fresh])
         return np.array(pc.index_in(own, value_set=self.customers).to_numpy(zero_copy_only=False), dtype=np.int64)
 
-    def _keys(self, run: Run, journeys: Ints, by_event: Any) -> Ints:
+    def _events(self, run: Run, journeys: Ints, by_event: npt.NDArray[np.bool_]) -> Ints:
+        """The event that began each journey: its row where both runs are over one log, else by its id."""
+        rows = np.full(len(journeys), -1, dtype=np.int64)
+        rows[by_event] = run.marked.row[journeys[by_event, m.J_EVENT]]
+        if not self._one_log:
+            unique, place = np.unique(rows[by_event], return_inverse=True)
+            rows[by_event] = self._numbers("event", list(run.log.event_ids(unique)))[place]
+        return rows
+
+    def _keys(self, run: Run, journeys: Ints, by_event: npt.NDArray[np.bool_]) -> Ints:
         """The key of journeys that no event began; an event says its key by itself."""
         keys = np.full(len(journeys), -1, dtype=np.int64)
         keyed = np.flatnonzero(~by_event & (journeys[:, m.J_KEY] >= 0))

@@ -119,7 +119,7 @@ def _medians(whose: Ints, chain: Ints, at: Ints, received: Ints, out: Ints) -> N
                 together += 1
             while written < ends[together - 1]:
                 if gaps[written] > 0:
-                    total += signs[written]
+                    total += int(signs[written])
                     place = np.searchsorted(lengths, gaps[written]) + 1
                     while place < len(tree):
                         tree[place] += signs[written]

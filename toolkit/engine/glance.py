@@ -21,6 +21,7 @@ from toolkit.engine.glance_counts import (
     AFTER_MAIL,
     BEFORE,
     HOUR,
+    count_entries,
     count_mails,
     count_purchases,
     offers_elsewhere,
@@ -49,7 +50,9 @@ class Glance:
         first_day: days since 1970 of the first bin; bin_days: days in one bin.
         own: purchases by phase (before the mail, after it, after the offer) and stretch of time since the trigger.
             Observed.
-        reached: journeys that came to a mail, sent or withheld, whoever's.
+        entered: customers who entered the scenario, whoever they are. Exact.
+        closed: of the watched, customers whose window has closed since they first entered.
+        converted: how many of those reached the goal in it. Observed; as `measure` and `experiment` count.
         mails: journeys with a mail, sent or withheld, whose window has closed.
         offers: offers, sent or withheld, whose validity has closed.
         paid: what those paid who bought within it.
@@ -62,7 +65,9 @@ class Glance:
     first_day: int
     bin_days: int
     own: Ints
-    reached: int
+    entered: int
+    closed: int
+    converted: int
     mails: int
     offers: int
     paid: float
@@ -244,6 +249,7 @@ class _Asked:
     def told(self, found: list[_Sums]) -> Glance:
         """The sums of all parts as one."""
         totals: Floats = np.sum([one.totals for one in found], axis=0)
+        entries: Ints = np.sum([one.entries for one in found], axis=0)
         if self.bit >= 0 and self.value < 0:
             totals[2] = np.nan
         lags = [np.concatenate([lag for one in found for lag in one.lags[which]]) for which in (0, 1)]
@@ -253,7 +259,9 @@ class _Asked:
             first_day=self.first_day,
             bin_days=self.bin_days,
             own=np.sum([one.own for one in found], axis=0),
-            reached=sum(one.reached for one in found),
+            entered=int(entries[0]),
+            closed=int(entries[1]),
+            converted=int(entries[2]),
             mails=int(totals[0]),
             offers=int(totals[1]),
             paid=float(totals[2]),
@@ -270,7 +278,7 @@ class _Sums:
     days: Ints
     own: Ints
     totals: Floats
-    reached: int = 0
+    entries: Ints
     lags: tuple[list[Ints], list[Ints]] = field(
         default_factory=lambda: ([np.zeros(0, np.int64)], [np.zeros(0, np.int64)])
     )
@@ -283,6 +291,7 @@ class _Sums:
             days=np.zeros((steps, asked.bins), dtype=np.int64),
             own=np.zeros((3, len(asked.edges) - 1), dtype=np.int64),
             totals=np.zeros(3, dtype=np.float64),
+            entries=np.zeros(3, dtype=np.int64),
         )
 
     def add(self, asked: _Asked, past: Past, values: Floats, walked: Walked, opened: Walked | None) -> None:
@@ -295,6 +304,10 @@ class _Sums:
             journeys, walked.decisions, asked.row, asked.is_gift, past.zone, past.zones, asked.first_day,
             asked.bin_days, self.hours, self.days, mail_at, mail_due, offer_at, offer_due,
         )  # fmt: skip
+        count_entries(
+            journeys, asked.place, asked.arm, past.starts, past.at, past.received, past.bits, asked.bit, asked.window,
+            asked.last, self.entries,
+        )  # fmt: skip
         if opened is not None:
             offer_at[:], offer_due[:] = NEVER, NEVER
             offers_elsewhere(journeys, opened.journeys, opened.decisions, asked.is_gift, offer_at, offer_due)
@@ -306,7 +319,6 @@ class _Sums:
             )  # fmt: skip
         mine = journeys[:, m.J_SCENARIO] == asked.place
         trigger = journeys[:, m.J_TRIGGER]
-        self.reached += int(np.count_nonzero(mine & (mail_at < NEVER)))
         for lags, due in zip(self.lags, (mail_due, offer_due), strict=True):
             known = mine & (due < NEVER)
             lags.append(due[known] - trigger[known])

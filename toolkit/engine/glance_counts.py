@@ -10,7 +10,16 @@ from toolkit.engine.compiled import compiled
 from toolkit.engine.layout import NEVER, Floats, Ints
 from toolkit.engine.zones import DAY, Zones, add_days, to_local
 
-__all__ = ["AFTER_MAIL", "AFTER_OFFER", "BEFORE", "HOUR", "count_mails", "count_purchases", "offers_elsewhere"]
+__all__ = [
+    "AFTER_MAIL",
+    "AFTER_OFFER",
+    "BEFORE",
+    "HOUR",
+    "count_entries",
+    "count_mails",
+    "count_purchases",
+    "offers_elsewhere",
+]
 
 HOUR = 3_600_000_000
 BEFORE, AFTER_MAIL, AFTER_OFFER = range(3)
@@ -113,6 +122,43 @@ def _first(
         if (bits[k] >> bit) & 1 and after < at[k] <= up_to:
             first = min(first, at[k])
     return first
+
+
+@compiled
+def count_entries(
+    journeys: Ints,
+    place: int,
+    arm: int,
+    starts: Ints,
+    at: Ints,
+    received: Ints,
+    bits: Ints,
+    bit: int,
+    window: int,
+    last: int,
+    entries: Ints,
+) -> None:
+    """Customers who entered; and of those in the arm whose window has closed since their first entry, how many reached
+    the goal in it.
+    """
+    i = 0
+    while i < len(journeys):
+        customer, first = journeys[i, m.J_CUSTOMER], -1
+        while i < len(journeys) and journeys[i, m.J_CUSTOMER] == customer:
+            if journeys[i, m.J_SCENARIO] == place and (
+                first < 0 or journeys[i, m.J_ENTERED] < journeys[first, m.J_ENTERED]
+            ):
+                first = i
+            i += 1
+        if first < 0:
+            continue
+        entries[0] += 1
+        entered = journeys[first, m.J_ENTERED]
+        if bit < 0 or entered > last - window or (arm >= 0 and journeys[first, m.J_ARM] != arm):
+            continue
+        entries[1] += 1
+        if _first(starts, at, received, bits, customer, entered, entered + window, bit) < NEVER:
+            entries[2] += 1
 
 
 @compiled

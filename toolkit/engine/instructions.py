@@ -5,6 +5,7 @@ Scenarios of a program share what they ask: two conditions of the same words are
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -339,7 +340,8 @@ def _moments(trigger: ScheduleTrigger, span: tuple[int, int]) -> list[int]:
     """Local clock times of a schedule, as microseconds since 1970 on that clock, around the span."""
     epoch = date(1970, 1, 1)
     low, high = (datetime.fromtimestamp(moment // 1_000_000, UTC).date() for moment in span)
-    day, last = low - timedelta(days=2), high + timedelta(days=2)
+    two, three = timedelta(days=2), timedelta(days=3)  # zones are less than two days apart
+    day, last = max(low, date.min + two) - two, min(high, date.max - three) + two
     if trigger.from_:
         day = max(day, date.fromisoformat(trigger.from_))
     if trigger.to:
@@ -359,6 +361,6 @@ def _falls_on(trigger: ScheduleTrigger, day: date) -> bool:
         return trigger.from_ is None or day == date.fromisoformat(trigger.from_)
     if trigger.schedule == "month":
         wanted = trigger.day or 1
-        last = ((day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)).day
+        _, last = monthrange(day.year, day.month)
         return day.day == min(wanted, last)
     return not trigger.on or _WEEKDAYS[day.weekday()] in trigger.on

@@ -20,7 +20,7 @@ from toolkit.engine.runners.streamed import replay_in_ranges
 from toolkit.errors import InputError
 from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.checks import check_against
-from toolkit.scenario.models import Program, Scenario
+from toolkit.scenario.models import DateTrigger, Program, Scenario
 
 __all__ = ["EVENTS_AT_ONCE", "compile_for", "compiled_for", "replay", "ties_customers"]
 
@@ -228,6 +228,14 @@ def _notes(
         notes.append(
             f"{count:,} customers have the unknown time zone {name!r}; {program.policies.timezone} was used for them"
         )
+    if isinstance(log, EventLog):
+        dates = [one.trigger.date for one in program.scenarios if isinstance(one.trigger, DateTrigger)]
+        unreadable = {name: log.unreadable_dates(name) for name in dates}
+        notes += [
+            f"{count:,} customers have a {name!r} that is no date, and count as without one; write dates as 1990-12-31"
+            for name, count in unreadable.items()
+            if count
+        ]
     if duplicates:
         notes.append(f"{duplicates:,} exact repetitions of events counted once")
     for place, scenario in enumerate(compiled.scenarios):

@@ -48,10 +48,11 @@ class Sweep(Drawable):
 
     over: the values tried, by parameter path.
     table: one row per setting and scenario. Exact: journeys, sent, withheld, skipped, and journeys by ending.
-        Observed: own_before, journeys ended by an exit before any mail left or was withheld (for a cart: they bought
-        on their own before the mail); mailed, journeys with a first mail (sent or withheld) whose window after
-        it has closed; own_after, those of them who reached the goal within the goal's window after that moment; and
-        own_after_rate, their share. With `basis` "control" these four are of the holdout alone, because the log
+        Observed: own_before, journeys that reached the goal on their own and so ended by an exit before any mail left
+        or was withheld (without a goal: all that so ended), their window since entry closed; mailed, journeys with a
+        first mail (sent or withheld) whose window after it has closed; own_after, those of them who reached the goal
+        within the goal's window after that moment; and own_after_rate, their share. A journey that another took the
+        place of counts in none of them. With `basis` "control" these four are of the holdout alone, because the log
         holds real mails of this scenario to the others; "none" when nothing in the log can tell.
     base: the values in the program itself.
     parts: the same for the two parts of the log, by `part`: "first", up to the split and as known then, and "second",

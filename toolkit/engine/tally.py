@@ -90,6 +90,27 @@ def tally(compiled: Compiled, prepared: Prepared, walked: Walked, own: Own, *, s
 
 
 @machine
+def _reached(
+    starts: Ints, at: Ints, received: Ints, bits: Ints, customer: int, after: int, up_to: int, goal: int, known: int
+) -> bool:
+    """Whether the goal happened in `(after, up_to]`, as far as was known at a moment."""
+    low, high = starts[customer], starts[customer + 1]
+    # An event is never received before it happened: whatever was received by then happened by then.
+    while low < high:
+        middle = (low + high) // 2
+        if received[middle] <= after:
+            low = middle + 1
+        else:
+            high = middle
+    for k in range(low, starts[customer + 1]):
+        if received[k] > known:
+            return False
+        if (bits[k] >> goal) & 1 and after < at[k] <= up_to:
+            return True
+    return False
+
+
+@machine
 def _tally(
     journeys: Ints,
     decisions: Ints,
@@ -130,23 +151,15 @@ def _tally(
             counts[part, scenario, _ENDED + ended_by] += 1
             if arms[scenario] != -1 and journeys[j, m.J_ARM] != arms[scenario]:
                 continue
-            if first[j] > end and ended_by == m.END_EXITED:
-                counts[part, scenario, _OWN] += 1
-            if windows[scenario] and first[j] <= end - windows[scenario]:
+            if ended_by == m.END_SUPERSEDED:
+                continue  # the journey that took its place tells what the person did
+            window, goal, customer = windows[scenario], goals[scenario], journeys[j, m.J_CUSTOMER]
+            entered = journeys[j, m.J_ENTERED]
+            if first[j] > end and ended_by == m.END_EXITED and entered <= end - window:
+                left = journeys[j, m.J_ENDED]
+                if not window or _reached(starts, at, received, bits, customer, entered, left, goal, end):
+                    counts[part, scenario, _OWN] += 1
+            if window and first[j] <= end - window:
                 counts[part, scenario, _OWN + 1] += 1
-                customer = journeys[j, m.J_CUSTOMER]
-                up_to = first[j] + windows[scenario]
-                low, high = starts[customer], starts[customer + 1]
-                # An event is never received before it happened: whatever was received by then happened by then.
-                while low < high:
-                    middle = (low + high) // 2
-                    if received[middle] <= first[j]:
-                        low = middle + 1
-                    else:
-                        high = middle
-                for k in range(low, starts[customer + 1]):
-                    if received[k] > end:
-                        break
-                    if (bits[k] >> goals[scenario]) & 1 and first[j] < at[k] <= up_to:
-                        counts[part, scenario, _OWN + 2] += 1
-                        break
+                if _reached(starts, at, received, bits, customer, first[j], first[j] + window, goal, end):
+                    counts[part, scenario, _OWN + 2] += 1

@@ -22,6 +22,7 @@ __all__ = ["DAY", "Zones", "add_days", "offset_at", "to_local", "to_utc", "zone_
 DAY = 86_400_000_000
 _FAR = np.iinfo(np.int64).max
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_YEAR, _LAST_YEAR = 1900, 2200  # a log with a moment of the year 9999 in it means none: tables end before
 
 
 class Zones(NamedTuple):
@@ -63,6 +64,10 @@ def _transitions(name: str, first_year: int, last_year: int) -> tuple[tuple[int,
     return tuple(found)
 
 
+def _micros_of(year: int) -> int:
+    return (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
 def zone_tables(names: Sequence[str], *, first: int, last: int) -> Zones:
     """The transition tables of some zones over a span of time.
 
@@ -72,10 +77,12 @@ def zone_tables(names: Sequence[str], *, first: int, last: int) -> Zones:
         last: microseconds since 1970 UTC at which it ends.
 
     Returns:
-        Tables that hold from the year before `first` to two years after `last`; outside, the nearest offset goes on.
+        Tables that hold from the year before `first` to two years after `last`, within the years 1900 to 2200; outside,
+        the nearest offset goes on.
     """
-    years = [(_EPOCH + timedelta(microseconds=moment)).year for moment in (first, last)]
-    span = (max(1, years[0] - 1), min(9998, years[1] + 2))
+    ends = [_micros_of(year) for year in (_FIRST_YEAR + 1, _LAST_YEAR - 2)]
+    years = [(_EPOCH + timedelta(microseconds=min(max(moment, ends[0]), ends[1]))).year for moment in (first, last)]
+    span = (years[0] - 1, years[1] + 2)
     starts, utc, wall, offset = [0], [], [], []
     for name in names:
         rows = _transitions(name, *span)

@@ -48,6 +48,7 @@ class Contents:
         self._relation = EVENTS
         self._file: Path | None = None
         self._source: Contents | None = None  # whose relation a derived log reads, and so keeps
+        self._unreadable: dict[str, int] = {}
         self._replaced: str | None = None  # the folder that it was read from, once another log is stored there
         self.numbered_customers: pa.Array | None = None
         """All customers in the order of customer_id, where the relation has their places in `storage.NUMBER`."""
@@ -112,6 +113,17 @@ class Contents:
     def customer_table(self) -> pa.Table:
         """Customers as an Arrow table: customer_id (unique) and attributes; may have no rows."""
         return self._people.table
+
+    def unreadable_dates(self, attribute: str) -> int:
+        """How many customers have something in an attribute that is no date, such as 31/12/1990."""
+        if self.attributes.get(attribute) != "text":
+            return 0
+        if attribute not in self._unreadable:
+            cursor = self.cursor()
+            cursor.register("told", pa.table({"told": self.customer_table.column(attribute)}))
+            asked = "SELECT count(*) FROM told WHERE trim(told) <> '' AND TRY_CAST(told AS DATE) IS NULL"
+            ((self._unreadable[attribute],),) = cursor.execute(asked).fetchall()
+        return self._unreadable[attribute]
 
     @property
     def customers(self) -> pd.DataFrame:

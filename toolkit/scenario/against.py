@@ -77,6 +77,10 @@ class _Against:
                 yield from self._event(trigger, place)
             case m.DateTrigger():
                 yield from _column(trigger.date, (*place, "date"), self.attributes, "attribute")
+                kind = (self.attributes or {}).get(trigger.date)
+                if kind in ("number", "flag"):
+                    allowed = "an attribute that holds dates, or texts such as 1990-12-31"
+                    yield Finding("no dates", (*place, "date"), f"{trigger.date} ({kind})", allowed)
             case m.InactiveTrigger():
                 yield from self._name(trigger.inactive, (*place, "inactive"))
                 yield from self._where(trigger.where, (*place, "where"))

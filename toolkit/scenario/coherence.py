@@ -22,6 +22,7 @@ MAX_UNROLLED = 2_000
 MAX_ARMS = 50
 
 _ENDS_MARKETING = ("email_unsubscribed", "email_complained")
+_YEAR = 365 * 86_400_000_000
 
 
 # --- policies ---------------------------------------------------------------------------------------------------------
@@ -92,6 +93,9 @@ def _trigger(scenario: m.Scenario) -> Iterator[Finding]:
         yield Finding("a key is a property of the trigger's event", ("key",), scenario.key, f"no key with a {found}")
     if isinstance(trigger, m.ScheduleTrigger):
         yield from _schedule(trigger)
+    if isinstance(trigger, m.DateTrigger) and trigger.every == "year" and abs(trigger.offset.elapsed) > _YEAR:
+        allowed = "at most 365d: the date comes round every year"
+        yield Finding("further off than a year", ("trigger", "offset"), str(trigger.offset), allowed)
 
 
 def _schedule(trigger: m.ScheduleTrigger) -> Iterator[Finding]:

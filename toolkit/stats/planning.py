@@ -182,12 +182,15 @@ class Plan(Drawable):
         return _days_until(self.entries, units) + (days_of(self.window) if self.window else 0.0)
 
     def __str__(self) -> str:
-        effect = f"{self.diff:+.4g} ({self.rel:+.1%})" if not math.isnan(self.rel) else f"{self.diff:+.4g}"
+        is_rate = self.metric.kind == "rate"
+        effect = f"{100 * self.diff:+.4g} points" if is_rate else f"{self.diff:+.4g}"
+        effect += f" ({self.rel:+.1%})" if not math.isnan(self.rel) else ""
+        base = f"{100 * self.baseline:.4g} %" if is_rate else f"{self.baseline:.4g}"
         arms = ", ".join(f"{name} {n:,}" for name, n in self.per_arm.items())
-        text = f"{self.metric.label}: {self.units:,} people ({arms}) find {effect} on {self.baseline:.4g}"
+        text = f"{self.metric.label}: {self.units:,} people ({arms}) find {effect} on {base}"
         text += f" with power {self.power:.0%} at alpha {self.alpha:g}"
         if not math.isnan(self.days):
-            text += f", in {self.days:,.1f} days"
+            text += f", in {self.days:,.0f} days"
         if len(self.looks) != 1:
             kind = f"{len(self.looks)} looks" if self.looks else "looking at any time"
             text += f"; {kind} cost {self.inflation - 1:.1%} more people"

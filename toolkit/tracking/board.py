@@ -80,6 +80,8 @@ class Board(Drawable):
     label: str = field(default="observed")
 
     def __str__(self) -> str:
+        if self.table.empty:
+            return "\n".join([f"Deliverability ({self.label})", "", *self.notes])
         shown = self.table[["domain", "sent", "delivered", "bounced_hard", "complained", "opened_by_people", "alarm"]]
         lines = [*(f"Alarm: {one}" for one in self.alarms), *self.notes]
         return "\n".join([f"Deliverability ({self.label})", "", shown.to_string(index=False), "", *lines]).rstrip()
@@ -89,6 +91,8 @@ class Board(Drawable):
     def _repr_html_(self) -> str:
         said = "".join(f"<p><b>Alarm:</b> {html.escape(one)}</p>" for one in self.alarms)
         notes = "".join(f"<p>{html.escape(one)}</p>" for one in self.notes)
+        if self.table.empty:
+            return notes
         columns = [column for column in _SHOWN if column not in _COUNTS or self.table[column].any()]
         shown = self.table[columns].copy()
         for column in columns:
@@ -140,6 +144,8 @@ def deliverability(answers: Answers | EventLog, *, since: datetime | None = None
     table = pd.DataFrame(rows, columns=[*names, "busiest_day", "alarm"])
     alarms = tuple(f"{row['domain']}: {row['alarm']}" for row in rows if row["alarm"])
     notes = [] if table["delivered"].sum() else ["No provider reports deliveries here: rates are of the mails sent."]
+    if not rows:
+        notes = ["No mails here yet: once some have left and `toolkit track` runs, they are counted here."]
     if isinstance(answers, EventLog):
         if "verdict" not in answers.properties and table["opened_unsure"].sum():
             notes.append("This log does not tell people's opens from machines': they are counted as unsure.")

@@ -12,7 +12,7 @@ import numpy as np
 from toolkit.charts.experiments import power_svg
 from toolkit.charts.purchases import own_purchases
 from toolkit.charts.style import hours_text
-from toolkit.engine import Run
+from toolkit.engine import Run, measure
 from toolkit.engine import layout as m
 from toolkit.errors import InputError, MetricError
 from toolkit.scenario import Duration, Scenario, set_parameters
@@ -30,8 +30,9 @@ _HOUR, _DAY = 3_600_000_000, 86_400_000_000
 class ExperimentDesigner(Panel):
     """An experiment planned on the people of a replay: control group, effect to find, looks; and how long that takes.
 
-    Entries a day are exact. The rate in control is observed: people of the log who bought within the goal's window
-    without a mail; it can be typed, too. What the plan needs is computed from these and the effect that is asked for.
+    Entries a day are exact. The rate in control is observed: people of the log who reached the goal within its window
+    since they entered, without a mail, as `measure` counts them; it can be typed, too. What the plan needs is computed
+    from these and the effect that is asked for.
 
     Args:
         run: a replay.
@@ -67,9 +68,9 @@ class ExperimentDesigner(Panel):
         chosen = run.program[own.scenario]
         given = chosen.experiment
         self._basis = own.basis
-        self._observed = own.after_rate
-        self._base = 0.1 if math.isnan(own.after_rate) else own.after_rate
         self._window = str(chosen.goal.within) if chosen.goal else "7d"
+        self._observed = _rate_without_mails(run, own.scenario, own.basis)
+        self._base = self._observed if 0 < self._observed < 1 else 0.1
         self._entries = _entries_a_day(run, own.scenario)
         self._effect, self._power, self._looks = effect, 0.8, "1"
         self._arms = _arms_of(given)
@@ -254,7 +255,7 @@ class ExperimentDesigner(Panel):
         if not math.isclose(self._base, self._observed, abs_tol=5e-4):
             return f"typed; observed was {_percent(self._observed, 1)}"
         who = "in a log without these mails" if self._basis == "all" else "in the control group"
-        return f"observed: bought anyway, {who}"
+        return f"observed: bought within {hours_text(Duration.parse(self._window).elapsed / _HOUR)} of entering, {who}"
 
     def _advice(self) -> Html:
         plan_ = self.plan
@@ -292,6 +293,17 @@ class ExperimentDesigner(Panel):
 
 def _percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f} %"
+
+
+def _rate_without_mails(run: Run, scenario: str, basis: str) -> float:
+    """The rate that an experiment would find in control, counted as it counts; NaN where the log cannot tell."""
+    if basis == "none":
+        return math.nan
+    outcomes = measure(run, scenario=scenario)
+    if basis == "control":
+        experiment = run.program[scenario].experiment
+        outcomes = outcomes[outcomes["arm"] == (experiment.holdout if experiment else None)]
+    return float(outcomes["converted"].mean()) if len(outcomes) else math.nan
 
 
 def _entries_a_day(run: Run, scenario: str) -> float:

@@ -119,7 +119,7 @@ def _own(figure: go.Figure, surface: Mapping[str, Any], here: Mapping[str, Any])
         col=2,
     )
     top = _highest(surface, "own")
-    figure.update_yaxes(range=fitting([top]), title_text="people who bought", tickformat=",~d", row=1, col=2)
+    figure.update_yaxes(range=fitting([top]), title_text="journeys with a purchase", tickformat=",~d", row=1, col=2)
 
 
 def _money(figure: go.Figure, surface: Mapping[str, Any], wait: str, percent: float | None) -> None:

@@ -40,7 +40,7 @@ def snapshot(surface: Mapping[str, Any], *, wait: str, percent: float) -> str:
     )
     colors = (BEFORE, AFTER_MAIL, AFTER_OFFER)
     own = _bars(
-        f"People who buy on their own (observed, {surface['whose']})",
+        f"Bought on their own, by journey (observed, {surface['whose']})",
         here["own"],
         colors,
         [(place, edge) for place, edge in enumerate(surface["edges"])],

@@ -30,6 +30,7 @@ from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario import Duration, Program, get_parameter, set_parameters
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Offer, Send, every_step
+from toolkit.simulation.forecast import Forecast
 from toolkit.stats import Rate, plan
 
 __all__ = ["CAPS", "QUIET", "VALID", "WAITS", "Field", "Setting", "offer_step", "stops_between", "waits_with"]
@@ -322,7 +323,7 @@ class Field:
             "after_rate": after_rate,
             "given": found.paid / found.offers if has_offer else None,
             "offers": found.offers,
-            "to_know": self._days_to_know(after_rate, found.reached / days),
+            "to_know": self._days_to_know(found),
             "marks": [
                 {"place": place_of(lag), "text": f"{word} {hours_text(lag) if lag else 'at once'}"}
                 for word, lag in zip(("mail", "offer"), found.lags, strict=True)
@@ -330,22 +331,44 @@ class Field:
             ],
         }
 
-    def _days_to_know(self, rate: float | None, people_a_day: float) -> dict[str, Any] | None:
-        """People and days until an effect of a given size is found, with a fifth held back."""
-        if rate is None or not 0 < rate < 1 - self.effect or people_a_day <= 0:
+    def shown_forecast(self, found: Forecast) -> dict[str, Any]:
+        """Lift, and profit by a thousand people, of the arm that gets the offer; None where they are no number."""
+        lift = found.lift[found.lift["scenario"] == self.name]
+        arm = self.gifted_arm()
+        mine = lift[lift["arm"] == (arm if arm in set(lift["arm"]) else lift["arm"].iloc[-1])]
+        shown: dict[str, Any] = {"arm": "" if arm is None else arm}
+        for metric, name, times in (("conversions", "lift", 1.0), ("profit", "profit", 1000.0)):
+            row = mine[mine["metric"] == metric]
+            for column, key in (("diff", name), ("diff_lower", f"{name}_lower"), ("diff_upper", f"{name}_upper")):
+                value = float(row[column].iloc[0]) * times if len(row) else math.nan
+                shown[key] = None if math.isnan(value) else value
+        return shown
+
+    def _days_to_know(self, found: Glance) -> dict[str, Any] | None:
+        """People and days until an effect of a given size is found, as an experiment counts them.
+
+        In the arms of the scenario's own experiment; without one, with a fifth held back.
+        """
+        span, own = self.log.span, self.program[self.name].experiment
+        shares: dict[str, Any] = {"holdout": 0.2}
+        if own is not None and own.holdout:
+            shares = {"arms": dict(own.arms), "control": own.holdout}
+        rate = found.converted / found.closed if found.closed else None
+        if rate is None or not 0 < rate < 1 - self.effect or span is None:
             return None
+        until = pd.Timestamp(found.until, unit="us", tz="UTC")
         try:
-            found = plan(
+            needed = plan(
                 Rate("converted"),
                 baseline=rate,
                 diff=self.effect,
-                holdout=0.2,
-                per_day=people_a_day,
+                **shares,
+                per_day=found.entered / max(1.0, (until - span[0]).total_seconds() / _DAY_SECONDS),
                 window=str(self.goal.within),
             )
         except MetricError:
             return None
-        return {"people": found.units, "days": None if math.isnan(found.days) else found.days}
+        return {"people": needed.units, "days": None if math.isnan(needed.days) else needed.days}
 
     def _offer(self) -> Offer | None:
         if self.offer is None:

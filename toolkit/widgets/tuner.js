@@ -178,13 +178,13 @@ function build(model, el) {
     return day.toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
   };
   const purchases = new Bars({
-    title: "People who buy on their own", kind: "observed", places: data.edges.length - 1, highest: highest("own"),
+    title: "Bought on their own", kind: "observed", places: data.edges.length - 1, highest: highest("own"),
     series: [
       { name: "before mail", style: "ttk-before" },
       { name: "after mail", style: "ttk-after" },
       ...(data.offer && !data.first ? [{ name: "after offer", style: "ttk-gift" }] : []),
     ],
-    ticks: data.edges.map((text, number) => [number, text]), axis: "time since the trigger (uneven steps)", unit: "people",
+    ticks: data.edges.map((text, number) => [number, text]), axis: "time since the trigger (uneven steps)", unit: "journeys",
   });
   const days = new Bars({
     title: "Mails by day", kind: "exact", places: bins, highest: highest("days"), series: mailSeries,
@@ -301,16 +301,16 @@ function build(model, el) {
     const wait = textOfWait();
     cards.week.show(whole(one.week), `${whole(one.sent)} in all; now ${whole(now.week)}`, pinned && whole(pinned.week), isExact);
     cards.before.show(share(known ? one.before_rate : null), known
-      ? `${whole(one.before)} of ${whole(one.before + one.mails)}; now ${share(now.before_rate)}` : "cannot be seen in this log",
+      ? `${whole(one.before)} of ${whole(one.before + one.mails)} journeys; now ${share(now.before_rate)}` : "cannot be seen in this log",
     pinned && share(pinned.before_rate), isExact);
     cards.after.show(share(known ? one.after_rate : null), known
-      ? `${whole(one.after)} of ${whole(one.mails)} within ${spaced(data.window)}; now ${share(now.after_rate)}` : "no control group",
+      ? `${whole(one.after)} of ${whole(one.mails)} journeys within ${spaced(data.window)}; now ${share(now.after_rate)}` : "no control group",
     pinned && share(pinned.after_rate), isExact);
     const away = one.given === null ? null : one.given * percent;
     if (cards.given) {
       cards.given.show(money(away, currency), one.given === null
         ? "cannot be seen in this log"
-        : `by 100 offers of ${percent} %; now ${money(now.given === null ? null : now.given * today.percent, currency)}`,
+        : `${percent > 0 ? `by 100 offers of ${percent} %` : "no discount"}; now ${money(now.given === null ? null : now.given * today.percent, currency)}`,
       pinned && money(pinned.given === null ? null : pinned.given * held.percent, currency), isExact);
     }
     const plan = one.to_know;
@@ -337,13 +337,13 @@ function build(model, el) {
     clearTimeout(telling);
     telling = setTimeout(() => {
       for (const [picture, words] of [
-        [purchases, `Bars: ${whole(one.before)} people bought before the mail, ${whole(one.after)} after it without having got it.`],
+        [purchases, `Bars: ${whole(one.before)} journeys end in a purchase before the mail, ${whole(one.after)} in one after it without the mail.`],
         [hours, `Bars: ${whole(one.sent)} mails by hour, most at ${busiest} o'clock.`], [days, `Bars: ${whole(one.sent)} mails by day.`],
       ]) put(picture.svg, "aria-label", words);
       const parts = [`With ${wait === "no wait" ? "no wait" : `a wait of ${wait}`}: ${whole(one.week)} mails a week`];
       if (!one.sent && !one.before && !one.mails) parts.push("nobody in this log comes to the mail, so there is nothing to tune it on");
       else if (known) parts.push(`${share(one.before_rate)} buy before the mail, ${share(one.after_rate)} of the others would buy anyway`);
-      if (away !== null && data.offer) parts.push(`100 offers of ${percent} % give away ${money(away, currency)} to people who buy anyway`);
+      if (away !== null && data.offer && percent > 0) parts.push(`100 offers of ${percent} % give away ${money(away, currency)} to people who buy anyway`);
       told.textContent = `${parts.join("; ")}.`;
     }, 250);
   }
@@ -352,13 +352,15 @@ function build(model, el) {
     const told_ = model.get("modelled");
     const found = told_.at && same(told_.at, here, [...NAMES, "percent"]) ? told_.found : null;
     const span = (low, high, write) => `between ${write(low)} and ${write(high)}`;
+    const held = model.get("pinned").modelled ?? null;
     const points = (value) => `${value >= 0 ? "+" : ""}${(100 * value).toFixed(1)} points`;
     const amount = (value) => money(value, currency);
     const wait_ = isDragging ? "let go to forecast" : "forecasting…";
-    cards.lift.show(found ? points(found.lift) : "…", found ? span(found.lift_lower, found.lift_upper, points) : wait_, null, true);
+    cards.lift.show(found ? points(found.lift) : "…", found ? span(found.lift_lower, found.lift_upper, points) : wait_,
+      held && points(held.lift), true);
     cards.profit.show(found && found.profit !== null ? amount(found.profit) : found ? "–" : "…",
       found && found.profit !== null ? span(found.profit_lower, found.profit_upper, amount) : found ? "the model names no margin" : wait_,
-      null, true);
+      held && held.profit !== null && amount(held.profit), true);
   }
 
   const showError = () => { wrong.textContent = model.get("error"); wrong.hidden = !model.get("error"); };

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import traitlets
 from toolkit.charts.own import whose
 from toolkit.charts.purchases import EDGES
 from toolkit.charts.style import hours_text
+from toolkit.engine.compiled import is_first_compilation
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, Program, Scenario
@@ -138,6 +138,7 @@ class Tuner(Panel):
         self._jobs = Jobs()
         self._response, self._draws = response, draws
         self._forecasts: dict[tuple[str, float], dict[str, Any]] = {}
+        self._held: Setting | None = None
         self._is_moving = False
         self.experiment: Scenario | None = None
         now = self._now = self._field.now()
@@ -255,8 +256,10 @@ class Tuner(Panel):
         if self.pinned:
             self.set_trait("pinned", {})
             return
-        here = self._setting()
-        self.set_trait("pinned", {"percent": here.percent, "point": self._field.point(here)})
+        self._held = self._setting()
+        point = self._field.point(self._held)
+        modelled = self._forecasts.get((self._held.key, self._held.percent))
+        self.set_trait("pinned", {"percent": self._held.percent, "point": point, "modelled": modelled})
 
     def act_version(self, value: Any) -> None:
         """Keep the tuned scenario as a numbered file."""
@@ -355,7 +358,7 @@ class Tuner(Panel):
         """Lift and profit of a setting, if people answered as the response model says."""
         if self._response is None or (setting.key, setting.percent) in self._forecasts:
             return
-        job.step(0, 1, "forecast")
+        job.step(0, 1, "forecast" + (", compiled first: a minute or two" if is_first_compilation(answers=True) else ""))
         found = simulate(
             self._field.program_at(setting),
             self._field.log,
@@ -365,16 +368,10 @@ class Tuner(Panel):
             until=self._field.until,
             progress=False,
         )
-        lift = found.lift[found.lift["scenario"] == self._field.name]
-        arm = self._field.gifted_arm()
-        mine = lift[lift["arm"] == arm] if arm in set(lift["arm"]) else lift[lift["arm"] == lift["arm"].iloc[-1]]
-        shown: dict[str, Any] = {"arm": "" if arm is None else arm}
-        for metric, name, times in (("conversions", "lift", 1.0), ("profit", "profit", 1000.0)):
-            row = mine[mine["metric"] == metric]
-            for column, key in (("diff", name), ("diff_lower", f"{name}_lower"), ("diff_upper", f"{name}_upper")):
-                value = float(row[column].iloc[0]) * times if len(row) else math.nan
-                shown[key] = None if math.isnan(value) else value
+        shown = self._field.shown_forecast(found)
         self._forecasts[setting.key, setting.percent] = shown
+        if self.pinned and self._held == setting:
+            self.set_trait("pinned", {**self.pinned, "modelled": shown})
         if not job.cancelled:
             self._show_forecast(setting)
 

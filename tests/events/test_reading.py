@@ -319,6 +319,44 @@ class TestCsv:
         with pytest.raises(EventLogError, match=r"log.csv: cannot be read as CSV.*[Ll]ine"):
             EventLog.from_csv(path, zone="UTC")
 
+    @pytest.mark.parametrize(
+        ("lines", "why"),
+        [
+            ("d,a,2024-01-04", "line 5 has 3 fields; the header has 4"),
+            ("d,a,2024-01-04,1,2", "line 5 has 5 fields; the header has 4; a value with ',' in it needs quotes"),
+            ("d\n\ne,a\nf,a\ng,a", "line 5 has 1 field, line 7 has 2, line 8 has 2, and 1 more line like that"),
+            ('d,"a,2024-01-04,1\ne,a,2024-01-04,1', "a quote in line 5 is not closed"),
+            ('d,"a,2024-01-04,1\ne,"a",2024-01-04,1', "lines 5 to 6: a quote is not closed, or stands within a value"),
+            ('d,"a\\"b",2024-01-04,1', "line 5: a quote is not closed, or stands within a value"),
+            ('d,"a\nb",2024-01-04,1\ne,a', "line 7 has 2 fields; the header has 4"),
+            ("d,é,2024-01-04,1\ne,a", "line 6 has 2 fields; the header has 4"),
+            ("d,a,2024-01-04,1\r\n", r"its lines end in more than one way: line 1 in '\n' and line 5 in '\r\n'"),
+        ],
+    )
+    @pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+    def test_what_is_wrong_with_a_line_is_said_with_its_number(self, tmp_path, lines, why, ending):
+        good = "customer_id,event,at,n\na,a,2024-01-01,1\nb,a,2024-01-02,2\nc,a,2024-01-03,3\n"
+        path, right = tmp_path / f"log{ending}", tmp_path / f"a{ending}"
+        packed = gzip.compress if ending.endswith(".gz") else bytes
+        right.write_bytes(packed(good.encode()))
+        path.write_bytes(packed(f"{good}{lines}\n".encode()))
+        for paths in (path, [right, path]):
+            with pytest.raises(EventLogError) as fault:
+                EventLog.from_csv(paths, zone="UTC")
+            assert str(fault.value).startswith(f"{path}: cannot be read as CSV: {why}")
+            assert "search space" not in str(fault.value)
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+    def test_a_file_in_two_bytes_a_letter_is_an_error_that_names_the_encoding(self, tmp_path, encoding):
+        path = tmp_path / "log.csv"
+        path.write_bytes("customer_id,event,at\né,a,2024-01-01\n".encode(encoding))
+        with pytest.raises(EventLogError, match=rf"its encoding is {encoding[:6].upper()}; allowed: UTF-8"):
+            EventLog.from_csv(path, zone="UTC")
+
+    def test_a_file_that_only_looks_packed_is_an_error(self, write):
+        with pytest.raises(EventLogError, match=r"log.csv.gz: cannot be read: Not a gzipped file"):
+            EventLog.from_csv(write("log.csv.gz", "customer_id,event,at\n"))
+
     def test_epoch_numbers_in_a_file_are_times(self, write):
         log = EventLog.from_csv(write("log.csv", "customer_id,event,at\n1,a,1700000000123\n"))
         assert log.events["at"].iloc[0] == pd.Timestamp("2023-11-14 22:13:20.123", tz="UTC")

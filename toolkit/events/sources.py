@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import gzip
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from toolkit.errors import EventLogError, nearest
+from toolkit.events.csv_files import check_encoding, separator_of, why_not_csv
 from toolkit.events.quoting import literal, paths
 
 __all__ = ["ROW", "PathOrPaths", "Source", "columns_of", "csv_source", "find_files", "frame_source", "parquet_source"]
@@ -149,7 +149,8 @@ def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Sou
     for file in files:
         if Path(file).stat().st_size == 0:
             raise EventLogError(f"{file}: the file is empty; expected a header line with the names of the columns")
-    separator = _separator(files[0])
+        check_encoding(file)
+    separator = separator_of(files[0])
     missing = "[" + ", ".join(literal(word) for word in _MISSING) + "]"
     options = (
         f"header=true, skip=0, delim={literal(separator)}, quote='\"', escape='\"', all_varchar=true, "
@@ -158,21 +159,14 @@ def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Sou
     try:
         connection.execute(f"CREATE OR REPLACE TABLE incoming AS SELECT * FROM read_csv({paths(files)}, {options})")
     except duckdb.Error as fault:
-        raise EventLogError(f"{files[0]}: cannot be read as CSV: {first_line(fault)}") from fault
+        why = why_not_csv(files, separator) or f"{files[0]}: cannot be read as CSV: {first_line(fault)}"
+        raise EventLogError(why) from fault
     columns = columns_of(connection, "incoming")
     columns.pop("source file")
     firsts = dict(connection.execute('SELECT "source file", min(rowid) FROM incoming GROUP BY 1').fetchall())
     starts = tuple((file, firsts[file]) for file in files if file in firsts) or ((files[0], 0),)
     relation = f'(SELECT * EXCLUDE ("source file"), rowid AS {ROW} FROM incoming)'
     return Source(relation, columns, starts, all_text=True)
-
-
-def _separator(file: str) -> str:
-    """The separator that stands most often in the header line, outside quotes."""
-    reading = gzip.open if file.endswith(".gz") else open
-    with reading(file, "rt", encoding="utf-8", errors="replace") as lines:
-        header = "".join(lines.readline().split('"')[::2])
-    return max(",;\t|", key=header.count)
 
 
 def first_line(fault: Exception) -> str:

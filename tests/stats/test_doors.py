@@ -215,3 +215,44 @@ def test_a_pace_cannot_be_told_from_one_moment() -> None:
     journeys = pd.DataFrame({"customer_id": ["a", "b"], "entered_at": pd.to_datetime(["2025-01-01"] * 2, utc=True)})
     with pytest.raises(MetricError, match="too few days"):
         _ = plan(Rate("x"), baseline=0.1, rel=0.1, journeys=journeys).days
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"baseline": "20%"}, r"plan: baseline: found '20%'; allowed: a number; did you mean 0\.2\?"),
+        ({"rel": "much"}, r"plan: rel: found 'much'; allowed: a number$"),
+        ({"alpha": True}, "plan: alpha: found True; allowed: a number"),
+        ({"per_day": "many"}, "plan: per_day: found 'many'"),
+        ({"rel": None, "units": math.inf}, "plan: found inf units; allowed: a number, at least two"),
+        (
+            {"window": "7 days", "per_day": 5},
+            "plan: window: expected a duration; found '7 days'; allowed: a number and s",
+        ),
+        ({"window": "-7d"}, "plan: window: found '-7d'; allowed: longer than nothing"),
+        ({"arms": {"control": "half", "mail": 1}}, "plan: arms: control: found 'half'; allowed: a number"),
+        ({"arms": ["control", "mail"]}, "plan: arms: found .*; allowed: the weight of each arm"),
+        ({"looks": "often"}, "plan: looks: found 'often'; allowed: how many"),
+        ({"outcomes": "outcomes.parquet"}, "plan: outcomes: found str; allowed: a pandas DataFrame"),
+        ({"journeys": [1]}, "plan: journeys: found list; allowed: a pandas DataFrame"),
+    ],
+)
+def test_what_a_plan_cannot_take_is_named(asked: dict, message: str) -> None:
+    with pytest.raises(MetricError, match=message):
+        plan(Rate("x"), **{"baseline": 0.2, "rel": 0.1, **asked})
+
+
+def test_a_plan_needs_a_metric() -> None:
+    with pytest.raises(MetricError, match=r"plan: metric: found 'x'; allowed: .*; did you mean Rate\('x'\)\?"):
+        plan("x", baseline=0.2, rel=0.1)
+    for found in (None, Rate):
+        with pytest.raises(MetricError, match="plan: metric: found"):
+            plan(found, baseline=0.2, rel=0.1)
+
+
+@pytest.mark.parametrize("column", ["converted", "arm", "unit"])
+def test_two_columns_of_one_name_are_an_error(column: str) -> None:
+    outcomes = frame(UNITS["small numbers"])
+    twice = pd.concat([outcomes, outcomes[[column]]], axis=1)
+    with pytest.raises(MetricError, match=f"outcomes: found 2 columns '{column}'; allowed: one of each name"):
+        experiment(twice, [Rate("converted")])

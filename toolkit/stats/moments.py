@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from toolkit.errors import MetricError, nearest
 
-__all__ = ["Moments", "Term", "missing_column", "numbers"]
+__all__ = ["Moments", "Term", "missing_column", "numbers", "one_column"]
 
 Floats = NDArray[np.float64]
 
@@ -136,15 +136,23 @@ def missing_column(column: str, columns: Iterable[str]) -> MetricError:
     )
 
 
+def one_column(frame: pd.DataFrame, column: str) -> pd.Series:
+    """A column of a frame that is there; two of its name are an error."""
+    found: pd.Series | pd.DataFrame = frame[column]
+    if isinstance(found, pd.DataFrame):
+        raise MetricError(f"outcomes: found {found.shape[1]} columns {column!r}; allowed: one of each name")
+    return found
+
+
 def numbers(frame: pd.DataFrame, column: str) -> NDArray[np.generic]:
     """One column of a frame as numbers, missing values as NaN; without a copy where it is plain already.
 
     Raises:
-        MetricError: the column is absent (names the nearest one) or holds text or times.
+        MetricError: the column is absent (names the nearest one), there twice, or holds text or times.
     """
     if column not in frame.columns:
         raise missing_column(column, map(str, frame.columns))
-    values = frame[column]
+    values = one_column(frame, column)
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "fiub":
         return values.to_numpy()
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):

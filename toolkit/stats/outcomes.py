@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from toolkit.errors import MetricError, nearest
 from toolkit.stats.gathering import gather
 from toolkit.stats.labels import few_labels
-from toolkit.stats.moments import Moments, Term, numbers
+from toolkit.stats.moments import Moments, Term, numbers, one_column
 
 __all__ = ["Arms", "FrameOutcomes", "Outcomes", "arms_in_order", "read", "read_arms"]
 
@@ -119,7 +119,7 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
             + (f"; did you mean arm={near!r}?" if near else "")
             + f"; columns found: {', '.join(map(str, frame.columns)) or 'none'}"
         )
-    values = frame[arm]
+    values = one_column(frame, arm)
     codes: NDArray[np.integer]
     labels: list[Any]
     if isinstance(values.dtype, pd.CategoricalDtype):

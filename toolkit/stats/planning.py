@@ -17,6 +17,7 @@ from toolkit.drawable import Drawable
 from toolkit.errors import MetricError, NotSupportedError
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
+from toolkit.stats.doors import check_frames, check_metric, check_numbers, check_window
 from toolkit.stats.gathering import gather
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric
@@ -266,12 +267,23 @@ def plan(
     >>> planned.units, planned.per_arm["control"], round(planned.days, 1)
     (13019, 6510, 26.0)
     """
+    check_metric(metric, where="plan")
+    check_numbers(
+        {
+            "baseline": baseline, "sd": sd, "correlation": correlation, "diff": diff, "rel": rel, "units": units,
+            "days": days, "alpha": alpha, "power": power, "holdout": holdout, "machine_opens": machine_opens,
+            "per_day": per_day,
+        },
+        where="plan",
+    )  # fmt: skip
+    check_frames({"outcomes": outcomes, "journeys": journeys}, where="plan")
     if metric.kind not in ("rate", "mean", "ratio"):
         raise NotSupportedError(f"plan: {type(metric).__name__} has no formula; plan its Rate or Mean instead")
     baseline, sd = _read(metric, outcomes, baseline, sd, correlation, control)
     if outcomes is not None and window is None:
         about = outcomes.attrs.get("toolkit")
         window = about.get("window") if isinstance(about, Mapping) else None
+    check_window(window, where="plan")
     shares = _shares(arms, holdout, control)
     times = _times(looks, spending)
     spending = Spending(spending) if isinstance(spending, str) and spending != "always" else spending  # type: ignore[arg-type]
@@ -295,8 +307,8 @@ def plan(
     if units is None and days is None:
         raise MetricError("plan: give the effect to find (diff or rel), or units or days")
     size = units if units is not None else _units_within(draft.entries, float(days or 0.0))
-    if not size >= 2:
-        raise MetricError(f"plan: found {size!r} units; an experiment needs at least two")
+    if not 2 <= size < math.inf:
+        raise MetricError(f"plan: found {size!r} units; allowed: a number, at least two")
     return replace(draft, units=int(size), diff=draft.detectable(size))
 
 
@@ -382,7 +394,7 @@ def _moments(metric: Metric, moments: Moments) -> tuple[float, float, float]:
     return value, math.sqrt(squared / max(moments.n - 1, 1)), math.sqrt(max(min(explained, 1 - 1e-12), 0.0))
 
 
-def _shares(arms: Mapping[str, float] | None, holdout: float | None, control: str) -> dict[str, float]:
+def _shares(arms: object, holdout: float | None, control: str) -> dict[str, float]:
     if arms is not None and holdout is not None:
         raise MetricError("plan: give arms or holdout, not both")
     if holdout is not None:
@@ -390,6 +402,11 @@ def _shares(arms: Mapping[str, float] | None, holdout: float | None, control: st
             raise MetricError(f"plan: holdout: found {holdout!r}; allowed: above 0 and below 1")
         arms = {control: holdout, "mail": 1 - holdout}
     arms = arms or {control: 1.0, "mail": 1.0}
+    if not isinstance(arms, Mapping):
+        raise MetricError(
+            f"plan: arms: found {arms!r}; allowed: the weight of each arm, as {{'control': 1, 'mail': 1}}"
+        )
+    check_numbers(arms, where="plan: arms")
     if control not in arms or len(arms) < 2:
         raise MetricError(f"plan: arms: found {list(arms)}; needed: {control!r} and at least one other")
     if any(not (weight > 0 and math.isfinite(weight)) for weight in arms.values()):
@@ -405,7 +422,10 @@ def _times(looks: int | Sequence[float], spending: Spending | str) -> tuple[floa
         if looks < 1:
             raise MetricError(f"plan: looks: found {looks!r}; allowed: 1 or more")
         return tuple((at + 1) / looks for at in range(looks))
-    times = tuple(float(time) for time in looks)
+    try:
+        times = tuple(float(time) for time in looks)
+    except (TypeError, ValueError):
+        raise MetricError(f"plan: looks: found {looks!r}; allowed: how many, or their information times") from None
     if not times or times[-1] != 1.0:
         raise MetricError(f"plan: looks: information times must end at 1; found {list(times)}")
     return times

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from toolkit.errors import MetricError
 from toolkit.stats.metric import Metric
-from toolkit.stats.moments import Term, numbers
+from toolkit.stats.moments import Term, numbers, one_column
 from toolkit.stats.outcomes import Arms
 from toolkit.stats.ratios import Ratio
 
@@ -44,7 +44,7 @@ def one_row_per_unit(
                 f" columns found: {', '.join(map(str, outcomes.columns))}"
             )
         return outcomes, arms, []
-    units = outcomes[unit]
+    units = one_column(outcomes, unit)
     missing = int(units.isna().sum())
     if missing:
         raise MetricError(f"outcomes: {missing:,} of {len(units):,} rows have no {unit!r}")

@@ -52,6 +52,11 @@ class TestSqlite:
         ):
             EventLog.from_sql(f"sqlite:///{sqlite_file}", "event", zone="UTC")
 
+    def test_two_columns_of_one_name_are_refused(self, sqlite_file):
+        for more, said in (('event AS "At"', "'At', 'at' .upper and lower case are one name."), ("event", "'event'$")):
+            with pytest.raises(EventLogError, match=f"SELECT: more than one column is called {said}"):
+                EventLog.from_sql(f"sqlite:///{sqlite_file}", f"SELECT *, {more} FROM events", zone="UTC")
+
     def test_a_file_that_is_not_there_names_the_nearest_and_is_not_made(self, sqlite_file):
         wrong = sqlite_file.with_name("shops.db")
         with pytest.raises(EventLogError, match=r"did you mean '.*shop\.db'"):
@@ -112,6 +117,11 @@ class TestDuckdb:
         with pytest.raises(EventLogError, match="did you mean 'events'"):
             EventLog.from_sql(f"duckdb:///{duckdb_file}", "event")
 
+    def test_two_columns_of_one_name_are_refused(self, duckdb_file):
+        for more, said in (('event AS "At"', "'At', 'at' .upper and lower case are one name."), ("event", "'event'$")):
+            with pytest.raises(EventLogError, match=f"SELECT: more than one column is called {said}"):
+                EventLog.from_sql(f"duckdb:///{duckdb_file}", f"SELECT *, {more} FROM events", zone="UTC")
+
     def test_the_file_is_free_again_afterwards(self, duckdb_file):
         EventLog.from_sql(f"duckdb:///{duckdb_file}", "SELECT * FROM events")
         with duckdb.connect(str(duckdb_file)) as database:
@@ -153,6 +163,11 @@ class TestPostgres:
     def test_a_select_and_a_schema_name_work(self, shop):
         assert len(EventLog.from_sql(shop, "public.events")) == 3
         assert len(EventLog.from_sql(shop, "SELECT * FROM events WHERE event = 'view'")) == 1
+
+    def test_two_columns_of_one_name_are_refused(self, shop):
+        for more, said in (('event AS "At"', "'At', 'at' .upper and lower case are one name."), ("event", "'event'$")):
+            with pytest.raises(EventLogError, match=f"SELECT: more than one column is called {said}"):
+                EventLog.from_sql(shop, f"SELECT *, {more} FROM events", zone="UTC")
 
     def test_the_dialect_of_sqlalchemy_is_understood(self, shop):
         assert len(EventLog.from_sql(shop.replace("postgresql://", "postgresql+psycopg://"), "events")) == 3

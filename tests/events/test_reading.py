@@ -133,6 +133,40 @@ def test_two_columns_of_one_name_are_refused():
         EventLog.from_pandas(frame, zone="UTC")
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["p", "P"], "'P', 'p' (upper and lower case are one name)"),
+        (["p", "At"], "'At', 'at' (upper and lower case are one name)"),
+        (["p", "p"], "'p'"),
+        (["P", "at"], "'at'"),
+    ],
+)
+def test_two_columns_of_one_name_are_refused_in_files_and_tables_of_customers_too(tmp_path, more, said):
+    names = ["customer_id", "event", "at", *more]
+    values = ["a", "x", "2024-01-01", "1", "2"]
+    csv, parquet = tmp_path / "log.csv", tmp_path / "log.parquet"
+    csv.write_text(f"{','.join(names)}\n{','.join(values)}\n")
+    pq.write_table(pa.table([pa.array([value]) for value in values], names=names), parquet)
+    frame = pd.DataFrame([values], columns=names)
+    for label, reading in (
+        (csv, lambda: EventLog.from_csv(csv, zone="UTC")),
+        (parquet, lambda: EventLog.from_parquet(parquet, zone="UTC")),
+        ("events", lambda: EventLog.from_pandas(frame, zone="UTC")),
+        ("customers", lambda: EventLog.from_pandas(with_columns(), zone="UTC", customers=frame)),
+        (csv, lambda: EventLog.from_pandas(with_columns(), zone="UTC", customers=csv)),
+    ):
+        with pytest.raises(EventLogError) as fault:
+            reading()
+        assert str(fault.value) == f"{label}: more than one column is called {said}"
+
+
+def test_a_name_that_ends_in_a_number_is_one_name(tmp_path):
+    path = tmp_path / "log.parquet"
+    with_columns(p=[1, 2], p_1=[3, 4]).to_parquet(path)
+    assert list(EventLog.from_parquet(path, zone="UTC").properties) == ["p", "p_1"]
+
+
 def test_properties_keep_their_kind_and_nested_ones_become_json_text():
     frame = with_columns(
         number=[1, 2],

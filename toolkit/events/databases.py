@@ -21,11 +21,13 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.errors import EventLogError, NotSupportedError, nearest
+from toolkit.events.naming import check_distinct
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source, columns_of, no_such_file
 
 __all__ = ["POSTGRES_TYPES", "database_source", "postgres_connection", "query_of", "refused_by_postgres"]
 
+_RENAMED = re.compile(r".*:\d+", re.DOTALL)  # what SQLite makes of a name that is taken
 _CHUNK = 50_000
 _FORMS = "sqlite:///shop.db, postgresql://user@host/database or duckdb:///shop.duckdb"
 POSTGRES_TYPES = {
@@ -101,20 +103,15 @@ def _sqlite(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Sou
         database.text_factory = lambda raw: raw.decode("utf-8", "replace")
         try:
             columns = [column[0] for column in database.execute(f"SELECT * FROM ({query}) LIMIT 0").description]
-            _distinct_names(file, table, columns)
+            if any(_RENAMED.fullmatch(column) for column in columns):
+                written = [column[0] for column in database.execute(query).description]
+                check_distinct(written, _label(file, table))
             types = _sqlite_types(database, query, columns)
             schema = pa.schema([(column, types[column]) for column in columns])
             _insert(connection, schema, _sqlite_rows(database, query))
         except sqlite3.Error as fault:
             raise _refused(file, table, fault, _sqlite_tables(database)) from fault
     return _incoming(connection, _label(file, table))
-
-
-def _distinct_names(database: str, table: str, columns: list[str]) -> None:
-    folded = [column.casefold() for column in columns]
-    twice = sorted({column for column in columns if folded.count(column.casefold()) > 1})
-    if twice:
-        raise EventLogError(f"{_label(database, table)}: more than one column is called {', '.join(map(repr, twice))}")
 
 
 def _sqlite_tables(database: sqlite3.Connection) -> list[str]:
@@ -187,6 +184,8 @@ def _duckdb(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Sou
     try:
         connection.execute("USE attached")
         tables = [row[0] for row in connection.execute("SHOW TABLES").fetchall()]
+        described = connection.execute(f"DESCRIBE {query_of(table)}").fetchall()
+        check_distinct([row[0] for row in described], _label(file, table))
         connection.execute(
             f"CREATE OR REPLACE TABLE memory.incoming AS SELECT *, (row_number() OVER ()) - 1 AS {ROW} "
             f"FROM ({query_of(table)})"
@@ -208,10 +207,9 @@ def _postgres(connection: duckdb.DuckDBPyConnection, url: str, table: str) -> So
         try:
             with psycopg.connect(plain_url, options="-c timezone=UTC -c datestyle=ISO") as database:
                 database.read_only = True
-                columns = _copy(database, query, path)
+                columns = _copy(database, query, path, _label(shown, table))
         except psycopg.Error as fault:
             raise refused_by_postgres(url, table, fault) from fault
-        _distinct_names(shown, table, list(columns))
         types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
         connection.execute(
             f"CREATE OR REPLACE TABLE incoming AS SELECT *, (row_number() OVER ()) - 1 AS {ROW} FROM read_csv("
@@ -260,10 +258,11 @@ def postgres_connection(url: str, table: str) -> Any:
     return database
 
 
-def _copy(database: Any, query: str, path: Path) -> dict[str, str]:
+def _copy(database: Any, query: str, path: Path, label: str) -> dict[str, str]:
     """Copy a query's rows into a CSV file; its columns and their types."""
     cursor = database.cursor()
     described = cursor.execute(f"SELECT * FROM ({query}) AS wanted LIMIT 0").description
+    check_distinct([column.name for column in described], label)
     columns = {column.name: POSTGRES_TYPES.get(column.type_code, "VARCHAR") for column in described}
     with path.open("wb") as file, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as rows:
         for part in rows:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.errors import EventLogError, nearest
 
-__all__ = ["BASE", "Naming", "free_name", "name_columns"]
+__all__ = ["BASE", "Naming", "check_distinct", "free_name", "name_columns"]
 
 BASE = ("customer_id", "event", "at", "received_at", "event_id")
 _REQUIRED = BASE[:3]
@@ -100,6 +101,28 @@ def _name_rest(found: Mapping[str, str], mapping: Mapping[str, str], base: dict[
             notes.append(f"column {wanted!r} is called {given!r} here, because {wanted!r} has a meaning of its own")
         properties[given] = theirs
     return Naming(base, properties, document, tuple(notes))
+
+
+def check_distinct(names: Sequence[str], label: str) -> None:
+    """Nothing where every column has a name of its own, also in SQL, which does not tell `p` from `P`.
+
+    Args:
+        names: of the source's columns.
+        label: what to call the source in a message.
+
+    Raises:
+        EventLogError: two columns have one name; all of them.
+
+    >>> check_distinct(["at", "p", "P"], "events")
+    Traceback (most recent call last):
+        ...
+    toolkit.errors.EventLogError: events: more than one column is called 'P', 'p' (upper and lower case are one name)
+    """
+    folded = Counter(name.casefold() for name in names)
+    twice = sorted({name for name in names if folded[name.casefold()] > 1})
+    if twice:
+        case = " (upper and lower case are one name)" if len({*map(str.casefold, twice)}) < len(twice) else ""
+        raise EventLogError(f"{label}: more than one column is called {', '.join(map(repr, twice))}{case}")
 
 
 def free_name(wanted: str, taken: set[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,15 +16,18 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError, nearest
-from toolkit.events.csv_files import check_encoding, separator_of, why_not_csv
+from toolkit.events.csv_files import check_encoding, header_of, separator_of, why_not_csv
+from toolkit.events.naming import check_distinct
 from toolkit.events.quoting import literal, paths
 
 __all__ = ["ROW", "PathOrPaths", "Source", "columns_of", "csv_source", "find_files", "frame_source", "parquet_source"]
 
 PathOrPaths = str | PathLike[str] | Sequence[str | PathLike[str]]
 ROW = '"source row number"'
+_RENAMED = re.compile(r".*_\d+", re.DOTALL)  # what DuckDB makes of a name that is taken
 _MISSING = ["", "NULL", "null", "NaN", "nan"]
 
 
@@ -130,6 +134,9 @@ def parquet_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) ->
         )
     except duckdb.Error as fault:
         raise EventLogError(f"{files[0]}: cannot be read as Parquet: {first_line(fault)}") from fault
+    if any(_RENAMED.fullmatch(column) for column in columns):
+        for file in files:
+            check_distinct(pq.read_schema(file).names, file)
     starts = []
     start = 0
     for file in files:
@@ -161,6 +168,8 @@ def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Sou
     except duckdb.Error as fault:
         why = why_not_csv(files, separator) or f"{files[0]}: cannot be read as CSV: {first_line(fault)}"
         raise EventLogError(why) from fault
+    for file in files:
+        check_distinct([column for column in header_of(file, separator) if column], file)
     columns = columns_of(connection, "incoming")
     columns.pop("source file")
     firsts = dict(connection.execute('SELECT "source file", min(rowid) FROM incoming GROUP BY 1').fetchall())
@@ -200,9 +209,7 @@ def arrow_of(frame: pd.DataFrame, label: str) -> pa.Table:
     if not isinstance(frame, pd.DataFrame):
         raise EventLogError(f"{label}: expected a pandas DataFrame, found {type(frame).__name__}")
     names = [str(column) for column in frame.columns]
-    twice = sorted({column for column in names if names.count(column) > 1})
-    if twice:
-        raise EventLogError(f"{label}: more than one column is called {', '.join(map(repr, twice))}")
+    check_distinct(names, label)
     return pa.table({column: _arrow_column(frame.iloc[:, place]) for place, column in enumerate(names)})
 
 

@@ -64,6 +64,25 @@ def test_a_mapping_to_a_column_that_is_not_there_names_the_nearest():
         EventLog.from_pandas(with_columns(timestamp=BASE["at"]), columns={"at": "tmestamp"})
 
 
+def test_a_column_given_away_to_another_name_is_said_to_be():
+    with pytest.raises(EventLogError) as fault:
+        EventLog.from_pandas(with_columns(), zone="UTC", columns={"att": "at"})
+    assert str(fault.value) == (
+        "events: column 'at' is missing: columns={'att': 'at'} gave it to 'att'; leave that out, or name yours with "
+        "columns={...}; columns found: customer_id, event, at"
+    )
+    with pytest.raises(EventLogError, match=r"leave that out, or did you mean columns=\{'at': 'timestamp'\}\?"):
+        EventLog.from_pandas(with_columns(timestamp=BASE["at"]), zone="UTC", columns={"att": "at"})
+
+
+@pytest.mark.parametrize("columns", [["at"], "at", [("at", "timestamp")], {"at": 5}, {"at": ["timestamp"]}, {5: "at"}])
+def test_columns_that_map_no_names_are_refused_with_what_is_allowed(columns):
+    with pytest.raises(EventLogError) as fault:
+        EventLog.from_pandas(with_columns(), zone="UTC", columns=columns)
+    allowed = "our names to yours as texts, for example columns={'at': 'timestamp'}"
+    assert str(fault.value) == f"columns={columns!r}; allowed: {allowed}"
+
+
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [

@@ -252,6 +252,19 @@ def test_what_is_no_stored_log_is_said_so(log, tmp_path, write):
         EventLog.from_parquet(tmp_path / "shop")
 
 
+@pytest.mark.parametrize(
+    ("file", "reader"), [("e.csv", "from_csv"), ("e.csv.gz", "from_csv"), ("e.parquet", "from_parquet")]
+)
+def test_a_file_is_said_to_be_one_with_what_reads_it(write, file, reader):
+    path = write(file, "customer_id,event,at\n")
+    with pytest.raises(EventLogError) as fault:
+        EventLog.open(path)
+    said = (
+        f"{path} is a file; open takes the folder of a stored log; read the file with EventLog.{reader}({str(path)!r})"
+    )
+    assert str(fault.value) == said
+
+
 def test_row_groups_hold_about_a_hundred_thousand_rows(tmp_path):
     count = 250_000
     at = pd.Timestamp("2024-01-01", tz="UTC") + pd.to_timedelta(range(count), unit="s")

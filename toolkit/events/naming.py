@@ -53,9 +53,10 @@ def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, la
         label: what to call the source in a message.
 
     Raises:
-        EventLogError: a column is missing; all of them at once, with the columns found and the nearest.
+        EventLogError: a column is missing; all of them at once, with the columns found and the nearest. Or the mapping
+            is none.
     """
-    mapping = dict(mapping or {})
+    mapping = _checked(mapping)
     faults = []
     for ours, theirs in mapping.items():
         if theirs not in found:
@@ -72,9 +73,14 @@ def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, la
     for column in _REQUIRED:
         if column not in base:
             near = _suggestion(column, [other for other in found if other not in claimed])
+            away = "".join(
+                f": columns={{{ours!r}: {theirs!r}}} gave it to {ours!r}; leave that out, or"
+                for ours, theirs in mapping.items()
+                if theirs == column
+            )
             faults.append(
-                f"column {column!r} is missing"
-                + (f"; did you mean columns={{{column!r}: {near!r}}}?" if near else "; name yours with columns={...}")
+                f"column {column!r} is missing{away or ';'} "
+                + (f"did you mean columns={{{column!r}: {near!r}}}?" if near else "name yours with columns={...}")
             )
     twice = sorted({theirs for theirs in claimed if list(mapping.values()).count(theirs) > 1})
     if twice:
@@ -82,6 +88,15 @@ def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, la
     if faults:
         raise EventLogError(f"{label}: " + "; ".join(faults) + "; columns found: " + (", ".join(found) or "none"))
     return _name_rest(found, mapping, base)
+
+
+def _checked(mapping: Mapping[str, str] | None) -> dict[str, str]:
+    if mapping is None:
+        return {}
+    if not isinstance(mapping, Mapping) or not all(isinstance(one, str) for pair in mapping.items() for one in pair):
+        allowed = "our names to yours as texts, for example columns={'at': 'timestamp'}"
+        raise EventLogError(f"columns={mapping!r}; allowed: {allowed}")
+    return dict(mapping)
 
 
 def _name_rest(found: Mapping[str, str], mapping: Mapping[str, str], base: dict[str, str]) -> Naming:

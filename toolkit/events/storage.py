@@ -269,6 +269,13 @@ def read_stored(
 
 
 def _read_manifest(place: Path) -> dict[str, Any]:
+    if place.is_file():
+        csv = place.name.endswith((".csv", ".csv.gz", ".tsv", ".txt"))
+        reader = "from_csv" if csv else "from_parquet"
+        raise EventLogError(
+            f"{place} is a file; open takes the folder of a stored log; read the file with "
+            f"EventLog.{reader}({str(place)!r})"
+        )
     if not place.is_dir():
         raise EventLogError(no_such_file(str(place)).replace("no such file", "no such folder"))
     path = place / "manifest.json"

@@ -142,7 +142,7 @@ def _wait(sweep: Sweep | None, own: OwnPurchases | None) -> Iterator[str]:
         shown[path] = shown[path].map(setting_text)
     names = {path: ", ".join(path.split(".")[1:]).replace("_", " ") for path in sweep.over} | {
         "sent": "mails sent",
-        "own_before": "left by an exit before the mail",
+        "own_before": "bought before the mail",
         "mailed": "came to the mail, window closed",
         "own_after": "would have bought anyway",
         "own_after_rate": "share",

@@ -21,7 +21,7 @@ _MEANINGS = {
     "sent": "mails sent",
     "withheld": "mails withheld from control",
     "skipped": "mails skipped",
-    "own_before": "ended by an exit before the mail",
+    "own_before": "bought before the mail",
     "mailed": "mailed, with a closed window",
     "own_after": "would have bought anyway",
     "own_after_rate": "would have bought anyway",

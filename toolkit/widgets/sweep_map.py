@@ -234,9 +234,12 @@ class SweepMap(Panel):
         columns = list(self._over[paths[0]])
         rows = list(self._over[paths[1]]) if len(paths) > 1 else [""]
         left = max((text_width(_label(row, paths[-1]), 12) for row in rows), default=0) + 16 if len(paths) > 1 else 8
-        wide = min(92.0, max(2.0, (1040.0 - left) / max(1, len(columns))))
-        high = 40.0 if len(rows) <= 12 else max(2.0, 420.0 / len(rows))
         is_small = grid.size <= _MOST_CELLS
+        count = max(1, len(columns))
+        # As wide as the page of a notebook on a small screen; wider only where the numbers need it.
+        room = max((text_width(self._number(float(one)), 12) for one in grid.flat), default=0) + 12 if is_small else 0
+        wide = min(92.0, max(2.0, min(room, (1040.0 - left) / count), (780.0 - left) / count))
+        high = 40.0 if len(rows) <= 12 else max(2.0, 420.0 / len(rows))
         if not is_small:  # whole pixels, so that no seam shows between cells
             left, wide, high = float(math.ceil(left)), float(max(2, int(wide))), float(max(2, int(high)))
         top = 8.0

@@ -165,6 +165,8 @@ def test_the_later_customers_table_has_the_last_word() -> None:
     wrong = EventLog.from_pandas(one, customers=news.assign(age="young"))
     with pytest.raises(EventLogError, match="age is number in the log and text in the later one"):
         log.followed_by(wrong)
+    with pytest.raises(EventLogError, match="followed_by: found DataFrame; allowed: an EventLog, for example"):
+        log.followed_by(one)
 
 
 def test_nothing_is_a_history_too() -> None:

@@ -359,6 +359,6 @@ def test_the_summary_says_what_sending_costs_where_the_price_is_known(shop, make
     plain = shop.prepare(log=make_log(500))
     assert not [line for line in plain.summary().lines if "costs" in line]
     assert plain.digest == priced.digest
-    for wrong in (-1, float("nan"), float("inf")):
+    for wrong in (-1, float("nan"), float("inf"), "x"):
         with pytest.raises(InputError, match="price_per_thousand: expected 0 or more"):
             shop.prepare(price_per_thousand=wrong)

@@ -191,6 +191,16 @@ def test_an_approval_for_another_batch_is_refused(shop, batch, noon, sent):
     assert shop.mails() == []
 
 
+def test_what_is_no_approval_is_refused(shop, batch):
+    for nothing in (None, []):
+        with pytest.raises(ApprovalError, match="no approval was given; nothing was sent"):
+            send(batch, nothing, transport=f"outbox:{shop.outbox}", confirm=len(batch))
+    for found in ("ap.json", 7, [shop.approve(batch), batch]):
+        with pytest.raises(ApprovalError, match=r"approval: found (str|int|Batch); allowed: what approve\(batch, "):
+            send(batch, found, transport=f"outbox:{shop.outbox}", confirm=len(batch))
+    assert shop.mails() == []
+
+
 def test_an_approval_that_is_over_is_refused(shop, batch, sent):
     approval = shop.approve(batch, clock=lambda: datetime.now(UTC) - timedelta(hours=73))
     with pytest.raises(ApprovalError, match="over since"):

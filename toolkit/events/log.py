@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pandas as pd
 
+from toolkit.errors import EventLogError
 from toolkit.events.assembly import EVENTS, Rows, assemble
 from toolkit.events.canonical import event_id
 from toolkit.events.compaction import compacted
@@ -272,8 +273,9 @@ class EventLog(Contents):
             A new log. Its own rows stay where they are.
 
         Raises:
-            EventLogError: an attribute of customers is of another kind there.
+            EventLogError: what comes after is no log; an attribute of customers is of another kind there.
         """
+        _check_log(later)
         return self._joined(later, "the later log", newer_people(self._people, later._people))
 
     def compacted(self, names: Collection[str]) -> EventLog:
@@ -393,3 +395,10 @@ def _both(
     """The span of two logs together."""
     known = [span for span in (one, other) if span is not None]
     return (min(span[0] for span in known), max(span[1] for span in known)) if known else None
+
+
+def _check_log(later: object) -> None:
+    if not isinstance(later, EventLog):
+        raise EventLogError(
+            f"followed_by: found {type(later).__name__}; allowed: an EventLog, for example EventLog.from_pandas(frame)"
+        )

@@ -7,7 +7,7 @@ import hashlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event
@@ -189,7 +189,7 @@ def _checked(
 ) -> tuple[Transport, str, RunRecord, Parcel]:
     """The way out, the ledger's place, the run and its mails; refused unless everything is as it was approved."""
     way = transport_of(transport)
-    approvals = [approval] if isinstance(approval, Approval | StandingApproval) else list(approval)
+    approvals = _each_approval(approval)
     _templates_unchanged(batch)
     parcel = BatchParcel(batch)
     check_approvals(batch, approvals, policy=policy, clock=clock, each=parcel.take)
@@ -204,6 +204,21 @@ def _checked(
     if where is None:
         raise InputError(f"send: {way.name} has no ledger of its own; name one, for example ledger='ledger.sqlite'")
     return way, where, run_record(parcel, approvals, way, canary), parcel
+
+
+def _each_approval(approval: object) -> list[Approval | StandingApproval]:
+    """The approvals of a call, however they were given."""
+    if approval is None:
+        return []
+    found: list[Approval | StandingApproval] = []
+    for one in approval if isinstance(approval, Iterable) and not isinstance(approval, str) else [approval]:
+        if not isinstance(one, Approval | StandingApproval):
+            raise ApprovalError(
+                f"send: approval: found {type(one).__name__}; allowed: what approve(batch, ...) gives back, "
+                "or a list of several; nothing was sent"
+            )
+        found.append(one)
+    return found
 
 
 def run_record(

@@ -90,7 +90,7 @@ def prepare(
 
     Raises:
         InputError: `now` without a time zone, a window that is not ahead of nothing, no unsubscribe_url, no e-mails, a
-            price below zero.
+            price that is no number or below zero.
         ScenarioError: the program does not fit the log.
         TemplateError: the templates cannot be read, or a mail the program sends is not among them.
         NotSupportedError: an offer with coupon codes from a pool.
@@ -99,8 +99,7 @@ def prepare(
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
     moment = utc(now, name="prepare: now")
-    if price_per_thousand is not None and not 0 <= price_per_thousand < math.inf:
-        raise InputError(f"prepare: price_per_thousand: expected 0 or more; found {price_per_thousand!r}")
+    _check_price(price_per_thousand)
     span = _window(window)
     where = str(ledger) if ledger is not None else Outbox(DEFAULT_OUTBOX).ledger
     compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
@@ -204,6 +203,15 @@ def template_bytes(folder: Path) -> dict[str, bytes]:
         if named and path.is_file() and not any(part.startswith(".") for part in relative.parts):
             found[relative.as_posix()] = path.read_bytes()
     return found
+
+
+def _check_price(price: Any) -> None:
+    try:
+        usable = price is None or 0 <= price < math.inf
+    except TypeError:
+        usable = False
+    if not usable:
+        raise InputError(f"prepare: price_per_thousand: expected 0 or more; found {price!r}")
 
 
 def _window(window: str | timedelta | Duration) -> timedelta:

@@ -285,6 +285,33 @@ def test_every_whole_seed_has_people_of_its_own_and_small_ones_those_they_had() 
     assert draw_seed(np.int64(-3), 5) == draw_seed(-3, 5)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("buys: {rate: [0.5, 0.1, 0.2]}",
+         "buys.rate: not in order; found [0.5, 0.1, 0.2]; allowed: [low, likely, high], rising"),
+        ("costs: {mail: [1, 3, 2]}",
+         "costs.mail: not in order; found [1.0, 3.0, 2.0]; allowed: [low, likely, high], rising"),
+        ("buys: {rate: [1.5, 0.1, 0.2]}",
+         "buys.rate: out of range; found [1.5, 0.1, 0.2]; allowed: a probability, 0 to 1"),
+        ("order: {margin: [0.2, 1.4, 0.5]}",
+         "order.margin: out of range; found [0.2, 1.4, 0.5]; allowed: a share of the price, 0 to 1"),
+        ("buys: {rate: 0.1, by_offer: {ten: 1}}",
+         "buys.by_offer: not a point of this curve; found 'ten'; allowed: percent, 0 to 100"),
+        ("buys: {rate: 0.1, by_hour: {'8:x': 1}}",
+         "buys.by_hour: not a point of this curve; found '8:x'; allowed: hours 0 to 24, or times of day as 08:30"),
+        ("opens: {rate: 0.1, by_past_mails: {few: 1}}",
+         "opens.by_past_mails: not a point of this curve; found 'few'; allowed: 0 or more"),
+        ("buys: {rate: 0.1, by_delay: {soon: 1}}",
+         "buys.by_delay: not a point of this curve; found 'soon'; allowed: a number and s, m, h (elapsed time)"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_a_number_says_what_is_allowed_in_its_place(text: str, said: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        ResponseModel.parse(f"response: x\n{text}")
+    assert said in str(error.value)
+
+
 def test_numbers_out_of_range_are_named_with_their_lines() -> None:
     with pytest.raises(ScenarioError) as error:
         ResponseModel.parse("""

@@ -54,6 +54,12 @@ DURATIONS = MappingProxyType(
     }
 )
 """Times, and what they are unless said."""
+_POINTS = {
+    "hour": "hours 0 to 24, or times of day as 08:30",
+    "offer": "percent, 0 to 100: no offer takes off more than the price",
+    "count": "0 or more",
+}
+"""What the points of an axis may be, where they are no durations."""
 _HOUR = 3_600_000_000
 _MOST = 1_000.0
 
@@ -79,15 +85,15 @@ def axis_value(axis: Axis, key: str) -> float:
         value = Duration.parse(key).elapsed / _HOUR
     elif axis == "recency":
         value = Duration.parse(key).elapsed / _HOUR / 24
-    elif axis == "hour" and ":" in key:
-        hours, minutes = key.split(":", 1)
-        value = int(hours) + int(minutes) / 60
     else:
-        value = float(key)
+        hours, colon, minutes = key.partition(":")
+        try:
+            value = int(hours) + int(minutes) / 60 if axis == "hour" and colon else float(key)
+        except ValueError:
+            raise ValueError(_POINTS[axis]) from None
     top = {"hour": 24.0, "offer": 100.0}.get(axis, math.inf)
     if not 0 <= value <= top:
-        what = {"hour": "hours 0 to 24", "offer": "percent, 0 to 100: no offer takes off more than the price"}
-        raise ValueError(what.get(axis, "0 or more"))
+        raise ValueError(_POINTS.get(axis, "0 or more"))
     return value
 
 
@@ -122,16 +128,18 @@ def fault_of(path: str, number: Quantity, *, line: int | None = None, file: str 
     allowed = None
     if not all(math.isfinite(value) for value in values):
         allowed = "a number"
-    elif path.endswith("order.margin") and number.high > 1:
+    elif path.endswith("order.margin") and max(values) > 1:
         allowed = "a share of the price, 0 to 1: no margin is above the price"
-    elif kind in ("rate", "effect") and not (0 if kind == "rate" else -1) <= number.low <= number.high <= 1:
+    elif kind in ("rate", "effect") and not (0 if kind == "rate" else -1) <= min(values) <= max(values) <= 1:
         allowed = "a probability, 0 to 1"
-    elif kind in ("factor", "money") and not 0 <= number.low <= number.high:
+    elif kind in ("factor", "money") and min(values) < 0:
         allowed = "0 or more"
-    elif kind == "factor" and number.high > _MOST:
+    elif kind == "factor" and max(values) > _MOST:
         allowed = f"at most {_MOST:,.0f}"
     elif not number.low <= number.likely <= number.high:
-        allowed = "[low, likely, high], rising"
+        return [
+            Fault("not in order", path=path, line=line, file=file, found=shown, allowed="[low, likely, high], rising")
+        ]
     if allowed is None:
         return []
     return [Fault("out of range", path=path, line=line, file=file, found=shown, allowed=allowed)]

@@ -9,7 +9,7 @@ import pytest
 from toolkit.engine import replay
 from toolkit.errors import NotSupportedError
 from toolkit.events import EventLog
-from toolkit.scenario import loads
+from toolkit.scenario import loads, set_parameters
 from toolkit.simulation import ResponseModel, Simulation, simulate
 
 ORDERS = loads("""
@@ -84,6 +84,13 @@ def test_keyed_draws_do_not_depend_on_how_the_customers_are_parted(log: EventLog
         for parts in (1, partitions)
     )
     assert (one.counted == many.counted).all()
+
+
+def test_that_intervals_of_arms_by_journey_are_rough_is_said(log: EventLog) -> None:
+    said = "draws its arms by journey"
+    assert any(said in note for note in simulate(ORDERS, log, response=MODEL, draws=2, progress=False).notes)
+    by_customer = set_parameters(ORDERS, {"unpaid.experiment.unit": "customer"})
+    assert not any(said in note for note in simulate(by_customer, log, response=MODEL, draws=2, progress=False).notes)
 
 
 def test_the_effect_of_each_order_is_what_the_model_says(log: EventLog) -> None:

@@ -222,6 +222,12 @@ class Simulation:
         ]
         if "order.margin" not in self.response.numbers:
             notes.append("no order.margin in the response model: margin and profit are not known")
+        by_journey = [one for one in self.program.scenarios if one.experiment and one.experiment.unit == "journey"]
+        notes += [
+            f"{one.scenario} draws its arms by journey, and a person may be in several: that other people come counts "
+            "for the arm of their first journey here, so that the intervals of its arms are rough"
+            for one in by_journey
+        ]
         return notes
 
 

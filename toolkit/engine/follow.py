@@ -9,7 +9,23 @@ from toolkit.engine.compiled import compiled
 from toolkit.engine.layout import NEVER, Floats, Ints
 from toolkit.engine.marked import Marked
 
-__all__ = ["within"]
+__all__ = ["received_after", "within"]
+
+
+@compiled
+def received_after(starts: Ints, received: Ints, customer: int, moment: int) -> int:
+    """The place of the customer's first event received after a moment.
+
+    An event is never received before it happened: whatever stands before it happened by then.
+    """
+    low, high = starts[customer], starts[customer + 1]
+    while low < high:
+        middle = (low + high) // 2
+        if received[middle] <= moment:
+            low = middle + 1
+        else:
+            high = middle
+    return int(low)
 
 
 @compiled
@@ -35,15 +51,7 @@ def _within(
         first[i] = NEVER
         if customer < 0:
             continue
-        low, high = starts[customer], starts[customer + 1]
-        # An event is never received before it happened: whatever was received by `after` happened by then.
-        while low < high:
-            middle = (low + high) // 2
-            if received[middle] <= after[i]:
-                low = middle + 1
-            else:
-                high = middle
-        for k in range(low, starts[customer + 1]):
+        for k in range(received_after(starts, received, customer, after[i]), starts[customer + 1]):
             if received[k] > known_by[i]:
                 break
             if (bits[k] >> bit) & 1 and after[i] < at[k] <= up_to[i]:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from toolkit.engine import layout as m
 from toolkit.engine.compiled import compiled
+from toolkit.engine.follow import received_after
 from toolkit.engine.layout import NEVER, Floats, Ints
 from toolkit.engine.zones import DAY, Zones, add_days, to_local
 
@@ -110,15 +111,8 @@ def _first(
     bit: int,
 ) -> int:
     """The first event with the bit that happened in `(after, up_to]`."""
-    low, high = starts[customer], starts[customer + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if received[middle] <= after:
-            low = middle + 1
-        else:
-            high = middle
     first = NEVER
-    for k in range(low, starts[customer + 1]):
+    for k in range(received_after(starts, received, customer, after), starts[customer + 1]):
         if (bits[k] >> bit) & 1 and after < at[k] <= up_to:
             first = min(first, at[k])
     return first

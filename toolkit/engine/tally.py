@@ -14,6 +14,7 @@ import numpy as np
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import compiled as machine
+from toolkit.engine.follow import received_after
 from toolkit.engine.layout import Ints
 from toolkit.engine.prepared import Prepared
 from toolkit.engine.runners.local import Walked
@@ -94,15 +95,7 @@ def _reached(
     starts: Ints, at: Ints, received: Ints, bits: Ints, customer: int, after: int, up_to: int, goal: int, known: int
 ) -> bool:
     """Whether the goal happened in `(after, up_to]`, as far as was known at a moment."""
-    low, high = starts[customer], starts[customer + 1]
-    # An event is never received before it happened: whatever was received by then happened by then.
-    while low < high:
-        middle = (low + high) // 2
-        if received[middle] <= after:
-            low = middle + 1
-        else:
-            high = middle
-    for k in range(low, starts[customer + 1]):
+    for k in range(received_after(starts, received, customer, after), starts[customer + 1]):
         if received[k] > known:
             return False
         if (bits[k] >> goal) & 1 and after < at[k] <= up_to:

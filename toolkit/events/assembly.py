@@ -268,7 +268,7 @@ def _count_once(
         same, different = same_ids(connection, EVENTS, properties, into=_REPEATS, quarantine=QUARANTINE)
         if same:
             notes.append(
-                f"{counted(same, 'repetition')} of an event (event_id and content alike) left out: each counts once"
+                f"{counted(same, 'repetition')} of an event (same event_id, same payload) left out: each counts once"
             )
         if different:
             notes.append(

@@ -175,7 +175,7 @@ def compare_shares(start: Comparison, arm: Share, control: Share, setting: Setti
     elif everyone:
         notes.append("everybody in both arms: there is nothing to test")
     elif base == 0:
-        notes.append("nobody in control: the relative lift has no value and no upper end")
+        notes.append("nobody in control: the relative lift is not defined, only its lower end is known")
     expected = min(arm.trials, control.trials) * (arm.successes + control.successes) / (arm.trials + control.trials)
     if test == "score z-test" and 0 < expected < 5:
         notes.append(f"only {expected:.1f} expected in the smaller arm: the test is rough")

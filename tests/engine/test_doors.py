@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from toolkit.engine import replay
-from toolkit.errors import ScenarioError
+from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import load, loads
 
@@ -64,3 +64,10 @@ def test_an_offset_of_more_than_a_year_from_a_date_of_every_year_is_refused(offs
         loads(BIRTHDAY.replace("date: birthday", f"date: birthday, offset: {offset}"))
     loads(BIRTHDAY.replace("date: birthday", f"date: birthday, every: once, offset: {offset}"))
     loads(BIRTHDAY.replace("date: birthday", "date: birthday, offset: -365d"))
+
+
+@pytest.mark.parametrize("amount", ["x", 0, -1.0, float("nan"), float("inf")])
+def test_the_largest_order_is_an_amount(amount) -> None:
+    run = replay(loads(EACH), _log(["2025-01-01T10:00Z"]))
+    with pytest.raises(InputError, match="largest_order must be an amount above 0; found"):
+        run.load(largest_order=amount)

@@ -69,6 +69,14 @@ def test_what_followed_is_what_the_log_says(sends: pd.DataFrame, log: EventLog) 
     assert (sends["due_at"] + WEEK <= events["at"].max()).all()
 
 
+def test_a_seed_of_a_fit_is_any_whole_number(sends: pd.DataFrame) -> None:
+    one, other = (str(fit(sends, margin=0.35, seed=seed)) for seed in (-1, -2))
+    assert one == str(fit(sends, margin=0.35, seed=-1))
+    assert one != other
+    with pytest.raises(InputError, match=r"seed: found 1\.5; allowed: a whole number"):
+        fit(sends, margin=0.35, seed=1.5)
+
+
 def test_it_is_fitted_as_it_is(sends: pd.DataFrame) -> None:
     model = fit(sends, margin=0.35)
     number = model.numbers["buys.grid.0.4h"]

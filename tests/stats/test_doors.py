@@ -202,6 +202,7 @@ def test_plans_read_a_baseline_of_human_opens_from_the_verdict() -> None:
         ({"journeys": pd.DataFrame({"customer_id": ["a"]})}, "'entered_at' is missing"),
         ({"journeys": pd.DataFrame({"customer_id": [], "entered_at": []})}, "nobody entered"),
         ({"per_day": -1}, "positive"),
+        ({"per_day": math.inf}, "positive"),
         ({"per_day": 5, "journeys": pd.DataFrame()}, "not both"),
         ({"holdout": 0.5, "arms": {"control": 1, "b": 1}}, "not both"),
     ],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -129,7 +131,7 @@ def load_of(
     Raises:
         InputError: `largest_order` is not a number above 0.
     """
-    if largest_order is not None and not largest_order > 0:
+    if largest_order is not None and not _is_amount(largest_order):
         raise InputError(f"largest_order must be an amount above 0; found {largest_order!r}")
     all_counts = list(counts)
     hours, place = np.unique(np.concatenate([one.hours for one in all_counts]), return_inverse=True)
@@ -146,6 +148,10 @@ def load_of(
 
 def _moments(hours: Ints) -> pd.Series:
     return pd.Series((hours * _HOUR).astype("datetime64[us]")).dt.tz_localize("UTC")
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, Real) and 0 < float(value) < math.inf
 
 
 def _offers(given: Ints, program: Program, compiled: Compiled, largest_order: float | None) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from toolkit.errors import InputError
 from toolkit.simulation.model import ResponseModel
 
-__all__ = ["check_numbers", "check_response"]
+__all__ = ["check_numbers", "check_response", "check_seed"]
 
 MOST_DRAWS = 100_000
 
@@ -19,6 +19,11 @@ def check_numbers(draws: int, level: float, seed: int) -> None:
         raise InputError(f"draws: found {draws!r}; allowed: a whole number, 1 to {MOST_DRAWS:,}")
     if not (_is_number(level) and 0 < level < 1):
         raise InputError(f"level: found {level!r}; allowed: between 0 and 1, for example 0.9")
+    check_seed(seed)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a seed that is no whole number."""
     if not _is_whole(seed):
         raise InputError(f"seed: found {seed!r}; allowed: a whole number, for example 1")
 

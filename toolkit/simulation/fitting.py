@@ -13,6 +13,7 @@ from scipy.special import logit
 
 from toolkit.errors import InputError, MetricError
 from toolkit.scenario.duration import Duration
+from toolkit.simulation.doors import check_seed
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.quantity import Kind, Quantity
 from toolkit.simulation.shape import DURATIONS, Axis, axis_value
@@ -67,6 +68,7 @@ def fit(
     Reference: Gelman et al. (2013), Bayesian Data Analysis, section 5.4.
     """
     notes = _door(sends, insist=insist)
+    check_seed(seed)
     if margin is not None and not 0 <= margin <= 1:
         raise InputError(f"margin: found {margin!r}; allowed: a share of the price, 0 to 1")
     sent = sends["sent"].to_numpy(bool)
@@ -77,7 +79,7 @@ def fit(
         raise InputError(f"offer: found {float(offer.max()):g} % off; allowed: 0 to 100")
     _enough(sent, converted)
     cells = _cells(sent, converted, delay, offer)
-    rng = np.random.default_rng([seed, 11])
+    rng = np.random.default_rng([seed % 2**64, 11])
     source = f"fitted on {int(sent.sum()):,} {'randomised ' if not notes else ''}sends, {int((~sent).sum()):,} left out"
     held = None if prior is None else _held(prior, cells)
     drawn = _posterior(cells, rng, held)

@@ -445,7 +445,7 @@ def _inflation(times: tuple[float, ...], spending: Spending | str, alpha: float,
 
 def _entries(journeys: pd.DataFrame | None, per_day: float | None) -> NDArray[np.float64] | float:
     if journeys is None:
-        if per_day is not None and not per_day > 0:
+        if per_day is not None and not 0 < per_day < math.inf:
             raise MetricError(f"plan: per_day: found {per_day!r}; allowed: a positive number")
         return math.nan if per_day is None else float(per_day)
     if per_day is not None:

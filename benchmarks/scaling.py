@@ -51,7 +51,7 @@ def replay_scaling() -> Iterator[Result]:
             # Flat: no more than a quarter above the smallest.
             bounds += [Bound(f"{what}_per_event_vs_1m", at_most=1.25) for what in ("time", "memory")]
         smallest = smallest or more
-        about = "the first replay of a process: opening a stored log, three scenarios; memory above that of the empty process"
+        about = "the first replay of a process: opening a stored log, three scenarios; memory above an empty process"
         name = f"replay_{size // 1_000_000}m"
         yield Result(name, f"{size:,} events", found["seconds"], more=more, bounds=tuple(bounds), about=about)
 

@@ -42,12 +42,15 @@ def _offset(zone: ZoneInfo, micros: int) -> int:
     return 0 if offset is None else offset // timedelta(microseconds=1)
 
 
+def _micros_of(year: int) -> int:
+    return (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
 @lru_cache(maxsize=1024)
 def _transitions(name: str, first_year: int, last_year: int) -> tuple[tuple[int, int], ...]:
     zone = ZoneInfo(name)
     second = 1_000_000
-    start = int((datetime(first_year, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * second
-    stop = int((datetime(last_year + 1, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) * second
+    start, stop = _micros_of(first_year), _micros_of(last_year + 1)
     found = [(start, _offset(zone, start))]
     for day in range(start, stop, DAY):
         before = found[-1][1]
@@ -62,10 +65,6 @@ def _transitions(name: str, first_year: int, last_year: int) -> tuple[tuple[int,
                 high = middle
         found.append((high, _offset(zone, high)))
     return tuple(found)
-
-
-def _micros_of(year: int) -> int:
-    return (datetime(year, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 def zone_tables(names: Sequence[str], *, first: int, last: int) -> Zones:

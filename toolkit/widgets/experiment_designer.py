@@ -20,11 +20,12 @@ from toolkit.scenario.models import Experiment
 from toolkit.stats import Design, Plan, Rate, plan
 from toolkit.widgets.markup import Html, at_two_widths, button, card, chip, choice, field, note, slider, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.surface import a_day
 
 __all__ = ["ExperimentDesigner"]
 
 _LOOKS = (("1", "one, at the end"), ("2", "2"), ("3", "3"), ("5", "5"), ("always", "at any time"))
-_HOUR, _DAY = 3_600_000_000, 86_400_000_000
+_HOUR = 3_600_000_000
 
 
 class ExperimentDesigner(Panel):
@@ -313,10 +314,7 @@ def _entries_a_day(run: Run, scenario: str) -> float:
     mine = journeys[journeys[:, m.J_SCENARIO] == place]
     if not len(mine) or run.log.span is None:
         return 0.0
-    people = len(np.unique(mine[:, m.J_CUSTOMER]))
-    first = run.log.span[0]
-    days = max(1.0, (run.until - first).total_seconds() * 1e6 / _DAY)
-    return people / days
+    return a_day(len(np.unique(mine[:, m.J_CUSTOMER])), run.log.span[0], run.until)
 
 
 def _arms_of(experiment: Experiment | None) -> Mapping[str, float]:

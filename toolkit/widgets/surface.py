@@ -33,7 +33,7 @@ from toolkit.scenario.models import Offer, Send, every_step
 from toolkit.simulation.forecast import Forecast
 from toolkit.stats import Rate, plan
 
-__all__ = ["CAPS", "QUIET", "VALID", "WAITS", "Field", "Setting", "offer_step", "stops_between", "waits_with"]
+__all__ = ["CAPS", "QUIET", "VALID", "WAITS", "Field", "Setting", "a_day", "offer_step", "stops_between", "waits_with"]
 
 WAITS = ("0s", "30m", "1h", "2h", "4h", "8h", "12h", "1d", "2d", "4d")
 VALID = ("1d", "2d", "3d", "5d", "7d", "14d")
@@ -123,6 +123,11 @@ def stops_between(waits: Sequence[Duration]) -> list[dict[str, Any]]:
 def wait_text(wait: Duration) -> str:
     """A wait in words."""
     return "no wait" if wait.elapsed == 0 else hours_text(wait.elapsed / 3_600_000_000)
+
+
+def a_day(count: int, first: pd.Timestamp, until: pd.Timestamp) -> float:
+    """How many come a day, of so many in a log; a log of less than a day counts as one."""
+    return count / max(1.0, (until - first).total_seconds() / _DAY_SECONDS)
 
 
 def offer_step(program: Program, path: str) -> tuple[str, str, float]:
@@ -363,7 +368,7 @@ class Field:
                 baseline=rate,
                 diff=self.effect,
                 **shares,
-                per_day=found.entered / max(1.0, (until - span[0]).total_seconds() / _DAY_SECONDS),
+                per_day=a_day(found.entered, span[0], until),
                 window=str(self.goal.within),
             )
         except MetricError:

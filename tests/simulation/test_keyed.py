@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolkit.engine import replay
+from toolkit.engine import measure, replay
+from toolkit.engine.answers import METRICS
 from toolkit.errors import NotSupportedError
 from toolkit.events import EventLog
 from toolkit.scenario import loads, set_parameters
@@ -86,11 +87,44 @@ def test_keyed_draws_do_not_depend_on_how_the_customers_are_parted(log: EventLog
     assert (one.counted == many.counted).all()
 
 
-def test_that_intervals_of_arms_by_journey_are_rough_is_said(log: EventLog) -> None:
+def test_that_a_forecast_counts_by_journey_is_said(log: EventLog) -> None:
     said = "draws its arms by journey"
     assert any(said in note for note in simulate(ORDERS, log, response=MODEL, draws=2, progress=False).notes)
     by_customer = set_parameters(ORDERS, {"unpaid.experiment.unit": "customer"})
     assert not any(said in note for note in simulate(by_customer, log, response=MODEL, draws=2, progress=False).notes)
+
+
+def test_what_follows_journeys_is_counted_and_scattered_by_their_own_arm(log: EventLog) -> None:
+    simulation = Simulation(ORDERS, log, response=MODEL)
+    counts = simulation.counts(MODEL.draws(6, 1), 6, 1)
+    # nothing of a person's journey in one arm is laid on another arm
+    assert (counts.scatter.sums == counts.drawn.sum(axis=0)).all()
+
+
+def test_without_answers_a_forecast_by_journey_is_what_measure_sees(log: EventLog) -> None:
+    simulation = Simulation(ORDERS, log, response=ResponseModel.nothing())
+    forecast = simulation.run(draws=3, seed=0, level=0.9)
+    run = replay(ORDERS, log, assume="never")
+    outcomes = measure(run, unit="journey")
+    # a forecast follows everybody for as long as its windows are, so it leaves out who came too late for that
+    last = pd.Timestamp(simulation.asked.until - simulation.follow, unit="us", tz="UTC")
+    seen = outcomes[outcomes["entered_at"] <= last]
+    by_arm = seen.groupby("arm")
+    bought = pd.DataFrame({"own": by_arm["converted"].sum(), "n": by_arm.size()})
+    told = forecast.table.pivot(index="arm", columns="metric", values="value")
+    assert told["own_conversions"].to_dict() == bought["own"].to_dict()
+    assert told["conversions"].to_dict() == bought["own"].to_dict()
+    assert told["journeys"].to_dict() == bought["n"].to_dict()
+    persons = seen.assign(person=seen["unit"].map(run.journeys.set_index("journey_id")["customer_id"]))
+    assert told["people"].to_dict() == persons.groupby("arm")["person"].nunique().to_dict()
+    lift = forecast.lift.query("metric == 'conversions'").iloc[0]
+    assert (lift["unit"], lift["n"]) == ("journey", bought["n"]["mail"])
+    assert lift["control"] == pytest.approx(bought["own"]["mail"] / bought["n"]["mail"], rel=1e-12)
+    # and the people who might come another time are those of the log: the variance is that of the sums by person
+    sums = persons[persons["arm"] == "mail"].groupby("person").agg(own=("converted", "sum"), n=("unit", "size"))
+    place = [METRICS.index(name) for name in ("own_conversions", "journeys")]
+    theirs = forecast.covariances[1][np.ix_(place, place)]
+    assert theirs == pytest.approx(2 * len(sums) * np.cov(sums["own"].astype(float), sums["n"]), rel=1e-9)
 
 
 def test_the_effect_of_each_order_is_what_the_model_says(log: EventLog) -> None:

@@ -34,6 +34,8 @@ def blank(past: Past) -> Answers:
         ways=table,
         curves=np.zeros((1, 2, 1), dtype=np.float64),
         groups=nothing,
+        by_journey=nothing,
+        rows=nothing,
         windows=nothing,
         goals=table,
         origin=nothing,

@@ -16,7 +16,7 @@ from toolkit.engine.compiled import kernel, kernel_call
 from toolkit.engine.layout import Floats, Ints, Out, Past, Plan, Work
 from toolkit.engine.zones import DAY, to_local
 
-__all__ = ["CURVES", "METRICS", "Answers", "close_customer", "mixed", "respond", "take_events"]
+__all__ = ["CURVES", "METRICS", "Answers", "mixed", "respond", "take_events"]
 
 # Columns of Answers.rates: one row per send of the program. Times are microseconds, spreads those of a logarithm.
 (
@@ -83,7 +83,7 @@ METRICS = (
     "own_conversions",
     "own_revenue",
 )
-_MILLION = 1_000_000.0
+MILLION = 1_000_000.0
 _HOUR = 3_600_000_000.0
 _SHORTEST = 1_000_000  # an answer takes at least a second
 _WORD = 0x7FFFFFFF
@@ -92,7 +92,9 @@ _WORD = 0x7FFFFFFF
 class Answers(NamedTuple):
     """A drawn response model, the log that the walk's events are copied from, and what is counted.
 
-    `past` of the walk is then one customer's own copy of their events, with room for answers between them.
+    `past` of the walk is then one customer's own copy of their events, with room for answers between them. Counts go to
+    groups: a scenario's arms, or the scenario. `by_journey` says of a group whether each journey is a unit of its own;
+    `rows` is the place of a group among one customer's rows of `people`, and last how many rows each has.
     """
 
     seed: int
@@ -111,6 +113,8 @@ class Answers(NamedTuple):
     ways: Ints
     curves: Floats
     groups: Ints
+    by_journey: Ints
+    rows: Ints
     windows: Ints
     goals: Ints
     origin: Ints
@@ -380,7 +384,7 @@ def _use_offer(
     if off > 0:
         answers.used[place] = 1
         own[N_USED_OWN] += counts
-        own[N_DISCOUNT_OWN] += counts * int(off * _MILLION + 0.5)
+        own[N_DISCOUNT_OWN] += counts * int(off * MILLION + 0.5)
 
 
 @kernel_call
@@ -405,7 +409,7 @@ def _buy(
     own = answers.own[answers.groups[journey[m.J_SCENARIO]] + max(0, journey[m.J_ARM])]
     donor = answers.donors[int(_chance(key, 16) * len(answers.donors))]
     price = answers.log.values[answers.value, donor] * rates[R_SCALE]
-    money = int(price * _MILLION + 0.5)
+    money = int(price * MILLION + 0.5)
     if not gained:
         # Nothing to put into the log: the purchase lost is one that nobody can point at.
         own[N_CAUSED] -= counts
@@ -430,7 +434,7 @@ def _buy(
     own[N_CAUSED] += counts
     own[N_CAUSED_MONEY] += counts * money
     if offer:
-        own[N_DISCOUNT] += counts * int(_worth(rates, price) * _MILLION + 0.5)
+        own[N_DISCOUNT] += counts * int(_worth(rates, price) * MILLION + 0.5)
 
 
 @kernel
@@ -439,62 +443,3 @@ def respond(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, firs
     for decision in range(first, work.n[m.N_DECISIONS]):
         if out.decisions[decision, m.D_STATUS] == m.STATUS_SEND and not work.n[m.N_FULL]:
             _answer(plan, past, work, out, answers, decision, now)
-
-
-@kernel
-def _money(past: Past, first: int, stop: int, bit: int, value: int, after: int, up_to: int) -> int:
-    """Money, in millionths, of the events with a bit in a window; -1 where there is none."""
-    found = -1
-    for i in range(first, stop):
-        if (past.bits[i] >> bit) & 1 and after < past.at[i] <= up_to:
-            found = max(found, 0)
-            if value >= 0:
-                price = past.values[value, i]
-                if price > 0:
-                    found += int(price * _MILLION + 0.5)
-    return found
-
-
-@kernel_call
-def close_customer(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, first: int, place: int) -> None:
-    """Add up what followed for a customer: from the first entry into each scenario, whatever was sent."""
-    scenarios = len(plan.scenarios)
-    answers.first[:] = 0
-    for j in range(first, work.n[m.N_JOURNEYS]):
-        journey = out.journeys[j]
-        scenario = journey[m.J_SCENARIO]
-        if journey[m.J_ENTERED] > answers.cut:
-            continue
-        own = answers.own[answers.groups[scenario] + max(0, journey[m.J_ARM])]
-        own[N_JOURNEYS] += 1
-        if answers.first[scenario]:
-            continue
-        answers.first[scenario] = 1
-        own[N_PEOPLE] += 1
-        bit, value = answers.goals[scenario, 0], answers.goals[scenario, 1]
-        after = journey[m.J_ENTERED]
-        up_to = after + answers.windows[scenario]
-        money = _money(past, 0, work.n[m.N_STOP], bit, value, after, up_to)
-        if money >= 0:
-            own[N_CONVERTED] += 1
-            own[N_MONEY] += money
-        log, customer = answers.log, work.n[m.N_CUSTOMER]
-        money = _money(log, log.starts[customer], log.starts[customer + 1], bit, value, after, up_to)
-        if money >= 0:
-            own[N_OWN] += 1
-            own[N_OWN_MONEY] += money
-    for j in range(first, work.n[m.N_JOURNEYS]):
-        journey = out.journeys[j]
-        scenario = journey[m.J_SCENARIO]
-        group = answers.groups[scenario] + max(0, journey[m.J_ARM])
-        own = answers.own[group]
-        if own[N_JOURNEYS]:
-            for k in range(len(own)):
-                answers.totals[group, k] += own[k]
-                if answers.record:
-                    answers.people[place * scenarios + scenario, k] += own[k]
-                own[k] = 0
-    # What the log knows of a trigger is known by its place there; an answer that began a journey has none.
-    for j in range(first, work.n[m.N_JOURNEYS]):
-        if out.journeys[j, m.J_EVENT] >= 0:
-            out.journeys[j, m.J_EVENT] = answers.origin[out.journeys[j, m.J_EVENT]]

@@ -7,7 +7,8 @@ clock, no chance, no input or output. All of it runs compiled, and the same as p
 from __future__ import annotations
 
 from toolkit.engine import layout as m
-from toolkit.engine.answers import Answers, close_customer, respond, take_events
+from toolkit.engine.answers import Answers, respond, take_events
+from toolkit.engine.closing import close_customer
 from toolkit.engine.compiled import kernel, kernel_door
 from toolkit.engine.entry import begin_next, start_synthetic, told_synthetic
 from toolkit.engine.gate import count_logged

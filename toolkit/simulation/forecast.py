@@ -38,11 +38,17 @@ LIFTED = ("conversions", "revenue", "profit")
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Scenarios and their arms, in the order in which they are counted."""
+    """Scenarios and their arms, in the order in which they are counted.
+
+    Attributes:
+        scenarios, arms, holdouts: names; arms are empty and the holdout is None where there is no experiment.
+        units: `customer`, or `journey` where the experiment draws its arms journey by journey.
+    """
 
     scenarios: tuple[str, ...]
     arms: tuple[tuple[str, ...], ...]
     holdouts: tuple[str | None, ...]
+    units: tuple[str, ...]
 
     @property
     def names(self) -> list[tuple[str, str | None]]:
@@ -50,6 +56,11 @@ class Groups:
         return [
             (scenario, arm) for scenario, arms in zip(self.scenarios, self.arms, strict=True) for arm in arms or (None,)
         ]
+
+    @property
+    def units_of_groups(self) -> list[str]:
+        """The unit of each group."""
+        return [unit for unit, arms in zip(self.units, self.arms, strict=True) for _ in arms or (None,)]
 
     def is_holdout(self, scenario: str, arm: str | None) -> bool:
         """Whether an arm gets no mail."""
@@ -97,8 +108,9 @@ class Forecast(Drawable):
         """One row per scenario, arm and metric: scenario, arm, metric, value (mean of the draws), lower, upper, label.
 
         Counts and money are of all people of the arm together. `caused` are purchases that a mail brought about;
-        conversions are people who reached the goal within its window of their first entry, whatever made them;
-        own_conversions those who did in the log. discount is what offers took off, discount_own the part of it on
+        conversions are people who reached the goal within its window of their first entry, whatever made them (where
+        arms are drawn journey by journey: journeys after whose entry it was reached); own_conversions those who did in
+        the log. discount is what offers took off, discount_own the part of it on
         purchases that would have been made anyway. margin is that of caused purchases less every discount; profit is
         margin less the cost of mails and unsubscribes. label: exact, observed or modelled.
         """
@@ -114,30 +126,34 @@ class Forecast(Drawable):
     def lift(self) -> pd.DataFrame:
         """What mails add per person, held against the same people unmailed.
 
-        One row per scenario, arm that is mailed, and metric (conversions, revenue, profit): control (what the same
-        people did on their own, observed), value, diff with diff_lower and diff_upper, rel with rel_lower and
-        rel_upper (missing where control is 0), label.
+        One row per scenario, arm that is mailed, and metric (conversions, revenue, profit): unit (`customer`, or
+        `journey` where arms are drawn journey by journey: all that follows is then per journey), n of them, control
+        (what the same did on their own, observed), value, diff with diff_lower and diff_upper, rel with rel_lower
+        and rel_upper (missing where control is 0), label.
         """
         rows = []
         for group, (scenario, arm) in enumerate(self.groups.names):
             if self.groups.is_holdout(scenario, arm):
                 continue
-            people = float(self.silent[group, METRICS.index("people")])
-            if not people:
+            n = self.entered(group)
+            if not n:
                 continue
+            unit = self.groups.units_of_groups[group]
             plain, moved = self._metrics(group, noise=False), self._metrics(group, noise=True)
+            counted = {"customer": "people", "journey": "journeys"}[unit]
+            units, more = np.maximum(plain[counted], 1.0), moved[counted] - plain[counted]
             for metric in LIFTED:
-                control = 0.0 if metric == "profit" else plain[f"own_{metric}"].mean() / people
+                control = 0.0 if metric == "profit" else float(plain[f"own_{metric}"].mean() / units.mean())
                 base = 0.0 if metric == "profit" else 1.0
-                diffs, shaken = (
-                    (one[metric] - base * one.get(f"own_{metric}", np.zeros(self.draws))) / people
-                    for one in (plain, moved)
+                added, shaken = (
+                    one[metric] - base * one.get(f"own_{metric}", np.zeros(self.draws)) for one in (plain, moved)
                 )
-                diff, (low, high) = float(diffs.mean()), self._ends(shaken)
+                # Other people may have more journeys or fewer: a ratio moves by what its parts move (delta method).
+                diff, (low, high) = float((added / units).mean()), self._ends((shaken - added / units * more) / units)
                 by = 1 / control if control > 0 else math.nan
-                row = [scenario, arm, metric, int(people), control, control + diff]
+                row = [scenario, arm, metric, unit, int(n), control, control + diff]
                 rows.append([*row, diff, low, high, diff * by, low * by, high * by, "modelled"])
-        names = ["scenario", "arm", "metric", "people", "control", "value", "diff", "diff_lower", "diff_upper"]
+        names = ["scenario", "arm", "metric", "unit", "n", "control", "value", "diff", "diff_lower", "diff_upper"]
         return pd.DataFrame(rows, columns=[*names, "rel", "rel_lower", "rel_upper", "label"])
 
     @cached_property
@@ -182,6 +198,11 @@ class Forecast(Drawable):
         """One value per draw of a metric over all arms."""
         groups = range(len(self.groups.names))
         return np.asarray(np.sum([self._metrics(g, noise=noise)[metric] for g in groups], axis=0))
+
+    def entered(self, group: int) -> float:
+        """How many units of a group entered, by its place in `groups.names`, when nobody answers."""
+        counted = {"customer": "people", "journey": "journeys"}[self.groups.units_of_groups[group]]
+        return float(self.silent[group, METRICS.index(counted)])
 
     def metric(self, group: int, metric: str, *, noise: bool = True) -> Floats:
         """One value per draw of a metric of one group, by its place in `groups.names`."""

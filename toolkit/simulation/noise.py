@@ -56,21 +56,20 @@ class Scatter:
 
 def scatter_of(respondents: Respondents, draws: int) -> Scatter:
     """What is to be expected of the people of a log, after so many draws."""
-    scenarios = len(respondents.compiled.scenarios)
-    groups = int(respondents.settings.groups[-1])
+    rows = respondents.settings.rows
+    each, groups = int(rows[-1]), len(rows) - 1
     kinds = len(a.METRICS)
     expected = respondents.on_their_own * draws
     place = np.full(len(respondents.past.starts) - 1, -1, dtype=np.int64)
     place[respondents.entered] = np.arange(len(respondents.entered))
     mailed = np.flatnonzero(place[respondents.chosen] >= 0)
-    rows = place[respondents.chosen[mailed]][:, None] * scenarios + np.arange(scenarios)
-    expected[rows.ravel()] = respondents.people.reshape(-1, scenarios, kinds)[mailed].reshape(-1, kinds)
+    theirs = place[respondents.chosen[mailed]][:, None] * each + np.arange(each)
+    expected[theirs.ravel()] = respondents.people.reshape(-1, each, kinds)[mailed].reshape(-1, kinds)
 
     journeys = respondents.silent_run.journeys
-    group_of = np.full(len(respondents.entered) * scenarios, -1, dtype=np.int64)
-    owner = place[journeys[:, m.J_CUSTOMER]] * scenarios + journeys[:, m.J_SCENARIO]
-    arm = np.maximum(journeys[:, m.J_ARM], 0)
-    group_of[owner[::-1]] = (respondents.settings.groups[journeys[:, m.J_SCENARIO]] + arm)[::-1]
+    group_of = np.full(len(respondents.entered) * each, -1, dtype=np.int64)
+    their_group = respondents.settings.groups[journeys[:, m.J_SCENARIO]] + np.maximum(journeys[:, m.J_ARM], 0)
+    group_of[place[journeys[:, m.J_CUSTOMER]] * each + rows[their_group]] = their_group
     people, sums, products = [], [], []
     for group in range(groups):
         mine = expected[(group_of == group) & (respondents.on_their_own[:, a.N_PEOPLE] > 0)]

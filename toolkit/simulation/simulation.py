@@ -133,6 +133,7 @@ class Simulation:
             tuple(s.scenario for s in compiled.scenarios),
             compiled.arms,
             tuple(s.experiment.holdout if s.experiment else None for s in compiled.scenarios),
+            tuple(s.experiment.unit if s.experiment else "customer" for s in compiled.scenarios),
         )
         settings = Settings(
             purchase_bit=asked.purchase_bit,
@@ -142,6 +143,7 @@ class Simulation:
             left=bits_by_consent(log, compiled.marking, marked.customers, consent=False),
             cut=asked.until - self.follow,
             groups=np.array(starts, dtype=np.int64),
+            by_journey=np.array([unit == "journey" for unit in self.groups.units_of_groups], dtype=np.int64),
             windows=windows,
             goals=goals,
         )
@@ -222,11 +224,11 @@ class Simulation:
         ]
         if "order.margin" not in self.response.numbers:
             notes.append("no order.margin in the response model: margin and profit are not known")
-        by_journey = [one for one in self.program.scenarios if one.experiment and one.experiment.unit == "journey"]
         notes += [
-            f"{one.scenario} draws its arms by journey, and a person may be in several: that other people come counts "
-            "for the arm of their first journey here, so that the intervals of its arms are rough"
-            for one in by_journey
+            f"{name} draws its arms by journey: conversions and what each adds are told by journey, and one purchase "
+            "may follow several journeys of a person"
+            for name, unit in zip(self.groups.scenarios, self.groups.units, strict=True)
+            if unit == "journey"
         ]
         return notes
 

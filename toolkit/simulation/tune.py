@@ -284,9 +284,9 @@ def _per_person(forecast: Forecast, objective: str) -> Floats:
     """The objective per person who enters an arm that is mailed, one value per draw."""
     metric = "caused_revenue" if objective == "revenue" else objective
     groups = _mailed(forecast)
-    people = sum(forecast.silent[group, 0] for group in groups)
+    units = sum(forecast.entered(group) for group in groups)
     total = np.sum([forecast.metric(group, metric) for group in groups], axis=0)
-    return np.asarray(total / max(people, 1.0))
+    return np.asarray(total / max(units, 1.0))
 
 
 def _row(setting: Mapping[str, Any], forecast: Forecast) -> dict[str, Any]:
@@ -301,7 +301,7 @@ def _row(setting: Mapping[str, Any], forecast: Forecast) -> dict[str, Any]:
 def _people(forecast: Forecast, objective: str) -> tuple[int, float]:
     """Who enters, and how much the objective differs from person to person."""
     groups = _mailed(forecast)
-    people = int(sum(forecast.silent[group, 0] for group in groups))
+    people = int(sum(forecast.entered(group) for group in groups))
     shares = forecast.counted[:, groups].mean(axis=0).sum(axis=0)
     caused, money = shares[7] / max(people, 1), shares[8] / 1e6
     price = money / max(shares[7], 1e-9)
@@ -380,7 +380,7 @@ def _out_of_time(
             whole = Simulation(changed, log, response=response).run(draws=draws, seed=seed, level=0.9)
         except InputError:
             return pd.DataFrame()
-        people = [float(sum(one.silent[group, 0] for group in _mailed(one))) for one in (early, whole)]
+        people = [float(sum(one.entered(group) for group in _mailed(one))) for one in (early, whole)]
         if not people[1] > people[0] > 0:
             return pd.DataFrame()
         value = [float(_per_person(one, objective).mean()) for one in (early, whole)]

@@ -40,7 +40,9 @@ class Settings:
     purchase_bit, value: which events are purchases, and where their price stands. kept: bits that events of the log
     keep (opens and clicks of the log are none of these mails'). leave_bits: bits of an unsubscribe; left: attribute
     bits of each customer who has left. cut: journeys that begin later are not counted. groups: first group of each
-    scenario and, last, how many there are. windows, goals: window, and bit and value, of each scenario's goal.
+    scenario and, last, how many there are. by_journey: of each group, whether each journey is a unit of its own; a
+    customer is then in several arms of a scenario and has a row for each of them, else one row for the scenario.
+    windows, goals: window, and bit and value, of each scenario's goal.
     """
 
     purchase_bit: int
@@ -50,8 +52,16 @@ class Settings:
     left: Ints
     cut: int
     groups: Ints
+    by_journey: Ints
     windows: Ints
     goals: Ints
+
+    @property
+    def rows(self) -> Ints:
+        """Place of each group among the rows of one customer and, last, how many rows each customer has."""
+        begins = np.array(self.by_journey > 0)
+        begins[self.groups[:-1]] = True
+        return np.append(np.cumsum(begins) - 1, begins.sum()).astype(np.int64)
 
 
 @dataclass
@@ -59,9 +69,9 @@ class Respondents:
     """The customers of a log, ready to answer.
 
     donors: the purchases that one brought about may be like. silent_run: journeys and decisions when nobody answers.
-    totals: what is then counted by group; on_their_own: by customer and scenario, for the customers in `entered`, who
+    totals: what is then counted by group; on_their_own: by row of a customer, for the customers in `entered`, who
     begin a journey. chosen: the customers who are mailed. people: the sum over the draws so far of what was counted by
-    customer and scenario, for those.
+    row of a customer, for those.
     """
 
     compiled: Compiled
@@ -93,14 +103,14 @@ class Respondents:
         )
         self.silent_run, self.totals = self._walk(nobody, 0, everyone)
         self.entered = np.unique(self.silent_run.journeys[:, m.J_CUSTOMER])
-        scenarios = len(self.compiled.scenarios)
-        self.on_their_own = np.zeros((len(self.entered) * scenarios, len(a.METRICS)), dtype=np.int64)
+        each = int(self.settings.rows[-1])
+        self.on_their_own = np.zeros((len(self.entered) * each, len(a.METRICS)), dtype=np.int64)
         self._walk(nobody, 0, self.entered, self.on_their_own)
         sent = self.silent_run.decisions[self.silent_run.decisions[:, m.D_STATUS] == m.STATUS_SEND, m.D_JOURNEY]
         self.chosen = np.unique(self.silent_run.journeys[sent, m.J_CUSTOMER])
         if self.compiled.pools:  # who gets the last coupons depends on everyone
             self.chosen = everyone
-        self.people = np.zeros((len(self.chosen) * scenarios, len(a.METRICS)), dtype=np.int64)
+        self.people = np.zeros((len(self.chosen) * each, len(a.METRICS)), dtype=np.int64)
         _, of_chosen = self._walk(nobody, 0, self.chosen)
         self._rest = self.totals - of_chosen
 
@@ -175,8 +185,10 @@ class Respondents:
             keys=self._keys,
             donors=donors,
             groups=settings.groups,
+            by_journey=settings.by_journey,
+            rows=settings.rows,
             windows=settings.windows,
             goals=settings.goals,
-            first=np.zeros(max(1, len(settings.windows)), dtype=np.int64),
+            first=np.zeros(max(1, groups), dtype=np.int64),
             totals=np.zeros((groups, len(a.METRICS)), dtype=np.int64),
         )

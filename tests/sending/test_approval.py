@@ -116,6 +116,17 @@ def test_a_file_that_is_no_approval_is_refused(tmp_path, content):
         Approval.load(path)
 
 
+def test_a_file_of_bytes_that_are_no_text_is_refused(tmp_path):
+    (tmp_path / "approval.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ApprovalError, match=r"approval\.json: is not an approval"):
+        Approval.load(tmp_path / "approval.json")
+
+
+def test_an_approval_that_cannot_be_written_names_the_file(batch, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere/a\.json: cannot be written: No such file"):
+        approve(batch, by="ana").save(tmp_path / "nowhere" / "a.json")
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         Approval.load(tmp_path / "none.json")

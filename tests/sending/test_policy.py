@@ -110,9 +110,19 @@ def test_an_approval_that_holds_longer_than_allowed_is_refused(shop):
         approve(shop.prepare(), by="ana", policy=short)
 
 
+@pytest.mark.parametrize("word", ["no", "off", "'false'", "0", "~"])
+def test_a_word_that_is_no_yes_or_no_does_not_let_an_author_approve(shop, policy_file, word):
+    policy_file(f"author_may_approve: {word}\n")
+    with pytest.raises(InputError, match=r"author_may_approve: found .*; allowed: true or false"):
+        approve(shop.prepare(author="ana"), by="ana")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("needed: yes\n", "needed: expected a whole number from 1; found 'yes'"),
+        ("needed: true\n", "needed: expected a whole number from 1; found True"),
+        ("longest: -1h\n", "longest: expected a time above zero"),
         ("needed: 0\n", "needed: expected a whole number from 1; found 0"),
         ("needed: 3\n", "needed: 3, but only 2 may approve"),
         ("neded: 2\n", "unknown word.*'neded'.*did you mean 'needed'"),

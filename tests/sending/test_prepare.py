@@ -45,6 +45,12 @@ def _after(noon, **amount):
     return noon - timedelta(hours=3) + timedelta(**amount)
 
 
+def test_a_scenario_that_is_not_there_is_refused_and_not_an_empty_batch(shop):
+    with pytest.raises(InputError, match="prepare: no scenario 'welcom'; there are welcome; did you mean 'welcome'"):
+        shop.prepare(scenarios=["welcom"])
+    assert len(shop.prepare(scenarios="welcome")) == 12
+
+
 def test_the_table_has_one_row_a_mail_with_its_address_masked(shop, noon):
     batch = shop.prepare()
     assert len(batch) == len(batch.table) == 12

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 
+from tests.sending.shops import NOON, people_of
 from toolkit.errors import ApprovalError, InputError
+from toolkit.events import EventLog
 from toolkit.sending import StandingApproval, approve_standing, load_approval, send
 from toolkit.sending.ledger import Ledger
 
@@ -28,6 +33,57 @@ def standing(shop, noon):
         return approve_standing(options.pop("program", shop.program), shop.templates, **options)
 
     return make
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"by": " "}, "by: expected the name of who approves; found ' '"),
+        ({"by": None}, "by: expected the name of who approves; found None"),
+        ({"author": 5}, "author: expected the name of a person; found 5"),
+        ({"mails_a_day": True}, "mails_a_day: expected a whole number from 1; found True"),
+        ({"discount_a_day": "5"}, "discount_a_day: expected 0 or more; found '5'"),
+        ({"discount_a_day": float("inf")}, "discount_a_day: expected 0 or more; found inf"),
+        ({"expires": "0h"}, "expires: expected a time ahead, for example 30d; found '0h'"),
+        ({"expires": "-5h"}, "expires: expected a time ahead"),
+        ({"scenarios": []}, "scenarios: none is named; there are welcome"),
+        ({"scenarios": "welcom"}, "no scenario 'welcom'; there are welcome; did you mean 'welcome'"),
+    ],
+)
+def test_what_cannot_be_approved_is_refused_in_words(standing, options, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        standing(**options)
+
+
+def test_one_scenario_may_be_named_without_a_list(standing):
+    assert standing(scenarios="welcome").scenarios == ("welcome",)
+
+
+@pytest.mark.parametrize(("name", "value"), [("mails_a_day", "many"), ("version", None), ("discount_a_day", "5")])
+def test_a_file_with_a_value_of_the_wrong_kind_holds_no_standing_approval(standing, tmp_path, name, value):
+    path = tmp_path / "standing.json"
+    path.write_text(json.dumps(standing().document() | {name: value}))
+    with pytest.raises(ApprovalError, match="is not a standing approval: a value of the wrong kind"):
+        load_approval(path)
+
+
+def _worth(values):
+    events = pd.DataFrame({"customer_id": [f"c{n}" for n in range(len(values))], "value": values})
+    return EventLog.from_pandas(events.assign(event="sign_up", at=NOON - timedelta(hours=4)), customers=people_of(12))
+
+
+def test_a_return_below_zero_makes_no_room_under_the_limit_of_discounts(shop, standing, sent, make_program):
+    program = make_program(OFFER % "percent: 10")
+    batch = shop.prepare(program=program, log=_worth([-50_000.0, 100.0, 100.0]))
+    assert sorted(batch.discount(number) for number in range(3)) == [0.0, 10.0, 10.0]
+    assert "-" not in str(batch.summary().lines[1])
+    report = sent(batch, standing(program=program, discount_a_day=10))
+    assert report.sent == 2
+
+
+def test_a_worth_told_in_words_is_not_known(shop, make_program):
+    batch = shop.prepare(program=make_program(OFFER % "percent: 10"), log=_worth(["twelve", "30"]))
+    assert sorted(map(str, (batch.discount(number) for number in range(2)))) == ["3.0", "None"]
 
 
 @pytest.fixture

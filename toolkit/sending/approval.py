@@ -20,10 +20,11 @@ from toolkit.scenario.duration import Duration
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
 from toolkit.sending.display import counted, page
+from toolkit.sending.files import saved
 from toolkit.sending.keys import signing_key
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.manifest import changes, details, digest_of, outline
-from toolkit.sending.policy import ApprovalPolicy, policy_of
+from toolkit.sending.policy import ApprovalPolicy, person, policy_of
 from toolkit.sending.signing import is_genuine, public_hex, signed
 from toolkit.sending.standing import StandingApproval
 
@@ -102,10 +103,11 @@ class Approval:
 
         Returns:
             The file.
+
+        Raises:
+            InputError: the file cannot be written.
         """
-        target = Path(path)
-        target.write_text(json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return target
+        return saved(self.document(), path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Approval:
@@ -209,8 +211,7 @@ def approve(
         ApprovalError: the batch was changed after it was prepared, or author and approver are one person.
         InputError: no name, a key that cannot be used, a time that is not ahead.
     """
-    if not isinstance(by, str) or not by.strip():
-        raise InputError(f"approve: by: expected the name of who approves; found {by!r}")
+    approver = person(by, where="approve: by", who="who approves")
     blocking = [str(finding) for finding in batch.errors]
     if blocking:
         raise PreflightError(_listed("the batch cannot be approved", blocking))
@@ -223,10 +224,10 @@ def approve(
     found = sound(batch)
     private, path = signing_key(key)
     now = clock()
-    wrote = author if author is not None else batch.author
+    wrote = person(author, where="approve: author") if author is not None else batch.author
     unsigned = Approval(
-        by=by.strip(),
-        author=wrote.strip() if wrote else None,
+        by=approver,
+        author=wrote,
         digest=batch.digest,
         mails=len(batch),
         outline=found,
@@ -316,6 +317,8 @@ def _read(path: str | os.PathLike[str]) -> Approval | StandingApproval:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as fault:
         raise InputError(f"approval {path}: cannot be read: {fault.strerror}") from fault
+    except UnicodeDecodeError as fault:
+        raise ApprovalError(f"approval {path}: is not an approval: {fault}") from fault
     try:
         found = json.loads(text)
         kind = found["kind"]

@@ -15,6 +15,7 @@ import rfc8785
 from sqlalchemy import Connection, exists, insert, select, update
 
 from toolkit.database import insert_new
+from toolkit.sending.policy import person
 from toolkit.sending.schema import attempts, audits, deliveries, metas
 from toolkit.sending.states import State
 
@@ -41,7 +42,11 @@ def append(
 
     Returns:
         The new head of the chain, 64 hex digits.
+
+    Raises:
+        InputError: the actor is nobody.
     """
+    actor = person(actor, where="by")
     connection.execute(insert_new(connection, metas), {"name": "audit_head", "value": f"0 {GENESIS}"})
     seq_text, previous = head_line(connection, lock=True)
     line = {

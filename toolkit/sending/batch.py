@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -293,10 +294,10 @@ class Batch:
         return summary_of(self)
 
     def worth_of(self, mail: PreparedMail) -> float | None:
-        """What set the mail off is worth, where the event says so."""
+        """What set the mail off is worth, 0 or more, where the event says so in numbers."""
         goal = self.program[mail.letter.scenario].goal
         names = [name for name in ("value", goal.value if goal else None) if name]
-        return next((float(mail.letter.event[name]) for name in names if name in mail.letter.event), None)
+        return next((_worth(mail.letter.event[name]) for name in names if name in mail.letter.event), None)
 
 
 def versions() -> dict[str, str]:
@@ -306,6 +307,15 @@ def versions() -> dict[str, str]:
 
 def _money(value: float | None) -> str | None:
     return None if value is None else f"{value:.6f}"
+
+
+def _worth(value: Any) -> float | None:
+    try:
+        worth = float(value)
+    except (TypeError, ValueError):  # words
+        return None
+    # A return, with its value below zero, must not make room under a limit of discounts.
+    return max(0.0, worth) if math.isfinite(worth) else None
 
 
 def _version(package: str) -> str:

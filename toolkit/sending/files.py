@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-__all__ = ["publish", "write_whole"]
+from toolkit.errors import InputError
+
+__all__ = ["publish", "saved", "write_whole"]
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -17,6 +22,20 @@ def write_whole(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def saved(document: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """The file that plain values were written to, as JSON for people to read.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    target = Path(path)
+    try:
+        target.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as fault:
+        raise InputError(f"{target}: cannot be written: {fault.strerror}") from fault
+    return target
 
 
 def publish(part: Path, path: Path) -> bool:

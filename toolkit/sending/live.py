@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.engine import replay
-from toolkit.errors import AnswersError, InputError, SendingError
+from toolkit.errors import AnswersError, ApprovalError, InputError, SendingError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
 from toolkit.scenario import content_hash
@@ -77,13 +77,16 @@ def round_of(
         AnswersError: the answers to mails cannot be read; nothing was sent.
     """
     log = heard(log, program.policies, ledger, clock=clock)
+    there = [one.scenario for one in program.scenarios if one.scenario in approval.scenarios]
+    if not there:
+        raise ApprovalError(f"approval: covers {', '.join(approval.scenarios) or 'nothing'}, of which nothing is there")
     batch = prepare(
         program,
         log,
         now=now,
         templates=templates,
         ledger=ledger,
-        scenarios=approval.scenarios,
+        scenarios=there,  # where one is gone the approval is void, and `send` says so
         shares=shares,
         progress=False,
     )

@@ -17,7 +17,7 @@ from toolkit.errors import ApprovalError, Fault, InputError, nearest
 from toolkit.scenario.duration import Duration
 from toolkit.sending.signing import public_key
 
-__all__ = ["FILE_NAME", "ApprovalPolicy", "Signature", "policy_of"]
+__all__ = ["FILE_NAME", "ApprovalPolicy", "Signature", "person", "policy_of"]
 
 FILE_NAME = "approvers.yaml"
 _KEYS = ("needed", "approvers", "author_may_approve", "longest")
@@ -59,8 +59,15 @@ class ApprovalPolicy:
     longest: timedelta | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.needed, int) or self.needed < 1:
+        if isinstance(self.needed, bool) or not isinstance(self.needed, int) or self.needed < 1:
             raise InputError(f"approvers: needed: expected a whole number from 1; found {self.needed!r}")
+        # A word such as "no" is true to Python, and would let authors approve what they wrote.
+        may: object = self.author_may_approve
+        if not isinstance(may, bool):
+            said = f"found {may!r}; allowed: true or false"
+            raise InputError(f"approvers: author_may_approve: {said}")
+        if self.longest is not None and self.longest <= timedelta():
+            raise InputError(f"approvers: longest: expected a time above zero, for example 72h; found {self.longest}")
         if self.approvers and self.needed > len(self.approvers):
             raise InputError(f"approvers: needed: {self.needed}, but only {len(self.approvers)} may approve")
         known = {name: public_key(key, where=f"approvers: {name}") for name, key in self.approvers.items()}
@@ -107,7 +114,7 @@ class ApprovalPolicy:
             return cls(
                 needed=found.get("needed", 1),
                 approvers={str(name): str(key) for name, key in found.get("approvers", {}).items()},
-                author_may_approve=bool(found.get("author_may_approve", False)),
+                author_may_approve=found.get("author_may_approve", False),
                 longest=_span(found.get("longest")),
             )
         except ValueError as fault:
@@ -165,6 +172,17 @@ def policy_of(given: ApprovalPolicy | str | os.PathLike[str] | None, folder: Pat
         return ApprovalPolicy.load(given)
     beside = folder / FILE_NAME if folder is not None else None
     return ApprovalPolicy.load(beside) if beside is not None and beside.exists() else ApprovalPolicy()
+
+
+def person(name: object, *, where: str, who: str = "a person") -> str:
+    """The name of a person as it is written down, without blanks around it.
+
+    Raises:
+        InputError: it is no text, or blank.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{where}: expected the name of {who}; found {name!r}")
+    return name.strip()
 
 
 def _span(value: Any) -> timedelta | None:

@@ -27,10 +27,11 @@ from toolkit.sending.clock import utc
 from toolkit.sending.keys import MailKey, mail_key
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.mails import PreparedMail
-from toolkit.sending.policy import FILE_NAME
+from toolkit.sending.policy import FILE_NAME, person
 from toolkit.sending.recheck import Due, attributes_of, over_cap, stopped_since
 from toolkit.sending.shares import in_shares
 from toolkit.sending.spool import Spool, Store
+from toolkit.sending.standing import scenarios_of
 from toolkit.sending.states import State
 from toolkit.sending.transports import Outbox
 
@@ -90,7 +91,7 @@ def prepare(
 
     Raises:
         InputError: `now` without a time zone, a window that is not ahead of nothing, no unsubscribe_url, no e-mails, a
-            price that is no number or below zero.
+            scenario that is not in the program, a price that is no number or below zero.
         ScenarioError: the program does not fit the log.
         TemplateError: the templates cannot be read, or a mail the program sends is not among them.
         NotSupportedError: an offer with coupon codes from a pool.
@@ -101,6 +102,8 @@ def prepare(
     moment = utc(now, name="prepare: now")
     _check_price(price_per_thousand)
     span = _window(window)
+    wanted = None if scenarios is None else scenarios_of(program, scenarios, where="prepare")
+    wrote = None if author is None else person(author, where="prepare: author")
     where = str(ledger) if ledger is not None else Outbox(DEFAULT_OUTBOX).ledger
     compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
     if compiled.policies != program.policies:
@@ -109,8 +112,8 @@ def prepare(
     run = replay(program, log, until=moment, assume="as_logged", events_at_once=None)
     decided = run.decisions
     reached = decided[decided["at"] > moment - span]
-    if scenarios is not None:
-        reached = reached[reached["scenario"].isin(scenarios)]
+    if wanted is not None:
+        reached = reached[reached["scenario"].isin(wanted)]
     if shares is not None:
         reached = reached[in_shares(reached["customer_id"], shares)]
     skipped = Counter(reached.loc[reached["status"] != "send", "reason"])
@@ -188,7 +191,7 @@ def prepare(
         ledger=None if ledger is None else where,
         key=key,
         previous=_previous(where),
-        author=author,
+        author=wrote,
         price_per_thousand=price_per_thousand,
         left_out={name: str(why) for name, why in {**stopped, **left_out}.items()},
     )

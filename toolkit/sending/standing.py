@@ -7,7 +7,7 @@ whatever changes voids it. How much it lets go in any 24 hours is counted in the
 from __future__ import annotations
 
 import html
-import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -23,13 +23,14 @@ from toolkit.scenario.models import Program, Scenario
 from toolkit.sending.batch import Batch, versions
 from toolkit.sending.clock import Clock, utc, utc_now
 from toolkit.sending.display import counted, page
+from toolkit.sending.files import saved
 from toolkit.sending.keys import signing_key
 from toolkit.sending.manifest import changes, digest_of, outline, plain
 from toolkit.sending.planning import Limits
-from toolkit.sending.policy import ApprovalPolicy, policy_of
+from toolkit.sending.policy import ApprovalPolicy, person, policy_of
 from toolkit.sending.signing import is_genuine, public_hex, signed
 
-__all__ = ["StandingApproval", "approve_standing", "version_of"]
+__all__ = ["StandingApproval", "approve_standing", "scenarios_of", "version_of"]
 
 _KIND = "trigger-toolkit standing approval 1"
 _SIGNED = (
@@ -117,10 +118,15 @@ class StandingApproval:
         return {"kind": _KIND, **_signed(self), "signature": self.signature}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the approval to a JSON file; its path."""
-        target = Path(path)
-        target.write_text(json.dumps(self.document(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return target
+        """Write the approval to a JSON file.
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        return saved(self.document(), path)
 
     @classmethod
     def from_document(cls, found: Mapping[str, Any], *, where: str) -> StandingApproval:
@@ -136,9 +142,11 @@ class StandingApproval:
             for name in ("signed_at", "expires_at"):
                 values[name] = utc(datetime.fromisoformat(values[name]), name=name)
             values["scenarios"] = tuple(values["scenarios"])
-            return cls(**values)
+            approval = cls(**values)
+            _typed(approval)
         except (ValueError, TypeError, KeyError, AttributeError) as fault:
             raise ApprovalError(f"approval {where}: is not a standing approval: {fault}") from fault
+        return approval
 
     def check(self, batch: Batch, *, clock: Clock = utc_now) -> None:
         """Whether this approval covers every mail of this batch now, the limits aside, which the ledger counts.
@@ -232,28 +240,27 @@ def approve_standing(
     """
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
-    if not isinstance(mails_a_day, int) or mails_a_day < 1:
+    approver, wrote = person(by, where="approve_standing: by", who="who approves"), None
+    if author is not None:
+        wrote = person(author, where="approve_standing: author")
+    if isinstance(mails_a_day, bool) or not isinstance(mails_a_day, int) or mails_a_day < 1:
         raise InputError(f"approve_standing: mails_a_day: expected a whole number from 1; found {mails_a_day!r}")
-    if discount_a_day is not None and not discount_a_day >= 0:
+    if discount_a_day is not None and not _is_amount(discount_a_day):
         raise InputError(f"approve_standing: discount_a_day: expected 0 or more; found {discount_a_day!r}")
-    names = [one.scenario for one in program.scenarios]
-    wanted = tuple(names if scenarios is None else scenarios)
-    for name in wanted:
-        if name not in names:
-            near = nearest(name, names)
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise InputError(f"approve_standing: no scenario {name!r}; there are {', '.join(names)}{hint}")
+    wanted = scenarios_of(program, scenarios, where="approve_standing")
     compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
     folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
     try:
         lasts = timedelta(microseconds=Duration.parse(expires).elapsed)
     except ValueError as fault:
         raise InputError(f"approve_standing: expires: {fault}") from fault
+    if lasts <= timedelta():
+        raise InputError(f"approve_standing: expires: expected a time ahead, for example 30d; found {expires!r}")
     private, _ = signing_key(key)
     now = clock()
     unsigned = StandingApproval(
-        by=by.strip(),
-        author=author,
+        by=approver,
+        author=wrote,
         scenarios=wanted,
         version=version_of(program, compiled, wanted),
         mails_a_day=mails_a_day,
@@ -266,6 +273,26 @@ def approve_standing(
     )
     policy_of(policy, folder).check_one(unsigned)
     return replace(unsigned, signature=signed({"kind": _KIND, **_signed(unsigned)}, private))
+
+
+def scenarios_of(program: Program, wanted: Sequence[str] | None, *, where: str) -> tuple[str, ...]:
+    """The names asked for, or all of a program where none were.
+
+    Raises:
+        InputError: one of them is not in the program, or none is named at all.
+    """
+    names = [one.scenario for one in program.scenarios]
+    if wanted is None:
+        return tuple(names)
+    given = [wanted] if isinstance(wanted, str) else list(wanted)
+    for name in given:
+        if name not in names:
+            near = nearest(str(name), names)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise InputError(f"{where}: no scenario {name!r}; there are {', '.join(names)}{hint}")
+    if not given:
+        raise InputError(f"{where}: scenarios: none is named; there are {', '.join(names)}")
+    return tuple(given)
 
 
 def version_of(program: Program, templates: Templates, scenarios: Sequence[str]) -> dict[str, Any]:
@@ -283,6 +310,10 @@ def version_of(program: Program, templates: Templates, scenarios: Sequence[str])
     }
 
 
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
 def _mails_of(value: Any) -> Iterator[str]:
     """The templates named by the send steps anywhere below a dumped scenario."""
     if isinstance(value, Mapping):
@@ -293,6 +324,18 @@ def _mails_of(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _mails_of(inner)
+
+
+def _typed(approval: StandingApproval) -> None:
+    text = (approval.by, approval.currency, approval.public_key, approval.signature, *approval.scenarios)
+    amount = approval.discount_a_day
+    if (
+        not all(isinstance(value, str) for value in text)
+        or not isinstance(approval.version, Mapping)
+        or not isinstance(approval.mails_a_day, int)
+        or not (amount is None or _is_amount(amount))
+    ):
+        raise TypeError("a value of the wrong kind")
 
 
 def _signed(approval: StandingApproval) -> dict[str, Any]:

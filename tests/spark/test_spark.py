@@ -147,7 +147,9 @@ def frame(session, query):
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("'ana' AS customer, 'view' AS event, now() AS at", "'customer_id' is missing; did you mean 'customer'"),
+        ("'ana' AS customer, 'view' AS event, now() AS at", "did you mean columns={'customer_id': 'customer'}"),
+        ("'ana' AS customer_id, 'view' AS event, now() AS at, 1 AS p, 2 AS p", "more than one column is called 'p'"),
+        ("'ana' AS customer_id, 'view' AS event, now() AS at, 1 AS p, 2 AS P", "called 'P', 'p' .upper and lower case"),
         ("'ana' AS customer_id, 'view' AS event, '2025-01-01' AS at", "must be a timestamp"),
         ("1.5 AS customer_id, 'view' AS event, now() AS at", "string or a whole number"),
         ("'ana' AS customer_id, 'view' AS event, now() AS at, '{}' AS properties", "from_json"),
@@ -157,6 +159,26 @@ def frame(session, query):
 def test_a_column_that_cannot_be_used_is_named_before_a_job_starts(session, query, message):
     with pytest.raises(EventLogError, match=message):
         EventLog.from_spark(frame(session, f"SELECT {query}"))
+
+
+def test_columns_are_called_as_in_a_log_on_this_machine(session):
+    query = "SELECT 'ana' AS who, 'view' AS event, timestamp'2025-01-01' AS at, 'x' AS `row`, true AS person, 2 AS n"
+    log = EventLog.from_spark(frame(session, query), columns={"customer_id": "who", "pieces": "n"})
+    here = EventLog.from_pandas(
+        pd.DataFrame({"who": ["ana"], "event": ["view"], "at": [pd.Timestamp("2025-01-01T00:00Z")], "row": ["x"],
+                      "person": [True], "n": [2]}), columns={"customer_id": "who", "pieces": "n"},
+    )  # fmt: skip
+    assert (log.properties, log.properties.keys()) == (here.properties, {"row_property", "person", "pieces"})
+    assert any("'row_property'" in note for note in log.notes)
+    program = loads("""
+scenario: seen
+trigger: {event: view, where: person and row_property = 'x'}
+reentry: every
+steps: [{send: seen/mail}]
+""")
+    assert replay(program, log).journeys.count() == 1
+    with pytest.raises(EventLogError, match=r"column 'event' is missing: .* gave it to 'what'"):
+        EventLog.from_spark(frame(session, query), columns={"customer_id": "who", "what": "event"})
 
 
 def test_a_row_without_a_customer_is_named(session):

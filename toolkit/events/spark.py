@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.errors import EventLogError, NotSupportedError, nearest
+from toolkit.events.naming import BASE, check_distinct, name_columns
 
 __all__ = ["Facts", "Part", "Reader", "SparkLog", "check_spark", "gathered", "loaded", "made", "spark_session"]
 
-_PERSON = "person"
-_OF_PERSON = "person:"
-_NEEDED = ("customer_id", "event", "at")
-_BASE = (*_NEEDED, "received_at", "event_id")
+_PERSON = "toolkit:person"  # no property is called so
+_OF_PERSON = "toolkit:person:"
+_NEEDED = BASE[:3]
 _NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double")
 _OLDEST = (4, 1)
 _PER_PART = 1_000_000
@@ -80,14 +80,13 @@ class SparkLog:
     def __init__(self, events: Any, *, customers: Any = None, columns: Mapping[str, str] | None = None) -> None:
         check_spark(events, "events")
         self._kept: dict[int, Any] = {}
-        self._events, self.properties = _events(events, columns or {})
+        self._events, self.properties, self.notes = _events(events, columns)
         self._people: Any = None
         self.attributes: dict[str, str] = {}
-        self.notes: tuple[str, ...] = ()
         if customers is not None:
             self._people, self.attributes = _people(customers)
         else:
-            self.notes = ("no customers table: addresses, consent, time zones and attributes are unknown",)
+            self.notes += ("no customers table: addresses, consent, time zones and attributes are unknown",)
 
     @property
     def has_event_ids(self) -> bool:
@@ -203,10 +202,10 @@ class SparkLog:
     @cached_property
     def _together(self) -> Any:
         """Events and people as rows of one DataFrame."""
-        rows = self._events.selectExpr("*", f"false AS {_PERSON}")
+        rows = self._events.selectExpr("*", f"false AS {_quoted(_PERSON)}")
         if self._people is None:
             return rows
-        return rows.unionByName(self._people.selectExpr("*", f"true AS {_PERSON}"), allowMissingColumns=True)
+        return rows.unionByName(self._people.selectExpr("*", f"true AS {_quoted(_PERSON)}"), allowMissingColumns=True)
 
     def _check_ids(self) -> None:
         """Repetitions are left out customer by customer, so that one id must not stand with two of them."""
@@ -317,41 +316,40 @@ def check_spark(frame: Any, what: str) -> None:
         raise NotSupportedError(f"Spark {version} is too old; {'.'.join(map(str, _OLDEST))} or newer is needed")
 
 
-def _events(frame: Any, columns: Mapping[str, str]) -> tuple[Any, dict[str, str]]:
-    """The events under our names, and the kinds of their properties."""
+def _events(frame: Any, columns: Mapping[str, str] | None) -> tuple[Any, dict[str, str], tuple[str, ...]]:
+    """The events under our names, the kinds of their properties, and what was renamed."""
+    check_distinct(frame.columns, "events")
     types: dict[str, str] = dict(frame.dtypes)
-    unknown = [theirs for theirs in columns.values() if theirs not in types]
-    if unknown:
-        raise EventLogError(_no_column("events", unknown[0], types))
-    ours = {theirs: name for name, theirs in columns.items()}
-    renamed = {ours.get(theirs, theirs): (theirs, kind) for theirs, kind in types.items()}
-    for name in _NEEDED:
-        if name not in renamed:
-            raise EventLogError(_no_column("events", name, types))
-    if "properties" in renamed:
+    naming = name_columns(types, columns, "events")
+    if naming.document is not None:
         raise EventLogError(
-            "events: open the column 'properties' in Spark first, for example "
-            "events.select('*', 'properties.*') or from_json(properties, schema)"
+            f"events: open the column {naming.document!r} in Spark first, for example "
+            f"events.select('*', '{naming.document}.*') or from_json({naming.document}, schema)"
         )
-    chosen = [_identifier("events", name, *renamed[name]) for name in ("customer_id", "event")]
-    at = _moment("at", *renamed["at"])
-    received = _moment("received_at", *renamed["received_at"]) if "received_at" in renamed else at
+    base = {name: (theirs, types[theirs]) for name, theirs in naming.base.items()}
+    chosen = [_identifier("events", name, *base[name]) for name in ("customer_id", "event")]
+    at = _moment("at", *base["at"])
+    received = _moment("received_at", *base["received_at"]) if "received_at" in base else at
     chosen += [f"{at} AS at", f"coalesce({received}, {at}) AS received_at"]
-    if "event_id" in renamed:
-        chosen.append(_identifier("events", "event_id", *renamed["event_id"]))
+    if "event_id" in base:
+        chosen.append(_identifier("events", "event_id", *base["event_id"]))
     kinds = {}
-    for called, (theirs, kind) in renamed.items():
-        if called not in _BASE:
-            kinds[called] = _kind("events", theirs, kind)
-            chosen.append(f"{_quoted(theirs)} AS {_quoted(called)}")
-    return frame.selectExpr(*chosen), kinds
+    for called, theirs in naming.properties.items():
+        kinds[called] = _kind("events", theirs, types[theirs])
+        chosen.append(f"{_quoted(theirs)} AS {_quoted(called)}")
+    return frame.selectExpr(*chosen), kinds, naming.notes
 
 
 def _people(frame: Any) -> tuple[Any, dict[str, str]]:
     """The customers, each column but customer_id marked as theirs, and the kinds of their attributes."""
+    check_distinct(frame.columns, "customers")
     types: dict[str, str] = dict(frame.dtypes)
     if "customer_id" not in types:
-        raise EventLogError(_no_column("customers", "customer_id", types))
+        near = nearest("customer_id", types)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise EventLogError(
+            f"customers: column 'customer_id' is missing{hint}; columns found: {', '.join(types) or 'none'}"
+        )
     kinds = {name: _kind("customers", name, kind) for name, kind in types.items() if name != "customer_id"}
     if kinds.get("consent", "flag") != "flag":
         raise EventLogError(f"customers: column 'consent' must be true or false; found {types['consent']}")
@@ -393,12 +391,6 @@ def _moment(name: str, theirs: str, kind: str) -> str:
             "cast them under spark.sql.session.timeZone"
         )
     return _quoted(theirs)
-
-
-def _no_column(where: str, name: str, types: Mapping[str, str]) -> str:
-    near = nearest(name, types)
-    hint = f"; did you mean {near!r}?" if near else ""
-    return f"{where}: column {name!r} is missing{hint}; columns found: {', '.join(types) or 'none'}"
 
 
 def _quoted(name: str) -> str:

@@ -158,6 +158,20 @@ def test_what_nobody_on_the_senders_list_signed_is_refused_whatever_key_the_note
     assert (place / "spool" / "refused" / folder.name / "outcome.json").exists()
 
 
+def test_a_folder_that_nobody_else_may_look_into_is_refused_and_the_next_batch_goes(batch, ana, place, sender):
+    shut = submit(batch, approve(batch, by="ana", key=ana), place / "spool")
+    shut.chmod(0o700)
+    done = sender()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{shut.name}: refused: sender: {shut}: holds no batch: [Errno 13] Permission denied" in done.stdout
+    shut.chmod(0o777)
+    approvers = place / "own" / "approvers.yaml"
+    before = approvers.read_bytes()
+    (shut / "outcome.json").symlink_to(approvers)
+    assert "sent 5," in sender().stdout
+    assert approvers.read_bytes() == before
+
+
 def test_a_folder_for_outcomes_that_another_user_made_is_not_written_to(batch, ana, place, sender, server, tmp_path):
     submit(batch, approve(batch, by="ana", key=ana), place / "spool")
     (place / "spool" / "done").symlink_to(place / "own")

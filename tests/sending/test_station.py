@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 
 from toolkit.errors import ApprovalError, InputError
+from toolkit.events import EventLog
 from toolkit.sending import ApprovalPolicy, Ledger, approve, approve_standing, serve, submit, transport
 from toolkit.sending.delivery import run_record
 from toolkit.sending.gate import gate_of
@@ -197,6 +200,72 @@ def test_a_log_that_cannot_be_read_is_no_fault_of_the_batch_which_waits(submitte
     (line,) = serving(log=unreadable)
     assert line == f"{submitted.name}: broken off, goes on later: the log cannot be read: events: no such file"
     assert "sent 12," in serving()[0]
+
+
+def test_a_log_without_what_the_scenario_asks_for_keeps_the_batch_waiting(submitted, serving, noon):
+    bought = pd.DataFrame({"customer_id": ["c1"], "event": ["purchase"], "at": [noon]})
+    (line,) = serving(log=lambda: EventLog.from_pandas(bought))
+    assert line.startswith(f"{submitted.name}: broken off, goes on later: the log does not fit the batch: ")
+    assert "sent 12," in serving()[0]
+
+
+def test_a_way_out_that_is_none_is_no_fault_of_the_batch_which_waits(submitted, serving):
+    with pytest.raises(InputError, match="did you mean 'smtp:'"):
+        serving(transport="smpt:mail.example.org")
+    assert "sent 12," in serving()[0]
+
+
+def test_a_batch_that_is_still_being_written_is_left_alone(submitted, serving, tmp_path):
+    part = submitted.rename(submitted.with_name(f".{submitted.name}.0a1b2c3d"))
+    (part / "messages").rename(tmp_path / "later")
+    assert serving() == []
+    (tmp_path / "later").rename(part / "messages")
+    part.rename(submitted)
+    assert "sent 12," in serving()[0]
+
+
+def _pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _link(path):
+    path.rename(path.with_suffix(".real"))
+    path.symlink_to(path.with_suffix(".real"))
+
+
+@pytest.mark.parametrize(
+    ("file", "spoil"),
+    [
+        ("approvals.json", lambda path: path.write_text("[5]")),
+        ("approvals.json", lambda path: path.write_text("null")),
+        ("manifest.json", lambda path: path.write_text("[" * 100_000)),
+        ("audience.jsonl", _pipe),
+        ("messages", _pipe),
+        ("program.yaml", _link),
+    ],
+)
+def test_whatever_stands_in_a_folder_does_not_end_the_sender(submitted, serving, file, spoil):
+    spoil(submitted / file)
+    (line,) = serving()
+    assert line.startswith(f"{submitted.name}: refused: ")
+    assert serving() == []
+
+
+def test_an_outcome_is_never_written_through_a_link(submitted, serving, tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (submitted / "outcome.json").symlink_to(tmp_path / "precious")
+    assert "sent 12," in serving()[0]
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert "sent 12," in (tmp_path / "spool" / "done" / submitted.name / "outcome.json").read_text()
+
+
+def test_a_batch_that_another_sender_put_away_meanwhile_is_no_error(submitted, serving, tmp_path):
+    def log():
+        submitted.rename(tmp_path / "elsewhere")
+        return
+
+    assert "sent 12," in serving(log=log)[0]
 
 
 def test_the_gate_looks_at_some_customers_at_a_time_and_finds_the_same(shop, make_log, make_program, noon, tmp_path):

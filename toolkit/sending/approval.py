@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,7 @@ from toolkit.sending.policy import ApprovalPolicy, person, policy_of
 from toolkit.sending.signing import is_genuine, public_hex, signed
 from toolkit.sending.standing import StandingApproval
 
-__all__ = ["Approval", "approval_from", "approve", "check_approvals", "load_approval", "sound"]
+__all__ = ["Approval", "approval_from", "approve", "check_approvals", "each_approval", "load_approval", "sound"]
 
 _KIND = "trigger-toolkit approval 1"
 _SIGNED = ("by", "author", "digest", "mails", "outline", "signed_at", "expires_at", "public_key")
@@ -294,6 +294,25 @@ def check_approvals(
             if batch.errors:
                 raise ApprovalError(_listed("the batch has findings; nothing was sent", list(batch.errors)))
     policy_of(policy, batch.folder).check(approvals)
+
+
+def each_approval(approval: object, *, where: str) -> list[Approval | StandingApproval]:
+    """The approvals of a call, however they were given.
+
+    Raises:
+        ApprovalError: something else is among them.
+    """
+    if approval is None:
+        return []
+    found: list[Approval | StandingApproval] = []
+    for one in approval if isinstance(approval, Iterable) and not isinstance(approval, str) else [approval]:
+        if not isinstance(one, Approval | StandingApproval):
+            raise ApprovalError(
+                f"{where}: approval: found {type(one).__name__}; allowed: what approve(batch, ...) gives back, "
+                "or a list of several; nothing was sent"
+            )
+        found.append(one)
+    return found
 
 
 def _signed(approval: Approval) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -19,11 +20,11 @@ from email.parser import BytesHeaderParser
 from email.policy import default as mail_policy
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from toolkit.errors import ApprovalError, InputError
+from toolkit.errors import ApprovalError, InputError, ToolkitError
 from toolkit.scenario import content_hash, dump, loads
-from toolkit.sending.approval import Approval, approval_from
+from toolkit.sending.approval import Approval, approval_from, each_approval
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
 from toolkit.sending.manifest import Rows, digest_of, outline
@@ -48,7 +49,7 @@ def submit(
     Returns:
         The folder of this batch. The same batch under the same approvals gives the same folder.
     """
-    approvals = [approval] if isinstance(approval, Approval | StandingApproval) else list(approval)
+    approvals = each_approval(approval, where="submit")
     parcel = BatchParcel(batch)
     name = digest_of([batch.digest, *sorted(one.id for one in approvals)])[:24]
     target, part = Path(spool) / name, Path(spool) / f".{name}.{secrets.token_hex(4)}"
@@ -91,9 +92,9 @@ class Bundle:
         """
         self.folder = Path(folder)
         try:
-            self.manifest: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
-            documents = json.loads((self.folder / "approvals.json").read_text(encoding="utf-8"))
-            self.rules = loads((self.folder / "program.yaml").read_text(encoding="utf-8"))
+            self.manifest: dict[str, Any] = json.loads(_text(self.folder / "manifest.json"))
+            documents = json.loads(_text(self.folder / "approvals.json"))
+            self.rules = loads(_text(self.folder / "program.yaml"))
             self._audience = Rows(_lines(self.folder / "audience.jsonl"))
             self.manifest["audience"] = self._audience
             self._stubs = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
@@ -112,13 +113,13 @@ class Bundle:
                 raise InputError(f"sender: {self.folder}: {said}")
             if self._starts[-1] != (self.folder / "messages").stat().st_size:
                 raise InputError(f"sender: {self.folder}: the messages are cut short or too long")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
-            if isinstance(fault, InputError):
-                raise
+            self.digest = digest_of(self.manifest)
+            self.approvals = tuple(approval_from(one, where=str(self.folder)) for one in documents)
+            self._messages = _opened(self.folder / "messages")
+        except ToolkitError:
+            raise
+        except Exception as fault:  # whoever wrote the folder may have written anything
             raise InputError(f"sender: {self.folder}: holds no batch: {fault}") from fault
-        self.digest = digest_of(self.manifest)
-        self.approvals = tuple(approval_from(one, where=str(self.folder)) for one in documents)
-        self._messages = open(self.folder / "messages", "rb")  # noqa: SIM115 - open as long as the bundle
 
     def close(self) -> None:
         """Let go of the files."""
@@ -144,7 +145,16 @@ class Bundle:
 
         Raises:
             ApprovalError: it is not; names what was changed or is missing.
+            InputError: what is in the folder cannot be read as a batch.
         """
+        try:
+            self._check(policy, clock)
+        except ToolkitError:
+            raise
+        except Exception as fault:
+            raise InputError(f"sender: {self.folder}: holds no batch: {fault}") from fault
+
+    def _check(self, policy: ApprovalPolicy, clock: Clock) -> None:
         self._check_mails()
         if content_hash(self.rules) != self.program:
             raise ApprovalError(f"sender: {self.folder.name}: program.yaml: not the scenarios that were approved")
@@ -172,8 +182,22 @@ class Bundle:
                 raise ApprovalError(f"sender: mail {approved['decision']}: goes to another address than its To")
 
 
+def _opened(path: Path) -> BinaryIO:
+    """A file of the folder; a link, or a pipe that would be waited at for ever, is none."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InputError(f"sender: {path}: is not a file")
+    return file
+
+
+def _text(path: Path) -> str:
+    with _opened(path) as file:
+        return file.read().decode()
+
+
 def _lines(path: Path) -> Iterator[Any]:
-    with open(path, encoding="utf-8") as file:
+    with _opened(path) as file:
         for line in file:
             yield json.loads(line)
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event
@@ -20,7 +20,7 @@ from toolkit.errors import ApprovalError, InputError
 from toolkit.events import EventLog
 from toolkit.scenario.duration import Duration
 from toolkit.sending.answered import answers_place, told
-from toolkit.sending.approval import Approval, check_approvals
+from toolkit.sending.approval import Approval, check_approvals, each_approval
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, micros, utc_now
 from toolkit.sending.gate import gate_of
@@ -189,7 +189,7 @@ def _checked(
 ) -> tuple[Transport, str, RunRecord, Parcel]:
     """The way out, the ledger's place, the run and its mails; refused unless everything is as it was approved."""
     way = transport_of(transport)
-    approvals = _each_approval(approval)
+    approvals = each_approval(approval, where="send")
     _templates_unchanged(batch)
     parcel = BatchParcel(batch)
     check_approvals(batch, approvals, policy=policy, clock=clock, each=parcel.take)
@@ -204,21 +204,6 @@ def _checked(
     if where is None:
         raise InputError(f"send: {way.name} has no ledger of its own; name one, for example ledger='ledger.sqlite'")
     return way, where, run_record(parcel, approvals, way, canary), parcel
-
-
-def _each_approval(approval: object) -> list[Approval | StandingApproval]:
-    """The approvals of a call, however they were given."""
-    if approval is None:
-        return []
-    found: list[Approval | StandingApproval] = []
-    for one in approval if isinstance(approval, Iterable) and not isinstance(approval, str) else [approval]:
-        if not isinstance(one, Approval | StandingApproval):
-            raise ApprovalError(
-                f"send: approval: found {type(one).__name__}; allowed: what approve(batch, ...) gives back, "
-                "or a list of several; nothing was sent"
-            )
-        found.append(one)
-    return found
 
 
 def run_record(

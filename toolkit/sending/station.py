@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from toolkit.errors import ApprovalError, InputError, SendingError, ToolkitError
@@ -59,20 +61,22 @@ def serve(
         stop: ends it, between two mails.
         say: is told one line for each batch.
         clock: tells the time.
+
+    Raises:
+        InputError: not a way out, or a folder for outcomes that is not this user's own.
     """
     folder, over, count = Path(spool), stop or threading.Event(), 0
+    way = transport_of(transport)  # here, since a way out that is none is no fault of the batches
     folder.mkdir(parents=True, exist_ok=True)
     while not over.is_set():
-        waiting = [path for path in folder.iterdir() if _waits(path)]
-        for path in sorted(waiting, key=lambda one: one.stat().st_mtime):
+        for path in _waiting(folder):
             if over.is_set():
                 break
             try:
-                report = take_one(
-                    path, transport=transport, ledger=ledger, policy=policy, log=log, stop=over, clock=clock
-                )
+                report = take_one(path, transport=way, ledger=ledger, policy=policy, log=log, stop=over, clock=clock)
             except (ApprovalError, InputError) as fault:
-                _put_away(path, folder / "refused", {"refused": str(fault)})
+                with suppress(FileNotFoundError):  # another sender put it away, or its owner took it back
+                    _put_away(path, folder / "refused", {"refused": str(fault)})
                 say(f"{path.name}: refused: {fault}")
                 count += 1
             except ToolkitError as fault:
@@ -80,7 +84,8 @@ def serve(
             else:
                 say(f"{path.name}: {report}")
                 if not report.waiting:
-                    _put_away(path, folder / "done", {"report": str(report), "audit": report.audit})
+                    with suppress(FileNotFoundError):
+                        _put_away(path, folder / "done", {"report": str(report), "audit": report.audit})
                     count += 1
         if once:
             break
@@ -111,7 +116,7 @@ def take_one(
         way = transport_of(transport)
         with Ledger.open(ledger, clock=clock) as opened:
             run = run_record(bundle, bundle.approvals, way)
-            gate = gate_of(bundle, opened, _read(log), clock)
+            gate = _of_this_log(gate_of(bundle, opened, _read(log), clock))
             sender = Sender(bundle, run, way, opened, before={}, clock=clock, gate=gate)
             if stop is not None:
                 sender.stop = stop
@@ -127,31 +132,57 @@ def _read(log: Callable[[], EventLog] | None) -> EventLog | None:
         raise SendingError(f"the log cannot be read: {fault}") from fault
 
 
-def _waits(path: Path) -> bool:
-    """Whether a folder holds a batch that has no outcome yet."""
-    if path.is_symlink() or not (path / "manifest.json").is_file():
-        return False
-    came = path.stat().st_mtime
+def _of_this_log(gate: Callable[[], Mapping[str, str]]) -> Callable[[], Mapping[str, str]]:
+    """The gate, where a log that lacks what the scenarios ask for keeps the batch waiting, too."""
+
+    def closed() -> Mapping[str, str]:
+        try:
+            return gate()
+        except InputError as fault:
+            raise SendingError(f"the log does not fit the batch: {fault}") from fault
+
+    return closed
+
+
+def _waiting(folder: Path) -> list[Path]:
+    """The batches that have no outcome yet, the oldest first."""
+    came = {path: when for path in folder.iterdir() if (when := _waits_since(path)) is not None}
+    return sorted(came, key=lambda path: came[path])
+
+
+def _waits_since(path: Path) -> float | None:
+    """When a batch came that has no outcome yet; None where there is none, or one that is still being written."""
+    if path.name.startswith(".") or path.is_symlink():
+        return None
+    try:
+        came = path.stat().st_mtime
+    except FileNotFoundError:  # taken away a moment ago
+        return None
+    with suppress(PermissionError):  # a folder that nobody else may look into is refused, with this reason
+        if not (path / "manifest.json").is_file():
+            return None
     outcomes = [path.parent / over / path.name / "outcome.json" for over in ("done", "refused")]
-    return not any(one.is_file() and one.stat().st_mtime >= came for one in outcomes)
+    return None if any(one.is_file() and one.stat().st_mtime >= came for one in outcomes) else came
 
 
 def _put_away(path: Path, folder: Path, said: dict[str, str]) -> None:
     """Move a batch to where batches with an outcome are; one that belongs to another user stays, and is known as over.
 
-    A directory can be moved to another only by who may write to it, and whoever wrote the notebook need not let us.
+    It is not moved even where its owner would let us: they could change it while its outcome is written.
     """
     folder.mkdir(exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
         raise InputError(f"sender: {folder} is not this user's own; what it says could be another's")
     target = folder / path.name
-    number = 1
-    while target.exists():
-        number += 1
-        target = folder / f"{path.name}.{number}"
-    try:
+    if path.lstat().st_uid == os.geteuid():
+        number = 1
+        while target.exists():
+            number += 1
+            target = folder / f"{path.name}.{number}"
         os.rename(path, target)
-    except PermissionError:
-        target = folder / path.name
+    else:
+        # In a folder of our own: in the other's, a link could lead what is written anywhere.
         target.mkdir(exist_ok=True)
-    (target / "outcome.json").write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    part = target / f".outcome.{secrets.token_hex(4)}"
+    part.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    os.replace(part, target / "outcome.json")

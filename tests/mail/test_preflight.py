@@ -74,6 +74,31 @@ def test_an_undefined_variable_names_the_nearest(check: Callable[..., Preflight]
     assert finding.message.endswith("did you mean customer.first_name?")
 
 
+def test_values_that_cannot_be_shown_are_told_together_whatever_each_of_them_is(
+    check: Callable[..., Preflight],
+) -> None:
+    letters = [{"decision_id": str(number), "event": {"value": f"{number} €"}} for number in range(50)]
+    finding = only(
+        check(
+            "{{ event.value | money }}", letters=[{**one, "to": f"a{n}@example.org"} for n, one in enumerate(letters)]
+        ),
+        "render_failed",
+    )
+    assert (finding.count, finding.message) == (50, "expected a number; found '0 €'")
+
+
+def test_a_mail_in_which_something_is_found_twice_is_one_mail(check: Callable[..., Preflight]) -> None:
+    text = "Get 50% off. Yes, 50% off.\n"
+    found = check("Hello", text).findings
+    assert [(one.rule, one.count) for one in found] == [("offer_differs", 1)]
+
+
+def test_a_customer_whose_time_zone_nobody_knows_gets_the_programs(check: Callable[..., Preflight]) -> None:
+    letters = [{"customer": {"first_name": "Ana", "timezone": zone}} for zone in ("Paris", "3", "Europe", "../x", 3.5)]
+    batch = [{**one, "decision_id": str(n), "to": f"a{n}@example.org"} for n, one in enumerate(letters)]
+    assert check("{{ now | time }}", "{{ now | time }}\n", letters=batch).findings == ()
+
+
 def test_a_value_that_cannot_be_shown_is_found(check: Callable[..., Preflight]) -> None:
     finding = only(check("{{ event.value | money }}", letters=[{"event": {"value": "x"}}]), "render_failed")
     assert finding.line == 1

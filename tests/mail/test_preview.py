@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from toolkit.errors import InputError, TemplateError
 from toolkit.mail import VIEWS, Letter, Templates
 from toolkit.mail.showing import safe_html
+from toolkit.scenario.models import Program
 
 Load = Callable[..., Templates]
 Make = Callable[..., Letter]
@@ -47,6 +49,68 @@ def test_images_off_leaves_the_alternative_text_and_images_on_a_tile_of_the_size
     assert '<img alt="A lamp" width="80" height="40">' in safe_html(mail, images=False)
     assert "data:image/svg+xml" in safe_html(mail)
     assert "cdn.example.com" not in safe_html(mail)
+
+
+def test_a_mail_previews_for_a_row_of_the_customers_table(library: Templates) -> None:
+    rows = pd.DataFrame({"first_name": ["Zoé", None], "locale": ["fr", "en"], "timezone": ["Paris", None]})
+    mail = library["abandoned_cart/reminder"]
+    assert mail.preview(customer=rows.iloc[0]).mail.subject == "Zoé, votre panier vous attend"
+    assert mail.preview(customer=rows.iloc[1]).mail.subject == "Your basket is still here"
+
+
+def test_a_name_of_blanks_is_no_name(library: Templates) -> None:
+    for name in ("", "  ", "\u00a0"):
+        preview = library["abandoned_cart/reminder"].preview(customer={"first_name": name})
+        assert preview.mail.subject == "Your basket is still here"
+        assert "Hello," in preview.text
+    assert "Hello ," not in preview.text
+
+
+def test_one_language_may_be_given_without_a_list(library: Templates) -> None:
+    assert library.preview("welcome", locales="fr").labels == library.preview("welcome", locales=["fr"]).labels
+
+
+@pytest.mark.parametrize("name", ["customer", "event", "offer"])
+def test_values_that_have_no_names_are_said(name: str, library: Templates) -> None:
+    for wrong in ("Ana", ["Ana"], 3):
+        with pytest.raises(TemplateError, match=rf"{name}: expected values by name; .* a dict, or a row of a table"):
+            library["abandoned_cart/offer"].preview(**{name: wrong})
+
+
+def test_what_is_no_folder_no_policies_or_no_name_of_a_mail_is_said(library: Templates) -> None:
+    wrong: Any = 3
+    with pytest.raises(TemplateError, match="no such folder of templates; found '3'"):
+        Templates.load(wrong)
+    with pytest.raises(TemplateError, match=r"expected policies; found 'Program'; .* program\.policies"):
+        Templates.load("templates", Program(scenarios=()))  # type: ignore[arg-type]
+    with pytest.raises(TemplateError, match="no such template; found 3"):
+        library[wrong]
+
+
+SAMPLE = "customer: {first_name: Ana}\nat: 2026-03-01\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ("event: [1]", "event"), ("offers: x", "offers"), ("offers: {mail: 10}", "offers.mail"),
+        ("locales: fr", "locales"), ("locales: {en: x}", "locales.en"),
+        ("locales: {en: {event: 3}}", "locales.en.event"),
+    ],
+)  # fmt: skip
+def test_sample_data_of_another_form_is_named_by_its_path(more: str, path: str, templates: Load) -> None:
+    mails = templates(sample__yaml=SAMPLE + more)
+    with pytest.raises(TemplateError, match=r"shop/sample\.yaml: .*expected values by name") as caught:
+        mails["shop/mail"].preview()
+    assert [fault.path for fault in caught.value.faults] == [path]
+
+
+def test_a_picture_needs_a_width_that_is_a_number_and_a_folder(library: Templates, tmp_path: Path) -> None:
+    preview = library["welcome/hello"].preview()
+    with pytest.raises(InputError, match=r"expected a width of 280 to 1600 px .* found 'wide'"):
+        preview.png(tmp_path / "a.png", width="wide")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="there is no folder"):
+        preview.png(tmp_path / "no" / "a.png")
 
 
 def test_a_mail_previews_for_its_sample_and_for_a_customer_given(library: Templates) -> None:

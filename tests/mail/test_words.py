@@ -67,6 +67,11 @@ def test_words_that_are_missing_name_the_nearest_and_the_file_to_write_them_in(w
         (ENGLISH.replace("customer", "custmer"), "words.en.txt:3: no such value; found 'custmer'"),
         (ENGLISH + "loop: {{ words.loop }}\n", None),
         (ENGLISH.replace("Hi", "Hi {{ words.lead }}"), "words that name themselves"),
+        (ENGLISH + "more: " + "{{ '" * 2001 + "\n", None),
+        (
+            ENGLISH.replace("Hi", "{{ '" * 20_000),
+            "words.en.txt: too many jinja tags",
+        ),  # each would be looked for to the end
     ],
 )
 def test_a_fault_in_the_words_is_named_by_their_file_and_line(english: str, message: str | None, worded: Load) -> None:
@@ -99,6 +104,43 @@ def test_what_is_not_translated_is_said_by_the_preflight(
     assert [(one.rule, one.message, one.file) for one in found] == [
         ("words_untranslated", "words.preheader in the program's language", "shop/words.fr.txt")
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("words__fr-FR__txt", "words.fr_FR.txt"), ("words__FR__txt", "words.fr.txt"), ("words__french__txt", None)],
+)
+def test_a_file_of_words_whose_name_is_no_language_is_said_and_not_passed_over(
+    name: str, meant: str | None, worded: Load
+) -> None:
+    with pytest.raises(TemplateError) as caught:
+        worded(**{name: FRENCH})
+    (fault,) = caught.value.faults
+    assert (fault.message, fault.nearest) == ("words in no language", meant)
+
+
+def test_words_for_a_mail_that_is_not_there_are_said_with_their_line(worded: Load) -> None:
+    with pytest.raises(TemplateError) as caught:
+        worded(ENGLISH + "\n[mial]\nsubject: Never read\n")
+    assert str(caught.value) == (
+        "shop/words.en.txt:5: words for a mail that is not there; found '[mial]'; allowed: [mail]; did you mean 'mail'?"
+    )
+
+
+@pytest.mark.parametrize("locale", ["fr-FR", "fr_FR", "FR", "fr"])
+def test_the_programs_own_language_may_be_written_in_every_usual_way(locale: str, folder: Callable[..., Path]) -> None:
+    place = folder("{{ words.lead }}", LAYOUT, words__fr__txt=FRENCH)
+    assert Templates.load(place, Policies(locale=locale)).locales("shop/mail") == ("fr",)
+
+
+@pytest.mark.parametrize("locale", ["english", "xx", ""])
+def test_a_locale_of_the_program_that_there_is_not_is_said_when_the_templates_are_loaded(
+    locale: str, folder: Callable[..., Path]
+) -> None:
+    with pytest.raises(
+        TemplateError, match=r"policies\.yaml: locale: no such locale; .*; allowed: a locale such as en"
+    ):
+        Templates.load(folder(), Policies(locale=locale))
 
 
 def test_a_changed_word_changes_the_hash(worded: Load) -> None:

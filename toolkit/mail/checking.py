@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from toolkit.errors import Fault, TemplateError, nearest
 from toolkit.mail.letter import Letter
@@ -14,8 +14,8 @@ from toolkit.mail.tracked import Links, tracked
 
 __all__ = ["Checked", "Checker", "Job", "Noted"]
 
-Noted = tuple[str, str, str | None, int | None]
-"""Rule, message, file and line."""
+Noted = tuple[str, str, str | None, int | None, str]
+"""Rule, message, file, line, and what was found in this one mail: mails with the same message are told together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,9 @@ class Checker:
             if key not in self.places:
                 place = templates.locate(letter.template, letter.locale, found.words or "\0", part=found.part)
                 self.places[key] = place
-            notes.append((found.rule, found.message, *self.places[key]))
+            notes.append((found.rule, found.message, *self.places[key], found.found))
         for name, file in templates.untranslated(letter.template, letter.locale):
-            notes.append(("words_untranslated", f"words.{name} in the program's language", file, None))
+            notes.append(("words_untranslated", f"words.{name} in the program's language", file, None, ""))
         if not job.message_id:
             return Checked(tuple(notes), fallback)
         url = job.link if letter.class_ == "marketing" else None
@@ -79,7 +79,9 @@ class Checker:
         try:
             message = templates.write(mail, letter, message_id=job.message_id, unsubscribe_url=url)
         except TemplateError as error:
-            notes += [("not_writable", str(fault), fault.file, fault.line) for fault in error.faults]
+            for fault in error.faults:
+                said = replace(fault, file=None, line=None, found=None)
+                notes.append(("not_writable", str(said), fault.file, fault.line, _found(fault)))
             return Checked(tuple(notes), fallback)
         targets = () if job.links is None else job.links.targets
         return Checked(tuple(notes), fallback, mail.subject, message, targets)
@@ -88,9 +90,14 @@ class Checker:
         if fault.message == "no such template":
             near = nearest(letter.template, self.templates.names)
             message = f"no template {letter.template!r}" + (f"; did you mean {near!r}?" if near else "")
-            return "missing_template", message, None, None
+            return "missing_template", message, None, None, ""
         undefined = fault.message == "undefined variable"
         message = f"{fault.message} {fault.found}" if undefined else fault.message
         if fault.nearest:
             message += f"; did you mean {fault.nearest}?"
-        return "undefined_variable" if undefined else "render_failed", message, fault.file, fault.line
+        rule = "undefined_variable" if undefined else "render_failed"
+        return rule, message, fault.file, fault.line, "" if undefined else _found(fault)
+
+
+def _found(fault: Fault) -> str:
+    return "" if fault.found is None else f"found {fault.found!r}"

@@ -14,13 +14,24 @@ from babel.numbers import format_currency, format_decimal, format_percent, get_c
 
 from toolkit.errors import nearest
 
-__all__ = ["as_date", "as_link", "as_money", "as_number", "as_percent", "as_time", "locale_of"]
+__all__ = ["ShownError", "as_date", "as_link", "as_money", "as_number", "as_percent", "as_time", "locale_of"]
 
 _DATE_STYLES = ("short", "medium", "long", "full")
 _PATTERN = re.compile(r"[\w\s.,:;/'’()-]{1,40}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?")
 _NOT_IN_A_LINK = re.compile(r"[\s\x00-\x1f\x7f<>\"\\^`{|}\u2028\u2029]")
 _LONGEST_LINK = 900  # so that an unfolded List-Unsubscribe stays under 998 bytes
+
+
+class ShownError(ValueError):
+    """A value that cannot be shown as a template asks; the value stands apart, since it differs from mail to mail."""
+
+    def __init__(self, message: str, found: object, near: str | None = None) -> None:
+        shown = found if len(repr(found)) <= 120 else str(found)[:119] + "…"
+        super().__init__(f"{message}; found {shown!r}" + (f"; did you mean {near!r}?" if near else ""))
+        self.message = message
+        self.found = shown
+        self.near = near
 
 
 @lru_cache(maxsize=512)
@@ -33,15 +44,15 @@ def locale_of(name: str) -> Locale:
     try:
         return Locale.parse(name.replace("-", "_"))
     except (UnknownLocaleError, ValueError, TypeError) as fault:
-        raise ValueError(f"expected a locale such as en, fr or fr_FR; found {name!r}") from fault
+        raise ShownError("expected a locale such as en, fr or fr_FR", name) from fault
 
 
 def _number(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-        raise ValueError(f"expected a number; found {value!r}")
+        raise ShownError("expected a number", value)
     number = value if isinstance(value, Decimal) else Decimal(str(value))
     if not number.is_finite() or abs(number) >= Decimal(10) ** 18:
-        raise ValueError(f"expected a number under 10^18; found {value!r}")
+        raise ShownError("expected a number under 10^18", value)
     return number
 
 
@@ -54,9 +65,7 @@ def as_money(value: float | Decimal, currency: str, locale: Locale) -> str:
     """
     if not isinstance(currency, str) or currency not in list_currencies():
         near = nearest(str(currency), list_currencies())
-        raise ValueError(
-            f"expected a currency such as EUR; found {currency!r}" + (f"; did you mean {near!r}?" if near else "")
-        )
+        raise ShownError("expected a currency such as EUR", currency, near)
     places = Decimal(1).scaleb(-get_currency_precision(currency))
     amount = _number(value).quantize(places, rounding=ROUND_HALF_UP)
     return str(format_currency(amount, currency, locale=locale))
@@ -69,7 +78,7 @@ def as_number(value: float | Decimal, decimals: int | None, locale: Locale) -> s
     if decimals is None:
         return str(format_decimal(number, locale=locale))
     if not isinstance(decimals, int) or not 0 <= decimals <= 6:
-        raise ValueError(f"expected 0 to 6 decimals; found {decimals!r}")
+        raise ShownError("expected 0 to 6 decimals", decimals)
     number = number.quantize(Decimal(1).scaleb(-decimals), rounding=ROUND_HALF_UP)
     pattern = "#,##0" + ("." + "0" * decimals if decimals else "")
     return str(format_decimal(number, format=pattern, locale=locale))
@@ -91,12 +100,12 @@ def _moment(value: object, zone: tzinfo) -> date:
         try:
             value = datetime.fromisoformat(value) if len(value) > 10 else date.fromisoformat(value)
         except ValueError as fault:
-            raise ValueError(f"expected a date, or text such as 2026-03-14; found {value!r}") from fault
+            raise ShownError("expected a date, or text such as 2026-03-14", value) from fault
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(zone)
     if isinstance(value, date):
         return value
-    raise ValueError(f"expected a date; found {value!r}")
+    raise ShownError("expected a date", value)
 
 
 def as_date(value: object, style: str, locale: Locale, zone: tzinfo) -> str:
@@ -113,7 +122,7 @@ def as_date(value: object, style: str, locale: Locale, zone: tzinfo) -> str:
 @lru_cache(maxsize=1 << 14)
 def _day(day: date, style: str, locale: Locale) -> str:
     if style not in _DATE_STYLES and not _PATTERN.fullmatch(style):
-        raise ValueError(f"expected {', '.join(_DATE_STYLES)} or a pattern such as 'EEEE d MMMM'; found {style!r}")
+        raise ShownError(f"expected {', '.join(_DATE_STYLES)} or a pattern such as 'EEEE d MMMM'", style)
     return str(format_date(day, format=style, locale=locale))
 
 
@@ -121,7 +130,7 @@ def as_time(value: object, locale: Locale, zone: tzinfo) -> str:
     """The time of day of a moment, in the customer's zone and language, to the minute."""
     moment = _moment(value, zone)
     if not isinstance(moment, datetime):
-        raise ValueError(f"expected a moment with a time of day; found {value!r}")
+        raise ShownError("expected a moment with a time of day", value)
     return str(format_time(moment.time().replace(second=0, microsecond=0), format="short", locale=locale))
 
 
@@ -142,29 +151,29 @@ def as_link(url: object, **query: object) -> str:
     'https://shop.example.com/cart?item=a%20b%26c'
     """
     if not isinstance(url, str):
-        raise ValueError(f"expected a link that starts with https://; found {url!r}")
+        raise ShownError("expected a link that starts with https://", url)
     checked = _checked_link(url)
     if query:
         for name, value in query.items():
             if not isinstance(value, str | int | float):
-                raise ValueError(f"expected text or a number for {name!r} of a link; found {value!r}")
+                raise ShownError(f"expected text or a number for {name!r} of a link", value)
         path, hash_sign, fragment = checked.partition("#")
         path += ("&" if "?" in path else "?") + urlencode(query, quote_via=quote)
         checked = path + hash_sign + fragment
     if len(checked) > _LONGEST_LINK:
-        raise ValueError(f"expected a link of at most {_LONGEST_LINK} characters; found {len(checked)}")
+        raise ShownError(f"expected a link of at most {_LONGEST_LINK} characters", len(checked))
     return checked
 
 
 @lru_cache(maxsize=1 << 14)
 def _checked_link(url: str) -> str:
     if not url[:8].lower() == "https://" or _NOT_IN_A_LINK.search(url):
-        raise ValueError(f"expected a link that starts with https://, without spaces or quotes; found {url[:120]!r}")
+        raise ShownError("expected a link that starts with https://, without spaces or quotes", url)
     try:
         host = urlsplit(url).netloc
         ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
     except (ValueError, UnicodeError) as fault:
-        raise ValueError(f"expected a link with a host; found {url[:120]!r}") from fault
+        raise ShownError("expected a link with a host", url) from fault
     if not _HOST.fullmatch(ascii_host) or ".." in ascii_host:
-        raise ValueError(f"expected a link with a plain host; found {url[:120]!r}")
+        raise ShownError("expected a link with a plain host", url)
     return "https://" + ascii_host + quote(url[8 + len(host) :], safe="%/?:@!$&'()*+,;=~#[]")

@@ -211,11 +211,13 @@ class _Batch:
         message: str,
         letter: Letter | None = None,
         place: tuple[str | None, int | None] = (None, None),
+        found: str = "",
     ) -> None:
         group = self.groups.get((template, rule, message))
         if group is None:
             example = _masked(letter.to) if letter else None
-            group = self.groups[template, rule, message] = _Group(template, rule, message, *place, example)
+            said = f"{message}; {found}" if found else message
+            group = self.groups[template, rule, message] = _Group(template, rule, said, *place, example)
         group.count += 1
 
     def findings(self) -> tuple[Finding, ...]:
@@ -331,8 +333,11 @@ class _Batch:
         if checked.fallback:
             self.languages.setdefault(letter.template, Counter())[checked.fallback] += 1
             self.add(letter.template, "locale_missing", _LANGUAGES, letter)
-        for rule, message, file, line in checked.notes:
-            self.add(letter.template, rule, message, letter, (file, line))
+        told = set()
+        for rule, message, file, line, found in checked.notes:
+            if (rule, message) not in told:  # twice in one mail is one mail
+                told.add((rule, message))
+                self.add(letter.template, rule, message, letter, (file, line), found)
 
     def _check_recipient(self, letter: Letter) -> None:
         address = letter.to

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2.exceptions import UndefinedError
 
 from toolkit.errors import Fault, TemplateError, nearest
+from toolkit.mail.formats import ShownError
 from toolkit.mail.letter import Letter
 from toolkit.mail.sandbox import BudgetError, MissingError, RenderState, run
 from toolkit.mail.variants import Part
@@ -38,8 +39,12 @@ def rendered(part: Part, values: Mapping[str, Any], state: RenderState, letter: 
         UndefinedError,
         ValueError,
     ) as fault:
-        place = _line_of(fault, part)
-        raise TemplateError([Fault(str(fault) or type(fault).__name__, file=place[0], line=place[1])]) from fault
+        file, line = _line_of(fault, part)
+        if isinstance(fault, ShownError):
+            said = Fault(fault.message, file=file, line=line, found=fault.found, nearest=fault.near)
+        else:
+            said = Fault(str(fault) or type(fault).__name__, file=file, line=line)
+        raise TemplateError([said]) from fault
 
 
 def _line_of(fault: BaseException, part: Part) -> tuple[str, int]:

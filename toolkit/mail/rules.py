@@ -121,12 +121,13 @@ RULES: dict[str, Rule] = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a rule found in one mail: in words, and the words to look for in the author's files."""
+    """What a rule found in a mail: in words, what to look for in the author's files, and what only this mail has."""
 
     rule: str
     message: str
     words: str = ""
     part: Literal["html", "text"] = "html"
+    found: str = ""
 
 
 def check_mail(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[Found]:
@@ -182,13 +183,13 @@ def _check_links(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[F
         elif _NOWHERE.match(link):
             yield Found("dead_link", f"a link that leads nowhere: {_short(link)!r}", _short(link))
         elif not link.startswith(("https://", "mailto:", "tel:", "#")):
-            yield Found("bad_link", f"a link that is not https: {link[:80]!r}", link)
+            yield Found("bad_link", "a link that is not https", link, found=f"found {link[:80]!r}")
     for link in sorted(links - in_text):
         if link.startswith("https://") and link != unsubscribe_url:
             yield Found("text_link_missing", f"the text part lacks {_short(link)}", _short(link))
     for link in sorted(in_text):
         if not link.startswith("https://"):
-            yield Found("bad_link", f"a link that is not https: {link[:80]!r}", link, "text")
+            yield Found("bad_link", "a link that is not https", link, "text", f"found {link[:80]!r}")
     if letter.class_ == "marketing":
         if unsubscribe_url not in links:
             yield Found("unsubscribe_missing", "the html has no unsubscribe link")

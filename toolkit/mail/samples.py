@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,15 @@ def sample_values(root: Path, template: str, locale: str | None, policies: Polic
         sample = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, YAMLError) as fault:
         raise TemplateError([Fault(f"no readable sample data: {fault}", file=where)]) from fault
+    short = template.rpartition("/")[2]
     if not isinstance(sample, dict) or not isinstance(sample.get("customer"), dict):
         raise TemplateError([Fault("expected class:, customer:, event: and, by mail, offers:", file=where)])
-    wanted = locale or str(sample["customer"].get("locale") or policies.locale)
     translated = sample.get("locales") or {}
+    faults = list(_misshapen(sample, short, where))
+    if faults:
+        raise TemplateError(faults)
+    wanted = locale or str(sample["customer"].get("locale") or policies.locale)
     own = translated.get(wanted) or translated.get(wanted.replace("-", "_").partition("_")[0]) or {}
-    short = template.rpartition("/")[2]
     customer = {**sample["customer"], **(own.get("customer") or {})}
     if locale is not None:
         customer["locale"] = locale
@@ -61,6 +64,24 @@ def sample_values(root: Path, template: str, locale: str | None, policies: Polic
     }
 
 
+def _misshapen(sample: Mapping[str, Any], mail: str, where: str, path: str = "") -> Iterator[Fault]:
+    """What stands where values by name are expected and is something else."""
+    offers = sample.get("offers")
+    parts = {key: sample.get(key) for key in ("customer", "event", "offers", "locales")}
+    if isinstance(offers, Mapping):
+        parts[f"offers.{mail}"] = offers.get(mail)
+    for key, found in parts.items():
+        if found is not None and not isinstance(found, Mapping):
+            yield Fault("expected values by name", file=where, path=path + key, found=found, allowed="name: value")
+    locales = sample.get("locales")
+    for locale, own in locales.items() if isinstance(locales, Mapping) and not path else ():
+        if isinstance(own, Mapping):
+            yield from _misshapen(own, mail, where, f"locales.{locale}.")
+        elif own is not None:
+            allowed = "customer:, event:, offers:"
+            yield Fault("expected values by name", file=where, path=f"locales.{locale}", found=own, allowed=allowed)
+
+
 def _merged(base: Mapping[str, Any] | None, own: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if base is None and own is None else {**(base or {}), **(own or {})}
 
@@ -74,5 +95,5 @@ def _moment(at: object, zone: str, where: str) -> datetime:
         return at
     try:
         return at.replace(tzinfo=ZoneInfo(zone))
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         return at.replace(tzinfo=ZoneInfo("UTC"))

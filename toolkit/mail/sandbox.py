@@ -23,7 +23,7 @@ from jinja2.tests import TESTS
 from markupsafe import Markup, escape
 
 from toolkit.errors import Fault, nearest
-from toolkit.mail.formats import as_date, as_link, as_money, as_number, as_percent, as_time
+from toolkit.mail.formats import ShownError, as_date, as_link, as_money, as_number, as_percent, as_time
 from toolkit.mail.values import LONGEST_TEXT
 
 __all__ = ["FILTER_NAMES", "BudgetError", "MissingError", "RenderState", "Sandbox", "check_tree", "run"]
@@ -152,6 +152,12 @@ def _join(context: Context, values: Any, between: Any = "") -> str:
     return str(between).join(texts)
 
 
+def _default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
+    # jinja's own keeps an empty text, and a name of blanks is no name: "Hello ," would go out.
+    missing = isinstance(value, Undefined) or (isinstance(value, str) and not value.strip())
+    return default_value if missing or (boolean and not value) else value
+
+
 def _sized(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         raise BudgetError(f"a value of more than {LONGEST_TEXT:,} characters")
@@ -159,6 +165,8 @@ def _sized(text: str) -> str:
 
 
 _OWN_FILTERS = {
+    "d": _default,
+    "default": _default,
     "money": _money,
     "number": _number,
     "percent": _percent,
@@ -170,8 +178,6 @@ _BORROWED_FILTERS = (
     "abs",
     "capitalize",
     "count",
-    "d",
-    "default",
     "e",
     "escape",
     "first",
@@ -255,13 +261,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return super().call_binop(context, operator, left, right)
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return _sized(left + right)
-        raise TypeError(f"expected numbers around {operator!r}; found {left!r:.40} and {right!r:.40}")
+        raise ShownError(f"expected numbers around {operator!r}", f"{left!r:.40} and {right!r:.40}")
 
     def call_unop(self, context: Context, operator: str, arg: Any) -> Any:
         if isinstance(arg, Undefined):
             str(arg)
         if not _is_number(arg):
-            raise TypeError(f"expected a number after {operator!r}; found {arg!r:.40}")
+            raise ShownError(f"expected a number after {operator!r}", f"{arg!r:.40}")
         return super().call_unop(context, operator, arg)
 
 

@@ -35,13 +35,16 @@ def screenshot(document: str, path: Path, *, width: int, scale: float = 1.0) -> 
         The path.
 
     Raises:
-        InputError: a width or scale no window has.
+        InputError: a width or scale no window has, or no folder to write to.
         NotSupportedError: no Chromium, or no playwright to drive it.
     """
-    if not _FEWEST <= width <= _MOST or not 0.5 <= scale <= 4:
+    numbers = isinstance(width, int) and isinstance(scale, int | float)
+    if not numbers or not _FEWEST <= width <= _MOST or not 0.5 <= scale <= 4:
         raise InputError(
-            f"png: expected a width of {_FEWEST} to {_MOST} px and a scale of 0.5 to 4; found {width} and {scale:g}"
+            f"png: expected a width of {_FEWEST} to {_MOST} px and a scale of 0.5 to 4; found {width!r} and {scale!r}"
         )
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"png: there is no folder {path.parent} to write {path.name} to")
     # Playwright refuses to work in a thread that runs an event loop, as a notebook's does.
     with ThreadPoolExecutor(max_workers=1) as thread:
         path.write_bytes(thread.submit(_taken, document, width, scale).result())

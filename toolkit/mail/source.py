@@ -101,6 +101,8 @@ class Reader:
     def split(self, text: str, file: str, line: int, depth: int = 0, *, markup: bool = False) -> list[Piece]:
         """The pieces of a text that begins at a line of a file; includes are read and put in their place."""
         found: list[Piece] = []
+        if self._too_many(text, file):
+            return found
         at = 0
         for match in _TAG.finditer(text):
             self._add_text(found, text[at : match.start()], file, line + text.count("\n", 0, at))
@@ -129,6 +131,13 @@ class Reader:
             return []
         return found
 
+    def _too_many(self, text: str, file: str) -> bool:
+        # Counted before they are looked for: one that is not closed is looked for to the end, each of them.
+        too_many = text.count("{{") + text.count("{%") > MOST_TAGS
+        if too_many:
+            self.faults.append(Fault("too many jinja tags", file=file, allowed=f"at most {MOST_TAGS:,}"))
+        return too_many
+
     def _add_text(self, found: list[Piece], text: str, file: str, line: int) -> None:
         for stray in _STRAY.finditer(text):
             # `%}` and `#}` alone occur in css; the opening ones never do outside of jinja.
@@ -146,6 +155,8 @@ class Reader:
             self.faults.append(replace(words, file=file, line=line))
             return []
         text, place, begins = words
+        if self._too_many(text, place):
+            return []
         if depth > _DEEPEST_INCLUDE:
             self.faults.append(Fault("words that name themselves", file=place, line=begins, found=text[:40]))
             return []

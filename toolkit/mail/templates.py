@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 from babel import Locale
 
 from toolkit.errors import Fault, TemplateError, nearest
@@ -21,8 +22,8 @@ from toolkit.mail.rendering import rendered
 from toolkit.mail.samples import sample_values
 from toolkit.mail.sandbox import RenderState
 from toolkit.mail.source import Reader
-from toolkit.mail.values import plain
-from toolkit.mail.variants import Variant, compile_mail, hash_of, mails_in
+from toolkit.mail.values import given, plain
+from toolkit.mail.variants import Variant, compile_mail, hash_of, mails_in, words_astray
 from toolkit.mail.writer import Address, compose
 from toolkit.scenario.models import Policies
 
@@ -89,9 +90,10 @@ class Templates:
         >>> Templates.load(folder.parent).names
         ('hello/hi',)
         """
-        root = Path(folder)
-        policies = policies or Policies()
-        if not root.is_dir():
+        policies = Policies() if policies is None else policies
+        _check_policies(policies)
+        root = Path(folder) if isinstance(folder, str | Path) else None
+        if root is None or not root.is_dir():
             raise TemplateError([Fault("no such folder of templates", found=str(folder))])
         root = root.resolve()
         only = None
@@ -101,7 +103,9 @@ class Templates:
         faults: list[Fault] = []
         variants: dict[str, tuple[Variant, ...]] = {}
         hashes = {}
-        for name, pairs in mails_in(root, only, faults).items():
+        mails = mails_in(root, only, faults)
+        faults += words_astray(root, only, mails)
+        for name, pairs in mails.items():
             reader = Reader(root)
             compiled = compile_mail(reader, name, pairs, policies, brand)
             faults += [fault for fault in reader.faults if fault not in faults]
@@ -136,12 +140,12 @@ class Templates:
     def __contains__(self, template: object) -> bool:
         return template in self._variants
 
-    def preview(self, scenario: str | None = None, *, locales: Sequence[str] | None = None) -> Previews:
+    def preview(self, scenario: str | None = None, *, locales: Sequence[str] | str | None = None) -> Previews:
         """Every mail of a scenario, with its sample data, side by side.
 
         Args:
             scenario: its name; all mails of the folder unless given.
-            locales: the readers' languages, for example `["en", "fr"]`; the sample's own unless given.
+            locales: the readers' languages, for example `["en", "fr"]`, or one; the sample's own unless given.
 
         Returns:
             The previews, which show themselves in a notebook; one mail is `templates[name].preview()`.
@@ -155,7 +159,8 @@ class Templates:
             allowed = ", ".join(known) or "none: the folder has no mails"
             near = nearest(str(scenario), known)
             raise TemplateError([Fault("no mails of this scenario", found=scenario, allowed=allowed, nearest=near)])
-        asked: list[tuple[str, str | None]] = [(name, locale) for name in names for locale in (locales or (None,))]
+        wanted = (locales,) if isinstance(locales, str) else locales or (None,)
+        asked: list[tuple[str, str | None]] = [(name, locale) for name in names for locale in wanted]
         return Previews(
             tuple(self[name].preview(locale=locale) for name, locale in asked),
             tuple(name if locale is None else f"{name}, {locale}" for name, locale in asked),
@@ -340,7 +345,7 @@ class Templates:
                         "no such template",
                         found=template,
                         allowed=", ".join(self.names) or "none: the folder has no mails",
-                        nearest=nearest(template, self.names),
+                        nearest=nearest(str(template), self.names),
                     )
                 ]
             ) from None
@@ -368,9 +373,9 @@ class MailTemplate:
     def preview(
         self,
         *,
-        customer: Mapping[str, Any] | None = None,
-        event: Mapping[str, Any] | None = None,
-        offer: Mapping[str, Any] | None = None,
+        customer: Mapping[str, Any] | pd.Series | None = None,
+        event: Mapping[str, Any] | pd.Series | None = None,
+        offer: Mapping[str, Any] | pd.Series | None = None,
         locale: str | None = None,
     ) -> Preview:
         """What a customer would see; in a notebook it shows itself.
@@ -388,15 +393,15 @@ class MailTemplate:
         Raises:
             TemplateError: no sample data beside the mail, or a value that is missing or cannot be shown.
         """
-        wanted = locale or (customer.get("locale") if customer is not None else None)
+        person = given(customer, "customer")
+        wanted = locale or person.get("locale")
         base = self.templates.sample(self.name, locale=wanted if isinstance(wanted, str) else None)
-        own = plain(customer or {}, "customer")
         letter = replace(
             base,
-            customer={**base.customer, **dict(customer or {})},
-            event={**base.event, **dict(event or {})},
-            offer=base.offer if offer is None else {**(base.offer or {}), **offer},
-            to=str(own.get("email") or base.to),
+            customer={**base.customer, **person},
+            event={**base.event, **given(event, "event")},
+            offer=base.offer if offer is None else {**(base.offer or {}), **given(offer, "offer")},
+            to=str(plain(person, "customer").get("email") or base.to),
         )
         return self.templates.preview_of(letter)
 
@@ -420,6 +425,18 @@ def _best(variants: tuple[Variant, ...], locale: str, own: str) -> _Choice:
     return _Choice(fallback, wanted if same else home, not same)
 
 
+def _check_policies(policies: object) -> None:
+    if not isinstance(policies, Policies):
+        found, allowed = type(policies).__name__, "the policies of a program: program.policies"
+        raise TemplateError([Fault("expected policies", path="policies", found=found, allowed=allowed)])
+    try:
+        locale_of(policies.locale)
+    except ValueError:
+        message, allowed = "no such locale", "a locale such as en, fr or fr_FR"
+        fault = Fault(message, file="policies.yaml", path="locale", found=policies.locale, allowed=allowed)
+        raise TemplateError([fault]) from None
+
+
 def _one_line(text: str) -> str:
     return _SPACES.sub(" ", text).strip()
 
@@ -429,7 +446,7 @@ def _zone(own: str, shared: str) -> tzinfo:
     for name in (own, shared):
         try:
             return ZoneInfo(name)
-        except (ValueError, OSError):
+        except (KeyError, ValueError, OSError):  # no such zone, or not the name of one (rule R8)
             continue
     return ZoneInfo("UTC")
 

@@ -12,12 +12,28 @@ import pandas as pd
 
 from toolkit.errors import Fault, TemplateError
 
-__all__ = ["LONGEST_TEXT", "plain"]
+__all__ = ["LONGEST_TEXT", "given", "plain"]
 
 LONGEST_TEXT = 64_000
 _LONGEST_LIST = 1_000
 _DEEPEST = 6
 _MISSING = object()
+
+
+def given(values: object, path: str) -> dict[str, Any]:
+    """The values somebody gives for a preview: a dict, or a row of a table, which pandas gives as a Series.
+
+    Raises:
+        TemplateError: something that has no values by name.
+    """
+    if isinstance(values, Mapping | pd.Series):
+        return {str(name): value for name, value in values.items()}
+    if values is None:
+        return {}
+    found = type(values).__name__
+    raise TemplateError(
+        [Fault("expected values by name", path=path, found=found, allowed="a dict, or a row of a table")]
+    )
 
 
 def plain(values: Mapping[str, Any], path: str) -> dict[str, Any]:

@@ -14,14 +14,15 @@ from typing import Any
 from jinja2 import Template
 from jinja2.exceptions import TemplateSyntaxError
 
-from toolkit.errors import Fault
+from toolkit.errors import Fault, nearest
+from toolkit.mail.formats import locale_of
 from toolkit.mail.markup import compile_mjml
 from toolkit.mail.sandbox import Sandbox, check_tree
 from toolkit.mail.source import Piece, Reader, fault_at, split_headers, to_jinja
-from toolkit.mail.words import Line, Words, language_of, read_words, words_in
+from toolkit.mail.words import Line, Words, language_of, read_words, sections_in, words_in
 from toolkit.scenario.models import Policies
 
-__all__ = ["Part", "Variant", "compile_mail", "hash_of", "mails_in"]
+__all__ = ["Part", "Variant", "compile_mail", "hash_of", "mails_in", "words_astray"]
 
 _NAMES = ("customer", "event", "offer", "brand", "sender", "locale", "now", "unsubscribe")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -92,6 +93,48 @@ def mails_in(root: Path, only: str | None, faults: list[Fault]) -> dict[str, lis
     return mails
 
 
+def words_astray(root: Path, only: str | None, mails: Iterable[str]) -> list[Fault]:
+    """Files of words that no language has, and sections in them for mails that are not there: nobody reads them."""
+    faults: list[Fault] = []
+    by_folder: dict[Path, set[str]] = {}
+    for name in mails:
+        place, _, mail = name.rpartition("/")
+        by_folder.setdefault(root / place, set()).add(mail)
+        by_folder.setdefault(root / "brand", set()).add(mail)  # what the brand says of a mail is for all of its name
+    for folder, names in by_folder.items():
+        known = words_in(folder)
+        for path in sorted(folder.glob("words*.txt")):
+            file = path.relative_to(root).as_posix()
+            if path in known.values():
+                if only and folder == root / "brand":
+                    continue  # its sections may be for mails of other scenarios
+                text = path.read_bytes().decode("utf-8-sig", "replace")
+                faults += [
+                    Fault(
+                        "words for a mail that is not there",
+                        file=file,
+                        line=line,
+                        found=f"[{section}]",
+                        allowed=", ".join(f"[{name}]" for name in sorted(names)),
+                        nearest=nearest(section, names),
+                    )
+                    for section, line in sections_in(text)
+                    if section not in names
+                ]
+            elif not path.with_suffix(".mjml").is_file():
+                allowed = "a language in the name: words.fr.txt or words.fr_CA.txt"
+                faults.append(Fault("words in no language", file=file, allowed=allowed, nearest=_named_well(path.name)))
+    return faults
+
+
+def _named_well(name: str) -> str | None:
+    """The name that a file of words seems to mean: `words.fr_CA.txt` for `words.fr-ca.txt`."""
+    match = re.fullmatch(r"words[._-]([A-Za-z]{2,3})(?:[_-]([A-Za-z]{2}))?\.txt", name)
+    if match is None:
+        return None
+    return f"words.{match[1].lower()}{'_' + match[2].upper() if match[2] else ''}.txt"
+
+
 def compile_mail(
     reader: Reader,
     name: str,
@@ -118,9 +161,10 @@ def compile_mail(
     if not written:
         found = [compile_variant(reader, locale, *pair, brand) for locale, pair in layouts.items()]
         return tuple(one for one in found if one is not None)
-    own = next((one for one in (policies.locale, language_of(policies.locale)) if one in written), None)
+    home = locale_of(policies.locale)
+    own = next((one for one in (str(home), home.language) if one in written), None)
     if own is None:
-        file = f"{reader.name(folder)}/words.{language_of(policies.locale)}.txt"
+        file = f"{reader.name(folder)}/words.{home.language}.txt"
         reader.faults.append(Fault("no words in the program's own language", file=file, found=", ".join(written)))
         return ()
     sources = (folder, reader.root / "brand")

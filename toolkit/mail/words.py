@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolkit.errors import Fault, nearest
 
-__all__ = ["Words", "language_in", "language_of", "marked_up", "plainly", "read_words", "words_in"]
+__all__ = ["Words", "language_in", "language_of", "marked_up", "plainly", "read_words", "sections_in", "words_in"]
 
 _SECTION = re.compile(r"\[\s*([A-Za-z0-9_]+)\s*\]\s*")
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9_]*)[ \t]*:[ \t]*(.*)")
@@ -68,6 +68,14 @@ class Words:
 def language_of(locale: str) -> str:
     """The language of a locale: `fr` of `fr_CA`."""
     return re.split("[-_]", locale)[0]
+
+
+def sections_in(text: str) -> Iterator[tuple[str, int]]:
+    """The mails that a file of words has sections for, each with its line."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = _SECTION.fullmatch(line)
+        if header:
+            yield header[1], number
 
 
 def words_in(folder: Path) -> dict[str, Path]:

@@ -127,6 +127,18 @@ def test_every_mail_is_known_before_it_leaves_and_sent_once(sent, ledger, answer
     assert len(answers.events) == len(sent)
 
 
+def test_of_a_long_history_only_what_is_new_is_told(sent, ledger, answers):
+    told, tell = [], answers.sent
+    answers.sent = lambda mails: tell(told.extend(mails) or mails)
+    assert tell_sent(ledger, answers) == 0
+    assert told == []
+    # A ledger that is another one by now has fewer attempts than were told of.
+    answers.note(f"sent of {ledger.place}", 10**6)
+    assert tell_sent(ledger, answers) == 0
+    assert len(told) == len(sent)
+    assert answers.noted(f"sent of {ledger.place}") == len(sent)
+
+
 def test_no_address_is_in_the_store_of_answers(sent, answers, tracked_shop):
     answers.close()
     content = b"".join(path.read_bytes() for path in tracked_shop.outbox.glob("answers.sqlite*"))

@@ -118,6 +118,26 @@ def test_a_mail_missing_from_the_ledger_is_not_explained_away(day, tmp_path):
     assert (row.decision_id, row.why) == (gone, "not in the ledger")
 
 
+def test_what_the_limits_of_the_approval_hold_back_is_explained_until_it_goes(day, noon):
+    few = approve_standing(day.shop.program, day.shop.templates, by="ana", mails_a_day=2, clock=lambda: noon)
+    assert [day.round(minutes, approval=few).sent for minutes in (0, 50)] == [1, 1]
+    result = day.parity()
+    assert dict(result.table["why"].value_counts()) == {"left out: held back by the limits": 4, "": 2}
+    assert len(result.unexplained) == 0
+    assert day.round(51).sent == 4
+    assert day.parity().is_identical
+
+
+def test_a_day_beside_a_ledger_that_is_not_there_is_refused_and_none_is_made(day, noon, tmp_path):
+    day.round(0)
+    where = {"captures": tmp_path / "captures", "day": noon.date()}
+    with pytest.raises(InputError, match=r"parity: ledger .*none\.sqlite: there is none"):
+        parity(day.shop.program, day.log(), ledger=tmp_path / "none.sqlite", **where)
+    assert not (tmp_path / "none.sqlite").exists()
+    with pytest.raises(InputError, match="parity: day: expected a date"):
+        parity(day.shop.program, day.log(), ledger=tmp_path / "ledger.sqlite", **where | {"day": "2026-03-02"})
+
+
 def test_another_version_of_the_program_is_told(day, make_program):
     day.round(60)
     later = make_program(
@@ -172,6 +192,31 @@ def test_a_way_out_that_stays_closed_ends_the_loop_after_three_rounds(day, tmp_p
 
     with pytest.raises(TransportError, match="user and password"):
         _keep(day, tmp_path, transport=Closed(tmp_path / "out"), rounds=1000)
+
+
+def test_a_log_that_is_being_replaced_is_read_again_in_the_next_round(day, tmp_path):
+    read, looks = day.log, []
+
+    def log():
+        looks.append(len(looks))
+        if len(looks) == 2:
+            raise InputError("events.csv: no such file")
+        return read()
+
+    day.log = log
+    made, lines = _keep(day, tmp_path, rounds=3)
+    assert made == 3
+    assert lines[1] == "2026-03-02 12:00:00 broken off: the log cannot be read: events.csv: no such file"
+    assert "already sent 1" in lines[2]
+
+
+def test_a_log_that_could_never_be_read_ends_the_loop_at_once(day, tmp_path):
+    def log():
+        raise InputError("events.csv: no such file")
+
+    day.log = log
+    with pytest.raises(InputError, match=r"^events\.csv: no such file"):
+        _keep(day, tmp_path)
 
 
 def test_an_approval_that_is_void_ends_the_loop(day, tmp_path):

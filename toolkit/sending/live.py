@@ -90,17 +90,24 @@ def round_of(
         shares=shares,
         progress=False,
     )
-    line = {
+    line: dict[str, Any] = {
         "now": batch.now.isoformat(),
         "program": content_hash(program),
         "scenarios": list(approval.scenarios),
         "due": [mail.letter.decision_id for mail in batch.mails],
         "left_out": dict(batch.left_out),
     }
-    _append(Path(captures) / f"{batch.now:%Y-%m-%d}.jsonl", line)
-    return send(
+    capture = Path(captures) / f"{batch.now:%Y-%m-%d}.jsonl"
+    _append(capture, line)
+    report = send(
         batch, approval, transport=transport, confirm=len(batch), ledger=ledger, log=log, progress=False, clock=clock
     )
+    if report.held_back:
+        with Ledger.open(ledger, clock=clock) as opened:
+            known = opened.known(line["due"])
+        held = dict.fromkeys([name for name in line["due"] if name not in known], "held back by the limits")
+        _append(capture, {**line, "due": [], "left_out": held})
+    return report
 
 
 def keep_sending(
@@ -123,8 +130,8 @@ def keep_sending(
     Several loops with one ledger share the customers among them, by leases that each takes at the beginning of a round:
     whoever joins gets a part, and what a dead loop held is free when its lease ends, three rounds later at most.
 
-    The log is read anew for each round. A way out that fails is tried again in the next round; a wrong password or a
-    void approval ends the loop, so that it is not tried a thousand times.
+    The log is read anew for each round. A way out that fails, or a log that is being replaced at that moment, is tried
+    again in the next round; a wrong password or a void approval ends the loop, lest it be tried a thousand times.
 
     Args:
         program: scenarios and the policies they share.
@@ -142,9 +149,10 @@ def keep_sending(
 
     Raises:
         ApprovalError: the approval is over or void.
-        SendingError, AnswersError: the way out, the ledger or the answers fail three rounds in a row.
+        InputError: the log cannot be read in the first round.
+        SendingError, AnswersError: the way out, the ledger, the answers or the log fail three rounds in a row.
     """
-    over, made, failed = stop or threading.Event(), 0, 0
+    over, made, failed, has_read = stop or threading.Event(), 0, 0, False
     way = transport_of(transport)
     with ExitStack() as held:
         opened = held.enter_context(Ledger.open(ledger, clock=clock))
@@ -158,10 +166,12 @@ def keep_sending(
                 part = "" if len(shares) == SHARES else f"{len(shares)} of {SHARES} shares of the customers, "
                 said = f"the other loops have everyone still, {mine.waits_for()}"
                 if shares:
+                    log = _read(read_log, again=has_read)
+                    has_read = True
                     said = str(
                         round_of(
                             program,
-                            read_log(),
+                            log,
                             templates=templates,
                             approval=approval,
                             transport=way,
@@ -184,6 +194,16 @@ def keep_sending(
             if rounds is None or made < rounds:
                 over.wait(max(0.0, every.total_seconds() - (time.monotonic() - began)))
     return made
+
+
+def _read(read_log: Callable[[], EventLog], *, again: bool) -> EventLog:
+    """The log; where it could be read before and cannot be now, that may be over in the next round."""
+    try:
+        return read_log()
+    except InputError as fault:
+        if not again:
+            raise
+        raise SendingError(f"the log cannot be read: {fault}") from fault
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,8 +269,12 @@ def parity(
         One row per decision to send that the replay or the ledger has, identical or explained row by row.
 
     Raises:
-        InputError: nothing was captured that day.
+        InputError: nothing was captured that day, or there is no ledger.
     """
+    if not isinstance(day, date):
+        raise InputError(f"parity: day: expected a date, for example date(2026, 3, 2); found {day!r}")
+    if not Ledger.exists(ledger):
+        raise InputError(f"parity: ledger {ledger}: there is none")
     rounds = list(_captured(Path(captures), day))
     if not rounds:
         raise InputError(f"parity: {captures}: nothing was captured on {day}; there are {_days(Path(captures))}")

@@ -337,6 +337,18 @@ class Answers:
                 value = f"{answered.received_at} {answered.id}"
                 connection.execute(update(metas).where(mine).values(value=value))
 
+    def noted(self, name: str) -> int:
+        """The number last noted under a name; 0 where none was."""
+        with self._reading() as connection:
+            found = connection.execute(select(metas.c.value).where(metas.c.name == _note(name))).scalar()
+        return int(found or 0)
+
+    def note(self, name: str, number: int) -> None:
+        """Keep a number under a name, such as how far a ledger's mails were written down."""
+        with self._writing() as connection:
+            connection.execute(insert_new(connection, metas), {"name": _note(name), "value": "0"})
+            connection.execute(update(metas).where(metas.c.name == _note(name)).values(value=str(number)))
+
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         try:
@@ -384,6 +396,10 @@ def _mark(text: str) -> tuple[int, int]:
 
 def _meta(name: str) -> str:
     return f"taken up by {hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _note(name: str) -> str:
+    return f"note {hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

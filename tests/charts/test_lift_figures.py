@@ -160,3 +160,48 @@ def test_a_browser_opens_the_experiments_report_without_asking_anyone(written: P
     assert wrong == []
     assert drawn == 3
     assert wide <= 0
+
+
+@pytest.fixture(scope="module")
+def together() -> Result:
+    """Two arms that would each count alone, and do not together (Holm)."""
+    rows = [(arm, at < bought) for arm, bought in (("none", 200), ("a", 243), ("b", 240)) for at in range(2_000)]
+    outcomes = pd.DataFrame(rows, columns=["arm", "converted"])
+    return tk.experiment(outcomes, [tk.Rate("converted")], control="none")
+
+
+def test_the_picture_says_what_the_verdict_says_when_comparisons_count_together(together: Result) -> None:
+    assert [one.pvalue < 0.05 < one.pvalue_adjusted for one in together.comparisons] == [True, True]
+    drawing = together.plot()
+    assert "No arm can be told apart from none" in drawing.layout.title.text
+    assert {trace.marker.symbol for trace in drawing.data} == {"square-open"}
+    assert all("against none" in trace.hovertemplate for trace in drawing.data)
+    assert "cannot be told apart on converted, all comparisons counted: +2.1 points [0.2, 4.1]" in str(together)
+
+
+def test_the_boundary_says_what_the_verdict_says_when_comparisons_count_together() -> None:
+    rows = [(arm, at < bought) for arm, bought in (("control", 200), ("a", 243), ("b", 240)) for at in range(2_000)]
+    outcomes = pd.DataFrame(rows, columns=["arm", "converted"])
+    looked = tk.experiment(outcomes, [tk.Rate("converted")], looks=Looks(planned=6_000))
+    assert max(one.statistic for one in looked.comparisons) > looked.look.bound
+    assert looked.verdict().action == "keep testing"
+    assert "nothing is established yet: the 2 comparisons" in boundary(looked).layout.title.text
+
+
+def test_digits_of_the_picture_are_those_of_the_verdict() -> None:
+    rows = [(arm, at < bought) for arm, bought in (("control", 100), ("mail", 160)) for at in range(200_000)]
+    found = tk.experiment(pd.DataFrame(rows, columns=["arm", "converted"]), [tk.Rate("converted")])
+    assert "+0.030 points [0.014, 0.046]" in str(found)
+    assert [note.text for note in found.plot().layout.annotations if "0.030" in note.text] == [
+        "<b>+0.030</b><br><span style='font-size:11.5px'>[+0.014 to +0.046]</span>"
+    ]
+
+
+def test_the_report_tells_the_note_of_every_arm(tmp_path: Path) -> None:
+    rows = [
+        (arm, 1.0 if at < bought else 0.0) for arm, bought in (("control", 0), ("a", 0), ("b", 40)) for at in range(99)
+    ]
+    found = tk.experiment(pd.DataFrame(rows, columns=["arm", "converted"]), [tk.Rate("converted")])
+    words = found.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "a: Nobody in either arm: there is nothing to test." in words
+    assert "b: Nobody in control: the relative lift is not defined" in words

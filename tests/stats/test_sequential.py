@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from toolkit.errors import MetricError
+from toolkit.stats import Mean, Rate, TimeTo, experiment
 from toolkit.stats.looks import Looks
 from toolkit.stats.sequential import (
     Spending,
@@ -155,3 +157,23 @@ def test_looking_again_at_the_same_units_is_the_same_look() -> None:
 def test_looks_that_cannot_be_are_errors(make, message: str) -> None:
     with pytest.raises(MetricError, match=message):
         make()
+
+
+def test_a_look_too_early_for_any_effect_gives_endless_intervals_and_says_so() -> None:
+    rows = [(arm, at < bought, float(at)) for arm, bought in (("control", 30), ("mail", 60)) for at in range(300)]
+    outcomes = pd.DataFrame(rows, columns=["arm", "converted", "revenue"])
+    outcomes["came"] = np.where(outcomes["converted"], 3.0, np.nan)
+    metrics = [
+        Rate("converted"),
+        Mean("revenue"),
+        Mean("revenue", method="permutation", name="shuffled"),
+        Mean("revenue", method="bootstrap", name="resampled"),
+        TimeTo("came", within="7d"),
+    ]
+    found = experiment(outcomes, metrics, looks=Looks(planned=600_000_000))
+    assert math.isinf(found.look.bound)
+    assert found.lift["diff_lower"].lt(0).all()
+    assert found.lift["diff_upper"].gt(0).all()
+    assert found.lift["rel_upper"].eq(math.inf).all()
+    assert "0.00% of the planned units are too few for a look" in found.notes[0]
+    assert found.verdict().action == "keep testing"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,6 +19,8 @@ from toolkit.events import EventLog
 from toolkit.scenario import Duration, dump, loads
 from toolkit.sending import Batch, Outbox
 from toolkit.sending.spool import Store
+from toolkit.stats import Looks
+from toolkit.stats.targeting import uplift_by_segment
 from toolkit.widgets import (
     ApprovalDesk,
     ExperimentBoard,
@@ -327,6 +331,46 @@ def test_a_board_puts_the_verdict_first(run):
         assert said in view.view
     with pytest.raises(InputError, match="did you mean 'new'"):
         ExperimentBoard(result, outcomes=outcomes, segments=["now"])
+
+
+def test_segments_are_those_of_the_metric_that_was_compared():
+    rows = [
+        {"group": arm, "bought": at < bought, "country": ("FR", "BE")[at % 2]}
+        for arm, bought in (("none", 30), ("mail", 60))
+        for at in range(300)
+    ]
+    outcomes = pd.DataFrame(rows)
+    metrics = [tk.Rate("bought", name="orders"), tk.Rate("bought", name="again")]
+    result = tk.experiment(outcomes, metrics, control="none", arm="group", alpha=0.2)
+    view = ExperimentBoard(result, outcomes=outcomes, segments="country")
+    press(view, "page", "segments")
+    assert view.error == ""
+    assert "orders, by country" in view.view
+    found = uplift_by_segment(outcomes, metrics[0], by="country", control="none", arm="group", alpha=0.2)
+    assert f"{100 * found['diff_lower'][0]:+.1f} points to" in view.view
+    with pytest.raises(InputError, match="result: found DataFrame"):
+        ExperimentBoard(outcomes)
+    with pytest.raises(InputError, match="outcomes: found str"):
+        ExperimentBoard(result, outcomes="outcomes.parquet")
+
+
+def test_a_look_too_early_for_any_effect_is_drawn():
+    rows = [(arm, at < bought) for arm, bought in (("control", 30), ("mail", 60)) for at in range(300)]
+    outcomes = pd.DataFrame(rows, columns=["arm", "converted"])
+    result = tk.experiment(outcomes, [tk.Rate("converted")], looks=Looks(planned=6_000_000))
+    view = ExperimentBoard(result)
+    press(view, "page", "looks")
+    assert view.error == ""
+    assert "too early for any" in view.view
+    assert not re.search(r'"-?(inf|nan)"', view.view)
+
+
+def test_an_interval_without_an_end_is_drawn_to_the_edge():
+    outcomes = pd.DataFrame({"arm": ["control", "mail"] * 5, "revenue": np.arange(10.0)})
+    result = tk.experiment(outcomes, [tk.Quantile("revenue", q=0.9)])
+    assert math.isinf(result.comparisons[0].diff_lower)
+    view = ExperimentBoard(result)
+    assert not re.search(r'"-?(inf|nan)"', view.view)
 
 
 # --- sending ----------------------------------------------------------------------------------------------------------

@@ -110,9 +110,11 @@ def _row(found: Comparison, axes: Axes, y: float, numbers_at: float | None, alph
         if sure
         else "var(--soft,#717989)"
     )
-    low, high, middle = axes.at_x(found.diff_lower), axes.at_x(found.diff_upper), axes.at_x(found.diff)
+    ends = (max(found.diff_lower, axes.x[0]), min(found.diff_upper, axes.x[1]))  # one without an end leaves the picture
+    low, high, middle = axes.at_x(ends[0]), axes.at_x(ends[1]), axes.at_x(found.diff)
     parts.append(shape("line", x1=low, x2=high, y1=y, y2=y, stroke=color, stroke_width=3, stroke_linecap="round"))
-    parts += [shape("line", x1=x, x2=x, y1=y - 5, y2=y + 5, stroke=color, stroke_width=2) for x in (low, high)]
+    closed = [x for x, end in ((low, found.diff_lower), (high, found.diff_upper)) if math.isfinite(end)]
+    parts += [shape("line", x1=x, x2=x, y1=y - 5, y2=y + 5, stroke=color, stroke_width=2) for x in closed]
     # Filled where the difference is established, hollow where it is not: the colour is not alone.
     fill = color if sure else "var(--card,#fff)"
     parts.append(shape("circle", cx=middle, cy=y, r=5.5, fill=fill, stroke=color, stroke_width=2.2))
@@ -160,26 +162,29 @@ def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]], *, width: 
 
     Args:
         look: today's.
-        statistics: arm and its z today.
+        statistics: arm and its z today, upwards when it is better.
         width: of the picture, pixels.
 
     Returns:
         SVG.
     """
-    top = max([3.2, *look.bounds, *(abs(z) for _, z in statistics if math.isfinite(z))]) * 1.1
+    needed = f"|z| of {look.bound:.2f} needed today" if math.isfinite(look.bound) else "too early for any effect"
+    # Where nothing may be spent yet the bound is infinite: its line runs along the edge of the picture.
+    top = max([3.2, *filter(math.isfinite, look.bounds), *(abs(z) for _, z in statistics if math.isfinite(z))]) * 1.1
+    bounds = [min(bound, top) for bound in look.bounds]
     right = max(1.0, look.times[-1])
     axes = Axes(width, 240, (0.0, right), (-top, top), left=46, top=28, bottom=42)
     parts = axes.frame(
         x_ticks=[(step, f"{100 * step:.0f} %") for step in nice_steps(0, right, 5)],
         y_ticks=[(step, f"{step:g}") for step in nice_steps(-top, top, 6)],
         x_title="share of the planned people",
-        y_title="z",
+        y_title="z, better upwards",
     )
     parts.append(
         shape("line", x1=axes.at_x(0), x2=axes.at_x(right), y1=axes.at_y(0), y2=axes.at_y(0), class_="ttk-zero")
     )
     for sign in (1, -1):
-        points = [(time, sign * bound) for time, bound in zip(look.times, look.bounds, strict=True)]
+        points = [(time, sign * bound) for time, bound in zip(look.times, bounds, strict=True)]
         parts.append(axes.line(points, class_="ttk-line-2"))
         parts += [
             shape("circle", cx=axes.at_x(x), cy=axes.at_y(y), r=3.5, fill="var(--gift,#d55e00)") for x, y in points
@@ -189,13 +194,13 @@ def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]], *, width: 
     arms = [(arm, z) for arm, z in statistics if math.isfinite(z)]
     parts += [shape("circle", cx=x, cy=axes.at_y(z), r=5.5, class_="ttk-dot") for _, z in arms]
     # The bound is told at the end where no arm stands, and words of arms that are close stand one below the other.
-    bound = look.bound if all(z < 0 for _, z in arms) else -look.bound
+    bound = bounds[-1] if all(z < 0 for _, z in arms) else -bounds[-1]
     places = _apart([axes.at_y(bound), *(axes.at_y(z) for _, z in arms)], 15)
     told = [
-        (f"needed today: {look.bound:.1f}", "ttk-halo"),
+        (f"needed today: {look.bound:.1f}" if math.isfinite(look.bound) else "too early for any", "ttk-halo"),
         *((f"{arm} {z:+.1f}", "ttk-strong ttk-halo") for arm, z in arms),
     ]
     parts += [
         words(x + away, y + 4, text, anchor=side, class_=kind) for y, (text, kind) in zip(places, told, strict=True)
     ]
-    return svg(width, 240, *parts, label=f"Sequential boundary: |z| of {look.bound:.2f} needed today")
+    return svg(width, 240, *parts, label=f"Sequential boundary: {needed}")

@@ -7,10 +7,11 @@ import math
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, money, say, unit_of
+from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, say, unit_of
 from toolkit.errors import InputError, nearest
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
+from toolkit.stats.verdict import amount
 
 __all__ = ["forest"]
 
@@ -42,7 +43,7 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
     )
     for row, name in enumerate(shown, start=1):
         found = [one for one in result.comparisons if one.metric == name]
-        _panel(figure, found, row, arms, result.unit)
+        _panel(figure, found, row, arms, result)
     titles, room = say(
         _said(result, shown), _details(result), "observed" if "not" in result.label else "observed, randomised"
     )
@@ -56,8 +57,9 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
     return figure
 
 
-def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str], counted: str) -> None:
+def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str], result: Result) -> None:
     scale = 100.0 if found[0].kind == "rate" else 1.0
+    counted = result.unit
     unit = unit_of(found[0].kind, found[0].currency, counted)
     for one in found:
         if not one.defined:
@@ -71,7 +73,7 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
                 font={"size": 12, "color": INK},
             )
             continue
-        sure = one.diff_lower > 0 or one.diff_upper < 0
+        sure = one.sure(result.alpha)
         color = (GREEN if one.improved else VERMILLION) if sure else BLUE
         words = _interval(one)
         figure.add_trace(
@@ -95,7 +97,7 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
                     "line": {"width": 2.5, "color": color},
                 },
                 hovertemplate=(
-                    f"{one.arm} against control on {one.metric}<br><b>{words}</b><br>"
+                    f"{one.arm} against {result.control} on {one.metric}<br><b>{words}</b><br>"
                     f"p = {one.pvalue:.3g}; {one.n:,} and {one.n_control:,} {counted}s<extra></extra>"
                 ),
             ),
@@ -119,7 +121,7 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
     air = 0.06 * (high - low or 1.0)
     figure.update_xaxes(
         range=[low - air, high + air],
-        title_text=f"{found[0].metric}: difference from control{unit}",
+        title_text=f"{found[0].metric}: difference from {result.control}{unit}",
         zeroline=True,
         zerolinewidth=1.5,
         zerolinecolor=INK,
@@ -146,24 +148,17 @@ def _interval(one: Comparison) -> str:
 
 
 def _amount(value: float, one: Comparison) -> str:
-    """A difference as people write it, with as many digits as its interval deserves."""
+    """A difference with the digits that the verdict gives it; the unit of rates and days stands on the axis."""
     if math.isinf(value):
         return "unbounded"
-    if one.kind == "rate":
-        return f"{100 * value:+.1f}"
-    sign = "+" if value >= 0 else "−"
-    if one.currency:
-        return sign + money(abs(value), one.currency)
-    width = one.diff_upper - one.diff_lower
-    digits = min(6, max(0, 1 - math.floor(math.log10(width)))) if 0 < width < math.inf else 2
-    return f"{sign}{abs(value):,.{digits}f}"
+    return ("+" if value >= 0 else "−") + amount(abs(value), one, bare=one.kind in ("rate", "time"))
 
 
 def _said(result: Result, metrics: list[str]) -> str:
     """The sentence of the first metric: which arms are surely better or worse."""
     found = [one for one in result.comparisons if one.metric == metrics[0] and one.defined]
-    better = [one.arm for one in found if one.improved and _sure(one)]
-    worse = [one.arm for one in found if not one.improved and _sure(one)]
+    better = [one.arm for one in found if one.improved and one.sure(result.alpha)]
+    worse = [one.arm for one in found if not one.improved and one.sure(result.alpha)]
     parts = []
     if better:
         parts.append(f"{_listed(better)} {'beats' if len(better) == 1 else 'beat'} {result.control}")
@@ -177,11 +172,7 @@ def _said(result: Result, metrics: list[str]) -> str:
 def _details(result: Result) -> str:
     window = f"within {result.window} of entry · " if result.window else ""
     told = result.label if "not" in result.label else f"{100 * (1 - result.alpha):g} % intervals"
-    return f"{window}{told} · filled: surely different"
-
-
-def _sure(one: Comparison) -> bool:
-    return one.diff_lower > 0 or one.diff_upper < 0
+    return f"{window}{told} · filled: surely different, all comparisons counted"
 
 
 def _listed(names: list[str]) -> str:

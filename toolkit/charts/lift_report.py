@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
@@ -83,14 +83,20 @@ def lift_chapter(result: Result) -> Iterator[str]:
         }
     )
     yield table_html(shown, numbers=["control", "in the arm", "relative", "p-value"])
-    methods = {one.metric: one.method for one in result.comparisons if one.method}
-    said = {one.metric: one.note for one in result.comparisons if one.note}
-    yield "".join(
-        f'<p class="soft">{escape(metric)}: {escape(methods.get(metric, "no number"))}.'
-        + (f" {escape(said[metric][0].upper() + said[metric][1:])}." if metric in said else "")
-        + "</p>"
-        for metric in dict.fromkeys(one.metric for one in result.comparisons)
-    )
+    for metric in dict.fromkeys(one.metric for one in result.comparisons):
+        mine = [one for one in result.comparisons if one.metric == metric]
+        how, notes = [one.method or "no number" for one in mine], [one.note for one in mine]
+        told = [*_told(mine, how), *_told(mine, [note[:1].upper() + note[1:] for note in notes])]
+        yield f'<p class="soft">{escape(metric)}: {escape(" ".join(told))}</p>'
+
+
+def _told(found: Sequence[Comparison], texts: Sequence[str]) -> list[str]:
+    """What is said of the arms of a metric, once where it is the same for all of them."""
+    said = dict.fromkeys(text for text in texts if text)
+    if len(said) == 1 and all(texts):
+        return [f"{text}." for text in said]
+    arms = {text: [one.arm for one, of in zip(found, texts, strict=True) if of == text] for text in said}
+    return [f"{', '.join(arms[text])}: {text}." for text in said]
 
 
 def _advice(result: Result) -> str:
@@ -178,7 +184,10 @@ def _value(value: float, one: Comparison) -> str:
 def _relative(one: Comparison) -> str:
     if math.isnan(one.rel):
         return "–"
-    ends = ["unbounded" if math.isinf(end) else f"{100 * end:+.0f}" for end in (one.rel_lower, one.rel_upper)]
+    if math.isnan(one.rel_lower) or math.isnan(one.rel_upper):
+        return f"{100 * one.rel:+.1f} %"
+    digits = 1 if one.rel_upper - one.rel_lower < 0.2 else 0
+    ends = ["unbounded" if math.isinf(end) else f"{100 * end:+.{digits}f}" for end in (one.rel_lower, one.rel_upper)]
     return f"{100 * one.rel:+.1f} % [{ends[0]}, {ends[1]}]"
 
 

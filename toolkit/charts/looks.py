@@ -67,9 +67,8 @@ def boundary(result: Result, *, earlier: Sequence[Result] = ()) -> go.Figure:
     primary = [one for one in result.comparisons if one.role == "primary" and one.error > 0]
     for place, one in enumerate(primary):
         path = [(r.look.time if r.look else 0.0, _z(_same(r, one))) for r in results]
-        final = path[-1][1]
-        sure = abs(final) >= look.bound
-        color = (GREEN if final > 0 else VERMILLION) if sure else (BLUE, *MAILS)[place % (len(MAILS) + 1)]
+        sure = one.sure(result.alpha)
+        color = (GREEN if one.improved else VERMILLION) if sure else (BLUE, *MAILS)[place % (len(MAILS) + 1)]
         traces.append(
             go.Scatter(
                 x=[time for time, _ in path],
@@ -149,12 +148,15 @@ def _z(one: Comparison) -> float:
 
 def _said(result: Result, primary: Sequence[Comparison]) -> str:
     look = result.look
-    across = [one for one in primary if look is not None and abs(_z(one)) >= look.bound]
     if not primary or look is None:
         return "No primary effect can be drawn: its numbers are undefined"
     share = f"{look.time:.0%} of the plan"
-    if not across:
+    sure = [one for one in primary if one.sure(result.alpha)]
+    if not sure and any(abs(_z(one)) >= look.bound for one in primary):
+        together = f": the {len(primary)} comparisons count together" if len(primary) > 1 else ""
+        return f"At {share} nothing is established yet{together}"
+    if not sure:
         return f"At {share} no boundary is crossed: keep looking as planned"
-    better = [one for one in across if one.improved]
-    best = better[0] if better else across[0]
+    better = [one for one in sure if one.improved]
+    best = better[0] if better else sure[0]
     return f"At {share} {best.arm} is surely {'better' if better else 'worse'} than {result.control} on {best.metric}"

@@ -126,6 +126,7 @@ def experiment(
         comparisons = [replace(one, note="; ".join(filter(None, (OBSERVED, one.note)))) for one in comparisons]
     warnings = [
         *notes,
+        *_too_early(look),
         *_held_against(planned, chosen, about, alpha, sum(counts.values()), look),
         *_windows(about, _unit_word(unit, about)),
         *before(found),
@@ -146,6 +147,8 @@ def experiment(
         looks=looking,
         unit=_unit_word(unit, about),
         curves={metric.label: (metric.days, metric.curves(found)) for metric in chosen if isinstance(metric, TimeTo)},
+        metrics=chosen,
+        arm=arm,
     )
 
 
@@ -245,6 +248,12 @@ def _held_against(
             " look; false alarms are more frequent than alpha says (plan looks, or wait)"
         )
     return said
+
+
+def _too_early(look: Look | None) -> list[str]:
+    if look is None or math.isfinite(look.bound):
+        return []
+    return [f"{look.time:.2%} of the planned units are too few for a look: no effect, however large, can count yet"]
 
 
 def _unit_word(column: str, about: Mapping[str, Any]) -> str:

@@ -135,7 +135,7 @@ def permutation_test(
 
 
 def _draws(alpha: float) -> int:
-    return int(min(99_999, max(DRAWS, 100 * math.ceil(2 / alpha) - 1)))
+    return int(min(99_999, max(DRAWS, 100 * math.ceil(2 / max(alpha, 1e-9)) - 1)))
 
 
 def _student(sum1: float, square1: float, n1: int, sum0: float, square0: float, n0: int) -> tuple[float, float]:

@@ -20,6 +20,7 @@ __all__ = [
     "wilson_interval",
 ]
 
+_ENDLESS = 1e6  # standard errors: an interval so wide holds every rate, and alpha 0 asks for one wider still
 _HALVINGS = 60  # from the whole scale to the last digit of a double
 
 
@@ -60,7 +61,7 @@ def wilson_interval(share: Share, *, alpha: float = 0.05) -> tuple[Any, Any]:
     """
     successes = np.asarray(share.successes, dtype=np.float64)
     trials = np.asarray(share.trials, dtype=np.float64)
-    z = -ndtri(alpha / 2)
+    z = np.minimum(-ndtri(alpha / 2), _ENDLESS)
     rate = share.rate
     centre = (rate + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z * np.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials)) / (1 + z * z / trials)
@@ -194,7 +195,8 @@ def score_ratio_interval(arm: Share, control: Share, *, alpha: float = 0.05, cor
     bound = total * 0 + 40.0  # a ratio of e^40: beyond any count of people
     inside = np.where(np.isnan(log_ratio), 0.0, np.clip(log_ratio, -bound, bound))[()]
     lower = np.where(x1 == 0, 0.0, np.exp(_edge(rejected, -bound, inside)))
-    upper = np.where(x0 == 0, np.inf, np.exp(_edge(rejected, bound, inside)))
+    highest = _edge(rejected, bound, inside)
+    upper = np.where((x0 == 0) | (highest > bound - 1e-9), np.inf, np.exp(highest))
     return lower[()], upper[()]
 
 

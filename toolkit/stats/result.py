@@ -14,6 +14,7 @@ from toolkit.stats.bayesian import effect_posterior, rates_posterior
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.design import Design
 from toolkit.stats.looks import Look, Looks
+from toolkit.stats.metric import Metric
 from toolkit.stats.proportions import Share
 from toolkit.stats.srm import SampleRatio
 from toolkit.stats.survival import Survival
@@ -44,6 +45,8 @@ class Result(Reportable):
         looks: how often one looks, where several looks are taken.
         unit: what a row was about: `customer`, `journey`, or `unit` where that is not known.
         curves: of each `TimeTo`, its window in days and the Kaplan-Meier curve of each arm, control first.
+        metrics: what was compared, each with its role.
+        arm: the column of the outcomes that said which arm a unit is in.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -58,6 +61,8 @@ class Result(Reportable):
     looks: Looks | None = None
     unit: str = "customer"
     curves: Mapping[str, tuple[float, Mapping[str, Survival]]] = field(default_factory=dict)
+    metrics: tuple[Metric, ...] = ()
+    arm: str = "arm"
 
     @property
     def lift(self) -> pd.DataFrame:

@@ -95,7 +95,9 @@ def _sentence(found: Comparison, result: Result) -> str:
         return f"{found.arm}{certain} {found.metric} by more than {margin}: {said}."
     effect = f"{amount(found.diff, found, signed=True)}{_each(found, result)} {_interval(found)}"
     if not found.sure(alpha):
-        return f"{found.arm} and {control} cannot be told apart on {found.metric}: {effect}."
+        alone = found.diff_lower > 0 or found.diff_upper < 0  # by itself it would count
+        counted = ", all comparisons counted" if alone else ""
+        return f"{found.arm} and {control} cannot be told apart on {found.metric}{counted}: {effect}."
     word = "beats" if found.improved else "is worse than"
     return f"{found.arm} {word} {control} on {found.metric}: {effect}."
 

@@ -33,20 +33,27 @@ class ExperimentBoard(Panel):
     Args:
         result: from `tk.experiment`.
         outcomes: the outcomes it came from; needed for segments.
-        segments: columns of the outcomes to split by.
+        segments: column or columns of the outcomes to split by.
 
     Attributes:
         value: the `Result`, frozen.
 
     Raises:
-        InputError: a segment that is no column of the outcomes.
+        InputError: a result that is none, outcomes that are no frame, a segment that is no column of them.
     """
 
     _esm = script("panel.js", "screen.js")
     _css = sheet()
 
-    def __init__(self, result: Result, *, outcomes: pd.DataFrame | None = None, segments: Sequence[str] = ()) -> None:
-        self._result, self._outcomes, self._segments = result, outcomes, tuple(segments)
+    def __init__(
+        self, result: Result, *, outcomes: pd.DataFrame | None = None, segments: str | Sequence[str] = ()
+    ) -> None:
+        if not isinstance(result, Result):
+            raise InputError(f"result: found {type(result).__name__}; allowed: what tk.experiment returned")
+        if outcomes is not None and not isinstance(outcomes, pd.DataFrame):
+            raise InputError(f"outcomes: found {type(outcomes).__name__}; allowed: a pandas DataFrame")
+        self._result, self._outcomes = result, outcomes
+        self._segments = (segments,) if isinstance(segments, str) else tuple(segments)
         columns = [] if outcomes is None else list(map(str, outcomes.columns))
         for name in self._segments:
             if name not in columns:
@@ -172,7 +179,15 @@ class ExperimentBoard(Panel):
         look = self._result.look
         if look is None:
             return note("One look was planned, so there is no boundary.")
-        arms = [(found.arm, found.statistic) for found in self._result.comparisons if found.role == "primary"]
+        primary = [found for found in self._result.comparisons if found.role == "primary"]
+        several = len({found.metric for found in primary}) > 1
+        arms = [
+            (
+                f"{found.arm}, {found.metric}" if several else found.arm,
+                found.statistic if found.better == "higher" else -found.statistic,
+            )
+            for found in primary
+        ]
         return together(
             [
                 at_two_widths(lambda width: boundary_svg(look, arms, width=width), 560),
@@ -211,10 +226,18 @@ class ExperimentBoard(Panel):
     def _by_segment(self) -> Html:
         if self._outcomes is None or not self._segment:
             return note("Pass outcomes= and segments= to split the result.")
-        metric = next((found.metric for found in self._result.comparisons if found.kind == "rate"), None)
+        rated = [one for one in self._result.metrics if isinstance(one, Rate) and one.verdict is None]
+        metric = next((one for one in rated if one.role == "primary"), rated[0] if rated else None)
         if metric is None:
             return note("Segments are shown for rates; this experiment has none.")
-        found = uplift_by_segment(self._outcomes, Rate(metric), by=self._segment, control=self._result.control)
+        found = uplift_by_segment(
+            self._outcomes,
+            metric,
+            by=self._segment,
+            control=self._result.control,
+            arm=self._result.arm,
+            alpha=self._result.alpha,
+        )
         rates = [True] * len(found)
         spans = zip(found["diff_lower"], found["diff_upper"], strict=True)
         shown = pd.DataFrame(
@@ -237,6 +260,7 @@ class ExperimentBoard(Panel):
         return together(
             [
                 tag("div", choice("Split by", "segment", segments, self._segment), class_="ttk-row"),
+                tag("p", f"{metric.label}, by {self._segment.replace('_', ' ')}", class_="ttk-detail"),
                 tag(
                     "div",
                     note(

@@ -149,6 +149,18 @@ def test_no_message_whatever_stops_the_reader(raw):
     read_bounce(raw)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'Content-Type: text/html; charset="\x00bad"\nContent-Transfer-Encoding: base64\n\n!!!!',
+        b"Content-Type: text/plain; charset=idna\n\n550 5.1.1 <ana@example.org> unknown \xff",
+        b"Content-Type: multipart/mixed; charset=us-ascii\n\n550 \xff",
+    ],
+)
+def test_a_message_in_a_charset_that_is_none_does_not_stop_the_reader(raw):
+    read_bounce(raw)
+
+
 @pytest.fixture
 def maildir(tmp_path):
     box = mailbox.Maildir(str(tmp_path / "bounces"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -20,9 +21,11 @@ from cryptography.x509.oid import NameOID
 from tests.tracking.conftest import Served
 from toolkit.errors import AnswersError, InputError
 from toolkit.tracking import Tokens
+from toolkit.tracking.incoming import Incoming
 from toolkit.tracking.providers import PROVIDERS
 from toolkit.tracking.server import tracker
 from toolkit.tracking.webhooks import LARGEST, Webhooks
+from toolkit.tracking.writer import GroupWriter
 
 BASE = "https://mail.example.com"
 TOPIC = "arn:aws:sns:eu-west-1:111111111111:mails"
@@ -352,6 +355,32 @@ def test_a_call_is_not_acknowledged_before_its_events_are_written(answers, token
             assert call(client, "brevo", brevo()).status_code == 503
         assert call(client, "brevo", brevo()).status_code == 200
     assert len(answers.table) == 1
+
+
+@pytest.mark.parametrize("odd", ["half a pair \ud800", "\udcff", "a\0b"])
+def test_a_call_with_what_no_database_takes_is_taken(client, answers, odd):
+    event = {
+        "event": "hard_bounce",
+        "email": "a@example.org",
+        "ts_epoch": START * 1000,
+        "message-id": f"<{odd}@example>",
+    }
+    made = Made(json.dumps(event | {"reason": odd}).encode(), {"Authorization": "Bearer token"})
+    assert [call(client, "brevo", made).status_code for _ in range(2)] == [200, 200]
+    assert len(answers.table) == 1
+
+
+def test_who_unsubscribes_beside_an_answer_that_cannot_be_written_is_unsubscribed(answers):
+    async def both():
+        writer = GroupWriter(answers)
+        bad = Incoming("bounced", 0, "brevo", "a" * 16, agent="\ud800", event_id="x")
+        waiting = writer.write([Incoming("unsubscribed", 0, mail="b" * 16)]), writer.write([bad])
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    good, bad = asyncio.run(both())
+    assert good[0].fresh
+    assert isinstance(bad, UnicodeEncodeError)
+    assert answers.table["kind"].tolist() == ["unsubscribed"]
 
 
 def test_events_of_a_clock_ahead_count_as_now_and_late_ones_keep_their_time(client, answers, clock):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-__all__ = ["KINDS", "Incoming", "Kept", "TrackedMail"]
+__all__ = ["KINDS", "Incoming", "Kept", "TrackedMail", "storable"]
 
 KINDS = (
     "sent",
@@ -98,6 +98,26 @@ class Incoming:
     detail: Mapping[str, Any] | None = None
     properties: Mapping[str, Any] | None = None
     until: int | None = None
+
+
+def storable(one: Incoming) -> Incoming:
+    """The same answer without what a database refuses, which would keep the answers beside it out, too.
+
+    Those are halves of pairs of UTF-16, which JSON can spell out, and NUL.
+
+    >>> storable(Incoming("bounced", 0, agent="a\\0b", detail={"said": chr(0xD800)})).detail
+    {'said': '?'}
+    """
+    values = {item.name: getattr(one, item.name) for item in fields(one)}
+    return replace(one, **{name: _clean(value) for name, value in values.items()})
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode().replace("\0", "?")
+    if isinstance(value, Mapping):
+        return {_clean(name): _clean(inner) for name, inner in value.items()}
+    return [_clean(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from toolkit.errors import InputError, nearest
-from toolkit.tracking.incoming import Incoming
+from toolkit.tracking.incoming import Incoming, storable
 from toolkit.tracking.providers import PROVIDERS, Call, RefusedError, Report, UnreadableError, ses
 from toolkit.tracking.requests import body_of, content_type
 from toolkit.tracking.writer import GroupWriter
@@ -96,7 +96,7 @@ class Webhooks:
             return PlainTextResponse(f"unreadable: {fault}", 400)
         if len(reports) > _MOST_REPORTS:
             raise HTTPException(413)
-        batch = [incoming_of(report, name, now=now) for report in reports if report.kind is not None]
+        batch = [storable(incoming_of(report, name, now=now)) for report in reports if report.kind is not None]
         self.counts[f"{name} passed over"] += len(reports) - len(batch)
         if batch:
             await writer.write(batch)
@@ -154,7 +154,7 @@ def _name_of(report: Report) -> str:
     parts = (report.kind, report.event_id or report.message_id, report.at, (report.recipient or "").lower(), report.url)
     if report.event_id:
         return f"{report.event_id}:{report.kind}"[:200]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
+    return hashlib.sha256(repr(parts).encode("utf-8", "replace")).hexdigest()[:40]
 
 
 def _without(text: str | None, recipient: str | None) -> str | None:

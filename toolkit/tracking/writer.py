@@ -70,6 +70,10 @@ class GroupWriter:
             try:
                 kept = await loop.run_in_executor(self._thread, self._commit, batch)
             except Exception as fault:
+                if len(group) > 1 and not isinstance(fault, AnswersError):
+                    # One of them cannot be written; the others, somebody who unsubscribes, must not suffer for it.
+                    await self._one_by_one(group)
+                    continue
                 for _, done in group:
                     if not done.done():
                         done.set_exception(fault)
@@ -79,6 +83,18 @@ class GroupWriter:
                 if not done.done():  # whoever asked may have gone
                     done.set_result(kept[start : start + len(ones)])
                 start += len(ones)
+
+    async def _one_by_one(self, group: Sequence[tuple[Sequence[Incoming], asyncio.Future[list[Kept]]]]) -> None:
+        loop = asyncio.get_running_loop()
+        for ones, done in group:
+            try:
+                kept = await loop.run_in_executor(self._thread, self._commit, ones)
+            except Exception as fault:
+                if not done.done():
+                    done.set_exception(fault)
+            else:
+                if not done.done():
+                    done.set_result(kept)
 
     def _commit(self, batch: Sequence[Incoming]) -> list[Kept]:
         kept = self._answers.record(batch)

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from toolkit.errors import AnswersError, InputError
 from toolkit.tracking.bounces.reader import read_bounce
-from toolkit.tracking.incoming import Incoming
+from toolkit.tracking.incoming import Incoming, storable
 from toolkit.tracking.store import Answers, now_micros
 
 __all__ = ["BouncesRead", "incoming_bounces", "messages_of", "take_bounces"]
@@ -84,18 +84,20 @@ def incoming_bounces(raw: bytes, *, now: int) -> list[Incoming]:
             continue
         said = one.said.replace(one.recipient, "…")
         mail = one.mail or one.message_id or hashlib.sha256(raw).hexdigest()
-        name = hashlib.sha256(f"{mail}/{one.recipient.lower()}/{one.kind}".encode()).hexdigest()
+        name = hashlib.sha256(f"{mail}/{one.recipient.lower()}/{one.kind}".encode("utf-8", "replace")).hexdigest()
         found.append(
-            Incoming(
-                one.kind,
-                one.at or now,
-                "bounce",
-                one.mail,
-                event_id=f"bounce:{name[:40]}",
-                bounce_type=one.bounce_type,
-                domain=one.recipient.rpartition("@")[2].lower() or None,
-                provider_mail=(one.message_id or "").strip("<> ") or None,
-                detail={"cause": one.cause, "status": one.status, "said": said},
+            storable(
+                Incoming(
+                    one.kind,
+                    one.at or now,
+                    "bounce",
+                    one.mail,
+                    event_id=f"bounce:{name[:40]}",
+                    bounce_type=one.bounce_type,
+                    domain=one.recipient.rpartition("@")[2].lower() or None,
+                    provider_mail=(one.message_id or "").strip("<> ") or None,
+                    detail={"cause": one.cause, "status": one.status, "said": said},
+                )
             )
         )
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import json
+import logging
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from toolkit.tracking.providers import Call, UnreadableError, ses
 
 __all__ = ["Bounce", "read_bounce"]
 
+_SILENT = logging.NullHandler()
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&*+/=?^_`{|}~\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)*")
 _STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _REPLY = re.compile(r"\b([45]\d\d)[ \-]")
@@ -221,7 +223,9 @@ def _known_forms(message: Message) -> list[str]:
         from flufl.bounce import all_failures  # noqa: PLC0415 an extra, and slow to import
     except ImportError:
         return []
-    with contextlib.suppress(Exception):  # it stumbles over some messages
+    # It stumbles over some messages, and would print where.
+    logging.getLogger("flufl.bounce").addHandler(_SILENT)
+    with contextlib.suppress(Exception):
         temporary, permanent = all_failures(message)
         found = [one.decode("utf-8", "replace") for one in sorted(permanent) or sorted(temporary)]
         return [one for one in found if _ADDRESS.fullmatch(one)]
@@ -307,15 +311,21 @@ def _words(message: Message) -> str:
         if part.get_content_maintype() == "text":
             content = part.get_payload(decode=True)
             if isinstance(content, bytes):
-                charset = part.get_content_charset("utf-8")
                 try:
-                    parts.append(content.decode(charset, "replace"))
-                except LookupError:
+                    parts.append(content.decode(part.get_content_charset("utf-8"), "replace"))
+                except (LookupError, ValueError):  # no such charset, or what could never be the name of one
                     parts.append(content.decode("utf-8", "replace"))
     text = "\n".join(parts)[:_MOST]
     if not text.strip():  # a broken structure; what is there can still be read
-        text = message.as_bytes()[:_MOST].decode("utf-8", "replace").partition("\n\n")[2]
+        text = _whole(message)[:_MOST].decode("utf-8", "replace").partition("\n\n")[2]
     return re.sub(r"<[a-zA-Z/!][^<>@]{0,400}>", " ", text) if "<html" in text.lower() else text
+
+
+def _whole(message: Message) -> bytes:
+    try:
+        return message.as_bytes()
+    except UnicodeError:  # bytes that the standard library reads and cannot write
+        return message.as_string().encode("utf-8", "replace")
 
 
 def _line(value: Any) -> str:

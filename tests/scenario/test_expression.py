@@ -213,7 +213,19 @@ def test_what_is_not_a_comparison_of_columns_and_literals_is_refused(text: str) 
         ("valeu > 20", "did you mean 'value'?"),
         ("Value > 20", "did you mean 'value'?"),
         ('country = "DE"', "unknown column; text stands in single quotes; found 'DE'"),
-        ("country = DE", "unknown column; found 'DE'"),
+        ("country = DE", "unknown column; text stands in single quotes; found 'DE'"),
+        ("country in (DE)", "unknown column; text stands in single quotes; found 'DE'"),
+        ("somewhere = 'DE'", "unknown column; found 'somewhere'"),
+        ("trim(country, 'F') = 'R'", "not allowed in a condition"),
+        ("at > '20261127'", "not a date or time"),
+        ("at > '2026-W48-5'", "not a date or time"),
+        ("at > '2026-11-27T09'", "not a date or time"),
+        ("at > '2026-11-27 09:00+02:00'", "an offset in a time: times are UTC"),
+        ("consent = 'yes'", "cannot be compared; found \"consent = 'yes'\"; allowed: = true, = false, without quotes"),
+        ("value => 20", "the sign is written >="),
+        ("value =< 20", "did you mean 'value <= 20'?"),
+        ("value >= 20 et consent", "it cannot be read from 'et' on"),
+        ("country in ('FR', 'BE'", "a ) is missing"),
         ("loower(country) = 'fr'", "a function that conditions do not have; found 'loower'; allowed: abs, ceil"),
         ("loower(country) = 'fr'", "did you mean 'lower'?"),
         ("country > 5", "a number and text cannot be compared; found 'country > 5'; allowed: text in 'quotes'"),
@@ -248,6 +260,15 @@ def test_a_refusal_says_what_would_be_right(text: str, said: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         Expression.parse(text, columns=KINDS)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["2026-11-27", "2026-11-27 09:00", "2026-11-27T09:00", "2026-11-27 09:00:30.5", "2026-11-27 09:00Z", "9999-12-31"],
+)
+def test_every_moment_that_is_taken_the_database_can_read(moment: str) -> None:
+    sql = Expression.parse(f"at >= '{moment}'", columns=KINDS).sql
+    duckdb.connect().sql(f"select {sql} from (select timestamp '2026-11-27 09:00' as at)").fetchall()
 
 
 def test_all_faults_of_an_expression_come_at_once() -> None:

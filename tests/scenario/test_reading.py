@@ -339,21 +339,34 @@ def test_every_fault_of_a_file_comes_at_once_with_line_path_and_nearest_word() -
         ("reentry: always", "unknown word", "reentry", None),
         ("reentry: evry", "unknown word", "reentry", "every"),
         ("reentry: {after: -1d}", "expected a duration longer than 0", "reentry.after", None),
-        ("trigger: sign_up", "expected a trigger", "trigger", None),
+        ("trigger: sign_up", "expected a trigger", "trigger", "{event: sign_up}"),
         ("trigger: {evnt: sign_up}", "expected a trigger", "trigger", "event"),
         ("trigger: {event: ''}", "is empty", "trigger.event", None),
         ("trigger: {event: 12}", "expected text", "trigger.event", None),
         ("trigger: {inactive: view}", "is required", "trigger.for", None),
         ("trigger: {inactive: view, for_: 3d, for: 3d}", "unknown key", "trigger.for_", "for"),
-        ("trigger: {date: birthday, at: 9}", "expected a time of day", "trigger.at", None),
+        ("trigger: {date: birthday, at: 9}", "expected a time of day", "trigger.at", "09:00"),
+        ("quiet: {from: 22h, to: '08:00'}", "expected a time of day", "quiet.from", "22:00"),
+        ("goal: purchase", "expected a mapping", "goal", "{event: purchase}"),
+        ("audience: {happened: view}", "expected a list", "audience.happened", "[{event: view}]"),
+        ("experiment: {name: x, arms: {a: 20, b: 0.8}}", "out of range", "experiment.arms.a", "0.2"),
+        ("experiment: {name: x, arms: {a: 12.5%, b: 0.8}}", "expected a number", "experiment.arms.a", "0.125"),
+        ("experiment: {name: x, arms: {a: 20%, b: 0.8}, holdout: a}", "expected a number", "experiment.arms.a", "0.2"),
+        ("steps: [{send: a/b, offer: {percent: 10%}}]", "expected a number", "steps[0].offer.percent", "10"),
+        (
+            "steps: [{split: {name: x, arms: {a: 50%, b: 0.5}}, paths: {a: [{send: a/b}], b: []}}]",
+            "expected a number",
+            "steps[0].split.arms.a",
+            "0.5",
+        ),
         ("trigger: {date: birthday, at: 9am}", "expected a time of day", "trigger.at", "09:00"),
         ("trigger: {date: birthday, every: yer}", "unknown word", "trigger.every", "year"),
         ("trigger: {cycle: purchase, after: 0d}", "expected a duration longer than 0", "trigger.after", None),
         ("trigger: {cycle: purchase, after: 30 days}", "expected a duration", "trigger.after", "30d"),
         ("trigger: {schedule: weekly}", "unknown word", "trigger.schedule", "week"),
         ("exit_on: {event: purchase}", "expected a list", "exit_on", None),
-        ("exit_on: purchase", "expected a list", "exit_on", "[purchase]"),
-        ("exit_on: [purchase]", "expected a mapping", "exit_on[0]", None),
+        ("exit_on: purchase", "expected a list", "exit_on", "[{event: purchase}]"),
+        ("exit_on: [purchase]", "expected a mapping", "exit_on[0]", "{event: purchase}"),
         ("goal: {event: purchase}", "is required", "goal.within", None),
         ("quiet: {from: '22:00'}", "is required", "quiet.to", None),
         ("quiet: {from: '22:00', to: '22:00'}", "quiet hours end when they begin", "quiet.to", None),
@@ -516,3 +529,39 @@ def test_policies_stand_once_in_a_text() -> None:
 def test_an_unknown_scenario_is_named_with_the_nearest() -> None:
     with pytest.raises(KeyError, match="did you mean 'small'"):
         loads(SMALL)["smal"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("trigger: {event: x", 1, "the { of line 1 is not closed, or a comma is missing"),
+        ("steps: [{send: a/b}\nreentry: once", 2, "the [ of line 1 is not closed, or a comma is missing"),
+        ('trigger: {event: x, where: "country = "FR""}', 1, "the { of line 1 is not closed, or a comma is missing"),
+        ('a: 1\ntrigger: {where: "value > 3}\nb: 2', 3, "a quote of line 2 is not closed"),
+        ("audience: 'FR' = country", 1, "this does not fit what stands above it"),
+        ("steps:\n  - send: a/b\n   - send: a/c", 3, "this does not fit what stands above it"),
+    ],
+)
+def test_what_is_not_yaml_is_said_without_the_parsers_words(text: str, line: int, said: str) -> None:
+    fault = only_fault(text)
+    assert (fault.line, fault.message) == (line, f"not YAML: {said}")
+    assert fault.allowed
+
+
+def test_policies_with_a_mistyped_key_are_still_policies() -> None:
+    fault = only_fault(SMALL + "\n---\nquite: {from: '22:00', to: '08:00'}\n")
+    assert (fault.message, fault.nearest) == ("unknown key", "quiet")
+
+
+@pytest.mark.parametrize(
+    ("policies", "allowed"),
+    [
+        ("sender: {name: '', email: a@example.org}", "at least one character"),
+        ("sender: {name: Ana, email: here}", "an address such as hello@example.com"),
+        ("tracking: {url: http://example.com}", "a link that begins with https://"),
+    ],
+)
+def test_what_is_allowed_is_said_of_the_value_that_is_wrong(policies: str, allowed: str) -> None:
+    fault = only_fault(f"{SMALL}\n---\n{policies}\n")
+    assert fault.allowed is not None
+    assert allowed in fault.allowed

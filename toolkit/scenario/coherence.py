@@ -162,7 +162,8 @@ def _shares(experiment: m.Experiment, place: Place) -> Iterator[Finding]:
         yield Finding("shares do not sum to 1", (*place, "arms"), found, "shares that sum to 1")
     if experiment.holdout is not None and experiment.holdout not in experiment.arms:
         near = nearest(experiment.holdout, experiment.arms)
-        yield Finding("unknown arm", (*place, "holdout"), experiment.holdout, ", ".join(experiment.arms), near)
+        known = ", ".join(experiment.arms)
+        yield Finding("unknown arm", (*place, "holdout"), experiment.holdout, known, near, beside=(*place, "arms"))
 
 
 def _where(text: str | None, place: Place) -> Iterator[Finding]:
@@ -318,8 +319,9 @@ class _Steps:
                 yield Finding("an arm without a path", (*place, "paths"), arm, f"{arm}: [] where nothing is to happen")
         for path in step.paths:
             if path not in step.split.arms:
-                arms = ", ".join(step.split.arms)
-                yield Finding("a path of no arm", (*place, "paths", path), path, arms, nearest(path, step.split.arms))
+                arms, near = ", ".join(step.split.arms), nearest(path, step.split.arms)
+                beside = (*place, "split", "arms")
+                yield Finding("a path of no arm", (*place, "paths", path), path, arms, near, beside=beside)
         if step.split.name in self.salts:
             yield Finding(
                 "the name was used before in this scenario, so that both draw the same people",

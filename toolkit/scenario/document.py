@@ -141,6 +141,29 @@ def read(text: str, *, file: str | None = None) -> tuple[list[Node], list[Fault]
     return [_placed(node, "", counted, 0) for node in reader.documents], reader.faults
 
 
+# What the parser says, what that means to a person, and how it is written.
+_SYNTAX = (
+    (
+        "mapping values are not allowed",
+        None,
+        "one `key: value` a line, a space behind the colon; text with a colon in quotes",
+    ),
+    (
+        "expected ',' or '}'",
+        "the {{ of line {begun} is not closed, or a comma is missing",
+        "{key: value, key: value}; text with quotes, braces or a colon in it in quotes: \"country = 'FR'\"",
+    ),
+    ("expected ',' or ']'", "the [ of line {begun} is not closed, or a comma is missing", "[a, b]"),
+    (
+        "expected <block end>",
+        "this does not fit what stands above it",
+        "as many spaces as its neighbours have; text that begins with a quote in quotes as a whole",
+    ),
+    ("unexpected end of stream", "a quote of line {begun} is not closed", 'text in quotes: "value > 3"'),
+    ("cannot start any token", "{problem}", "text that begins with a sign in quotes"),
+)
+
+
 def _syntax_fault(error: MarkedYAMLError, text: str, file: str | None) -> Fault:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
@@ -149,10 +172,13 @@ def _syntax_fault(error: MarkedYAMLError, text: str, file: str | None) -> Fault:
     written = lines[line - 1] if line and line <= len(lines) else ""
     if "'\\t'" in problem or written[: len(written) - len(written.lstrip())].count("\t"):
         return Fault("a tab", file=file, line=line, allowed="spaces, two for each level")
-    hint = None
-    if "mapping values are not allowed" in problem:
-        hint = "one `key: value` a line; text with a colon in quotes"
-    return Fault(f"not YAML: {problem}", file=file, line=line, found=written.strip()[:80] or None, allowed=hint)
+    begun = error.context_mark.line + 1 if error.context_mark else line
+    message, hint = problem, None
+    for words, said, allowed in _SYNTAX:
+        if words in problem:
+            message, hint = (said or problem).format(begun=begun, problem=problem), allowed
+            break
+    return Fault(f"not YAML: {message}", file=file, line=line, found=written.strip()[:80] or None, allowed=hint)
 
 
 class _Reader:

@@ -63,6 +63,7 @@ FUNCTIONS = (
 MAX_CHARACTERS = 4_000
 
 _COMPARISONS = {exp.EQ: "=", exp.NEQ: "<>", exp.GT: ">", exp.GTE: ">=", exp.LT: "<", exp.LTE: "<="}
+_COMPARED = frozenset((*_COMPARISONS, exp.In))
 _ARITHMETIC = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%"}
 _LIKES = {exp.Like: "LIKE", exp.ILike: "ILIKE"}
 _ONE_ARGUMENT: dict[type[exp.Expression], tuple[str, str, str]] = {
@@ -97,6 +98,7 @@ _PARTS: dict[type[exp.Expression], frozenset[str]] = {
     exp.Literal: frozenset(("this", "is_string")),
 }
 _USUAL_PARTS = frozenset(("this", "expression"))
+_ONE_PART = frozenset(("this",))
 _ALLOWED = (
     "columns, numbers, 'text', = <> < <= > >=, and, or, not, in, between, like, ilike, is null, + - * / %, cast, "
     + ", ".join(FUNCTIONS)
@@ -168,8 +170,7 @@ def _parse(text: str, columns: tuple[tuple[str, str], ...] | None) -> tuple[Expr
         writer = _Writer(dict(columns) if columns is not None else None)
         sql, kind = writer.write(tree)
     except (SqlglotError, ValueError) as error:
-        message = str(error.__cause__ or error).splitlines()[0]
-        return None, (Fault("not a condition in SQL" + _hint(text, message), found=text, allowed=_ALLOWED),)
+        return None, (_unreadable(text, error),)
     except RecursionError:
         return None, (Fault("the condition is nested too deep", found=text[:80]),)
     if not writer.faults and kind not in ("flag", "any"):
@@ -201,15 +202,35 @@ def _odd_words(text: str, tokens: list[Any]) -> Fault | None:
     return None
 
 
-def _hint(text: str, message: str) -> str:
+def _unreadable(text: str, error: Exception) -> Fault:
+    message = str(error.__cause__ or error).splitlines()[0]
+    signs = re.search("=>|=<", re.sub("'[^']*'", "", text))
+    if signs is not None:
+        right = signs[0][::-1]
+        hint = f": the sign is written {right}"
+        return Fault(
+            "not a condition in SQL" + hint, found=text, allowed=_ALLOWED, nearest=text.replace(signs[0], right)
+        )
     if text.count("'") % 2 or text.count('"') % 2:
-        return ": a quote is missing"
-    if "Required keyword" in message:
-        return ": something is missing"
-    return "" if "Failed to parse" in message else f": {message.partition('. ')[0]}"
+        hint = ": a quote is missing"
+    elif "Required keyword" in message:
+        hint = ": something is missing"
+    elif "Expecting )" in message:
+        hint = ": a ) is missing"
+    elif "Unexpected token" in message:
+        faults = getattr(error.__cause__ or error, "errors", [])
+        word = faults[0].get("highlight") if faults else None
+        hint = f": it cannot be read from {word!r} on" if word else ""
+    else:
+        hint = "" if "Failed to parse" in message else f": {message.partition('. ')[0]}"
+    return Fault("not a condition in SQL" + hint, found=text, allowed=_ALLOWED)
 
 
 _A = {"number": "a number", "text": "text", "time": "a time", "flag": "true or false", "missing": "nothing"}
+_MOMENT = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|(?P<offset>[+-]\d{2}(?::?\d{2})?))?)?"
+)
+_MOMENTS = "'2026-11-27' or '2026-11-27 09:00', in UTC"
 _NUMBER = re.compile(r"(\d{1,18}(\.\d{0,30})?|\.\d{1,30})([eE][-+]?\d{1,2})?")
 
 Written = tuple[str, str]
@@ -253,7 +274,7 @@ class _Writer:
         return self._not_allowed(node)
 
     def _carries_more(self, node: exp.Expression) -> bool:
-        known = _PARTS.get(type(node), _USUAL_PARTS)
+        known = _PARTS.get(type(node), _ONE_PART if type(node) in _ONE_ARGUMENT else _USUAL_PARTS)
         return any(part not in known and value not in (None, False, []) for part, value in node.args.items())
 
     def _of(self, node: Any, wanted: str) -> str:
@@ -281,7 +302,8 @@ class _Writer:
         if len(kinds) > 1:
             names = sorted(kinds)
             said = " and ".join(_A[name] for name in names)
-            self._fault(f"{said} cannot be compared", parts[0].parent, allowed="text in 'quotes', numbers without")
+            allowed = "= true, = false, without quotes" if "flag" in kinds else "text in 'quotes', numbers without"
+            self._fault(f"{said} cannot be compared", parts[0].parent, allowed=allowed)
         if sign == "IN":
             return f"({written[0][0]} IN ({', '.join(sql for sql, _ in written[1:])}))", "flag"
         if sign == "BETWEEN":
@@ -292,7 +314,14 @@ class _Writer:
         try:
             datetime.fromisoformat(literal.name)
         except ValueError:
-            self._fault("not a date or time", literal, allowed="'2026-11-27' or '2026-11-27 09:00'")
+            known = None
+        else:
+            known = _MOMENT.fullmatch(literal.name)
+        if known is None:
+            self._fault("not a date or time", literal, allowed=_MOMENTS)
+        elif known["offset"]:
+            # The database would pass over it, and compare with a moment hours away.
+            self._fault("an offset in a time: times are UTC", literal, allowed=_MOMENTS)
 
     def _column(self, node: exp.Column) -> Written:
         if not isinstance(node.this, exp.Identifier):
@@ -304,8 +333,10 @@ class _Writer:
             if name not in self.known:
                 shown = ", ".join(sorted(self.known)[:40])
                 near = nearest(name, self.known)
-                quoted = node.this.args.get("quoted") and near is None
-                hint = "; text stands in single quotes" if quoted else ""
+                around = node.parent
+                compared = around is not None and type(around) in _COMPARED and around.this is not node
+                is_text = near is None and (node.this.args.get("quoted") or compared)
+                hint = "; text stands in single quotes" if is_text else ""
                 self.faults.append(Fault(f"unknown column{hint}", found=name, allowed=shown, nearest=near))
             else:
                 kind = self.known[name]

@@ -12,7 +12,10 @@ __all__ = ["Finding"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something wrong, or (a warning) something odd, at a place in a scenario or in policies."""
+    """Something wrong, or (a warning) something odd, at a place in a scenario or in policies.
+
+    Where `beside` could not be read, nothing is to be said: what is missing may have been there.
+    """
 
     message: str
     place: Place = ()
@@ -20,6 +23,7 @@ class Finding:
     allowed: str | None = None
     nearest: str | None = None
     warning: bool = False
+    beside: Place = ()
 
     def fault(self, *, file: str | None = None, line: int | None = None, path: str | None = None) -> Fault:
         """The fault for people, where its file, line and path are known."""

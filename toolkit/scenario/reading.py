@@ -166,7 +166,7 @@ class _Draft:
             self.faults.append(Fault("the file is empty", file=file, line=1, allowed=allowed))
             self.policies_lost |= is_policies
         for node in nodes:
-            if is_policies or (len(nodes) > 1 and _holds_policies(node)):
+            if is_policies or (len(nodes) > 1 and not _is_a_scenario(node)):
                 self._take_policies(node, file)
             else:
                 scenario = shaped(Scenario, node, file=file)
@@ -212,13 +212,15 @@ class _Draft:
     def _place(self, found: Iterator[Finding], node: Node, file: str | None, lost: frozenset[str]) -> None:
         for finding in found:
             at, _ = node.at(finding.place)
-            # What was left out may be what a fault around it misses.
-            silent = any(path == at.path or path.startswith((f"{at.path}.", f"{at.path}[")) for path in lost)
+            # What was left out may be what a fault around it, or beside it, misses.
+            around = {at.path, node.at(finding.beside)[0].path} if finding.beside else {at.path}
+            silent = any(path == one or path.startswith((f"{one}.", f"{one}[")) for path in lost for one in around)
             if not finding.warning and not silent:
                 self.faults.append(finding.fault(file=file, line=at.line, path=at.path))
 
 
-def _holds_policies(node: Node) -> bool:
+def _is_a_scenario(node: Node) -> bool:
     if not isinstance(node.value, dict) or not node.value:
-        return False
-    return set(node.value) <= set(fields_by_alias(Policies))
+        return True
+    own = set(fields_by_alias(Scenario)) - set(fields_by_alias(Policies))
+    return not own.isdisjoint(node.value) or not any(nearest(key, fields_by_alias(Policies)) for key in node.value)

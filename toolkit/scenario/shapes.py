@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from toolkit.errors import Fault, nearest
 from toolkit.scenario import models as m
-from toolkit.scenario.base import Model
+from toolkit.scenario.base import EventMatch, Model
 from toolkit.scenario.document import Node, Place
 from toolkit.scenario.duration import as_meant
 
@@ -39,11 +39,15 @@ _TAGGED: dict[str, type[Model]] = {
 _STEP_KINDS = ("wait", "wait_for", "send", "branch", "split", "repeat", "exit")
 _TRIGGER_KINDS = ("event", "date", "inactive", "cycle", "schedule")
 _NAME = "a letter, then letters, digits and _, at most 64"
+_TEMPLATE = "folder and mail without file ending, for example abandoned_cart/reminder"
 _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_]*$": _NAME,
     r"^\d{4}-\d{2}-\d{2}$": "a date, for example 2026-11-27",
     r"^[A-Z]{3}$": "a currency in three capitals, for example EUR",
-    r"^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$": "folder and mail without file ending, for example abandoned_cart/reminder",
+    r"^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$": _TEMPLATE,
+    r"^[^\x00-\x1f\x7f]+$": "at least one character, and no line breaks",
+    r"^[a-z]{2,3}$": "a language, for example en or fr",
+    r"^[^@\s<>\",]+@[^@\s<>\",]+$": "an address such as hello@example.com",
 }
 _KINDS = {
     "string_type": ("expected text", "text; numbers and true or false in quotes"),
@@ -234,17 +238,23 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
             near = nearest(shown, words) if isinstance(shown, str) else None
             return {"message": "unknown word", "found": shown, "allowed": ", ".join(words) + more, "nearest": near}
         case "string_pattern_mismatch":
-            allowed = _PATTERNS.get(context["pattern"], "an address such as hello@example.com")
-            return {"message": "not a name that can be used here", "found": shown, "allowed": allowed}
+            allowed = _PATTERNS.get(context["pattern"], "a link that begins with https://")
+            message = "not a name that can be used here" if allowed in (_NAME, _TEMPLATE) else "cannot be used here"
+            return {"message": message, "found": shown, "allowed": allowed}
         case "duration" | "time_of_day":
             near = as_meant(found) if isinstance(found, str) else None
             near = None if near == found else near
+            if kind == "time_of_day":
+                hour = re.fullmatch(r"([01]?\d|2[0-3])h?", str(found))
+                near = f"{int(hour[1]):02d}:00" if hour else near
             return {"message": fault["msg"], "found": shown, "allowed": context["allowed"], "nearest": near}
         case "trigger" | "step":
             kinds = _TRIGGER_KINDS if kind == "trigger" else _STEP_KINDS
             keys = list(found) if isinstance(found, dict) else [found] if isinstance(found, str) else []
             near = next((close for key in keys if key not in ("id", "only") and (close := nearest(key, kinds))), None)
             shown = ", ".join(keys) or None
+            if kind == "trigger" and isinstance(found, str) and near is None:
+                near = f"{{event: {found}}}"
             return {"message": fault["msg"], "found": shown, "allowed": context["allowed"], "nearest": near}
         case "too_short" | "string_too_short":
             return {"message": "is empty", "allowed": "at least one"}
@@ -252,10 +262,30 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
             return {"message": "is too long", "found": shown, "allowed": f"at most {context['max_length']}"}
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":
             bound = ", ".join(f"{_BOUNDS[name]} {limit:g}" for name, limit in context.items() if name in _BOUNDS)
-            return {"message": "out of range", "found": shown, "allowed": bound}
+            is_percent = "arms" in fault["loc"] and isinstance(found, int | float) and 1 < found <= 100
+            near = f"{found / 100:g}" if is_percent else None
+            return {"message": "out of range", "found": shown, "allowed": bound, "nearest": near}
     message, allowed = _KINDS.get(kind, (fault["msg"], context.get("allowed")))
-    near = f"[{shown}]" if kind == "tuple_type" and isinstance(shown, str) else None
+    near = _meant(kind, shown, fault["loc"], owner)
     return {"message": message, "found": shown, "allowed": allowed, "nearest": near}
+
+
+def _meant(kind: str, shown: object, place: Place, owner: type[Model]) -> str | None:
+    """What a value of the wrong kind seems to mean: an event by its name, a list of one, a percentage."""
+    if not isinstance(shown, str):
+        return None
+    field = fields_by_alias(owner).get(str(place[-1])) if place else None
+    # What a list holds has no key of its own: its owner is the model that was meant.
+    models = _models_in(field.annotation) if field is not None else [owner] if isinstance(place[-1], int) else []
+    is_event = len(models) == 1 and issubclass(models[0], EventMatch)
+    if kind == "model_type":
+        return f"{{event: {shown}}}" if is_event else None
+    if kind == "tuple_type" and (is_event or not models):
+        return f"[{{event: {shown}}}]" if is_event else f"[{shown}]"
+    percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", shown)
+    if kind == "float_type" and percent:
+        return f"{float(percent[1]) / (100 if 'arms' in place else 1):g}"
+    return None
 
 
 _BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,6 +174,31 @@ def test_rows_of_one_customer_are_added_up_for_ratios(tmp_path: Path) -> None:
     rows.loc[0, "arm"] = "mail"
     with pytest.raises(MetricError, match="1 units are in more than one arm, for example '0'"):
         experiment(stored(rows, tmp_path, "moved"), [metric])
+
+
+def test_what_is_missing_in_one_of_a_customers_rows_is_missing_in_a_file_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    rows = pd.DataFrame({"unit": np.repeat(np.arange(50), 2), "arm": np.repeat(["control", "mail"], 50)})
+    rows["mails"], rows["opens"] = 2.0, rng.integers(0, 2, 100).astype(float)
+    rows["pre_taste"] = np.repeat(rng.random(50), 2)
+    rows.loc[[2, 8, 9], "pre_taste"] = np.nan  # the first row of one customer, both of another
+    metric = Ratio("opens", "mails", covariate="pre_taste")
+    there, here = (experiment(one, [metric]).table for one in (stored(rows, tmp_path, "covariate"), rows))
+    pd.testing.assert_frame_equal(there, here, rtol=1e-12, check_dtype=False)
+    rows.loc[3, "opens"] = np.nan
+    for one in (rows, stored(rows, tmp_path, "follow-up")):
+        assert "1 of 25 units in arm 'control' have no value of opens" in experiment(one, [metric]).lift["note"][0]
+
+
+def test_an_infinite_value_beside_large_ones_is_told_where_a_database_adds_up(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"unit": range(20), "arm": ["control", "mail"] * 10})
+    rows["paid"] = 1e9 + np.arange(20.0)
+    rows.loc[1, "paid"] = np.inf
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as database:
+        database.register("rows", rows)
+        database.execute("CREATE TABLE outcomes AS SELECT * FROM rows")
+    table = OutcomeTable.from_sql(f"duckdb:///{tmp_path / 'shop.duckdb'}", "outcomes")
+    assert experiment(table, [Mean("paid")]).lift["note"][0] == "1 of 10 values of paid in arm 'mail' are infinite"
 
 
 def broken(frame: pd.DataFrame, column: str, value: object) -> pd.DataFrame:

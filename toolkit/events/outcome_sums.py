@@ -282,6 +282,11 @@ class OutcomeSums(ABC):
         order = " ORDER BY unit" if "unit" in self.kinds else f" ORDER BY {quoted}" if there else ""
         return there, f"SELECT {quoted} FROM {kept}{order}"
 
+    def _sum(self, column: str) -> str:
+        """The sum of a column over the rows of a unit; missing where it is missing in one of them."""
+        quoted = self.dialect.name(column)
+        return f"CASE WHEN count({quoted}) = count(*) THEN sum({self._number(column)}) END AS {quoted}"
+
     def _added_up(self, unit: str, *, arm: str, summed: Sequence[str], kept: Sequence[str]) -> str:
         """One row per unit as a statement: some columns summed, others, which do not change within a unit, kept."""
         words = self.dialect
@@ -292,7 +297,7 @@ class OutcomeSums(ABC):
             if self._types[column] == "BOOLEAN":
                 least = f"(min({words.as_number(quoted)}) = 1)"
             chosen.append(f"{least} AS {quoted}")
-        chosen += [f"sum({self._number(column)}) AS {words.name(column)}" for column in summed]
+        chosen += [self._sum(column) for column in summed]
         return f"SELECT {', '.join(chosen)} FROM {self._relation} GROUP BY {words.name(unit)}"
 
 

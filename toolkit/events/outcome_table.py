@@ -227,11 +227,11 @@ class OutcomeTable(OutcomeSums):
         return super().units(unit, arm=arm)
 
     def added_up(self, unit: str, *, arm: str, summed: Sequence[str], kept: Sequence[str]) -> OutcomeTable:
-        """The same with one row per unit: some columns summed, of others the value of the unit's first row."""
+        """The same with one row per unit: some columns summed, of others the unit's first known value."""
         chosen = [
             f"arg_min({name(arm)}, row) AS {name(arm)}",
-            *(f"sum(CAST({name(column)} AS DOUBLE)) AS {name(column)}" for column in summed),
-            *(f"arg_min({name(column)}, row) AS {name(column)}" for column in kept),
+            *map(self._sum, summed),
+            *(f"arg_min({name(column)}, row) FILTER (NOT {self._gap(column)}) AS {name(column)}" for column in kept),
         ]
         rows = f"(SELECT *, row_number() OVER () AS row FROM {self._relation})"
         relation = f"(SELECT {name(unit)}, {', '.join(chosen)} FROM {rows} GROUP BY {name(unit)})"

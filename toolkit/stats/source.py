@@ -261,8 +261,10 @@ def _summed(
     cancelling = _cancelling(terms, found)
     if cancelling:
         for at in cancelling:
-            present = sum(int(one.present[at]) for one in found)
-            shifts[at] = sum(float(one.sums[at]) for one in found) / present
+            finite = [one for one in found if np.isfinite(one.sums[at])]  # an arm with an infinite value has no mean
+            shifts[at] = sum(float(one.sums[at]) for one in finite) / max(
+                sum(int(one.present[at]) for one in finite), 1
+            )
     if gaps or cancelling:
         found = source.sums(lines, pairs, arm=arm, shifts=shifts.tolist())
     return [one if gaps else _without_gaps(one, terms, shifts) for one in found], shifts

@@ -84,7 +84,7 @@ def _unique(units: pd.Series) -> bool:
 
 
 def ratio_columns(metrics: Sequence[Metric], further: Sequence[Term]) -> tuple[list[str], list[str]]:
-    """The columns to add up over the rows of a unit, and those known before, of which the first row is taken."""
+    """The columns to add up over the rows of a unit, and those known before, whose first known value is taken."""
     ratios = [metric for metric in metrics if isinstance(metric, Ratio)]
     summed = [name for metric in ratios for name in (metric.numerator, metric.denominator)]
     summed += [term.column for term in further if term.kind == "some"]
@@ -103,7 +103,10 @@ def _added_up(
         values = numbers(outcomes, column).astype(np.float64)
         columns[column] = np.bincount(codes, weights=values, minlength=len(uniques))
     for column in kept:
-        columns[column] = numbers(outcomes, column).astype(np.float64)[first]
+        values = numbers(outcomes, column).astype(np.float64)
+        known = np.flatnonzero(~np.isnan(values))[::-1]
+        columns[column] = np.full(len(uniques), np.nan)
+        columns[column][codes[known]] = values[known]  # of several, the first is written last
     frame = pd.DataFrame({unit: uniques, **columns})
     return frame, Arms(arms.names, arms.codes[first]), []
 

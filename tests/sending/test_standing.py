@@ -55,6 +55,13 @@ def test_what_cannot_be_approved_is_refused_in_words(standing, options, said):
         standing(**options)
 
 
+def test_a_batch_after_it_is_held_against_the_last_approval_of_a_batch(shop, noon, standing, sent, make_log):
+    sent(shop.prepare(), standing())
+    later = shop.prepare(log=make_log(20), now=noon + timedelta(minutes=1))
+    assert later.previous is None
+    assert "8 mails due" in str(later.summary())
+
+
 def test_one_scenario_may_be_named_without_a_list(standing):
     assert standing(scenarios="welcome").scenarios == ("welcome",)
 

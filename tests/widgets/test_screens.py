@@ -454,6 +454,33 @@ def test_the_rest_of_a_broken_sending_is_called_off_and_every_number_says_so(bat
     )
 
 
+def test_a_console_made_again_says_that_a_sending_has_begun_and_goes_on(batch, tmp_path):
+    approval = tk.approve(batch, by="ana")
+    console = SendConsole(batch, approval, transport=Full(tmp_path / "full"))
+    press(console, "count", str(len(batch)))
+    press(console, "send")
+    with pytest.raises(OSError, match="no space left"):
+        console.wait(60)
+    again = SendConsole(batch, approval, transport=f"outbox:{tmp_path / 'full'}")
+    assert "The sending of this batch has begun and not ended" in again.view
+    press(again, "again")
+    assert again.wait(60).sent == len(batch) - 1
+
+
+def test_a_desk_walks_over_the_mails_once_however_often_something_is_pressed(batch, monkeypatch):
+    desk, read = ApprovalDesk(batch), []
+    monkeypatch.setattr(type(batch.mails), "__iter__", lambda mails: read.append(1) or iter(()))
+    for page in ("findings", "samples", "changes", "counts"):
+        press(desk, "page", page)
+    assert read == []
+    assert f">{len(batch)}<" in desk.view
+
+
+def test_a_console_of_something_else_says_what_it_takes():
+    with pytest.raises(InputError, match=r"expected what tk\.prepare gives, or the desk .* found NoneType"):
+        SendConsole(None)
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 

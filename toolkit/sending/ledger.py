@@ -27,7 +27,7 @@ from toolkit.sending.protocol import Receipt
 from toolkit.sending.rows import CHUNK, ChangedError, Delivery, rows_of
 from toolkit.sending.schema import approvals, attempts, audits, deliveries, events, held_as, open_engine, runs
 from toolkit.sending.schema import suppressions as suppression_rows
-from toolkit.sending.states import OPEN, State
+from toolkit.sending.states import OPEN, State, state_of
 from toolkit.sending.suppression import Suppressions, suppressed
 
 __all__ = ["Ledger"]
@@ -119,7 +119,7 @@ class Ledger:
         names += ["receipt", "code", "reason"]
         query = select(*(deliveries.c[name] for name in names)).order_by(deliveries.c.id)
         if state is not None:
-            query = query.where(held_as(State(state)))
+            query = query.where(held_as(state_of(state)))
         with self._reading() as connection:
             rows = [tuple(row) for row in connection.execute(query)]
         return pd.DataFrame(rows, columns=["class" if name == "class_" else name for name in names])
@@ -188,10 +188,10 @@ class Ledger:
         return None if latest is None else from_micros(latest)
 
     def last_approval(self) -> dict[str, Any] | None:
-        """The approval of the latest run, as plain values; None in a ledger without one."""
+        """The latest approval of a batch, not a standing one, as plain values; None in a ledger without one."""
         with self._reading() as connection:
-            query = select(approvals.c.document).order_by(approvals.c.signed_at.desc(), approvals.c.id)
-            found = connection.execute(query.limit(1)).scalar()
+            query = select(approvals.c.document).where(approvals.c.document.not_like("%toolkit standing approval%"))
+            found = connection.execute(query.order_by(approvals.c.signed_at.desc(), approvals.c.id).limit(1)).scalar()
         return None if found is None else json.loads(found)
 
     def rows(self, decision_ids: Sequence[str]) -> list[Delivery]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["FINAL", "MOVES", "OPEN", "Move", "State", "allowed"]
+from toolkit.errors import InputError, nearest
+
+__all__ = ["FINAL", "MOVES", "OPEN", "Move", "State", "allowed", "state_of"]
 
 
 class State(StrEnum):
@@ -83,3 +85,20 @@ def allowed(source: State | None, target: State) -> bool:
     (True, False)
     """
     return (source, target) in _ALLOWED
+
+
+def state_of(word: str) -> State:
+    """The state of that name.
+
+    Raises:
+        InputError: there is none; names the nearest.
+
+    >>> state_of("unknown")
+    <State.UNKNOWN: 'unknown'>
+    """
+    names = [state.value for state in State]
+    if word not in names:
+        near = nearest(str(word), names)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise InputError(f"state: found {word!r}; allowed: {', '.join(names)}{hint}")
+    return State(word)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from toolkit.errors import InputError
-from toolkit.sending import Approval, Batch, approve
+from toolkit.mail import Letter
+from toolkit.sending import Approval, Batch, BatchSummary, approve
 from toolkit.sending.manifest import changes, outline
 from toolkit.widgets.markup import Html, button, card, chip, field, note, table, tag, together
 from toolkit.widgets.masking import hidden_letter
@@ -41,6 +45,7 @@ class ApprovalDesk(Panel):
         if not isinstance(batch, Batch):
             raise InputError(f"batch: expected what tk.prepare gives; found {type(batch).__name__}")
         self.batch = batch
+        self._facts = _facts_of(batch)
         self._author, self._expires = author, expires
         self._approval: Approval | None = None
         self._name = ""
@@ -96,13 +101,12 @@ class ApprovalDesk(Panel):
         if not count:
             return together([head, note(nothing_due(batch), tone="good")])
         errors, warnings = batch.errors, batch.preflight.warnings
-        summary = batch.summary()
-        offers = len([mail for mail in batch.mails if mail.offer is not None])
+        facts = self._facts
         cards = tag(
             "div",
-            card("Mails", f"{count:,}", f"to {len({mail.letter.to for mail in batch.mails}):,} addresses"),
+            card("Mails", f"{count:,}", f"to {facts.addresses:,} addresses"),
             card("Left out", f"{sum(batch.skipped.values()):,}", _reasons(batch)),
-            card("With an offer", f"{offers:,}", _offers(batch)),
+            card("With an offer", f"{sum(facts.offers.values()):,}", ", ".join(sorted(facts.offers)[:2]) or "none"),
             card(
                 "Findings",
                 f"{len(errors)}",
@@ -132,7 +136,7 @@ class ApprovalDesk(Panel):
             aria_label="What is shown",
         )
         shown = {
-            "counts": lambda: self._counts(summary),
+            "counts": lambda: self._counts(facts.summary),
             "findings": self._findings,
             "samples": self._samples,
             "changes": self._changes,
@@ -148,7 +152,7 @@ class ApprovalDesk(Panel):
             ]
         )
 
-    def _counts(self, summary: Any) -> Html:
+    def _counts(self, summary: BatchSummary) -> Html:
         tables = [
             tag("div", tag("h4", title[:1].upper() + title[1:]), table(_told(frame)))
             for title, frame in summary.tables.items()
@@ -169,11 +173,8 @@ class ApprovalDesk(Panel):
         return together(parts) if parts else note("The preflight of every mail found nothing.", tone="good")
 
     def _samples(self) -> Html:
-        first: dict[str, Any] = {}
-        for mail in self.batch.mails:
-            first.setdefault(mail.letter.template, mail.letter)
         tiles = []
-        for name, letter in list(first.items())[:_SAMPLES]:
+        for name, letter in list(self._facts.samples.items())[:_SAMPLES]:
             shown = self.batch.templates.preview_of(hidden_letter(letter))
             tiles.append(
                 tag(
@@ -277,6 +278,21 @@ def _blocking(number: int) -> str:
     return f"{_count(number, 'finding')} {'blocks' if number == 1 else 'block'}"
 
 
-def _offers(batch: Batch) -> str:
-    kinds = sorted({mail.offer for mail in batch.mails if mail.offer is not None})
-    return ", ".join(kinds[:2]) or "none"
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What one walk over a batch tells, kept: its mails lie on the disk, and each press draws the screen anew."""
+
+    summary: BatchSummary
+    addresses: int
+    offers: Mapping[str, int]
+    samples: Mapping[str, Letter]
+
+
+def _facts_of(batch: Batch) -> _Facts:
+    addresses, offers, samples = set[str](), Counter[str](), dict[str, Letter]()
+    for mail in batch.mails:
+        addresses.add(mail.letter.to)
+        samples.setdefault(mail.letter.template, mail.letter)
+        if mail.offer is not None:
+            offers[mail.offer] += 1
+    return _Facts(batch.summary(), len(addresses), offers, samples)

@@ -55,6 +55,10 @@ class SendConsole(Panel):
         transport: str | Transport = "outbox:./outbox",
         ledger: str | None = None,
     ) -> None:
+        if not isinstance(batch, Batch | ApprovalDesk):
+            raise InputError(
+                f"batch: expected what tk.prepare gives, or the desk it is signed on; found {type(batch).__name__}"
+            )
         self._desk = batch if isinstance(batch, ApprovalDesk) else None
         self.batch = batch.batch if isinstance(batch, ApprovalDesk) else batch
         self._given = approval
@@ -209,7 +213,7 @@ class SendConsole(Panel):
     def _run_id(self) -> str:
         if self.job is not None:
             return self.job.run_id
-        return digest_of([self.batch.digest, self.approval.signature]) if self.approval is not None else ""
+        return digest_of([self.batch.digest, self.approval.id]) if self.approval is not None else ""
 
     def _ledger_state(self) -> str | None:
         run_id = self._run_id()
@@ -231,7 +235,7 @@ class SendConsole(Panel):
             if self.approval is None:
                 return together([head, note("Waiting for a signature on the approval desk.")])
             if self._ledger_state() in ("active", "paused"):
-                words = "This batch was being sent when the kernel ended. Nothing is lost; nobody is mailed twice."
+                words = "The sending of this batch has begun and not ended. Nothing is lost; nobody is mailed twice."
                 return together([head, note(words, tone="careful"), self._row([button("Go on", "again", kind="main")])])
             return together([head, self._locked(len(self.batch))])
         look = job.progress

@@ -134,6 +134,61 @@ def test_a_file_that_changed_on_the_disk_is_told_and_never_overwritten(program, 
     assert "wait: 9h" in (tmp_path / "versions" / "abandoned_cart_v1.yaml").read_text(encoding="utf-8")
 
 
+def test_what_stood_in_the_file_is_kept_with_its_comments(program, tmp_path):
+    path, versions = tmp_path / "scenario.yaml", tmp_path / "versions"
+    before = "# why we do it\n" + dump(program["abandoned_cart"]) + "# the end\n"
+    path.write_text(before, encoding="utf-8")
+    view = ScenarioView(program, path=path, versions=versions)
+    view.set("pause.wait", "2h")
+    press(view, "save")
+    assert view.error == ""
+    assert (versions / "abandoned_cart_v1.yaml").read_text(encoding="utf-8") == "# before a change\n" + before
+    view.set("pause.wait", "3h")
+    press(view, "save")
+    assert sorted(one.name for one in versions.iterdir()) == ["abandoned_cart_v1.yaml", "abandoned_cart_v2.yaml"]
+
+
+@pytest.mark.parametrize("more", ["---\ntimezone: Europe/Paris\n", "---\nscenario: other\n"])
+def test_a_file_that_holds_more_than_the_scenario_is_never_overwritten(more, program, tmp_path):
+    path = tmp_path / "all.yaml"
+    path.write_text(dump(program["abandoned_cart"]) + more, encoding="utf-8")
+    before = path.read_bytes()
+    view = ScenarioView(program, path=path, versions=tmp_path / "versions")
+    view.set("pause.wait", "2h")
+    press(view, "save")
+    assert "saving would leave only abandoned_cart in it" in view.error
+    assert path.read_bytes() == before
+
+
+def test_the_file_of_another_scenario_is_never_overwritten(program, tmp_path):
+    path = tmp_path / "scenario.yaml"
+    path.write_text(dump(tk.load(ROOT / "templates")["welcome"]), encoding="utf-8")
+    view = ScenarioView(program, path=path, versions=tmp_path / "versions")
+    view.set("pause.wait", "2h")
+    press(view, "save")
+    assert "holds welcome" in view.error
+    press(view, "reload")
+    assert "no scenario 'abandoned_cart'; this program has welcome" in view.error
+    assert "KeyError" not in view.error
+
+
+@pytest.mark.parametrize(("typed", "taken"), [("12,5", 12.5), ("20 %", 20.0), ("ten", None), ("1.5.2", None)])
+def test_a_discount_is_typed_as_people_write_it(typed, taken, program):
+    view = ScenarioView(program)
+    press(view, "step", "offer")
+    press(view, "percent", typed)
+    assert (view.value.steps[3].offer.percent == taken) or taken is None
+    assert ("a number such as 10" in view.view) == (taken is None)
+    assert "ValueError" not in view.view
+
+
+def test_what_is_no_program_and_no_log_is_told(program):
+    with pytest.raises(ScenarioError, match=r"found str; tk\.load"):
+        ScenarioView("templates/abandoned_cart")
+    with pytest.raises(InputError, match=r"found str; tk\.EventLog\.open"):
+        ScenarioView(program, "data/shop")
+
+
 def test_which_scenario_must_be_told_where_there_are_several():
     with pytest.raises(ScenarioError, match="which scenario"):
         ScenarioView(tk.load(ROOT / "templates"))

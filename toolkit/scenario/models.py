@@ -439,7 +439,7 @@ class Program(Model):
             if scenario.scenario == name:
                 return scenario
         names = [scenario.scenario for scenario in self.scenarios]
-        near = nearest(name, names)
+        near = nearest(str(name), names)
         raise KeyError(
             f"no scenario {name!r}; this program has {', '.join(names) or 'none'}"
             + (f"; did you mean {near!r}?" if near else "")

@@ -15,11 +15,12 @@ from toolkit.engine import Run, replay
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Program, Scenario, dump, load, set_parameters
-from toolkit.scenario.models import Offer, Repeat, Send, Step, Wait, WaitFor, WaitUntil, every_step
+from toolkit.scenario.models import Offer, Send, Step, every_step
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
-from toolkit.widgets.markup import Html, button, chip, field, note, tag, together
+from toolkit.widgets.markup import Html, button, chip, note, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.step_sheet import number_typed, step_sheet, whole_number_typed
 from toolkit.widgets.versions import File, save_version
 
 __all__ = ["ScenarioView"]
@@ -45,7 +46,8 @@ class ScenarioView(Panel):
         run: the last replay, or None.
 
     Raises:
-        ScenarioError: the program has no such scenario, or several and none was named.
+        ScenarioError: no program, or one that has no such scenario, or several and none was named.
+        InputError: a log that is none.
 
     >>> from toolkit.scenario import load
     >>> view = ScenarioView(load("templates/abandoned_cart"))
@@ -70,7 +72,7 @@ class ScenarioView(Panel):
         versions: str | os.PathLike[str] = "versions",
         until: datetime | None = None,
     ) -> None:
-        whole = Program(scenarios=(program,)) if isinstance(program, Scenario) else program
+        whole = _whole(program, log)
         self._name = _named(whole, scenario)
         self.program = self._saved = whole
         self._log, self._until = log, until
@@ -176,7 +178,7 @@ class ScenarioView(Panel):
 
     def act_repeat(self, value: Any) -> None:
         """Another number of times was typed."""
-        self._typed("repeat", value, of=int)
+        self._typed("repeat", value, of=whole_number_typed)
 
     def act_percent(self, value: Any) -> None:
         """Another discount was typed; nothing, or 0, takes it out."""
@@ -204,11 +206,11 @@ class ScenarioView(Panel):
         """Write the scenario to its file; what stood there is kept as a version."""
         if self._file is None:
             raise InputError("this view was given no path= to save to; save a version instead")
-        self._file.check()
-        kept = save_version(self._saved[self._name], self._versions, note="before a change")
+        before = self._file.check(self._name)
+        kept = save_version(self._saved[self._name], self._versions, note="before a change", text=before)
         self._file.write(self.value)
         self._saved = self.program
-        self._said = f"Saved to {self._file.path}. What stood there before is {kept}."
+        self._said = f"Saved to {self._file.path}, without comments. What stood there before is {kept}."
 
     def act_version(self, value: Any) -> None:
         """Keep the scenario as a new version."""
@@ -219,7 +221,8 @@ class ScenarioView(Panel):
         """Take what is on the disk now."""
         if self._file is None:
             return
-        fresh = load(self._file.path)[self._name]
+        there = load(self._file.path)
+        fresh = there[_named(there, self._name)]
         changed = tuple(fresh if one.scenario == self._name else one for one in self.program.scenarios)
         self._file.read_again()
         self._saved = self.program.replace(scenarios=changed)
@@ -258,7 +261,7 @@ class ScenarioView(Panel):
         try:
             new: Any = value
             if name == "percent":
-                new = float(value) if str(value).strip() else None
+                new = number_typed(value) if str(value).strip() else None
                 new = None if new == 0 else new
             elif name == "valid":
                 new = str(value).strip() or None
@@ -383,78 +386,7 @@ class ScenarioView(Panel):
         )
 
     def _sheet(self) -> Html | None:
-        if self._chosen is None:
-            return None
-        step = self._step()
-        parts: list[Html] = []
-        match step:
-            case Wait(wait=WaitUntil() as moment):
-                parts.append(
-                    self._box("Wait until", "until", "wait.until", str(moment.until), "local time, such as 09:00")
-                )
-            case Wait():
-                parts.append(self._box("Wait", "wait", "wait", str(step.wait), "such as 30m, 4h or 1d"))
-            case WaitFor():
-                parts.append(
-                    self._box("Wait at most", "within", "wait_for.within", str(step.wait_for.within), "such as 1d")
-                )
-            case Repeat():
-                parts.append(self._box("Times", "repeat", "repeat", str(step.repeat), "1 to 50"))
-            case Send():
-                offer = step.offer
-                percent = "" if offer is None or offer.percent is None else f"{offer.percent:g}"
-                valid = "" if offer is None or offer.valid is None else str(offer.valid)
-                parts.append(self._box("Discount, %", "percent", "offer.percent", percent, "empty: none"))
-                parts.append(self._box("Valid for", "valid", "offer.valid", valid, "such as 3d"))
-                parts.append(
-                    tag(
-                        "label",
-                        tag("input", type="checkbox", checked=bool(offer and offer.free_shipping), data_act="shipping"),
-                        "free shipping",
-                        class_="ttk-check",
-                    )
-                )
-            case _:
-                parts.append(
-                    tag("span", "This step has nothing to set here; change it in the file.", class_="ttk-soft")
-                )
-        arms = list(self.value.experiment.arms) if self.value.experiment else []
-        holdout = self.value.experiment.holdout if self.value.experiment else None
-        if arms and isinstance(step, Send | Wait):
-            parts.append(
-                tag(
-                    "fieldset",
-                    tag("legend", "Arms that get it", class_="ttk-what"),
-                    tag(
-                        "div",
-                        together(
-                            button(
-                                f"{arm} (control)" if arm == holdout != "control" else arm,
-                                "arm",
-                                value=arm,
-                                aria_pressed=str(not step.only or arm in step.only).lower(),
-                            )
-                            for arm in arms
-                        ),
-                        class_="ttk-row",
-                    ),
-                    class_="ttk-arms",
-                )
-            )
-        title = str(step.id).replace("_", " ")
-        return tag(
-            "div",
-            tag("header", tag("h4", f"Step {title}"), tag("span", class_="ttk-soft"), button("Close", "close")),
-            tag("div", together(parts), class_="ttk-fields"),
-            class_="ttk-sheet ttk-gap",
-        )
-
-    def _box(self, label: str, act: str, place: str, value: str, hint: str) -> Html:
-        draft = self._drafts.get(place)
-        if draft is None:
-            return field(label, act, value, hint=hint, size=8)
-        typed, why = draft
-        return field(label, act, typed, hint=f"not taken: {why}", size=8, aria_invalid="true")
+        return None if self._chosen is None else step_sheet(self._step(), self.value.experiment, self._drafts)
 
     def _changed_steps(self) -> frozenset[str]:
         before = {step.id: step for step in every_step(self._saved[self._name].steps)}
@@ -464,6 +396,19 @@ class ScenarioView(Panel):
         """Whether the counts are of the same steps."""
         ids = [[step.id for step in every_step(program[self._name].steps)] for program in (run.program, self.program)]
         return ids[0] == ids[1]
+
+
+def _whole(program: object, log: object) -> Program:
+    if isinstance(program, Scenario):
+        program = Program(scenarios=(program,))
+    if not isinstance(program, Program):
+        found = type(program).__name__
+        raise ScenarioError(
+            f"program: expected a program or a scenario; found {found}; tk.load(folder) gives a program"
+        )
+    if log is not None and not isinstance(log, EventLog):
+        raise InputError(f"log: expected an EventLog; found {type(log).__name__}; tk.EventLog.open(place) gives one")
+    return program
 
 
 def _named(program: Program, name: str | None) -> str:

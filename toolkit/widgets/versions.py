@@ -7,19 +7,23 @@ import os
 import re
 from pathlib import Path
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, ScenarioError
 from toolkit.scenario import Scenario, dump
+from toolkit.scenario.document import read
 
 __all__ = ["File", "save_version"]
 
 
-def save_version(scenario: Scenario, folder: str | os.PathLike[str] = "versions", *, note: str = "") -> Path:
+def save_version(
+    scenario: Scenario, folder: str | os.PathLike[str] = "versions", *, note: str = "", text: str | None = None
+) -> Path:
     """The scenario as a new file, numbered after those already there.
 
     Args:
         scenario: what to keep.
         folder: where versions are kept; made where it is not there.
         note: a line at the top of the file.
+        text: the scenario as somebody wrote it, with their comments; its canonical form unless given.
 
     Returns:
         The file, for example `versions/abandoned_cart_v2.yaml`; the last one where it says the same already.
@@ -27,7 +31,8 @@ def save_version(scenario: Scenario, folder: str | os.PathLike[str] = "versions"
     Raises:
         InputError: the folder cannot be written.
     """
-    place, text = Path(folder), dump(scenario)
+    place, written = Path(folder), dump(scenario) if text is None else text
+    head = "".join(f"# {line}\n" for line in note.splitlines())
     try:
         place.mkdir(parents=True, exist_ok=True)
         pattern = re.compile(rf"{re.escape(scenario.scenario)}_v(\d+)\.yaml")
@@ -36,11 +41,11 @@ def save_version(scenario: Scenario, folder: str | os.PathLike[str] = "versions"
         }
         if known:
             last = known[max(known)]
-            if _without_notes(last.read_text(encoding="utf-8")) == text:
+            there = last.read_text(encoding="utf-8")
+            if there in (written, head + written) or (text is None and _without_notes(there) == written):
                 return last
         path = place / f"{scenario.scenario}_v{max(known, default=0) + 1}.yaml"
-        head = "".join(f"# {line}\n" for line in note.splitlines())
-        path.write_text(head + text, encoding="utf-8")
+        path.write_text(head + written, encoding="utf-8")
     except OSError as fault:
         raise InputError(f"versions {place}: cannot be written: {fault.strerror}") from fault
     return path
@@ -66,22 +71,40 @@ class File:
         """Whether the disk holds something else by now."""
         return self._digest() != self.digest
 
-    def check(self) -> None:
-        """Nobody else has changed the file.
+    def check(self, name: str) -> str | None:
+        """Nobody else has changed the file, and it holds one scenario and nothing else.
+
+        Args:
+            name: of the scenario.
+
+        Returns:
+            What stands in it; None where there is no such file yet.
 
         Raises:
-            InputError: somebody has.
+            InputError: somebody has, or what else it holds would be lost.
         """
         if self.changed:
             raise InputError(f"{self.path} changed on the disk since it was read; load it, or save a version instead")
+        if not self.path.is_file():
+            return None
+        try:
+            text = self.path.read_bytes().decode("utf-8-sig")
+            documents, _ = read(text)
+        except (OSError, UnicodeDecodeError, ScenarioError) as fault:
+            raise InputError(f"{self.path}: cannot be read: {fault}; save a version instead") from fault
+        names = [document.child("scenario") for document in documents]
+        if [None if one is None else one.value for one in names] != [name]:
+            found = ", ".join("no scenario" if one is None else str(one.value) for one in names) or "nothing"
+            raise InputError(f"{self.path} holds {found}; saving would leave only {name} in it; save a version instead")
+        return text
 
     def write(self, scenario: Scenario) -> None:
         """Put the scenario into the file; comments in it are not kept.
 
         Raises:
-            InputError: the file changed since it was read, or cannot be written.
+            InputError: the file changed since it was read, holds something else, or cannot be written.
         """
-        self.check()
+        self.check(scenario.scenario)
         try:
             self.path.write_text(dump(scenario), encoding="utf-8")
         except OSError as fault:

@@ -56,7 +56,7 @@ def _entries(count, *, first=0, class_="marketing"):
     ]
 
 
-def _run_record(name="run", *, mails=0, now=START, transport="outbox:here", hours=72, **options):
+def _run_record(name="run", *, mails=0, now=START, transport="outbox:/here", hours=72, **options):
     return RunRecord(
         id=name,
         digest="0" * 64,

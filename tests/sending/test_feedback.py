@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
+
 import pytest
 
+from toolkit.errors import InputError
 from toolkit.sending import Feedback
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
@@ -90,3 +94,25 @@ def test_complaints_pause_a_run(sent, clock):
 def test_a_report_about_nobody_we_know_is_kept_and_does_no_harm(ledger, clock):
     taken = ledger.report_events([_report(7, "email_delivered", clock), _report(7, "email_whatever", clock)])
     assert (taken.new, taken.settled) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"bounce_type": "Soft"}, "bounce_type: found 'Soft'; allowed: hard or soft"),
+        ({"at": datetime.fromisoformat("2026-03-02")}, "at: expected a time zone"),
+    ],
+)
+def test_a_bounce_of_another_type_or_without_a_time_zone_suppresses_nobody(sent, clock, change, said):
+    ledger = sent(2)
+    good = _report(0, "email_bounced", clock, bounce_type="hard")
+    with pytest.raises(InputError, match=said):
+        ledger.report_events([good, replace(good, event_id="other", **change)])
+    assert len(ledger.suppressions) == 0
+    with pytest.raises(InputError, match="expected a Feedback; found dict"):
+        ledger.report_events([{"event": "email_bounced"}])
+
+
+def test_a_state_that_is_none_names_the_nearest(ledger):
+    with pytest.raises(InputError, match=r"state: found 'unkown'; allowed: planned, .*did you mean 'unknown'"):
+        ledger.deliveries(state="unkown")

@@ -128,7 +128,7 @@ def test_unknown_mails_are_settled_by_what_the_witness_found(ledger, clock, entr
     ledger.recover()
     ledger.finish("run", by="x")
     found = {"d00000": Receipt("d00000", State.ACCEPTED, receipt="d00000.eml")}
-    ledger.settle(ledger.unknown("outbox:here"), found, by="evidence")
+    ledger.settle(ledger.unknown("outbox:/here"), found, by="evidence")
     assert ledger.known(["d00000", "d00001"]) == {"d00000": State.ACCEPTED, "d00001": State.PLANNED}
     assert len(_send_all(ledger)) == 1  # though the run had been done
     assert ledger.verify() == ()

@@ -9,9 +9,10 @@ from toolkit.errors import InputError
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
+from toolkit.sending.transports import transport
 
 LEASE = 30_000_000
-WAY = "outbox:here"
+WAY = "outbox:/here"
 
 
 @pytest.fixture
@@ -91,11 +92,27 @@ def test_the_wait_for_the_next_day_is_said(planned):
         ({"per_second": 0}, "per_second: expected a number above 0"),
         ({"per_day": 0}, "per_day: expected whole numbers from 1"),
         ({"warm_up": [10, -1]}, "warm_up: expected whole numbers from 1"),
+        ({"warm_up": 5.5}, r"warm_up: expected whole numbers from 1; found \[5\.5\]"),
+        ({"per_day": True}, "per_day: expected whole numbers from 1"),
+        ({"per_second": "5"}, "per_second: expected a number above 0; found '5'"),
+        ({"per_second": float("inf")}, "per_second: expected a number above 0; found inf"),
     ],
 )
 def test_a_limit_that_is_none_is_refused(ledger, options, said):
     with pytest.raises(InputError, match=said):
         ledger.rates.limit(WAY, by="ana", **options)
+
+
+def test_a_limit_holds_for_a_way_out_however_it_is_written(ledger, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for way in ("smtp:mail.example.org", "smtps:mail.example.org", transport("resend:"), "outbox:./out", "my own"):
+        ledger.rates.limit(way, by="ana", per_day=5)
+    named = ["my own", f"outbox:{tmp_path.resolve()}/out", "resend:smtp.resend.com:465"]
+    assert list(ledger.rates.table["transport"]) == [*named, "smtp:mail.example.org:465", "smtp:mail.example.org:587"]
+    with pytest.raises(InputError, match="expected smtp:HOST:PORT"):
+        ledger.rates.limit("smtp:mail.example.org:many", by="ana", per_day=5)
+    with pytest.raises(InputError, match="transport: expected outbox:FOLDER"):
+        ledger.rates.limit(None, by="ana", per_day=5)
 
 
 def test_a_limit_is_in_the_audit(ledger):

@@ -52,7 +52,7 @@ def test_the_life_of_a_run_is_the_same(ledger, clock, entries, run_record):
     ledger.record([_accept(started[0])])
     clock.forward(seconds=31)
     assert [row.decision_id for row in ledger.recover()] == [started[1].decision_id]
-    ledger.settle(ledger.unknown("outbox:here"), {}, by="evidence")
+    ledger.settle(ledger.unknown("outbox:/here"), {}, by="evidence")
     assert ledger.plan(run_record("later", mails=8), entries(8)).adopted == 5
     ledger.pause("later", by="ana")
     assert ledger.claim("later", owner="b", limit=9, lease=LEASE) == []

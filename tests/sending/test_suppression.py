@@ -68,6 +68,76 @@ def test_what_cannot_be_put_on_the_list_says_why(listed, call, said):
 
 
 @pytest.mark.parametrize(
+    "written",
+    ["ana@example.org,", "ana@example.org;", "mailto:ana@example.org", "'ana@example.org'", "Ana Lo <ana@example.org>"],
+)
+def test_what_lists_leave_around_an_address_is_no_part_of_it(listed, tmp_path, written):
+    assert listed.add(written, by="ben")
+    assert listed.reason("ana@example.org") == "suppressed"
+    (tmp_path / "list.txt").write_text(f"bo@example.org\n{written}\n")
+    assert str(listed.import_file(tmp_path / "list.txt", by="ben")) == "added 1, already there 1, not an address 0"
+
+
+@pytest.mark.parametrize(
+    "written", ["ana@example.org.", "ana@example", "a na@example.org", "ana@example.org/x", None, 5]
+)
+def test_what_no_mail_could_ever_go_to_is_refused_and_not_listed_in_vain(listed, written):
+    with pytest.raises(InputError, match="expected an address or its SHA-256"):
+        listed.add(written, by="ben")
+
+
+def test_a_quote_that_is_not_closed_swallows_no_address(listed, tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text('ana@example.org\n"bo@example.org\ncy@example.org\n')
+    assert listed.import_file(path, by="ben").added == 3
+    path.write_text('email,reason\ndi@example.org,spam\n"ed@example.org,spam\nfay@example.org,spam\n')
+    with pytest.raises(InputError, match=r"list\.csv: line 3: a quote is not closed; nothing was added"):
+        listed.import_file(path, by="ben")
+    path.write_text("email,reason\n" + "x" * 200_000 + ",spam\n")
+    with pytest.raises(InputError, match=r"line 2: field larger than field limit .*nothing was added"):
+        listed.import_file(path, by="ben")
+    assert len(listed) == 3
+
+
+def test_a_list_saved_as_unicode_text_or_with_another_word_for_email_is_read_and_an_empty_one_is_empty(
+    listed, tmp_path
+):
+    path = tmp_path / "list.txt"
+    path.write_bytes("E-Mail\tname\r\nana@example.org\tAna\r\n".encode("utf-16"))
+    assert listed.import_file(path, by="ben").added == 1
+    path.write_bytes(b"")
+    assert str(listed.import_file(path, by="ben")) == "added 0, already there 0, not an address 0"
+
+
+def test_a_scope_written_out_is_read_in_again(listed, clock, tmp_path):
+    listed.add("ana@example.org", by="ben", reason="complaint", scope="all")
+    listed.export_file(tmp_path / "out.csv")
+    with Ledger.open(tmp_path / "other.sqlite", clock=clock) as other:
+        other.suppressions.import_file(tmp_path / "out.csv", by="cleo")
+        assert other.suppressions.reason("ana@example.org", class_="transactional") == "unsubscribed"
+
+
+def test_a_class_that_is_none_is_not_taken_for_one_that_may_be_mailed(listed):
+    listed.add("ana@example.org", by="ben", reason="unsubscribed")
+    with pytest.raises(InputError, match="class: expected one of marketing, transactional; found 'Marketing'"):
+        listed.reason("ana@example.org", class_="Marketing")
+
+
+@pytest.mark.parametrize("by", ["", " ", None])
+def test_nobody_decides_nothing(listed, ledger, by):
+    with pytest.raises(InputError, match="by: expected the name of a person"):
+        listed.add("ana@example.org", by=by)
+    with pytest.raises(InputError, match="by: expected the name of a person"):
+        ledger.rates.limit("smtp:mail.example.org:587", by=by, per_day=1)
+    assert (len(listed), len(ledger.rates.table), len(ledger.audit())) == (0, 0, 0)
+
+
+def test_a_list_that_cannot_be_written_names_the_file(listed, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere/out\.csv: cannot be written"):
+        listed.export_file(tmp_path / "nowhere" / "out.csv")
+
+
+@pytest.mark.parametrize(
     ("content", "reasons"),
     [
         ("ana@example.org\nbo@example.org\n", ["imported", "imported"]),

@@ -14,8 +14,9 @@ from datetime import datetime
 from sqlalchemy import Connection, or_, select
 
 from toolkit.database import insert_new
+from toolkit.errors import InputError
 from toolkit.sending import alarm, audit, claims
-from toolkit.sending.clock import micros
+from toolkit.sending.clock import micros, utc
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.rows import Delivery, rows_of
 from toolkit.sending.schema import deliveries, events, suppressions
@@ -74,9 +75,14 @@ class Taken:
 
 
 def take(connection: Connection, reports: Sequence[Feedback], *, now: int) -> Taken:
-    """What the reports did, all of them in the transaction under way."""
+    """What the reports did, all of them in the transaction under way.
+
+    Raises:
+        InputError: one of them is no report, or a bounce of a type that there is not.
+    """
     counts: Counter[str] = Counter()
     for report in reports:
+        _check(report)
         if report.event not in DELIVERY_EVENTS:
             continue
         row = _mail(connection, report)
@@ -107,6 +113,16 @@ def take(connection: Connection, reports: Sequence[Feedback], *, now: int) -> Ta
         if row is not None and report.event in _COUNTERS and not _is_soft(report):
             alarm.count(connection, row.run_id, {_COUNTERS[report.event]: 1}, now=now)
     return Taken(counts["new"], counts["known"], counts["settled"], counts["suppressed"])
+
+
+def _check(report: Feedback) -> None:
+    """In other words than these a bounce would suppress somebody whose mailbox was full."""
+    if not isinstance(report, Feedback):
+        raise InputError(f"report: expected a Feedback; found {type(report).__name__}")
+    if report.bounce_type not in (None, "hard", "soft"):
+        found = f"found {report.bounce_type!r}; allowed: hard or soft"
+        raise InputError(f"report {report.event_id!r}: bounce_type: {found}")
+    utc(report.at, name=f"report {report.event_id!r}: at")
 
 
 def _mail(connection: Connection, report: Feedback) -> Delivery | None:

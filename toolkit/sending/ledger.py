@@ -427,7 +427,7 @@ class Ledger:
             reports: deliveries, bounces, complaints … about mails or addresses.
 
         Returns:
-            How many were new, known, settled a mail, suppressed an address.
+            How many were new, known, settled a mail, suppressed an address; InputError for what is no report.
         """
         total = Taken(0, 0, 0, 0)
         iterator = iter(reports)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import deliveries, domains, rates, runs
 from toolkit.sending.statements import found
 from toolkit.sending.states import State
+from toolkit.sending.transports import named
 
 __all__ = ["Rates", "canary_allows", "may_go", "next_moment", "not_used", "resting", "seen"]
 
@@ -67,7 +69,8 @@ class Rates:
         """Set how fast mails may go through a way out, for every sender that uses this ledger. None lifts a limit.
 
         Args:
-            transport: its name in the ledger, for example `smtp:mail.example.org:587`.
+            transport: a way out as it is given to `send`, or its name in the ledger, for example
+                `smtp:mail.example.org:587`; a mail server without a port is meant with the usual one.
             by: who does it; written to the audit.
             per_second: mails a second, above 0.
             per_day: mails a day (of UTC), at least 1.
@@ -75,13 +78,15 @@ class Rates:
                 from the first mail. After the last of them `per_day` holds.
 
         Raises:
-            InputError: a limit that is not above zero.
+            InputError: not a way out, or a limit that is not above zero.
         """
-        if per_second is not None and not per_second > 0:
+        transport = named(transport)
+        if per_second is not None and not _is_number(per_second):
             raise InputError(f"limit: per_second: expected a number above 0; found {per_second!r}")
-        for name, counts in (("per_day", [] if per_day is None else [per_day]), ("warm_up", warm_up)):
-            if any(not isinstance(count, int) or count < 1 for count in counts):
-                raise InputError(f"limit: {name}: expected whole numbers from 1; found {list(counts)!r}")
+        for name, given in (("per_day", [] if per_day is None else [per_day]), ("warm_up", warm_up)):
+            counts = list(given) if isinstance(given, list | tuple) else [given]
+            if any(isinstance(count, bool) or not isinstance(count, int) or count < 1 for count in counts):
+                raise InputError(f"limit: {name}: expected whole numbers from 1; found {counts!r}")
         now = micros(self._clock())
         caps = json.dumps([*warm_up, per_day])
         values = {"per_second": per_second, "per_day": caps, "tokens": 1.0, "at": now}
@@ -119,6 +124,10 @@ class Rates:
             found = connection.execute(select(domains).where(domains.c.until > now).order_by(domains.c.name))
             rows = [(row.name, from_micros(row.until), row.failures, row.reason) for row in found]
         return pd.DataFrame(rows, columns=["domain", "until", "failures", "reason"])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def may_go(connection: Connection, transport: str, wanted: int, *, now: int) -> int:

@@ -37,7 +37,7 @@ def turn_run(
     Raises:
         LedgerError: no such run, or it is in another state.
     """
-    like = runs.c.id.startswith(run_id, autoescape=True)
+    like = runs.c.id.startswith(str(run_id), autoescape=True)
     found = connection.execute(select(runs.c.id, runs.c.state).where(like).with_for_update()).all()
     if len(found) != 1 or not run_id:
         what = "names no run" if not found or not run_id else f"names {len(found)} runs"

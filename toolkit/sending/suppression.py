@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import Connection, delete, func, select
 
 from toolkit.database import insert_new
@@ -21,6 +23,7 @@ from toolkit.errors import InputError, nearest
 from toolkit.sending import audit
 from toolkit.sending.clock import Clock, micros
 from toolkit.sending.domains import in_ascii
+from toolkit.sending.policy import person
 from toolkit.sending.schema import suppressions
 from toolkit.sending.statements import found
 
@@ -33,7 +36,11 @@ _CHUNK = 400
 _MOST_WRONG = 20
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
+_AROUND = " \t\r\n\"'<>,;\u200b\ufeff"  # what lists and mail programs leave around an address
+_SEPARATORS = ",;\t"
 _ADDRESS_COLUMNS = ("email", "address", "email address", "email_address", "recipient", "destination", "sha256", "hash")
+_CLASSES = ("marketing", "transactional")
 _REASON_WORDS = {
     "bounce": "hard_bounce",
     "complain": "complaint",
@@ -145,7 +152,14 @@ class Suppressions:
         return frame
 
     def reason(self, address: str, *, class_: str = "marketing") -> str | None:
-        """Why a mail of that class to the address would not go: `suppressed` or `unsubscribed`; None when it would."""
+        """Why a mail of that class to the address would not go: `suppressed` or `unsubscribed`; None when it would.
+
+        Raises:
+            InputError: not an address, or neither marketing nor transactional.
+        """
+        _one_of("class", class_, _CLASSES)
+        if not isinstance(address, str):
+            raise InputError(f"suppressions: expected an address; found {address!r}")
         with self._reading() as connection:
             return suppressed(connection, [(address, class_)]).get((address, class_))
 
@@ -164,7 +178,8 @@ class Suppressions:
         Raises:
             InputError: not an address, or an unknown reason or scope.
         """
-        row = self._row(address, reason=reason, scope=scope, source=by)
+        by = person(by, where="suppressions: by")
+        row = self._row(address, reason=reason, scope=scope, source=by) if isinstance(address, str) else None
         if row is None:
             raise InputError(f"suppressions: expected an address or its SHA-256; found {address!r}")
         with self._writing() as connection:
@@ -187,7 +202,12 @@ class Suppressions:
 
         Returns:
             Whether it was on the list.
+
+        Raises:
+            InputError: not an address.
         """
+        if not isinstance(address, str):
+            raise InputError(f"suppressions: expected an address or its SHA-256; found {address!r}")
         digest = address.casefold() if _SHA256.fullmatch(address) else address_hash(address)
         with self._writing() as connection:
             gone = connection.execute(delete(suppressions).where(suppressions.c.address_sha256 == digest)).rowcount
@@ -210,20 +230,20 @@ class Suppressions:
             path: one address (or SHA-256 of one) a line, or a CSV file with a header, as mail services export them.
             by: who does it; written to the audit.
             reason: of all of them; unless given, read from a column `reason`, else `imported`.
-            scope: of all of them, `all` or `marketing`; by the reason unless given.
+            scope: of all of them, `all` or `marketing`; unless given, read from a column `scope`, else by the reason.
             column: the column with the addresses; found by its name unless given.
 
         Returns:
             How many were added, were there already, or are no addresses.
 
         Raises:
-            InputError: no such file, no such column, or an unknown reason or scope.
+            InputError: no such file, no such column, a quote that is not closed, or an unknown reason or scope.
         """
         rows: list[dict[str, Any]] = []
         wrong, examples = 0, list[str]()
-        for line, address, said in _lines(Path(path), column):
+        for line, address, said, of in _lines(Path(path), column):
             own = reason or _reason_of(said)
-            row = self._row(address, reason=own, scope=scope, source=Path(path).name)
+            row = self._row(address, reason=own, scope=scope or of, source=Path(path).name)
             if row is not None:
                 rows.append(row)
             elif address.strip():
@@ -248,24 +268,31 @@ class Suppressions:
 
         Returns:
             How many lines were written.
+
+        Raises:
+            InputError: the file cannot be written.
         """
         frame = self.table
         frame["at"] = frame["at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
         frame.insert(
             0, "email", frame["address_sha256"] if hashed else frame["address"].fillna(frame["address_sha256"])
         )
-        frame[["email", "scope", "reason", "source", "at"]].to_csv(path, index=False)
+        try:
+            frame[["email", "scope", "reason", "source", "at"]].to_csv(path, index=False)
+        except OSError as fault:
+            raise InputError(f"suppressions: {path}: cannot be written: {fault.strerror or fault}") from fault
         return len(frame)
 
     def _row(self, address: str, *, reason: str, scope: str | None, source: str) -> dict[str, Any] | None:
         _one_of("reason", reason, REASONS)
         scope = scope or ("marketing" if reason in _BY_CHOICE else "all")
         _one_of("scope", scope, SCOPES)
-        text = address.strip().strip("<>")
-        if _SHA256.fullmatch(text):
-            hashed, plain = text.casefold(), None
-        elif _ADDRESS.fullmatch(text):
-            hashed, plain = address_hash(text), text
+        bare = _bare(address)
+        plain = None if _SHA256.fullmatch(bare) else bare
+        if plain is None:
+            hashed = bare.casefold()
+        elif _is_address(plain):
+            hashed = address_hash(plain)
         else:
             return None
         now = micros(self._clock())
@@ -282,26 +309,65 @@ class Suppressions:
         audit.append(connection, at=micros(self._clock()), actor=by, action=action, subject=subject, detail=detail)
 
 
-def _lines(path: Path, column: str | None) -> Iterator[tuple[int, str, str]]:
-    """Line number, address and reason of each line of a list."""
+def _bare(text: str) -> str:
+    """An address without what stands around it: a name, `mailto:`, quotes, a comma or a semicolon.
+
+    >>> _bare("Ana <mailto:ana@example.org>;")
+    'ana@example.org'
+    """
+    bare = text.strip(_AROUND)
+    if "<" in bare and "@" in bare.rpartition("<")[2]:
+        bare = bare.rpartition("<")[2].strip(_AROUND)
+    return bare[7:] if bare[:7].casefold() == "mailto:" else bare
+
+
+def _is_address(text: str) -> bool:
+    """Whether mail could go to it: what could not would stand on the list and never hold anything back."""
+    if _PLAIN.fullmatch(text):
+        return True
     try:
-        text = path.read_bytes().decode("utf-8-sig", errors="replace")
+        return bool(_ADDRESS.fullmatch(text) and validate_email(text, check_deliverability=False))
+    except EmailNotValidError:
+        return False
+
+
+def _lines(path: Path, column: str | None) -> Iterator[tuple[int, str, str, str | None]]:
+    """Line number, address, reason and scope of each line of a list."""
+    text = _text(path)
+    head = text.partition("\n")[0]
+    separator = max(_SEPARATORS, key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        names = [name.strip().casefold() for name in next(reader, [])]
+        place = _address_column(names, column, path) if any(names) else None
+        if place is None:  # no header: every line is an address
+            for number, line in enumerate(text.splitlines(), 1):
+                yield number, re.split(f"[{_SEPARATORS}]", line, maxsplit=1)[0], "", None
+            return
+        said, of = (names.index(name) if name in names else None for name in ("reason", "scope"))
+        before = reader.line_num
+        for row in reader:
+            if "\n" in _cell(row, place) or any("\n" in cell and "@" in cell for cell in row):
+                raise InputError(f"suppressions: {path}: line {before + 1}: a quote is not closed; nothing was added")
+            if row:
+                scope = _cell(row, of).strip().casefold()
+                yield reader.line_num, _cell(row, place), _cell(row, said), scope if scope in SCOPES else None
+            before = reader.line_num
+    except csv.Error as fault:
+        raise InputError(f"suppressions: {path}: line {reader.line_num}: {fault}; nothing was added") from fault
+
+
+def _cell(row: Sequence[str], place: int | None) -> str:
+    return row[place] if place is not None and place < len(row) else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
     except OSError as fault:
         raise InputError(f"suppressions: {path}: cannot be read: {fault.strerror}") from fault
-    head = text.partition("\n")[0]
-    separator = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    names = [name.strip().casefold() for name in next(reader, [])]
-    place = _address_column(names, column, path)
-    if place is None:  # no header: every line is an address
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-        yield from ((reader.line_num, row[0], "") for row in reader if row)
-        return
-    said = names.index("reason") if "reason" in names else None
-    for row in reader:
-        if row:
-            reason = row[said] if said is not None and said < len(row) else ""
-            yield reader.line_num, row[place] if place < len(row) else "", reason
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if wide else "utf-8-sig", errors="replace")
 
 
 def _address_column(names: Sequence[str], column: str | None, path: Path) -> int | None:
@@ -311,10 +377,11 @@ def _address_column(names: Sequence[str], column: str | None, path: Path) -> int
             hint = f"; did you mean {near!r}?" if near else ""
             raise InputError(f"suppressions: {path}: no column {column!r}; it has {', '.join(names)}{hint}")
         return names.index(column.casefold())
-    known = [names.index(name) for name in _ADDRESS_COLUMNS if name in names]
+    written = [name.replace("e-mail", "email") for name in names]
+    known = [written.index(name) for name in _ADDRESS_COLUMNS if name in written]
     if known:
         return known[0]
-    if names and (_ADDRESS.fullmatch(names[0]) or _SHA256.fullmatch(names[0]) or len(names) == 1):
+    if _ADDRESS.fullmatch(_bare(names[0])) or _SHA256.fullmatch(names[0]) or len(names) == 1:
         return None
     allowed = ", ".join(_ADDRESS_COLUMNS)
     raise InputError(

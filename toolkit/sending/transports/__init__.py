@@ -11,7 +11,7 @@ from toolkit.sending.transports.outbox import Maildir, Outbox
 from toolkit.sending.transports.ses import Ses
 from toolkit.sending.transports.smtp import Resend, Smtp
 
-__all__ = ["Dkim", "Maildir", "Outbox", "Resend", "Ses", "Signing", "Smtp", "signing", "transport"]
+__all__ = ["Dkim", "Maildir", "Outbox", "Resend", "Ses", "Signing", "Smtp", "named", "signing", "transport"]
 
 _KNOWN = ("outbox", "maildir", "smtp", "smtps", "resend", "ses")
 _LATER = ("sendmail", "brevo", "http", "https")
@@ -45,6 +45,25 @@ smtp:HOST:PORT, smtps:HOST, resend: or ses:REGION
     plain, dkim = _without_dkim(where)
     way = _plain(plain)
     return way if dkim is None else signing(way, *dkim)
+
+
+def named(way: object) -> str:
+    """How the ledger names a way out: `smtp:mail.example.org` is the server's port 587 there.
+
+    Args:
+        way: a transport, a text as `transport` takes it, or the name itself, of one's own transport, too.
+
+    Raises:
+        InputError: a text that begins as a way out and is none, or no text at all.
+
+    >>> named("smtp:mail.example.org"), named("smtp:mail.example.org:587"), named("my own")
+    ('smtp:mail.example.org:587', 'smtp:mail.example.org:587', 'my own')
+    """
+    if not isinstance(way, str):
+        way = getattr(way, "name", None)
+    if not isinstance(way, str) or not way.strip():
+        raise InputError(f"transport: expected {_FORMS}; found {way!r}")
+    return transport(way).name if way.partition(":")[0] in _KNOWN and ":" in way else way
 
 
 def _plain(where: str) -> Transport:

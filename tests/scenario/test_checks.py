@@ -507,3 +507,24 @@ def test_random_scenarios_fit_a_log_of_the_shop(drawn: Program) -> None:
         for fault in check_against(drawn, event_counts=counts, properties=properties, attributes=attributes)
         if "log" in fault.message
     ]
+
+
+@pytest.mark.parametrize(
+    ("trigger", "audience", "said"),
+    [
+        ("event: purchase", "not_happened: {event: purchase}", "never"),
+        ("event: purchase", "happened: {event: purchase}", "always"),
+        ("event: purchase, where: 'revenue > 5'", "happened: {event: purchase, where: 'revenue > 5'}", "always"),
+        ("cycle: purchase, after: 30d", "not_happened: {event: purchase}", "never"),
+        ("event: purchase", "happened: {event: purchase, at_least: 2}", None),
+        ("event: purchase", "not_happened: {event: purchase, within: 1d}", None),
+        ("event: purchase", "happened: {event: purchase, where: 'revenue > 5'}", None),
+        ("inactive: purchase, for: 30d", "not_happened: {event: purchase, within: 30d}", None),
+    ],
+)
+def test_a_condition_that_what_set_the_journey_off_decides_is_odd(
+    trigger: str, audience: str, said: str | None
+) -> None:
+    text = f"{{scenario: x, trigger: {{{trigger}}}, audience: {{{audience}}}, reentry: every, steps: [{{send: a/b}}]}}"
+    warnings = [fault.message for fault in check(loads(text))]
+    assert warnings == ([] if said is None else [f"this is {said} so: what set the journey off counts (rule R12)"])

@@ -292,3 +292,21 @@ def test_nothing_that_matters_is_left_out(program: Program) -> None:
 def test_a_negative_length_of_time_is_refused_where_it_makes_no_sense() -> None:
     with pytest.raises(ValueError, match="of one sign"):
         Duration(1, -1)
+
+
+@pytest.mark.parametrize(
+    ("audience", "said"),
+    [
+        ("happened: {event: purchase, at_least: 2}", "who bought at least 2 times so far (what set it off counts)"),
+        (
+            "not_happened: {event: purchase, at_least: 2}",
+            "who did not buy at least 2 times so far (what set it off counts)",
+        ),
+        ("happened: {event: purchase, where: 'revenue > 90'}", "who bought (revenue > 90) before"),
+        ("happened: {event: view}", "who viewed a product before"),
+    ],
+)
+def test_it_is_told_where_what_set_a_journey_off_counts(audience: str, said: str) -> None:
+    rest = "trigger: {event: purchase}, reentry: every, steps: [{send: a/b}]"
+    text = f"{{scenario: x, audience: {{{audience}}}, {rest}}}"
+    assert f", for customers {said}." in words(text)[1]

@@ -30,15 +30,20 @@ def length_text(wait: Duration) -> str:
 
 
 def condition_text(condition: Any) -> str:
-    """What a branch asks, in a few words."""
-    if condition.where:
-        return str(condition.where)
-    for name in ("happened", "not_happened"):
-        found = getattr(condition, name)
-        if found:
-            one = found[0] if isinstance(found, tuple) else found
-            return f"{plain_name(one.event)} {'happened' if name == 'happened' else 'did not happen'}"
-    return "condition"
+    """What a branch asks, in a few words; where it asks more than the first of it, it says so.
+
+    >>> from toolkit.scenario.models import Condition
+    >>> condition_text(Condition(where="country = 'FR'", happened={"event": "view", "at_least": 3}))
+    "country = 'FR', and more"
+    """
+    parts = [str(condition.where)] if condition.where else []
+    for name, did in (("happened", "happened"), ("not_happened", "did not happen")):
+        for one in getattr(condition, name):
+            times = f" {one.at_least} times" if one.at_least > 1 else ""
+            parts.append(f"{plain_name(one.event)} {did}{times}")
+    parts += [str(condition.trigger)] if condition.trigger else []
+    parts += [f"one of {len(condition.any_)} conditions"] if condition.any_ else []
+    return parts[0] + (", and more" if len(parts) > 1 else "") if parts else "condition"
 
 
 def trigger_text(scenario: Scenario) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from toolkit.scenario.expression import Expression
 from toolkit.scenario.findings import Finding
 from toolkit.scenario.places import path_of
 
-__all__ = ["findings", "program_findings"]
+__all__ = ["counts_for", "findings", "program_findings"]
 
 MAX_DEPTH = 20
 MAX_STEPS = 500
@@ -189,8 +189,22 @@ def _condition(condition: Condition, place: Place, scenario: m.Scenario, depth: 
         if any(_implies(wanted, excluded) for wanted in condition.happened):
             message = "this can never be: `happened` asks for what `not_happened` forbids"
             yield Finding(message, (*place, "not_happened", index), excluded.event, "one of the two")
+    for name, always in (("happened", "always"), ("not_happened", "never")):
+        for index, history in enumerate(getattr(condition, name)):
+            if history.at_least == 1 and history.within is None and counts_for(history, scenario.trigger):
+                message = f"this is {always} so: what set the journey off counts (rule R12)"
+                allowed = "at_least: 2, for what there was besides"
+                yield Finding(message, (*place, name, index), history.event, allowed, warning=True)
     for index, inner in enumerate(condition.any_):
         yield from _condition(inner, (*place, "any", index), scenario, depth + 1)
+
+
+def counts_for(history: History, trigger: m.Trigger) -> bool:
+    """Whether the event that sets a scenario off is one of those that a history counts (rule R12)."""
+    match trigger:
+        case m.EventTrigger(event=event) | m.CycleTrigger(cycle=event):
+            return history.event == event and history.where in (None, trigger.where)
+    return False
 
 
 def _implies(wanted: History, other: History) -> bool:

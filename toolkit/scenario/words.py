@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from toolkit.scenario import models as m
 from toolkit.scenario.base import Condition, EventMatch, History
+from toolkit.scenario.coherence import counts_for
 from toolkit.scenario.duration import Duration
 
 __all__ = ["describe"]
@@ -103,7 +104,7 @@ def _scenario(scenario: m.Scenario) -> Iterator[str]:
             yield _quiet(scenario.quiet) + " This replaces the quiet hours of the program."
         for cap in scenario.caps:
             yield _cap(cap, "of this scenario")
-    yield from _steps(scenario.steps, "")
+    yield from _steps(scenario.steps, scenario.trigger)
 
 
 # --- entry ------------------------------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ def _scenario(scenario: m.Scenario) -> Iterator[str]:
 
 def _entry(scenario: m.Scenario) -> Iterator[str]:
     key = f" for each `{scenario.key}`" if scenario.key else ""
-    who = f", for customers {_condition(scenario.audience)}" if scenario.audience else ""
+    who = f", for customers {_condition(scenario.audience, scenario.trigger)}" if scenario.audience else ""
     yield f"{_trigger(scenario.trigger)}, a journey begins{key}{who}."
     match scenario.reentry:
         case "once":
@@ -171,25 +172,29 @@ def _schedule(trigger: m.ScheduleTrigger) -> str:
 # --- conditions -------------------------------------------------------------------------------------------------------
 
 
-def _condition(condition: Condition) -> str:
+def _condition(condition: Condition, trigger: m.Trigger) -> str:
     """As in: customers … where `consent`, who bought in the last 30 days."""
     parts = []
     if condition.where is not None:
         parts.append(f"where `{condition.where}`")
     if condition.trigger is not None:
         parts.append(f"for whom what set it off has `{condition.trigger}`")
-    parts += [f"who {_history(history, did=True)}" for history in condition.happened]
-    parts += [f"who {_history(history, did=False)}" for history in condition.not_happened]
+    parts += [f"who {_history(history, trigger, did=True)}" for history in condition.happened]
+    parts += [f"who {_history(history, trigger, did=False)}" for history in condition.not_happened]
     if condition.any_:
-        parts.append("(" + " or ".join(_condition(inner) for inner in condition.any_) + ")")
+        parts.append("(" + " or ".join(_condition(inner, trigger) for inner in condition.any_) + ")")
     return " and ".join(parts)
 
 
-def _history(history: History, *, did: bool) -> str:
+def _history(history: History, trigger: m.Trigger, *, did: bool) -> str:
     verb = _verb(history.event)
+    counts = counts_for(history, trigger)
     times = f" at least {history.at_least} times" if history.at_least > 1 else ""
-    window = f" in the last {_time(history.within)}" if history.within else " before" if did else " so far"
-    return f"{verb.past if did else f'did not {verb.many}'}{_bracket(history.where)}{times}{window}"
+    window = (
+        f" in the last {_time(history.within)}" if history.within else " before" if did and not counts else " so far"
+    )
+    own = " (what set it off counts)" if counts else ""
+    return f"{verb.past if did else f'did not {verb.many}'}{_bracket(history.where)}{times}{window}{own}"
 
 
 def _verb(event: str) -> _Verb:
@@ -264,12 +269,12 @@ def _offer(offer: m.Offer) -> str:
 # --- steps ------------------------------------------------------------------------------------------------------------
 
 
-def _steps(steps: tuple[m.Step, ...], number: str) -> Iterator[str]:
+def _steps(steps: tuple[m.Step, ...], trigger: m.Trigger, number: str = "") -> Iterator[str]:
     for place, step in enumerate(steps, start=1):
         own = f"{number}{place}."
         indent = "   " * number.count(".")
         only = f" Only for {_and(step.only)}; others pass by." if step.only else ""
-        yield f"{indent}{own} {_step(step)}{only}"
+        yield f"{indent}{own} {_step(step, trigger)}{only}"
         for lead, below in _below(step):
             inner = f"{indent}   {lead}"
             if not below:
@@ -278,7 +283,7 @@ def _steps(steps: tuple[m.Step, ...], number: str) -> Iterator[str]:
                 yield f"{inner} the journey ends."
             else:
                 yield inner
-                yield from _steps(below, own)
+                yield from _steps(below, trigger, own)
 
 
 def _below(step: m.Step) -> Iterator[tuple[str, tuple[m.Step, ...]]]:
@@ -296,7 +301,7 @@ def _below(step: m.Step) -> Iterator[tuple[str, tuple[m.Step, ...]]]:
             yield "Each time:", step.steps
 
 
-def _step(step: m.Step) -> str:
+def _step(step: m.Step, trigger: m.Trigger) -> str:
     match step:
         case m.Wait(wait=m.WaitUntil(until=until, on=on)):
             days = f" on {_and([_DAYS[day] for day in on], 'or')}" if on else ""
@@ -310,7 +315,7 @@ def _step(step: m.Step) -> str:
         case m.Send():
             return f"Send `{step.send}`" + (f" with {_offer(step.offer)}." if step.offer else ".")
         case m.Branch():
-            return f"Is this a customer {_condition(step.branch)}?"
+            return f"Is this a customer {_condition(step.branch, trigger)}?"
         case m.Split():
             unit = "customers" if step.split.unit == "customer" else "journeys"
             return f"Divide {unit} at random ({step.split.name})."

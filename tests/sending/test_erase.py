@@ -264,3 +264,52 @@ def test_the_command_looks_first_and_does_it_with_yes(kept, tmp_path):
     did = CliRunner().invoke(app, [*words, "--yes"])
     assert (did.exit_code, "nothing names them" in did.output) == (0, True)
     assert not {one for one in naming(tmp_path) if one.startswith(("store", "outbox", "people.csv/"))}
+
+
+@pytest.mark.parametrize(("customer", "address"), [("2026", "ana@example.org"), ("mar", "n@example.org"), ("5", "-")])
+def test_what_is_of_others_stays_whatever_a_name_or_an_address_is_part_of(
+    shop, people, make_log, tmp_path, noon, customer, address
+):
+    people.loc[3, ["customer_id", "email"]] = [customer, address]
+    people.loc[4, "email"] = "diana@example.org"
+    log = make_log(12, people=people)
+    events = log.events.assign(customer_id=log.events["customer_id"].replace({"c3": customer, "c5": ZOE}))
+    shop.log = EventLog.from_pandas(events, customers=people)
+    shop.log.save(tmp_path / "store")
+    batch = shop.prepare()
+    send(batch, shop.approve(batch), confirm=len(batch), progress=False)
+    submit(batch, shop.approve(batch), tmp_path / "spool")
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        told = [Feedback("dsn", f"of-{n}", "email_delivered", noon, address=n) for n in ("diana@example.org", ADDRESS)]
+        ledger.report_events([replace(one, detail=f"250 ok, {one.address}") for one in told])
+    mine = int(address != "-")
+    before = len(list(shop.outbox.glob("*.eml")))
+    places = {"logs": [tmp_path / "store"], "outboxes": [shop.outbox]}
+    found = erase(customer, by="ana", **places, yes=True)
+    counts = found.table.set_index("what")["found"]
+    assert (counts["mails"].tolist(), counts["reports of providers"]) == ([mine, mine], 0)
+    assert len(list(shop.outbox.glob("*.eml"))) == before - mine
+    assert found.left == ()
+    looked = erase(customer, by="ana", spools=[tmp_path / "spool"], addresses=["nobody@example.org"])
+    assert looked.table["found"].tolist() == [mine, 0]
+
+
+def test_one_address_or_place_may_be_named_without_a_list_and_is_not_read_letter_by_letter(kept, shop):
+    one = erase("stranger", by="ana", outboxes=shop.outbox, addresses=ADDRESS)
+    assert one.addresses == (ADDRESS.casefold(),)
+    assert one.table.equals(erase("stranger", by="ana", outboxes=[shop.outbox], addresses=[ADDRESS]).table)
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        ({"outboxes": ["outbx"]}, "outbox outbx: no such folder"),
+        ({"spools": ["spol"]}, "spool spol: no such folder"),
+        ({"outboxes": ["."], "addresses": ["-"]}, "expected addresses such as ana@example.org; found '-'"),
+    ],
+)
+def test_a_place_that_is_not_there_is_told_and_not_found_empty(shop, places, said):
+    with pytest.raises(InputError, match=said):
+        erase(ZOE, by="ana", **places)
+    with pytest.raises(InputError, match="whose, and who does it"):
+        erase(5, by="ana", outboxes=["."])

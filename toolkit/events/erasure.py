@@ -8,8 +8,10 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from uuid import uuid4
@@ -43,6 +45,44 @@ class Person:
     def texts(self) -> frozenset[str]:
         """All that names them, in small letters."""
         return self.addresses | {self.customer_id.casefold()}
+
+    def is_addressed_in(self, content: bytes) -> bool:
+        """Whether bytes hold one of their addresses; `ana@example.org` is not in `diana@example.org`.
+
+        >>> ana = Person("c1", frozenset({"ana@example.org"}))
+        >>> [ana.is_addressed_in(one) for one in (b"to <Ana@example.org>", b"diana@example.org", b"ana@example.org.uk")]
+        [True, False, False]
+        """
+        return bool(self.addresses) and _addressed(self.addresses).search(content.lower()) is not None
+
+    def is_named_in(self, content: bytes) -> bool:
+        """Whether bytes hold one of their addresses, or the customer_id as a word of its own.
+
+        A customer_id of digits or of letters alone counts in quotes only: dates, prices and words are such, too.
+
+        >>> [Person(one).is_named_in(b'on 5 May 2025, of "2025", with c17') for one in ("c17", "2025", "may", "5")]
+        [True, True, False, False]
+        """
+        return self.is_addressed_in(content) or _called(self.customer_id).search(content.lower()) is not None
+
+
+# What stands beside an address is no part of it; a sign that a mail or a web address spells out may stand before it.
+_BEFORE = rb"(?:(?<![a-z0-9_.+%@-])|(?<=[=%][0-9a-f]{2}))"
+_AFTER = rb"(?![a-z0-9_@-]|\.[a-z0-9])"
+
+
+@lru_cache
+def _addressed(addresses: frozenset[str]) -> re.Pattern[bytes]:
+    any_of = b"|".join(re.escape(address.encode()) for address in sorted(addresses))
+    return re.compile(_BEFORE + b"(?:" + any_of + b")" + _AFTER)
+
+
+@lru_cache
+def _called(customer_id: str) -> re.Pattern[bytes]:
+    word = re.escape(customer_id.casefold().encode())
+    if re.search(r"[^\W\d_]", customer_id) and re.search(r"\d", customer_id):
+        return re.compile(rb"(?<![\w.@-])" + word + rb"(?![\w.@-])")
+    return re.compile(b'"' + word + b'"')
 
 
 def addresses_in_log(folder: str | os.PathLike[str], customer_id: str) -> frozenset[str]:
@@ -157,14 +197,17 @@ def text_names(where: PathOrPaths, person: Person) -> dict[str, int]:
 
 
 def _naming(table: pa.Table, person: Person) -> int:
-    named = pa.array([False] * table.num_rows, pa.bool_())
+    named, at = pa.array([False] * table.num_rows, pa.bool_()), set[int]()
     for column in table.columns:
         if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
             continue
         small = pc.utf8_lower(column)
         named = pc.or_(named, pc.fill_null(pc.is_in(small, pa.array(sorted(person.texts), column.type)), False))
         for address in person.addresses:
-            named = pc.or_(named, pc.fill_null(pc.match_substring(small, address), False))
+            likely = pc.indices_nonzero(pc.fill_null(pc.match_substring(small, address), False)).to_pylist()
+            at.update(one for one in likely if person.is_addressed_in(small[one].as_py().encode("utf-8", "replace")))
+    if at:
+        named = pc.or_(named, pa.array([number in at for number in range(table.num_rows)], pa.bool_()))
     return int(pc.sum(named).as_py() or 0)
 
 

@@ -7,44 +7,34 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.parser import BytesHeaderParser
-from email.policy import default as mail_policy
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Text, cast, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Text, cast, delete, false, func, insert, or_, select, update
 
 from toolkit.errors import InputError, LedgerError
-from toolkit.events.erasure import (
-    Person,
-    addresses_in_files,
-    addresses_in_log,
-    erase_from_files,
-    erase_from_log,
-    text_names,
-)
+from toolkit.events.erasure import Person
 from toolkit.sending import audit
 from toolkit.sending.claims import settle
 from toolkit.sending.clock import Clock, micros, utc_now
 from toolkit.sending.display import frame_html, frame_text, lines_html
+from toolkit.sending.erasure_places import Place, in_answers, in_files, in_log, in_outbox, in_spool
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.rows import Delivery, move, rows_of
 from toolkit.sending.schema import attempts, audits, deliveries, events, suppressions
 from toolkit.sending.states import State
 from toolkit.sending.suppression import address_hash
-from toolkit.tracking import Answers
 
 __all__ = ["Erasure", "erase"]
 
 ERASED = "erased"
 _AT_WORK = (State.LEASED, State.SENDING)
 _WAITING = (State.PLANNED, State.DEFERRED)
-_MOST_READ = 1 << 20
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,16 +85,6 @@ class Erasure:
         return said or ["Looked again: nothing names them in any of these places. Copies elsewhere are yours to find."]
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """One place: how to find addresses in it, how to erase, and how to look whether anything is left."""
-
-    name: str
-    addresses: Callable[[str], frozenset[str]]
-    erase: Callable[[Person, bool], Mapping[str, tuple[int, str]]]
-    left: Callable[[Person], Sequence[str]]
-
-
 def erase(
     customer_id: str,
     *,
@@ -148,12 +128,14 @@ def erase(
         What was found in each place, and, when it was done, what still names them.
 
     Raises:
-        InputError: nothing to look at, or `never_mail` without a ledger.
+        InputError: nothing to look at, a folder that is not there, an address that is none, or `never_mail` without a
+            ledger.
         EventLogError, LedgerError, AnswersError: a place cannot be read or written.
         LedgerError: a mail to them is on its way at this moment.
     """
-    if not customer_id.strip() or not by.strip():
+    if not all(isinstance(one, str) and one.strip() for one in (customer_id, by)):
         raise InputError("erase: whose, and who does it? customer_id and by must not be empty")
+    logs, files, outboxes, spools = (_each(one) for one in (logs, files, outboxes, spools))
     own = [Path(one) / "ledger.sqlite" for one in outboxes if (Path(one) / "ledger.sqlite").is_file()]
     ledgers = [*([ledger] if ledger is not None else []), *own]
     heard = [Path(one) / "answers.sqlite" for one in outboxes if (Path(one) / "answers.sqlite").is_file()]
@@ -162,16 +144,21 @@ def erase(
     mapped = dict(columns or {})
     places = [
         *(_ledger(one, by=by, never_mail=never_mail, clock=clock) for one in ledgers),
-        *(_log(one) for one in logs),
-        *(_files(one, mapped) for one in files),
-        *(_answers(one) for one in (*([answers] if answers is not None else []), *heard)),
-        *(_outbox(Path(one)) for one in outboxes),
-        *(_spool(Path(one)) for one in spools),
+        *(in_log(one) for one in logs),
+        *(in_files(one, mapped) for one in files),
+        *(in_answers(one) for one in (*([answers] if answers is not None else []), *heard)),
+        *(in_outbox(Path(one)) for one in outboxes),
+        *(in_spool(Path(one)) for one in spools),
     ]
     if not places:
         raise InputError("erase: nothing to look at; name logs, files, a ledger, answers, outboxes or spools")
-    known = frozenset(one.strip().casefold() for one in addresses)
-    known |= frozenset().union(*(place.addresses(customer_id) for place in places))
+    given = [str(one).strip().casefold() for one in _each(addresses)]
+    strange = [one for one in given if not _ADDRESS.fullmatch(one)]
+    if strange:
+        raise InputError(f"erase: addresses: expected addresses such as ana@example.org; found {strange[0]!r}")
+    found = frozenset().union(*(place.addresses(customer_id) for place in places))
+    # What stands for no address, such as a dash, names nobody, and would be found everywhere.
+    known = frozenset(given) | {one for one in found if _ADDRESS.fullmatch(one)}
     person = Person(customer_id, known)
     rows: list[tuple[str, str, int, str]] = []
     if yes:  # a place that cannot be read stops it before the first change; so does a mail on its way, in the ledger
@@ -185,54 +172,15 @@ def erase(
     return Erasure(customer_id, tuple(sorted(known)), yes, table, left)
 
 
-def _done(counts: Mapping[str, int], *, yes: bool, action: str = "removed") -> dict[str, tuple[int, str]]:
-    return {what: (count, action if yes else f"to be {action}") for what, count in counts.items()}
-
-
-def _nobody(customer_id: str) -> frozenset[str]:
-    return frozenset()
-
-
-# --- logs and files ---------------------------------------------------------------------------------------------------
-
-
-def _log(folder: str | os.PathLike[str]) -> _Place:
-    def parts() -> list[str]:
-        return [str(path) for path in sorted(Path(folder).glob("*.parquet"))]
-
-    def left(person: Person) -> list[str]:
-        named = text_names(parts(), person)
-        manifest = Path(folder) / "manifest.json"
-        said = [f"{count:,} rows of {Path(file).name}" for file, count in named.items() if count]
-        return said + (["manifest.json"] if _names(manifest.read_bytes(), person) else [])
-
-    return _Place(
-        f"log {folder}",
-        lambda customer_id: addresses_in_log(folder, customer_id),
-        lambda person, yes: _done(erase_from_log(folder, person, yes=yes), yes=yes),
-        left,
-    )
-
-
-def _files(where: str | os.PathLike[str], columns: Mapping[str, str]) -> _Place:
-    return _Place(
-        f"files {where}",
-        lambda customer_id: addresses_in_files(where, customer_id, columns),
-        lambda person, yes: _done(
-            {
-                f"rows of {Path(file).name}": n
-                for file, n in erase_from_files(where, person, columns=columns, yes=yes).items()
-            },
-            yes=yes,
-        ),
-        lambda person: [f"{n:,} rows of {Path(file).name}" for file, n in text_names(where, person).items() if n],
-    )
+def _each(given: Any) -> Sequence[Any]:
+    """A list of what was given, also where it was one thing without a list."""
+    return [given] if isinstance(given, str | os.PathLike) else list(given)
 
 
 # --- the ledger -------------------------------------------------------------------------------------------------------
 
 
-def _ledger(where: str | os.PathLike[str], *, by: str, never_mail: bool, clock: Clock) -> _Place:
+def _ledger(where: str | os.PathLike[str], *, by: str, never_mail: bool, clock: Clock) -> Place:
     if not Ledger.exists(where):
         raise InputError(f"ledger {where}: there is none")
     with Ledger.open(where) as opened:
@@ -260,7 +208,7 @@ def _ledger(where: str | os.PathLike[str], *, by: str, never_mail: bool, clock: 
         with Ledger.open(where) as opened, opened.reading() as connection:
             return _still_named(connection, person)
 
-    return _Place(name, addresses, erased, left)
+    return Place(name, addresses, erased, left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +237,7 @@ def _found_in(
     ids = list(connection.execute(select(deliveries.c.decision_id).where(theirs)).scalars())
     rows = rows_of(connection, ids, lock=lock)
     numbers = [row.id for row in rows]
-    told = list(connection.execute(select(events.c.id).where(_is_told_of(numbers, person))).scalars())
+    told = _told_of(connection, numbers, person)
     found = _Theirs(rows, told, sorted(address_hash(one) for one in person.addresses))
     tried = select(func.count()).select_from(attempts).where(attempts.c.delivery_id.in_(numbers))
     listed = select(func.count()).where(
@@ -337,13 +285,24 @@ def _erase_rows(
     return counts
 
 
-def _is_told_of(numbers: Sequence[int], person: Person) -> Any:
-    named = [
-        func.lower(cast(column, Text)).contains(address, autoescape=True)
-        for column in (events.c.payload, events.c.provider_event_id)
-        for address in sorted(person.addresses)
-    ]
-    return or_(events.c.delivery_id.in_(numbers), *named)
+def _told_of(connection: Connection, numbers: Sequence[int], person: Person) -> list[int]:
+    """The reports about their mails, and those that name one of their addresses."""
+    texts = events.c.payload, events.c.provider_event_id
+    told = set(connection.execute(select(events.c.id).where(events.c.delivery_id.in_(numbers))).scalars())
+    for row in connection.execute(select(events.c.id, *texts).where(_is_likely(texts, person))):
+        if any(_is_in(text, person) for text in row[1:]):
+            told.add(row[0])
+    return sorted(told)
+
+
+def _is_likely(texts: Sequence[Any], person: Person) -> Any:
+    """Whether one of their addresses is among the letters of a text, perhaps as a part of another's."""
+    small = [func.lower(cast(column, Text)) for column in texts]
+    return or_(false(), *(one.contains(each, autoescape=True) for one in small for each in sorted(person.addresses)))
+
+
+def _is_in(text: object, person: Person) -> bool:
+    return isinstance(text, str) and person.is_addressed_in(text.encode("utf-8", "replace"))
 
 
 def _never_mail(connection: Connection, hashes: Sequence[str], *, now: int) -> int:
@@ -370,121 +329,11 @@ def _still_named(connection: Connection, person: Person) -> list[str]:
     said = []
     for table in (deliveries, attempts, events, suppressions, audits):
         texts = [column for column in table.columns if isinstance(column.type, Text)]
-        named = [
-            func.lower(column).contains(one, autoescape=True) for column in texts for one in sorted(person.addresses)
-        ]
-        named += [column == person.customer_id for column in texts]
-        count = connection.execute(select(func.count()).select_from(table).where(or_(*named))).scalar_one()
+        likely = or_(_is_likely(texts, person), *(column == person.customer_id for column in texts))
+        rows = connection.execute(select(*texts).where(likely))
+        count = sum(any(text == person.customer_id or _is_in(text, person) for text in row) for row in rows)
         if count and table is audits:
             said.append(f"{count:,} lines of the audit, in words that someone wrote; its chain cannot be changed")
         elif count:
             said.append(f"{count:,} rows of {table.name}")
     return said
-
-
-# --- answers ----------------------------------------------------------------------------------------------------------
-
-
-def _answers(where: str | os.PathLike[str]) -> _Place:
-    if not Ledger.exists(where):
-        raise InputError(f"answers {where}: there are none")
-
-    def erased(person: Person, yes: bool) -> dict[str, tuple[int, str]]:
-        with Answers.open(where) as opened:
-            return _done(opened.erase(person.customer_id, person.addresses, yes=yes), yes=yes)
-
-    def left(person: Person) -> list[str]:
-        with Answers.open(where) as opened:
-            found = opened.erase(person.customer_id, person.addresses, yes=False)
-        return [f"{count:,} {what}" for what, count in found.items() if count]
-
-    return _Place(f"answers {str(where).rpartition('@')[2]}", _nobody, erased, left)
-
-
-# --- outboxes and spools ----------------------------------------------------------------------------------------------
-
-
-def _outbox(folder: Path) -> _Place:
-    def theirs(person: Person) -> list[Path]:
-        return [path for path in _mails_in(folder) if _is_mail_to(path, person)]
-
-    def erased(person: Person, yes: bool) -> dict[str, tuple[int, str]]:
-        found = theirs(person)
-        if yes:
-            for path in found:
-                path.unlink()
-        return _done({"mails": len(found)}, yes=yes)
-
-    return _Place(f"outbox {folder}", _nobody, erased, lambda person: [path.name for path in theirs(person)])
-
-
-def _mails_in(folder: Path) -> Iterator[Path]:
-    """Mails of an outbox or a Maildir, half-written ones included."""
-    for inside in (folder, folder / "new", folder / "cur", folder / "tmp"):
-        if inside.is_dir():
-            whole = inside != folder
-            yield from (path for path in sorted(inside.iterdir()) if path.is_file() and (whole or ".eml" in path.name))
-
-
-def _is_mail_to(path: Path, person: Person) -> bool:
-    content = path.read_bytes()
-    if _names(content, person):
-        return True
-    to = BytesHeaderParser(policy=mail_policy).parsebytes(content)["To"]
-    return to is not None and any(one.addr_spec.casefold() in person.addresses for one in to.addresses)
-
-
-def _spool(folder: Path) -> _Place:
-    def bundles() -> Iterator[Path]:
-        for inside in (folder, folder / "done", folder / "refused"):
-            if inside.is_dir():
-                yield from (one for one in sorted(inside.iterdir()) if one.is_dir() and _is_bundle(one))
-
-    def theirs(person: Person) -> list[Path]:
-        return [one for one in bundles() if any(_names_in(path, person) for path in sorted(one.iterdir()))]
-
-    def erased(person: Person, yes: bool) -> dict[str, tuple[int, str]]:
-        found = theirs(person)
-        waiting = [one for one in found if one.parent == folder]
-        over = [one for one in found if one.parent != folder]
-        if yes:
-            for one in waiting:
-                shutil.rmtree(one)
-            for one in over:
-                for path in sorted(one.iterdir()):
-                    if path.name != "outcome.json" or _names_in(path, person):
-                        path.unlink()
-        return {
-            "batches waiting": (len(waiting), "withdrawn: prepare and approve again" if yes else "to be withdrawn"),
-            "batches that are over": (len(over), "removed but for their outcome" if yes else "to be removed"),
-        }
-
-    def left(person: Person) -> list[str]:
-        return [f"batch {one.name}" for one in theirs(person)]
-
-    return _Place(f"spool {folder}", _nobody, erased, left)
-
-
-def _is_bundle(folder: Path) -> bool:
-    return folder.name not in ("done", "refused") and not folder.is_symlink()
-
-
-def _names_in(path: Path, person: Person) -> bool:
-    """Whether a file names a person; read piece by piece, for messages of a batch may be large."""
-    overlap = max(len(text.encode()) for text in person.texts) + 2
-    with open(path, "rb") as file:
-        tail = b""
-        while piece := file.read(_MOST_READ):
-            if _names(tail + piece, person):
-                return True
-            tail = piece[-overlap:]
-    return False
-
-
-def _names(content: bytes, person: Person) -> bool:
-    """Whether bytes hold an address of a person, or the customer_id as a word of its own."""
-    small = content.lower()
-    if any(address.encode() in small for address in person.addresses):
-        return True
-    word = re.escape(person.customer_id.casefold().encode())
-    return re.search(rb"(?<![\w.@-])" + word + rb"(?![\w.@-])", small) is not None

@@ -6,6 +6,7 @@ import json
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, delete, func, or_, select
 
+from toolkit.events.erasure import Person
 from toolkit.tracking.schema import answers, links, mails
 
 __all__ = ["erase_answers"]
@@ -24,10 +25,15 @@ def erase_answers(connection: Connection, customer_id: str, addresses: frozenset
         What was found: `tracked mails`, `answers`, `links` that only their mails had.
     """
     theirs = set(connection.execute(select(mails.c.name).where(mails.c.customer_id == customer_id)).scalars())
-    named = [_names(column, text) for column in _WORDS for text in sorted(addresses)]
+    person = Person(customer_id, addresses)
+    likely = [_holds(column, text) for column in _WORDS for text in sorted(addresses)]
     mine = set(connection.execute(select(answers.c.id).where(answers.c.mail.in_(theirs))).scalars())
-    if named:
-        mine |= set(connection.execute(select(answers.c.id).where(or_(*named))).scalars())
+    if likely:  # an address may be a part of another's
+        for row in connection.execute(select(answers.c.id, *_WORDS).where(or_(*likely))):
+            if any(
+                isinstance(text, str) and person.is_addressed_in(text.encode("utf-8", "replace")) for text in row[1:]
+            ):
+                mine.add(row[0])
     freed = _links_of(connection, theirs)
     if yes:
         connection.execute(delete(answers).where(answers.c.id.in_(mine)))
@@ -39,7 +45,7 @@ def erase_answers(connection: Connection, customer_id: str, addresses: frozenset
 _WORDS = (answers.c.event_id, answers.c.url, answers.c.detail, answers.c.properties, answers.c.provider_mail)
 
 
-def _names(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+def _holds(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
     return func.lower(cast(column, Text)).contains(text, autoescape=True)
 
 

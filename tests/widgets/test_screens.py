@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from toolkit.charts.experiments import _apart, _below
 from toolkit.engine import Run, Sweep
 from toolkit.errors import InputError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
+from toolkit.mail import Templates
 from toolkit.scenario import Duration, dump, loads
 from toolkit.sending import Batch, Outbox
 from toolkit.sending.spool import Store
@@ -34,6 +36,7 @@ from toolkit.widgets import (
     Tuner,
 )
 from toolkit.widgets.jobs import Cancelled, Jobs
+from toolkit.widgets.masking import hidden_letter
 from toolkit.widgets.panel import Panel
 from toolkit.widgets.server import MADE, WIDGET_VIEW, without_widgets
 
@@ -187,6 +190,18 @@ def test_what_is_no_program_and_no_log_is_told(program):
         ScenarioView("templates/abandoned_cart")
     with pytest.raises(InputError, match=r"found str; tk\.EventLog\.open"):
         ScenarioView(program, "data/shop")
+
+
+@pytest.mark.parametrize("column", ["FirstName", "Prénom", "first-name", "contact_first_name", "Surname"])
+def test_names_are_hidden_however_their_column_is_called(column):
+    letter = Templates.load(ROOT / "templates", tk.load(ROOT / "templates").policies).sample("welcome/hello")
+    shown = hidden_letter(replace(letter, customer={column: "Zoé", "plan_name": "Gold"}))
+    assert shown.customer == {column: "Z•••", "plan_name": "Gold"}
+
+
+def test_which_mail_to_begin_with_is_a_whole_number():
+    with pytest.raises(InputError, match="0 for the first mail; found 'x'"):
+        MailPreview(ROOT / "templates", number="x")
 
 
 def test_which_scenario_must_be_told_where_there_are_several():

@@ -39,7 +39,7 @@ class MailPreview(Panel):
         letter: the letter it was made of, or None.
 
     Raises:
-        InputError: something that holds no mails.
+        InputError: something that holds no mails, or a number that is none.
         TemplateError: the folder's templates cannot be compiled.
 
     >>> shown = MailPreview("templates")
@@ -72,6 +72,8 @@ class MailPreview(Panel):
             for place, letter in enumerate(self._samples):
                 self._firsts.setdefault(letter.template, place)
         self._count = len(self._samples) if self._batch is None else len(self._batch)
+        if not isinstance(number, int):
+            raise InputError(f"number: expected a whole number, 0 for the first mail; found {number!r}")
         self._number = min(max(0, number), max(0, self._count - 1))
         self._shown, self._dark, self._images, self._revealed = "phone", False, True, False
         self._said = ""

@@ -1,25 +1,51 @@
-"""What comes in at the doors of simulate and tune: numbers in their range, and a response model that is one."""
+"""What comes in at the doors of simulate, tune and fit: numbers in their range, a program, a log, a model."""
 
 from __future__ import annotations
 
+import math
 import reprlib
 from numbers import Integral, Real
 
 from toolkit.errors import InputError
+from toolkit.events import EventLog, SparkLog
+from toolkit.scenario.duration import Duration
+from toolkit.scenario.models import Program, Scenario
 from toolkit.simulation.model import ResponseModel
 
-__all__ = ["check_numbers", "check_response", "check_seed"]
+__all__ = [
+    "check_level",
+    "check_money",
+    "check_numbers",
+    "check_partitions",
+    "check_program",
+    "check_response",
+    "check_seed",
+    "check_share",
+    "checked_window",
+]
 
 MOST_DRAWS = 100_000
+MOST_PARTITIONS = 10_000
 
 
 def check_numbers(draws: int, level: float, seed: int) -> None:
     """Refuse a number of draws, a level or a seed out of its range."""
     if not (_is_whole(draws) and 1 <= draws <= MOST_DRAWS):
         raise InputError(f"draws: found {draws!r}; allowed: a whole number, 1 to {MOST_DRAWS:,}")
-    if not (_is_number(level) and 0 < level < 1):
-        raise InputError(f"level: found {level!r}; allowed: between 0 and 1, for example 0.9")
+    check_level(level)
     check_seed(seed)
+
+
+def check_level(level: object) -> None:
+    """Refuse a share of intervals that is none."""
+    if not (_is_number(level) and 0 < level < 1):  # type: ignore[operator]
+        raise InputError(f"level: found {level!r}; allowed: between 0 and 1, for example 0.9")
+
+
+def check_partitions(partitions: object) -> None:
+    """Refuse a number of partitions out of its range; None stands for one that is not given."""
+    if partitions is not None and not (_is_whole(partitions) and 1 <= partitions <= MOST_PARTITIONS):  # type: ignore[operator]
+        raise InputError(f"partitions: found {partitions!r}; allowed: a whole number, 1 to {MOST_PARTITIONS:,}")
 
 
 def check_seed(seed: int) -> None:
@@ -28,16 +54,48 @@ def check_seed(seed: int) -> None:
         raise InputError(f"seed: found {seed!r}; allowed: a whole number, for example 1")
 
 
-def check_response(response: object) -> None:
+def check_response(response: object, *, name: str = "response") -> None:
     """Refuse what is no response model, such as the path or the text of one."""
     if isinstance(response, ResponseModel):
         return
     hint = "; read a file with ResponseModel.load, a text with ResponseModel.parse" if isinstance(response, str) else ""
-    raise InputError(f"response: found {reprlib.repr(response)}; allowed: a ResponseModel{hint}")
+    raise InputError(f"{name}: found {reprlib.repr(response)}; allowed: a ResponseModel{hint}")
+
+
+def check_program(program: object, log: object) -> None:
+    """Refuse what is no program, such as the path of one, and what is no log."""
+    if not isinstance(program, Program | Scenario):
+        hint = "; read files with tk.load" if isinstance(program, str) else ""
+        raise InputError(f"program: found {reprlib.repr(program)}; allowed: a Program or a Scenario{hint}")
+    if not isinstance(log, EventLog | SparkLog):
+        raise InputError(f"log: found {type(log).__name__}; allowed: an EventLog, from EventLog.open or from_…")
+
+
+def check_share(name: str, share: object, *, of: str) -> None:
+    """Refuse a share that is none; None stands for one that is not given."""
+    if share is not None and not (_is_number(share) and 0 <= share <= 1):  # type: ignore[operator]
+        raise InputError(f"{name}: found {share!r}; allowed: a share of {of}, 0 to 1")
+
+
+def check_money(name: str, amount: object) -> None:
+    """Refuse an amount that is none; None stands for one that is not given."""
+    if amount is not None and not (_is_number(amount) and 0 <= amount < math.inf):  # type: ignore[operator]
+        raise InputError(f"{name}: found {amount!r}; allowed: 0 or more, in the log's currency")
+
+
+def checked_window(window: object) -> Duration:
+    """A window as a duration; one that is none, or no longer than nothing, is refused."""
+    try:
+        found = Duration.parse(window)  # type: ignore[arg-type]
+    except ValueError as fault:
+        raise InputError(f"window: {fault}") from None
+    if not found.elapsed > 0:
+        raise InputError(f"window: found {window!r}; allowed: longer than nothing, for example 7d")
+    return found
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, Real)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _is_whole(value: object) -> bool:

@@ -13,9 +13,10 @@ from scipy.special import logit
 
 from toolkit.errors import InputError, MetricError
 from toolkit.scenario.duration import Duration
-from toolkit.simulation.doors import check_seed
+from toolkit.simulation.doors import check_money, check_response, check_seed, check_share, checked_window
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.quantity import Kind, Quantity
+from toolkit.simulation.sends import check_sends, flags_of, numbers_of
 from toolkit.simulation.shape import DURATIONS, Axis, axis_value
 from toolkit.stats import Rate, plan
 
@@ -62,21 +63,28 @@ def fit(
         The model: every number with its 90 % interval and source; effects drawn jointly.
 
     Raises:
-        MetricError: a column is missing, or what was done was not randomised.
+        MetricError: a column is missing, holds texts, or has values missing; what was done was not randomised.
         InputError: too few conversions; says how many are needed. A number out of its range.
 
     Reference: Gelman et al. (2013), Bayesian Data Analysis, section 5.4.
     """
     notes = _door(sends, insist=insist)
     check_seed(seed)
-    if margin is not None and not 0 <= margin <= 1:
-        raise InputError(f"margin: found {margin!r}; allowed: a share of the price, 0 to 1")
-    sent = sends["sent"].to_numpy(bool)
-    converted = sends["converted"].to_numpy(bool)
-    delay = sends["delay"].to_numpy(float) if "delay" in sends else np.zeros(len(sends))
-    offer = np.where(sent, sends["offer"].to_numpy(float), 0.0) if "offer" in sends else np.zeros(len(sends))
-    if ((offer < 0) | (offer > 100)).any():
-        raise InputError(f"offer: found {float(offer.max()):g} % off; allowed: 0 to 100")
+    if prior is not None:
+        check_response(prior, name="prior")
+    check_share("margin", margin, of="the price")
+    check_money("mail_cost", mail_cost)
+    within = checked_window(window)
+    sent, converted = flags_of(sends, "sent"), flags_of(sends, "converted")
+    delay = numbers_of(sends, "delay", what="hours after the trigger") if "delay" in sends else np.zeros(len(sends))
+    if (delay < 0).any():
+        raise InputError(f"delay: found {float(delay.min()):g} hours; allowed: 0 or more")
+    offer = np.zeros(len(sends))
+    if "offer" in sends:
+        offer = np.where(sent, numbers_of(sends, "offer", among=sent, what="percent off"), 0.0)
+    wrong = (offer < 0) | (offer > 100)
+    if wrong.any():
+        raise InputError(f"offer: found {float(offer[wrong][0]):g} % off; allowed: 0 to 100")
     _enough(sent, converted)
     cells = _cells(sent, converted, delay, offer)
     rng = np.random.default_rng([seed % 2**64, 11])
@@ -98,14 +106,14 @@ def fit(
     for column, path, among in (
         ("opened", "opens.rate", sent),
         ("unsubscribed", "unsubscribes.rate", sent),
-        ("clicked", "clicks.rate", sent & (sends["opened"].to_numpy(bool) if "opened" in sends else sent)),
+        ("clicked", "clicks.rate", flags_of(sends, "opened", among=sent) if "opened" in sends else sent),
     ):
         if column in sends and among.any():
-            hits, count = int(sends[column].to_numpy(bool)[among].sum()), int(among.sum())
+            hits, count = int(flags_of(sends, column, among=among).sum()), int(among.sum())
             before = prior.numbers.get(path) if prior else None
             learn(path, "rate", _rate(hits, count, before, rng), updated if before else source)
     if "used_offer" in sends and (offer > 0).any():
-        values = _uses(sends["used_offer"].to_numpy(bool), sent, offer, cells, drawn, rng)
+        values = _uses(flags_of(sends, "used_offer", among=sent & converted), sent, offer, cells, drawn, rng)
         learn("offers.used_anyway", "rate", values, source)
     for path, value in (("order.margin", margin), ("costs.mail", mail_cost)):
         if value is not None:
@@ -114,16 +122,14 @@ def fit(
         name=name,
         source=source if prior is None else f"{prior.source}; {source}",
         numbers=numbers,
-        times={**(prior.times if prior else DURATIONS), "window": Duration.parse(window)},
+        times={**(prior.times if prior else DURATIONS), "window": within},
         samples=samples,
         notes=tuple(notes),
     )
 
 
 def _door(sends: pd.DataFrame, *, insist: bool) -> list[str]:
-    missing = [column for column in ("sent", "converted") if column not in sends]
-    if missing:
-        raise MetricError(f"sends: no column {', '.join(missing)}; columns found: {', '.join(map(str, sends.columns))}")
+    check_sends(sends, ("sent", "converted"))
     about = sends.attrs.get("toolkit", {})
     if "propensity" in sends or about.get("randomised") is True:
         return []

@@ -19,6 +19,7 @@ from toolkit.events.marks import Mark, Marking
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import Program, Scenario, Send, every_step
+from toolkit.simulation.doors import check_program
 
 __all__ = ["logged_sends"]
 
@@ -76,6 +77,7 @@ def logged_sends(
     Traceback (most recent call last):
     toolkit.errors.InputError: cart: no experiment with a holdout; without people left out there is nothing to compare
     """
+    check_program(program, log)
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
     chosen = _scenario(program, scenario)

@@ -11,6 +11,8 @@ import pandas as pd
 from scipy.special import ndtri
 
 from toolkit.errors import InputError, MetricError
+from toolkit.simulation.doors import check_level
+from toolkit.simulation.sends import check_sends, numbers_of
 
 __all__ = ["PolicyValue", "off_policy"]
 
@@ -55,8 +57,8 @@ def off_policy(
     policy: Policy,
     *,
     outcome: str = "converted",
-    actions: tuple[str, ...] = ("sent", "delay", "offer"),
-    context: tuple[str, ...] = (),
+    actions: str | tuple[str, ...] = ("sent", "delay", "offer"),
+    context: str | tuple[str, ...] = (),
     propensity: str = "propensity",
     level: float = 0.9,
 ) -> PolicyValue:
@@ -77,19 +79,20 @@ def off_policy(
         IPS, SNIPS (self-normalised) and DR (doubly robust) with normal intervals, and how much the data say.
 
     Raises:
-        MetricError: a column is missing; propensities outside 0..1, or none that the policy could use.
+        MetricError: a column is missing, holds texts or has values missing; propensities outside 0..1, or none that
+            the policy could use; a policy that is none.
         InputError: no overlap: the log never, or hardly ever, did what the policy wants.
 
     References: Horvitz & Thompson (1952); Swaminathan & Joachims (2015); Dudik, Langford & Li (2011).
     """
-    missing = [name for name in (outcome, propensity, *context) if name not in sends]
-    if missing:
-        raise MetricError(f"sends: no column {', '.join(missing)}; columns found: {', '.join(map(str, sends.columns))}")
-    chance = sends[propensity].to_numpy(float)
-    if not (np.isfinite(chance) & (chance > 0) & (chance <= 1)).all():
+    context = (context,) if isinstance(context, str) else tuple(context)
+    check_sends(sends, (outcome, propensity, *context))
+    check_level(level)
+    chance = numbers_of(sends, propensity, what="the chance of what was done")
+    if not ((chance > 0) & (chance <= 1)).all():
         raise MetricError(f"{propensity}: allowed: above 0, at most 1; a chance of 0 cannot have happened")
     wanted = _wanted(sends, policy, actions)
-    y = sends[outcome].to_numpy(float)
+    y = numbers_of(sends, outcome)
     weights = wanted / chance
     effective = float(weights.sum() ** 2 / (weights**2).sum()) if weights.any() else 0.0
     if effective < FEWEST_EFFECTIVE:
@@ -117,25 +120,35 @@ def _mean(values: Floats) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def _wanted(sends: pd.DataFrame, policy: Policy, actions: tuple[str, ...]) -> Floats:
+def _wanted(sends: pd.DataFrame, policy: Policy, actions: str | tuple[str, ...]) -> Floats:
     if callable(policy):
-        wanted = np.asarray(policy(sends), dtype=np.float64)
-        if len(wanted) != len(sends) or not ((wanted >= 0) & (wanted <= 1 + _SLACK)).all():
+        told = policy(sends)
+        try:
+            wanted = np.asarray(told, dtype=np.float64)
+        except (TypeError, ValueError) as fault:
+            raise MetricError(f"policy: expected one chance per row, 0 to 1; {fault}") from None
+        if wanted.shape != (len(sends),) or not ((wanted >= 0) & (wanted <= 1 + _SLACK)).all():
             raise MetricError("policy: expected one chance per row, 0 to 1")
         return wanted
+    if not isinstance(policy, Mapping) or not policy:
+        raise MetricError(
+            f"policy: found {policy!r}; allowed: an action such as {{'sent': True}}, or a function from the frame to "
+            "the chance of each row's action"
+        )
+    actions = (actions,) if isinstance(actions, str) else actions
     unknown = [name for name in policy if name not in sends or name not in actions]
     if unknown:
         known = ", ".join(name for name in actions if name in sends)
         raise MetricError(f"policy: {', '.join(unknown)} is no action of these sends; allowed: {known}")
     same = np.ones(len(sends), dtype=bool)
     for name, value in policy.items():
-        same &= (sends[name] == value).to_numpy()
+        same &= (sends[name] == value).fillna(False).to_numpy(dtype=bool)
     return same.astype(np.float64)
 
 
 def _outcome_model(sends: pd.DataFrame, y: Floats, weights: Floats, context: tuple[str, ...]) -> Floats:
     """The outcome to be expected of each unit under the policy: least squares on those treated so, cross-fitted."""
-    x = np.column_stack([np.ones(len(sends)), *(sends[name].to_numpy(float) for name in context)])
+    x = np.column_stack([np.ones(len(sends)), *(numbers_of(sends, name) for name in context)])
     fold = np.arange(len(y)) % 2
     expected = np.zeros(len(y))
     for side in (0, 1):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.models import Program, Scenario
-from toolkit.simulation.doors import check_numbers, check_response
+from toolkit.simulation.doors import check_numbers, check_program, check_response
 from toolkit.simulation.forecast import Forecast
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.simulation import Simulation
@@ -78,6 +78,7 @@ def simulate(
     >>> told.value("cart", "caused"), told.value("cart", "profit")
     (1.0, 15.0)
     """
+    check_program(program, log)
     check_response(response)
     check_numbers(draws, level, seed)
     if isinstance(log, SparkLog):

@@ -26,7 +26,7 @@ from toolkit.events import EventLog
 from toolkit.events.marks import Mark, bits_by_consent, bits_of_events, mailed_scenarios
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Program, Scenario
-from toolkit.simulation.doors import check_numbers, check_response
+from toolkit.simulation.doors import check_numbers, check_partitions, check_program, check_response
 from toolkit.simulation.drawing import Draughtsman
 from toolkit.simulation.forecast import Forecast, Groups
 from toolkit.simulation.model import ResponseModel
@@ -86,11 +86,11 @@ class Simulation:
         follow: int | None = None,
         donors: Donors | None = None,
     ) -> None:
+        check_program(program, log)
         if isinstance(program, Scenario):
             program = Program(scenarios=(program,))
         check_response(response)
-        if partitions is not None and partitions < 1:
-            raise InputError(f"partitions: found {partitions!r}; allowed: 1 or more")
+        check_partitions(partitions)
         check_against(
             program,
             event_counts=dict.fromkeys(log.event_names, 1),

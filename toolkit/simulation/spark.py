@@ -18,11 +18,12 @@ import pyarrow as pa
 
 from toolkit.engine.runners.donors import Donors, all_donors
 from toolkit.engine.runners.spark import check_parts
-from toolkit.errors import InputError, NotSupportedError
+from toolkit.errors import NotSupportedError
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.marks import mailed_scenarios
 from toolkit.events.spark import Reader, gathered
 from toolkit.scenario.models import Program, Scenario
+from toolkit.simulation.doors import check_partitions
 from toolkit.simulation.forecast import Forecast
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.simulation import Counts, Simulation, asked_of, check_donors, donors_in
@@ -78,8 +79,7 @@ def simulate_in_spark(
     """
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
-    if partitions is not None and partitions < 1:
-        raise InputError(f"partitions: found {partitions!r}; allowed: 1 or more")
+    check_partitions(partitions)
     task = _Task(program, response, until, log.reader)
     nobody = log.nobody
     # Whether the program can be simulated shows without anybody, before a job starts.

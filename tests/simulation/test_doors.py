@@ -1,0 +1,115 @@
+"""What comes in at the doors of fit, off_policy, simulate and tune: wrong arguments and wrong data are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import toolkit as tk
+from toolkit.errors import InputError, MetricError
+from toolkit.simulation import fit, logged_sends, off_policy, simulate, tune
+
+SURE = tk.ResponseModel.parse("{response: sure, buys: {rate: 0.1}, order: {margin: 0.5}}")
+
+
+@pytest.fixture(scope="module")
+def sends() -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    sent = rng.random(3_000) < 0.7
+    found = pd.DataFrame({"sent": sent, "converted": rng.random(3_000) < np.where(sent, 0.15, 0.1)})
+    found["offer"] = np.where(sent, rng.choice([0.0, 10.0], 3_000), np.nan)
+    found["propensity"] = np.where(sent, 0.35, 0.3)
+    found["opened"] = pd.Series(rng.random(3_000) < 0.4).where(sent)
+    found["used_offer"] = found["converted"] & (found["offer"] > 0)
+    return found
+
+
+def with_value(column: str, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def changed(sends: pd.DataFrame) -> pd.DataFrame:
+        kept = sends.astype({column: object})
+        kept.loc[kept.index[sends["sent"]][:7], column] = value
+        return kept
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (with_value("converted", np.nan), "'converted': 7 of 3,000 values are missing or infinite"),
+        (with_value("converted", 2), "'converted' should be True and False, or 0 and 1; found 2 in 7 rows"),
+        (with_value("sent", None), "'sent': 7 of 3,000 values are missing"),
+        (with_value("opened", None), "'opened': 7 of .* values are missing"),
+        (with_value("offer", np.inf), "'offer': 7 of .* allowed: percent off, known for everybody"),
+        (with_value("offer", -5.0), "offer: found -5 % off; allowed: 0 to 100"),
+        (lambda s: s.assign(opened=np.where(s["converted"], "yes", "no")), "'opened' should be True and False, .* str"),
+        (lambda s: s.assign(delay=-1.0), "delay: found -1 hours; allowed: 0 or more"),
+        (lambda s: s.assign(delay=np.nan), "'delay': 3,000 of 3,000 values are missing"),
+        (lambda s: pd.concat([s, s[["sent"]]], axis=1), "found 2 columns 'sent'; allowed: one of each name"),
+        (lambda s: s.rename(columns={"converted": "convertd"}), "no column converted; .* did you mean 'convertd'"),
+        (lambda s: s.iloc[:0], "found no rows"),
+        (lambda s: s.to_dict(), "found dict; allowed: a pandas DataFrame"),
+    ],
+)
+def test_sends_that_cannot_be_counted_are_refused(
+    sends: pd.DataFrame, change: Callable[[pd.DataFrame], Any], said: str
+) -> None:
+    with pytest.raises((InputError, MetricError), match=said):
+        fit(change(sends), margin=0.3)
+
+
+def test_flags_count_the_same_in_every_kind_of_column(sends: pd.DataFrame) -> None:
+    expected = fit(sends, margin=0.3).table
+    for kind in (sends.convert_dtypes(), sends.convert_dtypes(dtype_backend="pyarrow"), sends.astype({"sent": int})):
+        pd.testing.assert_frame_equal(fit(kind, margin=0.3).table, expected)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"window": "0d"}, "window: found '0d'; allowed: longer than nothing"),
+        ({"window": 7}, "window: expected a duration; found 7"),
+        ({"margin": "30%"}, "margin: found '30%'; allowed: a share of the price, 0 to 1"),
+        ({"mail_cost": -1}, "mail_cost: found -1; allowed: 0 or more"),
+        ({"prior": "model.yaml"}, "prior: found 'model.yaml'; allowed: a ResponseModel; read a file with"),
+    ],
+)
+def test_wrong_arguments_of_a_fit_are_told(sends: pd.DataFrame, asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        fit(sends, **asked)
+
+
+def test_what_a_policy_cannot_be_valued_by_is_told(sends: pd.DataFrame) -> None:
+    with pytest.raises(MetricError, match="'converted': 7 of 3,000 values are missing"):
+        off_policy(with_value("converted", None)(sends), {"sent": True})
+    with pytest.raises(MetricError, match=r"'offer': .* missing or infinite"):
+        off_policy(sends, {"sent": True}, context="offer")
+    with pytest.raises(MetricError, match=r"policy: found None; allowed: an action such as \{'sent': True\}"):
+        off_policy(sends, None)  # type: ignore[arg-type]
+    with pytest.raises(MetricError, match="expected one chance per row"):
+        off_policy(sends, lambda frame: frame["sent"].map({True: "a", False: "b"}))
+    with pytest.raises(InputError, match=r"level: found 1\.5"):
+        off_policy(sends, {"sent": True}, level=1.5)
+    nullable = sends.assign(sent=sends["sent"].astype("boolean"))
+    assert off_policy(nullable, {"sent": True}).matched == int(sends["sent"].sum())
+
+
+def test_what_is_no_program_no_log_and_no_list_of_values_is_told() -> None:
+    log = tk.shop(customers=20, days=10, seed=1).log()
+    program = tk.load("templates/abandoned_cart")
+    with pytest.raises(InputError, match=r"program: found 'templates/cart'; .* read files with tk.load"):
+        simulate("templates/cart", log, response=SURE)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="log: found DataFrame; allowed: an EventLog"):
+        simulate(program, pd.DataFrame(), response=SURE)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"partitions: found 2\.5; allowed: a whole number"):
+        simulate(program, log, response=SURE, partitions=2.5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="log: found NoneType"):
+        logged_sends(program, None)  # type: ignore[arg-type]
+    wait = "abandoned_cart.pause.wait"
+    for over, said in ((None, "over: found None"), ({wait: "4h"}, r"wait: found '4h'; allowed: a list of values")):
+        with pytest.raises(InputError, match=said):
+            tune(program, log, SURE, over=over)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from toolkit.errors import ScenarioError
 from toolkit.scenario.duration import Duration, TimeOfDay
 from toolkit.scenario.models import Offer, Program, Quiet
 from toolkit.scenario.parameters import get_parameter, parameters, set_parameters
-from toolkit.scenario.reading import loads
+from toolkit.scenario.reading import load, loads
 
 PROGRAM = loads("""\
 scenario: cart
@@ -177,3 +178,15 @@ def test_a_program_that_would_contradict_itself_is_refused(values: dict[str, obj
 
 def test_an_empty_program_has_only_what_all_share() -> None:
     assert parameters(Program(scenarios=())) == {}
+
+
+def test_what_is_no_program_no_values_and_no_path_is_told() -> None:
+    program = load("templates/abandoned_cart")
+    wrong: Any = "abandoned_cart.pause.wait"
+    with pytest.raises(ScenarioError, match="expected values by path"):
+        set_parameters(program, wrong)
+    for call in (lambda: parameters(wrong), lambda: set_parameters(wrong, {"a": 1}), lambda: get_parameter(wrong, "a")):
+        with pytest.raises(ScenarioError, match="expected a program"):
+            call()
+    with pytest.raises(ScenarioError, match="no such parameter; found 3"):
+        set_parameters(program, {3: "4h"})  # type: ignore[dict-item]

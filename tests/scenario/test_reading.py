@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import Fault, ScenarioError
+from toolkit.scenario.checks import check
 from toolkit.scenario.duration import Duration, TimeOfDay
 from toolkit.scenario.models import (
     Condition,
@@ -26,6 +28,7 @@ from toolkit.scenario.models import (
     WaitUntil,
 )
 from toolkit.scenario.reading import load, loads
+from toolkit.scenario.words import describe
 from toolkit.scenario.writing import dump
 
 ABANDONED_CART = """\
@@ -565,3 +568,25 @@ def test_what_is_allowed_is_said_of_the_value_that_is_wrong(policies: str, allow
     fault = only_fault(f"{SMALL}\n---\n{policies}\n")
     assert fault.allowed is not None
     assert allowed in fault.allowed
+
+
+def test_what_is_no_path_and_no_yaml_is_told() -> None:
+    wrong: Any = 3
+    for call in (lambda: load(wrong), lambda: load("templates", policies=wrong)):
+        with pytest.raises(ScenarioError, match="expected a path; found 'int'"):
+            call()
+    with pytest.raises(ScenarioError, match="expected YAML text; load reads files; found 'int'"):
+        loads(wrong)
+    with pytest.raises(ScenarioError, match="the name of a file, not YAML"):
+        loads("templates/welcome/scenario.yaml")
+    with pytest.raises(ScenarioError, match="expected a scenario, policies or a program"):
+        describe(wrong)
+    with pytest.raises(ScenarioError, match="expected a scenario, policies or a program; found 'int'"):
+        dump(wrong)
+    with pytest.raises(ScenarioError, match="expected a program"):
+        check(wrong)
+
+
+def test_a_number_of_four_hundred_digits_is_no_duration() -> None:
+    fault = only_fault(with_line("steps: [{wait: " + "9" * 400 + "h}, {send: a/b}]"))
+    assert (fault.path, fault.allowed) == ("steps[0].wait", "at most 36500 days")

@@ -9,7 +9,7 @@ from toolkit.errors import Fault, ScenarioError
 from toolkit.scenario import models as m
 from toolkit.scenario.against import log_findings, template_findings
 from toolkit.scenario.coherence import findings, program_findings
-from toolkit.scenario.findings import Finding
+from toolkit.scenario.findings import Finding, check_is
 from toolkit.scenario.places import path_of
 
 __all__ = ["check", "check_against"]
@@ -39,6 +39,7 @@ def check(
     Raises:
         ScenarioError: the program contradicts itself, or names a column or template that is not there; carries all.
     """
+    check_is(program, m.Program, "a program, as load gives it")
     found: list[tuple[bool, Fault]] = []
 
     def take(finding: Finding, root: m.Scenario | m.Policies, name: str) -> None:

@@ -78,6 +78,8 @@ class Duration:
         days = 0
         micros = 0
         for number, unit in _PART.findall(match[2]):
+            if len(number) > 30:
+                raise ValueError(f"expected at most {MAX_DAYS} days; found {value[:30] + '…'!r}")
             if unit in _UNITS:
                 micros += round(float(number) * _UNITS[unit])
             elif "." in number:

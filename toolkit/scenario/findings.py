@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolkit.errors import Fault
+from toolkit.errors import Fault, ScenarioError
 from toolkit.scenario.document import Place
 
-__all__ = ["Finding"]
+__all__ = ["Finding", "check_is"]
+
+
+def check_is(value: object, kinds: type | tuple[type, ...], wanted: str) -> None:
+    """What was handed over is of a kind.
+
+    Raises:
+        ScenarioError: it is not.
+    """
+    if not isinstance(value, kinds):
+        raise ScenarioError([Fault(f"expected {wanted}", found=type(value).__name__)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from toolkit.errors import Fault, ScenarioError, nearest
 from toolkit.scenario.base import Model
 from toolkit.scenario.checks import check
 from toolkit.scenario.duration import Duration, TimeOfDay
+from toolkit.scenario.findings import check_is
 from toolkit.scenario.models import Experiment, Program, Scenario
 from toolkit.scenario.shapes import faults_in
 
@@ -78,6 +79,7 @@ def set_parameters(program: Program, values: Mapping[str, Any]) -> Program:
     >>> program["abandoned_cart"].steps[0].wait
     Duration('2h')
     """
+    check_is(values, Mapping, 'values by path, such as {"abandoned_cart.pause.wait": "2h"}')
     faults: list[Fault] = []
     for path, value in values.items():
         try:
@@ -112,14 +114,15 @@ def _found(program: Program, path: str) -> tuple[Way, Any]:
 
 def _unknown(path: str, paths: Mapping[str, tuple[Way, Any]]) -> tuple[Fault, ...]:
     tunable = [known for known, (_, value) in paths.items() if _is_tunable(known, value)]
-    near = nearest(path, tunable) or nearest(path, paths)
-    scenario = path.partition(".")[0]
+    near = nearest(str(path), tunable) or nearest(str(path), paths)
+    scenario = str(path).partition(".")[0]
     same = [known for known in tunable if known.startswith(f"{scenario}.")] or tunable
     return (Fault("no such parameter", found=path, allowed=", ".join(same[:30]) or None, nearest=near),)
 
 
 def _everything(program: Program) -> Iterator[tuple[str, Way, Any]]:
     """Every value of a program with its path, and the way to it."""
+    check_is(program, Program, "a program, as load gives it")
     for index, scenario in enumerate(program.scenarios):
         yield from _inside(scenario, scenario.scenario, ("scenarios", index))
     yield from _inside(program.policies, "policies", ("policies",))

@@ -11,7 +11,7 @@ from pathlib import Path
 from toolkit.errors import Fault, ScenarioError, nearest
 from toolkit.scenario.coherence import findings, program_findings
 from toolkit.scenario.document import Node, read
-from toolkit.scenario.findings import Finding
+from toolkit.scenario.findings import Finding, check_is
 from toolkit.scenario.models import Policies, Program, Scenario
 from toolkit.scenario.shapes import Shaped, fields_by_alias, shaped
 
@@ -42,9 +42,9 @@ def load(path: str | os.PathLike[str], *, policies: str | os.PathLike[str] | Non
     >>> load("templates").policies.timezone
     'Europe/Paris'
     """
-    place = Path(path)
+    place = _path_of(path, "path")
     sources = list(_sources(place))
-    shared = [Path(policies)] if policies is not None else _policies_of(place)
+    shared = [_path_of(policies, "policies")] if policies is not None else _policies_of(place)
     for file in shared:
         if not file.is_file():
             raise ScenarioError([Fault("no such file", file=str(file))])
@@ -81,9 +81,19 @@ def loads(text: str, *, file: str | None = None) -> Program:
     >>> program["hello"].steps[0].id
     'hello'
     """
+    check_is(text, str, "YAML text; load reads files")
+    if text.strip().endswith(_ENDINGS) and "\n" not in text.strip() and ":" not in text:
+        raise ScenarioError([Fault("the name of a file, not YAML", found=text, allowed="load reads files")])
     draft = _Draft()
     draft.take_text(text, file, is_policies=False)
     return draft.program()
+
+
+def _path_of(value: object, name: str) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        allowed = "the path of a file or a folder"
+        raise ScenarioError([Fault(f"{name}: expected a path", found=type(value).__name__, allowed=allowed)])
+    return Path(value)
 
 
 def _sources(place: Path) -> Iterator[Path]:

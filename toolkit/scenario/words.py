@@ -9,6 +9,7 @@ from toolkit.scenario import models as m
 from toolkit.scenario.base import Condition, EventMatch, History
 from toolkit.scenario.coherence import counts_for
 from toolkit.scenario.duration import Duration
+from toolkit.scenario.findings import check_is
 
 __all__ = ["describe"]
 
@@ -59,6 +60,9 @@ def describe(value: m.Scenario | m.Policies | m.Program) -> str:
     Args:
         value: a scenario, policies, or a program.
 
+    Raises:
+        ScenarioError: something else.
+
     Returns:
         Text: what sets the scenario off and for whom, what ends it, who gets which arm, and the steps in order, with
         everything that differs from a default.
@@ -76,6 +80,7 @@ def describe(value: m.Scenario | m.Policies | m.Program) -> str:
     1. Wait 4 hours.
     2. Send `welcome/hello`.
     """
+    check_is(value, (m.Scenario, m.Policies, m.Program), "a scenario, policies or a program, as load gives it")
     if isinstance(value, m.Program):
         parts = [*map(describe, value.scenarios), describe(value.policies)]
         return "\n\n".join(parts)

@@ -15,6 +15,7 @@ from toolkit.errors import Fault, ScenarioError
 from toolkit.scenario.base import Condition, Model
 from toolkit.scenario.document import MAX_INTEGER, scalar
 from toolkit.scenario.duration import Duration, TimeOfDay
+from toolkit.scenario.findings import check_is
 from toolkit.scenario.models import (
     ExitStep,
     Policies,
@@ -47,7 +48,7 @@ def dump(value: Scenario | Policies | Program) -> str:
         YAML, ending in a line break.
 
     Raises:
-        ScenarioError: a free value of the brand that YAML has no form for.
+        ScenarioError: something else, or a free value of the brand that YAML has no form for.
 
     >>> from toolkit.scenario.reading import loads
     >>> print(dump(loads('''
@@ -61,6 +62,7 @@ def dump(value: Scenario | Policies | Program) -> str:
       - wait: 1h
       - send: welcome/hello
     """
+    check_is(value, (Scenario, Policies, Program), "a scenario, policies or a program")
     if isinstance(value, Program):
         documents = [dump(scenario) for scenario in value.scenarios]
         if value.policies != Policies():

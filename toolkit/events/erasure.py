@@ -50,7 +50,8 @@ class Person:
         """Whether bytes hold one of their addresses; `ana@example.org` is not in `diana@example.org`.
 
         >>> ana = Person("c1", frozenset({"ana@example.org"}))
-        >>> [ana.is_addressed_in(one) for one in (b"to <Ana@example.org>", b"diana@example.org", b"ana@example.org.example")]
+        >>> texts = b"to <Ana@example.org>", b"diana@example.org", b"ana@example.org.example"
+        >>> [ana.is_addressed_in(one) for one in texts]
         [True, False, False]
         """
         return bool(self.addresses) and _addressed(self.addresses).search(content.lower()) is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -116,3 +118,33 @@ def test_a_loop_needs_a_standing_approval(shell, tmp_path):
     (tmp_path / "a.json").write_text("{}")
     code, output = shell(*words, "--approval", tmp_path / "a.json")
     assert (code, "is not an approval" in output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["deliverability", "--ledger", "tpyo/ledger.sqlite"], "answers tpyo/answers.sqlite: there is none"),
+        (["bounces", ".", "--ledger", "tpyo/ledger.sqlite"], "ledger tpyo/ledger.sqlite: there is none"),
+        (["rotate-links", "--ledger", "tpyo/ledger.sqlite"], "tpyo/ledger.key: there is none"),
+    ],
+)
+def test_a_mistyped_ledger_is_told_and_not_made(tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert said in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_certificate_that_cannot_be_used_is_named_before_the_tracker_begins(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "none.pem").write_text("no certificate")
+    program = str(Path(__file__).parents[2] / "templates" / "abandoned_cart")
+    for options, said in (
+        (["--certificate", "gone.pem"], "--certificate gone.pem: cannot be used: No such file or directory"),
+        (["--certificate", "none.pem", "--key", "none.pem"], "--certificate none.pem, --key none.pem: cannot be used:"),
+        (["--key", "none.pem"], "--key: belongs to --certificate"),
+    ):
+        done = CliRunner().invoke(app, ["track", "--program", program, "--port", "0", *options])
+        assert done.exit_code == 1
+        assert said in done.output

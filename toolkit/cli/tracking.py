@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import tomllib
 from contextlib import ExitStack
@@ -56,6 +57,11 @@ def track(
     with plain_errors(), ExitStack() as opened:
         policies = load(program).policies
         where = answers or answers_place(ledger)
+        _check_certificate(certificate, key)
+        if not Ledger.exists(ledger):
+            typer.echo(
+                f"ledger {ledger}: there was none and it is made; links of mails in another are unknown here"
+            )
         tokens = mail_key(ledger).tokens
         store = opened.enter_context(Answers.open(where))
         book = opened.enter_context(Ledger.open(ledger))
@@ -106,7 +112,10 @@ def bounces(
     answers: AnswersOption = None,
 ) -> None:
     """Read the bounces in a mailbox, each once; hard ones go onto the suppression list."""
-    with plain_errors(), Answers.open(answers or answers_place(ledger)) as store, Ledger.open(ledger) as book:
+    with plain_errors(), ExitStack() as opened:
+        _check_there(ledger, "ledger")
+        store = opened.enter_context(Answers.open(answers or answers_place(ledger)))
+        book = opened.enter_context(Ledger.open(ledger))
         typer.echo(str(take_bounces(messages_of(mailbox), store)))
         typer.echo(str(take_up(book, store)))
 
@@ -118,7 +127,10 @@ def deliverability_command(
     picture: Annotated[str | None, typer.Option(help="Write the picture to this .html file.")] = None,
 ) -> None:
     """What became of the mails at each recipient domain, and where a limit for bulk senders is near."""
-    with plain_errors(), Answers.open(answers or answers_place(ledger)) as store:
+    where = answers or answers_place(ledger)
+    with plain_errors(), ExitStack() as opened:
+        _check_there(where, "answers")
+        store = opened.enter_context(Answers.open(where))
         board = deliverability(store)
         typer.echo(str(board))
         if picture is not None:
@@ -136,6 +148,24 @@ def rotate_links(
     """Give the links of mails a new secret. Links sent before stay good, unless retired; restart the tracker."""
     with plain_errors():
         typer.echo(f"{rotate(ledger, retire=retire)}: a new secret signs the links of mails from now on")
+
+
+def _check_there(place: str, what: str) -> None:
+    """A place that is only read: a mistyped one would be made, and found empty."""
+    if not Ledger.exists(place):
+        raise InputError(f"{what} {place}: there is none")
+
+
+def _check_certificate(certificate: str | None, key: str | None) -> None:
+    if certificate is None:
+        if key is not None:
+            raise InputError("--key: belongs to --certificate, which is not given")
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as fault:
+        files = f"--certificate {certificate}" + (f", --key {key}" if key else "")
+        raise InputError(f"{files}: cannot be used: {fault.strerror or fault}") from fault
 
 
 def _webhooks(path: str | None, policies: Policies) -> Webhooks | None:

@@ -193,10 +193,12 @@ def rotate(ledger: str, *, retire: bool = False) -> Path:
         The key's file.
 
     Raises:
-        InputError: the file holds something else, or cannot be written.
+        InputError: there is none, the file holds something else, or it cannot be written.
     """
-    mail_key(ledger)
     path = _key_file(ledger)
+    if not path.exists():  # of a mistyped ledger; the links that were to be given another secret would keep theirs
+        raise InputError(f"key {path}: there is none; no mail of ledger {ledger} was ever prepared")
+    mail_key(ledger)
     lines = [line for line in path.read_text("ascii").split("\n") if line.strip()]
     if retire:
         lines = [line if line.startswith("retired ") else f"retired {line}" for line in lines]

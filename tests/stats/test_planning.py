@@ -208,7 +208,7 @@ def test_a_plan_reads_as_a_sentence() -> None:
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "arms": {"a": 1, "b": 1}}, "'control'"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "arms": {"control": 1, "b": 0}}, "positive"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "holdout": 1.0}, "holdout"),
-        (Rate("x"), {"baseline": 0.1, "rel": 0.1, "looks": 0}, "1 or more"),
+        (Rate("x"), {"baseline": 0.1, "rel": 0.1, "looks": 0}, "a whole number, 1 to 1,000"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "looks": [0.5, 0.9]}, "end at 1"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "machine_opens": 1.0}, "below 1"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "power": 1.0}, "power"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import betainc, betaincinv, betaln, ndtr, xlog1py, xlogy
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import array_of_numbers, check_number
 from toolkit.stats.proportions import Share
 
 __all__ = ["Belief", "effect_posterior", "rates_posterior"]
@@ -55,8 +57,10 @@ def rates_posterior(arm: Share, control: Share, *, prior: tuple[float, float] = 
     >>> f"{belief.probability:.8f} {belief.expected_loss:.9f}"
     '0.61077052 0.019116461'
     """
-    a, b = prior
-    if not (a > 0 and b > 0):
+    a, b = (
+        array_of_numbers(prior, where="prior").tolist() if np.ndim(prior) == 1 and np.size(prior) == 2 else (0.0, 0.0)
+    )
+    if not (0 < a < math.inf and 0 < b < math.inf):
         raise MetricError(f"prior: found {prior!r}; allowed: two positive numbers, for example (1, 1)")
     for share in (arm, control):
         if not 0 <= share.successes <= share.trials:
@@ -106,8 +110,14 @@ def effect_posterior(
     >>> f"{belief.probability:.6f}"
     '1.000000'
     """
-    if not (error > 0 and prior_sd > 0):
-        raise MetricError(f"effect posterior: error and prior_sd must be positive; found {error!r} and {prior_sd!r}")
+    most = sys.float_info.max
+    for name, value in (("diff", diff), ("prior_mean", prior_mean)):
+        check_number(value, where=f"effect posterior: {name}", allowed="a number", least=-most, most=most)
+    for name, value, top in (("error", error, most), ("prior_sd", prior_sd, math.inf)):
+        where = f"effect posterior: {name}"
+        check_number(value, where=where, allowed="a positive number", least=math.ulp(0.0), most=top)
+    if better not in ("higher", "lower"):
+        raise MetricError(f"effect posterior: better: found {better!r}; allowed: higher, lower")
     precision = 1 / error**2 + 1 / prior_sd**2
     mean = (diff / error**2 + prior_mean / prior_sd**2) / precision
     sd = math.sqrt(1 / precision)

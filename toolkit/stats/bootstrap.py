@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import array_of_numbers, check_count, check_number, check_seed
 from toolkit.stats.permutation import Resampled, finite_arms
 
 __all__ = ["bootstrap_difference", "bootstrap_means"]
 
 Floats = NDArray[np.float64]
 DRAWS = 4_999
+_MOST_DRAWS = 10_000_000
 _TOGETHER = 500_000  # buyers drawn at once
 
 
@@ -43,7 +45,9 @@ def bootstrap_means(values: ArrayLike, *, draws: int = 1_000, seed: int = 0) -> 
     >>> round(float(means.mean()), 1), round(float(means.std()), 2)
     (1.0, 0.09)
     """
-    everyone = np.asarray(values, dtype=np.float64)
+    everyone = array_of_numbers(values, where="bootstrap: values")
+    check_count(draws, where="bootstrap: draws", most=_MOST_DRAWS)
+    check_seed(seed, where="bootstrap")
     if not len(everyone) or not np.isfinite(everyone).all():
         raise MetricError("bootstrap: values must be finite, and at least one")
     return _resampled(everyone, draws, np.random.default_rng(seed), errors=False)[0]
@@ -111,6 +115,9 @@ def bootstrap_difference(
     (True, True)
     """
     one, other = finite_arms(values, control_values, test="bootstrap")
+    check_count(draws, where="bootstrap: draws", most=_MOST_DRAWS)
+    check_seed(seed, where="bootstrap")
+    check_number(alpha, where="bootstrap: alpha", allowed="a number between 0 and 1", least=0.0, most=1.0)
     rng = np.random.default_rng(seed)
     (means, errors), (means0, errors0) = _resampled(one, draws, rng), _resampled(other, draws, rng)
     diff = float(one.mean() - other.mean())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import check_alpha, check_count, check_number, check_seed
+from toolkit.stats.doors import check_frames, check_metric
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.moments import numbers
@@ -22,6 +24,7 @@ from toolkit.stats.samples import Sample, welch
 __all__ = ["calibrate"]
 
 Floats = NDArray[np.float64]
+_MOST_RUNS = 1_000_000
 
 
 def calibrate(
@@ -56,13 +59,20 @@ def calibrate(
     >>> bool(found["lower"].iloc[0] <= 0.05 <= found["upper"].iloc[0])
     True
     """
-    if not 0 < holdout < 1:
-        raise MetricError(f"calibrate: holdout: found {holdout!r}; allowed: above 0 and below 1")
+    check_frames({"outcomes": outcomes}, where="calibrate", needed=("outcomes",))
+    chosen = _metrics(metrics)
+    for metric in chosen:
+        check_metric(metric, where="calibrate")
+    allowed = "above 0 and below 1"
+    check_number(holdout, where="calibrate: holdout", allowed=allowed, least=math.ulp(0.0), most=1 - 2**-53)
+    check_count(runs, where="calibrate: runs", most=_MOST_RUNS)
+    check_alpha(alpha, where="calibrate")
+    check_seed(seed, where="calibrate")
     n_control = round(len(outcomes) * holdout)
     if min(n_control, len(outcomes) - n_control) < 2:
         raise MetricError(f"calibrate: {len(outcomes):,} units are too few for a holdout of {holdout:.0%}")
     rows = []
-    for metric in metrics:
+    for metric in chosen:
         if isinstance(metric, Rate) and metric.verdict is None and len(outcomes) >= 1_000:
             pvalues, diffs, method = _rates(_values(outcomes, metric.column), n_control, runs, seed)
         elif isinstance(metric, Mean) and not metric.covariate and not metric.strata and metric.method != "bootstrap":
@@ -85,6 +95,14 @@ def calibrate(
             }
         )
     return pd.DataFrame(rows)
+
+
+def _metrics(metrics: object) -> Sequence[Metric]:
+    if isinstance(metrics, Metric):
+        return (metrics,)
+    if not isinstance(metrics, Iterable) or isinstance(metrics, str):
+        raise MetricError(f"calibrate: metrics: found {metrics!r}; allowed: a list, for example [Rate('converted')]")
+    return tuple(metrics)
 
 
 def _values(outcomes: pd.DataFrame, column: str) -> Floats:

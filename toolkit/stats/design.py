@@ -93,5 +93,7 @@ class Design:
             return cls(**found)
         except FileNotFoundError:
             raise MetricError(f"{source}: no such file; plan(...).freeze(path) writes a design") from None
+        except OSError as fault:
+            raise MetricError(f"{source}: cannot be read: {fault.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as fault:
             raise MetricError(f"{source}: not a design: {fault}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 
 import pandas as pd
@@ -21,17 +21,17 @@ def check_metric(metric: object, *, where: str) -> None:
         raise MetricError(f"{where}: metric: found {metric!r}; allowed: a Rate, Mean or Ratio of a column{hint}")
 
 
-def check_numbers(values: Mapping[str, object], *, where: str) -> None:
-    """Refuse a value that is no number; None stands for one that is not given."""
+def check_numbers(values: Mapping[str, object], *, where: str, needed: Sequence[str] = ()) -> None:
+    """Refuse a value that is no number; None stands for one that is not given, where it is not needed."""
     for name, value in values.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+        if (value is not None or name in needed) and (isinstance(value, bool) or not isinstance(value, Real)):
             raise MetricError(f"{where}: {name}: found {value!r}; allowed: a number{_as_share(value)}")
 
 
-def check_frames(values: Mapping[str, object], *, where: str) -> None:
-    """Refuse a value that is no frame; None stands for one that is not given."""
+def check_frames(values: Mapping[str, object], *, where: str, needed: Sequence[str] = ()) -> None:
+    """Refuse a value that is no frame; None stands for one that is not given, where it is not needed."""
     for name, value in values.items():
-        if value is not None and not isinstance(value, pd.DataFrame):
+        if (value is not None or name in needed) and not isinstance(value, pd.DataFrame):
             raise MetricError(f"{where}: {name}: found {type(value).__name__}; allowed: a pandas DataFrame")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import check_alpha, check_column, check_seed, column_names
 from toolkit.stats.checks import before_differences, contamination, opens_alone, too_few_buyers
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.design import Design
@@ -92,12 +93,13 @@ def experiment(
     mail beats control on converted: +2.5 points [1.0, 4.0].
     Roll out mail.
     """
-    planned = design.freeze() if isinstance(design, Plan) else design
-    planned = Design.load(planned) if isinstance(planned, str | Path) else planned
+    for name, column in (("arm", arm), ("unit", unit)):
+        check_column(column, where=f"experiment: {name}")
+    check_seed(seed, where="experiment")
+    planned = _designed(design)
     alpha = alpha if alpha is not None else (planned.alpha if planned else 0.05)
-    if not (isinstance(alpha, float) and 0 < alpha < 1):
-        raise MetricError(f"alpha: found {alpha!r}; allowed: a number between 0 and 1, for example 0.05")
-    chosen = _checked(metrics, tuple(covariates))
+    check_alpha(alpha, where="experiment")
+    chosen = _checked(metrics, column_names(covariates, where="experiment: covariates"))
     outcomes = opened(outcomes)
     about = known_about(outcomes)
     if about.get("randomised") is False and not observational:
@@ -107,7 +109,7 @@ def experiment(
             + ", so lift cannot be measured; for a comparison labelled as observed, pass observational=True"
         )
     before, before_terms = before_differences(number_columns(outcomes))
-    touched, touched_terms = contamination(_touched_by(contaminated, outcomes), asked=bool(contaminated))
+    touched, touched_terms = contamination(_touched_by(contaminated, outcomes), asked=isinstance(contaminated, str))
     found, notes = take_in(outcomes, chosen, [*before_terms, *touched_terms], arm=arm, control=control, unit=unit)
     counts = {name: found.moments[name].n for name in found.arms.names}
     split = _split(counts, weights, about.get("weights") or (planned.arms if planned else None))
@@ -152,7 +154,19 @@ def experiment(
     )
 
 
+def _designed(design: Design | Plan | str | Path | None) -> Design | None:
+    if isinstance(design, Plan):
+        return design.freeze()
+    if isinstance(design, str | Path):
+        return Design.load(design)
+    if design is None or isinstance(design, Design):
+        return design
+    raise MetricError(f"design: found {type(design).__name__}; allowed: a plan, a Design, or the path of a frozen one")
+
+
 def _checked(metrics: Sequence[Metric], covariates: tuple[str, ...]) -> tuple[Metric, ...]:
+    if not isinstance(metrics, Metric | Iterable):
+        raise MetricError(f"metrics: found {metrics!r}; allowed: a list, for example [Rate('converted')]")
     chosen = (metrics,) if isinstance(metrics, Metric) else tuple(metrics)
     if not chosen:
         raise MetricError("metrics: found none; give at least one, for example Rate('converted')")
@@ -180,15 +194,22 @@ def _checked(metrics: Sequence[Metric], covariates: tuple[str, ...]) -> tuple[Me
 
 
 def _touched_by(asked: str | Literal[False] | None, outcomes: pd.DataFrame | Source) -> str | None:
-    if asked is None and _OTHER_MAILS in number_columns(outcomes):
-        return _OTHER_MAILS
-    return asked or None
+    if asked is None:
+        return _OTHER_MAILS if _OTHER_MAILS in number_columns(outcomes) else None
+    if asked is False:
+        return None
+    check_column(asked, where="experiment: contaminated")
+    return asked
 
 
 def _split(
     counts: Mapping[str, int], weights: Mapping[str, float] | None, known: Mapping[str, float] | None
 ) -> SampleRatio | None:
     if weights is not None:
+        if not isinstance(weights, Mapping):
+            raise MetricError(
+                f"weights: found {weights!r}; allowed: the weight of each arm, as {{'control': 1, 'mail': 1}}"
+            )
         return sample_ratio(counts, {str(arm): weight for arm, weight in weights.items()})
     if known is None or not set(counts) <= set(known):
         return None

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, gammaln, hyp2f1, psi
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import check_column
+from toolkit.stats.doors import check_frames
 from toolkit.stats.windows import days_of
 
 __all__ = ["BuyingModel", "buying_histories", "fit_buying"]
@@ -129,7 +131,9 @@ def buying_histories(
     >>> buying_histories(bought, "2024-01-29").to_dict("index")
     {'a': {'repeats': 1, 'recency': 2.0, 'age': 4.0}}
     """
+    check_frames({"purchases": purchases}, where="buying_histories", needed=("purchases",))
     for column in (customer, at):
+        check_column(column, where="buying_histories: customer and at")
         if column not in purchases.columns:
             raise MetricError(
                 f"purchases: column {column!r} is missing; columns found: {', '.join(map(str, purchases.columns))}"
@@ -137,7 +141,15 @@ def buying_histories(
     times = purchases[at]
     if not pd.api.types.is_datetime64_any_dtype(times):
         raise MetricError(f"purchases: column {at!r} should be time; found {times.dtype}")
-    moment = pd.Timestamp(until)
+    try:
+        moment = pd.Timestamp(until)
+        unit = days_of(period) * 86_400
+    except (TypeError, ValueError, OverflowError) as fault:
+        raise MetricError(f"buying_histories: {fault}") from None
+    if pd.isna(moment) or not unit > 0:
+        raise MetricError(
+            f"buying_histories: found until {until!r}, period {period!r}; allowed: a moment, and a length of time"
+        )
     if times.dt.tz is not None and moment.tzinfo is None:
         moment = moment.tz_localize(times.dt.tz)
     kept = (times <= moment) & purchases[customer].notna()
@@ -146,7 +158,6 @@ def buying_histories(
     days = pd.DataFrame({"customer": purchases.loc[kept, customer], "day": times[kept].dt.floor("D")})
     days = days.drop_duplicates()
     grouped = days.groupby("customer", sort=True)["day"].agg(["min", "max", "size"])
-    unit = days_of(period) * 86_400
     histories = pd.DataFrame(
         {
             "repeats": grouped["size"] - 1,
@@ -225,9 +236,12 @@ def _log_likelihood(
 
 
 def _histories(repeats: ArrayLike, recency: ArrayLike, age: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    x, last, total = np.broadcast_arrays(
-        np.asarray(repeats, dtype=np.float64), np.asarray(recency, dtype=np.float64), np.asarray(age, dtype=np.float64)
-    )
+    try:
+        x, last, total = np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in (repeats, recency, age)))
+    except (TypeError, ValueError) as fault:
+        raise MetricError(
+            f"buying histories: repeats, recency and age: numbers, one each a customer; {fault}"
+        ) from None
     wrong = ~(np.isfinite(x) & np.isfinite(last) & np.isfinite(total) & (x >= 0) & (last >= 0) & (last <= total))
     wrong |= x != np.floor(x)
     wrong |= (x == 0) & (last > 0)

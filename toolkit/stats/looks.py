@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from scipy.special import ndtr
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import check_number
 from toolkit.stats.sequential import Family, Spending, sequence_threshold, solve_falling, spending_boundaries
 
 __all__ = ["Look", "Looks"]
@@ -58,9 +60,17 @@ class Looks:
     spending: Spending | Family | Literal["always"] = "obrien_fleming"
 
     def __post_init__(self) -> None:
-        if not (self.planned > 0 and math.isfinite(self.planned)):
-            raise MetricError(f"looks: planned units: found {self.planned!r}; allowed: a positive number")
+        least, most = math.ulp(0.0), sys.float_info.max
+        where = "looks: planned units"
+        check_number(self.planned, where=where, allowed="a positive number", least=least, most=most)
+        past: object = self.past
+        if not isinstance(past, Iterable) or isinstance(past, str):
+            raise MetricError(f"looks: past: found {past!r}; allowed: units at each earlier look, in a list")
+        for units in self.past:
+            check_number(units, where="looks: past", allowed="units at each earlier look", least=least, most=most)
         object.__setattr__(self, "past", tuple(float(units) for units in self.past))
+        if not isinstance(self.spending, str | Spending):
+            raise MetricError(f"looks: spending: found {self.spending!r}; allowed: a family, a Spending, or 'always'")
         if isinstance(self.spending, str) and self.spending != "always":
             object.__setattr__(self, "spending", Spending(self.spending))
         rising = [0.0, *self.past]

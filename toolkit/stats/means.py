@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from scipy.special import stdtrit
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import column_names
 from toolkit.stats.bootstrap import bootstrap_difference
 from toolkit.stats.comparison import Comparison, settle
 from toolkit.stats.cuped import adjusted, regressors, slopes, weighted
@@ -58,14 +59,14 @@ class Mean(Metric):
     kind: ClassVar[str] = "mean"
 
     def __post_init__(self) -> None:
-        covariates = (self.covariate,) if isinstance(self.covariate, str) else tuple(self.covariate)
+        covariates = column_names(self.covariate, where="Mean: covariate")
         object.__setattr__(self, "covariate", covariates)
         super().__post_init__()
         if self.column in covariates or self.column == self.strata:
             raise MetricError(f"{self.label}: a metric cannot explain itself; found {self.column!r} twice")
         if covariates and self.strata:
             raise MetricError(f"{self.label}: give covariate or strata, not both")
-        if self.method not in _METHODS:
+        if not isinstance(self.method, str) or self.method not in _METHODS:
             raise MetricError(f"{self.label}: method: found {self.method!r}; allowed: {', '.join(_METHODS)}")
         if self.method in ("permutation", "bootstrap") and (covariates or self.strata):
             raise MetricError(f"{self.label}: {self.method} works without covariate and strata; leave them out")

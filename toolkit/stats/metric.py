@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from toolkit.errors import MetricError, nearest
+from toolkit.stats.arguments import check_column, check_number
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.moments import Term
 from toolkit.stats.outcomes import Outcomes
@@ -16,6 +18,8 @@ __all__ = ["Metric", "Role", "Setting", "fault_of", "join"]
 
 Role = Literal["primary", "secondary", "guardrail"]
 _ROLES = ("primary", "secondary", "guardrail")
+_NEEDED = ("column", "numerator", "denominator")
+_COLUMNS = (*_NEEDED, "verdict", "strata", "since")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +57,16 @@ class Metric(ABC):
     kind: ClassVar[str] = "mean"
 
     def __post_init__(self) -> None:
+        for field in _COLUMNS:
+            if getattr(self, field, None) is not None or (field in _NEEDED and hasattr(self, field)):
+                check_column(getattr(self, field), where=f"{type(self).__name__}: {field}")
+        for field in ("name", "currency"):
+            found = getattr(self, field, None)
+            if found is not None and not (isinstance(found, str) and found):
+                raise MetricError(f"{type(self).__name__}: {field}: found {found!r}; allowed: a text")
         for field, allowed in (("role", _ROLES), ("better", ("higher", "lower"))):
             found = getattr(self, field)
-            if found is not None and found not in allowed:
+            if found is not None and not (isinstance(found, str) and found in allowed):
                 near = nearest(str(found), allowed)
                 raise MetricError(
                     f"{self.label}: {field}: found {found!r}; allowed: {', '.join(allowed)}"
@@ -64,8 +75,9 @@ class Metric(ABC):
         if self.margin is not None and self.margin_relative is not None:
             raise MetricError(f"{self.label}: give margin or margin_relative, not both")
         for margin in (self.margin, self.margin_relative):
-            if margin is not None and not (math.isfinite(margin) and margin > 0):
-                raise MetricError(f"{self.label}: a margin is a positive number; found {margin!r}")
+            if margin is not None:
+                where, most = f"{self.label}: a margin", sys.float_info.max
+                check_number(margin, where=where, allowed="a positive number", least=math.ulp(0.0), most=most)
         if self.role == "guardrail" and self.margin is None and self.margin_relative is None:
             raise MetricError(
                 f"{self.label}: a guardrail needs the largest harm to accept: margin (in its own unit) or"

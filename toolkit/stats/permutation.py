@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import array_of_numbers
 
 __all__ = ["Resampled", "permutation_test", "permutation_wanted", "shuffled_sums"]
 
@@ -68,7 +69,7 @@ def permutation_wanted(sizes: tuple[int, int], buyers: int) -> bool:
 
 def finite_arms(values: ArrayLike, control_values: ArrayLike, *, test: str) -> tuple[Floats, Floats]:
     """Both arms as numbers; MetricError, in the name of the test, where an arm is too small or a value not finite."""
-    one, other = (np.asarray(side, dtype=np.float64) for side in (values, control_values))
+    one, other = (array_of_numbers(side, where=f"{test}: values") for side in (values, control_values))
     if min(len(one), len(other)) < 2:
         raise MetricError(f"{test}: needs two units in each arm")
     if not (np.isfinite(one).all() and np.isfinite(other).all()):

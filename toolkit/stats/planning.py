@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError, NotSupportedError
+from toolkit.stats.arguments import check_alpha, check_column, check_count
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
 from toolkit.stats.doors import check_frames, check_metric, check_numbers, check_window
@@ -38,6 +39,7 @@ from toolkit.stats.windows import days_of
 __all__ = ["Plan", "plan"]
 
 _ALWAYS_LOOKS = 50  # moments at which the power of a confidence sequence is computed
+_MOST_LOOKS = 1_000
 _CURVE = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 
@@ -274,8 +276,10 @@ def plan(
             "days": days, "alpha": alpha, "power": power, "holdout": holdout, "machine_opens": machine_opens,
             "per_day": per_day,
         },
-        where="plan",
+        where="plan", needed=("alpha", "power", "machine_opens"),
     )  # fmt: skip
+    check_alpha(alpha, where="plan")
+    check_column(control, where="plan: control")
     check_frames({"outcomes": outcomes, "journeys": journeys}, where="plan")
     if metric.kind not in ("rate", "mean", "ratio"):
         raise NotSupportedError(f"plan: {type(metric).__name__} has no formula; plan its Rate or Mean instead")
@@ -401,7 +405,7 @@ def _shares(arms: object, holdout: float | None, control: str) -> dict[str, floa
         if not 0 < holdout < 1:
             raise MetricError(f"plan: holdout: found {holdout!r}; allowed: above 0 and below 1")
         arms = {control: holdout, "mail": 1 - holdout}
-    arms = arms or {control: 1.0, "mail": 1.0}
+    arms = {control: 1.0, "mail": 1.0} if arms is None else arms
     if not isinstance(arms, Mapping):
         raise MetricError(
             f"plan: arms: found {arms!r}; allowed: the weight of each arm, as {{'control': 1, 'mail': 1}}"
@@ -416,11 +420,12 @@ def _shares(arms: object, holdout: float | None, control: str) -> dict[str, floa
 
 
 def _times(looks: int | Sequence[float], spending: Spending | str) -> tuple[float, ...]:
+    if not isinstance(spending, str | Spending):
+        raise MetricError(f"plan: spending: found {spending!r}; allowed: a family, a Spending, or 'always'")
     if spending == "always":
         return ()
-    if isinstance(looks, int):
-        if looks < 1:
-            raise MetricError(f"plan: looks: found {looks!r}; allowed: 1 or more")
+    if isinstance(looks, int | np.integer):
+        check_count(looks, where="plan: looks", most=_MOST_LOOKS)
         return tuple((at + 1) / looks for at in range(looks))
     try:
         times = tuple(float(time) for time in looks)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, bdtrik
 
-from toolkit.errors import MetricError
+from toolkit.stats.arguments import check_number
 from toolkit.stats.comparison import Comparison, settle
 from toolkit.stats.metric import Metric, Setting, fault_of, join
 from toolkit.stats.moments import Term
@@ -45,8 +45,8 @@ class Quantile(Metric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.q < 1:
-            raise MetricError(f"{self.label}: q: found {self.q!r}; allowed: a number between 0 and 1, for example 0.5")
+        allowed = "a number between 0 and 1, for example 0.5"
+        check_number(self.q, where="Quantile: q", allowed=allowed, least=math.ulp(0.0), most=1 - 2**-53)
 
     @property
     def label(self) -> str:
@@ -85,12 +85,16 @@ class Quantile(Metric):
         rel = rel_lower = rel_upper = math.nan
         if base > 0 and one[0] >= 0 and other[0] >= 0:
             rel = value / base - 1
+        if rel == -1:
+            notes.append("the arm is at 0: the relative lift has no interval")
+        elif not math.isnan(rel):
             ratio = _ratio(one, other, self.q, setting.alpha)
             _, rel_lower, rel_upper = settle(
                 [("MOVER", lambda: ratio)], rejected=pvalue < setting.alpha, positive=rel > 0
             )
         else:
-            notes.append(f"control is {base:g}: a lift relative to it is not defined")
+            why = f"control is {base:g}" if not base > 0 else "some values are below 0"
+            notes.append(f"{why}: a lift relative to control is not defined")
         found = replace(
             start,
             diff_lower=lower,

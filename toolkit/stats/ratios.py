@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import column_names
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.cuped import adjusted, regressors, slopes, weighted
 from toolkit.stats.means import compare_estimates
@@ -47,7 +48,7 @@ class Ratio(Metric):
     kind: ClassVar[str] = "ratio"
 
     def __post_init__(self) -> None:
-        covariates = (self.covariate,) if isinstance(self.covariate, str) else tuple(self.covariate)
+        covariates = column_names(self.covariate, where="Ratio: covariate")
         object.__setattr__(self, "covariate", covariates)
         super().__post_init__()
         if self.numerator == self.denominator or {self.numerator, self.denominator} & set(covariates):

@@ -66,7 +66,7 @@ def fieller(arm: Sample | Estimate, control: Sample | Estimate, *, critical: Any
         whole |= ~bounded & holds_none & ~ray_holds_none
         lower = np.where(bounded, low, np.where(whole | ~right, -np.inf, high))
         upper = np.where(bounded, high, np.where(whole | right, np.inf, low))
-    defined = usable & np.isfinite(first) & np.isfinite(second)
+    defined = usable & np.isfinite(first) & np.isfinite(second) & ~np.isnan(a)  # no variance, no critical value
     return Relative(
         (ratio - 1)[()],
         np.where(defined, lower - 1, np.nan)[()],

@@ -58,7 +58,7 @@ class Spending:
     parameter: float | None = None
 
     def __post_init__(self) -> None:
-        if self.family not in _FAMILIES:
+        if not isinstance(self.family, str) or self.family not in _FAMILIES:
             near = nearest(str(self.family), _FAMILIES)
             raise MetricError(
                 f"spending: found {self.family!r}; allowed: {', '.join(_FAMILIES)}"

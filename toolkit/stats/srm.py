@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from toolkit.errors import MetricError, nearest
+from toolkit.stats.arguments import array_of_numbers
 
 __all__ = ["SRM_ALARM", "SampleRatio", "sample_ratio"]
 
@@ -60,6 +61,11 @@ def sample_ratio(observed: Mapping[str, int], weights: Mapping[str, float]) -> S
     >>> print(f"{sample_ratio({'control': 821588, 'mail': 815482}, {'control': 1, 'mail': 1}).pvalue:.4g}")
     1.822e-06
     """
+    for name, given in (("observed", observed), ("weights", weights)):
+        if not isinstance(given, Mapping):
+            raise MetricError(
+                f"{name}: found {given!r}; allowed: a number for each arm, as {{'control': 1, 'mail': 1}}"
+            )
     for arm in weights:
         if arm not in observed:
             near = nearest(str(arm), map(str, observed))
@@ -69,10 +75,10 @@ def sample_ratio(observed: Mapping[str, int], weights: Mapping[str, float]) -> S
     without = [arm for arm in observed if arm not in weights]
     if without:
         raise MetricError(f"weights: arm {without[0]!r} has no weight; give one for every arm")
-    shares = np.array([weights[arm] for arm in observed], dtype=np.float64)
+    shares = array_of_numbers([weights[arm] for arm in observed], where="weights")
     if not np.isfinite(shares).all() or (shares <= 0).any():
         raise MetricError(f"weights: each must be a positive number; found {dict(weights)!r}")
-    counts = np.array([observed[arm] for arm in observed], dtype=np.float64)
+    counts = array_of_numbers(list(observed.values()), where="observed")
     total = counts.sum()
     if total <= 0:
         raise MetricError("weights: nobody was observed in any arm")

@@ -11,6 +11,7 @@ from scipy.special import chdtrc, ndtri
 
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import array_of_numbers
 
 __all__ = ["Survival", "kaplan_meier", "log_rank"]
 
@@ -168,7 +169,11 @@ def _events(lengths: Floats, times: Floats) -> NDArray[np.int64]:
 
 
 def _checked(durations: ArrayLike, happened: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    lengths, flags = np.asarray(durations, dtype=np.float64), np.asarray(happened, dtype=bool)
+    lengths = array_of_numbers(durations, where="survival: durations")
+    known = array_of_numbers(happened, where="survival: happened")
+    if not np.isin(known, (0.0, 1.0)).all():
+        raise MetricError("survival: happened: allowed: True or False for each person, none missing")
+    flags = known == 1.0
     if lengths.shape != flags.shape or lengths.ndim != 1:
         raise MetricError(
             f"survival: found {lengths.shape} durations and {flags.shape} flags; give one for each person"

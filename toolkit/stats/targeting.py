@@ -12,6 +12,8 @@ from scipy.special import chdtrc
 
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import array_of_numbers, check_alpha, check_column, check_count, check_seed
+from toolkit.stats.doors import check_frames, check_metric
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.moments import numbers
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
@@ -22,6 +24,7 @@ __all__ = ["Qini", "qini", "uplift_by_segment"]
 
 Floats = NDArray[np.float64]
 _MOST = 200
+MOST_DRAWS = 100_000
 _FORMULA = (
     "gain(f) = sum of outcomes of treated in the top f / treated - "
     "(sum of outcomes of control in the top f / control in the top f) * treated in the top f / treated; "
@@ -63,8 +66,14 @@ def uplift_by_segment(
 
     Reference: Cochran (1954), Biometrics 10, 101-129; Holm (1979).
     """
+    check_frames({"outcomes": outcomes}, where="uplift_by_segment", needed=("outcomes",))
+    check_metric(metric, where="uplift_by_segment")
+    for name, column in (("by", by), ("arm", arm)):
+        check_column(column, where=f"uplift_by_segment: {name}")
+    check_alpha(alpha, where="uplift_by_segment")
+    check_seed(seed, where="uplift_by_segment")
     corrections = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
-    if correction not in corrections:
+    if not isinstance(correction, str) or correction not in corrections:
         raise MetricError(f"correction: found {correction!r}; allowed: {', '.join(corrections)}")
     if by not in outcomes.columns:
         numbers(outcomes, by)
@@ -157,7 +166,13 @@ def qini(
     >>> round(found.qini, 3)
     0.188
     """
-    values, flags, ranks = (np.asarray(part, dtype=np.float64) for part in (outcome, treated, score))
+    values, flags, ranks = (
+        array_of_numbers(part, where=f"qini: {name}")
+        for name, part in (("outcome", outcome), ("treated", treated), ("score", score))
+    )
+    check_count(draws, where="qini: draws", least=0, most=MOST_DRAWS)
+    check_alpha(alpha, where="qini")
+    check_seed(seed, where="qini")
     if not values.shape == flags.shape == ranks.shape or values.ndim != 1:
         raise MetricError("qini: outcome, treated and score must be of the same length")
     if not (np.isfinite(values).all() and np.isfinite(ranks).all() and np.isin(flags, (0.0, 1.0)).all()):

@@ -13,7 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import check_column
 from toolkit.stats.comparison import Comparison
+from toolkit.stats.doors import check_frames
 from toolkit.stats.means import compare_estimates
 from toolkit.stats.metric import Metric, Setting, join
 from toolkit.stats.moments import Term, numbers
@@ -151,7 +153,7 @@ class TimeTo(Metric):
             )
         try:
             end = pd.Timestamp(moment)
-        except ValueError:
+        except (TypeError, ValueError):
             raise MetricError(f"{self.label}: until: found {moment!r}; allowed: a column or a moment") from None
         zone = rows[self.since].dt.tz
         if zone is not None and end.tzinfo is None:
@@ -196,4 +198,8 @@ def survival_curves(
     Raises:
         MetricError: a column is missing or of the wrong kind.
     """
+    check_frames({"outcomes": outcomes}, where="survival_curves", needed=("outcomes",))
+    check_column(arm, where="survival_curves: arm")
+    if not isinstance(metric, TimeTo):
+        raise MetricError(f"survival_curves: metric: found {metric!r}; allowed: a TimeTo of a column")
     return metric.curves(read(outcomes, (), arms=read_arms(outcomes, arm=arm, control=control)))

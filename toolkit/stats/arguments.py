@@ -1,0 +1,79 @@
+"""Arguments of single values at every door of the statistics: numbers in their range, names, seeds, arrays."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from toolkit.errors import MetricError
+
+__all__ = [
+    "array_of_numbers",
+    "check_alpha",
+    "check_column",
+    "check_count",
+    "check_number",
+    "check_seed",
+    "column_names",
+]
+
+
+def check_number(value: object, *, where: str, allowed: str, least: float = -math.inf, most: float = math.inf) -> None:
+    """Refuse what is no number, or one out of its range; NaN is in none."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= most:
+        raise MetricError(f"{where}: found {reprlib.repr(value)}; allowed: {allowed}")
+
+
+def check_alpha(alpha: object, *, where: str) -> None:
+    """Refuse an alpha that is no number between 0 and 1."""
+    allowed = "a number between 0 and 1, for example 0.05"
+    check_number(alpha, where=f"{where}: alpha", allowed=allowed, least=math.ulp(0.0), most=1 - 2**-53)
+
+
+def check_count(value: object, *, where: str, least: int = 1, most: int) -> None:
+    """Refuse what is no whole number, or one out of its range."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
+        raise MetricError(f"{where}: found {reprlib.repr(value)}; allowed: a whole number, {least} to {most:,}")
+
+
+def check_seed(seed: object, *, where: str) -> None:
+    """Refuse a seed that is no whole number from 0."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0:
+        raise MetricError(f"{where}: seed: found {reprlib.repr(seed)}; allowed: a whole number from 0, for example 1")
+
+
+def check_column(column: object, *, where: str) -> None:
+    """Refuse what is no name of a column."""
+    if not isinstance(column, str) or not column:
+        raise MetricError(f"{where}: found {reprlib.repr(column)}; allowed: the name of a column, a text")
+
+
+def column_names(given: object, *, where: str) -> tuple[str, ...]:
+    """One name of a column or several, as several.
+
+    >>> column_names("pre_revenue", where="covariate"), column_names(["a", "b"], where="covariate")
+    (('pre_revenue',), ('a', 'b'))
+    """
+    if not isinstance(given, str | Iterable) or isinstance(given, bytes):
+        raise MetricError(f"{where}: found {reprlib.repr(given)}; allowed: the name of a column, or several in a list")
+    names = (given,) if isinstance(given, str) else tuple(given)
+    for name in names:
+        check_column(name, where=where)
+    return names
+
+
+def array_of_numbers(values: ArrayLike, *, where: str) -> NDArray[Any]:
+    """Numbers, one after the other; texts and tables are refused, missing values stay NaN."""
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.empty((0, 0))
+    if found.ndim != 1:
+        raise MetricError(f"{where}: found {reprlib.repr(values)}; allowed: numbers in a list, an array or a column")
+    return found

@@ -87,6 +87,13 @@ def test_values_that_cannot_be_shown_are_told_together_whatever_each_of_them_is(
     assert (finding.count, finding.message) == (50, "expected a number; found '0 €'")
 
 
+@pytest.mark.parametrize("slip", ["{customer.first_name}", "{ event.value }"])
+def test_a_value_in_single_braces_would_reach_the_reader(slip: str, check: Callable[..., Preflight]) -> None:
+    finding = only(check("Hello", f"Hello {slip}\n"), "foreign_placeholder")
+    assert repr(slip) in finding.message
+    assert f"here one writes {{{{ {slip.strip('{ }')}" in finding.message
+
+
 def test_a_mail_in_which_something_is_found_twice_is_one_mail(check: Callable[..., Preflight]) -> None:
     text = "Get 50% off. Yes, 50% off.\n"
     found = check("Hello", text).findings

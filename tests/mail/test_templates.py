@@ -55,6 +55,35 @@ def test_a_filter_that_cannot_use_its_value_is_named_with_its_line(templates: Lo
         templates(text="x\n{{ event.value | money }}").render(letter(event={"value": "forty"}))
 
 
+@pytest.mark.parametrize("pattern", ["DD/MM/YYYY", "d MMMM YYYY", "dd/mm/yyyy", "d MMMM HH:mm", "hh a"])
+def test_a_pattern_that_would_show_another_date_is_refused(pattern: str, templates: Load, letter: Make) -> None:
+    with pytest.raises(TemplateError, match="a date has d, M, y and E"):
+        templates(f'{{{{ now | date("{pattern}") }}}}').render(letter())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "shown"),
+    [("dd/MM/yyyy", "01/03/2026"), ("EEE d. MMM yy", "Sun 1. Mar 26"), ("d 'Days of' LLLL", "1 Days of March")],
+)
+def test_a_pattern_of_a_day_shows_it(pattern: str, shown: str, templates: Load, letter: Make) -> None:
+    assert templates("x", f'{{{{ now | date("{pattern}") }}}}\n').render(letter()).text == f"{shown}\n"
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [
+        ('{% if event.value > "3" %}x{% endif %}', "a number and a text cannot be compared"),
+        ("{{ event.value / 0 }}", "a division by zero"),
+        ("{% for one in event.value %}x{% endfor %}", "for goes through a list, and this is none"),
+    ],
+)
+def test_what_goes_wrong_in_a_template_is_told_in_words_of_no_python(
+    tag: str, said: str, templates: Load, letter: Make
+) -> None:
+    with pytest.raises(TemplateError, match=rf"shop/mail\.mjml:1: {said}"):
+        templates(tag).render(letter())
+
+
 def test_the_offer_is_there_only_where_the_step_has_one(templates: Load, letter: Make) -> None:
     text = "{% if offer.percent is defined %}{{ offer.percent | percent }}{% else %}nothing{% endif %}"
     assert templates(text=text).render(letter()).text == "nothing\n"

@@ -67,6 +67,15 @@ def test_words_that_are_missing_name_the_nearest_and_the_file_to_write_them_in(w
         (ENGLISH.replace("customer", "custmer"), "words.en.txt:3: no such value; found 'custmer'"),
         (ENGLISH + "loop: {{ words.loop }}\n", None),
         (ENGLISH.replace("Hi", "Hi {{ words.lead }}"), "words that name themselves"),
+        (
+            ENGLISH.replace("Hi", "[shop] (https://shop.example.com)"),
+            "words.en.txt:3: this is no link, and would stand",
+        ),
+        (ENGLISH.replace("Hi", "[shop](https://shop.example.com"), "words.en.txt:3: this is no link, and would stand"),
+        (ENGLISH.replace("Hi", "[shop](javascript:alert(1))"), "words.en.txt:3: a link that runs code"),
+        (ENGLISH.replace("Hi", "{% if now %}a{% else if now %}b{% endif %}"), "allowed: {% elif ... %}"),
+        (ENGLISH.replace("customer.first_name", "customer.first_name | default(“you”)"), 'straight quotes: "you"'),
+        (ENGLISH.replace("Hi", "[new] (for you), [2], **"), None),
         (ENGLISH + "more: " + "{{ '" * 2001 + "\n", None),
         (
             ENGLISH.replace("Hi", "{{ '" * 20_000),

@@ -12,6 +12,7 @@ __all__ = ["FOREIGN", "import_hints", "instead_of"]
 
 FOREIGN = re.compile(
     r"\{\{.*?\}\}|\{%.*?%\}|\*\|[^|\n]{1,60}\|\*|%%\w{1,60}%%|\[\[[^\]\n]{1,60}\]\]|<%=?.*?%>|\$\{\w[\w.]*\}"
+    r"|\{ ?(?:customer|event|offer|brand|sender)\.\w[^{}\n]{0,60}\}"
 )
 """What another tool would have filled in, or jinja that was left over."""
 

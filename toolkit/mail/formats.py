@@ -18,6 +18,8 @@ __all__ = ["ShownError", "as_date", "as_link", "as_money", "as_number", "as_perc
 
 _DATE_STYLES = ("short", "medium", "long", "full")
 _PATTERN = re.compile(r"[\w\s.,:;/'’()-]{1,40}")
+_QUOTED = re.compile("'[^']*'")
+_NOT_OF_A_DAY = re.compile("[A-Za-z](?<![GyMLdEec])")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?")
 _NOT_IN_A_LINK = re.compile(r"[\s\x00-\x1f\x7f<>\"\\^`{|}\u2028\u2029]")
 _LONGEST_LINK = 900  # so that an unfolded List-Unsubscribe stays under 998 bytes
@@ -123,6 +125,11 @@ def as_date(value: object, style: str, locale: Locale, zone: tzinfo) -> str:
 def _day(day: date, style: str, locale: Locale) -> str:
     if style not in _DATE_STYLES and not _PATTERN.fullmatch(style):
         raise ShownError(f"expected {', '.join(_DATE_STYLES)} or a pattern such as 'EEEE d MMMM'", style)
+    odd = None if style in _DATE_STYLES else _NOT_OF_A_DAY.search(_QUOTED.sub("", style))
+    if odd is not None:
+        # D is the day of the year and Y the year of the week: 11 March would read 70/03.
+        message = f"{odd[0]!r} in a pattern: a date has d, M, y and E, a time of day its own filter, time"
+        raise ShownError(message, style, "dd/MM/yyyy" if "/" in style else None)
     return str(format_date(day, format=style, locale=locale))
 
 

@@ -16,6 +16,14 @@ from toolkit.mail.variants import Part
 __all__ = ["rendered"]
 
 
+# What Python says of the usual slips, and what it means.
+_PLAINLY = (
+    ("not supported between instances", "a number and a text cannot be compared; a number stands without quotes"),
+    ("division by zero", "a division by zero"),
+    ("is not iterable", "for goes through a list, and this is none"),
+)
+
+
 def rendered(part: Part, values: Mapping[str, Any], state: RenderState, letter: Letter) -> list[str]:
     """The text a part gives for the values of a letter, in the pieces it was written in.
 
@@ -43,7 +51,9 @@ def rendered(part: Part, values: Mapping[str, Any], state: RenderState, letter: 
         if isinstance(fault, ShownError):
             said = Fault(fault.message, file=file, line=line, found=fault.found, nearest=fault.near)
         else:
-            said = Fault(str(fault) or type(fault).__name__, file=file, line=line)
+            message = str(fault) or type(fault).__name__
+            plain = next((plain for words, plain in _PLAINLY if words in message), message)
+            said = Fault(plain, file=file, line=line)
         raise TemplateError([said]) from fault
 
 

@@ -27,7 +27,10 @@ _IMAGE = re.compile(r"<img\b[^>]*>")
 _ALT = re.compile(r"\salt\s*=\s*[\"']")
 _URL = re.compile(r"https?://[^\s<>\"]+")
 _TAG = re.compile(r"<[^>]+>")
-_MARKS = ("{{", "{%", "*|", "%%", "[[", "<%", "${")
+_MARKS = (
+    *("{{", "{%", "*|", "%%", "[[", "<%", "${"),
+    *(brace + name for brace in ("{", "{ ") for name in ("customer.", "event.", "offer.", "brand.", "sender.")),
+)
 _PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?%")
 _PERCENT_SHOWN = re.compile(r"%(?=[^<>]*<)")
 _ENDS_IN_NUMBER = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?$")

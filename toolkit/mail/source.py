@@ -14,7 +14,7 @@ from typing import Literal
 
 from toolkit.errors import Fault, nearest
 from toolkit.mail.foreign import instead_of
-from toolkit.mail.words import Line, Words, language_in, marked_up, plainly
+from toolkit.mail.words import Line, Words, language_in, marked_up, no_link_in, plainly
 
 __all__ = ["Piece", "Reader", "fault_at", "split_headers", "to_jinja"]
 
@@ -159,6 +159,12 @@ class Reader:
             return []
         if depth > _DEEPEST_INCLUDE:
             self.faults.append(Fault("words that name themselves", file=place, line=begins, found=text[:40]))
+            return []
+        broken = no_link_in(text, _TAG.finditer(text))
+        if broken is not None:
+            allowed = "[words](https://...), without a space between or inside"
+            fault = Fault("this is no link, and would stand in the mail as it is", file=place, line=begins)
+            self.faults.append(replace(fault, found=broken[:80], allowed=allowed))
             return []
         shown = (marked_up if markup else plainly)(text, _TAG.finditer(text), language_in(place))
         return self.split(shown, place, begins, depth + 1, markup=markup)

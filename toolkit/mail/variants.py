@@ -24,6 +24,18 @@ from toolkit.scenario.models import Policies
 
 __all__ = ["Part", "Variant", "compile_mail", "hash_of", "mails_in", "words_astray"]
 
+# What jinja says of the usual slips, and what is right.
+_SYNTAX = (
+    ("unexpected char '“'", 'straight quotes: "you"'),
+    ("unexpected char '”'", 'straight quotes: "you"'),
+    ("unexpected char '’'", "straight quotes: 'you'"),
+    ("unexpected char '‘'", "straight quotes: 'you'"),
+    ("unexpected char '«'", 'straight quotes: "you"'),
+    ("got '='", "two signs to compare: {% if event.value == 3 %}"),
+    ("block', got 'if'", "{% elif ... %}"),
+    ("looking for the following tags", "an {% endif %} for each {% if %}, an {% endfor %} for each {% for %}"),
+    ("unexpected '}'", "{{ value }}, {% if value %}"),
+)
 _NAMES = ("customer", "event", "offer", "brand", "sender", "locale", "now", "unsubscribe")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
 _LOCALE = re.compile(r"[a-z]{2,3}(?:_[A-Z]{2})?")
@@ -237,7 +249,9 @@ def _compile(
             return None
         code = _code(environment.compile(tree, name=file, filename=file))
     except TemplateSyntaxError as fault:
-        faults.append(fault_at(Fault(f"not well-formed jinja: {fault.message}"), fault.lineno, places))
+        said = fault.message or ""
+        right = next((right for words, right in _SYNTAX if words in said), None)
+        faults.append(fault_at(Fault(f"not well-formed jinja: {said}", allowed=right), fault.lineno, places))
         return None
     except (RecursionError, MemoryError, SyntaxError) as fault:
         faults.append(Fault(f"too deeply nested to compile: {type(fault).__name__}", file=file))

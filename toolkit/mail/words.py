@@ -21,12 +21,23 @@ from pathlib import Path
 
 from toolkit.errors import Fault, nearest
 
-__all__ = ["Words", "language_in", "language_of", "marked_up", "plainly", "read_words", "sections_in", "words_in"]
+__all__ = [
+    "Words",
+    "language_in",
+    "language_of",
+    "marked_up",
+    "no_link_in",
+    "plainly",
+    "read_words",
+    "sections_in",
+    "words_in",
+]
 
 _SECTION = re.compile(r"\[\s*([A-Za-z0-9_]+)\s*\]\s*")
 _LINE = re.compile(r"([A-Za-z][A-Za-z0-9_]*)[ \t]*:[ \t]*(.*)")
 _FILE = re.compile(r"words\.([a-z]{2,3}(?:_[A-Z]{2})?)\.txt")
-_LINK = re.compile(r"\[([^\[\]\n]+)\]\(([^()\s]+)\)")
+_LINK = re.compile(r"\[([^\[\]\n]+)\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)")
+_NO_LINK = re.compile(r"\[[^\[\]\n]*\] ?\([^)\n]*\)?")
 _BOLD = re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*")
 _BEFORE_SIGN = re.compile(r"(?<=\S) (?=[?!:;»](?:\s|$))|(?<=«) ")
 _MARK = "\ue000{}\ue001"
@@ -128,6 +139,17 @@ def marked_up(text: str, tags: Iterable[re.Match[str]], language: str = "") -> s
     words = html.escape(hidden, quote=False).replace('"', "&quot;")
     words = _BOLD.sub(r"<strong>\1</strong>", _LINK.sub(r'<a href="\2">\1</a>', words))
     return _with_tags(words, kept)
+
+
+def no_link_in(text: str, tags: Iterable[re.Match[str]]) -> str | None:
+    """What looks like a link and is none, since there is a space in it or a bracket is missing; None for nothing.
+
+    >>> no_link_in("[here] (https://shop.example.com/)", [])
+    '[here] (https://shop.example.com/)'
+    """
+    hidden, kept = _without_tags(text, tags)
+    left = _NO_LINK.search(_LINK.sub("", hidden))
+    return None if left is None or not re.search(r"\]\(|https?:|www\.", left[0]) else _with_tags(left[0], kept)
 
 
 def plainly(text: str, tags: Iterable[re.Match[str]], language: str = "") -> str:

@@ -99,6 +99,16 @@ def test_a_job_paused_before_its_run_is_written_down_starts_paused(shop, batch, 
     assert job.wait(20).sent == 12
 
 
+@pytest.mark.parametrize("nobody", [None, " "])
+def test_nobody_pauses_it_and_the_sending_goes_on(batch, shop, way, nobody):
+    way.gate.release(100)
+    job = start_sending(batch, shop.approve(batch), transport=way, confirm=12)
+    for steer in (job.pause, job.resume):
+        with pytest.raises(InputError, match="by: expected the name of a person"):
+            steer(by=nobody)
+    assert job.wait(20).sent == 12
+
+
 def test_stopped_it_finishes_what_is_under_way_and_the_rest_goes_later(shop, batch, way):
     approval = shop.approve(batch)
     job = start_sending(batch, approval, transport=way, confirm=12)

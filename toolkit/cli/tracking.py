@@ -59,9 +59,7 @@ def track(
         where = answers or answers_place(ledger)
         _check_certificate(certificate, key)
         if not Ledger.exists(ledger):
-            typer.echo(
-                f"ledger {ledger}: there was none and it is made; links of mails in another are unknown here"
-            )
+            typer.echo(f"ledger {ledger}: there was none and it is made; links of mails in another are unknown here")
         tokens = mail_key(ledger).tokens
         store = opened.enter_context(Answers.open(where))
         book = opened.enter_context(Ledger.open(ledger))

@@ -17,6 +17,7 @@ from toolkit.sending.mails import Numbers
 from toolkit.sending.owners import owner
 from toolkit.sending.parcel import Parcel, entry_of, is_mail
 from toolkit.sending.planning import Entry, RunRecord
+from toolkit.sending.policy import person
 from toolkit.sending.progress import Pace, Phase, Progress
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.report import ALREADY, SENT, Outcome, Outcomes, Report
@@ -132,6 +133,7 @@ class Sender:
 
     def pause(self, *, by: str) -> None:
         """Pause the run in the ledger, as soon as it is there."""
+        by = person(by, where="pause: by")
         with self._steering:
             if not self._planned.is_set():
                 self._pause_by = by
@@ -140,6 +142,7 @@ class Sender:
 
     def resume(self, *, by: str) -> None:
         """Let the run go on."""
+        by = person(by, where="resume: by")
         with self._steering:
             if not self._planned.is_set():
                 self._pause_by = None

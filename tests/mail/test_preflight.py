@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from toolkit.errors import InputError, TemplateError
 from toolkit.mail import Finding, Letter, Preflight, Templates, page_answers, preflight
 from toolkit.scenario.models import Brand, Policies, Program, Sender
 
@@ -92,6 +93,28 @@ def test_a_value_in_single_braces_would_reach_the_reader(slip: str, check: Calla
     finding = only(check("Hello", f"Hello {slip}\n"), "foreign_placeholder")
     assert repr(slip) in finding.message
     assert f"here one writes {{{{ {slip.strip('{ }')}" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [("templates", "templates"), ("program", Policies()), ("letters", None), ("letters", "x"), ("workers", "two")],
+)
+def test_an_argument_that_is_something_else_is_told(
+    name: str, wrong: Any, templates: Load, program: Plan, letter: Make
+) -> None:
+    values: dict[str, Any] = {"templates": templates(), "program": program(), "letters": [letter()], "workers": None}
+    values[name] = wrong
+    with pytest.raises(InputError, match=f"preflight: {name}: expected .*; found {type(wrong).__name__}"):
+        preflight(values["templates"], values["letters"], program=values["program"], workers=values["workers"])
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [("at", "2026-03-01"), ("to", None), ("customer", None), ("event", [1]), ("template", 3)],
+)
+def test_a_letter_with_a_field_of_another_kind_is_refused(field: str, wrong: Any, letter: Make) -> None:
+    with pytest.raises(TemplateError, match=f"letter d1: {field} is "):
+        letter(**{field: wrong})
 
 
 def test_a_mail_in_which_something_is_found_twice_is_one_mail(check: Callable[..., Preflight]) -> None:

@@ -129,16 +129,11 @@ def import_hints(path: str | Path) -> tuple[Fault, ...]:
 def _hints(text: str, file: str) -> Iterator[Fault]:
     for match in _ALL.finditer(text):
         kind = str(match.lastgroup)
-        if kind == "value" and re.match(r"\{\{-?\s*(\w+)", match[0]) and _first_name(match[0]) in _OURS:
+        if kind == "value" and not _OURS.isdisjoint(re.findall(r"(?<![.\w])[a-z]\w*", match[0])):
             continue
         line = text.count("\n", 0, match.start()) + 1
         message = f"a placeholder of {_TOOLS[kind]}"
         yield Fault(message, file=file, line=line, found=match[0][:80], allowed=instead_of(match[0]))
-
-
-def _first_name(value: str) -> str:
-    match = re.match(r"\{\{-?\s*(\w+)", value)
-    return match[1] if match else ""
 
 
 def _handlebars(sign: str, word: str, rest: str) -> str:

@@ -14,6 +14,16 @@ from toolkit.scenario.models import Offer
 __all__ = ["Letter", "Mail", "offer_values"]
 
 
+_FIELDS: tuple[tuple[str, type, str], ...] = (
+    ("template", str, "the name of a mail"),
+    ("customer", Mapping, "values by name"),
+    ("event", Mapping, "values by name"),
+    ("to", str, "an address"),
+    ("at", datetime, "a moment"),
+)
+"""What a letter's fields have to be, and how that is said."""
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """One decision to send, with everything its mail may say.
@@ -32,7 +42,7 @@ class Letter:
         at: when the mail is due, with a time zone; it becomes the Date of the mail.
 
     Raises:
-        TemplateError: `at` has no time zone, or a transactional letter has an offer.
+        TemplateError: `at` has no time zone, a transactional letter has an offer, or a field is something else.
 
     >>> from datetime import UTC, datetime
     >>> letter = Letter("order_status/shipped", "d1", "order_status", "shipped", "transactional",
@@ -55,6 +65,10 @@ class Letter:
     at: datetime
 
     def __post_init__(self) -> None:
+        for name, kind, wanted in _FIELDS:
+            found: object = getattr(self, name)
+            if not isinstance(found, kind):
+                raise TemplateError(f"letter {self.decision_id}: {name} is {wanted}; found {found!r}")
         if self.at.tzinfo is None:
             raise TemplateError(f"letter {self.decision_id}: at needs a time zone; found {self.at!r}")
         if self.class_ not in ("marketing", "transactional"):

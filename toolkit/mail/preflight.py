@@ -147,7 +147,7 @@ def preflight(
         The findings, errors first, grouped by template and rule, with counts.
 
     Raises:
-        InputError: `receive` without `message_id`.
+        InputError: `receive` without `message_id`; an argument that is something else.
 
     >>> from toolkit.scenario.models import Policies, Sender
     >>> import tempfile
@@ -156,6 +156,10 @@ def preflight(
     >>> preflight(Templates.load(tempfile.mkdtemp(), policies), [], program=empty).ok
     True
     """
+    _check_is("templates", templates, Templates)
+    _check_is("program", program, Program)
+    _check_is("letters", letters, Sequence)
+    _check_is("workers", 1 if workers is None else workers, int)
     if receive is not None and message_id is None:
         raise InputError("preflight: receive needs message_id, which names the mails")
     batch = _Batch(templates, program)
@@ -368,6 +372,12 @@ class _Batch:
             wrong = _offer_differs(send.offer, letter)
             if wrong:
                 self.add(letter.template, "offer_differs", wrong, letter)
+
+
+def _check_is(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind) or isinstance(value, str):
+        wanted = {Sequence: "a list of letters", int: "a whole number"}.get(kind, kind.__name__)
+        raise InputError(f"preflight: {name}: expected {wanted}; found {type(value).__name__}")
 
 
 def _mailed(letter: Letter) -> tuple[str, str]:

@@ -11,6 +11,8 @@ import pytest
 
 import toolkit as tk
 from toolkit.charts import boundary, figure, plan_curve, qini_curve, survival_plot
+from toolkit.charts.experiments import forest_svg
+from toolkit.charts.vector import text_width
 from toolkit.errors import InputError, NotSupportedError
 from toolkit.stats import Looks, Result, kaplan_meier, plan, qini
 
@@ -205,3 +207,32 @@ def test_the_report_tells_the_note_of_every_arm(tmp_path: Path) -> None:
     words = found.report(tmp_path / "report.html").read_text(encoding="utf-8")
     assert "a: Nobody in either arm: there is nothing to test." in words
     assert "b: Nobody in control: the relative lift is not defined" in words
+
+
+def test_what_has_no_number_is_said_where_no_line_crosses_it() -> None:
+    rows = outcomes(400).assign(gap=np.nan)
+    found = tk.experiment(rows, [tk.Mean("gap", name="orders within a very long window")])
+    drawing = found.plot()
+    (note,) = [one for one in drawing.layout.annotations if "no number" in one.text]
+    assert (note.x, note.xanchor) == (0, "left")
+    assert "<br>" in note.text
+    assert not drawing.layout.xaxis.zeroline
+    assert "no difference" not in forest_svg(found)
+
+
+def test_a_large_difference_and_its_interval_stand_side_by_side() -> None:
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame({"arm": ["control", "mail"] * 500, "profit": rng.pareto(1.1, 1_000) * 1e7})
+    svg = forest_svg(tk.experiment(rows, [tk.Mean("profit", currency="EUR")]))
+    texts = re.findall(r'<text[^>]* x="([\d.]+)"[^>]*>([^<]+)</text>', svg)
+    begins = next(float(x) + text_width(text) for x, text in texts if "€" in text)
+    ends = next(float(x) - text_width(text) for x, text in texts if text.startswith("["))
+    assert begins < ends
+
+
+def test_rare_rates_keep_their_digits(tmp_path: Path) -> None:
+    rows = [(arm, at < left) for arm, left in (("control", 8), ("mail", 4)) for at in range(10_000)]
+    found = tk.experiment(pd.DataFrame(rows, columns=["arm", "left"]), [tk.Rate("left", better="lower")])
+    words = found.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "0.080 %" in words
+    assert "0.040 %" in words

@@ -71,7 +71,10 @@ def forest_svg(result: Result, *, width: float = 760.0) -> str:
     """
     rows: list[str] = []
     y = 18.0
-    name_wide, number_wide, wide = (168.0, 190.0, width) if width >= 600 else (92.0, 0.0, width)
+    # Of each comparison the difference and its interval stand side by side at the right, where there is room for them.
+    told = [1.1 * text_width("  ".join(_told(one))) for one in result.comparisons if one.defined]
+    number_wide = max([190.0, *(wide + 24 for wide in told)])
+    name_wide, number_wide, wide = (168.0, number_wide, width) if width >= 600 else (92.0, 0.0, width)
     for metric in dict.fromkeys(found.metric for found in result.comparisons):
         mine = [found for found in result.comparisons if found.metric == metric]
         role = mine[0].role
@@ -88,20 +91,29 @@ def forest_svg(result: Result, *, width: float = 760.0) -> str:
         high_of_row = 30.0
         zero = axes.at_x(0)
         bottom = y + high_of_row * len(mine)
-        rows.append(shape("line", x1=zero, x2=zero, y1=y, y2=bottom, class_="ttk-zero"))
+        if any(found.defined for found in mine):
+            rows.append(shape("line", x1=zero, x2=zero, y1=y, y2=bottom, class_="ttk-zero"))
         for found in mine:
-            numbers_at = wide - number_wide + 10 if number_wide else None
-            rows += _row(found, axes, y + high_of_row / 2, numbers_at, result.alpha)
+            numbers = (wide - number_wide + 10, wide - 10) if number_wide else None
+            rows += _row(found, axes, y + high_of_row / 2, numbers, result.alpha)
             y += high_of_row
-        rows += _below(zero, [axes.at_x(one) for one in margins], y + 13, wide - number_wide)
+        if any(found.defined for found in mine):
+            rows += _below(zero, [axes.at_x(one) for one in margins], y + 13, wide - number_wide)
         y += 44
     return svg(wide, max(40.0, y - 24), *rows, label=f"Forest plot: {len(result.comparisons)} comparisons with control")
 
 
-def _row(found: Comparison, axes: Axes, y: float, numbers_at: float | None, alpha: float) -> list[str]:
+def _told(found: Comparison) -> tuple[str, str]:
+    """The difference and its interval, in words."""
+    ends = [amount(end, found, bare=True) for end in (found.diff_lower, found.diff_upper)]
+    return amount(found.diff, found, signed=True), f"[{', '.join(ends)}]"
+
+
+def _row(found: Comparison, axes: Axes, y: float, numbers: tuple[float, float] | None, alpha: float) -> list[str]:
     parts = [words(12, y + 4, fit_text(found.arm, axes.left - 18))]
     if not found.defined:
-        return [*parts, words(axes.left, y + 4, fit_text(found.note or "undefined", 380))]
+        room = (numbers[1] if numbers else axes.width) - axes.left
+        return [*parts, words(axes.left, y + 4, fit_text(found.note or "undefined", room))]
     sure = found.sure(alpha)
     color = (
         "var(--observed,#00734d)"
@@ -121,12 +133,11 @@ def _row(found: Comparison, axes: Axes, y: float, numbers_at: float | None, alph
     if math.isfinite(found.margin):
         x = axes.at_x(_harm(found))
         parts.append(shape("line", x1=x, x2=x, y1=y - 11, y2=y + 11, class_="ttk-line-2"))
-    if numbers_at is None:
+    if numbers is None:
         return parts
-    text = f"{amount(found.diff, found, signed=True)}"
-    span = f"[{amount(found.diff_lower, found, bare=True)}, {amount(found.diff_upper, found, bare=True)}]"
-    parts.append(words(numbers_at, y + 4, text, class_="ttk-strong"))
-    parts.append(words(numbers_at + 180, y + 4, span, anchor="end"))
+    text, span = _told(found)
+    parts.append(words(numbers[0], y + 4, text, class_="ttk-strong"))
+    parts.append(words(numbers[1], y + 4, span, anchor="end"))
     return parts
 
 
@@ -191,6 +202,7 @@ def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]], *, width: 
         ]
     x = axes.at_x(look.time)
     side, away = ("start", 10) if x < width - 110 else ("end", -10)
+    room = max(60.0, (width - x if side == "start" else x) - 60)
     arms = [(arm, z) for arm, z in statistics if math.isfinite(z)]
     parts += [shape("circle", cx=x, cy=axes.at_y(z), r=5.5, class_="ttk-dot") for _, z in arms]
     # The bound is told at the end where no arm stands, and words of arms that are close stand one below the other.
@@ -198,7 +210,7 @@ def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]], *, width: 
     places = _apart([axes.at_y(bound), *(axes.at_y(z) for _, z in arms)], 15)
     told = [
         (f"needed today: {look.bound:.1f}" if math.isfinite(look.bound) else "too early for any", "ttk-halo"),
-        *((f"{arm} {z:+.1f}", "ttk-strong ttk-halo") for arm, z in arms),
+        *((f"{fit_text(arm, room)} {z:+.1f}", "ttk-strong ttk-halo") for arm, z in arms),
     ]
     parts += [
         words(x + away, y + 4, text, anchor=side, class_=kind) for y, (text, kind) in zip(places, told, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from textwrap import wrap
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -14,6 +15,8 @@ from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
 
 __all__ = ["forest"]
+
+_LINE = 62  # letters of a note that stand side by side
 
 
 def forest(result: Result, *, metric: str | None = None) -> go.Figure:
@@ -64,11 +67,13 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
     for one in found:
         if not one.defined:
             figure.add_annotation(
-                x=0.5,
+                x=0,
                 xref=f"x{row if row > 1 else ''} domain",
+                xanchor="left",
+                align="left",
                 y=one.arm,
                 yref=f"y{row if row > 1 else ''}",
-                text=f"no number: {one.note.split(';')[0]}",
+                text="<br>".join(wrap(f"no number: {one.note.split(';')[0]}", _LINE)),
                 showarrow=False,
                 font={"size": 12, "color": INK},
             )
@@ -115,6 +120,7 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
             align="left",
             font={"size": 13, "color": INK},
         )
+    any_defined = any(one.defined for one in found)
     ends = [end * scale for one in found if one.defined for end in (one.diff_lower, one.diff, one.diff_upper)]
     ends = [end for end in ends if math.isfinite(end)] or [-1.0, 1.0]
     low, high = min(0.0, *ends), max(0.0, *ends)
@@ -122,10 +128,11 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
     figure.update_xaxes(
         range=[low - air, high + air],
         title_text=f"{found[0].metric}: difference from {result.control}{unit}",
-        zeroline=True,
+        zeroline=any_defined,
         zerolinewidth=1.5,
         zerolinecolor=INK,
-        showgrid=True,
+        showgrid=any_defined,
+        showticklabels=any_defined,
         row=row,
         col=1,
     )

@@ -14,7 +14,7 @@ from toolkit.charts.curves import result_survival
 from toolkit.charts.lift import forest
 from toolkit.charts.looks import boundary
 from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
-from toolkit.charts.style import share_text
+from toolkit.charts.style import level_text, share_text
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
@@ -76,8 +76,8 @@ def lift_chapter(result: Result) -> Iterator[str]:
             "arm": [one.arm for one in result.comparisons],
             "people in control": [one.n_control for one in result.comparisons],
             "people in the arm": [one.n for one in result.comparisons],
-            "control": [_value(one.control, one) for one in result.comparisons],
-            "in the arm": [_value(one.value, one) for one in result.comparisons],
+            "control": [level_text(one.control, rate=one.kind == "rate") for one in result.comparisons],
+            "in the arm": [level_text(one.value, rate=one.kind == "rate") for one in result.comparisons],
             "relative": [_relative(one) for one in result.comparisons],
             "p-value": [_pvalue(one.pvalue) for one in result.comparisons],
         }
@@ -173,12 +173,6 @@ def _closing(result: Result) -> Iterator[str]:
     facts.append(f"{result.label}; everybody counts in the arm drawn for them (intention to treat)")
     yield "<footer>" + "".join(f"<p>{escape(fact[0].upper() + fact[1:])}.</p>" for fact in facts)
     yield f"<p>{chip('observed')} what did follow in the history that really was.</p></footer>"
-
-
-def _value(value: float, one: Comparison) -> str:
-    if math.isnan(value):
-        return "–"
-    return share_text(value) if one.kind == "rate" else f"{value:,.2f}"
 
 
 def _relative(one: Comparison) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.charts.experiments import boundary_svg, forest_svg
+from toolkit.charts.style import level_text
 from toolkit.errors import InputError, nearest
 from toolkit.stats import Rate, Result
 from toolkit.stats.targeting import uplift_by_segment
@@ -275,10 +276,7 @@ class ExperimentBoard(Panel):
 
 def _numbers(values: pd.Series, rates: Sequence[bool]) -> list[str]:
     """Means as they are read: rates in percent."""
-    return [
-        "–" if pd.isna(one) else f"{100 * one:.1f} %" if is_rate else f"{one:,.2f}"
-        for one, is_rate in zip(values, rates, strict=True)
-    ]
+    return [level_text(one, rate=is_rate) for one, is_rate in zip(values, rates, strict=True)]
 
 
 def _points(value: float) -> str:

@@ -590,3 +590,18 @@ def test_what_is_no_path_and_no_yaml_is_told() -> None:
 def test_a_number_of_four_hundred_digits_is_no_duration() -> None:
     fault = only_fault(with_line("steps: [{wait: " + "9" * 400 + "h}, {send: a/b}]"))
     assert (fault.path, fault.allowed) == ("steps[0].wait", "at most 36500 days")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("timezone: Europe/Paris", "this belongs in policies.yaml"),
+        ("sender: {name: Ana, email: ana@example.org}", "this belongs in policies.yaml"),
+        ("send: a/b", "this belongs in a step"),
+        ("offer: {percent: 10}", "this belongs in a step"),
+    ],
+)
+def test_a_key_that_belongs_elsewhere_is_told_where(line: str, said: str) -> None:
+    assert only_fault(f"{SMALL}\n{line}\n").message.startswith(said)
+    fault = only_fault(f"{SMALL}\n---\ntimezone: UTC\ngoal: {{event: x, within: 1d}}\n")
+    assert fault.message == "this belongs in a scenario, not in policies"

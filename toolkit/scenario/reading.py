@@ -232,5 +232,6 @@ class _Draft:
 def _is_a_scenario(node: Node) -> bool:
     if not isinstance(node.value, dict) or not node.value:
         return True
-    own = set(fields_by_alias(Scenario)) - set(fields_by_alias(Policies))
-    return not own.isdisjoint(node.value) or not any(nearest(key, fields_by_alias(Policies)) for key in node.value)
+    required = ("scenario", "trigger", "reentry", "steps")
+    shared = fields_by_alias(Policies)
+    return any(key in node.value for key in required) or not any(nearest(key, shared) for key in node.value)

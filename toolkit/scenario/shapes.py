@@ -296,4 +296,10 @@ def _unknown_key(key: str, owner: type[Model]) -> dict[str, Any]:
     message = "unknown key"
     if key in _STEP_KINDS and "only" in keys:
         message = "a step does one thing; this belongs in a step of its own"
+    elif owner is m.Scenario and key in fields_by_alias(m.Policies):
+        return {"message": "this belongs in policies.yaml: all scenarios share it", "found": key}
+    elif owner is m.Scenario and key in (*_STEP_KINDS, "offer"):
+        return {"message": "this belongs in a step, under steps", "found": key}
+    elif owner is m.Policies and key in fields_by_alias(m.Scenario):
+        return {"message": "this belongs in a scenario, not in policies", "found": key}
     return {"message": message, "found": key, "allowed": ", ".join(keys), "nearest": nearest(key, keys)}

@@ -18,7 +18,7 @@ from toolkit.engine import Run, Sweep
 from toolkit.errors import InputError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
-from toolkit.scenario import Duration, dump, loads
+from toolkit.scenario import Duration, dump, loads, set_parameters
 from toolkit.sending import Batch, Outbox
 from toolkit.sending.spool import Store
 from toolkit.stats import Looks
@@ -364,9 +364,31 @@ def test_a_design_follows_the_sliders_and_gives_an_experiment(run, tmp_path, mon
     assert view.value.name == "cart_offer_2"
     press(view, "freeze")
     assert view.frozen.units == view.plan.units
-    assert (tmp_path / "abandoned_cart_design.json").exists()
+    assert (tmp_path / "cart_offer_2_design.json").exists()
+    press(view, "effect", "8")
+    press(view, "freeze")
+    assert "a frozen design does not change, choose a new name" in view.error
+    press(view, "name", "summer sale 3")
+    assert "did you mean 'summer_sale_3'?" in view.error
+    press(view, "name", "summer_sale_3")
+    press(view, "freeze")
+    assert view.error == ""
+    assert (tmp_path / "summer_sale_3_design.json").exists()
     press(view, "base", "nothing")
     assert "rate in control" in view.error
+
+
+def test_a_control_group_keeps_its_name_beside_an_arm_called_control(program, log):
+    arms = {"none": 0.2, "control": 0.4, "discount": 0.4}
+    experiment = program["abandoned_cart"].experiment.model_copy(update={"arms": arms, "holdout": "none"})
+    other = tk.replay(set_parameters(program, {"abandoned_cart.experiment": experiment}), log)
+    view = ExperimentDesigner(other, holdout=0.3)
+    assert view.value.arms == {"none": 0.3, "control": 0.35, "discount": 0.35}
+    assert view.value.holdout == view.plan.control == "none"
+    with pytest.raises(InputError, match="holdout: found '30%'"):
+        ExperimentDesigner(other, holdout="30%")
+    with pytest.raises(InputError, match="run: found EventLog"):
+        ExperimentDesigner(log)
 
 
 def test_a_rate_that_was_typed_or_cannot_be_seen_is_not_called_observed(run, program, log):

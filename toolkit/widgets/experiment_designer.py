@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ __all__ = ["ExperimentDesigner"]
 
 _LOOKS = (("1", "one, at the end"), ("2", "2"), ("3", "3"), ("5", "5"), ("always", "at any time"))
 _HOUR = 3_600_000_000
+_LONGEST = 64
+_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{_LONGEST - 1}}}")
 
 
 class ExperimentDesigner(Panel):
@@ -49,7 +53,7 @@ class ExperimentDesigner(Panel):
         frozen: the `Design` that was frozen, or None.
 
     Raises:
-        InputError: a scenario without a goal.
+        InputError: no replay, a scenario without a goal, a holdout that is no share.
     """
 
     _esm = script("panel.js", "screen.js")
@@ -64,6 +68,10 @@ class ExperimentDesigner(Panel):
         effect: float = 0.03,
         holdout: float | None = None,
     ) -> None:
+        if not isinstance(run, Run):
+            raise InputError(f"run: found {type(run).__name__}; allowed: what tk.replay returned")
+        if holdout is not None and (not isinstance(holdout, Real) or not 0 < float(holdout) < 1):
+            raise InputError(f"holdout: found {holdout!r}; allowed: a share above 0 and below 1, for example 0.2")
         own = own_purchases(run, scenario=scenario)
         self._run, self._name = run, own.scenario
         chosen = run.program[own.scenario]
@@ -74,11 +82,10 @@ class ExperimentDesigner(Panel):
         self._base = self._observed if 0 < self._observed < 1 else 0.1
         self._entries = _entries_a_day(run, own.scenario)
         self._effect, self._power, self._looks = effect, 0.8, "1"
-        self._arms = _arms_of(given)
+        self._arms, self._control = _arms_of(given), _control_of(given)
         held = given.arms.get(given.holdout, 0.2) if given is not None and given.holdout else 0.2
         self._holdout = held if holdout is None else holdout
         self._experiment_name = _next_name(given.name if given else f"{own.scenario}_1", is_new=given is None)
-        self._file = f"{own.scenario}_design.json"
         self._said = ""
         self._metric = metric
         self.frozen: Design | None = None
@@ -89,12 +96,17 @@ class ExperimentDesigner(Panel):
     @property
     def value(self) -> Experiment:
         """The experiment, to put into the scenario."""
-        return Experiment(name=self._experiment_name, arms=self._shares(), holdout="control")
+        return Experiment(name=self._experiment_name, arms=self._shares(), holdout=self._control)
 
     @property
     def scenario(self) -> Scenario:
         """The scenario with this experiment."""
         return set_parameters(self._run.program, {f"{self._name}.experiment": self.value})[self._name]
+
+    @property
+    def _file(self) -> str:
+        """Where the design is frozen to: a design of another name is another file."""
+        return f"{self._experiment_name}_design.json"
 
     # --- what is moved ------------------------------------------------------------------------------------------------
 
@@ -126,8 +138,14 @@ class ExperimentDesigner(Panel):
 
     def act_name(self, value: Any) -> None:
         """Another name of the experiment was typed."""
-        Experiment(name=str(value), arms=self._shares(), holdout="control")
-        self._change(_experiment_name=str(value))
+        name = str(value).strip()
+        if not _NAME.fullmatch(name):
+            near = re.sub(r"[^A-Za-z0-9_]+", "_", name).lstrip("_0123456789").strip("_")[:_LONGEST]
+            raise InputError(
+                f"name of the experiment: found {name!r}; allowed: letters, digits and _, at most {_LONGEST}, a letter "
+                "first" + (f"; did you mean {near!r}?" if near else "")
+            )
+        self._change(_experiment_name=name)
 
     def act_freeze(self, value: Any) -> None:
         """Write the design down, before anyone looks."""
@@ -157,6 +175,7 @@ class ExperimentDesigner(Panel):
             diff=self._effect,
             power=self._power,
             arms=self._shares(),
+            control=self._control,
             looks=1 if self._looks == "always" else int(self._looks),
             spending="always" if self._looks == "always" else "obrien_fleming",
             per_day=self._entries or None,
@@ -165,7 +184,7 @@ class ExperimentDesigner(Panel):
 
     def _shares(self) -> dict[str, float]:
         rest = 1 - self._holdout
-        shares = {"control": round(self._holdout, 6)}
+        shares = {self._control: round(self._holdout, 6)}
         for arm, weight in self._arms.items():
             shares[arm] = round(rest * weight, 6)
         return shares
@@ -324,6 +343,13 @@ def _arms_of(experiment: Experiment | None) -> Mapping[str, float]:
     others = {arm: share for arm, share in experiment.arms.items() if arm != experiment.holdout}
     total = sum(others.values()) or 1.0
     return {arm: share / total for arm, share in others.items()}
+
+
+def _control_of(experiment: Experiment | None) -> str:
+    """What the control group is called: as before, else by a name that no arm has."""
+    if experiment is None:
+        return "control"
+    return experiment.holdout or ("holdout" if "control" in experiment.arms else "control")
 
 
 def _next_name(name: str, *, is_new: bool) -> str:

@@ -68,10 +68,7 @@ class ExperimentDesigner(Panel):
         effect: float = 0.03,
         holdout: float | None = None,
     ) -> None:
-        if not isinstance(run, Run):
-            raise InputError(f"run: found {type(run).__name__}; allowed: what tk.replay returned")
-        if holdout is not None and (not isinstance(holdout, Real) or not 0 < float(holdout) < 1):
-            raise InputError(f"holdout: found {holdout!r}; allowed: a share above 0 and below 1, for example 0.2")
+        _check(run, holdout)
         own = own_purchases(run, scenario=scenario)
         self._run, self._name = run, own.scenario
         chosen = run.program[own.scenario]
@@ -343,6 +340,13 @@ def _arms_of(experiment: Experiment | None) -> Mapping[str, float]:
     others = {arm: share for arm, share in experiment.arms.items() if arm != experiment.holdout}
     total = sum(others.values()) or 1.0
     return {arm: share / total for arm, share in others.items()}
+
+
+def _check(run: object, holdout: object) -> None:
+    if not isinstance(run, Run):
+        raise InputError(f"run: found {type(run).__name__}; allowed: what tk.replay returned")
+    if holdout is not None and not (isinstance(holdout, Real) and 0 < float(holdout) < 1):
+        raise InputError(f"holdout: found {holdout!r}; allowed: a share above 0 and below 1, for example 0.2")
 
 
 def _control_of(experiment: Experiment | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -557,6 +558,37 @@ def test_a_console_made_again_says_that_a_sending_has_begun_and_goes_on(batch, t
     assert "The sending of this batch has begun and not ended" in again.view
     press(again, "again")
     assert again.wait(60).sent == len(batch) - 1
+
+
+class Slow(Outbox):
+    """An outbox that takes one mail each time it is let."""
+
+    at_once = 1
+    gate = threading.Semaphore(0)
+
+    def _write(self, mail):
+        self.gate.acquire()
+        return super()._write(mail)
+
+
+def test_a_console_shows_the_sending_of_its_own_batch_and_not_of_another_in_the_same_ledger(batch, tmp_path):
+    halves = [replace(batch, mails=list(batch.mails)[place::2]) for place in (0, 1)]
+    first, other = ((half, tk.approve(half, by="ana")) for half in halves)
+    way = Slow(tmp_path / "slow")
+    console = SendConsole(*first, transport=way)
+    press(console, "count", str(len(first[0])))
+    press(console, "send")
+    way.gate.release()
+    end = time.monotonic() + 30
+    while not list((tmp_path / "slow").glob("*.eml")) and time.monotonic() < end:
+        time.sleep(0.01)
+    try:
+        assert SendConsole(*first, transport=way).job is console.job
+        assert SendConsole(batch, transport=way).job is console.job  # as a cell run again would prepare it
+        assert SendConsole(*other, transport=way).job is None
+    finally:
+        way.gate.release(100)
+    assert console.wait(60).sent == len(first[0])
 
 
 def test_a_desk_walks_over_the_mails_once_however_often_something_is_pressed(batch, monkeypatch):

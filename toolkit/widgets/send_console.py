@@ -81,7 +81,7 @@ class SendConsole(Panel):
             self._desk.on_change(self._signed)
         with _LOCK:
             known = _STARTED.get(self._ledger)
-        if known is not None and known.is_running:
+        if known is not None and known.is_running and self._is_sent_by(known):
             self._follow(known)
         self.redraw()
 
@@ -171,6 +171,14 @@ class SendConsole(Panel):
         with _LOCK:
             _STARTED[self._ledger] = job
         self._follow(job)
+
+    def _is_sent_by(self, job: SendingJob) -> bool:
+        """Whether a job sends this batch, or what was due when this cell ran before; not another batch."""
+        if not len(self.batch) or job.progress.phase is Phase.PLANNING:
+            return True
+        with Ledger.open(self._ledger) as ledger:
+            rows = ledger.rows([mail.letter.decision_id for mail in self.batch.mails])
+        return any(row.run_id == job.run_id for row in rows)
 
     def _follow(self, job: SendingJob) -> None:
         if self._quit is not None:

@@ -355,3 +355,10 @@ pools: {spring: {size: 40}}
     model = ResponseModel.parse("{response: x, window: 3d, buys: {rate: 0.3}, order: {margin: 0.5}}")
     run = Simulation(program, log, response=model).as_run(0, seed=1)
     assert (run.decisions["status"] == "send").sum() == 40
+
+
+def test_a_forecast_of_few_draws_says_that_its_intervals_are_rough() -> None:
+    log = shop_log(100)
+    few = simulate(CART, log, response=MODEL, draws=3, progress=False)
+    assert few.notes[0] == "3 draws are too few for 90% intervals: take 20 at the least, better 200"
+    assert "too few" not in str(simulate(CART, log, response=MODEL, draws=20, progress=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -197,7 +198,12 @@ class Simulation:
             values=values,
             seed=seed,
             level=level,
-            notes=(*self._notes(mailed), *self.draughtsman.notes, *self.response.notes),
+            notes=(
+                *_too_few(len(counts.drawn), level),
+                *self._notes(mailed),
+                *self.draughtsman.notes,
+                *self.response.notes,
+            ),
             currency=self.program.policies.currency,
         )
 
@@ -231,6 +237,15 @@ class Simulation:
             if unit == "journey"
         ]
         return notes
+
+
+def _too_few(draws: int, level: float) -> list[str]:
+    """A note where not even one draw lies beyond each end of an interval: it then ends where chance left it."""
+    needed = math.ceil(round(2 / (1 - level), 6))
+    if draws >= needed:
+        return []
+    told = "1 draw is" if draws == 1 else f"{draws:,} draws are"
+    return [f"{told} too few for {level:.0%} intervals: take {needed:,} at the least, better {10 * needed:,}"]
 
 
 def draw_seed(seed: int, draw: int) -> int:

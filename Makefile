@@ -30,6 +30,7 @@ demo: $(READY) ## the whole circle on the shipped log: replay, sweep, lift, appr
 	@$(BIN)/toolkit demo
 
 test: $(READY) ## all tests and docstring examples; long ones are in `make soak`
+	@$(BIN)/python -m tests.kernels
 	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile
 
 # The compiled kernel hides from coverage, so that here it runs as plain Python; answers to mails are drawn by simulation,

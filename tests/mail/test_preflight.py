@@ -117,6 +117,22 @@ def test_a_letter_with_a_field_of_another_kind_is_refused(field: str, wrong: Any
         letter(**{field: wrong})
 
 
+def test_a_misspelt_value_behind_a_default_is_told_since_nobody_would_notice(check: Callable[..., Preflight]) -> None:
+    letters = [{"decision_id": "a", "to": "ana@example.org"}, {"decision_id": "b", "to": "bo@example.org"}]
+    body = 'x\n{{ customer.firstname | default("you") }}'
+    finding = only(check(body, letters=letters), "value_misspelt")
+    assert (finding.severity, finding.count, finding.file, finding.line) == ("warning", 2, "shop/mail.mjml", 2)
+    assert finding.message == "no mail has customer.firstname; did you mean customer.first_name?"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["customer.first_name", "customer.nickname", "event.product", 'link("https://customer.firstname.example.com")'],
+)
+def test_a_value_that_is_only_missing_is_no_misspelt_one(value: str, check: Callable[..., Preflight]) -> None:
+    assert check("{{ %s | default('') }}" % value, "{{ %s | default('') }}\n" % value).findings == ()  # noqa: UP031
+
+
 def test_a_mail_in_which_something_is_found_twice_is_one_mail(check: Callable[..., Preflight]) -> None:
     text = "Get 50% off. Yes, 50% off.\n"
     found = check("Hello", text).findings

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Literal
 
@@ -177,6 +178,7 @@ def preflight(
                 receive(number, checked.subject, checked.message, *(() if links is None else (checked.targets,)))
             bar.update()
     batch.check_repeated(letters)
+    batch.check_values()
     if answer is not None:
         batch.check_answers(letters, answer)
     batch.check_size()
@@ -207,6 +209,8 @@ class _Batch:
     languages: dict[str, Counter[str]] = field(default_factory=dict)
     addresses: dict[str, str | None] = field(default_factory=dict)
     steps: dict[tuple[str, str, str], tuple[Send | None, str | None]] = field(default_factory=dict)
+    firsts: dict[str, Letter] = field(default_factory=dict)
+    given: dict[str, tuple[set[str], set[str]]] = field(default_factory=dict)
 
     def add(
         self,
@@ -313,6 +317,28 @@ class _Batch:
             if letters[first].decision_id != letter.decision_id:
                 self._add_token(letter)
 
+    def check_values(self) -> None:
+        """Values that no mail of a template has, but under another spelling: behind a default() nobody notices."""
+        for name, (customers, events) in self.given.items():
+            variants = self.templates.variants(name) if name in self.templates else ()
+            for value in dict.fromkeys(value for variant in variants for value in variant.values):
+                root, _, word = value.partition(".")
+                known = customers if root == "customer" else events
+                near = None if word in known else nearest(word, known)
+                if near is not None and SequenceMatcher(None, word.casefold(), near.casefold()).ratio() > 0.84:
+                    self._add_misspelt(name, value, f"{root}.{near}")
+
+    def _add_misspelt(self, name: str, value: str, near: str) -> None:
+        letter = self.firsts[name]
+        parts: tuple[Literal["html", "text"], ...] = ("html", "text")
+        places = [self.templates.locate(name, letter.locale, value, part=part) for part in parts]
+        place = next((one for one in places if one[1] is not None), places[0])
+        message = f"no mail has {value}; did you mean {near}?"
+        if (name, "undefined_variable", f"undefined variable {value}; did you mean {near}?") in self.groups:
+            return  # said already
+        self.add(name, "value_misspelt", message, letter, place)
+        self.groups[name, "value_misspelt", message].count = self.mails[name]
+
     def _add_token(self, letter: Letter) -> None:
         message = "the unsubscribe link is the same for several recipients"
         self.add(letter.template, "unsubscribe_untokenised", message, letter, ("policies.yaml", None))
@@ -334,6 +360,10 @@ class _Batch:
         self.marketing += letter.class_ == "marketing"
         self._check_step(letter)
         self.mails[letter.template] += 1
+        customers, events = self.given.setdefault(letter.template, (set(), set()))
+        customers.update(letter.customer)
+        events.update(letter.event)
+        self.firsts.setdefault(letter.template, letter)
         if checked.fallback:
             self.languages.setdefault(letter.template, Counter())[checked.fallback] += 1
             self.add(letter.template, "locale_missing", _LANGUAGES, letter)

@@ -84,6 +84,7 @@ RULES: dict[str, Rule] = {
     "undefined_variable": Rule(
         "error", 'correct the name, or write {{ name | default("...") }} where it may be missing'
     ),
+    "value_misspelt": Rule("warning", "correct the name: default() stands in for it in every one of these mails"),
     "render_failed": Rule("error", "correct the template or the value it shows"),
     "invalid_address": Rule("error", "correct the customer's address, or leave the customer out"),
     "duplicate_decision": Rule("error", "prepare the batch again: one decision is one mail"),

@@ -38,6 +38,8 @@ _SYNTAX = (
 )
 _NAMES = ("customer", "event", "offer", "brand", "sender", "locale", "now", "unsubscribe")
 _NAME = re.compile(r"[A-Za-z0-9_]+")
+_VALUE = re.compile(r"(?<![.\w])(?:customer|event)\.[A-Za-z]\w*")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _LOCALE = re.compile(r"[a-z]{2,3}(?:_[A-Z]{2})?")
 _HTML = Sandbox(html=True)
 _TEXT = Sandbox(html=False)
@@ -69,7 +71,8 @@ class Part:
 class Variant:
     """A mail in one locale (None: the one without a locale in its file name), with the files it was made of.
 
-    `untranslated` names the words it has only in the program's language.
+    `untranslated` names the words it has only in the program's language, `values` the values of a customer and of an
+    event that it asks for: `customer.first_name`.
     """
 
     locale: str | None
@@ -79,6 +82,7 @@ class Variant:
     text: Part
     files: Mapping[str, str]
     untranslated: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 def mails_in(root: Path, only: str | None, faults: list[Fault]) -> dict[str, list[tuple[str | None, Path, Path]]]:
@@ -234,7 +238,13 @@ def compile_variant(
     used = dict.fromkeys([reader.name(mjml), file, *(piece.file for piece in tags)])
     files = {name: reader.read[name].decode("utf-8-sig") for name in used}
     untranslated = tuple(reader.words.untranslated) if reader.words else ()
-    return Variant(locale, subject, preheader, html, plain_text, files, untranslated)
+    values = _values_in([*tags, *head["preheader"]])
+    return Variant(locale, subject, preheader, html, plain_text, files, untranslated, values)
+
+
+def _values_in(tags: Iterable[Piece]) -> tuple[str, ...]:
+    said = (_QUOTED.sub("", tag.text) for tag in tags if tag.kind != "text")
+    return tuple(sorted({match[0] for text in said for match in _VALUE.finditer(text)}))
 
 
 def _compile(

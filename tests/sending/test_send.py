@@ -11,7 +11,7 @@ import pytest
 import tqdm.auto
 
 from toolkit.errors import ApprovalError, InputError, LedgerError, NotSupportedError, PreflightError, TransportError
-from toolkit.sending import Ledger, Outbox, Receipt, State, send
+from toolkit.sending import Ledger, Outbox, Receipt, State, send, transport
 
 
 @pytest.fixture
@@ -182,6 +182,28 @@ def test_a_wrong_count_is_refused_and_the_right_one_said(shop, batch, sent, conf
     with pytest.raises(InputError, match=r"but the batch has 12 mails; nothing was sent"):
         sent(batch, confirm=confirm)
     assert shop.mails() == []
+
+
+def test_yes_is_no_count_of_one_mail(shop, make_log):
+    one = shop.prepare(log=make_log(1))
+    with pytest.raises(InputError, match="confirm=True, but the batch has 1 mails"):
+        send(one, shop.approve(one), transport=f"outbox:{shop.outbox}", confirm=True, progress=False)
+
+
+def test_what_is_no_batch_and_no_way_out_is_refused_in_words(shop, batch):
+    with pytest.raises(InputError, match=r"send: batch: expected what tk\.prepare gives; found NoneType"):
+        send(None, shop.approve(batch), confirm=12)
+    with pytest.raises(InputError, match=r"approve: batch: expected what tk\.prepare gives; found list"):
+        shop.approve([batch])
+    for way in (None, 5):
+        with pytest.raises(InputError, match=f"transport: expected outbox:FOLDER.* or a transport; found {way}"):
+            send(batch, shop.approve(batch), transport=way, confirm=12)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1"])
+def test_a_patience_without_an_end_is_refused(seconds):
+    with pytest.raises(InputError, match="smtp: expected a host, a port and a time above zero"):
+        transport(f"smtp:mail.example.org?timeout={seconds}")
 
 
 def test_an_approval_for_another_batch_is_refused(shop, batch, noon, sent):

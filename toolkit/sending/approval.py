@@ -211,6 +211,8 @@ def approve(
         ApprovalError: the batch was changed after it was prepared, or author and approver are one person.
         InputError: no name, a key that cannot be used, a time that is not ahead.
     """
+    if not isinstance(batch, Batch):
+        raise InputError(f"approve: batch: expected what tk.prepare gives; found {type(batch).__name__}")
     approver = person(by, where="approve: by", who="who approves")
     blocking = [str(finding) for finding in batch.errors]
     if blocking:

@@ -188,12 +188,14 @@ def _checked(
     clock: Clock,
 ) -> tuple[Transport, str, RunRecord, Parcel]:
     """The way out, the ledger's place, the run and its mails; refused unless everything is as it was approved."""
+    if not isinstance(batch, Batch):
+        raise InputError(f"send: batch: expected what tk.prepare gives; found {type(batch).__name__}")
     way = transport_of(transport)
     approvals = each_approval(approval, where="send")
     _templates_unchanged(batch)
     parcel = BatchParcel(batch)
     check_approvals(batch, approvals, policy=policy, clock=clock, each=parcel.take)
-    if len(batch) and confirm != len(batch):
+    if len(batch) and (isinstance(confirm, bool) or confirm != len(batch)):
         raise InputError(f"send: confirm={confirm!r}, but the batch has {len(batch):,} mails; nothing was sent")
     if not way.rehearsal and abs(clock() - batch.now).total_seconds() > 86_400:
         raise ApprovalError(

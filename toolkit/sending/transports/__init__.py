@@ -41,6 +41,8 @@ def transport(where: str | Transport) -> Transport:
 smtp:HOST:PORT, smtps:HOST, resend: or ses:REGION
     """
     if not isinstance(where, str):
+        if not hasattr(where, "deliver"):
+            raise InputError(f"transport: expected {_FORMS}, or a transport; found {where!r}")
         return where
     plain, dkim = _without_dkim(where)
     way = _plain(plain)

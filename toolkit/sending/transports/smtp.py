@@ -8,6 +8,7 @@ doubt. A mail whose dot may have left and that got no answer is reported as unkn
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 import socket
@@ -68,7 +69,7 @@ class Smtp:
             raise InputError(f"smtp: security: expected one of {', '.join(_SECURITY)}; found {security!r}")
         if not 1 <= connections <= 50:
             raise InputError(f"smtp: connections: expected 1 to 50; found {connections}")
-        if not host or not 1 <= (port or 587) <= 65_535 or timeout <= 0:
+        if not host or not 1 <= (port or 587) <= 65_535 or not 0 < timeout < math.inf:
             raise InputError(f"smtp: expected a host, a port and a time above zero; found {host!r}, {port}, {timeout}")
         self.host = host
         self.port = port or (465 if security == "tls" else 587)

@@ -147,8 +147,9 @@ def test_no_such_folder_is_said(tmp_path: Path) -> None:
         Templates.load(tmp_path / "nowhere", Policies())
 
 
-def test_the_folder_of_one_scenario_loads_with_the_names_of_the_whole(folder: Callable[..., Path]) -> None:
-    root = folder(scenario__yaml="scenario: shop")
+@pytest.mark.parametrize("file", ["scenario__yaml", "scenario__yml"])
+def test_the_folder_of_one_scenario_loads_with_the_names_of_the_whole(file: str, folder: Callable[..., Path]) -> None:
+    root = folder(**{file: "scenario: shop"})
     assert Templates.load(root / "shop", Policies()).names == ("shop/mail",)
 
 

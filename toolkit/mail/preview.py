@@ -224,7 +224,7 @@ def _view(name: str) -> Any:
         choices = [*VIEWS, "text", "headers"]
         near = nearest(name, choices)
         hint = f"; did you mean {near!r}?" if near else ""
-        raise InputError(f"preview: no view {name!r}; there are: {', '.join(choices)}{hint}") from None
+        raise InputError(f"preview: no view {name!r}; there are: {', '.join(map(repr, choices))}{hint}") from None
 
 
 def _sender_of(headers: str) -> str:

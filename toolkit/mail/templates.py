@@ -97,7 +97,7 @@ class Templates:
             raise TemplateError([Fault("no such folder of templates", found=str(folder))])
         root = root.resolve()
         only = None
-        if (root / "scenario.yaml").is_file():
+        if any((root / f"scenario.{ending}").is_file() for ending in ("yaml", "yml")):
             only, root = root.name, root.parent
         brand = _brand_values(policies)
         faults: list[Fault] = []

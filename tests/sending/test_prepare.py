@@ -142,6 +142,10 @@ def test_people_without_a_usable_address_are_counted_and_do_not_block_the_others
         ({"event": "email_bounced", "bounce_type": "soft"}, None),
         ({"event": "customer_updated", "consent": False}, "unsubscribed"),
         ({"event": "customer_updated", "consent": True}, None),
+        ({"event": "customer_updated", "consent": "yes"}, None),
+        ({"event": "customer_updated", "consent": "Y"}, None),
+        ({"event": "customer_updated", "consent": "no"}, "unsubscribed"),
+        ({"event": "customer_updated", "consent": "who knows"}, None),
         ({"event": "purchase", "revenue": 60.0}, "exited"),
         ({"event": "purchase", "revenue": 10.0}, None),
     ],
@@ -202,6 +206,20 @@ def test_a_mail_says_what_is_known_of_the_customer_by_now(shop, noon, make_log):
     table = shop.prepare(log=make_log(more=more)).table.set_index("customer_id")
     assert table.subject["c3"] == "Welcome New"
     assert table.subject["c4"] == "Welcome Name4"
+
+
+def test_late_news_of_what_was_before_changes_neither_a_name_nor_a_consent(shop, noon, make_log, make_people):
+    told = [("New", True, 20, 20), ("Old", False, 10, 30)]  # the older is received last
+    more = [
+        {"customer_id": "c3", "event": "customer_updated", "first_name": first, "consent": consent}
+        | {"at": _after(noon, minutes=at), "received_at": _after(noon, minutes=received)}
+        for first, consent, at, received in told
+    ]
+    signed = make_log(12).events.assign(first_name=None, consent=None)
+    events = pd.concat([signed.assign(received_at=signed["at"]), pd.DataFrame(more)], ignore_index=True)
+    log = EventLog.from_pandas(events[[*more[0], "revenue"]], customers=make_people(12))
+    table = shop.prepare(log=log).table.set_index("customer_id")
+    assert table.subject["c3"] == "Welcome New"
 
 
 def test_an_offer_is_in_the_mail_the_table_and_the_sum_at_stake(shop, make_program):

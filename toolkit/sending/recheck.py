@@ -55,10 +55,11 @@ def attributes_of(log: EventLog, customer_ids: Sequence[str], *, now: datetime) 
     known = "SELECT c.* FROM customer_rows c JOIN wanted_people USING (customer_id)"
     for row in fetch(cursor, known).to_pylist():
         people[row["customer_id"]] |= _present(row)
+    # Of two that tell the same, the one that happened later counts, whichever was received first (rule R18).
     told = [attribute for attribute in log.attributes if attribute in log.properties and attribute != "customer_id"]
     if told and "customer_updated" in log.event_names:
         latest = ", ".join(
-            f'last({name(one)} ORDER BY received_at, "at", "row") FILTER (WHERE {name(one)} IS NOT NULL) AS {name(one)}'
+            f'last({name(one)} ORDER BY "at", received_at, "row") FILTER (WHERE {name(one)} IS NOT NULL) AS {name(one)}'
             for one in told
         )
         query = (
@@ -171,13 +172,14 @@ def _refusals(cursor: Any, log: EventLog, program: Program, since: str, now: dat
     present = [event for event in _FACTS if event in log.event_names]
     if not present:
         return {}
+    # As the engine reads them: a word that is neither yes nor no is no news.
     columns = [
-        f"CAST(e.{name(one)} AS VARCHAR) AS {name(one)}" if one in log.properties else f"NULL AS {name(one)}"
-        for one in ("bounce_type", "consent")
+        f"TRY_CAST(e.{name(one)} AS {kind}) AS {name(one)}" if one in log.properties else f"NULL AS {name(one)}"
+        for one, kind in (("bounce_type", "VARCHAR"), ("consent", "BOOLEAN"))
     ]
     rows = cursor.execute(
         f"SELECT d.decision_id, d.scenario, e.event, {', '.join(columns)} {since} AND e.received_at <= {_moment(now)} "
-        f'AND e.event IN ({", ".join(literal(event) for event in present)}) ORDER BY e.received_at, e."at", e."row"'
+        f'AND e.event IN ({", ".join(literal(event) for event in present)}) ORDER BY e."at", e.received_at, e."row"'
     ).fetchall()
     marketing = {scenario.scenario for scenario in program.scenarios if scenario.class_ == "marketing"}
     stopped: dict[str, str] = {}
@@ -188,7 +190,7 @@ def _refusals(cursor: Any, log: EventLog, program: Program, since: str, now: dat
         elif scenario in marketing and event in _AGAINST:
             stopped.setdefault(decision, "unsubscribed")
         elif scenario in marketing and event == "customer_updated" and consent is not None:
-            consents[decision] = consent.casefold() in ("true", "1", "1.0")
+            consents[decision] = consent
     return {decision: "unsubscribed" for decision, given in consents.items() if not given} | stopped
 
 

@@ -230,6 +230,12 @@ def test_a_large_difference_and_its_interval_stand_side_by_side() -> None:
     assert begins < ends
 
 
+def test_a_report_that_would_be_a_folder_is_refused(result: Result, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"is a folder; name a file in it, for example .*report\.html"):
+        result.report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_rare_rates_keep_their_digits(tmp_path: Path) -> None:
     rows = [(arm, at < left) for arm, left in (("control", 8), ("mail", 4)) for at in range(10_000)]
     found = tk.experiment(pd.DataFrame(rows, columns=["arm", "left"]), [tk.Rate("left", better="lower")])

@@ -11,7 +11,7 @@ import pytest
 
 import toolkit as tk
 from toolkit.errors import InputError, MetricError
-from toolkit.simulation import fit, logged_sends, off_policy, simulate, tune
+from toolkit.simulation import fit, logged_sends, off_policy, simulate, tune, win_back
 
 SURE = tk.ResponseModel.parse("{response: sure, buys: {rate: 0.1}, order: {margin: 0.5}}")
 
@@ -96,6 +96,34 @@ def test_what_a_policy_cannot_be_valued_by_is_told(sends: pd.DataFrame) -> None:
         off_policy(sends, {"sent": True}, level=1.5)
     nullable = sends.assign(sent=sends["sent"].astype("boolean"))
     assert off_policy(nullable, {"sent": True}).matched == int(sends["sent"].sum())
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"lapsed": "soon"}, "lapsed: expected a duration; found 'soon'"),
+        ({"lapsed": None, "alive_below": 30}, "alive_below: found 30; allowed: a share of certainty, 0 to 1"),
+        ({"reactivates": 0.05}, "reactivates: found 0.05; allowed: three shares"),
+        ({"margin": None}, "margin: found None; allowed: 0 to 1"),
+        ({"within": None}, "within: expected a duration; found None"),
+        ({"until": "some day"}, "until: found 'some day'; allowed: a moment"),
+        ({"until": pd.NaT}, "until: found NaT; allowed: a moment"),
+        ({"draws": 0}, "draws: found 0"),
+    ],
+)
+def test_wrong_arguments_of_a_win_back_are_told(asked: dict[str, Any], said: str) -> None:
+    log = tk.shop(customers=20, days=10, seed=1).log()
+    with pytest.raises(InputError, match=said):
+        win_back(log, **({"lapsed": "3d", "reactivates": (0.01, 0.02, 0.03), "margin": 0.4} | asked))
+    with pytest.raises(InputError, match="log: found DataFrame"):
+        win_back(pd.DataFrame(), lapsed="3d", reactivates=(0.01, 0.02, 0.03), margin=0.4)  # type: ignore[arg-type]
+
+
+def test_a_day_without_a_zone_is_one_of_utc() -> None:
+    log = tk.shop(customers=300, days=20, seed=1).log()
+    sure = {"lapsed": "2d", "reactivates": (0.01, 0.02, 0.03), "margin": 0.4}
+    told, exact = (win_back(log, until=day, **sure) for day in ("2025-01-20", pd.Timestamp("2025-01-20", tz="UTC")))  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(told.table, exact.table)
 
 
 def test_what_is_no_program_no_log_and_no_list_of_values_is_told() -> None:

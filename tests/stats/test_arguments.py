@@ -38,6 +38,7 @@ from toolkit.stats import (
 ROWS = pd.DataFrame({"unit": range(40), "arm": ["control", "mail"] * 20, "converted": [0, 1, 1, 0] * 10})
 RATES = [Rate("converted")]
 BOUGHT = pd.DataFrame({"customer_id": [1], "at": [pd.Timestamp(0)]})
+PLAN = plan(Rate("converted"), baseline=0.2, rel=0.1)
 NOTHING: Any = None
 
 
@@ -81,6 +82,11 @@ NOTHING: Any = None
         (lambda: uplift_by_segment(ROWS, RATES[0], by="arm", alpha=0), "alpha: found 0"),
         (lambda: kaplan_meier([1, 2], [True, NOTHING]), "survival: happened: .* none missing|happened: found"),
         (lambda: kaplan_meier(["a"], [True]), "survival: durations: found"),
+        (lambda: kaplan_meier([1, 2], [1, 1]).restricted_mean(math.inf), "restricted mean: horizon: found inf"),
+        (lambda: PLAN.power_at(0), "plan: units: found 0; allowed: a positive number"),
+        (lambda: PLAN.detectable(-1), "plan: units: found -1"),
+        (lambda: PLAN.freeze("."), "a design cannot be written here"),
+        (lambda: PLAN.freeze(5), "design: path: found 5"),  # type: ignore[arg-type]
         (lambda: survival_curves(ROWS, RATES[0]), "survival_curves: metric: found Rate"),  # type: ignore[arg-type]
         (lambda: effect_posterior(1.0, math.inf), "error: found inf; allowed: a positive number"),
         (lambda: experiment(ROWS, RATES).beliefs(prior=NOTHING), "prior: found None; allowed: two positive numbers"),

@@ -59,9 +59,11 @@ def write_page(path: str | os.PathLike[str], text: str) -> Path:
         The path.
 
     Raises:
-        InputError: the folder to write to is not there.
+        InputError: the folder to write to is not there, or the path is a folder's.
     """
     target = Path(path)
+    if target.is_dir():
+        raise InputError(f"{target}: is a folder; name a file in it, for example {target / 'report.html'}")
     if not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}; make it first")
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")

@@ -13,6 +13,7 @@ from toolkit.scenario.models import Program, Scenario
 from toolkit.simulation.model import ResponseModel
 
 __all__ = [
+    "check_between",
     "check_level",
     "check_money",
     "check_numbers",
@@ -77,20 +78,26 @@ def check_share(name: str, share: object, *, of: str) -> None:
         raise InputError(f"{name}: found {share!r}; allowed: a share of {of}, 0 to 1")
 
 
+def check_between(name: str, value: object, most: float) -> None:
+    """Refuse what is no number from 0 to so much."""
+    if not (_is_number(value) and 0 <= value <= most):  # type: ignore[operator]
+        raise InputError(f"{name}: found {value!r}; allowed: 0 to {most:g}")
+
+
 def check_money(name: str, amount: object) -> None:
     """Refuse an amount that is none; None stands for one that is not given."""
     if amount is not None and not (_is_number(amount) and 0 <= amount < math.inf):  # type: ignore[operator]
         raise InputError(f"{name}: found {amount!r}; allowed: 0 or more, in the log's currency")
 
 
-def checked_window(window: object) -> Duration:
+def checked_window(window: object, *, name: str = "window") -> Duration:
     """A window as a duration; one that is none, or no longer than nothing, is refused."""
     try:
         found = Duration.parse(window)  # type: ignore[arg-type]
     except ValueError as fault:
-        raise InputError(f"window: {fault}") from None
+        raise InputError(f"{name}: {fault}") from None
     if not found.elapsed > 0:
-        raise InputError(f"window: found {window!r}; allowed: longer than nothing, for example 7d")
+        raise InputError(f"{name}: found {window!r}; allowed: longer than nothing, for example 7d")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.scenario.duration import Duration
+from toolkit.simulation.doors import check_between, check_money, check_numbers, check_share, checked_window
 from toolkit.simulation.quantity import Quantity
 from toolkit.stats.lapse import buying_histories, fit_buying
 
@@ -63,7 +65,7 @@ def win_back(
     within: str | Duration = "90d",
     purchase: str = "purchase",
     value: str = "revenue",
-    until: pd.Timestamp | None = None,
+    until: pd.Timestamp | str | None = None,
     level: float = 0.9,
     draws: int = 2000,
     seed: int = 1,
@@ -99,18 +101,27 @@ def win_back(
     """
     if (lapsed is None) == (alive_below is None):
         raise InputError("win_back: say who has lapsed: lapsed='90d', or alive_below=0.3; one of both")
+    if not isinstance(log, EventLog):
+        raise InputError(f"log: found {type(log).__name__}; allowed: an EventLog, from EventLog.open or from_…")
+    if not isinstance(reactivates, Sequence) or isinstance(reactivates, str) or len(reactivates) != 3:
+        raise InputError(f"reactivates: found {reactivates!r}; allowed: three shares, low, likely and high")
     low, likely, high = reactivates
+    if alive_below is not None:
+        check_share("alive_below", alive_below, of="certainty")
+    check_numbers(draws, level, seed)
+    check_money("mail_cost", mail_cost)
     for name, number, top in (
         ("margin", margin, 1.0), ("offer", offer, 100.0), ("used_anyway", used_anyway, 1.0),
         ("reactivates", low, 1.0), ("reactivates", likely, 1.0), ("reactivates", high, 1.0),
     ):  # fmt: skip
-        if not 0 <= number <= top:
-            raise InputError(f"{name}: found {number!r}; allowed: 0 to {top:g}")
-    if not low <= likely <= high or mail_cost < 0:
-        raise InputError("reactivates: allowed: low, likely, high, rising; mail_cost: 0 or more")
+        check_between(name, number, top)
+    if not low <= likely <= high:
+        raise InputError(f"reactivates: found {reactivates!r}; allowed: low, likely, high, rising")
+    ahead = checked_window(within, name="within").elapsed / _WEEK
+    silent = None if lapsed is None else checked_window(lapsed, name="lapsed").elapsed / 86_400_000_000
     events = log.events
     bought = events[events["event"] == purchase]
-    end = until if until is not None else (log.span[1] if log.span else pd.Timestamp(0, tz="UTC"))
+    end = _moment(until) if until is not None else (log.span[1] if log.span else pd.Timestamp(0, tz="UTC"))
     bought = bought[bought["at"] <= end]
     if not len(bought):
         raise InputError(f"the log has no event {purchase!r} up to {end}")
@@ -123,7 +134,6 @@ def win_back(
     count = bought.groupby("customer_id").size().reindex(histories.index)
     typical = float(spend.mean())
     order = ((spend.reindex(histories.index).fillna(typical) * count + typical) / (count + 1)).to_numpy()
-    ahead = Duration.parse(within).elapsed / _WEEK
     parts = [histories[name].to_numpy() for name in ("repeats", "recency", "age")]
     alive, own = np.full(len(histories), np.nan), np.zeros(len(histories))
     if alive_below is not None or (parts[0] > 0).sum() > 50:
@@ -131,12 +141,12 @@ def win_back(
         alive = np.asarray(model.alive(*parts))
         own = np.asarray(model.expected_purchases(ahead, *parts))
     days = (end - last.reindex(histories.index)).dt.total_seconds().to_numpy() / 86_400
-    if lapsed is not None:
-        chosen = days >= Duration.parse(lapsed).elapsed / 86_400_000_000
+    if silent is not None:
+        chosen = days >= silent
         rule = f"no purchase for {lapsed}"
     else:
         chosen, rule = alive < alive_below, f"chance to be still a customer below {alive_below:g}"
-    rng = np.random.default_rng([seed, 23])
+    rng = np.random.default_rng([seed % 2**64, 23])
     rate = Quantity(likely, low, high, "rate", "stated").drawn(rng.standard_normal(draws))
     own_share = 1 - np.exp(-own[chosen])
     price = order[chosen]
@@ -162,3 +172,14 @@ def win_back(
     table["worth"], table["surely"], table["label"] = table["value"] > 0, table["value_lower"] > 0, "modelled"
     table = table.sort_values(["value", "customer_id"], ascending=[False, True], ignore_index=True)
     return WinBack(table, rule, offer, level)
+
+
+def _moment(until: object) -> pd.Timestamp:
+    """A moment; one without a zone is UTC."""
+    try:
+        found = pd.Timestamp(until)  # type: ignore[arg-type]
+        if not pd.isna(found):
+            return found if found.tzinfo else found.tz_localize("UTC")
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(f"until: found {until!r}; allowed: a moment, for example '2025-05-01'")

@@ -70,11 +70,17 @@ class Design:
         Raises:
             MetricError: the file exists and holds another design: a frozen design does not change.
         """
-        target = Path(path)
+        try:
+            target = Path(path)
+        except TypeError:
+            raise MetricError(f"design: path: found {path!r}; allowed: a path, for example 'design.json'") from None
         text = json.dumps({"design": _VERSION, **asdict(self)}, indent=2, sort_keys=True) + "\n"
-        if target.exists() and target.read_text(encoding="utf-8") != text:
-            raise MetricError(f"{target}: holds another design; a frozen design does not change, choose a new name")
-        target.write_text(text, encoding="utf-8")
+        try:
+            if target.exists() and target.read_text(encoding="utf-8") != text:
+                raise MetricError(f"{target}: holds another design; a frozen design does not change, choose a new name")
+            target.write_text(text, encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as fault:
+            raise MetricError(f"{target}: a design cannot be written here: {fault}") from None
         return target
 
     @classmethod

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError, NotSupportedError
-from toolkit.stats.arguments import check_alpha, check_column, check_count
+from toolkit.stats.arguments import check_alpha, check_column, check_count, check_number
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
 from toolkit.stats.doors import check_frames, check_metric, check_numbers, check_window
@@ -177,6 +177,7 @@ class Plan(Drawable):
 
     def _pair(self, units: float) -> tuple[float, float]:
         """Units of the smallest arm and of control that count, after what the looks cost."""
+        check_number(units, where="plan: units", allowed="a positive number", least=1e-9, most=1e15)
         effective = units / self.inflation
         smallest = min(share for name, share in self.arms.items() if name != self.control)
         return effective * smallest, effective * self.arms[self.control]

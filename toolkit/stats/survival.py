@@ -11,7 +11,7 @@ from scipy.special import chdtrc, ndtri
 
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
-from toolkit.stats.arguments import array_of_numbers
+from toolkit.stats.arguments import array_of_numbers, check_number
 
 __all__ = ["Survival", "kaplan_meier", "log_rank"]
 
@@ -40,7 +40,7 @@ class Survival(Drawable):
 
     def at(self, time: float) -> float:
         """The share to whom it has not happened by a time; NaN beyond the follow-up unless the curve is at 0."""
-        if time > self.last and not (len(self.survival) and self.survival[-1] == 0):
+        if math.isnan(time) or (time > self.last and not (len(self.survival) and self.survival[-1] == 0)):
             return math.nan
         before = np.searchsorted(self.times, time, side="right")
         return float(self.survival[before - 1]) if before else 1.0
@@ -74,12 +74,18 @@ class Survival(Drawable):
         Returns:
             Mean and standard error (Greenwood's variance); NaN beyond the follow-up.
 
+        Raises:
+            MetricError: a horizon that is no number, or below 0.
+
         Reference: Royston & Parmar (2013), BMC Medical Research Methodology 13:152.
 
         >>> curve = kaplan_meier([1, 2, 3, 4], [True, True, True, True])
         >>> f"{curve.restricted_mean(4)[0]:.2f}"
         '2.50'
         """
+        allowed = "0 or more, in the unit of the times"
+        check_number(horizon, where="restricted mean: horizon", allowed=allowed, least=0.0, most=1e15)
+        horizon = float(horizon)
         if horizon > self.last and not (len(self.survival) and self.survival[-1] == 0):
             return math.nan, math.nan
         within = self.times < horizon

@@ -1,73 +1,63 @@
-"""What people have in their files, and what a replay makes of it: moments and dates that are none, other orders."""
+"""What comes in at the doors of replay, sweep, compact and diff: one clear error for what is no program, log, list."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from toolkit.engine import replay
-from toolkit.errors import InputError, ScenarioError
+from toolkit.engine import compact, replay, sweep
+from toolkit.errors import InputError
 from toolkit.events import EventLog
-from toolkit.scenario import load, loads
+from toolkit.scenario import loads
 
-EACH = "{scenario: w, class: transactional, trigger: {event: x}, reentry: every, steps: [{send: a/b}]}"
-BIRTHDAY = "{scenario: b, class: transactional, trigger: {date: birthday}, reentry: every, steps: [{send: a/b}]}"
-
-
-def _log(at: list[str], **customers: list[object]) -> EventLog:
-    names = [f"c{number}" for number in range(len(at))]
-    events = pd.DataFrame({"customer_id": names, "event": "x", "at": pd.to_datetime(at, utc=True, format="ISO8601")})
-    return EventLog.from_pandas(events, customers=pd.DataFrame({"customer_id": names, **customers}))
-
-
-@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
-def test_a_difference_knows_events_of_another_log_by_what_they_are(order) -> None:
-    log = EventLog.open("data/shop")
-    other = EventLog.from_pandas(log.events.iloc[order], customers=log.customers)
-    program = load("templates/abandoned_cart")
-    before, after = replay(program, log), replay(program, other)
-    assert before.digest == after.digest
-    found = before.diff(after)
-    assert len(found.mails) == 0
-    assert found.same == int((before.decisions["status"] == "send").sum())
+CART = loads("""
+scenario: cart
+trigger: {event: cart_add}
+reentry: once
+steps: [{id: pause, wait: 1h}, {send: cart/reminder}]
+""")
+EVENTS = pd.DataFrame({"customer_id": ["ana"], "event": ["cart_add"], "at": ["2025-03-03T10:00Z"]})
+LOG = EventLog.from_pandas(EVENTS)
+WAITS = {"cart.pause.wait": ["1h", "2h"]}
 
 
-@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"])
-@pytest.mark.parametrize("zone", ["UTC", "Europe/Paris"])
-def test_a_moment_that_stands_for_none_stops_no_replay(moment, zone) -> None:
-    log = _log(["2025-03-01T10:00Z", moment])
-    for text in (EACH, EACH.replace("event: x", "schedule: month, day: 1")):
-        run = replay(loads(f"timezone: {zone}\n---\n{text}"), log)
-        assert len(run.journeys) >= 2
+@pytest.mark.parametrize("asked", [replay, compact, lambda program, log: sweep(program, log, WAITS)])
+def test_what_is_no_program_and_what_is_no_log_is_named(asked: Callable[[Any, Any], object]) -> None:
+    with pytest.raises(InputError, match=r"log: found DataFrame; allowed: an EventLog.*from_pandas makes one"):
+        asked(CART, EVENTS)
+    with pytest.raises(InputError, match="log: found NoneType; allowed: an EventLog"):
+        asked(CART, None)
+    with pytest.raises(InputError, match=r"program: found 'templates'; allowed: .*; read files with tk\.load"):
+        asked("templates", LOG)
+    with pytest.raises(InputError, match=r"program: found .*EventLog"):
+        asked(LOG, CART)
 
 
-def test_dates_that_are_none_are_told() -> None:
-    log = _log(["2025-01-01T10:00Z", "2025-12-01T10:00Z", "2025-12-01T10:00Z", "2025-12-01T10:00Z"],
-               birthday=["1990-06-01", "06/01/1990", "1990-02-29", None])  # fmt: skip
-    run = replay(loads(BIRTHDAY), log)
-    assert run.journeys["customer_id"].tolist() == ["c0"]
-    assert "2 customers have a 'birthday' that is no date, and count as without one" in " ".join(run.notes)
-    assert not [note for note in replay(loads(EACH), log).notes if "no date" in note]
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        (None, "over: found None; allowed: values to try"),
+        ("cart.pause.wait", "over: found 'cart.pause.wait'; allowed: values to try.*, or a list of settings"),
+        ([1, 2], r"over: found \[1, 2\]; allowed"),
+        ({"cart.pause.wait": "1h"}, r"over: cart.pause.wait: found '1h'; allowed: a list of values, as \['1h', …\]"),
+        ({"cart.pause.wait": 3}, "over: cart.pause.wait: found 3; allowed: a list of values"),
+    ],
+)
+def test_a_sweep_over_what_is_no_list_is_refused(over: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        sweep(CART, LOG, over, progress=False)
 
 
-def test_a_number_is_no_date() -> None:
-    log = _log(["2025-01-01T10:00Z"], birthday=[19900601])
-    with pytest.raises(
-        ScenarioError, match=r"b\.trigger\.date: no dates; found .birthday \(number\).; allowed: .*1990-12-31"
-    ):
-        replay(loads(BIRTHDAY), log)
+@pytest.mark.parametrize("share", ["half", None, 0, 1.0, float("nan")])
+def test_the_share_to_choose_on_lies_between_0_and_1(share: Any) -> None:
+    with pytest.raises(InputError, match="chosen_on must lie between 0 and 1"):
+        sweep(CART, LOG, WAITS, chosen_on=share, progress=False)
 
 
-@pytest.mark.parametrize("offset", ["-4000d", "400d", "366d"])
-def test_an_offset_of_more_than_a_year_from_a_date_of_every_year_is_refused(offset) -> None:
-    with pytest.raises(ScenarioError, match="further off than a year"):
-        loads(BIRTHDAY.replace("date: birthday", f"date: birthday, offset: {offset}"))
-    loads(BIRTHDAY.replace("date: birthday", f"date: birthday, every: once, offset: {offset}"))
-    loads(BIRTHDAY.replace("date: birthday", "date: birthday, offset: -365d"))
-
-
-@pytest.mark.parametrize("amount", ["x", 0, -1.0, float("nan"), float("inf")])
-def test_the_largest_order_is_an_amount(amount) -> None:
-    run = replay(loads(EACH), _log(["2025-01-01T10:00Z"]))
-    with pytest.raises(InputError, match="largest_order must be an amount above 0; found"):
-        run.load(largest_order=amount)
+@pytest.mark.parametrize("other", [None, LOG, "run"])
+def test_a_run_differs_from_a_run_only(other: Any) -> None:
+    with pytest.raises(InputError, match=r"diff: found .*; allowed: a run"):
+        replay(CART, LOG).diff(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.engine.doors import check_program
 from toolkit.engine.replay import compiled_for
 from toolkit.events import EventLog
 from toolkit.events.marks import asked_events
@@ -40,6 +41,7 @@ def compact(program: Program | Scenario, log: EventLog) -> EventLog:
     >>> small.event_counts, small.left_out
     ({'first_seen': 2, 'cart_add': 1}, ('view',))
     """
+    check_program(program, log)
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
     compiled, _ = compiled_for(program, log, assume="as_logged")

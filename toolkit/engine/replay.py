@@ -11,6 +11,7 @@ import pandas as pd
 
 from toolkit.engine.compile import Compiled, compile_program
 from toolkit.engine.compiled import is_first_compilation
+from toolkit.engine.doors import check_program
 from toolkit.engine.instructions import Assumed, Assumption
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Run
@@ -108,6 +109,7 @@ def replay(
     bo reminder 11:00 send
     bo last_call 11:30 send
     """
+    check_program(program, log)
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
     warnings = check_against(

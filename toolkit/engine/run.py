@@ -202,6 +202,8 @@ class Run(Drawable):
         Returns:
             Counts by scenario, step and change, and every mail that differs.
         """
+        if not isinstance(other, Run):
+            raise InputError(f"diff: found {type(other).__name__}; allowed: a run, the replay of another version")
         return difference_of(self, other)
 
     def load(self, *, largest_order: float | None = None) -> Load:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import reprlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import config
+from toolkit.engine.doors import VALUES, check_program, values_to_try
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints, Past
 from toolkit.engine.prepared import Prepared, prepare_log
@@ -180,7 +182,7 @@ def sweep(
     Raises:
         ScenarioError: no such path (the nearest is named), a value that is not allowed there, all of them at once; too
             many settings.
-        InputError: `chosen_on` is not a share.
+        InputError: `chosen_on` is not a share; what is tried is no list, or the program no program, the log no log.
         NotSupportedError: over a log in Spark, a cycle by the median over all customers.
 
     >>> from toolkit.scenario import loads
@@ -199,9 +201,10 @@ def sweep(
     >>> tried.table[["cart.pause.wait", "sent", "own_before"]].values.tolist()
     [['1h', 2, 0], ['4h', 1, 1]]
     """
+    check_program(program, log)
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
-    if not 0 < chosen_on < 1:
+    if not (isinstance(chosen_on, int | float) and 0 < chosen_on < 1):
         raise InputError(f"chosen_on must lie between 0 and 1; found {chosen_on!r}")
     values, settings = _settings(program, over)
     base = {path: get_parameter(program, path) for path in values}
@@ -233,12 +236,14 @@ def _settings(
 ) -> tuple[dict[str, tuple[Any, ...]], list[dict[str, Any]]]:
     """Values by path, and every setting; each path and each value is checked before anything is replayed."""
     if isinstance(over, Mapping):
-        values = {path: tuple(tried) for path, tried in over.items()}
+        values = values_to_try(over)
         empty = [path for path, tried in values.items() if not tried]
         if not values or empty:
             raise ScenarioError(f"nothing to try{' for ' + ', '.join(empty) if empty else ''}")
         count = int(np.prod([len(tried) for tried in values.values()], dtype=float))
     else:
+        if not isinstance(over, Sequence) or not all(isinstance(one, Mapping) for one in over):
+            raise InputError(f"over: found {reprlib.repr(over)}; allowed: {VALUES}, or a list of settings")
         listed = [dict(setting) for setting in over]
         count = len(listed)
         if not any(listed):

@@ -7,9 +7,7 @@ import reprlib
 from numbers import Integral, Real
 
 from toolkit.errors import InputError
-from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.duration import Duration
-from toolkit.scenario.models import Program, Scenario
 from toolkit.simulation.model import ResponseModel
 
 __all__ = [
@@ -18,7 +16,6 @@ __all__ = [
     "check_money",
     "check_numbers",
     "check_partitions",
-    "check_program",
     "check_response",
     "check_seed",
     "check_share",
@@ -61,15 +58,6 @@ def check_response(response: object, *, name: str = "response") -> None:
         return
     hint = "; read a file with ResponseModel.load, a text with ResponseModel.parse" if isinstance(response, str) else ""
     raise InputError(f"{name}: found {reprlib.repr(response)}; allowed: a ResponseModel{hint}")
-
-
-def check_program(program: object, log: object) -> None:
-    """Refuse what is no program, such as the path of one, and what is no log."""
-    if not isinstance(program, Program | Scenario):
-        hint = "; read files with tk.load" if isinstance(program, str) else ""
-        raise InputError(f"program: found {reprlib.repr(program)}; allowed: a Program or a Scenario{hint}")
-    if not isinstance(log, EventLog | SparkLog):
-        raise InputError(f"log: found {type(log).__name__}; allowed: an EventLog, from EventLog.open or from_…")
 
 
 def check_share(name: str, share: object, *, of: str) -> None:

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from toolkit.engine.doors import check_program
 from toolkit.engine.evidence import Evidence, evidence_of
 from toolkit.engine.follow import within as followed
 from toolkit.engine.marked import mark
@@ -19,7 +20,6 @@ from toolkit.events.marks import Mark, Marking
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import Program, Scenario, Send, every_step
-from toolkit.simulation.doors import check_program
 
 __all__ = ["logged_sends"]
 

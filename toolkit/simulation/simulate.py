@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from toolkit.engine.doors import check_program
 from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.models import Program, Scenario
-from toolkit.simulation.doors import check_numbers, check_program, check_response
+from toolkit.simulation.doors import check_numbers, check_response
 from toolkit.simulation.forecast import Forecast
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.simulation import Simulation

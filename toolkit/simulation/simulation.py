@@ -16,6 +16,7 @@ from toolkit.bars import Bar
 from toolkit.engine import answers as a
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
+from toolkit.engine.doors import check_program
 from toolkit.engine.instructions import ANSWERS
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.replay import compiled_for
@@ -27,7 +28,7 @@ from toolkit.events import EventLog
 from toolkit.events.marks import Mark, bits_by_consent, bits_of_events, mailed_scenarios
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Program, Scenario
-from toolkit.simulation.doors import check_numbers, check_partitions, check_program, check_response
+from toolkit.simulation.doors import check_numbers, check_partitions, check_response
 from toolkit.simulation.drawing import Draughtsman
 from toolkit.simulation.forecast import Forecast, Groups
 from toolkit.simulation.model import ResponseModel

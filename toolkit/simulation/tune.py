@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -16,11 +16,12 @@ import pandas as pd
 
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
+from toolkit.engine.doors import check_program, values_to_try
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario.models import Program, Scenario
 from toolkit.scenario.parameters import get_parameter, set_parameters
-from toolkit.simulation.doors import check_numbers, check_program, check_response
+from toolkit.simulation.doors import check_numbers, check_response
 from toolkit.simulation.forecast import Forecast
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.simulation import Simulation
@@ -192,7 +193,7 @@ def tune(
         program = Program(scenarios=(program,))
     check_response(response)
     check_numbers(draws, level, seed)
-    values = _values(over)
+    values = values_to_try(over)
     _check(values, objective, response)
     base = {path: get_parameter(program, path) for path in values}
     settings = [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
@@ -238,18 +239,6 @@ def tune(
         level=level,
         notes=tuple(dict.fromkeys(note for forecast in forecasts for note in forecast.notes)),
     )
-
-
-def _values(over: object) -> dict[str, tuple[Any, ...]]:
-    if not isinstance(over, Mapping):
-        raise InputError(
-            f"over: found {over!r}; allowed: values to try by parameter path, as {{'cart.pause.wait': ['1h', '4h']}}"
-        )
-    alone = [path for path, tried in over.items() if isinstance(tried, str) or not isinstance(tried, Iterable)]
-    if alone:
-        found = over[alone[0]]
-        raise InputError(f"over: {alone[0]}: found {found!r}; allowed: a list of values, as [{found!r}, …]")
-    return {str(path): tuple(tried) for path, tried in over.items()}
 
 
 def _check(values: Mapping[str, tuple[Any, ...]], objective: str, response: ResponseModel) -> None:

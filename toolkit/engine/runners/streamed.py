@@ -15,7 +15,7 @@ import pandas as pd
 
 from toolkit.bars import Bar
 from toolkit.engine.compile import Compiled
-from toolkit.engine.difference import Difference, difference_of, joined
+from toolkit.engine.difference import Difference, joined
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import NEVER
 from toolkit.engine.prepared import Prepared, prepare_log
@@ -133,7 +133,7 @@ class StreamedRun(Parted, Run):
         """Who gains, loses or moves a mail in another run; range by range where both have the same ranges."""
         if isinstance(other, StreamedRun) and other.ranges == self.ranges:
             return joined(mine.diff(theirs) for mine, theirs in zip(self.parts(), other.parts(), strict=True))
-        return difference_of(self, other)
+        return super().diff(other)
 
     def trace(self, customer_id: object) -> Trace:
         """One customer's timeline; only their part of the log is read."""

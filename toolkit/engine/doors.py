@@ -1,0 +1,44 @@
+"""What comes in at the doors of replay, sweep and all that build on them: a program and a log."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from toolkit.errors import InputError
+from toolkit.events import EventLog, SparkLog
+from toolkit.scenario.models import Program, Scenario
+
+__all__ = ["VALUES", "check_program", "values_to_try"]
+
+VALUES = "values to try by parameter path, as {'cart.pause.wait': ['1h', '4h']}"
+"""What is allowed where settings are tried."""
+
+
+def check_program(program: object, log: object) -> None:
+    """Refuse what is no program, such as the path of one, and what is no log."""
+    if not isinstance(program, Program | Scenario):
+        hint = "; read files with tk.load" if isinstance(program, str) else ""
+        raise InputError(f"program: found {reprlib.repr(program)}; allowed: a Program or a Scenario{hint}")
+    if not isinstance(log, EventLog | SparkLog):
+        hint = "; EventLog.from_pandas makes one of a frame" if isinstance(log, pd.DataFrame) else ""
+        raise InputError(f"log: found {type(log).__name__}; allowed: an EventLog, from EventLog.open or from_…{hint}")
+
+
+def values_to_try(over: object) -> dict[str, tuple[Any, ...]]:
+    """Values by parameter path; what is no such mapping, or a value where a list of them belongs, is refused.
+
+    >>> values_to_try({"cart.pause.wait": "1h"})
+    Traceback (most recent call last):
+        ...
+    toolkit.errors.InputError: over: cart.pause.wait: found '1h'; allowed: a list of values, as ['1h', …]
+    """
+    if not isinstance(over, Mapping):
+        raise InputError(f"over: found {reprlib.repr(over)}; allowed: {VALUES}")
+    for path, tried in over.items():
+        if isinstance(tried, str | bytes | Mapping) or not isinstance(tried, Iterable):
+            raise InputError(f"over: {path}: found {tried!r}; allowed: a list of values, as [{tried!r}, …]")
+    return {str(path): tuple(tried) for path, tried in over.items()}

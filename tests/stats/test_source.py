@@ -201,6 +201,28 @@ def test_an_infinite_value_beside_large_ones_is_told_where_a_database_adds_up(tm
     assert experiment(table, [Mean("paid")]).lift["note"][0] == "1 of 10 values of paid in arm 'mail' are infinite"
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"within": None}, "window: found None; allowed: a number and s, m, h, d or w"),
+        ({"within": "99999999w"}, "window: found '99999999w'; allowed: at most 36,525 days"),
+        ({"flags": ["purchase"]}, r"flags: found \['purchase'\]; allowed: a name and an event"),
+        ({"sums": {"revenue": "purchase"}}, "sums: found .*; allowed: a name, an event and a property"),
+        ({"counts": {"orders": None}}, "counts: found .*; allowed: a name and an event"),
+        ({"flags": {"arm": "purchase"}}, "an outcome cannot be called 'arm'"),
+        (
+            {"counts": {"orders": "purchase"}, "flags": {"pre_orders": "purchase"}, "before": "2d"},
+            "outcome 'pre_orders' is there twice",
+        ),
+    ],
+)
+def test_outcomes_of_a_log_that_cannot_be_are_told(asked: dict[str, object], said: str) -> None:
+    events = pd.DataFrame({"customer_id": ["ana", "ana"], "event": ["assigned", "purchase"], "arm": ["mail", None]})
+    log = EventLog.from_pandas(events.assign(at=["2024-05-01", "2024-05-09"]), zone="UTC")
+    with pytest.raises(EventLogError, match=said):
+        OutcomeTable.from_log(log, **({"entry": "assigned", "within": "2d"} | asked))  # type: ignore[arg-type]
+
+
 def broken(frame: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
     changed = frame.copy()
     changed[column] = changed[column].astype(object)

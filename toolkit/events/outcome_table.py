@@ -29,6 +29,8 @@ from toolkit.events.sources import PathOrPaths, columns_of, find_files
 __all__ = ["ArmSums", "OutcomeTable", "UnitCheck"]
 
 _PIECE = 65_536  # rows at a time, so that what is made of them stays in the cache
+_OWN = ("unit", "arm", "entered_at")
+_LONGEST = timedelta(days=36_525)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _UNITS = {
     "s": timedelta(seconds=1),
@@ -169,7 +171,8 @@ class OutcomeTable(OutcomeSums):
                 or a window that is no length of time.
         """
         flags, counts, sums = flags or {}, counts or {}, sums or {}
-        _check_named(log, entry, arm, flags, counts, sums)
+        _check_said(flags, counts, sums)
+        _check_named(log, entry, arm, flags, counts, sums, before=before is not None)
         window, back = _length(within), None if before is None else _length(before)
         outcomes = {
             **{called: f"max({_while(event, window, '1')})::BOOLEAN" for called, event in flags.items()},
@@ -270,15 +273,20 @@ def _each_once(column: pa.ChunkedArray) -> bool:
 
 def _length(window: str | timedelta) -> int:
     """A window in microseconds, a day as 24 hours."""
-    parts = [] if isinstance(window, timedelta) else _PART.findall(window)
+    parts = _PART.findall(window) if isinstance(window, str) else []
     if isinstance(window, timedelta):
         found = window
     elif parts and not _PART.sub("", window).strip():
-        found = sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta(0))
+        try:
+            found = sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta(0))
+        except OverflowError:
+            found = timedelta.max
     else:
         raise EventLogError(f"window: found {window!r}; allowed: a number and s, m, h, d or w, for example 14d")
     if found <= timedelta(0):
         raise EventLogError(f"window: found {window!r}; allowed: longer than nothing, for example 14d")
+    if found > _LONGEST:
+        raise EventLogError(f"window: found {window!r}; allowed: at most {_LONGEST.days:,} days")
     return found // timedelta(microseconds=1)
 
 
@@ -302,6 +310,21 @@ def _prior(event: str, back: int, value: str) -> str:
     )
 
 
+def _check_said(flags: object, counts: object, sums: object) -> None:
+    """Refuse outcomes that are not said as the docstring says."""
+    for what, given, allowed in (
+        ("flags", flags, "a name and an event, as {'converted': 'purchase'}"),
+        ("counts", counts, "a name and an event, as {'orders': 'purchase'}"),
+        ("sums", sums, "a name, an event and a property, as {'revenue': ('purchase', 'revenue')}"),
+    ):
+        parts = 2 if what == "sums" else 1
+        held = [value if parts == 2 else (value,) for value in given.values()] if isinstance(given, Mapping) else [()]
+        names = [*(given if isinstance(given, Mapping) else ())]
+        right = all(isinstance(one, list | tuple) and len(one) == parts for one in held)
+        if not right or not all(isinstance(text, str) and text for one in (names, *held) for text in one):
+            raise EventLogError(f"{what}: found {given!r}; allowed: {allowed}")
+
+
 def _check_named(
     log: EventLog,
     entry: str,
@@ -309,6 +332,8 @@ def _check_named(
     flags: Mapping[str, str],
     counts: Mapping[str, str],
     sums: Mapping[str, tuple[str, str]],
+    *,
+    before: bool,
 ) -> None:
     events = {entry, *flags.values(), *counts.values(), *(event for event, _ in sums.values())}
     known: dict[str, Sequence[str]] = {"event": log.event_names, "property": tuple(log.properties)}
@@ -324,6 +349,10 @@ def _check_named(
                 )
     twice = [called for called in flags if called in counts or called in sums]
     twice += [called for called in counts if called in sums]
+    covariates = {f"pre_{called}" for called in (*counts, *sums)} if before else set()
+    twice += [called for called in (*flags, *counts, *sums) if called in covariates]
     said += [f"outcome {called!r} is there twice" for called in twice]
+    taken = [called for called in (*flags, *counts, *sums) if called.casefold() in _OWN]
+    said += [f"an outcome cannot be called {called!r}; the table has that column already" for called in taken]
     if said:
         raise EventLogError("; ".join(said))

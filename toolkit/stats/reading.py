@@ -37,9 +37,15 @@ def opened(outcomes: OutcomesLike) -> pd.DataFrame | Source:
         return table
     if isinstance(outcomes, Source):
         return outcomes
-    raise MetricError(
-        f"outcomes: found {type(outcomes).__name__}; allowed: a frame, a Spark DataFrame, the path of Parquet "
-        "files, or an OutcomeTable"
+    raise MetricError(_no_outcomes(outcomes))
+
+
+def _no_outcomes(found: object) -> str:
+    kind = f"{type(found).__module__.partition('.')[0]}.{type(found).__name__}".removeprefix("builtins.")
+    hint = "; did you mean .to_pandas() of it?" if hasattr(found, "to_pandas") else ""
+    return (
+        f"outcomes: found {kind}; allowed: a pandas DataFrame, a Spark DataFrame, the path of Parquet files, or an "
+        f"OutcomeTable{hint}"
     )
 
 

@@ -294,6 +294,13 @@ def test_what_is_of_others_stays_whatever_a_name_or_an_address_is_part_of(
     assert looked.table["found"].tolist() == [mine, 0]
 
 
+def test_a_look_calls_nothing_removed_that_is_still_there(kept, shop):
+    look = erase(ZOE, by="ana", outboxes=[shop.outbox])
+    actions = look.table.loc[look.table["found"] > 0, "action"]
+    assert len(actions) > 2
+    assert actions.str.match("to be |hash kept|not erased").all()
+
+
 def test_one_address_or_place_may_be_named_without_a_list_and_is_not_read_letter_by_letter(kept, shop):
     one = erase("stranger", by="ana", outboxes=shop.outbox, addresses=ADDRESS)
     assert one.addresses == (ADDRESS.casefold(),)

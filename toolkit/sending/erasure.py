@@ -195,7 +195,7 @@ def _ledger(where: str | os.PathLike[str], *, by: str, never_mail: bool, clock: 
         with Ledger.open(where, clock=clock) as opened:
             if not yes:
                 with opened.reading() as connection:
-                    return _found_in(connection, person, hashes=never_mail)[1]
+                    return _ahead(_found_in(connection, person, hashes=never_mail)[1])
             opened.recover()  # what a sender that died had leased is nobody's
             with opened.changing() as connection:
                 found = _erase_rows(
@@ -209,6 +209,15 @@ def _ledger(where: str | os.PathLike[str], *, by: str, never_mail: bool, clock: 
             return _still_named(connection, person)
 
     return Place(name, addresses, erased, left)
+
+
+def _ahead(counts: Mapping[str, tuple[int, str]]) -> dict[str, tuple[int, str]]:
+    """The same before it is done: nothing is called removed that is still there."""
+    lasting = ("not ", "hash ")
+    return {
+        what: (count, action if action.startswith(lasting) else f"to be {action}")
+        for what, (count, action) in counts.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,6 +177,9 @@ reentry: every
 steps: [{send: seen/mail}]
 """)
     assert replay(program, log).journeys.count() == 1
+    assert (log.carried("view"), log.carried("none")) == (("row_property", "person", "pieces"), ())
+    never = replay(loads("scenario: x\ntrigger: {event: view, where: pieces > 5}\nreentry: every\nsteps: [exit]"), log)
+    assert any("none of the 1 'view' events meets 'pieces > 5'" in note for note in never.notes)
     with pytest.raises(EventLogError, match=r"column 'event' is missing: .* gave it to 'what'"):
         EventLog.from_spark(frame(session, query), columns={"customer_id": "who", "what": "event"})
 

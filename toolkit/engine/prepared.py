@@ -46,6 +46,16 @@ class Prepared:
     _spread_shares: dict[tuple[str, ...], Floats] = field(default_factory=dict)
     _gaps: dict[tuple[int, int], Ints] = field(default_factory=dict)
 
+    @property
+    def duplicates(self) -> int:
+        """Exact repetitions of events that counted once."""
+        return self.marked.duplicates
+
+    @cached_property
+    def seen(self) -> int:
+        """The bits of all marked events together."""
+        return int(np.bitwise_or.reduce(self.marked.bits, initial=0))
+
     def past(self, log: EventLog, compiled: Compiled, until: int) -> Past:
         """The log as the kernel reads it, for one compiled program."""
         marked = self.marked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import overload
@@ -16,8 +15,10 @@ from toolkit.engine.instructions import Assumed, Assumption
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Run
 from toolkit.engine.runners.local import run_kernel
+from toolkit.engine.runners.parted import Parted
 from toolkit.engine.runners.spark import SparkRun
 from toolkit.engine.runners.streamed import replay_in_ranges
+from toolkit.engine.unmet import unmet
 from toolkit.errors import InputError
 from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.checks import check_against
@@ -125,7 +126,7 @@ def replay(
         run = SparkRun(
             program=program, log=log, compiled=compiled, compiler=compiler, until=end, assume=assume, parts=parts
         )
-        notes = _notes(program, log, compiled, run.unknown_zones, run.duplicates, assume)
+        notes = _notes(program, log, compiled, run, assume)
         run.notes = (*(str(warning) for warning in warnings), *notes)
         return run
     is_larger = log.stored and events_at_once is not None and len(log) > events_at_once
@@ -133,12 +134,12 @@ def replay(
         streamed = replay_in_ranges(
             program, log, compiled, until=end, assume=assume, events_at_once=events_at_once, progress=progress
         )
-        found = (streamed.unknown_zones, streamed.duplicates)
-        streamed.notes = (*(str(warning) for warning in warnings), *_notes(program, log, compiled, *found, assume))
+        notes = _notes(program, log, compiled, streamed, assume)
+        streamed.notes = (*(str(warning) for warning in warnings), *notes)
         return streamed
     prepared = prepare_log(log, compiled, zone=program.policies.timezone)
     walked = run_kernel(compiled, prepared.past(log, compiled, last))
-    notes = _notes(program, log, compiled, prepared.unknown_zones, prepared.marked.duplicates, assume)
+    notes = _notes(program, log, compiled, prepared, assume)
     if is_larger:
         notes.append("a cycle by the median of a property asks all customers: the whole log was held in memory")
     return Run(
@@ -216,17 +217,16 @@ def _notes(
     program: Program,
     log: EventLog | SparkLog,
     compiled: Compiled,
-    unknown_zones: Mapping[str, int],
-    duplicates: int,
+    found: Prepared | Parted,
     assume: Assumption | None,
 ) -> list[str]:
-    notes = []
+    notes = unmet(compiled.scenarios, log, compiled.marking, found.seen)
     marketing = any(scenario.class_ == "marketing" for scenario in program.scenarios)
     if marketing and "consent" not in log.attributes:
         notes.append("the customers have no consent column: everyone counts as consenting until they unsubscribe")
     if "email" not in log.attributes:
         notes.append("the customers have no email column: everyone counts as having an address")
-    for name, count in unknown_zones.items():
+    for name, count in found.unknown_zones.items():
         notes.append(
             f"{count:,} customers have the unknown time zone {name!r}; {program.policies.timezone} was used for them"
         )
@@ -238,8 +238,8 @@ def _notes(
             for name, count in unreadable.items()
             if count
         ]
-    if duplicates:
-        notes.append(f"{duplicates:,} exact repetitions of events counted once")
+    if found.duplicates:
+        notes.append(f"{found.duplicates:,} exact repetitions of events counted once")
     for place, scenario in enumerate(compiled.scenarios):
         value = scenario.goal.value if scenario.goal else None
         if value is not None and compiled.goal_values[place] < 0:

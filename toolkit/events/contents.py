@@ -49,6 +49,7 @@ class Contents:
         self._file: Path | None = None
         self._source: Contents | None = None  # whose relation a derived log reads, and so keeps
         self._unreadable: dict[str, int] = {}
+        self._carried: dict[str, tuple[str, ...]] = {}
         self._replaced: str | None = None  # the folder that it was read from, once another log is stored there
         self.numbered_customers: pa.Array | None = None
         """All customers in the order of customer_id, where the relation has their places in `storage.NUMBER`."""
@@ -113,6 +114,16 @@ class Contents:
     def customer_table(self) -> pa.Table:
         """Customers as an Arrow table: customer_id (unique) and attributes; may have no rows."""
         return self._people.table
+
+    def carried(self, event: str) -> tuple[str, ...]:
+        """The properties that events of a name ever carry, in the order of the log's columns."""
+        if event not in self._carried:
+            names = tuple(self.properties)
+            counts = ", ".join(["count(*)", *(f"count({name(one)})" for one in names)])
+            asked = f"SELECT {counts} FROM {self._distinct()} WHERE event = ?"
+            ((_, *found),) = self.cursor().execute(asked, [event]).fetchall()
+            self._carried[event] = tuple(one for one, count in zip(names, found, strict=True) if count)
+        return self._carried[event]
 
     def unreadable_dates(self, attribute: str) -> int:
         """How many customers have something in an attribute that is no date, such as 31/12/1990."""

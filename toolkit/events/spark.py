@@ -130,6 +130,17 @@ class SparkLog:
         """The names of events in the log, sorted."""
         return tuple(sorted(self.facts.counts))
 
+    def carried(self, event: str) -> tuple[str, ...]:
+        """The properties that events of a name ever carry, in the order of the columns: one pass in Spark."""
+        names = tuple(self.properties)
+        counts = (
+            ", ".join(["count(*)", *(f"count({_quoted(one)})" for one in names)]).replace("{", "{{").replace("}", "}}")
+        )
+        ((_, *found),) = _sql(
+            f"SELECT {counts} FROM {{rows}} WHERE event = {{event}}", self._events, event=event
+        ).collect()
+        return tuple(one for one, count in zip(names, found, strict=True) if count)
+
     @property
     def span(self) -> tuple[pd.Timestamp, pd.Timestamp] | None:
         """First and last received_at, UTC; None when the log is empty."""
@@ -397,5 +408,5 @@ def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _sql(query: str, rows: Any) -> Any:
-    return rows.sparkSession.sql(query, rows=rows)
+def _sql(query: str, rows: Any, **values: Any) -> Any:
+    return rows.sparkSession.sql(query, rows=rows, **values)

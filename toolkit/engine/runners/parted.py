@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, Protocol
 
 import pandas as pd
@@ -26,6 +28,8 @@ class _Part(Protocol):
     def unknown_zones(self) -> dict[str, int]: ...
     @property
     def duplicates(self) -> int: ...
+    @property
+    def seen(self) -> int: ...
 
 
 class Parted:
@@ -56,6 +60,11 @@ class Parted:
     def duplicates(self) -> int:
         """Exact repetitions of events that counted once."""
         return sum(part.duplicates for part in self._parts)
+
+    @property
+    def seen(self) -> int:
+        """The bits of all marked events together."""
+        return reduce(or_, (part.seen for part in self._parts), 0)
 
     def summary(self) -> Summary:
         """Counts by scenario and arm: journeys, mails, why not, how journeys ended."""

@@ -103,7 +103,7 @@ class _Task:
         """What the driver learns of one part."""
         run = self.run(rows)
         taken = taken_in(run.compiled, run.walked, run.marked.customers)
-        return _Counts(counted(run), taken, dict(run.prepared.unknown_zones), run.marked.duplicates)
+        return _Counts(counted(run), taken, dict(run.prepared.unknown_zones), run.marked.duplicates, run.prepared.seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,7 @@ class _Counts:
     taken: Taken
     unknown_zones: dict[str, int]
     duplicates: int
+    seen: int
 
 
 class SparkRun(Parted):

@@ -41,6 +41,7 @@ class _Part:
     takers: Takers
     unknown_zones: dict[str, int]
     duplicates: int
+    seen: int
 
 
 class StreamedRun(Parted, Run):
@@ -84,6 +85,7 @@ class StreamedRun(Parted, Run):
                     takers_of(self.compiled, run.walked, run.rank),
                     dict(run.prepared.unknown_zones),
                     run.marked.duplicates,
+                    run.prepared.seen,
                 )
             done = [part for part in parts if part is not None]
             plan = next_emptied(self.compiled, self.compiled.plan, [part.takers for part in done])

@@ -1,0 +1,71 @@
+"""A condition that no event meets is told: a misread property would else look like a scenario without an audience."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from toolkit.engine import replay
+from toolkit.events import EventLog
+from toolkit.scenario import loads
+
+LOG = EventLog.from_pandas(
+    pd.DataFrame(
+        {
+            "customer_id": ["ana", "bo", "bo"],
+            "event": ["cart_add", "purchase", "purchase"],
+            "at": ["2025-03-03T10:00Z", "2025-03-03T11:00Z", "2025-03-05T11:00Z"],
+            "value": [30.0, None, None],
+            "revenue": [None, 10.0, 50.0],
+        }
+    )
+)
+THANKS = """
+scenario: thanks
+trigger: {{event: purchase, where: "{where}"}}
+reentry: every
+exit_on: [{{event: cart_add, where: "{left}"}}]
+goal: {{event: purchase, where: "{goal}", within: 3d}}
+steps: [{{send: thanks/mail}}]
+"""
+
+
+def notes(where: str, left: str = "value > 20", goal: str = "revenue > 20", log: EventLog = LOG) -> list[str]:
+    run = replay(loads(THANKS.format(where=where, left=left, goal=goal)), log, events_at_once=2, progress=False)
+    return [note for note in run.notes if "none of the" in note]
+
+
+def test_a_property_that_the_event_never_carries_is_named() -> None:
+    assert notes("value > 20") == [
+        "thanks.trigger: none of the 2 'purchase' events meets 'value > 20'; they never carry value, but revenue"
+    ]
+
+
+def test_a_condition_that_holds_for_nobody_is_told() -> None:
+    assert notes("revenue > 100") == ["thanks.trigger: none of the 2 'purchase' events meets 'revenue > 100'"]
+
+
+def test_exits_and_goals_are_told_too() -> None:
+    assert notes("revenue > 20", "value < 0", "revenue < 0") == [
+        "thanks.exit_on: none of the 1 'cart_add' events meets 'value < 0'",
+        "thanks.goal: none of the 2 'purchase' events meets 'revenue < 0'",
+    ]
+
+
+def test_what_one_event_meets_is_not_told() -> None:
+    assert notes("revenue > 20") == []
+
+
+def test_a_replay_in_ranges_tells_what_holds_in_no_range(tmp_path: Path) -> None:
+    LOG.save(tmp_path / "store")
+    stored = EventLog.open(tmp_path / "store")
+    assert notes("revenue > 20", log=stored) == []
+    assert notes("value > 20", log=stored) == notes("value > 20")
+
+
+@pytest.mark.parametrize("name", ['a "quoted" one', "{curly}"])
+def test_a_property_of_any_name_is_looked_for(name: str) -> None:
+    frame = pd.DataFrame({"customer_id": ["ana"], "event": ["view"], "at": ["2025-03-03T10:00Z"], name: [1.0]})
+    assert EventLog.from_pandas(frame).carried("view") == (name,)

@@ -1,0 +1,59 @@
+"""Conditions on events that no event of a log meets: by them nobody enters, leaves, or reaches a goal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from toolkit.engine.instructions import ANSWERS
+from toolkit.events import EventLog, SparkLog
+from toolkit.events.marks import Mark, Marking
+from toolkit.scenario.expression import EVENT_COLUMNS, Expression
+from toolkit.scenario.models import CycleTrigger, EventTrigger, InactiveTrigger, Scenario
+
+__all__ = ["unmet"]
+
+
+def unmet(scenarios: tuple[Scenario, ...], log: EventLog | SparkLog, marking: Marking, seen: int) -> list[str]:
+    """One sentence for each condition that none of its events meets, and what those events never carry.
+
+    Args:
+        scenarios: whose conditions are looked at; triggers, exits and goals.
+        log: the log.
+        marking: what was asked of the log.
+        seen: the bits of all marked events together.
+    """
+    columns = {name: kind for name, kind in EVENT_COLUMNS.items() if name != "event_id" or log.has_event_ids}
+    columns |= log.properties
+    bits = {mark: bit for bit, mark in enumerate(marking.marks)}
+    names = set(log.event_names)
+    told = []
+    for where, event, condition in (one for scenario in scenarios for one in _conditions(scenario)):
+        if event in ANSWERS or event not in names:  # an event that is not in the log at all is told elsewhere
+            continue
+        rule = Expression.parse(condition, columns=columns)
+        bit = bits.get(Mark(event, rule.sql))
+        if bit is None or (seen >> bit) & 1:
+            continue
+        count, carried = log.event_counts[event], log.carried(event)
+        lacking = [name for name in rule.columns if name in log.properties and name not in carried]
+        told.append(
+            f"{where}: none of the {count:,} {event!r} events meets {condition!r}"
+            + (f"; they never carry {', '.join(lacking)}, but {', '.join(carried) or 'nothing'}" if lacking else "")
+        )
+    return told
+
+
+def _conditions(scenario: Scenario) -> Iterator[tuple[str, str, str]]:
+    """Where a condition stands, the name of its events, and the condition."""
+    name, trigger = scenario.scenario, scenario.trigger
+    if isinstance(trigger, EventTrigger) and trigger.where:
+        yield f"{name}.trigger", trigger.event, trigger.where
+    if isinstance(trigger, InactiveTrigger) and trigger.where:
+        yield f"{name}.trigger", trigger.inactive, trigger.where
+    if isinstance(trigger, CycleTrigger) and trigger.where:
+        yield f"{name}.trigger", trigger.cycle, trigger.where
+    for left in scenario.exit_on:
+        if left.where:
+            yield f"{name}.exit_on", left.event, left.where
+    if scenario.goal and scenario.goal.where:
+        yield f"{name}.goal", scenario.goal.event, scenario.goal.where

@@ -185,6 +185,25 @@ def test_the_loop_makes_its_rounds_and_says_what_each_did(day, tmp_path):
     assert lines[1].startswith("2026-03-02 12:00:00 sent 0, already sent 1")
 
 
+def test_a_loop_is_stopped_in_the_middle_of_a_round_and_goes_on_later(day, tmp_path):
+    stop = threading.Event()
+
+    class Stopping(Outbox):
+        at_once = 1
+
+        def _write(self, mail):
+            stop.set()
+            return super()._write(mail)
+
+    day.now = day.noon + timedelta(minutes=60)
+    made, lines = _keep(day, tmp_path, transport=Stopping(tmp_path / "out"), stop=stop)
+    assert made == 1
+    assert "stopped in the middle; nothing is lost" in lines[0]
+    assert len(list((tmp_path / "out").glob("*.eml"))) == 1
+    _, lines = _keep(day, tmp_path, rounds=1)
+    assert "sent 6, already sent 1" in lines[0]
+
+
 def test_a_way_out_that_stays_closed_ends_the_loop_after_three_rounds(day, tmp_path):
     class Closed(Outbox):
         def _write(self, mail):

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from threading import Event
 from types import FrameType
@@ -38,9 +39,20 @@ from toolkit.sending.sender import Sender
 from toolkit.sending.standing import StandingApproval
 from toolkit.sending.transports import transport as transport_of
 
-__all__ = ["Approvals", "run_record", "send", "start_sending"]
+__all__ = ["Approvals", "run_record", "send", "start_sending", "stopped_by"]
 
 _running = Running()
+_stopped: ContextVar[Event | None] = ContextVar("stopped", default=None)
+
+
+@contextmanager
+def stopped_by(stop: Event) -> Iterator[None]:
+    """Meanwhile each `send` of this thread ends in good order, with KeyboardInterrupt, when the event is set."""
+    before = _stopped.set(stop)
+    try:
+        yield
+    finally:
+        _stopped.reset(before)
 
 
 def send(
@@ -99,6 +111,7 @@ def send(
         gate = gate_of(parcel, opened, log, clock)
         tracker = told(batch, opened, answers_place(where), clock=clock)
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, gate=gate, tracker=tracker)
+        sender.stop = _stopped.get() or sender.stop
         with _bar(sender, shown=progress), _stoppable(sender.stop):
             return sender.run()
 

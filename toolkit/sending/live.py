@@ -27,7 +27,7 @@ from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
 from toolkit.sending.answered import heard
 from toolkit.sending.clock import Clock, utc_now
-from toolkit.sending.delivery import send
+from toolkit.sending.delivery import send, stopped_by
 from toolkit.sending.display import counted, frame_html, frame_text, lines_html
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.owners import owner
@@ -143,7 +143,7 @@ def keep_sending(
         captures: folder for what rounds saw.
         every: time between the beginnings of two rounds.
         rounds: at most so many; None for no end.
-        stop: ends it.
+        stop: ends it, also in the middle of a round, between two mails.
         say: is told one line a round.
         clock: tells the time.
 
@@ -158,6 +158,7 @@ def keep_sending(
         opened = held.enter_context(Ledger.open(ledger, clock=clock))
         mine = Shares(opened, held.enter_context(owner()), lease=max(_SHORTEST_LEASE, 3 * every), clock=clock)
         held.callback(mine.release)
+        held.enter_context(stopped_by(over))  # a round may wait for a limit for an hour
         while not over.is_set() and (rounds is None or made < rounds):
             began, now = time.monotonic(), clock()
             part = ""
@@ -187,6 +188,10 @@ def keep_sending(
                 say(f"{now:%Y-%m-%d %H:%M:%S} broken off: {fault}")
                 if failed == _MOST_FAILURES:
                     raise
+            except KeyboardInterrupt:
+                if not over.is_set():
+                    raise
+                say(f"{now:%Y-%m-%d %H:%M:%S} stopped in the middle; nothing is lost, start again to go on")
             else:
                 failed = 0
                 say(f"{now:%Y-%m-%d %H:%M:%S} {part}{said}")

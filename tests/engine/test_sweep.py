@@ -137,6 +137,21 @@ def test_exact_and_observed_columns_are_told_apart(log):
     assert "All other counts are exact" in tried._repr_html_()
 
 
+def test_scenarios_that_no_setting_changes_are_counted_but_not_shown(log):
+    tried = sweep(loads(APART), log, {"cart.pause.wait": ["1h", "4h"]}, progress=False)
+    for shown in (str(tried), tried._repr_html_()):
+        assert "welcome" not in shown
+        assert "1 scenario that no setting changes left out here; .table has all" in shown
+    assert set(tried.table["scenario"]) == {"cart", "welcome"}
+    both = sweep(
+        loads(APART), log, {"cart.pause.wait": ["1h", "4h"], "welcome.more.wait": ["1d", "9d"]}, progress=False
+    )
+    assert "left out" not in str(both)
+    alike = sweep(loads(APART), log, {"cart.priority": [60, 70]}, progress=False)
+    assert "cart" in str(alike)  # where nothing changes anything all is shown
+    assert "welcome" in str(alike)
+
+
 def test_a_log_larger_than_memory_is_swept_in_ranges(log, monkeypatch):
     grid = {"cart.pause.wait": ["1h", "1d"]}
     whole = sweep(loads(CAPPED), log, grid, progress=False)

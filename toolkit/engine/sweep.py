@@ -71,22 +71,33 @@ class Sweep(Drawable):
     runs: int
 
     def __str__(self) -> str:
-        shown = self.table.head(_SHOWN).to_string(index=False, na_rep="", float_format="{:.3f}".format)
-        return f"{self._head()}\n\n{shown}{self._more()}"
+        shown, more = self._shown()
+        table = shown.to_string(index=False, na_rep="", float_format="{:.3f}".format)
+        return "\n".join([self._head(), "", table, *more])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        table = self.table.head(_SHOWN).to_html(index=False, na_rep="", border=0, float_format="{:.3f}".format)
-        return f"<p>{self._head()}</p>{table}<p>{self._more().strip()}</p>"
+        shown, more = self._shown()
+        table = shown.to_html(index=False, na_rep="", border=0, float_format="{:.3f}".format)
+        return f"<p>{self._head()}</p>{table}" + "".join(f"<p>{line}</p>" for line in more)
 
     def _head(self) -> str:
         settings = len(self.table) // max(1, self.table["scenario"].nunique())
         return f"{settings:,} settings. Observed: {', '.join(OBSERVED)}. All other counts are exact."
 
-    def _more(self) -> str:
-        more = len(self.table) - _SHOWN
-        return f"\n… and {more:,} more rows in .table" if more > 0 else ""
+    def _shown(self) -> tuple[pd.DataFrame, list[str]]:
+        """The first rows of the scenarios that the settings change, and what is left out."""
+        numbers = self.table.drop(columns=[*self.over, "basis"]).groupby("scenario", sort=False).nunique(dropna=False)
+        moved = numbers.index[(numbers > 1).any(axis=1)]
+        table = self.table[self.table["scenario"].isin(moved)] if len(moved) else self.table
+        still = len(numbers) - len(moved) if len(moved) else 0
+        more = []
+        if len(table) > _SHOWN:
+            more.append(f"… and {len(table) - _SHOWN:,} more rows in .table")
+        if still:
+            more.append(f"{still:,} scenario{'s' * (still > 1)} that no setting changes left out here; .table has all")
+        return table.head(_SHOWN), more
 
     def heatmap(self, value: str = "sent", **options: Any) -> Any:
         """The picture of one column over the settings; see `toolkit.charts`.

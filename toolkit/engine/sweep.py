@@ -87,11 +87,14 @@ class Sweep(Drawable):
         return f"{settings:,} settings. Observed: {', '.join(OBSERVED)}. All other counts are exact."
 
     def _shown(self) -> tuple[pd.DataFrame, list[str]]:
-        """The first rows of the scenarios that the settings change, and what is left out."""
+        """The first rows of the scenarios that the settings change, the one they belong to first; what is left out."""
         numbers = self.table.drop(columns=[*self.over, "basis"]).groupby("scenario", sort=False).nunique(dropna=False)
         moved = numbers.index[(numbers > 1).any(axis=1)]
-        table = self.table[self.table["scenario"].isin(moved)] if len(moved) else self.table
         still = len(numbers) - len(moved) if len(moved) else 0
+        owner = next(iter(self.over), "").partition(".")[0]
+        names = sorted(moved if len(moved) else numbers.index, key=lambda name: name != owner)
+        table = self.table[self.table["scenario"].isin(names)]
+        table = table.sort_values("scenario", key=lambda column: column.map(names.index), kind="stable")
         more = []
         if len(table) > _SHOWN:
             more.append(f"… and {len(table) - _SHOWN:,} more rows in .table")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.errors import EventLogError, nearest
+from toolkit.events.wording import is_unicode
 
 __all__ = ["BASE", "Naming", "check_distinct", "free_name", "name_columns"]
 
@@ -96,6 +97,9 @@ def _checked(mapping: Mapping[str, str] | None) -> dict[str, str]:
     if not isinstance(mapping, Mapping) or not all(isinstance(one, str) for pair in mapping.items() for one in pair):
         allowed = "our names to yours as texts, for example columns={'at': 'timestamp'}"
         raise EventLogError(f"columns={mapping!r}; allowed: {allowed}")
+    for ours in mapping:
+        if not ours.strip() or not is_unicode(ours):
+            raise EventLogError(f"columns={mapping!r}: {ours!r} is no name for a column; allowed: any text in UTF-8")
     return dict(mapping)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import glob
-import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,26 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.csv_files import check_encoding, header_of, separator_of, why_not_csv
+from toolkit.events.frames import arrow_of
 from toolkit.events.naming import check_distinct
 from toolkit.events.quoting import literal, paths
 
-__all__ = ["ROW", "PathOrPaths", "Source", "columns_of", "csv_source", "find_files", "frame_source", "parquet_source"]
+__all__ = [
+    "ROW",
+    "PathOrPaths",
+    "Source",
+    "columns_of",
+    "csv_source",
+    "find_files",
+    "frame_source",
+    "parquet_source",
+    "path_of",
+]
 
 PathOrPaths = str | PathLike[str] | Sequence[str | PathLike[str]]
 ROW = '"source row number"'
 _RENAMED = re.compile(r".*_\d+", re.DOTALL)  # what DuckDB makes of a name that is taken
+_PATHS = "allowed: a path, a list of paths, a folder, or a pattern such as 'data/2024-*.csv'"
 _MISSING = ["", "NULL", "null", "NaN", "nan"]
 
 
@@ -78,12 +89,12 @@ def find_files(where: PathOrPaths, *, folder_pattern: str | None = None) -> list
     Raises:
         EventLogError: nothing there; names the path and the nearest existing name.
     """
-    entries = [where] if isinstance(where, str | PathLike) else list(where)
+    entries = [where] if isinstance(where, str | PathLike) else _listed(where)
     if not entries:
         raise EventLogError("no files given: the list of paths is empty")
     found: list[str] = []
     for entry in entries:
-        text = fspath(entry)
+        text = path_of(entry)
         if Path(text).is_file():
             found.append(text)
         elif Path(text).is_dir():
@@ -94,6 +105,42 @@ def find_files(where: PathOrPaths, *, folder_pattern: str | None = None) -> list
                 raise EventLogError(no_such_file(text))
             found += matches
     return found
+
+
+def _listed(where: object) -> list[Any]:
+    if isinstance(where, bytes | Mapping | pd.DataFrame) or not isinstance(where, Iterable):
+        raise EventLogError(f"files: found {type(where).__name__}; {_PATHS}")
+    return list(where)
+
+
+def path_of(given: object, *, what: str = "files", allowed: str = _PATHS) -> str:
+    """A path as text.
+
+    Args:
+        given: what came as one.
+        what: what to call it in a message.
+        allowed: what to say is allowed.
+
+    Raises:
+        EventLogError: it is none, empty, or none that a file can have.
+
+    >>> path_of(Path("data/shop"))
+    'data/shop'
+    """
+    text = fspath(given) if isinstance(given, str | PathLike) else None
+    if not isinstance(text, str):
+        raise EventLogError(f"{what}: found {type(given).__name__}; {allowed}")
+    if not text.strip() or "\0" in text:
+        raise EventLogError(f"{what}: found {text!r}; {allowed}")
+    try:
+        os.stat(text)
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeEncodeError) as fault:
+        if not isinstance(fault, NotADirectoryError):
+            why = getattr(fault, "strerror", None) or "no valid Unicode"
+            raise EventLogError(f"{what}: {text[:80]!r} cannot be a path: {why}; {allowed}") from fault
+    return text
 
 
 def _files_of_folder(folder: Path, pattern: str | None) -> list[str]:
@@ -193,47 +240,10 @@ def arrow_source(connection: duckdb.DuckDBPyConnection, table: pa.Table, label: 
     connection.register("arriving", numbered)
     try:
         connection.execute("CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
+    except duckdb.Error as fault:
+        raise EventLogError(f"{label}: a column is of a type that cannot be read: {first_line(fault)}") from fault
     finally:
         connection.unregister("arriving")
     columns = columns_of(connection, "incoming")
     columns.pop(ROW.strip('"'))
     return Source("incoming", columns, ((label, 0),), typed=typed, counted_from=0)
-
-
-def arrow_of(frame: pd.DataFrame, label: str) -> pa.Table:
-    """A frame as an Arrow table: NaN is missing; dicts and lists become JSON text; mixed values become text.
-
-    Raises:
-        EventLogError: not a frame, or two columns of one name.
-    """
-    if not isinstance(frame, pd.DataFrame):
-        raise EventLogError(f"{label}: expected a pandas DataFrame, found {type(frame).__name__}")
-    names = [str(column) for column in frame.columns]
-    check_distinct(names, label)
-    return pa.table({column: _arrow_column(frame.iloc[:, place]) for place, column in enumerate(names)})
-
-
-def _arrow_column(values: pd.Series) -> pa.Array:
-    if values.dtype == object:
-        sample = next((value for value in values if _is_given(value)), None)
-        if isinstance(sample, datetime):
-            # pyarrow would take a local time among zone-aware ones for UTC, without a word.
-            return pa.array([_text(value) for value in values], pa.string())
-        if isinstance(sample, dict | list | tuple):
-            texts = [json.dumps(value, default=str) if _is_given(value) else None for value in values]
-            return pa.array(texts, pa.string())
-    try:
-        column = pa.Array.from_pandas(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        return pa.array([_text(value) for value in values], pa.string())
-    if pa.types.is_null(column.type):
-        return column.cast(pa.string())
-    return column
-
-
-def _text(value: Any) -> str | None:
-    return str(value) if _is_given(value) else None
-
-
-def _is_given(value: Any) -> bool:
-    return isinstance(value, dict | list | tuple | set | np.ndarray) or not pd.isna(value)

@@ -1,8 +1,8 @@
-"""Counts in words, for notes and messages."""
+"""Counts in words, for notes and messages, and what is text at all."""
 
 from __future__ import annotations
 
-__all__ = ["counted"]
+__all__ = ["counted", "is_unicode"]
 
 
 def counted(number: int, noun: str) -> str:
@@ -12,3 +12,16 @@ def counted(number: int, noun: str) -> str:
     ('1 row', '12,000 rows')
     """
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8; half of a surrogate pair cannot.
+
+    >>> is_unicode("é"), is_unicode(chr(0xD800))
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

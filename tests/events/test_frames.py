@@ -1,0 +1,119 @@
+"""Frames whose columns are not of one plain type: what they hold is kept, or told with its row."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from toolkit.errors import EventLogError
+from toolkit.events import EventLog
+
+PARIS = ZoneInfo("Europe/Paris")
+
+
+def mixed(*values):
+    return pd.Series(list(values), dtype=object)
+
+
+def log_of(**columns):
+    frame = pd.DataFrame({"customer_id": ["a", "b"], "event": "x", "at": "2024-05-01T09:00:00Z"})
+    return EventLog.from_pandas(frame.assign(**columns))
+
+
+def utc(text):
+    return pd.Timestamp(text, tz="UTC")
+
+
+@pytest.mark.parametrize("column", ["customer_id", "event", "p"])
+def test_half_of_a_surrogate_pair_is_told_with_its_column_and_row(column):
+    with pytest.raises(EventLogError, match=rf"events, row 1: column '{column}' .* no valid Unicode.*\\ud83d"):
+        log_of(**{column: mixed("fine", "cut \ud83d")})
+
+
+def test_a_name_of_our_own_that_is_no_text_is_told():
+    for ours in ("\ud800", " "):
+        with pytest.raises(EventLogError, match="is no name for a column"):
+            EventLog.from_pandas(pd.DataFrame({"customer_id": ["a"], "event": "x", "at": "x"}), columns={ours: "event"})
+
+
+def test_an_id_that_was_a_number_before_is_the_same_customer_as_text():
+    log = log_of(customer_id=mixed(17850.0, "17850"), event=["x", "y"])
+    assert log.events["customer_id"].tolist() == ["17850", "17850"]
+    assert log_of(p=mixed(1.5, "a")).events["p"].tolist() == ["1.5", "a"]
+
+
+def test_a_time_among_dates_keeps_its_time_of_day_whichever_comes_first():
+    day, time = dt.date(2024, 5, 1), dt.datetime(2024, 5, 2, 3)  # noqa: DTZ001
+    for values in ((day, time), (time, day)):
+        log = log_of(p=mixed(*values))
+        assert log.properties == {"p": "time"}
+        assert sorted(log.events["p"]) == [utc("2024-05-01"), utc("2024-05-02 03:00")]
+
+
+def test_times_of_several_zones_are_times_also_as_a_property():
+    twice = [dt.datetime(2024, 10, 27, 2, 30, tzinfo=PARIS, fold=fold) for fold in (0, 1)]
+    log = log_of(p=mixed(twice[0], utc("2024-05-01")), at=mixed(*twice))
+    assert log.properties == {"p": "time"}
+    assert log.events["p"].tolist() == [utc("2024-10-27 00:30"), utc("2024-05-01")]
+    assert log.events["at"].tolist() == [utc("2024-10-27 00:30"), utc("2024-10-27 01:30")]
+
+
+def test_a_local_time_among_zoned_ones_still_needs_a_zone():
+    with pytest.raises(EventLogError, match="1 time without a time zone"):
+        log_of(at=mixed(utc("2024-05-01"), pd.Timestamp("2024-05-01")))
+
+
+def test_periods_are_what_they_are_called_not_a_number_of_days():
+    log = log_of(p=pd.period_range("2024-01", periods=2, freq="M"))
+    assert (log.properties, log.events["p"].tolist()) == ({"p": "text"}, ["2024-01", "2024-02"])
+
+
+def test_objects_hold_the_numbers_of_numpy_and_missing_values_as_json_does():
+    documents = mixed({"k": float("nan"), "n": np.int64(3), "d": Decimal("1.5")}, {"k": 1, "n": np.int64(4), "d": 2})
+    log = log_of(properties=documents)
+    assert log.properties == {"d": "number", "k": "number", "n": "number"}
+    assert log.events["n"].tolist() == [3, 4]
+    assert log.events["k"].isna().tolist() == [True, False]
+    assert log_of(p=mixed("said", {"k": [1]})).events["p"].tolist() == ["said", '{"k": [1]}']
+
+
+def test_an_object_that_is_no_json_is_told_with_its_row():
+    with pytest.raises(EventLogError, match="events, row 1: column 'p' holds a dict that cannot be written as JSON"):
+        log_of(p=mixed({"k": 1}, {(1, 2): 3}))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([1.5, 2], dtype="float16"),
+        mixed(Decimal("1.5"), Decimal("1e60")),
+        pd.arrays.ArrowExtensionArray(pa.array([Decimal("1.5"), None], pa.decimal256(50, 2))),
+        pd.arrays.SparseArray([1.5, 2]),
+    ],
+    ids=["half precision", "long decimals", "decimal256", "sparse"],
+)
+def test_every_sort_of_number_is_a_number(values):
+    log = log_of(p=values)
+    assert log.properties == {"p": "number"}
+    assert log.events["p"].iloc[0] == 1.5
+
+
+@pytest.mark.parametrize("paths", [None, 5, b"x.csv", [None], "", " ", "a\0b", "x" * 5000, pd.DataFrame({"x": [1]})])
+@pytest.mark.parametrize("read", [EventLog.from_csv, EventLog.from_parquet])
+def test_what_is_no_path_is_told_with_what_is_allowed(read, paths):
+    with pytest.raises(EventLogError, match="allowed: a path, a list of paths, a folder, or a pattern"):
+        read(paths)
+
+
+def test_an_empty_path_of_customers_reads_no_folder(tmp_path, monkeypatch, three_events):
+    monkeypatch.chdir(tmp_path)
+    three_events.to_parquet(Path("some.parquet"))
+    with pytest.raises(EventLogError, match="found ''"):
+        EventLog.from_pandas(three_events, customers="", zone="UTC")

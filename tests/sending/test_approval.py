@@ -157,6 +157,13 @@ def test_nobody_approves_what_they_wrote_themselves(batch):
     assert approve(batch, by="ana", author="ben").author == "ben"
 
 
+def test_who_approves_does_not_say_otherwise_who_wrote_it(shop):
+    batch = shop.prepare(author="ana")
+    with pytest.raises(ApprovalError, match="the batch says that 'ana' wrote it; found author='ben'"):
+        approve(batch, by="ana", author="ben")
+    assert approve(batch, by="ben", author=" Ana").author == "Ana"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

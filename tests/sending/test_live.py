@@ -102,6 +102,32 @@ def test_a_mail_on_the_suppression_list_is_explained_by_the_ledger(day, tmp_path
     assert day.parity().table.set_index("customer_id").loc["c1"].why == "left out: suppressed"
 
 
+@pytest.mark.parametrize("name", ["{{ 7*7 }}", "*|FNAME|*", None])
+def test_what_one_customer_wrote_into_a_form_keeps_nobody_else_from_being_mailed(day, name):
+    assert day.round(0).sent == 1
+    day.people.loc[day.people["customer_id"] == "c2", "first_name"] = name
+    report = day.round(40)
+    assert report.sent == 3
+    assert report.before["render_error"] == 1
+    (note,) = report.notes
+    assert "left out for it" in note
+    assert f"left out 1 ({note})" in str(report)
+    row = day.parity().table.set_index("customer_id").loc["c2"]
+    assert (row.verdict, row.why) == ("explained", "left out: render_error")
+    assert len(day.parity().unexplained) == 0
+    day.people.loc[day.people["customer_id"] == "c2", "first_name"] = "Ana"
+    assert day.round(50).sent == 2  # it stays due until it is too late for it
+    assert day.parity().is_identical
+
+
+def test_a_round_in_which_nobody_can_be_mailed_says_why(day):
+    day.people["first_name"] = "{{ first_name }}"
+    report = day.round(60)
+    assert (report.sent, report.before["render_error"]) == (0, 7)
+    assert "would reach the reader" in str(report)
+    assert "no mail was due" not in str(report)
+
+
 def test_a_mail_missing_from_the_ledger_is_not_explained_away(day, tmp_path):
     day.round(0)
     day.round(40)

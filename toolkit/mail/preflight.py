@@ -5,18 +5,18 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from functools import lru_cache
 from typing import Literal
 
 import pandas as pd
-from email_validator import EmailNotValidError, validate_email
 
 from toolkit.bars import Bar
 from toolkit.errors import InputError, TemplateError, nearest
+from toolkit.mail.addresses import masked, wrong_address
+from toolkit.mail.agreement import offer_differs, sends, step_of
 from toolkit.mail.checking import Checked
 from toolkit.mail.jobs import Jobs, Repeated
 from toolkit.mail.letter import Letter
@@ -24,11 +24,10 @@ from toolkit.mail.rules import RULES, links_of
 from toolkit.mail.templates import PREVIEW_UNSUBSCRIBE, Templates
 from toolkit.mail.tracked import Links
 from toolkit.mail.workers import check_in_parallel, cores
-from toolkit.scenario.models import Offer, Program, Repeat, Scenario, Send, Sender, Split, Step
+from toolkit.scenario.models import Program, Send, Sender
 
 __all__ = ["Finding", "Preflight", "preflight"]
 
-_PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
 _FREEMAIL = re.compile(
     r"(?:gmail|googlemail|hotmail|outlook|live|msn|aol|icloud|me|mac|gmx|web|mail|yandex|proton|protonmail)\.(?:com|de|fr|net|ru|me)"
     r"|(?:yahoo|ymail)\.[a-z.]{2,6}|(?:orange|wanadoo|free|laposte|sfr)\.(?:fr|net)|t-online\.de|libero\.it"
@@ -37,6 +36,7 @@ _BAR_FROM = 2_000
 _PARALLEL_FROM = 4_000
 _BULK_FROM = 5_000
 _MOST_ADDRESSES = 1 << 14  # remembered at once
+_OF_ALL = ("missing_template", "too_large")  # no matter of one customer, or none that keeps a mail from being read
 _LANGUAGES = "not written in the language of some"
 _COLUMNS = ("severity", "rule", "template", "count", "message", "file", "line", "example", "mend")
 
@@ -126,6 +126,7 @@ def preflight(
     links: Callable[[Letter], Links] | None = None,
     workers: int | None = None,
     answer: Callable[[str], str | None] | None = None,
+    set_aside: Callable[[int], None] | None = None,
 ) -> Preflight:
     """Every letter of a batch rendered and checked, before any is sent; and, where asked for, written at once.
 
@@ -143,6 +144,8 @@ def preflight(
         workers: processes that render; as many as the machine has cores for 4,000 letters or more, else this one.
         answer: what is wrong with a link, or None; asked once for each link, for example `toolkit.mail.page_answers`.
             Unless given nothing is asked of the network.
+        set_aside: called with the number of each letter that cannot be sent for what its own values make of it; such
+            letters are then warned of and not received, and the others go without them. Unless given they block.
 
     Returns:
         The findings, errors first, grouped by template and rule, with counts.
@@ -163,7 +166,7 @@ def preflight(
     _check_is("workers", 1 if workers is None else workers, int)
     if receive is not None and message_id is None:
         raise InputError("preflight: receive needs message_id, which names the mails")
-    batch = _Batch(templates, program)
+    batch = _Batch(templates, program, sets_aside=set_aside is not None)
     batch.check_program()
     jobs = Jobs(letters, unsubscribe, message_id if receive else None, links)
     number_of = workers if workers is not None else cores() if len(jobs) >= _PARALLEL_FROM else 1
@@ -171,10 +174,12 @@ def preflight(
     with bar:
         for number, checked in enumerate(check_in_parallel(templates, jobs, workers=number_of, names=jobs.templates)):
             letter = letters[number]
-            batch.take(number, letter, checked)
+            goes = batch.take(number, letter, checked)
             if unsubscribe is not None and letter.class_ == "marketing":
                 batch.take_link(number, letter, unsubscribe(letter))
-            if receive is not None and checked.message is not None:
+            if set_aside is not None and not goes:
+                set_aside(number)
+            elif receive is not None and checked.message is not None:
                 receive(number, checked.subject, checked.message, *(() if links is None else (checked.targets,)))
             bar.update()
     batch.check_repeated(letters)
@@ -193,6 +198,7 @@ class _Group:
     file: str | None
     line: int | None
     example: str | None
+    aside: bool = False
     count: int = 0
 
 
@@ -200,6 +206,7 @@ class _Group:
 class _Batch:
     templates: Templates
     program: Program
+    sets_aside: bool
     groups: dict[tuple[str, str, str], _Group] = field(default_factory=dict)
     decisions: Repeated = field(default_factory=Repeated)
     mailed: Repeated = field(default_factory=Repeated)
@@ -220,25 +227,29 @@ class _Batch:
         letter: Letter | None = None,
         place: tuple[str | None, int | None] = (None, None),
         found: str = "",
+        *,
+        aside: bool = False,
     ) -> None:
         group = self.groups.get((template, rule, message))
         if group is None:
-            example = _masked(letter.to) if letter else None
+            example = masked(letter.to) if letter else None
             said = f"{message}; {found}" if found else message
-            group = self.groups[template, rule, message] = _Group(template, rule, said, *place, example)
+            said += "; left out for it" if aside else ""
+            group = self.groups[template, rule, message] = _Group(template, rule, said, *place, example, aside)
         group.count += 1
 
     def findings(self) -> tuple[Finding, ...]:
         for group in self.groups.values():
             # Gmail clips each mail for itself; a few long ones (p99 is below) need not hold up all the others.
-            if group.rule == "too_large" and group.count * 100 <= self.mails[group.template]:
+            few = self.sets_aside or group.count * 100 <= self.mails[group.template]
+            if group.rule == "too_large" and few:
                 group.rule = "large_for_some"
             if group.message == _LANGUAGES:
                 most = self.languages[group.template].most_common()
                 group.message = "not written in " + ", ".join(f"{name} ({count:,} mails)" for name, count in most)
         found = [
             Finding(
-                RULES[one.rule].severity,
+                "warning" if one.aside else RULES[one.rule].severity,
                 one.rule,
                 one.template,
                 one.count,
@@ -262,13 +273,13 @@ class _Batch:
         if policies.sender is None:
             self.add("", "sender_missing", "the program has no sender", place=("policies.yaml", None))
         else:
-            wrong = _wrong_address(policies.sender.email)
+            wrong = wrong_address(policies.sender.email)
             if wrong:
                 self.add("", "sender_invalid", f"{policies.sender.email}: {wrong}", place=("policies.yaml", None))
             self._check_sender(policies.sender)
         known = self.templates.names
         for scenario in self.program.scenarios:
-            for send in _sends(scenario.steps):
+            for send in sends(scenario.steps):
                 if send.send not in known:
                     self.add(send.send, "missing_template", _no_template(send.send, known))
 
@@ -352,9 +363,9 @@ class _Batch:
 
     # --- once a letter ------------------------------------------------------------------------------------------------
 
-    def take(self, number: int, letter: Letter, checked: Checked) -> None:
-        """What one letter adds to the findings."""
-        self._check_recipient(letter)
+    def take(self, number: int, letter: Letter, checked: Checked) -> bool:
+        """What one letter adds to the findings; whether its own values let it be sent."""
+        goes = self._check_recipient(letter)
         self.decisions.add(number, letter.decision_id)
         self.mailed.add(number, _mailed(letter))
         self.marketing += letter.class_ == "marketing"
@@ -371,18 +382,22 @@ class _Batch:
         for rule, message, file, line, found in checked.notes:
             if (rule, message) not in told:  # twice in one mail is one mail
                 told.add((rule, message))
-                self.add(letter.template, rule, message, letter, (file, line), found)
+                unfit = RULES[rule].severity == "error" and rule not in _OF_ALL
+                self.add(letter.template, rule, message, letter, (file, line), found, aside=self.sets_aside and unfit)
+                goes = goes and not unfit
+        return goes
 
-    def _check_recipient(self, letter: Letter) -> None:
+    def _check_recipient(self, letter: Letter) -> bool:
         address = letter.to
         try:
             wrong = self.addresses[address]
         except KeyError:
             if len(self.addresses) >= _MOST_ADDRESSES:
                 self.addresses.clear()
-            wrong = self.addresses[address] = _wrong_address(address)
+            wrong = self.addresses[address] = wrong_address(address)
         if wrong:
-            self.add(letter.template, "invalid_address", wrong, letter)
+            self.add(letter.template, "invalid_address", wrong, letter, aside=self.sets_aside)
+        return not wrong
 
     def take_link(self, number: int, letter: Letter, link: str) -> None:
         """The unsubscribe link of a marketing letter."""
@@ -394,12 +409,12 @@ class _Batch:
     def _check_step(self, letter: Letter) -> None:
         key = (letter.scenario, letter.step, letter.template)
         if key not in self.steps:
-            self.steps[key] = _step_of(self.program, letter)
+            self.steps[key] = step_of(self.program, letter)
         send, wrong = self.steps[key]
         if wrong:
             self.add(letter.template, "unknown_step", wrong, letter)
         if send is not None:
-            wrong = _offer_differs(send.offer, letter)
+            wrong = offer_differs(send.offer, letter)
             if wrong:
                 self.add(letter.template, "offer_differs", wrong, letter)
 
@@ -414,77 +429,6 @@ def _mailed(letter: Letter) -> tuple[str, str]:
     return letter.template, letter.to.casefold()
 
 
-def _step_of(program: Program, letter: Letter) -> tuple[Send | None, str | None]:
-    names = [scenario.scenario for scenario in program.scenarios]
-    if letter.scenario not in names:
-        near = nearest(letter.scenario, names)
-        return None, f"no scenario {letter.scenario!r} in the program" + (f"; did you mean {near!r}?" if near else "")
-    scenario: Scenario = program[letter.scenario]
-    if scenario.class_ != letter.class_:
-        return None, f"the letter is {letter.class_}, its scenario {scenario.class_}"
-    sends = list(_sends(scenario.steps))
-    by_id = [send for send in sends if send.id == letter.step]
-    found = by_id or [send for send in sends if send.id is None and send.send == letter.template]
-    if not found:
-        return None, f"scenario {letter.scenario!r} has no send step {letter.step!r}"
-    if found[0].send != letter.template:
-        return None, f"step {letter.step!r} sends {found[0].send!r}, the letter {letter.template!r}"
-    return found[0], None
-
-
-def _offer_differs(offer: Offer | None, letter: Letter) -> str | None:
-    given = letter.offer
-    if offer is None:
-        return "the letter has an offer, the scenario's step has none" if given else None
-    if given is None:
-        return (
-            None
-            if offer.on_empty == "send_without" and offer.pool
-            else "the scenario's step has an offer, the letter none"
-        )
-    for name in ("percent", "amount", "minimum"):
-        own, value = getattr(offer, name), given.get(name)
-        if own != value and (own is None or value is None or abs(float(own) - float(value)) > 1e-9):
-            return f"the letter's offer says {name} {value}, the scenario's step {own}"
-    return None
-
-
-def _sends(steps: Sequence[Step]) -> Iterator[Send]:
-    for step in steps:
-        if isinstance(step, Send):
-            yield step
-        elif isinstance(step, Split):
-            for path in step.paths.values():
-                yield from _sends(path)
-        elif isinstance(step, Repeat):
-            yield from _sends(step.steps)
-        else:
-            yield from _sends(getattr(step, "then", ()))
-            yield from _sends(getattr(step, "else_", ()))
-
-
-def _wrong_address(address: str) -> str | None:
-    local, _, domain = address.rpartition("@")
-    if _PLAIN_LOCAL.fullmatch(local) and len(local) <= 64 and len(address) <= 254 and _is_domain(domain):
-        return None
-    try:
-        # No lookup of the domain: a batch is checked without a network, and example.org must pass.
-        validate_email(address, check_deliverability=False, allow_smtputf8=False)
-    except EmailNotValidError as fault:
-        return f"not a valid address: {fault}"
-    return None
-
-
-@lru_cache(maxsize=1 << 14)
-def _is_domain(domain: str) -> bool:
-    return _wrong_address(f"not.plain'@{domain}") is None
-
-
 def _no_template(name: str, known: Sequence[str]) -> str:
     near = nearest(name, known)
     return f"no template {name!r}" + (f"; did you mean {near!r}?" if near else "")
-
-
-def _masked(address: str) -> str:
-    local, at_sign, domain = address.rpartition("@")
-    return f"{local[:1]}***{at_sign}{domain}" if at_sign else f"{address[:1]}***"

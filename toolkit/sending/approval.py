@@ -24,7 +24,7 @@ from toolkit.sending.files import saved
 from toolkit.sending.keys import signing_key
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.manifest import changes, details, digest_of, outline
-from toolkit.sending.policy import ApprovalPolicy, person, policy_of
+from toolkit.sending.policy import ApprovalPolicy, is_same, person, policy_of
 from toolkit.sending.signing import is_genuine, public_hex, signed
 from toolkit.sending.standing import StandingApproval
 
@@ -208,7 +208,8 @@ def approve(
 
     Raises:
         PreflightError: the batch has findings that block it; lists them.
-        ApprovalError: the batch was changed after it was prepared, or author and approver are one person.
+        ApprovalError: the batch was changed after it was prepared, author and approver are one person, or the batch
+            says that somebody else wrote it.
         InputError: no name, a key that cannot be used, a time that is not ahead.
     """
     if not isinstance(batch, Batch):
@@ -226,7 +227,9 @@ def approve(
     found = sound(batch)
     private, path = signing_key(key)
     now = clock()
-    wrote = person(author, where="approve: author") if author is not None else batch.author
+    wrote = batch.author if author is None else person(author, where="approve: author")
+    if batch.author is not None and wrote is not None and not is_same(wrote, batch.author):
+        raise ApprovalError(f"approve: the batch says that {batch.author!r} wrote it; found author={wrote!r}")
     unsigned = Approval(
         by=approver,
         author=wrote,

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from toolkit.engine import replay
 from toolkit.errors import AnswersError, ApprovalError, InputError, SendingError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
+from toolkit.mail.rules import RULES
 from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
 from toolkit.sending.answered import heard
@@ -88,6 +89,7 @@ def round_of(
         ledger=ledger,
         scenarios=there,  # where one is gone the approval is void, and `send` says so
         shares=shares,
+        set_aside=True,  # what one customer wrote into a form must not keep all others from being mailed
         progress=False,
     )
     line: dict[str, Any] = {
@@ -107,7 +109,8 @@ def round_of(
             known = opened.known(line["due"])
         held = dict.fromkeys([name for name in line["due"] if name not in known], "held back by the limits")
         _append(capture, {**line, "due": [], "left_out": held})
-    return report
+    unfit = tuple(str(one) for one in batch.preflight.warnings if RULES[one.rule].severity == "error")
+    return replace(report, notes=unfit)
 
 
 def keep_sending(

@@ -17,7 +17,7 @@ from toolkit.errors import ApprovalError, Fault, InputError, nearest
 from toolkit.scenario.duration import Duration
 from toolkit.sending.signing import public_key
 
-__all__ = ["FILE_NAME", "ApprovalPolicy", "Signature", "person", "policy_of"]
+__all__ = ["FILE_NAME", "ApprovalPolicy", "Signature", "is_same", "person", "policy_of"]
 
 FILE_NAME = "approvers.yaml"
 _KEYS = ("needed", "approvers", "author_may_approve", "longest")
@@ -140,7 +140,7 @@ class ApprovalPolicy:
                     f"but {signature.by}'s key is {listed[:12]}…"
                 )
         author = signature.author
-        if author is not None and not self.author_may_approve and _same(author, signature.by):
+        if author is not None and not self.author_may_approve and is_same(author, signature.by):
             raise ApprovalError(f"approve: {signature.by!r} wrote it; someone else has to approve it")
         if self.longest is not None and signature.lasts > self.longest:
             raise ApprovalError(
@@ -189,5 +189,6 @@ def _span(value: Any) -> timedelta | None:
     return None if value is None else timedelta(microseconds=Duration.parse(value).elapsed)
 
 
-def _same(one: str, other: str) -> bool:
+def is_same(one: str, other: str) -> bool:
+    """Whether two names are of one person: blanks around and upper and lower case do not matter."""
     return one.strip().casefold() == other.strip().casefold()

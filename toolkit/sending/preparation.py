@@ -63,6 +63,7 @@ def prepare(
     shares: Collection[int] | None = None,
     author: str | None = None,
     price_per_thousand: float | None = None,
+    set_aside: bool = False,
     progress: bool = True,
 ) -> Batch:
     """The mails due at a moment, decided by the same engine as replay, rendered and checked; nothing is sent.
@@ -84,6 +85,8 @@ def prepare(
         author: who wrote the scenarios and their mails; part of what is approved.
         price_per_thousand: what your provider takes for a thousand mails, in the program's currency, 0 or more; the
             summary then says what the batch costs to send.
+        set_aside: leave out a mail that one customer's own values make unfit (a name that is a placeholder, a value
+            that is missing or cannot be shown), and let the others go; unless given it blocks the batch.
         progress: show a progress bar where rendering takes a while.
 
     Returns:
@@ -161,6 +164,7 @@ def prepare(
             )
         )
 
+    unfit: list[int] = []
     checked = preflight(
         compiled,
         letters,
@@ -170,7 +174,9 @@ def prepare(
         message_id=named,
         receive=keep,
         links=links_of(program.policies, key),
+        set_aside=unfit.append if set_aside else None,
     )
+    left_out |= {drafts[number].letter.decision_id: "render_error" for number in unfit}
     if len(mails) < len(letters):
         skipped["render_error"] += len(letters) - len(mails)
     read = {} if folder is None else template_bytes(folder)

@@ -73,6 +73,7 @@ class Report:
         audit: the head of the ledger's audit; kept elsewhere, it shows later whether the ledger was rewritten.
         state: where the run stands: active, paused, cancelled, revoked or done.
         held_back: mails that the limits of a standing approval held back; they stay due.
+        notes: why mails were left out that one customer's own values made unfit.
     """
 
     rows: Outcomes
@@ -83,6 +84,7 @@ class Report:
     audit: str
     state: str
     held_back: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def table(self) -> pd.DataFrame:
@@ -132,11 +134,13 @@ class Report:
             line += f", waiting {self.waiting:,}"
         if self.held_back:
             line += f", of which {self.held_back:,} held back by the limits of the approval"
+        if self.notes:
+            line += f", left out {self.before.get('render_error', 0):,} ({'; '.join(self.notes)})"
         if self.state in ("paused", "cancelled", "revoked"):
             return f"{line}: the run is {self.state}"
         if self.sent == 0 and self.already_sent and not (self.waiting or self.unknown or self.failed):
             return f"{line}: nobody was mailed twice"
-        if not self.rows.counts.total():
+        if not self.rows.counts.total() and not self.notes:
             return f"{line}: the batch is empty, no mail was due"
         return line
 

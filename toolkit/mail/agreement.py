@@ -1,0 +1,60 @@
+"""Whether a letter agrees with the program that sends it: its scenario, its step, its offer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from toolkit.errors import nearest
+from toolkit.mail.letter import Letter
+from toolkit.scenario.models import Offer, Program, Repeat, Scenario, Send, Split, Step
+
+__all__ = ["offer_differs", "sends", "step_of"]
+
+
+def step_of(program: Program, letter: Letter) -> tuple[Send | None, str | None]:
+    names = [scenario.scenario for scenario in program.scenarios]
+    if letter.scenario not in names:
+        near = nearest(letter.scenario, names)
+        return None, f"no scenario {letter.scenario!r} in the program" + (f"; did you mean {near!r}?" if near else "")
+    scenario: Scenario = program[letter.scenario]
+    if scenario.class_ != letter.class_:
+        return None, f"the letter is {letter.class_}, its scenario {scenario.class_}"
+    there = list(sends(scenario.steps))
+    by_id = [send for send in there if send.id == letter.step]
+    found = by_id or [send for send in there if send.id is None and send.send == letter.template]
+    if not found:
+        return None, f"scenario {letter.scenario!r} has no send step {letter.step!r}"
+    if found[0].send != letter.template:
+        return None, f"step {letter.step!r} sends {found[0].send!r}, the letter {letter.template!r}"
+    return found[0], None
+
+
+def offer_differs(offer: Offer | None, letter: Letter) -> str | None:
+    given = letter.offer
+    if offer is None:
+        return "the letter has an offer, the scenario's step has none" if given else None
+    if given is None:
+        return (
+            None
+            if offer.on_empty == "send_without" and offer.pool
+            else "the scenario's step has an offer, the letter none"
+        )
+    for name in ("percent", "amount", "minimum"):
+        own, value = getattr(offer, name), given.get(name)
+        if own != value and (own is None or value is None or abs(float(own) - float(value)) > 1e-9):
+            return f"the letter's offer says {name} {value}, the scenario's step {own}"
+    return None
+
+
+def sends(steps: Sequence[Step]) -> Iterator[Send]:
+    for step in steps:
+        if isinstance(step, Send):
+            yield step
+        elif isinstance(step, Split):
+            for path in step.paths.values():
+                yield from sends(path)
+        elif isinstance(step, Repeat):
+            yield from sends(step.steps)
+        else:
+            yield from sends(getattr(step, "then", ()))
+            yield from sends(getattr(step, "else_", ()))

@@ -255,6 +255,25 @@ def test_a_log_that_is_being_replaced_is_read_again_in_the_next_round(day, tmp_p
     assert "already sent 1" in lines[2]
 
 
+def test_a_log_that_is_stored_anew_in_the_middle_of_a_round_is_opened_again_in_the_next(day, tmp_path):
+    read, looks = day.log, []
+
+    def log():
+        looks.append(len(looks))
+        read().save(tmp_path / "store")
+        opened = EventLog.open(tmp_path / "store")
+        if len(looks) == 2:
+            read().save(tmp_path / "store")
+        return opened
+
+    day.log = log
+    made, lines = _keep(day, tmp_path, rounds=3)
+    assert made == 3
+    assert lines[1].startswith("2026-03-02 12:00:00 broken off: ")
+    assert lines[1].endswith("another was stored in its place: open it again")
+    assert "already sent 1" in lines[2]
+
+
 def test_a_log_that_could_never_be_read_ends_the_loop_at_once(day, tmp_path):
     def log():
         raise InputError("events.csv: no such file")

@@ -21,6 +21,7 @@ from toolkit.events.database import fetch, fetch_frame, fetch_row, fetch_rows, s
 from toolkit.events.duplicates import same_rows
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
+from toolkit.events.replacing import Stamp, stamp_of
 from toolkit.events.wording import counted
 
 __all__ = ["Contents"]
@@ -46,11 +47,11 @@ class Contents:
         self._names: tuple[str, ...] | None = rows.names
         self._span: tuple[pd.Timestamp, pd.Timestamp] | None = rows.span
         self._relation = EVENTS
-        self._file: Path | None = None
+        self._file: Path | None = None  # where the rows lie, of a stored log
+        self._stamp: Stamp | None = None  # of that file, as it was opened
         self._source: Contents | None = None  # whose relation a derived log reads, and so keeps
         self._unreadable: dict[str, int] = {}
         self._carried: dict[str, tuple[str, ...]] = {}
-        self._replaced: str | None = None  # the folder that it was read from, once another log is stored there
         self.numbered_customers: pa.Array | None = None
         """All customers in the order of customer_id, where the relation has their places in `storage.NUMBER`."""
         self.part = 0
@@ -68,14 +69,26 @@ class Contents:
         Raises:
             EventLogError: another log was stored in its place.
         """
-        if self._replaced is not None:
-            raise EventLogError(
-                f"{self._replaced}: this log was read from there, and another was stored in its place: open it again"
-            )
+        self.check_in_place()
         with self._lock:
             cursor = self._connection.cursor()
         settle(cursor)
         return cursor
+
+    def check_in_place(self) -> None:
+        """Refuse to read on where another log was stored in the place of this one, by whichever program.
+
+        Raises:
+            EventLogError: names the folder.
+        """
+        known: Contents | None = self
+        while known is not None:
+            if known._file is not None and stamp_of(known._file) not in (None, known._stamp):
+                raise EventLogError(
+                    f"{known._file.parent}: this log was read from there, and another was stored in its place: open it "
+                    "again"
+                )
+            known = known._source
 
     @property
     def relation(self) -> str:
@@ -88,6 +101,7 @@ class Contents:
     @property
     def whole_file(self) -> Path | None:
         """The file whose rows, with numbers for customers, are the events of this log, if there is one."""
+        self.check_in_place()
         return self._file if self._relation == EVENTS and self.numbered_customers is not None else None
 
     @property
@@ -234,17 +248,6 @@ class Contents:
                 f"this log was compacted without the events {', '.join(map(repr, gone))}, which are asked for now; "
                 "compact the whole log again for all programs that it is to serve"
             )
-
-    def _was_replaced(self, folder: Path) -> None:
-        """Nothing may be read any more of the files that were in a folder, by this log or those it was made of."""
-        known: Contents | None = self
-        derived = []
-        while known is not None:
-            derived.append(known)
-            if known._file is not None and known._file.parent.resolve() == folder.resolve():
-                for log in derived:
-                    log._replaced = str(folder)
-            known = known._source
 
     def _distinct(self) -> str:
         """Name of the events each counted once; over Parquet the repetitions are looked for on first use."""

@@ -141,7 +141,7 @@ def _store_without(log: EventLog, folder: str | os.PathLike[str], customer_id: s
         None if ends[0] is None else (utc(ends[0]), utc(ends[1])),
         log.notes,
     )
-    write_stored(cursor, view, folder, stored)
+    write_stored(cursor, view, folder, stored, check=log.check_in_place)
 
 
 def _of(table: pa.Table, column: str, customer_id: str) -> pa.ChunkedArray:

@@ -25,7 +25,8 @@ from toolkit.events.people import Customers, People, newer_people, no_people, pe
 from toolkit.events.profile import Profile, look
 from toolkit.events.quoting import name
 from toolkit.events.ranges import Range, ranges_of
-from toolkit.events.sources import PathOrPaths, arrow_source, csv_source, frame_source, parquet_source
+from toolkit.events.replacing import stamp_of
+from toolkit.events.sources import PathOrPaths, arrow_source, csv_source, frame_source, parquet_source, path_of
 from toolkit.events.spark import Part, SparkLog, loaded
 from toolkit.events.storage import NUMBER, Stored, read_ids, read_stored, write_stored
 from toolkit.events.times import check_zone
@@ -33,6 +34,8 @@ from toolkit.events.wording import counted
 from toolkit.tables import FIRST_SEEN
 
 __all__ = ["EventLog"]
+
+_ATTEMPTS = 20
 
 
 class EventLog(Contents):
@@ -233,15 +236,36 @@ class EventLog(Contents):
         Raises:
             EventLogError: no such folder, not a stored log, stored by a newer version, or damaged; no such answers.
         """
-        with ThreadPoolExecutor(1) as aside:  # names are read while the database starts
-            ids = aside.submit(read_ids, folder)
-            connection = connect()
-            stored = read_stored(connection, folder, ids.result)
+        place = Path(path_of(folder, what="open", allowed="allowed: the folder of a stored log"))
+        for _ in range(_ATTEMPTS):
+            log, fault = cls._opened(place)
+            if log is not None:
+                break
+        else:
+            raise fault or EventLogError(f"{place}: the log is stored anew again and again; try once more later")
+        return log if answers is None else log.with_answers(answers)
+
+    @classmethod
+    def _opened(cls, place: Path) -> tuple[EventLog | None, EventLogError | None]:
+        """A stored log as it is now; None, and what went wrong, where another took its place while it was read."""
+        file = place / "events.parquet"
+        stamp = stamp_of(file)
+        try:
+            with ThreadPoolExecutor(1) as aside:  # names are read while the database starts
+                ids = aside.submit(read_ids, place)
+                connection = connect()
+                stored = read_stored(connection, place, ids.result)
+        except EventLogError as fault:
+            if stamp_of(file) == stamp:
+                raise
+            return None, fault
+        if stamp_of(file) != stamp:
+            return None, None
         log = cls(connection, stored.rows, stored.people, stored=True)
         log._notes, log._counts, log._span = stored.notes, stored.counts, stored.span
         log._names, log.left_out = tuple(sorted(stored.counts)), stored.left_out
-        log._file, log.numbered_customers = Path(folder) / "events.parquet", stored.ids
-        return log if answers is None else log.with_answers(answers)
+        log._file, log._stamp, log.numbered_customers = file, stamp, stored.ids
+        return log, None
 
     def with_answers(self, answers: str, *, table: str = "answer_events") -> EventLog:
         """This log and the answers to its mails, read as one: email_sent, email_opened, email_clicked and the others.
@@ -359,18 +383,18 @@ class EventLog(Contents):
         """Store this log as a folder: events.parquet (sorted by customer), customers and ids, and manifest.json.
 
         Nothing is half-written: a new folder is made beside and then renamed. A log already stored there is replaced,
-        and if it is the one this was made of, neither can be read any more: open the folder again.
+        and if it is the one this was made of, neither can be read any more, here or in another program: open the folder
+        again. Where another program stored a log there since this one was opened, nothing is replaced.
 
         Args:
             folder: where to; must be free, empty, or a stored log.
 
         Raises:
-            EventLogError: the folder holds something else.
+            EventLogError: the folder holds something else, cannot be written, or is no longer the log this was made of.
         """
         known = (self._rows, self._people, self.event_counts, self.span, self.notes)
         stored = Stored(*known, left_out=self.left_out, whole=self._relation == EVENTS)
-        write_stored(self.cursor(), self._distinct(), folder, stored)
-        self._was_replaced(Path(folder))
+        write_stored(self.cursor(), self._distinct(), folder, stored, check=self.check_in_place)
 
     def profile(self, *, now: datetime | None = None) -> Profile:
         """What is in this log, and what in it looks wrong.

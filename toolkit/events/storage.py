@@ -22,7 +22,8 @@ from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
 from toolkit.events.database import fetch_row
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
-from toolkit.events.sources import first_line, no_such_file
+from toolkit.events.replacing import beside, left_aside, swap
+from toolkit.events.sources import first_line, no_such_file, path_of
 from toolkit.events.times import from_aware
 
 __all__ = ["FORMAT", "NUMBER", "SORTED_BY", "Stored", "read_ids", "read_stored", "write_stored"]
@@ -39,6 +40,7 @@ _COMPRESSION = "lz4_raw"
 _SORTING_MEMORY = "3GiB"
 _ORDER = ", ".join(f"e.{name(column)}" for column in (NUMBER, *SORTED_BY[1:], "row"))
 _LARGE_SHARE = 0.1
+_FOLDER = "allowed: the path of a folder, which is made if there is none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,14 @@ class Stored:
     whole: bool = True
 
 
-def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str | PathLike[str], stored: Stored) -> None:
+def write_stored(
+    cursor: duckdb.DuckDBPyConnection,
+    relation: str,
+    folder: str | PathLike[str],
+    stored: Stored,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> None:
     """Write a log into a folder.
 
     An event name that fills row groups of its own gets a section of the file, so that a program which does not ask for
@@ -71,16 +80,17 @@ def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str |
         relation: the events, each once.
         folder: where to; must be free, empty, or a stored log, which is replaced.
         stored: what else belongs to the log.
+        check: asked once all is written and before the folder takes its place; what it raises leaves all as it was.
 
     Raises:
-        EventLogError: the folder holds something else, or the events can no longer be read.
+        EventLogError: the folder holds something else or cannot be written, or the events can no longer be read.
     """
-    target = Path(fspath(folder))
-    _check_free(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.parent / f".{target.name}.{uuid4().hex[:8]}.new"
-    fresh.mkdir()
+    target = Path(path_of(folder, what="folder", allowed=_FOLDER)).resolve()  # a link to a folder stays one
+    fresh = beside(target, "new")
     try:
+        _check_free(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh.mkdir()
         # Most logs know one time only; leaving the second out saves a fifth of the reading.
         (late,) = fetch_row(cursor, f'SELECT count(*) FROM {relation} WHERE received_at <> "at"')
         columns = tuple(column for column in stored.rows.columns if late or column != "received_at")
@@ -90,9 +100,13 @@ def write_stored(cursor: duckdb.DuckDBPyConnection, relation: str, folder: str |
         pq.write_table(stored.people.table, fresh / "customers.parquet", compression="zstd")
         manifest = json.dumps(_manifest(stored, columns, quarantined), indent=2, ensure_ascii=False)
         (fresh / "manifest.json").write_text(manifest + "\n", encoding="utf-8")
-        _swap(fresh, target)
+        check()
+        swap(fresh, target)
     except duckdb.Error as fault:
         raise EventLogError(f"{target}: the log cannot be stored: {first_line(fault)}") from fault
+    except OSError as fault:
+        why = fault.strerror or str(fault)
+        raise EventLogError(f"{target}: the log cannot be stored: {why}; {_FOLDER}") from fault
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
@@ -149,6 +163,8 @@ def _check_free(target: Path) -> None:
         return
     if not target.is_dir():
         raise EventLogError(f"{target} is a file; a log is stored as a folder")
+    if target == Path.cwd():
+        raise EventLogError(f"{target} is the folder that this program runs in; name one in it")
     if not any(target.iterdir()):
         return
     try:
@@ -157,20 +173,6 @@ def _check_free(target: Path) -> None:
         manifest = None
     if not isinstance(manifest, dict) or manifest.get("kind") != _KIND:
         raise EventLogError(f"{target} holds something else than a stored event log; choose another folder")
-
-
-def _swap(fresh: Path, target: Path) -> None:
-    if not target.exists():
-        fresh.rename(target)
-        return
-    old = target.parent / f".{target.name}.{uuid4().hex[:8]}.old"
-    target.rename(old)
-    try:
-        fresh.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,14 +250,17 @@ def read_stored(
     shape = _Shape(tuple(manifest["columns"]), rows)
     _check_files(place, manifest)
     numbered = (NUMBER,) if manifest["format"] > 1 else ()
-    connection.execute(f"CREATE VIEW {EVENTS} AS {_read_rows(shape, place / 'events.parquet', more=numbered)}")
-    if rows.has_event_ids:
-        if manifest["quarantined"]:
-            query = _read_rows(_Shape(rows.columns, rows), place / "quarantine.parquet")
-        else:
-            query = f"SELECT {', '.join(map(name, rows.columns))}, row FROM {EVENTS} LIMIT 0"
-        connection.execute(f"CREATE TABLE {QUARANTINE} AS {query}")
-    people = People(pq.read_table(place / "customers.parquet"), manifest["attributes"], ())
+    try:
+        connection.execute(f"CREATE VIEW {EVENTS} AS {_read_rows(shape, place / 'events.parquet', more=numbered)}")
+        if rows.has_event_ids:
+            if manifest["quarantined"]:
+                query = _read_rows(_Shape(rows.columns, rows), place / "quarantine.parquet")
+            else:
+                query = f"SELECT {', '.join(map(name, rows.columns))}, row FROM {EVENTS} LIMIT 0"
+            connection.execute(f"CREATE TABLE {QUARANTINE} AS {query}")
+    except duckdb.Error as fault:
+        raise EventLogError(f"{place}: the stored log cannot be read: {first_line(fault)}") from fault
+    people = People(_read_customers(place / "customers.parquet"), manifest["attributes"], ())
     span = manifest["span"]
     return Stored(
         rows,
@@ -276,6 +281,13 @@ def _read_manifest(place: Path) -> dict[str, Any]:
             f"{place} is a file; open takes the folder of a stored log; read the file with "
             f"EventLog.{reader}({str(place)!r})"
         )
+    if not place.is_dir():
+        aside = left_aside(place)
+        if not place.is_dir() and aside:
+            raise EventLogError(
+                f"{place}: a log was being stored here in the place of another when its program ended; the one before "
+                f"is in {aside[-1]}: rename it to {place.name}"
+            )
     if not place.is_dir():
         raise EventLogError(no_such_file(str(place)).replace("no such file", "no such folder"))
     path = place / "manifest.json"
@@ -351,6 +363,13 @@ def read_ids(folder: str | PathLike[str]) -> pa.Array:
     except (OSError, KeyError, pa.ArrowException) as fault:
         raise EventLogError(f"{path}: cannot be read as Parquet with a column customer_id") from fault
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], pa.large_string())
+
+
+def _read_customers(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as fault:
+        raise EventLogError(f"{path}: cannot be read as Parquet") from fault
 
 
 def _moment(text: str) -> pd.Timestamp:

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.engine import replay
-from toolkit.errors import AnswersError, ApprovalError, InputError, SendingError
+from toolkit.errors import AnswersError, ApprovalError, EventLogError, InputError, SendingError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
 from toolkit.mail.rules import RULES
@@ -186,7 +186,10 @@ def keep_sending(
                             clock=clock,
                         )
                     )
-            except (SendingError, AnswersError) as fault:
+            except (SendingError, AnswersError, EventLogError) as fault:
+                # A log that could be read and then no more was stored anew in the middle of the round.
+                if isinstance(fault, EventLogError) and not has_read:
+                    raise
                 failed += 1
                 say(f"{now:%Y-%m-%d %H:%M:%S} broken off: {fault}")
                 if failed == _MOST_FAILURES:

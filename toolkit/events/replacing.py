@@ -1,0 +1,74 @@
+"""A folder put in the place of another, and how those who read the one before come to know of it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from glob import escape
+from pathlib import Path
+from uuid import uuid4
+
+__all__ = ["Stamp", "beside", "left_aside", "set_aside", "stamp_of", "swap"]
+
+Stamp = tuple[int, int, int, int]
+_DAY = 86_400
+_PATIENCE = 40
+_PAUSE = 0.05  # seconds; a swap takes less than a thousandth of one
+
+
+def stamp_of(file: Path) -> Stamp | None:
+    """What tells a file from another that takes its name later; None where there is none now."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def beside(target: Path, ending: str) -> Path:
+    """A free name beside a folder, that is not seen in a listing."""
+    return target.parent / f".{target.name}.{uuid4().hex[:8]}.{ending}"
+
+
+def swap(fresh: Path, target: Path) -> None:
+    """Put a folder in the place of another, which is deleted, and so is what killed programs left beside it.
+
+    Raises:
+        OSError: it cannot be moved; the old one is where it was.
+    """
+    old = beside(target, "old")
+    if target.exists():
+        target.rename(old)
+    try:
+        fresh.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    for left in (old, *_left_behind(target)):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _left_behind(target: Path) -> list[Path]:
+    """What no program can be writing any more: nothing was made in it for a day."""
+    lately = time.time() - _DAY
+    hidden = [path for ending in ("new", "old") for path in target.parent.glob(_pattern(target, ending))]
+    return [path for path in hidden if path.is_dir() and path.stat().st_mtime < lately]
+
+
+def _pattern(target: Path, ending: str) -> str:
+    return f".{escape(target.name)}.????????.{ending}"
+
+
+def set_aside(target: Path) -> list[Path]:
+    """Folders that a swap moved away from here and has not deleted yet."""
+    return sorted(target.parent.glob(_pattern(target, "old"))) if target.name and target.parent.is_dir() else []
+
+
+def left_aside(target: Path) -> list[Path]:
+    """Those which stay when a swap that may be under way has had time to end; none where the folder is there."""
+    for _ in range(_PATIENCE):
+        if target.exists() or not set_aside(target):
+            return []
+        time.sleep(_PAUSE)
+    return set_aside(target)

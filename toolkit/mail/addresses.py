@@ -31,6 +31,10 @@ def _is_domain(domain: str) -> bool:
 
 
 def masked(address: str) -> str:
-    """An address of which only the first letter and the domain show."""
+    """An address of which only the first letter and the domain show.
+
+    >>> masked("ana.lopez@example.org")
+    'a***@example.org'
+    """
     local, at_sign, domain = address.rpartition("@")
     return f"{local[:1]}***{at_sign}{domain}" if at_sign else f"{address[:1]}***"

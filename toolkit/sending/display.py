@@ -8,17 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["counted", "frame_html", "frame_text", "lines_html", "masked", "page"]
-
-
-def masked(address: str) -> str:
-    """An address as a reviewer sees it.
-
-    >>> masked("ana.lopez@example.org")
-    'a***@example.org'
-    """
-    local, _, domain = address.rpartition("@")
-    return f"{local[:1]}***@{domain}"
+__all__ = ["counted", "frame_html", "frame_text", "lines_html", "page"]
 
 
 def frame_text(frame: pd.DataFrame) -> str:

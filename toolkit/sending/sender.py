@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from toolkit.errors import LedgerError, ToolkitError
+from toolkit.mail.addresses import masked
 from toolkit.sending.clock import Clock, micros
-from toolkit.sending.display import masked
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.mails import Numbers
 from toolkit.sending.owners import owner

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from toolkit.sending.display import counted, frame_html, frame_text, lines_html, masked
+from toolkit.mail.addresses import masked
+from toolkit.sending.display import counted, frame_html, frame_text, lines_html
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.manifest import changes, outline
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from toolkit.errors import InputError
 from toolkit.mail import Letter, Preview, Templates
+from toolkit.mail.addresses import masked
 from toolkit.scenario import load
 from toolkit.sending import Batch
-from toolkit.sending.display import masked
 from toolkit.sending.mails import hash_of
 from toolkit.widgets.approval_desk import nothing_due
 from toolkit.widgets.markup import Html, button, choice, field, note, tag, together

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from toolkit.mail import Letter
-from toolkit.sending.display import masked
+from toolkit.mail.addresses import masked
 
 __all__ = ["hidden_in", "hidden_letter", "hidden_word", "says_who"]
 

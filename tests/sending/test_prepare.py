@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from email import policy
 from email.parser import BytesParser
 
@@ -131,6 +131,20 @@ def test_people_without_a_usable_address_are_counted_and_do_not_block_the_others
     assert len(batch) == 8
     assert {"example.org", "bücher.example"} == {mail.letter.to.rpartition("@")[2] for mail in batch.mails}
     assert batch.errors == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"program": "templates"}, "program: found .templates.; allowed: a Program or a Scenario; read files with"),
+        ({"log": pd.DataFrame()}, "log: found DataFrame; allowed: an EventLog"),
+        ({"templates": None}, "prepare: templates: found NoneType; allowed: the folder of the mails"),
+        ({"now": datetime(1, 1, 1, tzinfo=UTC)}, "prepare: now: found 0001-01-01; the window would begin before"),
+    ],
+)
+def test_what_is_no_program_log_or_folder_is_named(shop, given, said):
+    with pytest.raises(InputError, match=said):
+        shop.prepare(**given)
 
 
 @pytest.mark.parametrize(

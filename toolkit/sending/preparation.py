@@ -7,7 +7,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, SupportsIndex, overload
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ import pandas as pd
 from email_validator import EmailNotValidError, validate_email
 
 from toolkit.engine import Run, replay
+from toolkit.engine.doors import check_program
 from toolkit.errors import InputError, NotSupportedError
 from toolkit.events import EventLog
 from toolkit.mail import Letter, Templates, offer_values, preflight
@@ -100,11 +101,18 @@ def prepare(
         NotSupportedError: an offer with coupon codes from a pool.
         LedgerError: the ledger cannot be read.
     """
+    check_program(program, log)
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
+    if not isinstance(templates, str | os.PathLike | Templates):
+        raise InputError(
+            f"prepare: templates: found {type(templates).__name__}; allowed: the folder of the mails, or Templates.load"
+        )
     moment = utc(now, name="prepare: now")
     _check_price(price_per_thousand)
     span = _window(window)
+    if moment - datetime.min.replace(tzinfo=UTC) <= span:
+        raise InputError(f"prepare: now: found {moment.date()}; the window would begin before all time")
     wanted = None if scenarios is None else scenarios_of(program, scenarios, where="prepare")
     wrote = None if author is None else person(author, where="prepare: author")
     where = str(ledger) if ledger is not None else Outbox(DEFAULT_OUTBOX).ledger

@@ -234,9 +234,9 @@ def _share(share: float) -> str:
     return f"{share * 100:.4g} %"
 
 
-def _quiet(quiet: m.Quiet) -> str:
+def _quiet(quiet: m.Quiet, what: str = "mail") -> str:
     spread = f", spread over {_time(quiet.spread)}" if quiet.spread.elapsed else ""
-    return f"No mail from {quiet.from_} to {quiet.to} local time; what falls in it leaves at {quiet.to}{spread}."
+    return f"No {what} from {quiet.from_} to {quiet.to} local time; what falls in it leaves at {quiet.to}{spread}."
 
 
 def _cap(cap: m.Cap, scope: str) -> str:
@@ -337,7 +337,7 @@ def _policies(policies: m.Policies) -> Iterator[str]:
     yield f"Local time is the customer's, or {policies.timezone} where theirs is not known."
     yield f"Mails are in the customer's language, or in {policies.locale}; money is in {policies.currency}."
     if policies.quiet:
-        yield _quiet(policies.quiet)
+        yield _quiet(policies.quiet, "marketing mail")
     for cap in policies.caps:
         yield _cap(cap, "of each scenario by itself")
     if policies.sender:

@@ -7,6 +7,7 @@ import time
 from zoneinfo import ZoneInfo
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -193,3 +194,22 @@ def test_the_zone_of_the_machine_changes_nothing(monkeypatch):
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_the_last_evening_of_the_year_9999_means_no_end_in_every_zone():
+    last = pd.Timestamp("9999-12-31 23:59:59.999999", tz="UTC")
+    log = log_of(["9999-12-31 23:59:59", "2024-05-01 09:00"], zone="America/New_York")
+    assert log.events["at"].tolist() == [last, pd.Timestamp("2024-05-01 13:00", tz="UTC")]
+    assert repr(log) == "EventLog(2024-05-01 to 9999-12-31, 2 kinds of events)"
+    assert log.profile().last == last
+    assert log_of(["9999-12-31T23:59:59-05:00"]).events["at"].tolist() == [last]
+    people = pd.DataFrame({"customer_id": ["a"], "until": pd.Series(["9999-12-31 23:59:59"]).astype("datetime64[s]")})
+    log = log_of(["2024-05-01 09:00"], zone="America/New_York", customers=people)
+    assert log.customers["until"].tolist() == [last]
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Tokyo"])
+def test_times_of_years_that_no_calendar_has_are_told(zone):
+    far = pd.Series(np.array(["20000-01-01", "-3000-01-01"], dtype="datetime64[s]"))
+    with pytest.raises(EventLogError, match="outside the years 1 to 9999, for example"):
+        log_of(far.dt.tz_localize("UTC") if zone is None else far, zone=zone)

@@ -13,7 +13,7 @@ from toolkit.errors import EventLogError
 from toolkit.events.kinds import finite, is_number, is_text
 from toolkit.events.quoting import name
 from toolkit.events.sources import ROW, Source
-from toolkit.events.times import epoch, epoch_unit, epoch_words, from_aware, from_local, is_aware, text_has_offset
+from toolkit.events.times import epoch, epoch_unit, epoch_words, from_aware, from_local, held, is_aware, text_has_offset
 from toolkit.events.wording import counted
 
 __all__ = ["Moment", "moment"]
@@ -90,11 +90,18 @@ def _check_finite(connection: duckdb.DuckDBPyConnection, source: Source, theirs:
     kind = "TIMESTAMPTZ" if is_aware(source.columns[theirs]) else "TIMESTAMP"
     x = name(theirs)
     # Of a file this reads no more than its smallest and largest value.
-    first, last = _one(
-        connection, f"SELECT isfinite(min({x})::{kind}), isfinite(max({x})::{kind}) FROM {source.relation}"
+    first, last, early, late = _one(
+        connection,
+        f"SELECT isfinite(min({x})::{kind}), isfinite(max({x})::{kind}), min({x})::{kind} < {kind} '0001-01-01', "
+        f"max({x})::{kind} >= {kind} '10000-01-01' FROM {source.relation}",
     )
     if first is False or last is False:
         raise EventLogError(f"{source.label}: column {theirs!r} ({ours}) holds infinite times; {_ALLOWED}")
+    if early or late:
+        (example,) = _one(connection, f"SELECT ({'min' if early else 'max'}({x}))::VARCHAR FROM {source.relation}")
+        raise EventLogError(
+            f"{source.label}: column {theirs!r} ({ours}) holds times outside the years 1 to 9999, for example {example}"
+        )
 
 
 def _needs_zone(source: Source, theirs: str, ours: str, count: int, example: datetime | str) -> str:
@@ -129,11 +136,12 @@ def _text(
     good = f"(regexp_full_match({x}, '{_DATED}') AND coalesce(isfinite({aware}), false))"
     offset = text_has_offset(x)
     local = f"TRY_CAST({x} AS TIMESTAMP)"
-    given, digits, times, naive, first, last = _one(
+    far = f"({aware} >= TIMESTAMPTZ '10000-01-01' OR {aware} < TIMESTAMPTZ '0001-01-01')"
+    given, digits, times, naive, first, last, outside = _one(
         connection,
         f"SELECT count({x}), count(*) FILTER (regexp_full_match({x}, '\\d{{9,19}}')), count(*) FILTER ({good}), "
         f"count(*) FILTER ({good} AND NOT {offset}), min({local}) FILTER ({good} AND NOT {offset}), "
-        f"max({local}) FILTER ({good} AND NOT {offset}) FROM {source.relation}",
+        f"max({local}) FILTER ({good} AND NOT {offset}), count(*) FILTER ({good} AND {far}) FROM {source.relation}",
     )
     if given and digits == given:
         return _number(connection, source, theirs, ours, f"{x}::HUGEINT")
@@ -149,7 +157,7 @@ def _text(
     if naive and zone is None:
         (example,) = _one(connection, f"SELECT {x} FROM {source.relation} WHERE {good} AND NOT {offset} LIMIT 1")
         raise EventLogError(_needs_zone(source, theirs, ours, naive, example))
-    utc = from_aware(aware)
+    utc = held(from_aware(aware)) if outside else from_aware(aware)
     if naive and zone is not None:
         utc = f"CASE WHEN {offset} THEN {utc} ELSE {from_local(local, zone, first, last)} END"
     notes = (_zone_note(ours, zone),) if naive and zone is not None else ()

@@ -8,11 +8,23 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from toolkit.errors import EventLogError, nearest
 
-__all__ = ["check_zone", "epoch", "epoch_unit", "from_aware", "from_local", "is_aware", "offsets", "text_has_offset"]
+__all__ = [
+    "check_zone",
+    "epoch",
+    "epoch_unit",
+    "from_aware",
+    "from_local",
+    "held",
+    "is_aware",
+    "offsets",
+    "text_has_offset",
+]
 
 # A local time without a zone is what these two are about.
 _FIRST = datetime(1900, 1, 1)  # noqa: DTZ001
 _LAST = datetime(2200, 1, 1)  # noqa: DTZ001
+_EARLIEST = datetime.min  # noqa: DTZ901
+_LATEST = datetime.max  # noqa: DTZ901
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
 _EPOCH_UNITS = (("s", 1e8, 1e11), ("ms", 1e11, 1e14), ("us", 1e14, 1e17), ("ns", 1e17, 1e20))
@@ -84,20 +96,35 @@ def _offset(zone: ZoneInfo, local: datetime) -> int:
     return offset // timedelta(microseconds=1)
 
 
-def from_local(expression: str, zone: ZoneInfo, first: datetime | None, last: datetime | None) -> str:
+def from_local(expression: str, zone: ZoneInfo, first: datetime | str | None, last: datetime | str | None) -> str:
     """SQL that makes a local TIMESTAMP of the zone UTC, exactly as zoneinfo with fold=0 does.
 
     Args:
         expression: SQL of type TIMESTAMP, local time.
         zone: the zone the times are in.
-        first: earliest value of the expression, or None when there are no rows.
+        first: earliest value of the expression, or None when there are no rows; text where Python has no such year.
         last: latest value.
 
     Returns:
-        SQL of type TIMESTAMP, UTC.
+        SQL of type TIMESTAMP, UTC, never outside the years 1 to 9999: the last evening of 9999 means no end anywhere.
     """
     if first is None or last is None:
         return expression
+    earliest = first if isinstance(first, datetime) else _EARLIEST
+    latest = last if isinstance(last, datetime) else _LATEST
+    utc = _shifted(expression, zone, earliest, latest)
+    return held(utc) if earliest - _EARLIEST < _DAY or _LATEST - latest < _DAY else utc
+
+
+def held(utc: str) -> str:
+    """SQL of a UTC TIMESTAMP held to the years 1 to 9999."""
+    return (
+        f"CASE WHEN {utc} > TIMESTAMP '{_LATEST}' THEN TIMESTAMP '{_LATEST}' "
+        f"WHEN {utc} < TIMESTAMP '{_EARLIEST}' THEN TIMESTAMP '{_EARLIEST}' ELSE {utc} END"
+    )
+
+
+def _shifted(expression: str, zone: ZoneInfo, first: datetime, last: datetime) -> str:
     steps = offsets(zone, first, last)
     if len(steps) == 1:
         shift = str(steps[0][1])

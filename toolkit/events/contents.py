@@ -223,13 +223,13 @@ class Contents:
         if not len(asked):
             return []
         cursor = self.cursor()
-        cursor.register("asked", pa.table({"row": asked, "place": np.arange(len(asked))}))
+        cursor.register("asked", pa.table({"row": asked, "place asked": np.arange(len(asked))}))
         chosen = "event_id" if self.has_event_ids else event_id(self._rows.properties, given=False)
         where = [f"event IN ({', '.join(map(literal, events))})"] if events else []
         if len(asked) <= _FEW_ROWS:  # said one by one, a file is read past where none of them is
             where.append(f"({' OR '.join(f'row = {row}' for row in asked)})")
         named = f"WHERE {' AND '.join(where)}" if where else ""
-        query = f"SELECT {chosen} AS id FROM asked JOIN {self._relation} USING (row) {named} ORDER BY place"
+        query = f'SELECT {chosen} AS id FROM asked JOIN {self._relation} USING (row) {named} ORDER BY "place asked"'
         ids = fetch(cursor, query)
         if len(ids) != len(asked):
             raise EventLogError(f"{len(asked) - len(ids):,} of {len(asked):,} row numbers are not in the log")

@@ -56,6 +56,8 @@ def database_source(connection: duckdb.DuckDBPyConnection, url: str, table: str)
         EventLogError: no such file or table, or the database refuses; names the nearest table.
         NotSupportedError: another kind of database.
     """
+    if not isinstance(table, str) or not table.strip():
+        raise EventLogError(f"table={table!r}; allowed: a table's name, also 'schema.table', or a SELECT")
     kind = urlsplit(url).scheme.partition("+")[0] if isinstance(url, str) else ""
     if kind == "sqlite":
         return _sqlite(connection, _file(url), table)

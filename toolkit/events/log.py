@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from os import PathLike
@@ -223,7 +223,7 @@ class EventLog(Contents):
         return log
 
     @classmethod
-    def open(cls, folder: str | PathLike[str], *, answers: str | None = None) -> EventLog:
+    def open(cls, folder: str | PathLike[str], *, answers: str | PathLike[str] | None = None) -> EventLog:
         """A log stored by `save`; the rows stay in the folder and are read when they are needed.
 
         Args:
@@ -267,7 +267,7 @@ class EventLog(Contents):
         log._file, log._stamp, log.numbered_customers = file, stamp, stored.ids
         return log, None
 
-    def with_answers(self, answers: str, *, table: str = "answer_events") -> EventLog:
+    def with_answers(self, answers: str | PathLike[str], *, table: str = "answer_events") -> EventLog:
         """This log and the answers to its mails, read as one: email_sent, email_opened, email_clicked and the others.
 
         Args:
@@ -280,9 +280,13 @@ class EventLog(Contents):
         Raises:
             EventLogError: no such file or table.
         """
-        url = answers if "://" in answers else f"sqlite:///{Path(answers).expanduser()}"
+        if isinstance(answers, str) and "://" in answers:
+            url = given = answers
+        else:
+            given = path_of(answers, what="answers", allowed="allowed: the path or URL of what `toolkit track` took")
+            url = f"sqlite:///{Path(given).expanduser()}"
         other = EventLog.from_sql(url, table)
-        return self._joined(other, f"the answers ({answers.rpartition('@')[2]})", self._people)
+        return self._joined(other, f"the answers ({given.rpartition('@')[2]})", self._people)
 
     def followed_by(self, later: EventLog) -> EventLog:
         """This log and what came after it, read as one: a history, or a compact log, and the events of a new day.
@@ -313,6 +317,8 @@ class EventLog(Contents):
         Returns:
             A new log, to be saved; it knows what was left out, and refuses a program that asks for it.
         """
+        if isinstance(names, str) or not all(isinstance(one, str) for one in _listed(names)):
+            raise EventLogError(f"names={names!r}; allowed: a list of names of events, for example ['purchase']")
         more = () if self.numbered_customers is None else (NUMBER,)
         view = compacted(self.cursor(), self._distinct(), self._rows, names, more=more)
         rows = Rows(self._rows.properties, True, self._rows.lazy, True)
@@ -400,12 +406,15 @@ class EventLog(Contents):
         """What is in this log, and what in it looks wrong.
 
         Args:
-            now: the moment after which an event is in the future; the present by default.
+            now: the moment after which an event is in the future, UTC where it names no zone; the present by default.
 
         Returns:
             A `Profile`: print it, show it in a notebook, or take `.table` (one row per event name).
+
+        Raises:
+            EventLogError: `now` is no moment.
         """
-        moment = pd.Timestamp.now("UTC") if now is None else pd.Timestamp(now)
+        moment = pd.Timestamp.now("UTC") if now is None else _moment(now)
         cursor = self.cursor()
         cursor.register("customer_rows", self.customer_table)
         relation = self._distinct()
@@ -419,6 +428,21 @@ def _both(
     """The span of two logs together."""
     known = [span for span in (one, other) if span is not None]
     return (min(span[0] for span in known), max(span[1] for span in known)) if known else None
+
+
+def _listed(names: object) -> list[object]:
+    """What stands in a list; one thing alone where there is none."""
+    return list(names) if isinstance(names, Iterable) else [names]
+
+
+def _moment(now: object) -> pd.Timestamp:
+    try:
+        moment = pd.Timestamp(now)  # type: ignore[arg-type]
+        if not pd.isna(moment):
+            return moment
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise EventLogError(f"now={now!r}; allowed: a moment, for example pd.Timestamp('2025-03-01', tz='UTC')")
 
 
 def _check_log(later: object) -> None:

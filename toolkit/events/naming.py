@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.wording import is_unicode
 
-__all__ = ["BASE", "Naming", "check_distinct", "free_name", "name_columns"]
+__all__ = ["BASE", "TAKEN", "Naming", "check_distinct", "check_free", "free_name", "name_columns"]
 
 BASE = ("customer_id", "event", "at", "received_at", "event_id")
 _REQUIRED = BASE[:3]
@@ -25,7 +25,8 @@ _OFTEN = {
         "happened_at", "event_date", "invoicedate",
     ),
 }  # fmt: skip
-_TAKEN = frozenset((*BASE, "row", "properties"))
+TAKEN = frozenset((*BASE, "row", "properties", "file_row_number", "toolkit_customer"))
+"""Names that mean something in a log or in the file of a stored one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ def _name_rest(found: Mapping[str, str], mapping: Mapping[str, str], base: dict[
     document = mapping.get("properties")
     if document is None and "properties" in found and "properties" not in ours_of:
         document = "properties"
-    taken = set(_TAKEN)
+    taken = set(TAKEN)
     properties: dict[str, str] = {}
     notes = []
     for theirs in found:
@@ -142,6 +143,25 @@ def check_distinct(names: Sequence[str], label: str) -> None:
     if twice:
         case = " (upper and lower case are one name)" if len({*map(str.casefold, twice)}) < len(twice) else ""
         raise EventLogError(f"{label}: more than one column is called {', '.join(map(repr, twice))}{case}")
+
+
+def check_free(names: Iterable[str], label: str, *needed: str) -> None:
+    """Nothing where no column has a name that reading needs for itself.
+
+    Raises:
+        EventLogError: names the columns.
+
+    >>> check_free(["at", "file_row_number"], "events", "file_row_number")
+    Traceback (most recent call last):
+        ...
+    toolkit.errors.EventLogError: events: column 'file_row_number' has a name that is needed for reading; rename it
+    """
+    taken = [column for column in names if column.casefold() in needed]
+    if taken:
+        which = "column {} has a name" if len(taken) == 1 else "columns {} have names"
+        said = which.format(", ".join(map(repr, taken)))
+        it = "it" if len(taken) == 1 else "them"
+        raise EventLogError(f"{label}: {said} that is needed for reading; rename {it}")
 
 
 def free_name(wanted: str, taken: set[str]) -> str:

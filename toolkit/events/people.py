@@ -16,7 +16,16 @@ from toolkit.errors import EventLogError, nearest
 from toolkit.events.database import fetch, fetch_row
 from toolkit.events.kinds import cast, identifier, is_text, kind_of, plain, spelled_as, spellings
 from toolkit.events.quoting import name
-from toolkit.events.sources import ROW, PathOrPaths, Source, csv_source, find_files, frame_source, parquet_source
+from toolkit.events.sources import (
+    ROW,
+    PathOrPaths,
+    Source,
+    csv_source,
+    find_files,
+    first_line,
+    frame_source,
+    parquet_source,
+)
 from toolkit.events.times import from_aware, from_local, is_aware
 from toolkit.events.wording import counted
 
@@ -82,6 +91,13 @@ def read_people(connection: duckdb.DuckDBPyConnection, customers: Customers | No
 
 def people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: ZoneInfo | None) -> People:
     """The customers table from rows as they came; see `read_people`."""
+    try:
+        return _people_of(connection, source, zone=zone)
+    except duckdb.Error as fault:
+        raise EventLogError(f"{source.label}: {first_line(fault)}") from fault
+
+
+def _people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: ZoneInfo | None) -> People:
     label = source.label
     if "customer_id" not in source.columns:
         near = nearest("customer_id", source.columns)
@@ -210,8 +226,8 @@ def _check_ids(connection: duckdb.DuckDBPyConnection, source: Source, customer: 
             f"{source.locate(missing[1])}: customer_id is missing or empty in {counted(missing[0], 'row')}"
         )
     twice = connection.execute(
-        f"SELECT {customer} AS id, count(*), min({ROW}) AS first FROM {source.relation} GROUP BY id "
-        "HAVING count(*) > 1 ORDER BY first"
+        f"SELECT id, count(*), min(place) FROM (SELECT {customer} AS id, {ROW} AS place FROM {source.relation}) "
+        "GROUP BY id HAVING count(*) > 1 ORDER BY min(place)"
     ).fetchall()
     if twice:
         raise EventLogError(

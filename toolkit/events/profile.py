@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.api.typing import NaTType
 
 from toolkit.events.database import fetch, fetch_row
+from toolkit.events.naming import free_name
 from toolkit.events.quoting import name
 from toolkit.events.suspicion import suspicious
 from toolkit.events.wording import counted
@@ -19,6 +20,7 @@ from toolkit.events.wording import counted
 __all__ = ["Profile", "look"]
 
 _FEW = 4
+_MOST_KINDS = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +39,7 @@ class Profile:
         per_day: events per day.
         table: one row per event name: event, events, share_rate, customers, first, last (UTC), median_gap (timedelta
             between two successive such events of one customer), and `<property>_rate`, the share of these events that
-            have the property.
+            have the property (`share_property_rate` of a property called share).
         suspicious: what looks wrong, one sentence each.
         notes: what was repaired when the log was read.
     """
@@ -59,6 +61,7 @@ class Profile:
         parts = [*self._lines()]
         if self.events:
             parts += ["", self._shown().to_string(index=False)]
+            parts += [self._more] if self._more else []
         for title, said in (("Looks wrong", self.suspicious), ("Noted when reading", self.notes)):
             if said:
                 parts += ["", title, *(f"  - {sentence}" for sentence in said)]
@@ -85,7 +88,7 @@ class Profile:
         )
         table = (
             '<table style="border-collapse:collapse;margin:.6em 0;color:inherit;font:inherit">'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{escape(self._more)}"
             if self.events
             else ""
         )
@@ -112,9 +115,14 @@ class Profile:
             lines.append(f"{counted(self.empty_days, 'day')} without events; longest gap {_span(self.longest_gap)}")
         return lines
 
+    @property
+    def _more(self) -> str:
+        rest = len(self.table) - _MOST_KINDS
+        return f"and {counted(rest, 'more kind')} of events, fewer of each; all are in .table" if rest > 0 else ""
+
     def _shown(self) -> pd.DataFrame:
-        """The table in few columns, for reading."""
-        table = self.table
+        """The table in few columns and of the most frequent events, for reading."""
+        table = self.table.head(_MOST_KINDS)
         rates = [column for column in table.columns if column.endswith("_rate") and column != "share_rate"]
         properties = []
         for _, row in table.iterrows():
@@ -208,7 +216,10 @@ def _longest_gap(cursor: duckdb.DuckDBPyConnection, relation: str) -> pd.Timedel
 def _by_event(
     cursor: duckdb.DuckDBPyConnection, relation: str, properties: Mapping[str, str], events: int
 ) -> pd.DataFrame:
-    rates = "".join(f", count({name(prop)}) / count(*) AS {name(prop + '_rate')}" for prop in properties)
+    taken = {"share"}
+    rates = "".join(
+        f", count({name(prop)}) / count(*) AS {name(free_name(prop, taken) + '_rate')}" for prop in properties
+    )
     frame = fetch(
         cursor,
         f"SELECT event, count(*) AS events, count(*) / {max(events, 1)} AS share_rate, "

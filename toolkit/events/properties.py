@@ -12,7 +12,7 @@ import duckdb
 from toolkit.errors import EventLogError
 from toolkit.events.database import fetch_row
 from toolkit.events.kinds import cast, is_nested, is_text, kind_of, plain, spelled_as, spellings
-from toolkit.events.naming import BASE, Naming, free_name
+from toolkit.events.naming import TAKEN, Naming, free_name
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source
 from toolkit.events.times import from_aware, from_local, is_aware
@@ -67,7 +67,7 @@ def open_properties(
     relation = source.relation
     if naming.document is not None:
         relation, keys = _open_document(connection, source, naming.document)
-        taken = {column.casefold() for column in (*BASE, "row", "properties", *naming.properties)}
+        taken = {column.casefold() for column in (*TAKEN, *naming.properties)}
         for place, (key, structure) in enumerate(keys.items(), start=1):
             called = free_name(key, taken)
             if called != key:

@@ -61,7 +61,7 @@ def ranges_of(cursor: duckdb.DuckDBPyConnection, relation: str, file: Path | Non
     Raises:
         InputError: fewer than one event a range.
     """
-    if events < 1:
+    if not isinstance(events, int | np.integer) or isinstance(events, bool) or events < 1:
         raise InputError(f"a range of customers holds at least 1 event; found {events!r}")
     found = _row_groups(cursor, file) if file is not None else None
     if found is None or max((count for _, count in found), default=0) > events:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.csv_files import check_encoding, header_of, separator_of, why_not_csv
 from toolkit.events.frames import arrow_of
-from toolkit.events.naming import check_distinct
+from toolkit.events.naming import check_distinct, check_free
 from toolkit.events.quoting import literal, paths
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
 
 PathOrPaths = str | PathLike[str] | Sequence[str | PathLike[str]]
 ROW = '"source row number"'
+_ROW = ROW.strip('"')
 _RENAMED = re.compile(r".*_\d+", re.DOTALL)  # what DuckDB makes of a name that is taken
 _PATHS = "allowed: a path, a list of paths, a folder, or a pattern such as 'data/2024-*.csv'"
 _MISSING = ["", "NULL", "null", "NaN", "nan"]
@@ -181,6 +182,7 @@ def parquet_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) ->
         )
     except duckdb.Error as fault:
         raise EventLogError(f"{files[0]}: cannot be read as Parquet: {first_line(fault)}") from fault
+    check_free(columns, files[0], _ROW, "file_row_number", *(["file_index"] if len(files) > 1 else []))
     if any(_RENAMED.fullmatch(column) for column in columns):
         for file in files:
             check_distinct(pq.read_schema(file).names, file)
@@ -204,6 +206,7 @@ def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Sou
         if Path(file).stat().st_size == 0:
             raise EventLogError(f"{file}: the file is empty; expected a header line with the names of the columns")
         check_encoding(file)
+        check_free(header_of(file, separator_of(file)), file, _ROW, "source file")
     separator = separator_of(files[0])
     missing = "[" + ", ".join(literal(word) for word in _MISSING) + "]"
     options = (
@@ -236,7 +239,8 @@ def frame_source(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, lab
 
 def arrow_source(connection: duckdb.DuckDBPyConnection, table: pa.Table, label: str, *, typed: bool = False) -> Source:
     """An Arrow table, copied."""
-    numbered = table.append_column(ROW.strip('"'), pa.array(np.arange(table.num_rows, dtype=np.int64)))
+    check_free(table.column_names, label, _ROW)
+    numbered = table.append_column(_ROW, pa.array(np.arange(table.num_rows, dtype=np.int64)))
     connection.register("arriving", numbered)
     try:
         connection.execute("CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
@@ -245,5 +249,5 @@ def arrow_source(connection: duckdb.DuckDBPyConnection, table: pa.Table, label: 
     finally:
         connection.unregister("arriving")
     columns = columns_of(connection, "incoming")
-    columns.pop(ROW.strip('"'))
+    columns.pop(_ROW)
     return Source("incoming", columns, ((label, 0),), typed=typed, counted_from=0)

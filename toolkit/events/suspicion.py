@@ -20,9 +20,10 @@ _FEW_CUSTOMERS = 50
 _BUSY_DAY = 500
 _BURST = 20
 _CROWD = 0.01
+_MANY_KINDS = 200
 # Names of things are rightly text, even when they are digits.
 _ID_ENDINGS = ("id", "code", "zip", "number", "phone", "sku", "postcode")
-_MISSING_WORDS = ("nan", "none", "null", "na", "n/a", "undefined", "unknown", "0", "-1", "anonymous")
+_MISSING_WORDS = ("", "nan", "none", "null", "na", "n/a", "undefined", "unknown", "0", "-1", "anonymous")
 
 
 def suspicious(
@@ -46,11 +47,13 @@ def suspicious(
     """
     found = [*_customers_table(cursor, relation, attributes)]
     if events:
+        # No property, whatever it is called, stands beside the names that these give.
+        named = f'(SELECT customer_id, event, "at" FROM {relation})'
         found = [
-            *_times(cursor, relation, now, events),
-            *_customers(cursor, relation, events),
-            *_bursts(cursor, relation, events),
-            *_names(cursor, relation),
+            *_times(cursor, named, now, events),
+            *_customers(cursor, named, events),
+            *_bursts(cursor, named, events),
+            *_names(cursor, named),
             *_properties(cursor, relation, properties),
             *found,
         ]
@@ -127,6 +130,9 @@ def _bursts(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -> It
 
 
 def _names(cursor: duckdb.DuckDBPyConnection, relation: str) -> Iterator[str]:
+    (kinds,) = fetch_row(cursor, f"SELECT count(DISTINCT event) FROM {relation}")
+    if kinds > _MANY_KINDS:
+        yield f"{kinds:,} kinds of events: perhaps an id, an address or a time is part of their names"
     for (alike,) in fetch_rows(
         cursor,
         "SELECT list(event ORDER BY event) FROM (SELECT DISTINCT event FROM "
@@ -175,8 +181,8 @@ def _customers_table(cursor: duckdb.DuckDBPyConnection, relation: str, attribute
             yield f"{counted(without, 'customer')} of {people:,} without an address"
         (shared,) = fetch_row(
             cursor,
-            "SELECT count(*) FROM (SELECT lower(trim(email::VARCHAR)) AS e FROM customer_rows WHERE "
-            "coalesce(trim(email::VARCHAR), '') <> '' GROUP BY e HAVING count(*) > 1)",
+            "SELECT count(*) FROM (SELECT address FROM (SELECT lower(trim(email::VARCHAR)) AS address "
+            "FROM customer_rows) WHERE address <> '' GROUP BY address HAVING count(*) > 1)",
         )
         if shared:
             yield f"{shared:,} of the addresses belong to more than one customer"

@@ -10,6 +10,7 @@ import pandas as pd
 from toolkit.charts.vector import Axes, nice_steps, shape, svg
 from toolkit.events import EventLog
 from toolkit.events.profile import Profile
+from toolkit.events.wording import counted
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
 from toolkit.widgets.markup import Html, at_two_widths, card, chip, note, tag, together
@@ -17,6 +18,7 @@ from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["LogProfile"]
 
+_MOST_KINDS = 100
 _SOON = 100_000  # events that are looked at before the cell ends
 
 
@@ -130,7 +132,7 @@ class LogProfile(Panel):
         rows = []
         most = max(int(count) for count in found.table["events"])
         rates = [name for name in map(str, found.table) if name.endswith("_rate") and name != "share_rate"]
-        for row in found.table.to_dict("records"):
+        for row in found.table.head(_MOST_KINDS).to_dict("records"):
             held = [name.removesuffix("_rate") for name in rates if row[name] > 0]
             bar = tag("div", tag("div", style=f"width:{100 * row['events'] / most:.1f}%"), class_="ttk-bar ttk-inline")
             rows.append(
@@ -153,9 +155,12 @@ class LogProfile(Panel):
         head = tag(
             "tr", together(tag("th", name, scope="col", class_=side) for name, side in zip(names, sides, strict=True))
         )
+        more = len(found.table) - _MOST_KINDS
+        rest = note(f"and {counted(more, 'more kind')} of events, fewer of each") if more > 0 else None
         return tag(
             "div",
             tag("table", tag("thead", head), tag("tbody", together(rows))),
+            rest,
             class_="ttk-table ttk-gap",
             tabindex=0,
             role="region",

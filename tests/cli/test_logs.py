@@ -183,3 +183,13 @@ def test_a_compact_log_goes_on_day_by_day(tmp_path: Path) -> None:
     kept = RUN.invoke(app, ["replay", cart, "--events", state])
     assert whole.exit_code == kept.exit_code == 0, whole.output
     assert whole.output.split("\n\n")[:2] == kept.output.split("\n\n")[:2]
+
+
+def test_a_file_whose_ending_is_in_capitals_is_read_and_erased_from_as_csv(tmp_path: Path) -> None:
+    events = tmp_path / "EVENTS.CSV"
+    events.write_text("customer_id,event,at\nana,view,2025-03-03T10:00Z\nbo,view,2025-03-09T10:00Z\n")
+    done = RUN.invoke(app, ["profile", "--events", str(events)])
+    assert "2 events of 2 customers" in done.output
+    done = RUN.invoke(app, ["erase", "ana", "--by", "me", "--events", str(events), "--yes"])
+    assert done.exit_code == 0, done.output
+    assert events.read_text() == "customer_id,event,at\nbo,view,2025-03-09T10:00Z\n"

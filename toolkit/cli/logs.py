@@ -66,7 +66,7 @@ def read_log(events: str, columns: str, zone: str | None, customers: str | None,
 def _read(file: str, mapped: dict[str, str], zone: str | None, customers: str | None) -> EventLog:
     if Path(file).is_dir():
         return EventLog.open(file)
-    reader = EventLog.from_csv if file.endswith((".csv", ".csv.gz", ".tsv", ".txt")) else EventLog.from_parquet
+    reader = EventLog.from_csv if file.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt")) else EventLog.from_parquet
     return reader(file, customers=customers, zone=zone, columns=mapped)
 
 

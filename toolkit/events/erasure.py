@@ -217,7 +217,7 @@ def _theirs(columns: Mapping[str, str]) -> str:
 
 
 def _is_csv(path: Path) -> bool:
-    return any(suffix in _CSV for suffix in path.suffixes[-2:])
+    return any(suffix.lower() in _CSV for suffix in path.suffixes[-2:])
 
 
 def _tables(path: Path, columns: Mapping[str, str]) -> Iterator[pa.Table]:
@@ -241,7 +241,7 @@ class _Lines:
     """The rows of a CSV file, each with the very text it stands in."""
 
     def __init__(self, path: Path) -> None:
-        opened = gzip.open if path.suffix == ".gz" else open
+        opened = gzip.open if path.suffix.lower() == ".gz" else open
         with opened(path, "rb") as file:
             self.text = file.read().decode("utf-8", errors="surrogateescape")
         head = self.text.partition("\n")[0]
@@ -271,7 +271,7 @@ def _erase_lines(path: Path, customer_id: str, column: str, *, yes: bool) -> int
     if yes and any(theirs):
         kept = lines.head + "".join(text for (_, text), gone in zip(lines, theirs, strict=True) if not gone)
         content = kept.encode("utf-8", errors="surrogateescape")
-        _replace(path, gzip.compress(content) if path.suffix == ".gz" else content)
+        _replace(path, gzip.compress(content) if path.suffix.lower() == ".gz" else content)
     return sum(theirs)
 
 

@@ -31,6 +31,7 @@ from toolkit.events.storage import Stored, write_stored
 
 __all__ = ["Person", "addresses_in_files", "addresses_in_log", "erase_from_files", "erase_from_log", "text_names"]
 
+_WHOLE = re.compile(r"[0-9]+[.]0+")
 _CSV = (".csv", ".tsv", ".txt")
 
 
@@ -244,30 +245,41 @@ class _Lines:
         opened = gzip.open if path.suffix.lower() == ".gz" else open
         with opened(path, "rb") as file:
             self.text = file.read().decode("utf-8", errors="surrogateescape")
-        head = self.text.partition("\n")[0]
-        self._separator = max(",;\t|", key=head.count)
+        first = next((line for line in self.text.split("\n") if line.strip()), "")
+        self._separator = max(",;\t|", key=first.count)
         self._lines = list(StringIO(self.text, newline=""))  # at the ends of lines alone
-        # A byte order mark is no part of the first name.
-        self.names = next(csv.reader(StringIO(head.lstrip("\ufeff")), delimiter=self._separator), [])
-
-    @property
-    def head(self) -> str:
-        return self._lines[0] if self._lines else ""
+        self.head, self.names = next(((text, fields) for fields, text in self._rows() if fields), ("", []))
+        if self.names:  # a byte order mark is no part of the first name
+            self.names = next(
+                csv.reader(StringIO(self.head.strip("\r\n").lstrip("\ufeff")), delimiter=self._separator), []
+            )
 
     def __iter__(self) -> Iterator[tuple[list[str], str]]:
+        rows = self._rows()
+        for fields, _ in rows:
+            if fields:
+                break
+        yield from rows
+
+    def _rows(self) -> Iterator[tuple[list[str], str]]:
+        """All rows, that of the names with what stands above it."""
         reader = csv.reader(iter(self._lines), delimiter=self._separator)
-        before = 0
+        before, has_names = 0, False
         for fields in reader:
-            text = "".join(self._lines[before : reader.line_num])
-            if before:
-                yield fields, text
+            if not (fields or has_names):
+                continue
+            has_names = True
+            yield fields, "".join(self._lines[before : reader.line_num])
             before = reader.line_num
 
 
 def _erase_lines(path: Path, customer_id: str, column: str, *, yes: bool) -> int:
     lines = _Lines(path)
     place = _place(path, column, lines.names)
-    theirs = [len(fields) > place and fields[place] == customer_id for fields, _ in lines]
+    ids = [fields[place] if len(fields) > place else "" for fields, _ in lines]
+    if all(_WHOLE.fullmatch(one) for one in ids if one):  # as a log reads them: 17850.0 is 17850
+        ids = [one.partition(".")[0] for one in ids]
+    theirs = [one == customer_id for one in ids]
     if yes and any(theirs):
         kept = lines.head + "".join(text for (_, text), gone in zip(lines, theirs, strict=True) if not gone)
         content = kept.encode("utf-8", errors="surrogateescape")

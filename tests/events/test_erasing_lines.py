@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.events.erasure import Person, erase_from_files
+from toolkit.events.erasure import Person, addresses_in_files, erase_from_files
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,9 @@ def test_only_the_lines_of_the_customer_go(tmp_path, before, customer, after):
     file.write_bytes(before.encode())
     assert erase_from_files(file, Person(customer), yes=True) == {str(file): 1}
     assert file.read_bytes().decode() == after
+
+
+def test_the_address_of_an_id_of_a_spreadsheet_is_found(tmp_path):
+    file = tmp_path / "people.csv"
+    file.write_text("customer_id,email\n17850.0,Ana@example.org\n17851.0,bo@example.org\n")
+    assert addresses_in_files(file, "17850", {}) == {"ana@example.org"}

@@ -228,6 +228,9 @@ def _tables(path: Path, columns: Mapping[str, str]) -> Iterator[pa.Table]:
         rows = list(lines)
         width = len(lines.names)
         values = [[fields[at] if at < len(fields) else None for fields, _ in rows] for at in range(width)]
+        if (theirs := _theirs(columns)) in lines.names:
+            place = lines.names.index(theirs)
+            values[place] = _ids(values[place])
         yield pa.table([pa.array(column, pa.string()) for column in values], names=lines.names)
         return
     try:
@@ -273,13 +276,19 @@ class _Lines:
             before = reader.line_num
 
 
+def _ids(found: list[str | None]) -> list[str | None]:
+    """Ids as a log reads them of a file: where all are such as 17850.0, the number before the point."""
+    if all(_WHOLE.fullmatch(one) for one in found if one):
+        return [one and one.partition(".")[0] for one in found]
+    return found
+
+
 def _erase_lines(path: Path, customer_id: str, column: str, *, yes: bool) -> int:
     lines = _Lines(path)
     place = _place(path, column, lines.names)
-    ids = [fields[place] if len(fields) > place else "" for fields, _ in lines]
-    if all(_WHOLE.fullmatch(one) for one in ids if one):  # as a log reads them: 17850.0 is 17850
-        ids = [one.partition(".")[0] for one in ids]
-    theirs = [one == customer_id for one in ids]
+    theirs = [
+        one == customer_id for one in _ids([fields[place] if len(fields) > place else None for fields, _ in lines])
+    ]
     if yes and any(theirs):
         kept = lines.head + "".join(text for (_, text), gone in zip(lines, theirs, strict=True) if not gone)
         content = kept.encode("utf-8", errors="surrogateescape")

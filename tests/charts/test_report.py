@@ -78,7 +78,7 @@ def test_nothing_half_written_is_left_where_the_report_cannot_stand(shop_run, tm
     with pytest.raises(InputError, match="no folder"):
         report(shop_run, path=tmp_path / "nowhere" / "report.html")
     (tmp_path / "report.html").mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(InputError, match="is a folder; name a file in it"):
         report(shop_run, path=tmp_path / "report.html")
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
 

@@ -40,7 +40,7 @@ from toolkit.scenario.models import (
     WaitUntil,
 )
 
-__all__ = ["ANSWERS", "Assumed", "Assumption", "CompiledSend", "Instructions"]
+__all__ = ["ANSWERS", "Assumed", "Assumption", "CompiledSend", "Instructions", "event_columns"]
 
 Assumption = Literal["never", "as_logged"]
 Assumed = Assumption | Literal["modelled"]
@@ -60,6 +60,12 @@ class CompiledSend:
     template: str
     offer: Offer | None
     arms: tuple[str, ...]
+
+
+def event_columns(properties: Mapping[str, str], *, has_event_ids: bool) -> dict[str, str]:
+    """The columns that a condition on events may name, and their kinds; event_id only where the log was given ids."""
+    known = {name: kind for name, kind in EVENT_COLUMNS.items() if name != "event_id" or has_event_ids}
+    return known | dict(properties)
 
 
 @dataclass
@@ -102,8 +108,7 @@ class Instructions:
                 )
             if self.assume == "never":
                 return self.marks.setdefault(Mark(event, "FALSE"), len(self.marks))
-        columns = {name: kind for name, kind in EVENT_COLUMNS.items() if name != "event_id" or self.has_event_ids}
-        columns |= self.properties
+        columns = event_columns(self.properties, has_event_ids=self.has_event_ids)
         sql = None if where is None else Expression.parse(where, columns=columns).sql
         return self.marks.setdefault(Mark(event, sql), len(self.marks))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.engine.instructions import ANSWERS
+from toolkit.engine.instructions import ANSWERS, event_columns
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.marks import Mark, Marking
-from toolkit.scenario.expression import EVENT_COLUMNS, Expression
+from toolkit.scenario.expression import Expression
 from toolkit.scenario.models import CycleTrigger, EventTrigger, InactiveTrigger, Scenario
 
 __all__ = ["unmet"]
@@ -22,8 +22,7 @@ def unmet(scenarios: tuple[Scenario, ...], log: EventLog | SparkLog, marking: Ma
         marking: what was asked of the log.
         seen: the bits of all marked events together.
     """
-    columns = {name: kind for name, kind in EVENT_COLUMNS.items() if name != "event_id" or log.has_event_ids}
-    columns |= log.properties
+    columns = event_columns(log.properties, has_event_ids=log.has_event_ids)
     bits = {mark: bit for bit, mark in enumerate(marking.marks)}
     names = set(log.event_names)
     told = []

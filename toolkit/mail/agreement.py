@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from toolkit.errors import nearest
 from toolkit.mail.letter import Letter
-from toolkit.scenario.models import Offer, Program, Repeat, Scenario, Send, Split, Step
+from toolkit.scenario.models import Offer, Program, Scenario, Send, Step, every_step
 
 __all__ = ["offer_differs", "sends", "step_of"]
 
@@ -19,7 +17,7 @@ def step_of(program: Program, letter: Letter) -> tuple[Send | None, str | None]:
     scenario: Scenario = program[letter.scenario]
     if scenario.class_ != letter.class_:
         return None, f"the letter is {letter.class_}, its scenario {scenario.class_}"
-    there = list(sends(scenario.steps))
+    there = sends(scenario.steps)
     by_id = [send for send in there if send.id == letter.step]
     found = by_id or [send for send in there if send.id is None and send.send == letter.template]
     if not found:
@@ -46,15 +44,6 @@ def offer_differs(offer: Offer | None, letter: Letter) -> str | None:
     return None
 
 
-def sends(steps: Sequence[Step]) -> Iterator[Send]:
-    for step in steps:
-        if isinstance(step, Send):
-            yield step
-        elif isinstance(step, Split):
-            for path in step.paths.values():
-                yield from sends(path)
-        elif isinstance(step, Repeat):
-            yield from sends(step.steps)
-        else:
-            yield from sends(getattr(step, "then", ()))
-            yield from sends(getattr(step, "else_", ()))
+def sends(steps: tuple[Step, ...]) -> list[Send]:
+    """All send steps, those inside others too, in the order written."""
+    return [step for step in every_step(steps) if isinstance(step, Send)]

@@ -83,6 +83,11 @@ class Preflight:
         return tuple(one for one in self.findings if one.severity == "warning")
 
     @property
+    def set_aside(self) -> tuple[Finding, ...]:
+        """The warnings for which mails were set aside: they would have blocked the batch."""
+        return tuple(one for one in self.warnings if RULES[one.rule].severity == "error")
+
+    @property
     def ok(self) -> bool:
         """True where nothing blocks the batch."""
         return not self.errors

@@ -23,7 +23,6 @@ from toolkit.engine import replay
 from toolkit.errors import AnswersError, ApprovalError, EventLogError, InputError, SendingError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
-from toolkit.mail.rules import RULES
 from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
 from toolkit.sending.answered import heard
@@ -109,8 +108,7 @@ def round_of(
             known = opened.known(line["due"])
         held = dict.fromkeys([name for name in line["due"] if name not in known], "held back by the limits")
         _append(capture, {**line, "due": [], "left_out": held})
-    unfit = tuple(str(one) for one in batch.preflight.warnings if RULES[one.rule].severity == "error")
-    return replace(report, notes=unfit)
+    return replace(report, notes=tuple(map(str, batch.preflight.set_aside)))
 
 
 def keep_sending(

@@ -10,6 +10,7 @@ __all__ = ["offer_differs", "sends", "step_of"]
 
 
 def step_of(program: Program, letter: Letter) -> tuple[Send | None, str | None]:
+    """The step of the program that a letter says it is of; else None, and what does not agree, in words."""
     names = [scenario.scenario for scenario in program.scenarios]
     if letter.scenario not in names:
         near = nearest(letter.scenario, names)
@@ -17,26 +18,22 @@ def step_of(program: Program, letter: Letter) -> tuple[Send | None, str | None]:
     scenario: Scenario = program[letter.scenario]
     if scenario.class_ != letter.class_:
         return None, f"the letter is {letter.class_}, its scenario {scenario.class_}"
-    there = sends(scenario.steps)
-    by_id = [send for send in there if send.id == letter.step]
-    found = by_id or [send for send in there if send.id is None and send.send == letter.template]
-    if not found:
+    found = next((send for send in sends(scenario.steps) if send.id == letter.step), None)
+    if found is None:
         return None, f"scenario {letter.scenario!r} has no send step {letter.step!r}"
-    if found[0].send != letter.template:
-        return None, f"step {letter.step!r} sends {found[0].send!r}, the letter {letter.template!r}"
-    return found[0], None
+    if found.send != letter.template:
+        return None, f"step {letter.step!r} sends {found.send!r}, the letter {letter.template!r}"
+    return found, None
 
 
 def offer_differs(offer: Offer | None, letter: Letter) -> str | None:
+    """What is not the same in the offer of a step and in that of its letter, in words; None where they agree."""
     given = letter.offer
     if offer is None:
         return "the letter has an offer, the scenario's step has none" if given else None
     if given is None:
-        return (
-            None
-            if offer.on_empty == "send_without" and offer.pool
-            else "the scenario's step has an offer, the letter none"
-        )
+        may_lack = offer.pool and offer.on_empty == "send_without"  # a pool of coupons that ran out
+        return None if may_lack else "the scenario's step has an offer, the letter none"
     for name in ("percent", "amount", "minimum"):
         own, value = getattr(offer, name), given.get(name)
         if own != value and (own is None or value is None or abs(float(own) - float(value)) > 1e-9):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 import toolkit as tk
-from toolkit.errors import InputError, MetricError
+from toolkit.errors import InputError, MetricError, ScenarioError
 from toolkit.simulation import fit, logged_sends, off_policy, simulate, tune, win_back
 
 SURE = tk.ResponseModel.parse("{response: sure, buys: {rate: 0.1}, order: {margin: 0.5}}")
@@ -141,3 +142,19 @@ def test_what_is_no_program_no_log_and_no_list_of_values_is_told() -> None:
     for over, said in ((None, "over: found None"), ({wait: "4h"}, r"wait: found '4h'; allowed: a list of values")):
         with pytest.raises(InputError, match=said):
             tune(program, log, SURE, over=over)  # type: ignore[arg-type]
+
+
+def test_a_file_of_a_model_that_is_no_text_or_not_there_is_told_with_its_name(tmp_path: Path) -> None:
+    good, foreign = tmp_path / "model.yaml", tmp_path / "latin1.yaml"
+    good.write_text(SURE.dump(), encoding="utf-8-sig")  # as some editors write it
+    foreign.write_bytes("{response: été}".encode("latin-1"))
+    assert dict(tk.ResponseModel.load(good).numbers) == dict(SURE.numbers)
+    with pytest.raises(ScenarioError, match=r"latin1\.yaml: cannot be read as text in UTF-8"):
+        tk.ResponseModel.load(foreign)
+    with pytest.raises(ScenarioError, match=r"none\.yaml: no such file"):
+        tk.ResponseModel.load(tmp_path / "none.yaml")
+
+
+def test_a_stated_loss_with_a_source_of_blanks_is_refused_as_any_other() -> None:
+    with pytest.raises(ScenarioError, match=r"buys\.rate: out of range"):
+        tk.ResponseModel.parse('{response: x, buys: {rate: {likely: -0.1, source: " "}}}')

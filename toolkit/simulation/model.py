@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from types import MappingProxyType
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy.special import ndtri
 from toolkit.engine import uniform
 from toolkit.errors import Fault, ScenarioError
 from toolkit.scenario.duration import Duration
+from toolkit.simulation.model_text import dump, stated, text_of
 from toolkit.simulation.quantity import Quantity
 from toolkit.simulation.shape import DURATIONS, fault_of, kind_of
 
@@ -77,25 +79,27 @@ class ResponseModel:
         Raises:
             ScenarioError: carries every fault, each with its line, what was found and what is allowed.
         """
-        from toolkit.simulation.model_text import parse  # noqa: PLC0415 - the two know each other
-
-        return parse(text, file=file)
+        return cls(**stated(text, file=file))
 
     @classmethod
-    def load(cls, path: str) -> ResponseModel:
-        """A model from a YAML file; as `parse`."""
-        from toolkit.simulation.model_text import load  # noqa: PLC0415
+    def load(cls, path: str | PathLike[str]) -> ResponseModel:
+        """A model from a YAML file; as `parse`.
 
-        return load(path)
+        Raises:
+            ScenarioError: no such file, one that cannot be read, or as `parse`.
+        """
+        return cls.parse(text_of(path), file=str(path))
 
     def dump(self) -> str:
         """The model as YAML, each number with its range and source; `parse(dump())` gives the same numbers."""
-        from toolkit.simulation.model_text import dump  # noqa: PLC0415
-
         return dump(self)
 
     def with_numbers(self, **numbers: float) -> ResponseModel:
-        """Other likely numbers, held to be known: `with_numbers(order__margin=0.3)`; `__` stands for the dot."""
+        """Other likely numbers, held to be known: `with_numbers(order__margin=0.3)`; `__` stands for the dot.
+
+        Raises:
+            ScenarioError: no such number, or one out of its range.
+        """
         new = dict(self.numbers)
         for name, value in numbers.items():
             path = name.replace("__", ".")

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.errors import Fault, ScenarioError, nearest
 from toolkit.scenario.document import Node, read
 from toolkit.scenario.duration import Duration
-from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.quantity import Quantity
 from toolkit.simulation.shape import CURVES, DURATIONS, MAIL_SECTIONS, SECTIONS, axis_value, fault_of, kind_of
 
-__all__ = ["dump", "load", "parse"]
+if TYPE_CHECKING:
+    from toolkit.simulation.model import ResponseModel
+
+__all__ = ["dump", "stated", "text_of"]
 
 _TOP = ("response", "source", "purchase", "value", "window", "fatigue_within", "mails", *SECTIONS)
 _A_NUMBER = "a number, [low, likely, high], or {likely, low, high, source}"
 
 
-def load(path: str) -> ResponseModel:
-    """A model from a YAML file."""
+def text_of(path: str | PathLike[str]) -> str:
+    """The text of a model's file.
+
+    Raises:
+        ScenarioError: no such file, or it is not text in UTF-8.
+    """
     place = Path(path)
     if not place.is_file():
         raise ScenarioError([Fault("no such file", file=str(place))])
-    return parse(place.read_text(encoding="utf-8"), file=str(place))
+    try:
+        return place.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ScenarioError([Fault(f"cannot be read as text in UTF-8: {fault}", file=str(place))]) from fault
 
 
-def parse(text: str, *, file: str | None = None) -> ResponseModel:
-    """A model from YAML text; all faults at once."""
+def stated(text: str, *, file: str | None = None) -> dict[str, Any]:
+    """What YAML text says of a model: the arguments of `ResponseModel`.
+
+    Raises:
+        ScenarioError: carries every fault.
+    """
     documents, faults = read(text, file=file)
     if len(documents) != 1 or not isinstance(documents[0].value, dict):
         raise ScenarioError([*faults, Fault("expected one response model", file=file, allowed="response: a name")])
     reader = _Reader(file, faults)
-    model = reader.model(documents[0])
+    said = reader.model(documents[0])
     if reader.faults:
         raise ScenarioError(reader.faults)
-    return model
+    return said
 
 
 class _Reader:
@@ -49,7 +63,7 @@ class _Reader:
     def fault(self, message: str, node: Node, path: str, allowed: str | None, **more: Any) -> None:
         self.faults.append(Fault(message, file=self.file, line=node.line, path=path, allowed=allowed, **more))
 
-    def model(self, root: Node) -> ResponseModel:
+    def model(self, root: Node) -> dict[str, Any]:
         words: dict[str, str] = {}
         for key in ("response", "source", "purchase", "value"):
             node = root.value.get(key)
@@ -72,16 +86,14 @@ class _Reader:
                 self.mails(node)
             else:
                 self.fault("unknown word", node, key, ", ".join(_TOP), nearest=nearest(key, _TOP))
-        if self.faults:
-            return ResponseModel.nothing()
-        return ResponseModel(
-            name=words["response"],
-            source=self.source,
-            numbers=self.numbers,
-            times=self.times,
-            purchase=words.get("purchase", "purchase"),
-            value=words.get("value", "revenue"),
-        )
+        return {
+            "name": words.get("response", ""),
+            "source": self.source,
+            "numbers": self.numbers,
+            "times": self.times,
+            "purchase": words.get("purchase", "purchase"),
+            "value": words.get("value", "revenue"),
+        }
 
     def mails(self, node: Node) -> None:
         if not isinstance(node.value, dict):
@@ -172,7 +184,7 @@ class _Reader:
             return
         number = Quantity(float(values[1]), float(values[0]), float(values[2]), kind, source)
         wrong = fault_of(path, number, line=node.line, file=self.file)
-        stated_loss = kind == "effect" and number.low < 0 and source.split()[0] != "fitted"
+        stated_loss = kind == "effect" and number.low < 0 and source.split()[:1] != ["fitted"]
         if stated_loss and not wrong:
             self.fault("out of range", node, path, "a probability, 0 to 1", found=node.plain())
         self.faults += wrong

@@ -142,6 +142,62 @@ def test_the_scatter_of_people_is_added_up_without_losing_a_digit() -> None:
     )  # fmt: skip
 
 
+TWICE = Program(
+    scenarios=tuple(
+        loads(f"""
+scenario: {name}
+trigger: {{event: cart_add}}
+reentry: once
+goal: {{event: purchase, within: 3d, value: revenue}}
+steps: [{{id: pause, wait: 4h}}, {{id: mail, send: {name}/mail}}]
+""").scenarios[0]
+        for name in ("first", "second")
+    )
+)
+
+
+def test_what_two_scenarios_add_up_to_scatters_as_the_people_whom_they_share() -> None:
+    forecast = simulate(TWICE, shop_log(300), response=MODEL, draws=400, seed=2, progress=False)
+    assert list(forecast.across) == [(0, 1)]
+    place = a.METRICS.index("own_conversions")
+    # What people do on their own is the same in both: not one digit of it may count as somebody else's.
+    assert forecast.across[0, 1][place, place] == pytest.approx(forecast.covariances[0][place, place], rel=1e-12)
+    one, both = forecast.metric(0, "own_conversions"), forecast.total("own_conversions")
+    assert both.std() == pytest.approx(2 * one.std(), rel=1e-6)  # unrelated people would give 1.4 times
+    lone = simulate(TWICE.scenarios[0], shop_log(300), response=MODEL, draws=400, seed=2, progress=False)
+    assert not lone.across
+    alone = deviates(lone.covariances[0], lone.draws, lone.seed, 0)
+    np.testing.assert_array_equal(lone.metric(0, "mails") - lone.metric(0, "mails", noise=False), alone[:, a.N_MAILS])
+    ends = np.quantile(forecast.total("profit"), [0.05, 0.95])
+    line = next(line for line in str(forecast).splitlines() if line.split()[0] == "together")
+    assert f"[{ends[0]:,.0f}, {ends[1]:,.0f}]" in line
+    assert "together" not in str(lone)
+
+
+def test_the_scatter_across_two_groups_is_added_up_without_losing_a_digit() -> None:
+    rng = np.random.default_rng(3)
+    simulation = Simulation(TWICE, shop_log(80), response=MODEL)
+    respondents = simulation.respondents
+    respondents.people[:] = rng.integers(-(2**40), 2**40, respondents.people.shape)
+    scatter = scatter_of(respondents, 7)
+    met = scatter.meetings[0, 1]
+    kinds = len(a.METRICS)
+    own = respondents.on_their_own.reshape(-1, 2, kinds)
+    drawn = dict(zip(respondents.chosen.tolist(), respondents.people.reshape(-1, 2, kinds).tolist(), strict=True))
+    alone = dict(zip(respondents.entered.tolist(), (7 * own).tolist(), strict=True))
+    counted = own[:, :, a.N_PEOPLE].all(axis=1)
+    shared = [drawn.get(one, alone[one]) for one in respondents.entered[counted].tolist()]
+    assert met.people == len(shared) > 20
+    assert int(met.products[3, 5]) == sum(mine[3] * theirs[5] for mine, theirs in shared)
+    assert [int(value) for value in met.right] == [
+        sum(theirs[k] for _, theirs in shared) for k in range(len(a.METRICS))
+    ]
+    twice = (scatter + scatter).meetings[0, 1]
+    assert (twice.products == 2 * met.products).all()
+    assert twice.people == 2 * met.people
+    assert (scatter.across(7)[0, 1] != 0).any()
+
+
 @pytest.mark.parametrize("partitions", [2, 7])
 def test_the_same_seed_gives_the_same_numbers_however_the_customers_are_parted(log: EventLog, partitions: int) -> None:
     one, many = (simulate(CART, log, response=MODEL, draws=8, seed=3, partitions=p) for p in (1, partitions))

@@ -82,6 +82,8 @@ def test_a_forecast_is_the_same_to_the_last_digit_in_however_many_parts(in_spark
     there = simulate(program, in_spark(shop), response=MODEL, draws=12, seed=3, partitions=partitions)
     assert np.array_equal(there.counted, forecast.counted)
     assert np.array_equal(there.covariances, forecast.covariances)
+    assert there.across.keys() == forecast.across.keys() != set()
+    assert all(np.array_equal(there.across[pair], forecast.across[pair]) for pair in forecast.across)
     for name in ("table", "lift", "assumptions"):
         pd.testing.assert_frame_equal(getattr(there, name), getattr(forecast, name), **SAME)
     assert there.notes == forecast.notes

@@ -18,7 +18,7 @@ from toolkit.engine.answers import METRICS
 from toolkit.errors import InputError, nearest
 from toolkit.scenario.models import Program
 from toolkit.simulation.model import ResponseModel
-from toolkit.simulation.noise import deviates
+from toolkit.simulation.noise import moved_together
 from toolkit.simulation.parts import parts_of
 
 __all__ = ["Forecast", "Groups"]
@@ -80,6 +80,7 @@ class Forecast(Drawable):
         counted: draws x groups x `engine.answers.METRICS`.
         silent: the same without any answer.
         covariances: of the counts of each group, from the people alone.
+        across: of the counts of two groups that share people, by their places; none where nobody is in both.
         values: the numbers of the model in each draw.
         seed, level: where chance came from; share of the intervals.
         notes: what a reader must know.
@@ -92,6 +93,7 @@ class Forecast(Drawable):
     counted: Floats
     silent: Floats
     covariances: Floats
+    across: Mapping[tuple[int, int], Floats]
     values: Mapping[str, Floats]
     seed: int
     level: float
@@ -195,7 +197,15 @@ class Forecast(Drawable):
         return float(row["lower"]), float(row["upper"])
 
     def total(self, metric: str = "profit", *, noise: bool = True) -> Floats:
-        """One value per draw of a metric over all arms."""
+        """One value per draw of a metric over all scenarios and arms; people in several of them count in each.
+
+        The people whom two scenarios share come or stay away together, so that the total scatters more than the sum
+        of unrelated parts would.
+
+        Args:
+            metric: of the table.
+            noise: as if other people came; without, of the people of the log.
+        """
         groups = range(len(self.groups.names))
         return np.asarray(np.sum([self._metrics(g, noise=noise)[metric] for g in groups], axis=0))
 
@@ -224,11 +234,16 @@ class Forecast(Drawable):
         same = t["arm"].isna() if arm is None else t["arm"] == arm
         return t[(t["scenario"] == scenario) & (t["metric"] == metric) & same].iloc[0]
 
+    @cached_property
+    def _moved(self) -> Floats:
+        """What other people change in the counts: draws x groups x `answers.METRICS`."""
+        return moved_together(self.covariances, self.across, self.draws, self.seed)
+
     def _metrics(self, group: int, *, noise: bool) -> dict[str, Floats]:
         """Every metric of a group, one value per draw; with noise, as if other people came."""
         counts = self.counted[:, group]
         if noise:
-            counts = counts + deviates(self.covariances[group], self.draws, self.seed, group)
+            counts = counts + self._moved[:, group]
         found = {name: counts[:, place] for place, name in enumerate(METRICS)}
         for name in _MONEY:
             found[name] = found[name] / 1e6
@@ -273,6 +288,11 @@ class Forecast(Drawable):
             for metric in ("people", "mails", "conversions", "caused", "discount", "profit"):
                 one = self._row(scenario, metric, arm)
                 row[metric] = _words(one["value"], one["lower"], one["upper"])
+            wide.append(row)
+        if len(wide) > 1:  # people and conversions may be the same in several scenarios
+            row = {"scenario": "together", "arm": "", "people": "", "conversions": ""}
+            for metric in ("mails", "caused", "discount", "profit"):
+                row[metric] = _words(*self._summed(metric, self.total(metric, noise=False), self.total(metric)))
             wide.append(row)
         return "\n".join([head, pd.DataFrame(wide).to_string(index=False), *(f"note: {note}" for note in self.notes)])
 

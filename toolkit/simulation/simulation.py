@@ -196,6 +196,7 @@ class Simulation:
             counted=counts.drawn.astype(float),
             silent=counts.silent.astype(float),
             covariances=counts.scatter.covariances(len(counts.drawn)),
+            across=counts.scatter.across(len(counts.drawn)),
             values=values,
             seed=seed,
             level=level,

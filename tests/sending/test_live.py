@@ -175,6 +175,19 @@ def test_another_version_of_the_program_is_told(day, make_program):
     assert result.table["why"].str.contains("another version of the program").any()
 
 
+def test_what_a_round_that_was_killed_left_of_its_line_takes_no_other_line_along(day, noon, tmp_path):
+    day.round(0)
+    with open(tmp_path / "captures" / "2026-03-02.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"now": "2026-03-02T12:30:00+00:00", "due": ["')
+    day.more = [
+        {"customer_id": "c3", "event": "email_unsubscribed", "at": noon + timedelta(minutes=31), "revenue": None}
+    ]
+    day.round(60)
+    result = day.parity()
+    assert result.table.set_index("customer_id").loc["c3"].why == "left out: unsubscribed"
+    assert len(result.unexplained) == 0
+
+
 def test_a_day_without_captures_names_those_there_are(day, noon):
     day.round(0)
     with pytest.raises(InputError, match=r"nothing was captured on 2026-03-03; there are 2026-03-02"):

@@ -342,10 +342,12 @@ def _another(versions: Sequence[str]) -> str:
 
 
 def _append(path: Path, line: Mapping[str, Any]) -> None:
+    """A line in one piece, whoever else writes there, and never behind what a killed round left of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-        file.flush()
+    with open(path, "ab+", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        is_whole = end == 0 or os.pread(file.fileno(), 1, end - 1) == b"\n"
+        file.write((b"" if is_whole else b"\n") + json.dumps(line).encode() + b"\n")
         os.fsync(file.fileno())
 
 
@@ -355,7 +357,7 @@ def _captured(folder: Path, day: date) -> Iterator[dict[str, Any]]:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 yield json.loads(line)
-            except ValueError:  # the last line of a round that was killed while it wrote
+            except ValueError:  # what a round that was killed left of its own
                 continue
 
 

@@ -76,6 +76,28 @@ def test_what_lists_leave_around_an_address_is_no_part_of_it(listed, tmp_path, w
     assert listed.reason("ana@example.org") == "suppressed"
     (tmp_path / "list.txt").write_text(f"bo@example.org\n{written}\n")
     assert str(listed.import_file(tmp_path / "list.txt", by="ben")) == "added 1, already there 1, not an address 0"
+    assert listed.reason(written) == "suppressed"
+    assert listed.remove(written, by="ben", why="asked us to")
+    assert listed.reason("ana@example.org") is None
+
+
+@pytest.mark.parametrize("written", ["ana", "", None, 5])
+def test_what_is_no_address_is_told_and_not_said_to_be_off_the_list(listed, written):
+    with pytest.raises(InputError, match="expected an address"):
+        listed.reason(written)
+    with pytest.raises(InputError, match="expected an address or its SHA-256"):
+        listed.remove(written, by="ben", why="asked us to")
+
+
+@pytest.mark.parametrize("by", ["", "  ", None])
+def test_nobody_takes_an_address_off_the_list_or_imports_one(listed, tmp_path, by):
+    listed.add("ana@example.org", by="ben")
+    (tmp_path / "list.txt").write_text("bo@example.org\n")
+    with pytest.raises(InputError, match="by: expected the name of a person"):
+        listed.remove("ana@example.org", by=by, why="asked us to")
+    with pytest.raises(InputError, match="by: expected the name of a person"):
+        listed.import_file(tmp_path / "list.txt", by=by)
+    assert len(listed) == 1
 
 
 @pytest.mark.parametrize(

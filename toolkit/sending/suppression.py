@@ -158,10 +158,11 @@ class Suppressions:
             InputError: not an address, or neither marketing nor transactional.
         """
         _one_of("class", class_, _CLASSES)
-        if not isinstance(address, str):
+        bare = _bare(address) if isinstance(address, str) else ""
+        if "@" not in bare:
             raise InputError(f"suppressions: expected an address; found {address!r}")
         with self._reading() as connection:
-            return suppressed(connection, [(address, class_)]).get((address, class_))
+            return suppressed(connection, [(bare, class_)]).get((bare, class_))
 
     def add(self, address: str, *, by: str, reason: str = "manual", scope: str | None = None) -> bool:
         """Put an address on the list.
@@ -204,11 +205,14 @@ class Suppressions:
             Whether it was on the list.
 
         Raises:
-            InputError: not an address.
+            InputError: not an address, or nobody who does it.
         """
-        if not isinstance(address, str):
+        by = person(by, where="suppressions: by")
+        bare = _bare(address) if isinstance(address, str) else ""
+        is_hash = _SHA256.fullmatch(bare)
+        if not is_hash and "@" not in bare:  # what a provider reported may be on the list and still be no good address
             raise InputError(f"suppressions: expected an address or its SHA-256; found {address!r}")
-        digest = address.casefold() if _SHA256.fullmatch(address) else address_hash(address)
+        digest = bare.casefold() if is_hash else address_hash(bare)
         with self._writing() as connection:
             gone = connection.execute(delete(suppressions).where(suppressions.c.address_sha256 == digest)).rowcount
             if gone:
@@ -237,8 +241,10 @@ class Suppressions:
             How many were added, were there already, or are no addresses.
 
         Raises:
-            InputError: no such file, no such column, a quote that is not closed, or an unknown reason or scope.
+            InputError: no such file, no such column, a quote that is not closed, an unknown reason or scope, or nobody
+                who does it.
         """
+        by = person(by, where="suppressions: by")
         rows: list[dict[str, Any]] = []
         wrong, examples = 0, list[str]()
         for line, address, said, of in _lines(Path(path), column):

@@ -9,7 +9,9 @@ import csv
 import gzip
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from io import StringIO
@@ -292,7 +294,8 @@ def _erase_lines(path: Path, customer_id: str, column: str, *, yes: bool) -> int
     if yes and any(theirs):
         kept = lines.head + "".join(text for (_, text), gone in zip(lines, theirs, strict=True) if not gone)
         content = kept.encode("utf-8", errors="surrogateescape")
-        _replace(path, gzip.compress(content) if path.suffix.lower() == ".gz" else content)
+        with _written_anew(path) as part:
+            part.write_bytes(gzip.compress(content) if path.suffix.lower() == ".gz" else content)
     return sum(theirs)
 
 
@@ -307,16 +310,11 @@ def _erase_parquet(path: Path, customer_id: str, column: str, *, yes: bool) -> i
         for group in range(file.num_row_groups)
     ]
     if yes and any(counts):
-        part = _beside(path)
         codec = file.metadata.row_group(0).column(0).compression.lower() if file.num_row_groups else "zstd"
-        try:
-            with pq.ParquetWriter(part, file.schema_arrow, compression=codec) as writer:
-                for group in range(file.num_row_groups):
-                    rows = file.read_row_group(group)
-                    writer.write_table(rows.filter(pc.invert(_of(rows, column, customer_id))))
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with _written_anew(path) as part, pq.ParquetWriter(part, file.schema_arrow, compression=codec) as writer:
+            for group in range(file.num_row_groups):
+                rows = file.read_row_group(group)
+                writer.write_table(rows.filter(pc.invert(_of(rows, column, customer_id))))
     return sum(counts)
 
 
@@ -329,15 +327,18 @@ def _place(path: Path, column: str, names: Sequence[str]) -> int:
     return list(names).index(column)
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+@contextmanager
+def _written_anew(path: Path) -> Iterator[Path]:
+    """A file beside another that takes its place once it is whole, and that nobody else may read than could before.
 
-
-def _replace(path: Path, content: bytes) -> None:
-    part = _beside(path)
+    Of a link the file that it leads to is replaced: there is what must go.
+    """
+    path = path.resolve()
+    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
     try:
-        part.write_bytes(content)
-        os.chmod(part, path.stat().st_mode)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL, 0o600))
+        yield part
+        shutil.copymode(path, part)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from toolkit.tracking.tokens import TRAP
 
@@ -70,11 +69,6 @@ class Rule:
     verdict: str
     why: str
     fits: Callable[[Seen], bool]
-
-
-@lru_cache(maxsize=4096)
-def _is_scanner(agent: str) -> bool:
-    return bool(_SCANNERS.search(agent))
 
 
 _BOTH = ("opened", "clicked")

@@ -133,10 +133,8 @@ class Panel(anywidget.AnyWidget):
     def snapshot(self) -> str:
         """The screen as HTML that does nothing, for a notebook opened without a kernel; it says that it is one."""
         words = tag("p", "A snapshot from when the cell ran. Run the cell to use it.", class_="ttk-snapshot")
-        return (
-            f"<style>{sheet()}</style>"
-            f'<section class="ttk ttk-still" inert aria-label="{self.title}">{words}{self.view}</section>'
-        )
+        still = tag("section", words, Html(self.view), class_="ttk ttk-still", inert=True, aria_label=self.title)
+        return f"<style>{sheet()}</style>{still}"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         shown = super()._repr_mimebundle_(**options)

@@ -8,11 +8,15 @@ from collections.abc import Mapping
 import numpy as np
 import plotly.graph_objects as go
 
-from toolkit.charts.style import BLUE, INK, MAILS, add_units, drawn, money, share_text, unit_of
+from toolkit.charts.style import BLUE, INK, MAILS, OTHERS, add_units, drawn, label_lines, money, share_text, unit_of
 from toolkit.errors import InputError
 from toolkit.stats import Plan, Qini, Result, Survival
 
 __all__ = ["plan_curve", "qini_curve", "result_survival", "survival_plot"]
+
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_MOST_NAMED = 4  # arms that a title can name
+_WORTH_TELLING = 0.9  # of all people: mailing so many of them is no choice any more
 
 
 def plan_curve(planned: Plan) -> go.Figure:
@@ -123,7 +127,7 @@ def survival_plot(
         raise InputError("survival: found no curve to draw")
     end = horizon or max(curve.last for curve in named.values())
     traces: list[go.Scatter] = []
-    for (name, curve), color in zip(named.items(), (INK, *MAILS) if len(named) > 1 else MAILS, strict=False):
+    for (name, curve), (color, dash) in zip(named.items(), _looks(len(named)), strict=True):
         within = curve.times <= end
         last = min(end, curve.last)
         lower, upper = (band[within] for band in curve.band(alpha=alpha))
@@ -145,8 +149,8 @@ def survival_plot(
                 x=times,
                 y=happened,
                 mode="lines",
-                line={"color": color, "width": 2.5, "shape": "hv"},
-                name=name,
+                line={"color": color, "width": 2.5, "shape": "hv", "dash": dash},
+                name=label_lines(name, width=36, most=1),
                 hovertemplate="by day %{x:.3~g}<br><b>%{y:.1%}</b><extra>%{fullData.name}</extra>",
             ),
         ]
@@ -173,7 +177,22 @@ def _faint(color: str) -> str:
     return f"rgba({red},{green},{blue},.15)"
 
 
+def _looks(count: int) -> list[tuple[str, str]]:
+    """Colour and dash of each curve, control first; where the colours are used up, the next dash begins."""
+    if count == 1:
+        return [(MAILS[0], "solid")]
+    able = [color for color in MAILS if color != OTHERS]
+    arms = [(able[place % len(able)], _DASHES[place // len(able) % len(_DASHES)]) for place in range(count - 1)]
+    return [(INK, "solid"), *arms]
+
+
 def _soon_said(named: Mapping[str, Survival], end: float, of: str) -> str:
+    if len(named) > _MOST_NAMED:
+        (first, curve), *arms = named.items()
+        shares = [1 - arm.at(end) for _, arm in arms if not math.isnan(arm.at(end))]
+        if shares and not math.isnan(curve.at(end)):
+            told = f"{share_text(min(shares))} to {share_text(max(shares))} of {len(arms)} arms"
+            return f"{of} within {end:g} days: {share_text(1 - curve.at(end))} of {first}, {told}"
     parts = [f"{share_text(1 - curve.at(end))} of {name}" for name, curve in named.items()]
     known = [part for part in parts if "–" not in part]
     if not known:
@@ -257,6 +276,6 @@ def _qini_said(found: Qini, share: float, gain: float, final: float) -> str:
             return "The score cannot be told apart from a random order"
     else:
         said = "The score ranks people by what the mail does to them" if found.qini > 0 else "The score does not help"
-    if share < 0.99 and gain > final > 0:
+    if share <= _WORTH_TELLING and gain > final > 0:
         return f"{said}: mailing the best {share:.0%} gains {gain / final:.0%} of what mailing all gains"
     return said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from toolkit.charts.style import BLUE, GREEN, MAILS, VERMILLION, add_units, drawn
+from toolkit.charts.style import BLUE, GREEN, MAILS, VERMILLION, add_units, drawn, label_lines
 from toolkit.engine import CHANGES, Difference
 
 __all__ = ["difference_chart"]
@@ -40,6 +40,7 @@ def difference_chart(difference: Difference) -> go.Figure:
                     marker={"color": _COLORS[change], "cornerradius": 2},
                     text=[f"{count:,.0f}" for count in counts],
                     textposition="inside",
+                    textangle=0,
                     insidetextanchor="middle",
                     textfont={"color": "white"},
                     customdata=people.to_numpy(),
@@ -50,6 +51,7 @@ def difference_chart(difference: Difference) -> go.Figure:
             )
     sums = {change: int(table.loc[table["change"] == change, "mails"].sum()) for change in CHANGES}
     told = [f"{count:,} {change}" for change, count in sums.items() if count]
+    first, *rest = told or [""]
     settings = [
         f"{str(row['path']).replace('_', ' ')} {row['before']} → {row['after']}"
         for row in difference.settings.head(3).to_dict("records")
@@ -57,7 +59,9 @@ def difference_chart(difference: Difference) -> go.Figure:
     more = len(difference.settings) - len(settings)
     figure = drawn(
         traces,
-        title=f"Mails {', '.join(told)}" if told else "Not one mail differs",
+        title=", ".join([first.replace(" ", f" mail{'s' if not first.startswith('1 ') else ''} "), *rest])
+        if told
+        else "Not one mail differs",
         subtitle="; ".join([*settings, *([f"{more} more"] if more > 0 else []), f"{difference.same:,} mails the same"]),
         label="exact",
         height=170 + 46 * max(1, len(order)),
@@ -67,5 +71,9 @@ def difference_chart(difference: Difference) -> go.Figure:
     )
     figure.update_xaxes(tickformat=",~d", showgrid=True, zeroline=True)
     return add_units(figure, x="lost ← mails → gained, moved or changed", y="").update_yaxes(
-        ticksuffix="  ", showgrid=False, rangemode="normal"
+        tickvals=order,
+        ticktext=[label_lines(name) for name in order],
+        ticksuffix="  ",
+        showgrid=False,
+        rangemode="normal",
     )

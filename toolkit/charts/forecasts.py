@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
-from toolkit.charts.style import AFTER_MAIL, BLUE, INK, MAILS, add_units, drawn, money
+from toolkit.charts.style import AFTER_MAIL, BLUE, INK, MAILS, add_units, drawn, label_lines, money
 from toolkit.charts.sweeps import setting_text
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.simulation import Forecast, Tuning
@@ -68,9 +68,10 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
 
     ends = rows[["value", "lower", "upper"]].to_numpy(float)
     texts = [f"<b>{said(value)}</b>   {said(lower)} to {said(upper)}" for value, lower, upper in ends]
+    whose = [f"{name}<br>{_small(count)}" for name, count in zip(names, people, strict=True)]
     dots = go.Scatter(
         x=rows["value"],
-        y=[f"{name}<br><span style='font-size:11px'>{count}</span>" for name, count in zip(names, people, strict=True)],
+        y=whose,
         mode="markers+text",
         marker={"size": 12, "color": BLUE},
         text=texts,
@@ -98,7 +99,10 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
     )
     figure.add_vline(x=0, line={"color": INK, "width": 1.2, "dash": "dot"}, layer="below")
     figure.update_xaxes(range=_span(ends, air=0.1), showgrid=True, zeroline=False, tickformat=",")
-    figure.update_yaxes(showgrid=False, range=[-0.6, len(rows) - 0.3], ticklabelstandoff=8)
+    labels = [f"{label_lines(name)}<br>{_small(count)}" for name, count in zip(names, people, strict=True)]
+    figure.update_yaxes(
+        showgrid=False, range=[-0.6, len(rows) - 0.3], ticklabelstandoff=8, tickvals=whose, ticktext=labels
+    )
     return add_units(figure, x=f"{word.lower()}{f' ({forecast.currency})' if is_money else ''}", y="")
 
 
@@ -290,6 +294,10 @@ def _arms(rows: pd.DataFrame) -> list[str]:
         f"{scenario.replace('_', ' ')}{'' if pd.isna(arm) else f' · {arm}'}"
         for scenario, arm in zip(rows["scenario"], rows["arm"], strict=True)
     ]
+
+
+def _small(text: str) -> str:
+    return f"<span style='font-size:11px'>{text}</span>"
 
 
 def _source(name: str) -> str:

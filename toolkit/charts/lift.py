@@ -8,7 +8,8 @@ from textwrap import wrap
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, say, unit_of
+from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, label_lines, say, unit_of
+from toolkit.charts.vector import text_width
 from toolkit.errors import InputError, nearest
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
@@ -17,6 +18,7 @@ from toolkit.stats.verdict import amount
 __all__ = ["forest"]
 
 _LINE = 62  # letters of a note that stand side by side
+_MOST_NAMED = 4  # arms that a title can name
 
 
 def forest(result: Result, *, metric: str | None = None) -> go.Figure:
@@ -54,10 +56,16 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
         template=HOUSE,
         title=titles,
         height=room + 30 + height_of * len(shown),
-        margin={"l": 12, "r": 190, "t": room + 22, "b": 12},
+        margin={"l": 12, "r": _beside(result, shown), "t": room + 22, "b": 12},
         showlegend=False,
     )
     return figure
+
+
+def _beside(result: Result, metrics: list[str]) -> int:
+    """Pixels for the numbers beside the plot."""
+    told = [_interval(one) for one in result.comparisons if one.defined and one.metric in metrics]
+    return max([140, *(round(1.1 * text_width(f"[{words.split(' [')[1]}", 12)) + 20 for words in told)])
 
 
 def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str], result: Result) -> None:
@@ -140,6 +148,8 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
         type="category",
         categoryorder="array",
         categoryarray=arms[::-1],
+        tickvals=arms,
+        ticktext=[label_lines(arm) for arm in arms],
         range=[-0.6, len(arms) - 0.4],
         showgrid=False,
         zeroline=False,
@@ -183,4 +193,6 @@ def _details(result: Result) -> str:
 
 
 def _listed(names: list[str]) -> str:
+    if len(names) > _MOST_NAMED:
+        return f"{len(names)} arms"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -21,6 +21,8 @@ from toolkit.stats.verdict import amount
 
 __all__ = ["experiment_report", "lift_chapter", "verdict_box"]
 
+_MOST_FINDINGS = 8  # sentences of a verdict that are shown at once
+
 
 def experiment_report(result: Result, *, path: str | os.PathLike[str], title: str | None = None) -> Path:
     """One HTML file with what an experiment showed; it opens without a network and prints well.
@@ -62,8 +64,14 @@ def verdict_box(result: Result) -> Iterator[str]:
             return "warning"
         return "action" if line.casefold().startswith(verdict.action) else "finding"
 
-    said = "".join(f'<p class="{kind(line)}">{escape(line)}</p>' for line in verdict.splitlines())
-    yield f'<div class="verdict">{said}</div>'
+    lines = verdict.splitlines()
+    findings = [line for line in lines if kind(line) == "finding"]
+    folded = set(findings[_MOST_FINDINGS:]) if len(findings) > _MOST_FINDINGS + 1 else set()
+    said = [f'<p class="{kind(line)}">{escape(line)}</p>' for line in lines if line not in folded]
+    if folded:
+        rest = "".join(f"<p>{escape(line)}</p>" for line in findings if line in folded)
+        said.insert(_MOST_FINDINGS, f"<details><summary>and {len(folded)} more findings</summary>{rest}</details>")
+    yield f'<div class="verdict">{"".join(said)}</div>'
 
 
 def lift_chapter(result: Result) -> Iterator[str]:
@@ -110,11 +118,18 @@ def _cards(result: Result) -> Iterator[str]:
     first = primary[0] if primary else result.comparisons[0]
     people = first.n_control + sum(one.n for one in result.comparisons if one.metric == first.metric)
     cards = [card(f"{people:,}", "people in the experiment", "exact")]
+    # The cards are few: those of the arms that the verdict speaks for come first, then the surest differences.
+    advised = result.verdict().actions
+    primary.sort(key=lambda one: (advised.get(one.arm) != "roll out", not one.sure(result.alpha), -abs(_sureness(one))))
     for one in [found for found in primary if found.defined][:3]:
         ends = (amount(end, one, bare=True) for end in (one.diff_lower, one.diff_upper))
         what = f"{one.arm} on {one.metric} [{', '.join(ends)}]"
         cards.append(card(amount(one.diff, one, signed=True), what, "observed"))
     yield f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _sureness(one: Comparison) -> float:
+    return one.diff / one.error if one.error > 0 else 0.0
 
 
 def _looks(result: Result) -> Iterator[str]:

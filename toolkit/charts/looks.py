@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from toolkit.charts.style import BLUE, GREEN, INK, MAILS, VERMILLION, add_units, drawn
+from toolkit.charts.style import INK, MAILS, add_units, drawn, label_lines
 from toolkit.errors import InputError
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
@@ -68,15 +68,19 @@ def boundary(result: Result, *, earlier: Sequence[Result] = ()) -> go.Figure:
     for place, one in enumerate(primary):
         path = [(r.look.time if r.look else 0.0, _z(_same(r, one))) for r in results]
         sure = one.sure(result.alpha)
-        color = (GREEN if one.improved else VERMILLION) if sure else (BLUE, *MAILS)[place % (len(MAILS) + 1)]
+        color = MAILS[place % len(MAILS)]
         traces.append(
             go.Scatter(
                 x=[time for time, _ in path],
                 y=[float(np.clip(z, -_HIGHEST - 0.3, _HIGHEST + 0.3)) for _, z in path],
                 mode="lines+markers",
                 line={"color": color, "width": 2},
-                marker={"size": [7] * (len(path) - 1) + [12], "color": color},
-                name=f"{one.arm}, {one.metric}",
+                marker={
+                    "size": [7] * (len(path) - 1) + [12],
+                    "color": color if sure else "rgba(0,0,0,0)",
+                    "line": {"color": color, "width": 2.5},
+                },
+                name=label_lines(f"{one.arm}, {one.metric}", width=36, most=1),
                 customdata=[z for _, z in path],
                 hovertemplate="at %{x:.0%} of the plan<br><b>z = %{customdata:.2f}</b><extra>%{fullData.name}</extra>",
             )
@@ -84,7 +88,7 @@ def boundary(result: Result, *, earlier: Sequence[Result] = ()) -> go.Figure:
     figure = drawn(
         traces,
         title=_said(result, primary),
-        subtitle=f"{_method(look.method)} · z towards better · {100 * (1 - result.alpha):g} % over all looks",
+        subtitle=f"{_method(look.method)} · {100 * (1 - result.alpha):g} % over all looks · filled: established",
         label="observed",
         height=420,
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import BLUE, HOUSE, INK, SEQUENCE, fitting, say
+from toolkit.charts.style import BLUE, HOUSE, INK, SEQUENCE, fitting, label_lines, say
 from toolkit.engine import Overlap
 
 __all__ = ["overlap_chart"]
@@ -65,10 +65,26 @@ def overlap_chart(overlap: Overlap) -> go.Figure:
         showlegend=False,
         bargap=0.35,
     )
-    for place in range(1, len(rows)):
-        figure.update_xaxes(type="category", showline=False, row=place, col=1)
+    for place, grid in zip(range(1, len(rows)), (overlap.people, collided), strict=False):
+        across, down = _names(grid.columns), _names(grid.index)
+        figure.update_xaxes(
+            type="category",
+            showline=False,
+            tickvals=across,
+            ticktext=[label_lines(name, width=22) for name in across],
+            row=place,
+            col=1,
+        )
         figure.update_yaxes(
-            type="category", autorange="reversed", showgrid=False, rangemode="normal", ticksuffix=" ", row=place, col=1
+            type="category",
+            autorange="reversed",
+            showgrid=False,
+            rangemode="normal",
+            tickvals=down,
+            ticktext=[label_lines(name) for name in down],
+            ticksuffix=" ",
+            row=place,
+            col=1,
         )
     figure.update_xaxes(type="category", title_text="mails in a week", row=len(rows), col=1)
     figure.update_yaxes(
@@ -85,8 +101,8 @@ def overlap_chart(overlap: Overlap) -> go.Figure:
 def _grid(table: pd.DataFrame, what: str) -> go.Heatmap:
     shown = table.map(lambda count: f"{count:,}" if count else "·")
     return go.Heatmap(
-        x=[str(name).replace("_", " ") for name in table.columns],
-        y=[str(name).replace("_", " ") for name in table.index],
+        x=_names(table.columns),
+        y=_names(table.index),
         z=table.to_numpy(),
         text=shown.to_numpy(),
         texttemplate="%{text}",
@@ -96,6 +112,10 @@ def _grid(table: pd.DataFrame, what: str) -> go.Heatmap:
         showscale=False,
         hovertemplate=f"%{{y}}, %{{x}}<br><b>%{{text}}</b> {what}<extra></extra>",
     )
+
+
+def _names(scenarios: pd.Index) -> list[str]:
+    return [str(name).replace("_", " ") for name in scenarios]
 
 
 def _title(overlap: Overlap) -> str:

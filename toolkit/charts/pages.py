@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -15,13 +16,16 @@ import plotly.graph_objects as go
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
-from toolkit.charts.style import CONFIG
+from toolkit.charts.style import CONFIG, title_room
 from toolkit.errors import InputError
 
 __all__ = ["card", "chip", "figure_html", "page", "table_html", "write_page"]
 
 # The page may run what is inside it and fetch nothing at all.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+
+_MARKS = re.compile(r"</?b>|</span>|<span style='font-size:12\.5px'>")
+_MIDDLE = 0.5
 
 # A printed page is narrower than the window that the figures were drawn for.
 _PRINT = """
@@ -79,16 +83,41 @@ def write_page(path: str | os.PathLike[str], text: str) -> Path:
 
 
 def figure_html(figure: go.Figure, name: str) -> str:
-    """A figure as a panel; plotly itself is in the page."""
+    """A figure as a panel; plotly itself is in the page, and the title is the page's own, so that it wraps."""
+    said, bare = _untitled(figure)
     drawn = to_html(
-        figure,
+        bare,
         full_html=False,
         include_plotlyjs=False,
         include_mathjax=False,
         div_id=name,
         config={**CONFIG, "plotlyServerURL": "", "displayModeBar": False},
     )
-    return f'<div class="panel">{drawn}</div>'
+    return f'<div class="panel figure">{said}{drawn}</div>'
+
+
+def _untitled(figure: go.Figure) -> tuple[str, go.Figure]:
+    """The title of a figure as HTML, and the figure without it and without its room."""
+    text = str(figure.layout.title.text or "")
+    if not text:
+        return "", figure
+    bare = go.Figure(figure)
+    lines = text.split("<br>")
+    room = title_room(lines)
+    above = [line for line in lines if not line.startswith("<span")]
+    below = [line for line in lines if line.startswith("<span")]
+    height = bare.layout.height - room
+    bare.update_layout(title=None, height=height, margin_t=bare.layout.margin.t - room + 8)
+    if bare.layout.legend.yref == "container" and (bare.layout.legend.y or 0) > _MIDDLE:
+        bare.update_layout(legend_y=1.0)
+    kind, _, rest = _words(below).partition(" · ")
+    told = f"<p class=soft><b>{kind}</b>{f' · {rest}' if rest else ''}</p>" if below else ""
+    return f'<div class="said"><h4>{_words(above)}</h4>{told}</div>', bare
+
+
+def _words(lines: Iterable[str]) -> str:
+    """Lines of a title as text: its own marks go, all else is escaped."""
+    return escape(_MARKS.sub("", " ".join(lines)))
 
 
 def chip(label: str) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from toolkit.charts.local_time import DAY, HOUR, local
-from toolkit.charts.style import BLUE, INK, MAILS, QUIET, add_units, drawn, fitting
+from toolkit.charts.style import BLUE, INK, MAILS, OTHERS, QUIET, add_units, drawn, fitting, label_lines
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
@@ -99,13 +99,14 @@ def sends_by_hour(run: Run, *, scenario: str | None = None, clock: Clock = "loca
     hours = np.arange(24)
     counts = {mail: np.bincount(table.loc[table["mail"] == mail, "hour"], minlength=24) for mail in _order(run, table)}
     total = np.sum([np.zeros(24), *counts.values()], axis=0)
+    counts = _fewer(counts, "scenarios" if scenario is None else "mails")
     quiet = quiet_hours(run.program, scenario) if clock == "local" else []
     figure = drawn(
         [
             go.Bar(
                 x=hours + 0.5,
                 y=count,
-                name=_words(mail),
+                name=label_lines(_words(mail), width=36, most=1),
                 marker={"color": color, "cornerradius": 2},
                 customdata=np.column_stack([hours, hours + 1]),
                 hovertemplate=(
@@ -153,6 +154,7 @@ def sends_by_day(run: Run, *, scenario: str | None = None, clock: Clock = "local
         mail: table.loc[table["mail"] == mail, "day"].value_counts().reindex(days, fill_value=0)
         for mail in _order(run, table)
     }
+    counts = _fewer(counts, "scenarios" if scenario is None else "mails")
     total = table["day"].value_counts().reindex(days, fill_value=0)
     unit = "week" if by_week else "day"
     title = "No mail left"
@@ -167,7 +169,7 @@ def sends_by_day(run: Run, *, scenario: str | None = None, clock: Clock = "local
             go.Bar(
                 x=count.index,
                 y=count.to_numpy(),
-                name=_words(mail),
+                name=label_lines(_words(mail), width=36, most=1),
                 marker={"color": color},
                 hovertemplate="%{x|%a %d %b %Y}<br><b>%{y:,} mails</b><extra>%{fullData.name}</extra>",
             )
@@ -237,7 +239,10 @@ def not_sent(run: Run, *, scenario: str | None = None) -> go.Figure:
         bargap=0.35,
     )
     figure.update_xaxes(range=[0, max(1, counts.max() if len(counts) else 1) * 1.1], tickformat=",~d", showgrid=True)
-    return add_units(figure, x="mails not sent", y="").update_yaxes(ticksuffix="  ", showgrid=False)
+    told = [label_lines(label, width=30) for label in labels]
+    return add_units(figure, x="mails not sent", y="").update_yaxes(
+        tickvals=labels, ticktext=told, ticksuffix="  ", showgrid=False
+    )
 
 
 # Shared by drawings of mails ..........................................................................................
@@ -301,8 +306,17 @@ def _order(run: Run, table: pd.DataFrame) -> list[str]:
     return [mail for mail in dict.fromkeys(written) if mail in there]
 
 
+def _fewer(counts: dict[str, Any], what: str) -> dict[str, Any]:
+    """Counts of as many mails as there are colours that tell apart: the largest, and all others as one."""
+    if len(counts) <= len(MAILS):
+        return counts
+    large = sorted(counts, key=lambda mail: -int(counts[mail].sum()))[: len(MAILS) - 1]
+    rest = [count for mail, count in counts.items() if mail not in large]
+    return {mail: counts[mail] for mail in counts if mail in large} | {f"{len(rest)} other {what}": sum(rest)}
+
+
 def _colors(count: int) -> list[str]:
-    return [MAILS[place % len(MAILS)] for place in range(count)]
+    return list(MAILS[:count]) if count < len(MAILS) else [*(color for color in MAILS if color != OTHERS), OTHERS]
 
 
 def _words(name: str) -> str:

@@ -4,6 +4,7 @@ says what kind of number it is: exact, observed or modelled."""
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = [
     "GRID",
     "INK",
     "MAILS",
+    "OTHERS",
     "QUIET",
     "SEQUENCE",
     "VERMILLION",
@@ -28,17 +30,21 @@ __all__ = [
     "drawn",
     "fitting",
     "hours_text",
+    "label_lines",
     "level_text",
     "money",
     "say",
     "share_text",
+    "title_room",
     "unit_of",
 ]
 
 # Okabe and Ito's palette, without its yellow and black, which vanish on a white or a black page.
 BLUE, SKY, GREEN, ORANGE, VERMILLION, PURPLE = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 
-MAILS = (BLUE, PURPLE, SKY, "#8A93A5", GREEN, ORANGE, VERMILLION)
+OTHERS = "#8A93A5"
+"""Colour of all the rest, and of what is beside the point."""
+MAILS = (BLUE, PURPLE, SKY, OTHERS, GREEN, ORANGE, VERMILLION)
 """Colours of mails or scenarios, in order."""
 BEFORE, AFTER_MAIL, AFTER_OFFER = GREEN, ORANGE, VERMILLION
 """Colours of people who buy on their own before a mail, after it, and after an offer."""
@@ -133,6 +139,8 @@ def drawn(
         height=height,
         title=titles,
         margin={"l": 12, "r": 16, "t": room + (26 if legend else 8), "b": 12},
+        # Below the title, however many rows it takes: what it needs is taken from the plot, never from the title.
+        legend={"xref": "container", "x": 0.006, "yref": "container", "y": 1 - (room - 6) / height, "yanchor": "top"},
         showlegend=legend,
     )
     figure.update_layout(**layout)
@@ -141,8 +149,8 @@ def drawn(
 
 def say(title: str, subtitle: str, label: str) -> tuple[dict[str, Any], int]:
     """A title with its subtitle as plotly layout, and the pixels they need, so that nothing is clipped."""
-    above = textwrap.wrap(title, _TITLE_WIDTH) or [""]
-    below = textwrap.wrap(f"{label} · {subtitle}" if subtitle else label, _SUBTITLE_WIDTH)
+    above = _lines(title, _TITLE_WIDTH)
+    below = _lines(f"{label} · {subtitle}" if subtitle else label, _SUBTITLE_WIDTH)
     below[0] = below[0].replace(label, f"<b>{label}</b>", 1)
     lines = [f"<b>{line}</b>" for line in above] + [f"<span style='font-size:12.5px'>{line}</span>" for line in below]
     made = {
@@ -156,7 +164,51 @@ def say(title: str, subtitle: str, label: str) -> tuple[dict[str, Any], int]:
         "yanchor": "top",
         "pad": {"t": 24, "l": 12},
     }
-    return made, 16 + 22 * len(lines)
+    return made, title_room(lines)
+
+
+def title_room(lines: Sequence[str]) -> int:
+    """Pixels that a title of these lines takes."""
+    return 16 + 22 * len(lines)
+
+
+def _lines(text: str, width: int) -> list[str]:
+    """Lines of about the same length; a number stays with its percent sign."""
+    kept = text.replace(" %", "\u00a0%")
+    lines = textwrap.wrap(kept, width) or [""]
+    for narrower in range(width - 1, width // 2, -1):
+        tried = textwrap.wrap(kept, narrower)
+        if len(tried) > len(lines):
+            break
+        lines = tried
+    return [line.replace("\u00a0%", " %") for line in lines]
+
+
+def label_lines(name: str, *, width: int = 28, most: int = 2) -> str:
+    """A name as it stands beside a plot: broken after a blank or an underscore, and cut where it is too long.
+
+    Args:
+        name: of an arm, a scenario, a mail.
+        width: letters in a line.
+        most: lines; what is left is an ellipsis.
+
+    >>> label_lines("reminder")
+    'reminder'
+    >>> label_lines("the_first_reminder_about_everything_in_the_cart")
+    'the_first_reminder_about_<br>everything_in_the_cart'
+    >>> label_lines("a sentence that was made the name of an arm, with all its reasons", width=20)
+    'a sentence that was<br>made the name of an…'
+    """
+    lines = [""]
+    for word in re.findall(r"[^_ ]*[_ ]?", name):
+        for piece in (word[at : at + width] for at in range(0, len(word), width)):
+            if len(lines[-1] + piece.rstrip()) <= width:
+                lines[-1] += piece
+            else:
+                lines.append(piece)
+    if len(lines) > most:
+        lines = [*lines[: most - 1], f"{lines[most - 1][: width - 1].rstrip()}…"]
+    return "<br>".join(line.rstrip() for line in lines)
 
 
 def fitting(values: Iterable[float], *, least: float = 1.0) -> list[float]:

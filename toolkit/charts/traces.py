@@ -8,7 +8,7 @@ import textwrap
 import pandas as pd
 import plotly.graph_objects as go
 
-from toolkit.charts.style import AFTER_OFFER, BLUE, GRID, add_units, drawn
+from toolkit.charts.style import AFTER_OFFER, BLUE, GRID, add_units, drawn, label_lines
 from toolkit.engine import Trace
 
 __all__ = ["timeline"]
@@ -50,7 +50,7 @@ def timeline(trace: Trace) -> go.Figure:
     near = _near(table)
     figure = drawn(
         traces,
-        title=f"{trace.customer_id}: {said} in {_counted(days, 'day')}",
+        title=f"{html.escape(label_lines(trace.customer_id, width=40, most=1))}: {said} in {_counted(days, 'day')}",
         subtitle=f"local time, {trace.timezone}"
         + (" · zoomed to the journeys, double-click shows all" if near else ""),
         label="exact",
@@ -59,6 +59,8 @@ def timeline(trace: Trace) -> go.Figure:
     figure.update_yaxes(
         categoryorder="array",
         categoryarray=lanes[::-1],
+        tickvals=lanes,
+        ticktext=[label_lines(lane, most=1) for lane in lanes],
         range=[-0.6, len(lanes) - 0.4],
         showgrid=True,
         gridcolor=GRID,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Verdict", "amount", "judge"]
 
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
+_LARGE = 1000.0
 _ORDER = ("roll out", "keep testing", "stop", "do not roll out")
 
 
@@ -51,6 +52,9 @@ def amount(value: float, found: Comparison, *, signed: bool = False, bare: bool 
 
     >>> amount(0.0213, Comparison(metric="converted", arm="mail", n_control=1, n=1, kind="rate"), signed=True)
     '+2.1 points'
+    >>> yen = Comparison(metric="sales", arm="mail", n_control=1, n=1, currency="JPY", diff_lower=-9e6, diff_upper=7e7)
+    >>> amount(36757032.629, yen, signed=True)
+    '+36,757,033 JPY'
     """
     scale = 100.0 if found.kind == "rate" else 1.0
     width = found.diff_upper - found.diff_lower
@@ -58,6 +62,8 @@ def amount(value: float, found: Comparison, *, signed: bool = False, bare: bool 
     digits = 2 if found.currency else 1
     if 0 < size < 1:
         digits = max(digits, min(6, 1 - math.floor(math.log10(size))))
+    elif size >= _LARGE:  # digits behind the point of what is known to a hundred at best tell nothing
+        digits = 0
     number = f"{abs(value) * scale:,.{digits}f}"
     sign = "-" if value < 0 else ("+" if signed else "")
     if math.isinf(value):

@@ -107,6 +107,17 @@ def test_outcomes_are_counted_from_the_first_entry_for_closed_windows(run: Run) 
     assert measure(run, within="30d").attrs["toolkit"]["open_windows"] == 3
 
 
+def test_values_of_a_goal_that_are_no_numbers_are_told_and_never_measured_as_nothing() -> None:
+    events = LOG.events.assign(revenue=LOG.events["revenue"].map({30.0: "30,00 €", 50.0: "50"}))
+    told = replay(loads(CART), EventLog.from_pandas(events))
+    said = "cart.goal.value: 'revenue' is no number in 1 of the 2 'purchase' events, for example '30,00 €'"
+    assert [note for note in told.notes if note.startswith(said)]
+    with pytest.raises(InputError, match=said):
+        measure(told)
+    readable = events.assign(revenue=events["revenue"].replace("30,00 €", " "))
+    assert measure(replay(loads(CART), EventLog.from_pandas(readable)))["revenue"].sum() == 50
+
+
 def test_a_length_of_time_that_is_none_is_refused_by_the_name_of_its_argument(run: Run) -> None:
     with pytest.raises(
         InputError, match=r"within: expected a duration; found '7 days'; allowed: .*did you mean '7d'\?"

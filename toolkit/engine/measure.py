@@ -64,8 +64,8 @@ def measure(
         were still open.
 
     Raises:
-        InputError: no such scenario; no window; a scenario without a goal; a length of time that is none; what was
-            given is no run.
+        InputError: no such scenario; no window; a scenario without a goal, or whose goal has values that are no
+            numbers; a length of time that is none; what was given is no run.
 
     >>> from toolkit.engine.replay import replay
     >>> from toolkit.events import EventLog
@@ -89,6 +89,7 @@ def measure(
     """
     _check_run(run)
     place, chosen, window = _asked(run, scenario, within)
+    _check_value(run, chosen)
     looks_back = _length(before, "before", least=0)
     lapse = None if lapsed is None else _length(lapsed, "lapsed")
     units, entered, still_open = _closed(run, place, unit, window)
@@ -189,6 +190,18 @@ def _asked(run: Run, scenario: str | None, within: str | Duration | None) -> tup
             f"{chosen.scenario}: no goal to measure; add for example goal: {{event: purchase, within: 7d}}"
         )
     return place, chosen, _length(chosen.goal.within if within is None else within, "within")
+
+
+def _check_value(run: Run, scenario: Scenario) -> None:
+    """A value that cannot be read as a number would add nothing, and revenue would be too small without a word."""
+    if scenario.goal is None or scenario.goal.value is None:
+        return
+    value, event = scenario.goal.value, scenario.goal.event
+    count, example = run.log.unreadable_numbers(event, value)
+    if count:
+        of_all = f"in {count:,} of the {run.log.event_counts[event]:,} {event!r} events, for example {example!r}"
+        allowed = "numbers such as 1234.50, or nothing where it is unknown"
+        raise InputError(f"{scenario.scenario}.goal.value: {value!r} is no number {of_all}; allowed: {allowed}")
 
 
 def _check_run(run: object) -> None:

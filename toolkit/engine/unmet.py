@@ -1,4 +1,5 @@
-"""Conditions on events that no event of a log meets: by them nobody enters, leaves, or reaches a goal."""
+"""Conditions on events that no event of a log meets, by which nobody enters, leaves, or reaches a goal; and values of
+goals that are no numbers."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ __all__ = ["unmet"]
 
 def unmet(scenarios: tuple[Scenario, ...], log: EventLog | SparkLog, marking: Marking, seen: int) -> list[str]:
     """One sentence for each condition that none of its events meets, and what those events never carry.
+
+    And one for each goal whose value is no number in some of its events.
 
     Args:
         scenarios: whose conditions are looked at; triggers, exits and goals.
@@ -39,7 +42,20 @@ def unmet(scenarios: tuple[Scenario, ...], log: EventLog | SparkLog, marking: Ma
             f"{where}: none of the {count:,} {event!r} events meets {condition!r}"
             + (f"; they never carry {', '.join(lacking)}, but {', '.join(carried) or 'nothing'}" if lacking else "")
         )
-    return told
+    return told + [note for scenario in scenarios for note in _no_numbers(scenario, log)]
+
+
+def _no_numbers(scenario: Scenario, log: EventLog | SparkLog) -> Iterator[str]:
+    goal = scenario.goal
+    if goal is None or goal.value is None or goal.event not in log.event_counts or not isinstance(log, EventLog):
+        return
+    count, example = log.unreadable_numbers(goal.event, goal.value)
+    if count:
+        yield (
+            f"{scenario.scenario}.goal.value: {goal.value!r} is no number in {count:,} of the "
+            f"{log.event_counts[goal.event]:,} {goal.event!r} events, for example {example!r}; "
+            "revenue cannot be measured of them"
+        )
 
 
 def _conditions(scenario: Scenario) -> Iterator[tuple[str, str, str]]:

@@ -150,6 +150,17 @@ class Contents:
             ((self._unreadable[attribute],),) = cursor.execute(asked).fetchall()
         return self._unreadable[attribute]
 
+    def unreadable_numbers(self, event: str, prop: str) -> tuple[int, str]:
+        """How many events of a name hold what is no number, such as 49,90 €, in a property; and one of these texts."""
+        if self.properties.get(prop) != "text":
+            return 0, ""
+        asked = (
+            f"SELECT count(*), min({name(prop)}) FROM {self._distinct()} "
+            f"WHERE event = ? AND trim({name(prop)}) <> '' AND TRY_CAST({name(prop)} AS DOUBLE) IS NULL"
+        )
+        ((count, example),) = self.cursor().execute(asked, [event]).fetchall()
+        return count, example or ""
+
     @property
     def customers(self) -> pd.DataFrame:
         """Customers: one row per customer of the customers table, customer_id and attributes."""

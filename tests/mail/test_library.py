@@ -10,6 +10,7 @@ import pytest
 
 from tests.mail.conftest import LIBRARY
 from toolkit.engine import replay
+from toolkit.errors import TemplateError
 from toolkit.events import EventLog
 from toolkit.mail import Letter, Templates, preflight
 from toolkit.scenario import load
@@ -97,6 +98,13 @@ def test_a_mail_with_an_offer_says_whatever_offer_the_scenario_makes(
     mail = library.render(replace(sample(library, name), offer=offer))
     assert words in mail.subject
     assert words in mail.text
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+@pytest.mark.parametrize("name", sorted(STEPS))
+def test_a_mail_with_an_offer_promises_nothing_where_there_is_none(name: str, locale: str, library: Templates) -> None:
+    with pytest.raises(TemplateError, match="this step has no offer"):
+        library.render(replace(sample(library, name, locale), offer=None))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.scenario.strategies import programs
+from toolkit.scenario.checks import check
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program, Send, every_step
 from toolkit.scenario.reading import load, loads
@@ -271,6 +272,26 @@ def test_policies_are_told_after_the_scenarios() -> None:
         "The sender is A <a@example.com>; answers go to b@example.com.",
         "The pool s holds 3 codes.",
         "The pool t holds the codes of codes.txt.",
+    ]
+
+
+def test_where_an_unsubscribe_goes_is_told_as_it_is() -> None:
+    text = (
+        "{{scenario: x, trigger: {{event: a}}, reentry: once, steps: [{{send: x/a}}]}}\n---\n"
+        "{{tracking: {{url: 'https://mail.example.com', clicks: false}}, brand: {{name: A{}}}}}\n"
+    )
+    program = loads(text.format(""))
+    assert (
+        describe(program.policies).splitlines()[-1] == "Unsubscribes and opens come home to https://mail.example.com."
+    )
+    assert check(program) == ()
+    elsewhere = loads(text.format(", unsubscribe_url: 'https://shop.example.com/u/{token}'"))
+    assert describe(elsewhere.policies).splitlines()[-2:] == [
+        "Opens come home to https://mail.example.com.",
+        "Who unsubscribes is led to https://shop.example.com/u/{token}.",
+    ]
+    assert [(fault.path, fault.message) for fault in check(elsewhere)] == [
+        ("policies.brand.unsubscribe_url", "the tracker hears of no unsubscribe")
     ]
 
 

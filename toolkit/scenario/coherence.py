@@ -39,6 +39,11 @@ def program_findings(policies: m.Policies) -> Iterator[Finding]:
         allowed = "a name of the IANA list, for example Europe/Paris"
         yield Finding("unknown time zone", ("timezone",), policies.timezone, allowed, near)
     yield from _quiet(policies.quiet)
+    elsewhere = getattr(policies.brand, "unsubscribe_url", None)
+    if policies.tracking and isinstance(elsewhere, str) and not elsewhere.startswith(policies.tracking.url):
+        allowed = "no unsubscribe_url, so that the mails carry the tracker's own link; or one that tells your own list"
+        place = ("brand", "unsubscribe_url")
+        yield Finding("the tracker hears of no unsubscribe", place, elsewhere, allowed, warning=True)
     for name, pool in policies.pools.items():
         if (pool.size is None) == (pool.file is None):
             yield Finding("a pool has a size or a file", ("pools", name), allowed="one of size, file")

@@ -344,13 +344,18 @@ def _policies(policies: m.Policies) -> Iterator[str]:
         reply = f"; answers go to {policies.sender.reply_to}" if policies.sender.reply_to else ""
         yield f"The sender is {policies.sender.name} <{policies.sender.email}>{reply}."
     if policies.tracking:
-        counted = [
-            word for word, yes in (("opens", policies.tracking.opens), ("clicks", policies.tracking.clicks)) if yes
-        ]
-        yield f"{_and(['unsubscribes', *counted]).capitalize()} come home to {policies.tracking.url}."
+        yield from _answers(policies.tracking, getattr(policies.brand, "unsubscribe_url", None))
     for name, pool in policies.pools.items():
         stock = f"{pool.size} codes" if pool.size is not None else f"the codes of {pool.file}"
         yield f"The pool {name} holds {stock}."
+
+
+def _answers(tracking: m.Tracking, elsewhere: object) -> Iterator[str]:
+    told = {"unsubscribes": elsewhere is None, "opens": tracking.opens, "clicks": tracking.clicks}
+    if any(told.values()):
+        yield f"{_and([word for word, yes in told.items() if yes]).capitalize()} come home to {tracking.url}."
+    if elsewhere is not None:
+        yield f"Who unsubscribes is led to {elsewhere}."
 
 
 def _time(duration: Duration) -> str:

@@ -12,8 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from toolkit.cli import app
-from toolkit.scenario import load
-from toolkit.sending import Ledger, approve_standing
+from toolkit.sending import Ledger
 from toolkit.sending.answered import take_up
 from toolkit.sending.clock import micros
 from toolkit.sending.keys import mail_key
@@ -66,14 +65,16 @@ def shop(tmp_path, monkeypatch):
     signed.to_csv(tmp_path / "events.csv", index=False)
     people = {"customer_id": PEOPLE, "first_name": PEOPLE, "consent": True}
     pd.DataFrame(people | {"email": [f"{one}@example.org" for one in PEOPLE]}).to_csv("people.csv", index=False)
-    approve_standing(load("mails"), "mails", by="ana", mails_a_day=100).save("standing.json")
+    done = CliRunner().invoke(app, ["approve", "mails", "--by", "ana", "--mails-a-day", "100"])
+    assert done.exit_code == 0, done.output
+    assert "StandingApproval of welcome by ana: at most 100 mails a day" in done.output
     return tmp_path
 
 
-def tick():
+def tick(*options):
     """One round of the command; the mails in the outbox after it, subject to message."""
     command = ["run", "mails", "--events", "events.csv", "--customers", "people.csv", "--approval", "standing.json"]
-    command += ["--transport", "outbox:out", "--ledger", "out/ledger.sqlite", "--rounds", "1"]
+    command += ["--transport", "outbox:out", "--ledger", "out/ledger.sqlite", "--rounds", "1", *options]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     return done.output
@@ -128,6 +129,30 @@ def test_a_click_sends_the_other_mail_and_an_unsubscribe_ends_the_journey(shop, 
     assert "sent 0," in tick()
     assert set(outbox(shop)) == {*mails, "thanks ana"}
     assert "5 decisions to send, same 5, explained 0, unexplained 0" in parity(shop)
+
+
+def test_what_began_before_the_start_gets_no_mail(shop):
+    start = datetime.now(UTC) - timedelta(minutes=5)
+    pd.concat(
+        [
+            pd.read_csv("events.csv").query("customer_id != 'di'"),
+            pd.DataFrame({"customer_id": ["di"], "event": "sign_up", "at": datetime.now(UTC).isoformat()}),
+        ]
+    ).to_csv("events.csv", index=False)
+    assert "sent 1," in tick("--since", f"{start:%Y-%m-%dT%H:%M:%SZ}")
+    assert set(outbox(shop)) == {"hello di"}
+    assert "4 decisions to send, same 1, explained 3, unexplained 0" in parity(shop)
+
+
+def test_an_approval_that_cannot_be_given_is_refused_at_the_shell(shop):
+    wrong = ["approve", "mails", "--by", "ana", "--mails-a-day"]
+    for options, said in (
+        (["5", "--only", "welcom"], "did you mean 'welcome'"),
+        (["0"], "mails_a_day: expected a whole number from 1"),
+        (["5", "--to", "nowhere/standing.json"], "nowhere"),
+    ):
+        done = CliRunner().invoke(app, [*wrong, *options])
+        assert (done.exit_code, said in done.output) == (1, True), done.output
 
 
 def test_who_did_not_click_in_time_gets_the_mail_for_them(shop):

@@ -81,6 +81,17 @@ def test_a_round_that_was_missed_is_made_up_for_and_the_day_still_agrees(day):
     assert day.parity().is_identical
 
 
+def test_what_began_before_the_start_is_left_to_whoever_mailed_then(day, noon):
+    start = noon - timedelta(minutes=20)
+    assert [day.round(minutes, since=start).sent for minutes in (0, 10, 60, 60, 90)] == [0, 0, 3, 0, 3]
+    result = day.parity()
+    early = result.table[result.table["why"] == "left out: began before the start"]
+    assert sorted(early["customer_id"]) == ["c0", "c1", "c2", "c3"]
+    assert (len(result.unexplained), len(result.table)) == (0, 10)
+    with pytest.raises(InputError, match="since: expected a time zone"):
+        day.round(100, since=start.replace(tzinfo=None))
+
+
 def test_who_unsubscribed_after_the_decision_is_left_out_and_explained(day, noon):
     day.round(0)
     day.more = [

@@ -10,6 +10,7 @@ from email.parser import BytesParser
 import pandas as pd
 import pytest
 
+from tests.sending.shops import WELCOME
 from toolkit.errors import InputError, NotSupportedError, PreflightError, TemplateError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
@@ -330,6 +331,22 @@ def test_an_empty_log_gives_an_empty_batch(shop, make_people):
     assert batch.table.empty
     assert isinstance(batch, Batch)
     assert "0 mails due at 2026-03-02 12:00 UTC" in str(batch.summary())
+
+
+def test_the_first_batch_says_which_mails_follow_on_others_that_were_never_sent(shop, noon, make_program, make_log):
+    later = "{id: hello, send: welcome/hello}\n  - {wait: 2h}\n  - {id: again, send: welcome/hello}"
+    program = make_program(WELCOME.replace("{id: hello, send: welcome/hello}", later))
+    late = {"customer_id": "c12", "event": "sign_up", "at": noon - timedelta(hours=1)}
+    log = make_log(12, people=make_log(13).customers, more=[late])
+    batch = shop.prepare(program=program, log=log, window="2h")
+    said = "nothing was sent yet, and 12 of these mails follow on others of their journey"
+    assert len(batch) == 13
+    assert any(note.startswith(said) for note in batch.notes)
+    since = shop.prepare(program=program, log=log, window="2h", since=noon - timedelta(hours=2))
+    assert (len(since), since.skipped) == (1, {"began before the start": 12})
+    assert not any(note.startswith("nothing was sent") for note in since.notes)
+    send(batch, shop.approve(batch), transport=f"outbox:{shop.outbox}", confirm=13, progress=False)
+    assert not [note for note in shop.prepare(program=program, log=log).notes if note.startswith("nothing was sent")]
 
 
 def test_a_log_that_ends_before_the_window_is_said_to(shop, noon):

@@ -22,7 +22,7 @@ from toolkit.events import EventLog
 from toolkit.scenario import check, load, set_parameters
 from toolkit.simulation import shop
 
-__all__ = ["CustomersOption", "EventsOption", "MapOption", "ZoneOption", "columns_of", "read_log"]
+__all__ = ["CustomersOption", "EventsOption", "MapOption", "ZoneOption", "columns_of", "moment_of", "read_log"]
 
 EventsOption = Annotated[
     str, typer.Option("--events", help="A CSV or Parquet file, a glob, or the folder of a stored log.")
@@ -99,7 +99,7 @@ def replay_command(
     """Who would have got which mail, when, and why not, over a log of your own."""
     with plain_errors():
         program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
-        last = None if until is None else _moment(until)
+        last = None if until is None else moment_of(until, "--until")
         log = read_log(events, columns, zone, customers, later)
         folder = None if out is None else _folder(out)
         run = replay(program, log, until=last)
@@ -143,16 +143,17 @@ def _change(text: str) -> tuple[str, object]:
         raise InputError(f"--set: {path} cannot be {value!r}: not a YAML value") from None
 
 
-def _moment(text: str) -> pd.Timestamp:
+def moment_of(text: str, option: str) -> pd.Timestamp:
+    """The moment that an option names."""
     try:
         moment = pd.Timestamp(text)
         if pd.isna(moment):  # as of an empty text
             raise ValueError
     except ValueError:
-        raise InputError(f"--until: found {text!r}; allowed: a moment such as 2025-03-01T00:00Z") from None
+        raise InputError(f"{option}: found {text!r}; allowed: a moment such as 2025-03-01T00:00Z") from None
     if moment.tzinfo is None:
         utc = moment.isoformat().removesuffix(":00")
-        raise InputError(f"--until: {text!r} has no time zone; for example {utc}Z for UTC")
+        raise InputError(f"{option}: {text!r} has no time zone; for example {utc}Z for UTC")
     return moment
 
 

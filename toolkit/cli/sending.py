@@ -1,4 +1,4 @@
-"""Commands about sending: keys, audit, status, doubts, sender, run, parity."""
+"""Commands about sending: keys, audit, status, doubts, sender, approve, run, parity."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.app import app, plain_errors
-from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, read_log
+from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, moment_of, read_log
 from toolkit.errors import InputError, nearest
 from toolkit.scenario import load
 from toolkit.scenario.duration import Duration
-from toolkit.sending import ApprovalPolicy, Ledger, StandingApproval, keep_sending, load_approval, serve
+from toolkit.sending import (
+    ApprovalPolicy,
+    Ledger,
+    StandingApproval,
+    approve_standing,
+    keep_sending,
+    load_approval,
+    serve,
+)
 from toolkit.sending import parity as compare_day
 from toolkit.sending.keys import new_key, public_line, signing_key
 
@@ -151,6 +159,36 @@ def sender(
         )
 
 
+@app.command("approve")
+def approve_command(
+    scenarios: Annotated[str, typer.Argument(help="A folder of scenarios, their policies and mails.")],
+    by: Annotated[str, typer.Option("--by", help="Who approves.")],
+    mails_a_day: Annotated[int, typer.Option(help="So many mails may go in any 24 hours.")],
+    discount_a_day: Annotated[
+        float | None, typer.Option(help="So much may their offers cost in any 24 hours, in the program's currency.")
+    ] = None,
+    only: Annotated[str, typer.Option("--only", help="Scenarios, with commas; all unless given.")] = "",
+    expires: Annotated[str, typer.Option(help="How long it holds.")] = "30d",
+    author: Annotated[str | None, typer.Option(help="Who wrote the scenarios and their mails.")] = None,
+    key: Annotated[str | None, typer.Option(help="File of the signing key; your own, unless given.")] = None,
+    to: Annotated[str, typer.Option("--to", help="The file to write.")] = "standing.json",
+) -> None:
+    """Let the mails of scenarios go as they fall due, as they are now, within limits: what `toolkit run` needs."""
+    with plain_errors():
+        approval = approve_standing(
+            load(scenarios),
+            scenarios,
+            by=by,
+            mails_a_day=mails_a_day,
+            discount_a_day=discount_a_day,
+            scenarios=[one.strip() for one in only.split(",") if one.strip()] or None,
+            key=key,
+            expires=expires,
+            author=author,
+        )
+        typer.echo(f"{approval}\nwritten: {approval.save(to)}")
+
+
 @app.command("run")
 def run_command(
     scenarios: Annotated[str, typer.Argument(help="A folder of scenarios, their policies and mails.")],
@@ -159,6 +197,10 @@ def run_command(
     transport: TransportOption,
     ledger: LedgerOption,
     every: Annotated[str, typer.Option(help="Time between two rounds.")] = "1m",
+    since: Annotated[
+        str | None,
+        typer.Option(help="When you began: no mails of what began before, such as 2026-03-01T00:00Z."),
+    ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="At most so many rounds.")] = None,
     captures: Annotated[str, typer.Option(help="Folder for what rounds saw, for `toolkit parity`.")] = "captures",
     columns: MapOption = "",
@@ -167,6 +209,7 @@ def run_command(
 ) -> None:
     """Send what falls due, round after round, on a growing log, within a standing approval."""
     with plain_errors(), _stopping() as stop:
+        start = None if since is None else moment_of(since, "--since")
         standing = load_approval(approval)
         if not isinstance(standing, StandingApproval):
             raise InputError(f"{approval}: approves one batch; `toolkit run` needs a standing approval")
@@ -179,6 +222,7 @@ def run_command(
             ledger=ledger,
             captures=captures,
             every=_span(every),
+            since=start,
             rounds=rounds,
             stop=stop,
             say=typer.echo,

@@ -53,6 +53,7 @@ def round_of(
     captures: str | os.PathLike[str],
     now: datetime,
     shares: Collection[int] | None = None,
+    since: datetime | None = None,
     clock: Clock = utc_now,
 ) -> Report:
     """One round: what is due now, sent under a standing approval, and what was seen written down first.
@@ -69,6 +70,7 @@ def round_of(
         captures: folder for what rounds saw, one file a day (UTC).
         now: the moment, with a time zone.
         shares: the customers to mind (`sending.shares`); all unless given.
+        since: no mails of journeys that began before this moment, with a time zone.
         clock: tells the time.
 
     Raises:
@@ -88,6 +90,7 @@ def round_of(
         ledger=ledger,
         scenarios=there,  # where one is gone the approval is void, and `send` says so
         shares=shares,
+        since=since,
         set_aside=True,  # what one customer wrote into a form must not keep all others from being mailed
         progress=False,
     )
@@ -121,6 +124,7 @@ def keep_sending(
     ledger: str | os.PathLike[str],
     captures: str | os.PathLike[str],
     every: timedelta,
+    since: datetime | None = None,
     rounds: int | None = None,
     stop: threading.Event | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -143,6 +147,7 @@ def keep_sending(
         ledger: path or URL of the ledger.
         captures: folder for what rounds saw.
         every: time between the beginnings of two rounds.
+        since: no mails of journeys that began before this moment, with a time zone.
         rounds: at most so many; None for no end.
         stop: ends it, also in the middle of a round, between two mails.
         say: is told one line a round.
@@ -181,6 +186,7 @@ def keep_sending(
                             captures=captures,
                             now=now,
                             shares=shares,
+                            since=since,
                             clock=clock,
                         )
                     )

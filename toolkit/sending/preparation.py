@@ -40,6 +40,7 @@ __all__ = ["DEFAULT_OUTBOX", "prepare", "template_bytes"]
 
 DEFAULT_OUTBOX = "./outbox"
 ALREADY_SENT = "already sent"
+BEGAN_BEFORE = "began before the start"
 _SOME = 10_000  # decisions turned into letters at once
 _SETTLED = {
     State.ACCEPTED: ALREADY_SENT,
@@ -62,6 +63,7 @@ def prepare(
     ledger: str | os.PathLike[str] | None = None,
     scenarios: Sequence[str] | None = None,
     shares: Collection[int] | None = None,
+    since: datetime | None = None,
     author: str | None = None,
     price_per_thousand: float | None = None,
     set_aside: bool = False,
@@ -83,6 +85,8 @@ def prepare(
         ledger: path or URL of the ledger; unless given, that of `./outbox`.
         scenarios: only mails of these; all of the program are decided, so that what they share stays shared.
         shares: only mails to the customers of these shares (`sending.shares`); all customers are decided.
+        since: no mails of journeys that began before this moment, with a time zone: when the toolkit came to work. What
+            began before has had its mails from another system, or never had the first of them.
         author: who wrote the scenarios and their mails; part of what is approved.
         price_per_thousand: what your provider takes for a thousand mails, in the program's currency, 0 or more; the
             summary then says what the batch costs to send.
@@ -94,8 +98,8 @@ def prepare(
         The batch, frozen, in the order of the decisions; `len(batch)`, `.table`, `.summary()`, `.preview(0)`.
 
     Raises:
-        InputError: `now` without a time zone, a window that is not ahead of nothing, no unsubscribe_url, no e-mails, a
-            scenario that is not in the program, a price that is no number or below zero.
+        InputError: `now` or `since` without a time zone, a window that is not ahead of nothing, no unsubscribe_url, no
+            e-mails, a scenario that is not in the program, a price that is no number or below zero.
         ScenarioError: the program does not fit the log.
         TemplateError: the templates cannot be read, or a mail the program sends is not among them.
         NotSupportedError: an offer with coupon codes from a pool.
@@ -109,6 +113,7 @@ def prepare(
             f"prepare: templates: found {type(templates).__name__}; allowed: the folder of the mails, or Templates.load"
         )
     moment = utc(now, name="prepare: now")
+    start = None if since is None else utc(since, name="prepare: since")
     _check_price(price_per_thousand)
     span = _window(window)
     if moment - datetime.min.replace(tzinfo=UTC) <= span:
@@ -129,12 +134,13 @@ def prepare(
         reached = reached[in_shares(reached["customer_id"], shares)]
     skipped = Counter(reached.loc[reached["status"] != "send", "reason"])
     sends = reached[reached["status"] == "send"]
+    before = _began_before(run, sends, start)
     known = _known(where, sends["decision_id"].tolist())
     skipped.update(known.values())
     sends = sends[~sends["decision_id"].isin(known)]
     writer = _Writer(program, log, run, moment)
     due = writer.due(sends)
-    stopped = stopped_since(log, program, due, now=moment)
+    stopped = before | stopped_since(log, program, [mail for mail in due if mail.decision_id not in before], now=moment)
     stopped |= _over_cap(where, program, [mail for mail in due if mail.decision_id not in stopped])
     skipped.update(stopped.values())
     keys = {mail.decision_id: mail.key for mail in due if mail.key is not None}
@@ -201,7 +207,7 @@ def prepare(
         skipped={str(reason): int(count) for reason, count in sorted(skipped.items()) if count},
         preflight=checked,
         problems=(),
-        notes=_notes(run, log, moment, span, decided, where),
+        notes=_notes(run, log, moment, span, decided, where) + _first_of_all(where, log, decided, going),
         ledger=None if ledger is None else where,
         key=key,
         previous=_previous(where),
@@ -220,6 +226,15 @@ def template_bytes(folder: Path) -> dict[str, bytes]:
         if named and path.is_file() and not any(part.startswith(".") for part in relative.parts):
             found[relative.as_posix()] = path.read_bytes()
     return found
+
+
+def _began_before(run: Run, sends: pd.DataFrame, start: datetime | None) -> dict[str, str]:
+    """Decisions of journeys that began before a moment, with the reason they are not mailed."""
+    if start is None or not len(sends):
+        return {}
+    entered = run.journeys.set_index("journey_id")["entered_at"]
+    early = sends["journey_id"].map(entered) < start
+    return dict.fromkeys(sends.loc[early, "decision_id"], BEGAN_BEFORE)
 
 
 def _check_price(price: Any) -> None:
@@ -445,3 +460,17 @@ def _notes(
         if count:
             notes.append(f"due since the last run, and by now too late for the window: {count:,}")
     return tuple(notes)
+
+
+def _first_of_all(where: str, log: EventLog, decided: pd.DataFrame, going: pd.DataFrame) -> tuple[str, ...]:
+    """Of the first batch ever: how many of its mails follow on others that nobody was sent."""
+    if not len(going) or "email_sent" in log.event_names or (Ledger.exists(where) and _previous(where) is not None):
+        return ()
+    first = decided[decided["status"] == "send"].groupby("journey_id")["at"].min()
+    count = int((going["journey_id"].map(first) < going["at"]).sum())
+    if not count:
+        return ()
+    return (
+        f"nothing was sent yet, and {count:,} of these mails follow on others of their journey; "
+        "since= leaves out what began before a moment",
+    )

@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import ApprovalError, InputError, nearest
+from toolkit.errors import ApprovalError, InputError, NotSupportedError, nearest
 from toolkit.mail import Templates
 from toolkit.scenario import content_hash
 from toolkit.scenario.duration import Duration
-from toolkit.scenario.models import Program, Scenario
+from toolkit.scenario.models import Program, Scenario, Send, every_step
 from toolkit.sending.batch import Batch, versions
 from toolkit.sending.clock import Clock, utc, utc_now
 from toolkit.sending.display import counted, page
@@ -236,6 +236,7 @@ def approve_standing(
 
     Raises:
         InputError: a limit that is not above zero, a scenario that is not in the program, a key that cannot be used.
+        NotSupportedError: a mail gives codes of a pool, which `prepare` does not hand out.
         ApprovalError: `by` may not approve it.
     """
     if isinstance(program, Scenario):
@@ -248,6 +249,8 @@ def approve_standing(
     if discount_a_day is not None and not _is_amount(discount_a_day):
         raise InputError(f"approve_standing: discount_a_day: expected 0 or more; found {discount_a_day!r}")
     wanted = scenarios_of(program, scenarios, where="approve_standing")
+    for name in wanted:
+        _check_pools(program[name])
     compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
     folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
     try:
@@ -273,6 +276,16 @@ def approve_standing(
     )
     policy_of(policy, folder).check_one(unsigned)
     return replace(unsigned, signature=signed({"kind": _KIND, **_signed(unsigned)}, private))
+
+
+def _check_pools(scenario: Scenario) -> None:
+    """A loop that comes to such a mail would end in the middle of a day."""
+    for step in every_step(scenario.steps):
+        if isinstance(step, Send) and step.offer is not None and step.offer.pool is not None:
+            raise NotSupportedError(
+                f"approve_standing: {scenario.scenario}.{step.id}.offer.pool: handing out the codes of pool "
+                f"{step.offer.pool!r} is not there yet; use one code for all (offer.code)"
+            )
 
 
 def scenarios_of(program: Program, wanted: Sequence[str] | None, *, where: str) -> tuple[str, ...]:

@@ -107,6 +107,38 @@ def test_outcomes_are_counted_from_the_first_entry_for_closed_windows(run: Run) 
     assert measure(run, within="30d").attrs["toolkit"]["open_windows"] == 3
 
 
+def test_an_experiment_is_measured_from_when_its_mails_began_in_an_older_log() -> None:
+    arms = "experiment: {name: cart_1, arms: {control: 0.5, mail: 0.5}, holdout: control}\nsteps:"
+    program = loads(CART.replace("steps:", arms))
+    people, days = [f"c{number}" for number in range(40)], (3, 17)
+    rows = [
+        (one, event, f"2025-03-{day + hours // 24:02} {hours % 24:02}:00", 10.0 if event == "purchase" else None)
+        for day in days
+        for one in people
+        for event, hours in (("cart_add", 10), ("purchase", 60))
+    ]
+    frame = pd.DataFrame(rows, columns=["customer_id", "event", "at", "revenue"])
+    mailed = [one for one, share in zip(people, uniform("cart_1", people), strict=True) if share >= 0.5]
+    sent = [(one, "email_sent", "2025-03-17 14:00", None, "cart_1", "mail") for one in mailed]
+    mails = pd.DataFrame(sent, columns=[*frame.columns, "experiment", "arm"])
+    later = pd.DataFrame([("eve", "cart_add", "2025-04-20 10:00"), ("eve", "view", "2025-05-20 10:00")])
+    later.columns = ["customer_id", "event", "at"]
+    run = replay(program, EventLog.from_pandas(pd.concat([frame, mails, later]), zone="UTC"))
+    known = measure(run)
+    assert set(known["entered_at"].dt.day) == {3, 20}
+    told = known.attrs["toolkit"]
+    assert (told["randomised"], told["untouched"], told["mailed"]) == (True, 41, ("2025-03-17", "2025-03-17"))
+    since = measure(run, since="2025-03-15T00:00Z")
+    assert sorted(since["unit"]) == sorted([*people, "eve"])
+    assert set(since.loc[since["unit"] != "eve", "entered_at"].dt.day) == {17}
+    assert since.attrs["toolkit"]["untouched"] == 1
+    assert (known["sends"] - since["sends"]).max() == 2
+    until = measure(replay(program, run.log, until="2025-04-01T00:00Z"), since="2025-03-15T00:00Z")
+    assert (len(until), "untouched" in until.attrs["toolkit"]) == (40, False)
+    with pytest.raises(InputError, match="since: found '2025-03-15'; allowed: a moment with a time zone"):
+        measure(run, since="2025-03-15")
+
+
 def test_values_of_a_goal_that_are_no_numbers_are_told_and_never_measured_as_nothing() -> None:
     events = LOG.events.assign(revenue=LOG.events["revenue"].map({30.0: "30,00 €", 50.0: "50"}))
     told = replay(loads(CART), EventLog.from_pandas(events))

@@ -220,6 +220,14 @@ def test_weights_and_open_windows_are_read_from_measured_outcomes() -> None:
     assert result.verdict().action == "do not trust"
 
 
+def test_who_entered_when_there_were_no_mails_is_told_unless_they_are_few() -> None:
+    frame = shop(4_000, seed=17)
+    for count, is_told in ((39, False), (1_200, True)):
+        frame.attrs["toolkit"] = {"untouched": count, "mailed": ("2025-03-17", "2025-05-01")}
+        said = "1,200 of 4,000 customers entered when no mail of the experiment could reach them (the log holds some"
+        assert (said in experiment(frame, [Rate("converted")]).verdict()) is is_told
+
+
 @pytest.mark.parametrize(
     ("known", "column", "word"),
     [

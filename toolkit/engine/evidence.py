@@ -27,12 +27,13 @@ class Evidence:
 @dataclass(frozen=True, slots=True)
 class LoggedMails:
     """Mails of an experiment that a log holds: all, to people who enter, of those to another arm than the one drawn,
-    and to the holdout. Those of parts of a log add up."""
+    and to the holdout; and the first and the last moment of them, in microseconds. Those of parts of a log add up."""
 
     mails: int = 0
     entered: int = 0
     wrong: int = 0
     to_holdout: int = 0
+    span: tuple[int, int] | None = None
 
     def __add__(self, other: LoggedMails) -> LoggedMails:
         return LoggedMails(
@@ -40,6 +41,7 @@ class LoggedMails:
             self.entered + other.entered,
             self.wrong + other.wrong,
             self.to_holdout + other.to_holdout,
+            _joined(self.span, other.span),
         )
 
 
@@ -82,7 +84,14 @@ def mails_in(run: Run, place: int) -> LoggedMails | None:
         entered=int(entered.sum()),
         wrong=int((logged[entered] != arm_of_customer[entered]).sum()) if by_customer else 0,
         to_holdout=int((logged == holdout).sum()) if holdout >= 0 else 0,
+        span=(pc.min(mails.column("at")).as_py(), pc.max(mails.column("at")).as_py()),
     )
+
+
+def _joined(one: tuple[int, int] | None, other: tuple[int, int] | None) -> tuple[int, int] | None:
+    if one is None or other is None:
+        return one or other
+    return min(one[0], other[0]), max(one[1], other[1])
 
 
 def evidence_from(scenario: Scenario, found: LoggedMails | None) -> Evidence:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -41,6 +43,7 @@ def measure(
     unit: Literal["customer", "journey"] = "customer",
     before: str | Duration = _BEFORE,
     lapsed: str | Duration | None = None,
+    since: datetime | str | None = None,
 ) -> pd.DataFrame:
     """What people did after they entered a scenario, whatever they were sent (intention to treat).
 
@@ -52,6 +55,8 @@ def measure(
         before: how long before entry the covariates `pre_…` look back.
         lapsed: measure `reactivated`: the goal reached within the window by people who had not reached it for so
             long before entry. A scenario whose trigger is silence needs no value: everyone in it had lapsed.
+        since: journeys that began before this moment, with a time zone, count for nothing: when an experiment began
+            in a log that is older than it. For the end of one, `replay(until=)`.
 
     Returns:
         Outcomes (`tables.OUTCOMES`), one row per unit whose window has closed by the end of the log: unit,
@@ -61,11 +66,12 @@ def measure(
         within the window, where there are any and the log tells), sends, and the covariates pre_purchases and
         pre_revenue: how often the goal was reached, and its value, before entry. `frame.attrs["toolkit"]` says what
         the numbers are: label, unit, whether the arms were randomised in this log and why, window, how many windows
-        were still open.
+        were still open; and `untouched`, how many units had their whole window before the first mail of the experiment
+        that the log holds, or entered after the last.
 
     Raises:
-        InputError: no such scenario; no window; a scenario without a goal, or whose goal has values that are no
-            numbers; a length of time that is none; what was given is no run.
+        InputError: no such scenario; no window; a moment without a time zone; a scenario without a goal, or whose goal
+            has values that are no numbers; a length of time that is none; what was given is no run.
 
     >>> from toolkit.engine.replay import replay
     >>> from toolkit.events import EventLog
@@ -92,7 +98,7 @@ def measure(
     _check_value(run, chosen)
     looks_back = _length(before, "before", least=0)
     lapse = None if lapsed is None else _length(lapsed, "lapsed")
-    units, entered, still_open = _closed(run, place, unit, window)
+    units, entered, still_open = _closed(run, place, unit, window, since)
     look = _look(run, chosen)
     rows = run.walked.journeys[units]
     customers = look.places(run.marked.customers.take(pa.array(rows[:, m.J_CUSTOMER])))
@@ -134,9 +140,10 @@ def measure(
             recent, _, _ = look.count(customers, after=entered - lapse, up_to=entered, known_by=entered, what="back")
             frame["reactivated"] = (came_back > 0) & (recent == 0)
         frame["reactivated_at"] = _moments(back_at, frame["reactivated"].to_numpy())
-    frame["sends"] = _sends(run, units, unit)
+    frame["sends"] = _sends(run, units, unit, since)
     frame = frame.sort_values("unit", kind="stable", ignore_index=True)
-    frame.attrs["toolkit"] = _label(chosen, window, unit, Known(mails_in(run, place), still_open))
+    mails = mails_in(run, place)
+    frame.attrs["toolkit"] = _label(chosen, window, unit, Known(mails, still_open)) | _untouched(mails, entered, window)
     return frame
 
 
@@ -161,11 +168,12 @@ def known_of(
     scenario: str | None = None,
     within: str | Duration | None = None,
     unit: Literal["customer", "journey"] = "customer",
+    since: datetime | str | None = None,
     **_: Any,
 ) -> Known:
     """What is known of the outcomes of a run, asked as `measure` is."""
     place, _chosen, window = _asked(run, scenario, within)
-    return Known(mails_in(run, place), _closed(run, place, unit, window)[2])
+    return Known(mails_in(run, place), _closed(run, place, unit, window, since)[2])
 
 
 def label_of(
@@ -223,9 +231,9 @@ def _length(value: str | Duration, name: str, *, least: int = 1) -> int:
     return length
 
 
-def _closed(run: Run, place: int, unit: str, window: int) -> tuple[Ints, Ints, int]:
+def _closed(run: Run, place: int, unit: str, window: int, since: datetime | str | None) -> tuple[Ints, Ints, int]:
     """Units whose window has closed, when they entered, and how many are still open."""
-    units = _units(run, place, unit)
+    units = _units(run, place, unit, since)
     end = (run.until - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us")
     entered = run.walked.journeys[units, m.J_ENTERED]
     closed = entered + window <= end
@@ -267,12 +275,37 @@ def _scenario(run: Run, name: str | None) -> tuple[int, Scenario]:
     return names.index(name), run.compiled.scenarios[names.index(name)]
 
 
-def _units(run: Run, place: int, unit: str) -> Ints:
+def _untouched(mails: LoggedMails | None, entered: Ints, window: int) -> dict[str, Any]:
+    """How many units no mail of the experiment could reach within their window, and when it was at work."""
+    if mails is None or mails.span is None:
+        return {}
+    first, last = mails.span
+    count = int(((entered + window <= first) | (entered > last)).sum())
+    days = [f"{pd.Timestamp(moment, unit='us'):%Y-%m-%d}" for moment in mails.span]
+    return {"untouched": count, "mailed": tuple(days)} if count else {}
+
+
+def _from(run: Run, place: int, since: datetime | str | None) -> Ints:
+    """Places of a scenario's journeys, those that began before a moment left out."""
+    journeys = run.walked.journeys
+    mine = journeys[:, m.J_SCENARIO] == place
+    if since is not None:
+        allowed = "a moment with a time zone, for example '2025-03-04T00:00Z'"
+        moment: Any = pd.NaT
+        with suppress(ValueError):
+            moment = pd.Timestamp(since) if isinstance(since, datetime | str) else pd.NaT
+        if pd.isna(moment) or moment.tzinfo is None:
+            raise InputError(f"since: found {since!r}; allowed: {allowed}")
+        mine &= journeys[:, m.J_ENTERED] >= (moment - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us")
+    return np.flatnonzero(mine)
+
+
+def _units(run: Run, place: int, unit: str, since: datetime | str | None) -> Ints:
     """Places of the journeys that stand for the units: all of them, or each customer's first."""
     if unit not in ("customer", "journey"):
         raise InputError(f"unit must be 'customer' or 'journey'; found {unit!r}")
     journeys = run.walked.journeys
-    mine = np.flatnonzero(journeys[:, m.J_SCENARIO] == place)
+    mine = _from(run, place, since)
     if unit == "journey":
         return mine
     order = mine[np.lexsort((mine, journeys[mine, m.J_ENTERED], journeys[mine, m.J_CUSTOMER]))]
@@ -289,14 +322,14 @@ def _unit_names(run: Run, units: Ints, unit: str) -> pd.Series:
     return ids
 
 
-def _sends(run: Run, units: Ints, unit: str) -> Ints:
-    """Mails of the scenario to each unit, over the whole replay."""
+def _sends(run: Run, units: Ints, unit: str, since: datetime | str | None) -> Ints:
+    """Mails of the scenario to each unit, over the whole replay, or from a moment on."""
     journeys = run.walked.journeys
     if unit == "journey":
         sends: Ints = journeys[units, m.J_SENDS]
         return sends
     place = journeys[units[0], m.J_SCENARIO] if len(units) else -1
-    mine = journeys[journeys[:, m.J_SCENARIO] == place]
+    mine = journeys[_from(run, place, since)]
     total = np.bincount(mine[:, m.J_CUSTOMER], weights=mine[:, m.J_SENDS], minlength=len(run.marked.customers))
     of_units: Ints = total[journeys[units, m.J_CUSTOMER]].astype(np.int64)
     return of_units

@@ -404,11 +404,11 @@ def first_heard(log: EventLog) -> pa.Table:
 
 
 def logged_mails(log: EventLog, experiment: str) -> pa.Table:
-    """Mails of an experiment that the log says were sent: customer_id and arm, one row per mail."""
+    """Mails of an experiment that the log says were sent: customer_id, arm and at (UTC), one row per mail."""
     cursor = log.cursor()
     return fetch(
         cursor,
-        f"SELECT customer_id, CAST(arm AS VARCHAR) AS arm FROM {log.relation} "
+        f'SELECT customer_id, CAST(arm AS VARCHAR) AS arm, epoch_us("at") AS at FROM {log.relation} '
         f"WHERE event = 'email_sent' AND experiment = {quoting.literal(experiment)}",
     )
 

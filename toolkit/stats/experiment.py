@@ -30,6 +30,7 @@ from toolkit.stats.times import TimeTo
 __all__ = ["experiment"]
 
 _OTHER_MAILS = "other_mails"  # as `measure` calls the mails of other scenarios
+_FEW_UNTOUCHED = 0.01  # of the units: a quiet day at either end of the log
 _ENOUGH = 0.98  # of the planned units: a plan with one look is then taken as complete
 
 
@@ -131,6 +132,7 @@ def experiment(
         *_too_early(look),
         *_held_against(planned, chosen, about, alpha, sum(counts.values()), look),
         *_windows(about, _unit_word(unit, about)),
+        *_untouched(about, _unit_word(unit, about), sum(counts.values())),
         *before(found),
         *touched(found),
         *opens_alone(comparisons),
@@ -287,3 +289,15 @@ def _windows(about: Mapping[str, Any], unit: str) -> list[str]:
     if not still_open:
         return []
     return [f"{still_open:,} {unit}s are left out because their window of {about.get('window')} has not closed yet"]
+
+
+def _untouched(about: Mapping[str, Any], unit: str, units: int) -> list[str]:
+    count = int(about.get("untouched") or 0)
+    if count < _FEW_UNTOUCHED * units or not count:
+        return []
+    first, last = about.get("mailed", ("?", "?"))
+    return [
+        f"{count:,} of {units:,} {unit}s entered when no mail of the experiment could reach them (the log holds some "
+        f"from {first} to {last}): they dilute the lift; measure(..., since=) leaves out who entered before that, "
+        "replay(..., until=) who entered after"
+    ]

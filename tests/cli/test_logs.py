@@ -110,7 +110,9 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_replay(
     out: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("toolkit.cli.logs.replay", lambda *_, **__: pytest.fail("replayed before --out was looked at"))
+    monkeypatch.setattr(
+        "toolkit.cli.replays.replay", lambda *_, **__: pytest.fail("replayed before --out was looked at")
+    )
     events = _three_events(tmp_path)
     done = RUN.invoke(app, ["replay", "templates/welcome", "--events", str(events), "--out", str(tmp_path / out)])
     assert done.exit_code == 1

@@ -6,25 +6,18 @@ import sys
 
 import typer
 
-from toolkit.cli import apps, erasing, logs, mails, sending, tracking
-from toolkit.cli.app import app
+from toolkit.cli.app import COMMANDS, app
 from toolkit.errors import nearest
 
 __all__ = ["app", "main"]
 
-COMMANDS = (apps, logs, mails, sending, tracking, erasing)
-"""Modules whose commands are registered with `app` when they are loaded."""
-
 
 def main() -> None:
     """Enter from the shell; an unknown command names the nearest."""
-    names = [
-        command.name or (command.callback.__name__ if command.callback else "") for command in app.registered_commands
-    ] + [group.name or "" for group in app.registered_groups]
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and sys.argv[1] not in names:
-        near = nearest(sys.argv[1], names)
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and sys.argv[1] not in COMMANDS:
+        near = nearest(sys.argv[1], list(COMMANDS))
         typer.echo(
-            f"no command {sys.argv[1]!r}; there are: {', '.join(names)}"
+            f"no command {sys.argv[1]!r}; there are: {', '.join(COMMANDS)}"
             + (f"; did you mean {near!r}?" if near else ""),
             err=True,
         )

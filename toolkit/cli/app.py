@@ -1,22 +1,117 @@
-"""The command itself, and how it says what is wrong: one line a person can mend, never a traceback."""
+"""The command itself: which commands there are, and how it says what is wrong: one line a person can mend, never a
+traceback.
+
+A command's file is loaded when that command is called: what all of them need together takes seconds to load.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
 
 from toolkit.errors import ToolkitError
 
-__all__ = ["app", "plain_errors"]
+__all__ = ["COMMANDS", "app", "plain_errors"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "lab": ("apps", "JupyterLab on the notebooks, with the toolkit's settings: no news, no stray keys, quick answers."),
+    "app": ("apps", 'A notebook as an app without code, in the browser; works offline. Needs Voilà (the extra "app").'),
+    "demo": (
+        "samples",
+        "The whole circle on the shipped log: replay, sweep, lift, approve, send to an outbox, report.",
+    ),
+    "replay": ("replays", "Who would have got which mail, when, and why not, over a log of your own."),
+    "compact": (
+        "replays",
+        "Keep of a log what scenarios ask for, so that the rest of a long history need not be kept.",
+    ),
+    "profile": ("logs", "What is in a log: event names, counts, first and last, customers, gaps, suspicious things."),
+    "describe": (
+        "scenarios",
+        "Check scenarios and say in plain words what they do; odd things come last, as warnings.",
+    ),
+    "shop": ("samples", "Make a realistic log of an invented shop, at any size."),
+    "erase": (
+        "erasing",
+        "Erase one customer from logs, ledger, answers, outboxes and spools; looks first, and again afterwards.",
+    ),
+    "new": ("mails", "Copy a scenario and its mails to start your own from: toolkit new abandoned_cart my_cart."),
+    "preview": ("mails", "Show the mails with their sample data, on a page that loads nothing from outside."),
+    "import": (
+        "mails",
+        "Name everything in templates of other tools that means nothing here, with what to write instead.",
+    ),
+    "status": ("sending", "Where every run of a ledger stands, and which mails are in doubt."),
+    "settle": ("sending", "Decide about a mail in doubt: take it as sent, or send it again, which may send it twice."),
+    "revoke": ("sending", "Take an approval back; its runs end wherever they are being sent."),
+    "sender": (
+        "sending",
+        "Send approved batches as a user of its own, who alone holds the credentials. "
+        "Ctrl-C ends it between two mails.",
+    ),
+    "approve": (
+        "sending",
+        "Let the mails of scenarios go as they fall due, as they are now, within limits: what `toolkit run` needs.",
+    ),
+    "run": ("sending", "Send what falls due, round after round, on a growing log, within a standing approval."),
+    "parity": (
+        "sending",
+        "Whether a day of `toolkit run` went as a replay says: identical, or each difference explained.",
+    ),
+    "track": (
+        "tracking",
+        "Take answers: opens, clicks, unsubscribes, preferences, and what providers report. Runs until it is stopped.",
+    ),
+    "bounces": ("tracking", "Read the bounces in a mailbox, each once; hard ones go onto the suppression list."),
+    "deliverability": (
+        "tracking",
+        "What became of the mails at each recipient domain, and where a limit for bulk senders is near.",
+    ),
+    "rotate-links": (
+        "tracking",
+        "Give the links of mails a new secret. Links sent before stay good, unless retired; restart the tracker.",
+    ),
+    "keys": ("sending", "Keys that sign approvals."),
+    "audit": ("sending", "The audit of a ledger."),
+}
+"""Every command in the order shown: the file of this folder it stands in, and its line in `toolkit --help`."""
+
+
+class _Commands(TyperGroup):
+    """The commands above; each is loaded when it is called, and its line stands for it until then."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        return self.commands.get(cmd_name) or TyperCommand(cmd_name, help=COMMANDS[cmd_name][1])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in COMMANDS:
+            importlib.import_module(f"toolkit.cli.{COMMANDS[args[0]][0]}")
+            self.commands.update(get_group(app).commands)
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
-    help="Automated e-mail: replay, tune, measure, approve and send triggered mails.",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _toolkit() -> None:
+    """Automated e-mail: replay, tune, measure, approve and send triggered mails."""
 
 
 @contextmanager

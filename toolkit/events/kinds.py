@@ -29,6 +29,8 @@ _WHOLE = r"-?(0|[1-9]\d{0,17})"
 _LEADING_ZERO = r"[+-]?0\d.*"
 _LONG_WHOLE = r"[+-]?\d{19,}"
 _DATE = r"\d{4}-\d{2}-\d{2}"
+_LOOK = 2000  # rows
+_KINDS = ("given", "number", "whole", "flag", "date", "moment", "aware")
 _MOMENT = r"\d{4}-\d{2}-\d{2}[T ]\d{1,2}:\d{2}.*"
 
 
@@ -104,7 +106,10 @@ def identifier(expression: str, kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """What the texts of one column spell, as counts of its values."""
+    """What the texts of one column spell, as counts of its values.
+
+    What its first values show that it cannot spell without exception is not counted, and is 0.
+    """
 
     given: int
     number: int
@@ -116,30 +121,52 @@ class Spelling:
 
 
 def spellings(connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, str]) -> dict[str, Spelling]:
-    """For each column (name to SQL of type VARCHAR), how many of its values spell what; one pass."""
+    """For each column (name to SQL of type VARCHAR), how many of its values spell what.
+
+    A look at some rows settles most of it: a column is read as numbers where every text of it spells one, so one name
+    among them ends that question. What is still open is asked of all rows, in one pass.
+    """
     found: dict[str, Spelling] = {}
     names = list(columns)
     for first in range(0, len(names), 100):
-        part = names[first : first + 100]
-        wanted = ", ".join(text for column in part for text in _spelling_counts(columns[column]))
-        counts = connection.execute(f"SELECT {wanted} FROM {relation}").fetchone() or ()
-        for place, column in enumerate(part):
-            found[column] = Spelling(*counts[place * 7 : place * 7 + 7])
+        part = {column: columns[column] for column in names[first : first + 100]}
+        early = _counted(connection, f"(SELECT * FROM {relation} LIMIT {_LOOK})", part, {})
+        found |= _counted(connection, relation, part, early)
     return found
 
 
-def _spelling_counts(x: str) -> list[str]:
+def _counted(
+    connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, str], early: Mapping[str, Spelling]
+) -> dict[str, Spelling]:
+    asked = {
+        (column, kind): count
+        for column, x in columns.items()
+        for kind, count in _spelling_counts(x).items()
+        if column not in early or kind in _open(early[column])
+    }
+    counts = connection.execute(f"SELECT {', '.join(asked.values())} FROM {relation}").fetchone() or ()
+    told = dict(zip(asked, counts, strict=True))
+    return {column: Spelling(*(told.get((column, kind), 0) for kind in _KINDS)) for column in columns}
+
+
+def _open(early: Spelling) -> set[str]:
+    """What a column may still spell without exception, after a look at some of its values."""
+    kinds = {kind for kind in _KINDS if getattr(early, kind) == early.given}
+    return kinds | {"given"} | ({"aware"} if "moment" in kinds else set())
+
+
+def _spelling_counts(x: str) -> dict[str, str]:
     moment = f"regexp_full_match({x}, '{_MOMENT}') AND isfinite(TRY_CAST({x} AS TIMESTAMPTZ))"
-    return [
-        f"count({x})",
-        f"count(*) FILTER (regexp_full_match({x}, '{_NUMBER}') AND NOT regexp_full_match({x}, '{_LEADING_ZERO}') "
-        f"AND NOT regexp_full_match({x}, '{_LONG_WHOLE}'))",
-        f"count(*) FILTER (regexp_full_match({x}, '{_WHOLE}'))",
-        f"count(*) FILTER (lower({x}) IN ('true', 'false'))",
-        f"count(*) FILTER (regexp_full_match({x}, '{_DATE}') AND TRY_CAST({x} AS DATE) IS NOT NULL)",
-        f"count(*) FILTER ({moment})",
-        f"count(*) FILTER ({moment} AND {text_has_offset(x)})",
-    ]
+    return {
+        "given": f"count({x})",
+        "number": f"count(*) FILTER (regexp_full_match({x}, '{_NUMBER}') "
+        f"AND NOT regexp_full_match({x}, '{_LEADING_ZERO}') AND NOT regexp_full_match({x}, '{_LONG_WHOLE}'))",
+        "whole": f"count(*) FILTER (regexp_full_match({x}, '{_WHOLE}'))",
+        "flag": f"count(*) FILTER (lower({x}) IN ('true', 'false'))",
+        "date": f"count(*) FILTER (regexp_full_match({x}, '{_DATE}') AND TRY_CAST({x} AS DATE) IS NOT NULL)",
+        "moment": f"count(*) FILTER ({moment})",
+        "aware": f"count(*) FILTER ({moment} AND {text_has_offset(x)})",
+    }
 
 
 def spelled_as(spelling: Spelling, *, numbers: bool, zone: bool) -> str:

@@ -148,9 +148,6 @@ def _spelled(spelling: Spelling) -> str:
 def _properties(cursor: duckdb.DuckDBPyConnection, relation: str, properties: Mapping[str, str]) -> Iterator[str]:
     texts = {prop: name(prop) for prop, kind in properties.items() if kind == "text"}
     values = {prop: x for prop, x in texts.items() if not prop.casefold().endswith(_ID_ENDINGS)}
-    # Most texts give themselves away early, and reading all of every text takes long.
-    early = spellings(cursor, f"(SELECT * FROM {relation} LIMIT 2000)", values)
-    values = {prop: x for prop, x in values.items() if not early[prop].given or _spelled(early[prop]) != "VARCHAR"}
     for prop, spelling in spellings(cursor, relation, values).items():
         spelled = _spelled(spelling)
         if spelled in ("BIGINT", "DOUBLE"):

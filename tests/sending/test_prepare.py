@@ -155,6 +155,7 @@ def test_what_is_no_program_log_or_folder_is_named(shop, given, said):
         ({"event": "email_complained"}, "unsubscribed"),
         ({"event": "email_bounced", "bounce_type": "hard"}, "suppressed"),
         ({"event": "email_bounced", "bounce_type": "soft"}, None),
+        ({"event": "email_bounced"}, "suppressed"),  # a log that does not tell them apart: as the engine reads it
         ({"event": "customer_updated", "consent": False}, "unsubscribed"),
         ({"event": "customer_updated", "consent": True}, None),
         ({"event": "customer_updated", "consent": "yes"}, None),

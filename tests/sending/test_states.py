@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from toolkit.sending.states import FINAL, MOVES, OPEN, State, allowed
+import pytest
+
+from toolkit.errors import InputError
+from toolkit.sending.states import FINAL, MOVES, OPEN, State, allowed, state_of
 
 
 def _reachable(start):
@@ -45,3 +48,8 @@ def test_nothing_under_way_goes_back_to_planned_without_having_been_unknown():
 def test_no_move_is_written_twice_and_each_says_when():
     assert len({(move.source, move.target) for move in MOVES}) == len(MOVES)
     assert all(move.when for move in MOVES)
+
+
+def test_a_state_that_is_none_names_the_nearest():
+    with pytest.raises(InputError, match=r"state: found 'unkown'; allowed: planned, .*; did you mean 'unknown'\?"):
+        state_of("unkown")

@@ -25,6 +25,8 @@ from toolkit.events.spark import SparkLog
 from toolkit.events.storage import NUMBER
 
 __all__ = [
+    "ALWAYS_KNOWN",
+    "CONSENT_EVENTS",
     "NO_DATE",
     "NUMBER",
     "Mark",
@@ -43,12 +45,14 @@ __all__ = [
 ]
 
 Ints = npt.NDArray[np.int64]
-_ALWAYS_KNOWN = {"email": "VARCHAR", "timezone": "VARCHAR", "locale": "VARCHAR", "consent": "BOOLEAN"}
+ALWAYS_KNOWN = {"email": "VARCHAR", "timezone": "VARCHAR", "locale": "VARCHAR", "consent": "BOOLEAN"}
+"""Attributes that the library itself asks for, and their kinds; a log may tell them by events alone."""
 _PLACE = "toolkit_place"
 _TURN = "toolkit_turn"
 _BITS_OF_A_BYTE = 8
 _SQL_KINDS = {"number": "DOUBLE", "text": "VARCHAR", "flag": "BOOLEAN", "time": "TIMESTAMP"}
-_CONSENT_EVENTS = ("email_subscribed", "email_unsubscribed", "email_complained")
+CONSENT_EVENTS = ("email_subscribed", "email_unsubscribed", "email_complained")
+"""What gives or takes back the consent, beside `customer_updated`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,10 +282,10 @@ def _attributes(log: EventLog, news: Mapping[str, str]) -> str:
     A log without a consent column gives everyone's consent; a person missing from a customers table that has one has
     given none.
     """
-    known = dict.fromkeys((*_ALWAYS_KNOWN, *log.attributes))
+    known = dict.fromkeys((*ALWAYS_KNOWN, *log.attributes))
     columns = []
     for name in known:
-        text = f"CAST(NULL AS {_ALWAYS_KNOWN.get(name, 'VARCHAR')})"
+        text = f"CAST(NULL AS {ALWAYS_KNOWN.get(name, 'VARCHAR')})"
         if name in log.attributes:
             text = f"c.{quoting.name(name)}"
         if name in news:
@@ -325,12 +329,12 @@ def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints, li
     For each of the events `row`, the place of its fact or -1; and for each fact, attribute bits, time zone and dates.
     """
     fact = np.full(len(row), -1, dtype=np.int64)
-    names = {*_CONSENT_EVENTS, "customer_updated"}
+    names = {*CONSENT_EVENTS, "customer_updated"}
     last = "event_id" if log.has_event_ids else "row"
     window = f'PARTITION BY e.customer_id ORDER BY e.received_at, e."at", e.{last} ROWS UNBOUNDED PRECEDING'
     turn = f'row_number() OVER (PARTITION BY customer_id ORDER BY "at", received_at, {last}) AS {_TURN}'
     news = {}
-    for name in dict.fromkeys((*log.attributes, *_ALWAYS_KNOWN)):
+    for name in dict.fromkeys((*log.attributes, *ALWAYS_KNOWN)):
         told = None
         if name in log.properties and name != "customer_id":
             kind = _SQL_KINDS[_kind(log, name)]

@@ -7,7 +7,7 @@ what ends the scenario (rules R4 and R18); such a mail stays behind.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from toolkit.events import EventLog
 from toolkit.events.database import fetch
+from toolkit.events.marks import ALWAYS_KNOWN, CONSENT_EVENTS
 from toolkit.events.quoting import literal, name
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import ExitOn, Program
@@ -38,7 +39,10 @@ class Due:
 
 
 def attributes_of(log: EventLog, customer_ids: Sequence[str], *, now: datetime) -> dict[str, dict[str, Any]]:
-    """What is known of each customer at a moment: the customers table, and later `customer_updated` events.
+    """What is known of each customer at a moment, as the engine knows it.
+
+    The customers table, and what later events say: `customer_updated`, and of the consent those that give it or take it
+    back.
 
     Args:
         log: the event log.
@@ -55,20 +59,37 @@ def attributes_of(log: EventLog, customer_ids: Sequence[str], *, now: datetime) 
     known = "SELECT c.* FROM customer_rows c JOIN wanted_people USING (customer_id)"
     for row in fetch(cursor, known).to_pylist():
         people[row["customer_id"]] |= _present(row)
-    # Of two that tell the same, the one that happened later counts, whichever was received first (rule R18).
-    told = [attribute for attribute in log.attributes if attribute in log.properties and attribute != "customer_id"]
-    if told and "customer_updated" in log.event_names:
+    told = _told(log)
+    if told:
+        # Of two that tell the same, the one that happened later counts, whichever was received first (rule R18).
         latest = ", ".join(
-            f'last({name(one)} ORDER BY "at", received_at, "row") FILTER (WHERE {name(one)} IS NOT NULL) AS {name(one)}'
-            for one in told
+            f'last({said} ORDER BY "at", received_at, "row") FILTER (WHERE ({said}) IS NOT NULL) AS {name(one)}'
+            for one, said in told.items()
         )
         query = (
-            f"SELECT customer_id, {latest} FROM {log.relation} JOIN wanted_people USING (customer_id) "
-            f"WHERE event = 'customer_updated' AND received_at <= {_moment(now)} GROUP BY customer_id"
+            f"SELECT customer_id, {latest} FROM {log.relation} JOIN wanted_people USING (customer_id) WHERE event IN "
+            f"({_literals(('customer_updated', *CONSENT_EVENTS))}) AND received_at <= {_moment(now)} "
+            "GROUP BY customer_id"
         )
         for row in fetch(cursor, query).to_pylist():
             people[row["customer_id"]] |= _present(row)
     return people
+
+
+def _told(log: EventLog) -> dict[str, str]:
+    """Attributes that events of the log tell anew, and in SQL what an event says of each, NULL where nothing."""
+    told = {}
+    if "customer_updated" in log.event_names:
+        for one in dict.fromkeys((*log.attributes, *ALWAYS_KNOWN)):
+            if one in log.properties and one != "customer_id":
+                value = f"TRY_CAST({name(one)} AS {ALWAYS_KNOWN[one]})" if one in ALWAYS_KNOWN else name(one)
+                told[one] = f"CASE WHEN event = 'customer_updated' THEN {value} END"
+    if not set(CONSENT_EVENTS).isdisjoint(log.event_names):
+        told["consent"] = (
+            f"CASE WHEN event = 'email_subscribed' THEN TRUE WHEN event IN ({_literals(_AGAINST)}) THEN FALSE "
+            f"ELSE {told.get('consent', 'NULL')} END"
+        )
+    return told
 
 
 def stopped_since(log: EventLog, program: Program, mails: Sequence[Due], *, now: datetime) -> dict[str, str]:
@@ -111,7 +132,7 @@ def stopped_since(log: EventLog, program: Program, mails: Sequence[Due], *, now:
 
 
 def stopped_by_now(log: EventLog, program: Program, mails: Sequence[Due], *, now: datetime) -> dict[str, str]:
-    """As `stopped_since`, and with the consent that the customers table gives now.
+    """As `stopped_since`, and for marketing with the consent as it is now: nobody is mailed without a yes.
 
     Args:
         log: the event log, read again.
@@ -125,8 +146,9 @@ def stopped_by_now(log: EventLog, program: Program, mails: Sequence[Due], *, now
     stopped = stopped_since(log, program, mails, now=now)
     marketing = {one.scenario for one in program.scenarios if one.class_ == "marketing"}
     people = attributes_of(log, sorted({mail.customer_id for mail in mails}), now=now)
+    given = "consent" not in log.attributes  # a log that knows of no consents gives everyone's
     for mail in mails:
-        if mail.scenario in marketing and people[mail.customer_id].get("consent") is False:
+        if mail.scenario in marketing and not people[mail.customer_id].get("consent", given):
             stopped.setdefault(mail.decision_id, "unsubscribed")
     return stopped
 
@@ -179,13 +201,14 @@ def _refusals(cursor: Any, log: EventLog, program: Program, since: str, now: dat
     ]
     rows = cursor.execute(
         f"SELECT d.decision_id, d.scenario, e.event, {', '.join(columns)} {since} AND e.received_at <= {_moment(now)} "
-        f'AND e.event IN ({", ".join(literal(event) for event in present)}) ORDER BY e."at", e.received_at, e."row"'
+        f'AND e.event IN ({_literals(present)}) ORDER BY e."at", e.received_at, e."row"'
     ).fetchall()
     marketing = {scenario.scenario for scenario in program.scenarios if scenario.class_ == "marketing"}
+    all_hard = "bounce_type" not in log.properties
     stopped: dict[str, str] = {}
     consents: dict[str, bool] = {}
     for decision, scenario, event, bounce, consent in rows:
-        if event == "email_bounced" and bounce == "hard":
+        if event == "email_bounced" and (all_hard or bounce == "hard"):
             stopped[decision] = "suppressed"
         elif scenario in marketing and event in _AGAINST:
             stopped.setdefault(decision, "unsubscribed")
@@ -212,6 +235,10 @@ def _present(row: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in row.items()
         if value is not None and not (isinstance(value, float) and math.isnan(value))
     }
+
+
+def _literals(values: Iterable[str]) -> str:
+    return ", ".join(map(literal, values))
 
 
 def _moment(moment: datetime) -> str:

@@ -28,6 +28,7 @@ __all__ = ["diagram"]
 _GAP, _LANE, _FORK, _MARGIN = 26.0, 22.0, 46.0, 18.0
 _CARD_HIGH, _PILL_HIGH = 78.0, 28.0
 _THICKEST, _THINNEST = 15.0, 2.0
+_LINE_HIGH, _MOST_ARMS = 16.0, 4  # of a list of arms
 _SMALLEST = 0.82  # of its size, before a page has to be moved to see the rest
 ARM_COLORS = ("#8a93a5", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Colours of arms in the order written; the first, usually control, is grey."""
@@ -151,7 +152,7 @@ class _Drawer:
 
     def pill(self, step: Step, text: str, kind: str) -> _Block:
         wide = max(52.0, text_width(text, 12) + 44)
-        only = self.arms_of(step.only)
+        only, lower = self.arms_of(step.only, wide + 20)
 
         def paint(x: float, y: float) -> list[str]:
             clock = shape(
@@ -166,7 +167,7 @@ class _Drawer:
             ]
             return [self.group(step, f"{kind} {text}", parts), *only(x + 4, y + 24)]
 
-        return _Block(wide, 18, 34 if step.only else 18, paint)
+        return _Block(wide, 18, 18 + lower, paint)
 
     def mail(self, step: Send) -> _Block:
         flow, name = self.flow, str(step.id)
@@ -188,7 +189,7 @@ class _Drawer:
             self.people = max(0, flow.reached(name) - left)
         elif flow is not None:
             self.people = max(0, self.people - left)
-        only = self.arms_of(step.only)
+        only, lower = self.arms_of(step.only, wide)
         high = _CARD_HIGH - (0 if len(lines) > 1 else 14) - (0 if lines else 8)
 
         def paint(x: float, y: float) -> list[str]:
@@ -213,24 +214,28 @@ class _Drawer:
             said = f"mail {title}, {'; '.join([*lines, given] if given else lines)}"
             shown = [self.group(step, said, parts), *only(x + 8, top + high + 14)]
             if left:
-                low = top + high + (22 if step.only else 3)
+                low = top + high + 3 + lower
                 shown.append(shape("path", d=f"M{x + 16:.1f} {low:.1f}v13", class_="out"))
                 shown.append(words(x + 22, low + 14, f"{left:,} left after it", class_="s"))
             return shown
 
-        down = high / 2 + (18 if step.only else 0) + (26 if left else 6)
+        down = high / 2 + lower + (26 if left else 6)
         return _Block(wide, high / 2 + (14 if given else 4), down, paint)
 
-    def arms_of(self, only: Sequence[str]) -> Callable[[float, float], list[str]]:
+    def arms_of(self, only: Sequence[str], room: float) -> tuple[Callable[[float, float], list[str]], float]:
+        """The arms that a step is for, one below the other, and the height they need."""
+        shown = list(only) if len(only) <= _MOST_ARMS else list(only[: _MOST_ARMS - 1])
+        more = len(only) - len(shown)
+
         def paint(x: float, y: float) -> list[str]:
             parts = []
-            for arm in only:
+            for arm in shown:
                 parts.append(shape("circle", cx=x + 4, cy=y - 4, r=4.5, fill=self.colors.get(arm, ARM_COLORS[0])))
-                parts.append(words(x + 13, y, f"only {arm}", class_="s"))
-                x += text_width(f"only {arm}", 11) + 26
-            return parts
+                parts.append(words(x + 13, y, fit_text(f"only {arm}", room - 13, 11), class_="s"))
+                y += _LINE_HIGH
+            return [*parts, words(x + 13, y, f"and {more} more", class_="s")] if more else parts
 
-        return paint
+        return paint, _LINE_HIGH * (len(shown) + bool(more)) + 2.0 if only else 0.0
 
     def fork(self, step: Step, lanes: Sequence[tuple[str, Sequence[Step]]], title: str) -> _Block:
         before = self.people
@@ -326,12 +331,15 @@ class _Drawer:
         count = f"{self.flow.journeys:,} journeys" if self.flow else ""
         arms = self.scenario.experiment.arms if self.scenario.experiment else {}
         shown = fit_text(detail, 170, 11)
+        told = [f"{fit_text(arm, 124, 11)} {100 * share:.0f} %" for arm, share in arms.items()]
         wide = max(112.0, *(text_width(text, 13) + 28 for text in (title, count)), text_width(shown, 11) + 28)
         lines = [line for line in (shown, count) if line]
         high = 30 + 16 * len(lines)
         left = self.flow.left.get("", 0) if self.flow else 0
         if self.flow:
             self.people = self.flow.journeys - left
+        # What leaves is told beside the arms, and above them where a name is too long for that.
+        lower = max(0.0, 62 - high / 2) if left and any(text_width(text, 11) + 20 > wide for text in told) else 0.0
 
         def paint(x: float, y: float) -> list[str]:
             top = y - high / 2
@@ -340,17 +348,17 @@ class _Drawer:
                 words(x + 14, top + 21, title, class_="b"),
             ]
             parts += [words(x + 14, top + 38 + 16 * number, line, class_="s") for number, line in enumerate(lines)]
-            for number, (arm, share) in enumerate(arms.items()):
-                low = top + high + 17 + 16 * number
+            for number, (arm, text) in enumerate(zip(arms, told, strict=True)):
+                low = top + high + lower + 17 + 16 * number
                 parts.append(shape("circle", cx=x + 10, cy=low - 4, r=4.5, fill=self.colors[arm]))
-                parts.append(words(x + 20, low, f"{arm} {100 * share:.0f} %", class_="s"))
+                parts.append(words(x + 20, low, text, class_="s"))
             if left:
                 parts.append(shape("path", d=f"M{x + wide + 12:.1f} {y + 9:.1f}v26", class_="out"))
                 parts.append(words(x + wide + 8, y + 48, f"{left:,} leave", class_="s"))
                 parts.append(words(x + wide + 8, y + 62, "before a mail", class_="s"))
             return parts
 
-        return _Block(wide, high / 2 + 4, max(high / 2 + 20 + 16 * len(arms), 70 if left else 0), paint)
+        return _Block(wide, high / 2 + 4, max(high / 2 + lower + 20 + 16 * len(arms), 70 if left else 0), paint)
 
     def end(self) -> _Block:
         ended = self.flow.ended if self.flow else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 from itertools import pairwise
 
 from toolkit.charts.vector import Axes, fit_text, nice_steps, shape, svg, text_width, words
@@ -74,7 +75,13 @@ def forest_svg(result: Result, *, width: float = 760.0) -> str:
     # Of each comparison the difference and its interval stand side by side at the right, where there is room for them.
     told = [1.1 * text_width("  ".join(_told(one))) for one in result.comparisons if one.defined]
     number_wide = max([190.0, *(wide + 24 for wide in told)])
-    name_wide, number_wide, wide = (168.0, number_wide, width) if width >= 600 else (92.0, 0.0, width)
+    # As wide as the longest name, as long as half of the picture is left for the lines.
+    longest = max((text_width(one.arm) + 30 for one in result.comparisons), default=0.0)
+    name_wide, number_wide, wide = (
+        (min(max(168.0, longest), max(168.0, width - number_wide - width * 0.4)), number_wide, width)
+        if width >= 600
+        else (92.0, 0.0, width)
+    )
     for metric in dict.fromkeys(found.metric for found in result.comparisons):
         mine = [found for found in result.comparisons if found.metric == metric]
         role = mine[0].role
@@ -110,7 +117,9 @@ def _told(found: Comparison) -> tuple[str, str]:
 
 
 def _row(found: Comparison, axes: Axes, y: float, numbers: tuple[float, float] | None, alpha: float) -> list[str]:
-    parts = [words(12, y + 4, fit_text(found.arm, axes.left - 18))]
+    name = fit_text(found.arm, axes.left - 18)
+    whole = shape("title", escape(found.arm)) if name != found.arm else ""
+    parts = [shape("g", whole, words(12, y + 4, name))]
     if not found.defined:
         room = (numbers[1] if numbers else axes.width) - axes.left
         return [*parts, words(axes.left, y + 4, fit_text(found.note or "undefined", room))]

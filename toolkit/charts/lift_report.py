@@ -19,8 +19,9 @@ from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
 
-__all__ = ["experiment_report", "lift_chapter", "verdict_box"]
+__all__ = ["experiment_report", "folded", "lift_chapter", "telling", "verdict_box"]
 
+_FEW = 3  # comparisons that stay in the order written
 _MOST_FINDINGS = 8  # sentences of a verdict that are shown at once
 
 
@@ -57,20 +58,14 @@ def experiment_report(result: Result, *, path: str | os.PathLike[str], title: st
 
 def verdict_box(result: Result) -> Iterator[str]:
     """The verdict, with its action and warnings set apart."""
-    verdict = result.verdict()
-
-    def kind(line: str) -> str:
-        if line.startswith("Warning"):
-            return "warning"
-        return "action" if line.casefold().startswith(verdict.action) else "finding"
-
-    lines = verdict.splitlines()
-    findings = [line for line in lines if kind(line) == "finding"]
-    folded = set(findings[_MOST_FINDINGS:]) if len(findings) > _MOST_FINDINGS + 1 else set()
-    said = [f'<p class="{kind(line)}">{escape(line)}</p>' for line in lines if line not in folded]
-    if folded:
-        rest = "".join(f"<p>{escape(line)}</p>" for line in findings if line in folded)
-        said.insert(_MOST_FINDINGS, f"<details><summary>and {len(folded)} more findings</summary>{rest}</details>")
+    first, rest = folded(result)
+    said = [f'<p class="finding">{escape(line)}</p>' for line in first]
+    if rest:
+        more = "".join(f"<p>{escape(line)}</p>" for line in rest)
+        said.append(f"<details><summary>and {len(rest)} more findings</summary>{more}</details>")
+    *_, advice = (line for line in result.verdict().splitlines() if not line.startswith("Warning"))
+    said.append(f'<p class="action">{escape(advice)}</p>')
+    said += [f'<p class="warning">Warning: {escape(warning)}.</p>' for warning in result.verdict().warnings]
     yield f'<div class="verdict">{"".join(said)}</div>'
 
 
@@ -118,18 +113,55 @@ def _cards(result: Result) -> Iterator[str]:
     first = primary[0] if primary else result.comparisons[0]
     people = first.n_control + sum(one.n for one in result.comparisons if one.metric == first.metric)
     cards = [card(f"{people:,}", "people in the experiment", "exact")]
-    # The cards are few: those of the arms that the verdict speaks for come first, then the surest differences.
-    advised = result.verdict().actions
-    primary.sort(key=lambda one: (advised.get(one.arm) != "roll out", not one.sure(result.alpha), -abs(_sureness(one))))
-    for one in [found for found in primary if found.defined][:3]:
+    for one in [found for found in telling(result) if found.defined][:3]:
         ends = (amount(end, one, bare=True) for end in (one.diff_lower, one.diff_upper))
         what = f"{one.arm} on {one.metric} [{', '.join(ends)}]"
         cards.append(card(amount(one.diff, one, signed=True), what, "observed"))
     yield f'<div class="cards">{"".join(cards)}</div>'
 
 
-def _sureness(one: Comparison) -> float:
-    return one.diff / one.error if one.error > 0 else 0.0
+def telling(result: Result) -> list[Comparison]:
+    """Primary comparisons, first those of the arms that the verdict speaks for, then the surest; a few stay in order.
+
+    Args:
+        result: from `experiment`.
+    """
+    primary = [one for one in result.comparisons if one.role == "primary"]
+    if len(primary) <= _FEW:
+        return primary
+    actions = result.verdict().actions
+
+    def rank(one: Comparison) -> tuple[bool, bool, float]:
+        return (
+            actions[one.arm] != "roll out",
+            not one.sure(result.alpha),
+            -abs(one.diff / one.error if one.error > 0 else 0),
+        )
+
+    return sorted(primary, key=rank)
+
+
+def folded(result: Result) -> tuple[Sequence[str], Sequence[str]]:
+    """The findings of a verdict that are shown at once, and the rest; of many, those of the advised arm come first.
+
+    Args:
+        result: from `experiment`.
+    """
+    verdict = result.verdict()
+    lines = [line for line in verdict.splitlines() if not line.startswith("Warning")]
+    findings = lines[:-1]  # the last one is the advice
+    if len(findings) <= _MOST_FINDINGS + 1:
+        return findings, []
+    advised = lines[-1].removeprefix("Roll out ").rstrip(".")
+    groups: list[list[str]] = []
+    for line in findings:  # what the arm costs and gains stands behind what it does
+        if line.startswith("It ") and groups:
+            groups[-1].append(line)
+        else:
+            groups.append([line])
+    groups.sort(key=lambda group: not group[0].startswith(f"{advised} "))
+    told = [line for group in groups for line in group]
+    return told[:_MOST_FINDINGS], told[_MOST_FINDINGS:]
 
 
 def _looks(result: Result) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.charts.experiments import boundary_svg, forest_svg
+from toolkit.charts.lift_report import folded, telling
 from toolkit.charts.style import level_text
 from toolkit.errors import InputError, nearest
 from toolkit.stats import Rate, Result
@@ -84,9 +85,11 @@ class ExperimentBoard(Panel):
         """The verdict, then one page of what carries it."""
         verdict = self._result.verdict()
         tone, words = _TONES.get(verdict.action, ("plain", verdict.action))
-        lines = [line for line in verdict.splitlines() if not line.startswith("Warning")]
+        *_, advice = (line for line in verdict.splitlines() if not line.startswith("Warning"))
+        first, rest = folded(self._result)
+        last = [advice]
         if verdict.action in ("roll out", "keep testing", "do not roll out"):
-            words = lines.pop().rstrip(".")  # the same advice, and which arms
+            words, last = advice.rstrip("."), []  # the same advice, and which arms
         kind = "observed"
         head = tag(
             "div",
@@ -101,7 +104,11 @@ class ExperimentBoard(Panel):
                 f" {words}",
                 class_="ttk-verdict",
             ),
-            together(tag("p", line) for line in lines),
+            together(tag("p", line) for line in first),
+            tag("details", tag("summary", f"and {len(rest)} more findings"), *(tag("p", line) for line in rest))
+            if rest
+            else None,
+            *(tag("p", line) for line in last),
             class_=f"ttk-hero ttk-note-{tone}",
             role="status",
         )
@@ -146,8 +153,7 @@ class ExperimentBoard(Panel):
 
     def _cards(self) -> Html:
         cards = []
-        first = [found for found in self._result.comparisons if found.role == "primary"]
-        for found in first[:4]:
+        for found in telling(self._result)[:4]:
             number = amount(found.diff, found, signed=True) if found.defined else "–"
             span = (
                 f"{amount(found.diff_lower, found, bare=True)} to {amount(found.diff_upper, found, bare=True)}"

@@ -27,13 +27,25 @@ from toolkit.engine.replay import compiled_for
 from toolkit.errors import InputError, MetricError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import mailed_scenarios
-from toolkit.scenario import Duration, Program, get_parameter, set_parameters
+from toolkit.scenario import Duration, Program, get_parameter, parameters, set_parameters
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Offer, Send, every_step
 from toolkit.simulation.forecast import Forecast
 from toolkit.stats import Rate, plan
 
-__all__ = ["CAPS", "QUIET", "VALID", "WAITS", "Field", "Setting", "a_day", "offer_step", "stops_between", "waits_with"]
+__all__ = [
+    "CAPS",
+    "QUIET",
+    "VALID",
+    "WAITS",
+    "Field",
+    "Setting",
+    "a_day",
+    "offer_step",
+    "paths_to_tune",
+    "stops_between",
+    "waits_with",
+]
 
 WAITS = ("0s", "30m", "1h", "2h", "4h", "8h", "12h", "1d", "2d", "4d")
 VALID = ("1d", "2d", "3d", "5d", "7d", "14d")
@@ -65,6 +77,35 @@ class Setting:
     def key(self) -> str:
         """What decides: everything but the discount."""
         return f"{self.wait}|{self.valid}|{self.cap}|{self.quiet}"
+
+
+def paths_to_tune(program: Program, wait: str, offer: str | None) -> tuple[str, str | None]:
+    """The wait and the offer that the sliders move, where they were not named.
+
+    Args:
+        program: scenarios and policies.
+        wait: its path; "" for the first wait of the scenario that has most to tune: a goal, an experiment, an offer.
+        offer: path of its percent; "" for the first offer of the wait's scenario, None for no offer.
+
+    Raises:
+        ScenarioError: no scenario with a goal has a wait.
+
+    >>> from toolkit.scenario import load
+    >>> paths_to_tune(load("templates"), "", "")
+    ('abandoned_cart.pause.wait', 'abandoned_cart.offer.offer.percent')
+    """
+    able = [path for path, value in parameters(program).items() if isinstance(value, Duration | float | int)]
+
+    def first(scenario: str, end: str) -> str:
+        return next((path for path in able if path.startswith(f"{scenario}.") and path.endswith(end)), "")
+
+    if not wait:
+        named = [one for one in program.scenarios if one.goal is not None and first(one.scenario, ".wait")]
+        if not named:
+            raise ScenarioError("no scenario with a goal has a wait: there is nothing that the sliders could move")
+        best = max(named, key=lambda one: (one.experiment is not None, bool(first(one.scenario, ".offer.percent"))))
+        wait = first(best.scenario, ".wait")
+    return wait, offer if offer != "" else first(wait.partition(".")[0], ".offer.percent") or None
 
 
 def waits_with(program: Program, path: str, waits: Sequence[str | Duration]) -> list[Duration]:

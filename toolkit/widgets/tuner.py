@@ -32,7 +32,7 @@ from toolkit.widgets.packing import packed
 from toolkit.widgets.panel import Panel, script, sheet
 from toolkit.widgets.picture import picture
 from toolkit.widgets.snapshot import snapshot
-from toolkit.widgets.surface import CAPS, QUIET, VALID, WAITS, Field, Setting, stops_between, waits_with
+from toolkit.widgets.surface import CAPS, QUIET, VALID, WAITS, Field, Setting, paths_to_tune, stops_between, waits_with
 from toolkit.widgets.versions import save_version
 
 __all__ = ["Tuner"]
@@ -55,8 +55,8 @@ class Tuner(Panel):
     Args:
         program: one or many scenarios and their policies; or one scenario.
         log: what customers did.
-        wait: path of the wait to tune.
-        offer: path of the percent to tune; None for a tuner without a discount.
+        wait: path of the wait to tune; the first one of the scenario that has most to tune unless given.
+        offer: path of the percent to tune; that scenario's first unless given; None for a tuner without a discount.
         waits: the waits that are computed ahead, as durations; the program's own is always among them.
         until: the last moment decided; the end of the log unless given.
         effect: the difference in the share of buyers (0.03 is 3 points) that "days to know" is computed for.
@@ -120,8 +120,8 @@ class Tuner(Panel):
         program: Program | Scenario,
         log: EventLog,
         *,
-        wait: str = "abandoned_cart.pause.wait",
-        offer: str | None = "abandoned_cart.offer.offer.percent",
+        wait: str = "",
+        offer: str | None = "",
         waits: Sequence[str | Duration] = WAITS,
         until: datetime | None = None,
         effect: float = 0.03,
@@ -130,6 +130,7 @@ class Tuner(Panel):
         versions: str | os.PathLike[str] = "versions",
     ) -> None:
         whole = Program(scenarios=(program,)) if isinstance(program, Scenario) else program
+        wait, offer = paths_to_tune(whole, wait, offer)
         self._waits = waits_with(whole, wait, waits)
         self._field = Field(whole, log, wait=wait, offer=offer, until=until, effect=effect)
         self._given, self._program = program, whole

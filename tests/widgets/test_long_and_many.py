@@ -1,0 +1,109 @@
+"""Screens of long names and many arms: nothing runs over anything else, and what matters comes first."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import toolkit as tk
+from tests.notebooks.lab import _TOO_WIDE
+from toolkit.charts.experiments import forest_svg
+from toolkit.errors import ScenarioError
+from toolkit.scenario import loads
+from toolkit.widgets import ExperimentBoard, ScenarioView, Tuner
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARM = "a_very_long_arm_name_of_the_offer_with_ten_percent_and_3_days_xx"
+OWN = f"""
+scenario: win_back
+trigger: {{event: cart_add}}
+reentry: every
+exit_on: [{{event: purchase}}]
+goal: {{event: purchase, within: 7d}}
+experiment: {{name: x1, arms: {{control: 0.4, {ARM}: 0.3, other: 0.3}}, holdout: control}}
+steps:
+  - {{id: a_first_pause, wait: 1h}}
+  - {{id: hello, send: win_back/hello}}
+  - {{id: second_pause, wait: 1d}}
+  - {{id: gift, send: win_back/gift, offer: {{percent: 10, valid: 2d}}, only: [{ARM}, other]}}
+"""
+
+
+def result_of(arms: list[str]):
+    rng = np.random.default_rng(1)
+    arm = np.repeat(arms, 400)
+    converted = rng.random(len(arm)) < 0.1 + 0.01 * np.repeat(np.arange(len(arms)), 400)
+    return tk.experiment(pd.DataFrame({"arm": arm, "converted": converted}), [tk.Rate("converted")])
+
+
+def places(view: str) -> dict[str, tuple[float, float]]:
+    """Where each text of a picture stands."""
+    found = re.findall(r'<text[^>]*?x="([\d.-]+)" y="([\d.-]+)"[^>]*>([^<]*)</text>', view)
+    return {text: (float(x), float(y)) for x, y, text in found}
+
+
+def test_a_tuner_finds_the_wait_and_the_offer_of_a_program_of_any_name(log):
+    tuner = Tuner(loads(OWN), log)
+    assert tuner.paths == ("win_back.a_first_pause.wait", "win_back.gift.offer.percent")
+    assert (tuner.wait, tuner.percent) == ("1h", 10.0)
+    bare = loads("{scenario: hi, trigger: {event: sign_up}, reentry: once, steps: [{id: hello, send: a/b}]}")
+    with pytest.raises(ScenarioError, match="no scenario with a goal has a wait"):
+        Tuner(bare, log)
+
+
+def test_a_long_arm_name_stands_below_what_leaves_and_within_its_step(log):
+    told = places(ScenarioView(loads(OWN), log).view)
+    leave = next(place for text, place in told.items() if text == "before a mail")
+    named = next(place for text, place in told.items() if text.startswith("a_very") and text.endswith("30 %"))
+    assert named[1] - leave[1] >= 12
+    only = [(text, place) for text, place in told.items() if text.startswith("only ")]
+    assert only[0][0].endswith("…")
+    assert only[1][0] == "only other"
+    assert only[1][1][1] - only[0][1][1] >= 12  # one below the other
+
+
+def test_a_board_of_twenty_arms_shows_the_advised_arm_first_and_folds_its_findings():
+    result = result_of(["control", *(f"arm_{place:02d}" for place in range(20))])
+    board = ExperimentBoard(result)
+    advised = str(result.verdict()).partition("Roll out ")[2].partition(".")[0]
+    cards = re.findall(r'<span class="ttk-what">([^<]*)</span>', board.view)
+    assert cards[0] == f"{advised}, converted"
+    shown, _, rest = board.view.partition("<details>")
+    findings = shown.partition('class="ttk-verdict"')[2]
+    assert findings.count("<p>") == 8
+    assert findings.partition("<p>")[2].startswith(f"{advised} beats control")
+    assert "and 12 more findings" in rest
+    few = ExperimentBoard(result_of(["control", "a", "b"]))
+    assert re.findall(r'<span class="ttk-what">([^<]*)</span>', few.view)[:2] == ["a, converted", "b, converted"]
+
+
+def test_a_name_that_is_cut_in_the_picture_can_be_read_by_pointing_at_it():
+    drawn = forest_svg(result_of(["control", ARM * 2]))
+    assert f"<title>{ARM * 2}</title>" in drawn
+    assert ARM in forest_svg(result_of(["control", ARM]), width=1200)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="/usr/bin/chromium is not here: apt-get install chromium")
+def test_long_names_stay_inside_their_screens(tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    board = ExperimentBoard(result_of(["control", ARM + ARM, "b"]))
+    place = tmp_path / "board.html"
+    place.write_text(f"<!doctype html><meta charset='utf-8'><body>{board.snapshot()}</body>", encoding="utf-8")
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.goto(place.as_uri())
+        for width in (1200, 900, 400):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate(_TOO_WIDE) == [], width
+            assert page.evaluate(_OVER) == 0, width
+        browser.close()
+
+
+_OVER = """() => [...document.querySelectorAll(".ttk-card, .ttk-hero")]
+  .filter((one) => one.scrollWidth > one.clientWidth + 1).length"""

@@ -29,9 +29,9 @@ _WHOLE = r"-?(0|[1-9]\d{0,17})"
 _LEADING_ZERO = r"[+-]?0\d.*"
 _LONG_WHOLE = r"[+-]?\d{19,}"
 _DATE = r"\d{4}-\d{2}-\d{2}"
-_LOOK = 2000  # rows
-_KINDS = ("given", "number", "whole", "flag", "date", "moment", "aware")
 _MOMENT = r"\d{4}-\d{2}-\d{2}[T ]\d{1,2}:\d{2}.*"
+_KINDS = ("given", "number", "whole", "flag", "date", "moment", "aware")
+_LOOK = 2000  # rows
 
 
 def is_number(kind: str) -> bool:

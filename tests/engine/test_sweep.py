@@ -130,6 +130,29 @@ def test_a_number_that_nothing_defines_cannot_be_the_best(log):
         tried.best("sent", scenario="welcom")
 
 
+def test_what_people_did_on_their_own_is_missing_where_nothing_can_tell(log):
+    mailed = pd.DataFrame(
+        {"customer_id": ["ana"], "event": ["email_sent"], "at": ["2025-01-02T00:00Z"], "scenario": ["cart"]}
+    )
+    own = ["own_before", "mailed", "own_after"]
+    waits = {"cart.pause.wait": ["1h", "4h"]}
+    both = EventLog.from_pandas(pd.concat([log.events.assign(scenario=None), mailed]))
+    tried = sweep(loads(APART), both, waits, progress=False)
+    table = tried.table.set_index("scenario")
+    assert table.loc["cart", "basis"].tolist() == ["none", "none"]
+    assert table.loc["cart", own].isna().all(axis=None)  # the log holds real mails and no control group
+    assert table.loc["welcome", ["mailed", "own_after"]].isna().all(axis=None)  # there is no goal
+    assert (table["sent"] > 0).all()
+    assert "NA" not in str(tried)
+    with pytest.raises(InputError, match="own_before of cart is not known: the log holds real mails of it and no con"):
+        tried.heatmap("own_before")
+    with pytest.raises(InputError, match="own_after of welcome is not known: the scenario has no goal"):
+        tried.heatmap("own_after", scenario="welcome")
+    assert [trace.name for trace in tried.plot().data] == ["mails sent"]
+    seen = sweep(loads(APART), log, waits, progress=False).table
+    assert seen.loc[seen["scenario"] == "cart", own].notna().all(axis=None)
+
+
 def test_exact_and_observed_columns_are_told_apart(log):
     tried = sweep(loads(CART), log, {"cart.pause.wait": ["1h"]}, progress=False)
     assert set(OBSERVED) < set(tried.table.columns)

@@ -54,7 +54,7 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
     name = _scenario(sweep, scenario)
     rows = _rows(sweep, name)
     if value is not None:
-        return _alone(sweep, rows, path, _numeric(sweep, value), name)
+        return _alone(sweep, rows, path, _told(rows, _numeric(sweep, value), name), name)
     shares = rows["own_after_rate"]
     lacking = shares.isna().all()
     where = {"control": "the control group", "all": "a log without these mails"}.get(str(rows["basis"].iloc[0]), "")
@@ -131,7 +131,7 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
     across, up = sweep.over
     name = _scenario(sweep, scenario)
     rows = _rows(sweep, name)
-    column = _numeric(sweep, value)
+    column = _told(rows, _numeric(sweep, value), name)
     grid = rows.pivot(index=up, columns=across, values=column)
     grid = grid.loc[list(dict.fromkeys(rows[up])), list(dict.fromkeys(rows[across]))]
     share = column.endswith("_rate")
@@ -260,7 +260,20 @@ def _scenario(sweep: Sweep, name: str | None) -> str:
 
 
 def _rows(sweep: Sweep, name: str) -> pd.DataFrame:
-    return sweep.table[sweep.table["scenario"] == name].reset_index(drop=True)
+    rows = sweep.table[sweep.table["scenario"] == name].reset_index(drop=True)
+    # What nothing in the log can tell is missing; plotly and numpy know it as NaN.
+    return rows.astype({column: "float64" for column, kind in rows.dtypes.items() if kind == "Int64"})
+
+
+def _told(rows: pd.DataFrame, column: str, name: str) -> str:
+    """A column that can be drawn: one of which nothing is known would be an empty picture."""
+    if rows[column].notna().any():
+        return column
+    why = {
+        "none": "the log holds real mails of it and no control group",
+        "control": "nobody in the control group came so far within the log",
+    }.get(str(rows["basis"].iloc[0]), "the scenario has no goal, or nobody came so far within the log")
+    raise InputError(f"{column} of {name} is not known: {why}")
 
 
 def _numeric(sweep: Sweep, value: str) -> str:

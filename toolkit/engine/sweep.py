@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import reprlib
 from collections import deque
@@ -28,7 +29,7 @@ from toolkit.engine.runners.local import run_kernel
 from toolkit.engine.runners.spark import check_parts
 from toolkit.engine.runners.swept import Question, tallies_in_spark
 from toolkit.engine.selection import Selection, select
-from toolkit.engine.tally import COUNTS, FIRST, SECOND, WHOLE, Own, own_of, tally
+from toolkit.engine.tally import COUNTS, FIRST, NOBODY, SECOND, WHOLE, Own, own_of, tally
 from toolkit.errors import Fault, InputError, ScenarioError, nearest
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.marks import mailed_scenarios
@@ -41,6 +42,7 @@ __all__ = ["OBSERVED", "Sweep", "sweep"]
 MOST_SETTINGS = 10_000
 OBSERVED = ("own_before", "mailed", "own_after", "own_after_rate")
 """Columns that say what people did in the history that really was; the others follow from the rules alone."""
+_MAY_LACK = ["own_before", "mailed", "own_after"]
 _SHOWN = 60
 
 
@@ -55,7 +57,8 @@ class Sweep(Drawable):
         first mail (sent or withheld) whose window after it has closed; own_after, those of them who reached the goal
         within the goal's window after that moment; and own_after_rate, their share. A journey that another took the
         place of counts in none of them. With `basis` "control" these four are of the holdout alone, because the log
-        holds real mails of this scenario to the others; "none" when nothing in the log can tell.
+        holds real mails of this scenario to the others; "none" when nothing in the log can tell: they are then missing
+        (`pandas.NA`). So are mailed and own_after of a scenario without a goal.
     base: the values in the program itself.
     parts: the same for the two parts of the log, by `part`: "first", up to the split and as known then, and "second",
         the journeys begun after it.
@@ -100,7 +103,9 @@ class Sweep(Drawable):
             more.append(f"… and {len(table) - _SHOWN:,} more rows in .table")
         if still:
             more.append(f"{still:,} scenario{'s' * (still > 1)} that no setting changes left out here; .table has all")
-        return table.head(_SHOWN), more
+        shown = table.head(_SHOWN)
+        lacking = shown[_MAY_LACK].astype(object).fillna("")
+        return shown.assign(**{column: lacking[column] for column in _MAY_LACK}), more
 
     def heatmap(self, value: str = "sent", **options: Any) -> Any:
         """The picture of one column over the settings; see `toolkit.charts`.
@@ -240,7 +245,8 @@ def sweep(
         shown = {path: value if isinstance(value, int | float) else str(value) for path, value in shown.items()}
         for part, own in rows.items():
             own += [{**shown, **row} for row in _rows(tallied, part)]
-    whole, first, second = (pd.DataFrame(rows[part]) for part in (WHOLE, FIRST, SECOND))
+    kinds = dict.fromkeys(_MAY_LACK, "Int64")
+    whole, first, second = (pd.DataFrame(rows[part]).astype(kinds) for part in (WHOLE, FIRST, SECOND))
     both = pd.concat([first.assign(part="first"), second.assign(part="second")], ignore_index=True)
     return Sweep(values, whole, base, both, work.span, work.replays)
 
@@ -447,7 +453,11 @@ def _rows(jobs: list[_Job], part: int) -> list[dict[str, Any]]:
             if job.counts is None:
                 continue
             row: dict[str, Any] = dict(zip(COUNTS, job.counts[part, place].tolist(), strict=True))
-            rate = row["own_after"] / row["mailed"] if row["mailed"] else float("nan")
+            rate = row["own_after"] / row["mailed"] if row["mailed"] else math.nan
+            if job.own.arms[place] == NOBODY:
+                row["own_before"] = None
+            if job.own.arms[place] == NOBODY or not job.own.windows[place]:
+                row["mailed"] = row["own_after"] = None
             own = {"own_after_rate": rate, "basis": job.own.basis[place]}
             order = (-scenario.priority, scenario.scenario)
             rows.append((order, {"scenario": scenario.scenario, **row, **own}))

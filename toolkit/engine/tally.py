@@ -20,11 +20,13 @@ from toolkit.engine.prepared import Prepared
 from toolkit.engine.runners.local import Walked
 from toolkit.tables import ENDINGS
 
-__all__ = ["COUNTS", "FIRST", "SECOND", "WHOLE", "Own", "own_of", "tally"]
+__all__ = ["COUNTS", "EVERYBODY", "FIRST", "NOBODY", "SECOND", "WHOLE", "Own", "own_of", "tally"]
 
 WHOLE, FIRST, SECOND = range(3)
 """Parts of the log: all of it; up to the split, as it was known then; journeys begun after the split."""
 COUNTS = ("journeys", "sent", "withheld", "skipped", *ENDINGS, "own_before", "mailed", "own_after")
+EVERYBODY, NOBODY = -1, -2
+"""In `Own.arms`, in place of an arm."""
 _STATUS, _ENDED, _OWN = 1, 4, 4 + len(ENDINGS)
 
 
@@ -32,7 +34,7 @@ _STATUS, _ENDED, _OWN = 1, 4, 4 + len(ENDINGS)
 class Own:
     """Whose history shows what people do without a mail.
 
-    arms: per scenario the arm that counts, -1 for everybody, -2 for nobody. basis: the same in words. windows: how long
+    arms: per scenario the arm that counts, EVERYBODY or NOBODY. basis: the same in words. windows: how long
     after the mail the goal counts, microseconds; 0 without a goal.
     """
 
@@ -48,10 +50,10 @@ def own_of(compiled: Compiled, mailed: Collection[str]) -> Own:
         goal = scenario.goal
         windows.append(goal.within.elapsed if goal and compiled.plan.scenarios[place, m.S_GOAL_BIT] >= 0 else 0)
         if scenario.scenario not in mailed:
-            arms.append(-1)
+            arms.append(EVERYBODY)
             basis.append("all")
         elif scenario.experiment is None or scenario.experiment.holdout is None:
-            arms.append(-2)
+            arms.append(NOBODY)
             basis.append("none")
         else:
             arms.append(list(scenario.experiment.arms).index(scenario.experiment.holdout))
@@ -142,7 +144,7 @@ def _tally(
                 ended_by = m.END_OPEN
             counts[part, scenario, 0] += 1
             counts[part, scenario, _ENDED + ended_by] += 1
-            if arms[scenario] != -1 and journeys[j, m.J_ARM] != arms[scenario]:
+            if arms[scenario] != EVERYBODY and journeys[j, m.J_ARM] != arms[scenario]:
                 continue
             if ended_by == m.END_SUPERSEDED:
                 continue  # the journey that took its place tells what the person did

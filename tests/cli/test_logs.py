@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from tests.shared import ROOT, shared
 from toolkit.cli import app, main
+from toolkit.events import EventLog
 
 RUN = CliRunner()
 
@@ -117,6 +118,38 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_replay(
     done = RUN.invoke(app, ["replay", "templates/welcome", "--events", str(events), "--out", str(tmp_path / out)])
     assert done.exit_code == 1
     assert f"InputError: --out: {tmp_path / out}: cannot be written to: {why}; allowed: a folder" in done.output
+
+
+def test_a_customer_who_is_not_in_the_log_is_told_before_the_replay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    args = ["replay", "templates/welcome", "--events", str(_three_events(tmp_path)), "--trace"]
+    done = RUN.invoke(app, [*args, "bo"])
+    assert done.exit_code == 0, done.output
+    monkeypatch.setattr(
+        "toolkit.cli.replays.replay", lambda *_, **__: pytest.fail("replayed before --trace was looked at")
+    )
+    done = RUN.invoke(app, [*args, "nobody"])
+    assert done.exit_code == 1
+    assert "InputError: no customer 'nobody' in the log" in done.output
+
+
+def test_a_folder_of_files_is_read_and_one_of_nothing_is_refused(tmp_path: Path) -> None:
+    events = _three_events(tmp_path)
+    (tmp_path / "more.csv").write_text("customer_id,event,at,revenue\nbo,purchase,2025-01-06T10:00Z,5\n")
+    done = RUN.invoke(app, ["profile", "--events", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert "4 events" in done.output
+    parquet = tmp_path / "parquet"
+    parquet.mkdir()
+    EventLog.from_csv(events).events.drop(columns="received_at").to_parquet(parquet / "events.parquet")
+    done = RUN.invoke(app, ["profile", "--events", str(parquet)])
+    assert "3 events" in done.output
+    (tmp_path / "empty").mkdir()
+    done = RUN.invoke(app, ["profile", "--events", str(tmp_path / "empty")])
+    assert done.exit_code == 1
+    assert "is not a stored event log" in done.output
 
 
 def test_a_table_that_cannot_be_written_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

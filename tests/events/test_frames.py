@@ -37,6 +37,30 @@ def test_half_of_a_surrogate_pair_is_told_with_its_column_and_row(column):
         log_of(**{column: mixed("fine", "cut \ud83d")})
 
 
+def test_an_index_that_is_a_column_of_a_log_is_read_as_one():
+    plain = pd.DataFrame(
+        {
+            "customer_id": ["a", "b"],
+            "event": "x",
+            "at": pd.to_datetime(["2024-05-01", "2024-05-02"], utc=True),
+            "p": [1, 2],
+        }
+    )
+    expected = EventLog.from_pandas(plain).events
+    for frame in (plain.set_index("at"), plain.set_index(["customer_id", "at"]), plain.rename_axis("row_number")):
+        pd.testing.assert_frame_equal(EventLog.from_pandas(frame).events, expected, check_like=True)
+    theirs = plain.rename(columns={"at": "happened"}).set_index("happened")
+    log = EventLog.from_pandas(theirs, columns={"at": "happened"})
+    pd.testing.assert_frame_equal(log.events, expected, check_like=True)
+    beside = plain.set_index(pd.Index(["c", "d"], name="customer_id"))  # the column of that name is meant
+    assert EventLog.from_pandas(beside).events["customer_id"].tolist() == ["a", "b"]
+    people = pd.DataFrame({"customer_id": ["a", "b"], "email": ["a@example.org", "b@example.org"]}).set_index(
+        "customer_id"
+    )
+    log = EventLog.from_pandas(plain, customers=people)
+    assert log.customers["email"].tolist() == ["a@example.org", "b@example.org"]
+
+
 def test_a_name_of_our_own_that_is_no_text_is_told():
     for ours in ("\ud800", " "):
         with pytest.raises(EventLogError, match="is no name for a column"):

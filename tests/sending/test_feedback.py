@@ -100,6 +100,7 @@ def test_a_report_about_nobody_we_know_is_kept_and_does_no_harm(ledger, clock):
     ("change", "said"),
     [
         ({"bounce_type": "Soft"}, "bounce_type: found 'Soft'; allowed: hard or soft"),
+        ({"event": "bounced"}, "event: found 'bounced'; allowed: email_sent, .*did you mean 'email_bounced'"),
         ({"at": datetime.fromisoformat("2026-03-02")}, "at: expected a time zone"),
     ],
 )

@@ -15,7 +15,8 @@ from toolkit.events import EventLog
 __all__ = ["CustomersOption", "EventsOption", "MapOption", "ZoneOption", "columns_of", "moment_of", "read_log"]
 
 EventsOption = Annotated[
-    str, typer.Option("--events", help="A CSV or Parquet file, a glob, or the folder of a stored log.")
+    str,
+    typer.Option("--events", help="A CSV or Parquet file, a glob, a folder of them, or the folder of a stored log."),
 ]
 MapOption = Annotated[
     str, typer.Option("--map", help="Our column = theirs, with commas: at=timestamp,customer_id=visitor.")
@@ -40,7 +41,7 @@ def read_log(events: str, columns: str, zone: str | None, customers: str | None,
     mapped = columns_of(columns)
     named = ("--map", mapped), ("--zone", zone), ("--customers", customers)
     given = [option for option, value in named if value]
-    if Path(events).is_dir():
+    if _is_stored(events):
         if given and later is None:
             raise InputError(f"{events} is a stored log, which needs no {' or '.join(given)}")
         log = EventLog.open(events)
@@ -50,10 +51,19 @@ def read_log(events: str, columns: str, zone: str | None, customers: str | None,
 
 
 def _read(file: str, mapped: dict[str, str], zone: str | None, customers: str | None) -> EventLog:
-    if Path(file).is_dir():
+    if _is_stored(file):
         return EventLog.open(file)
-    reader = EventLog.from_csv if file.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt")) else EventLog.from_parquet
+    named = file if not Path(file).is_dir() else next((one.name for one in Path(file).glob("*.csv")), "")
+    reader = EventLog.from_csv if named.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt")) else EventLog.from_parquet
     return reader(file, customers=customers, zone=zone, columns=mapped)
+
+
+def _is_stored(place: str) -> bool:
+    """Whether a place is a folder, and not one of CSV or Parquet files that somebody laid there."""
+    folder = Path(place)
+    return folder.is_dir() and (
+        (folder / "manifest.json").exists() or not any((*folder.glob("*.csv"), *folder.glob("*.parquet")))
+    )
 
 
 def moment_of(text: str, option: str) -> pd.Timestamp:

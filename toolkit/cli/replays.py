@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from toolkit.cli.app import app, plain_errors
 from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, moment_of, read_log
 from toolkit.engine import compact, replay
+from toolkit.engine.trace import check_known
 from toolkit.errors import InputError
 from toolkit.scenario import load, set_parameters
 
@@ -49,6 +50,8 @@ def replay_command(
         last = None if until is None else moment_of(until, "--until")
         log = read_log(events, columns, zone, customers, later)
         folder = None if out is None else _folder(out)
+        if trace is not None:
+            check_known(log, trace)
         run = replay(program, log, until=last)
         typer.echo(str(run.summary()))
         if trace is not None:

@@ -18,13 +18,14 @@ from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
 from toolkit.errors import InputError
+from toolkit.events import EventLog
 from toolkit.events.marks import events_of
 from toolkit.tables import ENDINGS, REASONS
 
 if TYPE_CHECKING:
     from toolkit.engine.run import Run
 
-__all__ = ["Trace", "trace_of"]
+__all__ = ["Trace", "check_known", "trace_of"]
 
 _ENDED = {
     "finished": "ends: all steps done",
@@ -82,8 +83,8 @@ def trace_of(run: Run, customer_id: str) -> Trace:
     events = events_of(run.log, customer_id)
     events = events[events["received_at"] <= run.until]
     place = pc.index(marked.customers, pa.scalar(customer_id, marked.customers.type)).as_py()
-    if place < 0 and not len(events) and not _is_known(run, customer_id):
-        raise InputError(f"no customer {customer_id!r} in the log")
+    if place < 0 and not len(events):
+        check_known(run.log, customer_id)
     rows = list(_event_rows(events))
     zone = run.program.policies.timezone
     if place >= 0:
@@ -96,9 +97,15 @@ def trace_of(run: Run, customer_id: str) -> Trace:
     return Trace(customer_id, zone, table.drop(columns="order"))
 
 
-def _is_known(run: Run, customer_id: str) -> bool:
-    column = run.log.customer_table.column("customer_id")
-    return bool(pc.index(column, pa.scalar(customer_id, column.type)).as_py() >= 0)
+def check_known(log: EventLog, customer_id: str) -> None:
+    """Nothing where somebody of that id is in the log, with events or without.
+
+    Raises:
+        InputError: nobody is.
+    """
+    column = log.customer_table.column("customer_id")
+    if pc.index(column, pa.scalar(customer_id, column.type)).as_py() < 0 and not len(events_of(log, customer_id)):
+        raise InputError(f"no customer {customer_id!r} in the log")
 
 
 def _event_rows(events: pd.DataFrame) -> Iterator[tuple[pd.Timestamp, int, str, str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -24,12 +24,14 @@ _LONGEST_WHOLE = 1e18
 _OF_ONE_TYPE = ("string", "integer", "floating", "boolean", "decimal", "bytes", "empty")
 
 
-def arrow_of(frame: pd.DataFrame, label: str) -> pa.Table:
+def arrow_of(frame: pd.DataFrame, label: str, *, index: Collection[str] = ()) -> pa.Table:
     """A frame as an Arrow table: NaN is missing; dicts and lists become JSON text; mixed values become text.
 
     Args:
-        frame: any frame; its index is left out.
+        frame: any frame.
         label: what to call it in a message.
+        index: names under which a level of the index is a column too, where no column has the name; the rest of the
+            index is left out.
 
     Raises:
         EventLogError: not a frame, two columns of one name, text that is no Unicode, or an object that is no JSON.
@@ -40,6 +42,8 @@ def arrow_of(frame: pd.DataFrame, label: str) -> pa.Table:
     """
     if not isinstance(frame, pd.DataFrame):
         raise EventLogError(f"{label}: expected a pandas DataFrame, found {type(frame).__name__}")
+    levels = [level for level in frame.index.names if level in index and level not in frame.columns]
+    frame = frame.reset_index(level=levels) if levels else frame
     names = [str(column) for column in frame.columns]
     wrong = next((column for column in names if not is_unicode(column)), None)
     if wrong is not None:

@@ -21,6 +21,7 @@ from toolkit.events.contents import Contents
 from toolkit.events.database import connect, drop_view, fetch
 from toolkit.events.databases import database_source
 from toolkit.events.joining import join_rows
+from toolkit.events.naming import index_names
 from toolkit.events.people import Customers, People, newer_people, no_people, people_of, read_people
 from toolkit.events.profile import Profile, look
 from toolkit.events.quoting import name
@@ -69,7 +70,8 @@ class EventLog(Contents):
 
         Args:
             events: one row per event: customer_id, event, at; optionally received_at, event_id, properties (JSON
-                objects) and any further property columns.
+                objects) and any further property columns. A level of its index that has one of these names, or is named
+                in `columns`, is such a column too; the rest of the index is left out.
             customers: one row per customer, as a frame or the path of a CSV or Parquet file.
             zone: IANA zone of times that carry none, for example "Europe/Paris".
             columns: our name to yours, for example {"at": "timestamp"}.
@@ -83,7 +85,8 @@ class EventLog(Contents):
         """
         connection = connect()
         people = read_people(connection, customers, zone=check_zone(zone))
-        rows = assemble(connection, frame_source(connection, events), zone=zone, columns=columns, anonymous=anonymous)
+        source = frame_source(connection, events, index=index_names(columns))
+        rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
 
     @classmethod

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.wording import is_unicode
 
-__all__ = ["BASE", "TAKEN", "Naming", "check_distinct", "check_free", "free_name", "name_columns"]
+__all__ = ["BASE", "TAKEN", "Naming", "check_distinct", "check_free", "free_name", "index_names", "name_columns"]
 
 BASE = ("customer_id", "event", "at", "received_at", "event_id")
 _REQUIRED = BASE[:3]
@@ -44,6 +44,12 @@ class Naming:
     properties: Mapping[str, str]
     document: str | None
     notes: tuple[str, ...]
+
+
+def index_names(mapping: object) -> frozenset[str]:
+    """Names under which the index of a frame is a column of the log: ours, and those that a mapping names."""
+    theirs = mapping.values() if isinstance(mapping, Mapping) else ()
+    return frozenset((*BASE, *(name for name in theirs if isinstance(name, str))))
 
 
 def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, label: str) -> Naming:

@@ -124,7 +124,7 @@ def _people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: Z
 
 def _source(connection: duckdb.DuckDBPyConnection, customers: Customers) -> Source:
     if isinstance(customers, pd.DataFrame):
-        return frame_source(connection, customers, "customers")
+        return frame_source(connection, customers, "customers", index=("customer_id",))
     if not isinstance(customers, str | PathLike) and not _is_paths(customers):
         raise EventLogError(f"customers: expected a DataFrame or a path, found {type(customers).__name__}")
     files = find_files(customers, folder_pattern="**/*.parquet")

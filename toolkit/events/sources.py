@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -232,9 +232,11 @@ def first_line(fault: Exception) -> str:
     return "; ".join(line.strip() for line in str(fault).splitlines()[:3] if line.strip())
 
 
-def frame_source(connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, label: str = "events") -> Source:
-    """A pandas frame, copied through Arrow."""
-    return arrow_source(connection, arrow_of(frame, label), label)
+def frame_source(
+    connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, label: str = "events", *, index: Collection[str] = ()
+) -> Source:
+    """A pandas frame, copied through Arrow; an index of one of these names is a column of it."""
+    return arrow_source(connection, arrow_of(frame, label, index=index), label)
 
 
 def arrow_source(connection: duckdb.DuckDBPyConnection, table: pa.Table, label: str, *, typed: bool = False) -> Source:

@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection, or_, select
 
 from toolkit.database import insert_new
-from toolkit.errors import InputError
+from toolkit.errors import InputError, nearest
 from toolkit.sending import alarm, audit, claims
 from toolkit.sending.clock import micros, utc
 from toolkit.sending.protocol import Receipt
@@ -38,7 +38,7 @@ class Feedback:
     Attributes:
         provider: who reports, for example `ses` or `dsn`.
         event_id: names the report at that provider; the same report twice counts once.
-        event: one of `tables.DELIVERY_EVENTS`, for example email_bounced.
+        event: one of `tables.DELIVERY_EVENTS`, for example email_bounced; other events of mails are let pass.
         at: when it happened, with a time zone.
         message_id: of the mail, without angle brackets; or else
         decision_id: of the mail; or else
@@ -78,7 +78,7 @@ def take(connection: Connection, reports: Sequence[Feedback], *, now: int) -> Ta
     """What the reports did, all of them in the transaction under way.
 
     Raises:
-        InputError: one of them is no report, or a bounce of a type that there is not.
+        InputError: one of them is no report, or of something else than mails, or of a type of bounce that there is not.
     """
     counts: Counter[str] = Counter()
     for report in reports:
@@ -119,6 +119,12 @@ def _check(report: Feedback) -> None:
     """In other words than these a bounce would suppress somebody whose mailbox was full."""
     if not isinstance(report, Feedback):
         raise InputError(f"report: expected a Feedback; found {type(report).__name__}")
+    # An event of mails that is not known here, as of a newer provider, does no harm; another word is a mistake.
+    if not str(report.event).startswith("email_"):
+        near = nearest(f"email_{report.event}", DELIVERY_EVENTS)
+        hint = f"; did you mean {near!r}?" if near else ""
+        allowed = f"allowed: {', '.join(DELIVERY_EVENTS)}{hint}"
+        raise InputError(f"report {report.event_id!r}: event: found {report.event!r}; {allowed}")
     if report.bounce_type not in (None, "hard", "soft"):
         found = f"found {report.bounce_type!r}; allowed: hard or soft"
         raise InputError(f"report {report.event_id!r}: bounce_type: {found}")

@@ -184,6 +184,23 @@ def test_whoever_subscribes_again_comes_off_the_list_unless_the_address_bounced(
     assert [ledger.suppressions.reason(address) for address in addresses] == [None, "suppressed"]
 
 
+def test_who_unsubscribes_after_the_clock_was_put_back_is_held_back_all_the_same(sent, ledger, tracked_shop):
+    names = [sent.key.mail_name(mail.letter.decision_id) for mail in sent.mails]
+    moment = [NOW]
+    with Answers.open(tracked_shop.outbox / "answers.sqlite", clock=lambda: moment[0]) as answers:
+        answers.record([Incoming("unsubscribed", NOW, mail=names[0])])
+        answers.record([Incoming("paused", NOW, mail=names[1], until=NOW + 60_000_000)])
+        assert take_up(ledger, answers).suppressed == {"unsubscribed": 2}
+        moment[0] -= 3_600_000_000
+        answers.record([Incoming("unsubscribed", moment[0], mail=names[2])])
+        assert take_up(ledger, answers).suppressed == {"unsubscribed": 1}
+        assert take_up(ledger, answers).suppressed == {}
+        moment[0] = NOW + 120_000_000
+        assert take_up(ledger, answers).restored == 1  # the end of the pause, though later answers were taken up
+    reasons = [ledger.suppressions.reason(mail.letter.to) for mail in sent.mails[:3]]
+    assert reasons == ["unsubscribed", None, "unsubscribed"]
+
+
 def test_only_the_latest_choice_takes_an_address_off_the_list_and_the_mark_never_goes_back(sent, ledger, answers):
     name, address = sent.key.mail_name(sent.mails[0].letter.decision_id), sent.mails[0].letter.to
     for kind in ("unsubscribed", "subscribed", "unsubscribed"):

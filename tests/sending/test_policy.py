@@ -137,6 +137,19 @@ def test_a_policy_that_makes_no_sense_names_file_and_fault(shop, policy_file, te
     assert "approvers.yaml" in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ["", "- ana\n", "two\n", "approvers: [ana, ben]\n", "approvers: ana\n"])
+def test_a_policy_of_another_shape_lets_nobody_approve(shop, text):
+    (shop.templates / "approvers.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"approvers .*approvers\.yaml: expected needed, approvers"):
+        approve(shop.prepare(), by="ana")
+
+
+def test_a_policy_that_says_no_number_needs_one_approval(tmp_path):
+    file = tmp_path / "approvers.yaml"
+    file.write_text("author_may_approve: false\n")
+    assert ApprovalPolicy.load(file) == ApprovalPolicy(needed=1)
+
+
 @pytest.mark.parametrize("key", ["ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC", "abc", "z" * 64])
 def test_a_key_that_is_none_is_refused(key):
     with pytest.raises(InputError, match="approvers: ana: "):

@@ -115,6 +115,11 @@ def test_a_quote_that_is_not_closed_swallows_no_address(listed, tmp_path):
     path.write_text('email,reason\ndi@example.org,spam\n"ed@example.org,spam\nfay@example.org,spam\n')
     with pytest.raises(InputError, match=r"list\.csv: line 3: a quote is not closed; nothing was added"):
         listed.import_file(path, by="ben")
+    path.write_text(
+        'email,note\ndi@example.org,"moved\ned@example.org,spam\n'
+    )  # of another column, whose cell it fills
+    with pytest.raises(InputError, match=r"list\.csv: line 2: a quote is not closed; nothing was added"):
+        listed.import_file(path, by="ben")
     path.write_text("email,reason\n" + "x" * 200_000 + ",spam\n")
     with pytest.raises(InputError, match=r"line 2: field larger than field limit .*nothing was added"):
         listed.import_file(path, by="ben")

@@ -282,9 +282,8 @@ class Answers:
         with self._reading() as connection:
             found = connection.execute(select(metas.c.value).where(metas.c.name == _meta(name))).scalar()
             after, last = _mark(found or _NOTHING)
-            wanted = or_(answers.c.received_at > after, (answers.c.received_at == after) & (answers.c.id > last)) & (
-                answers.c.received_at <= self._clock()
-            )
+            # The end of a pause was written long before its time has come; and a clock may have been put back since.
+            wanted = or_(answers.c.received_at > after, answers.c.id > last) & (answers.c.received_at <= self._clock())
             query = _ANSWERED.where(answers.c.kind.in_(_STANDING), answers.c.mail.is_not(None), wanted).order_by(
                 answers.c.received_at, answers.c.id
             )
@@ -333,8 +332,9 @@ class Answers:
         with self._writing() as connection:
             connection.execute(insert_new(connection, metas), {"name": _meta(name), "value": _NOTHING})
             found = connection.execute(select(metas.c.value).where(mine).with_for_update()).scalar_one()
-            if (answered.received_at, answered.id) > _mark(found):
-                value = f"{answered.received_at} {answered.id}"
+            after, last = _mark(found)
+            value = f"{max(after, answered.received_at)} {max(last, answered.id)}"
+            if value != found:
                 connection.execute(update(metas).where(mine).values(value=value))
 
     def noted(self, name: str) -> int:

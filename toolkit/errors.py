@@ -106,16 +106,25 @@ class EventLogError(InputError):
     """An event log or a customers table cannot be used as it is."""
 
 
+def _lines(faults: Sequence[Fault]) -> list[str]:
+    """Each fault in a line; one that stands at several places once, with how many more there are."""
+    alike: dict[tuple[str, ...], list[Fault]] = {}
+    for fault in faults:
+        same = tuple(map(str, (fault.message, fault.path, fault.found, fault.allowed, fault.nearest)))
+        alike.setdefault(same, []).append(fault)
+    return [
+        str(found[0]) + (f" (and at {more:,} more place{'s' * (more > 1)})" if (more := len(found) - 1) else "")
+        for found in alike.values()
+    ]
+
+
 class _FaultsError(InputError):
     def __init__(self, faults: Sequence[Fault] | str) -> None:
         if isinstance(faults, str):
             faults = (Fault(faults),)
         self.faults: tuple[Fault, ...] = tuple(faults)
-        if len(self.faults) == 1:
-            text = str(self.faults[0])
-        else:
-            text = f"{len(self.faults)} faults\n" + "\n".join(f"  {fault}" for fault in self.faults)
-        super().__init__(text)
+        lines = _lines(self.faults)
+        super().__init__(lines[0] if len(lines) == 1 else "\n  ".join([f"{len(lines)} faults", *lines]))
 
     def __reduce__(self) -> tuple[type[_FaultsError], tuple[tuple[Fault, ...]]]:
         return type(self), (self.faults,)

@@ -9,6 +9,7 @@ import mjml
 import pytest
 from jinja2 import Environment
 
+from tests.mail.conftest import POLICIES
 from toolkit.errors import TemplateError
 from toolkit.mail import Letter, Templates
 
@@ -140,6 +141,26 @@ def test_brand_values_can_be_colours_and_are_written_at_once(templates: Load, le
 def test_a_fault_in_the_mjml_is_named_with_its_line(body: str, message: str, templates: Load) -> None:
     with pytest.raises(TemplateError, match=message):
         templates(body)
+
+
+def test_a_fault_at_many_places_is_told_once_and_kept_for_each(templates: Load) -> None:
+    body = "\n<b>{{ brand.zzzzzz }}</b>\n<b>{{ brand.zzzzzz }}</b>\n<b>{{ brand.qqqqqq }}</b>{{ brand.zzzzzz }}"
+    with pytest.raises(TemplateError) as told:
+        templates(body)
+    first, *rest = str(told.value).splitlines()
+    assert first == "2 faults"
+    assert [line.partition("; ")[2] for line in rest] == [
+        "found 'brand.zzzzzz' (and at 2 more places)",
+        "found 'brand.qqqqqq'",
+    ]
+    assert len(told.value.faults) == 4
+    assert len({fault.line for fault in told.value.faults}) == 3
+
+
+def test_no_brand_at_all_is_one_fault(templates: Load) -> None:
+    with pytest.raises(TemplateError, match=r"there is no brand: policies\.yaml is missing") as told:
+        templates("{{ brand.name }} <b>{{ brand.url }}</b>", policies=POLICIES.model_copy(update={"brand": {}}))
+    assert len(str(told.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,10 @@ def _with_tokens(pieces: Sequence[Piece], brand: Mapping[str, Any], work: _Work)
 
 
 def _brand_value(path: str, brand: Mapping[str, Any], piece: Piece, work: _Work) -> str:
+    if not brand:
+        missing = "there is no brand: policies.yaml is missing beside the scenarios, or has none"
+        work.faults.append(Fault(missing, file=piece.file, line=piece.line, allowed="brand: {name: …, colours: {…}}"))
+        return ""
     value: Any = brand
     for name in path.lstrip(".").split("."):
         if not isinstance(value, Mapping) or name not in value:

@@ -60,6 +60,7 @@ class Served:
     def __init__(self):
         self.answers = self.clock = None
         self.fetched = []
+        self.away = {}  # web address to what is wrong there
 
     def record(self, batch):
         return self.answers.record(batch)

@@ -9,6 +9,8 @@ import hmac
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.message import Message
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode
 
 import pytest
@@ -201,6 +203,8 @@ def server(serving):
 
     def fetch(url):
         served.fetched.append(url)
+        if url in served.away:
+            raise served.away[url]
         return PEM
 
     webhooks = Webhooks(SECRETS, base=BASE, fetch=fetch)
@@ -217,7 +221,7 @@ def fetched():
 @pytest.fixture
 def client(server, answers, clock, fetched):
     served, client = server
-    served.answers, served.clock, served.fetched = answers, clock, fetched
+    served.answers, served.clock, served.fetched, served.away = answers, clock, fetched, {}
     return client
 
 
@@ -312,6 +316,40 @@ def test_a_subscription_of_the_pinned_topic_is_confirmed_at_amazon_only(client, 
     del fetched[:]
     assert call(client, "ses", ses(**asked, SubscribeURL="https://evil.example/")).status_code == 200
     assert fetched == [CERTIFICATE]
+
+
+@pytest.mark.parametrize(
+    ("away", "status"),
+    [
+        (TimeoutError("timed out"), 503),
+        (URLError("no route to host"), 503),
+        (HTTPError(CERTIFICATE, 503, "busy", Message(), None), 503),
+        (HTTPError(CERTIFICATE, 429, "too often", Message(), None), 503),
+        (HTTPError(CERTIFICATE, 404, "no such file", Message(), None), 401),
+    ],
+)
+def test_a_call_whose_certificate_cannot_be_fetched_just_now_is_asked_to_come_again(
+    client, server, answers, away, status
+):
+    served, _ = server
+    served.away = {CERTIFICATE: away}
+    assert call(client, "ses", ses()).status_code == status
+    served.away = {}
+    assert len(answers.table) == 0
+    assert call(client, "ses", ses()).status_code == 200
+    assert len(answers.table) == 1
+
+
+def test_a_subscription_that_cannot_be_confirmed_just_now_is_asked_to_come_again(client, server, fetched):
+    served, _ = server
+    asked = {"Type": "SubscriptionConfirmation", "Token": "t", "Message": "You have chosen to subscribe"}
+    url = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=t"
+    made = ses(**asked, SubscribeURL=url)
+    served.away = {url: URLError("no route to host")}
+    assert call(client, "ses", made).status_code == 503
+    served.away = {}
+    assert call(client, "ses", made).status_code == 200
+    assert fetched == [CERTIFICATE, url] * 2
 
 
 def test_a_call_from_long_ago_is_refused_where_its_time_is_signed(client, answers):

@@ -7,6 +7,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from toolkit.errors import InputError, nearest
+from toolkit.errors import AnswersError, InputError, nearest
 from toolkit.tracking.incoming import Incoming, storable
 from toolkit.tracking.providers import PROVIDERS, Call, RefusedError, Report, UnreadableError, ses
 from toolkit.tracking.requests import body_of, content_type
@@ -27,6 +28,7 @@ LARGEST = 4 * 2**20
 
 _MOST_REPORTS = 20_000
 _SECONDS = 5.0
+_LATER = (408, 429)  # too slow, too often
 
 
 class Webhooks:
@@ -70,7 +72,8 @@ class Webhooks:
 
         Raises:
             HTTPException: 400, 404, 413 or 415.
-            AnswersError: the events cannot be written; the provider will call again.
+            AnswersError: the events cannot be written, or what proves the call cannot be fetched just now; the provider
+                will call again.
         """
         name = request.path_params["provider"]
         if name not in self._secrets:
@@ -82,7 +85,7 @@ class Webhooks:
             raise HTTPException(415)
         body = await body_of(request, most=LARGEST)
         headers = {key.lower(): value for key, value in request.headers.items()}
-        call = Call(body, headers, f"{self._base}{request.url.path}", now, self._fetch)
+        call = Call(body, headers, f"{self._base}{request.url.path}", now, self._file_of)
         try:
             await run_in_threadpool(provider.verify, call, self._secrets[name])
             if provider is ses:
@@ -106,7 +109,22 @@ class Webhooks:
     async def _confirm(self, call: Call) -> None:
         url = ses.confirmation(call)
         if url is not None:
-            await run_in_threadpool(self._fetch, url)
+            await run_in_threadpool(self._file_of, url)
+
+    def _file_of(self, url: str) -> bytes:
+        """A file from a web address; where it cannot be had just now, the call must come again.
+
+        Raises:
+            RefusedError: there is no such file.
+            AnswersError: it cannot be reached.
+        """
+        try:
+            return self._fetch(url)
+        except OSError as fault:
+            host = urlsplit(url).hostname
+            if isinstance(fault, HTTPError) and fault.code < 500 and fault.code not in _LATER:
+                raise RefusedError(f"{host} answers {fault.code}") from fault
+            raise AnswersError(f"webhooks: {host} cannot be reached just now: {fault}") from fault
 
 
 def incoming_of(report: Report, provider: str, *, now: int) -> Incoming:

@@ -35,6 +35,8 @@ def utc(text):
 def test_half_of_a_surrogate_pair_is_told_with_its_column_and_row(column):
     with pytest.raises(EventLogError, match=rf"events, row 1: column '{column}' .* no valid Unicode.*\\ud83d"):
         log_of(**{column: mixed("fine", "cut \ud83d")})
+    with pytest.raises(EventLogError, match=rf"events, row 1: column '{column}' .* no valid Unicode"):
+        log_of(**{column: mixed(["fine"], {"said": "cut \ud83d"})})
 
 
 def test_an_index_that_is_a_column_of_a_log_is_read_as_one():
@@ -59,6 +61,27 @@ def test_an_index_that_is_a_column_of_a_log_is_read_as_one():
     )
     log = EventLog.from_pandas(plain, customers=people)
     assert log.customers["email"].tolist() == ["a@example.org", "b@example.org"]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([[{"name": 'Thé "noir"', "price": 1.5, "n": 2}], [{"name": "b/c", "price": 20.0, "n": 1}]], "text"),
+        ([{"size": {"cm": [1, 2]}, "gift": True}, {"size": {"cm": []}, "gift": None}], "text"),
+        ([np.array([1, 2]), np.array([3])], "text"),
+        ([[Decimal("1.10")], []], "text"),
+        ([[dt.datetime(2025, 1, 1, 5)], [dt.datetime(2025, 1, 2)]], "text"),  # noqa: DTZ001
+        (pd.to_timedelta(["1D", "36h"]), "number"),
+    ],
+    ids=["lines", "objects", "arrays", "decimals", "times", "durations"],
+)
+def test_an_event_of_a_frame_is_the_same_event_of_its_parquet_file(values, kind, tmp_path: Path):
+    frame = pd.DataFrame({"customer_id": ["a", "b"], "event": "x", "at": "2024-05-01T09:00:00Z", "p": values})
+    frame.to_parquet(tmp_path / "log.parquet")
+    logs = EventLog.from_pandas(frame), EventLog.from_parquet(tmp_path / "log.parquet")
+    assert [log.properties for log in logs] == [{"p": kind}] * 2
+    assert logs[0].events["p"].tolist() == logs[1].events["p"].tolist()
+    assert logs[0].event_ids([0, 1]) == logs[1].event_ids([0, 1])
 
 
 def test_a_name_of_our_own_that_is_no_text_is_told():
@@ -105,7 +128,7 @@ def test_objects_hold_the_numbers_of_numpy_and_missing_values_as_json_does():
     assert log.properties == {"d": "number", "k": "number", "n": "number"}
     assert log.events["n"].tolist() == [3, 4]
     assert log.events["k"].isna().tolist() == [True, False]
-    assert log_of(p=mixed("said", {"k": [1]})).events["p"].tolist() == ["said", '{"k": [1]}']
+    assert log_of(p=mixed("said", {"k": [1]})).events["p"].tolist() == ["said", '{"k":[1]}']
 
 
 def test_an_object_that_is_no_json_is_told_with_its_row():

@@ -25,7 +25,8 @@ _OF_ONE_TYPE = ("string", "integer", "floating", "boolean", "decimal", "bytes", 
 
 
 def arrow_of(frame: pd.DataFrame, label: str, *, index: Collection[str] = ()) -> pa.Table:
-    """A frame as an Arrow table: NaN is missing; dicts and lists become JSON text; mixed values become text.
+    """A frame as an Arrow table: NaN is missing; dicts and lists become JSON text; mixed values become text; durations
+    become numbers of their unit. An event of the frame written to Parquet is the same event.
 
     Args:
         frame: any frame.
@@ -38,7 +39,7 @@ def arrow_of(frame: pd.DataFrame, label: str, *, index: Collection[str] = ()) ->
 
     >>> mixed = pd.DataFrame({"customer_id": [1.0, "1", None], "said": [{"price": float("nan")}, "yes", None]})
     >>> arrow_of(mixed, "events").to_pydict()
-    {'customer_id': ['1', '1', None], 'said': ['{"price": null}', 'yes', None]}
+    {'customer_id': ['1', '1', None], 'said': ['{"price":null}', 'yes', None]}
     """
     if not isinstance(frame, pd.DataFrame):
         raise EventLogError(f"{label}: expected a pandas DataFrame, found {type(frame).__name__}")
@@ -83,6 +84,8 @@ def _column(values: pd.Series) -> pa.Array:
         return column.cast(pa.string())
     if pa.types.is_float16(column.type):
         return column.cast(pa.float32())
+    if pa.types.is_duration(column.type):  # in its own unit, as a Parquet file of the frame holds it
+        return column.cast(pa.int64())
     if pa.types.is_decimal256(column.type):
         return column.cast(pa.float64())
     return column
@@ -115,13 +118,18 @@ def _texts(values: Iterable[Any]) -> pa.Array:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict | list | tuple):
-        said = json.dumps(value, default=_plain)
+        said = _json(value)
         if "NaN" in said or "Infinity" in said:  # which JSON does not know: missing
-            said = json.dumps(json.loads(said, parse_constant=lambda _: None))
+            said = _json(json.loads(said, parse_constant=lambda _: None))
         return said
     if isinstance(value, float | np.floating) and float(value).is_integer() and abs(float(value)) < _LONGEST_WHOLE:
         return str(int(value))  # 1.0 among texts is the 1 of a column that was of numbers before
     return str(value)
+
+
+def _json(value: Any) -> str:
+    # As a database writes the same value of a Parquet file, so that an event without an id keeps its hash.
+    return json.dumps(value, default=_plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
@@ -141,7 +149,7 @@ def _is_given(value: Any) -> bool:
 
 def _no_unicode(values: pd.Series, label: str, column: str) -> str:
     row, found = next(
-        (row, str(value)) for row, value in enumerate(values) if _is_given(value) and not is_unicode(str(value))
+        (row, _text(value)) for row, value in enumerate(values) if _is_given(value) and not is_unicode(_text(value))
     )
     return (
         f"{label}, row {row}: column {column!r} holds text that is no valid Unicode, found {found[:80]!r} (half of a "

@@ -16,6 +16,7 @@ __all__ = [
     "is_nested",
     "is_number",
     "is_text",
+    "is_time",
     "kind_of",
     "spelled_as",
     "spellings",
@@ -36,7 +37,16 @@ _LOOK = 2000  # rows
 
 def is_number(kind: str) -> bool:
     """The database type holds numbers."""
-    return kind in _INTEGERS or kind in _WIDE or kind in _FLOATS or kind.startswith("DECIMAL")
+    return kind in _INTEGERS or kind in _WIDE or kind in _FLOATS or _is_decimal(kind)
+
+
+def _is_decimal(kind: str) -> bool:
+    return kind.startswith("DECIMAL") and not is_nested(kind)
+
+
+def is_time(kind: str) -> bool:
+    """The database type holds moments, with a zone or without."""
+    return kind.startswith("TIMESTAMP") and not is_nested(kind)
 
 
 def is_text(kind: str) -> bool:
@@ -52,14 +62,14 @@ def is_nested(kind: str) -> bool:
 def kind_of(kind: str) -> str:
     """number, flag, time or text.
 
-    >>> kind_of("BIGINT"), kind_of("TIMESTAMP"), kind_of("UUID")
-    ('number', 'time', 'text')
+    >>> kind_of("BIGINT"), kind_of("TIMESTAMP"), kind_of("TIMESTAMP[]"), kind_of("UUID")
+    ('number', 'time', 'text', 'text')
     """
     if is_number(kind):
         return "number"
     if kind == "BOOLEAN":
         return "flag"
-    return "time" if kind.startswith("TIMESTAMP") or kind == "DATE" else "text"
+    return "time" if kind == "DATE" or is_time(kind) else "text"
 
 
 def plain(expression: str, kind: str) -> str:
@@ -69,7 +79,7 @@ def plain(expression: str, kind: str) -> str:
     """
     if kind in _FLOATS:
         return finite(f"{expression}::DOUBLE")
-    if kind in _WIDE or kind.startswith("DECIMAL"):
+    if kind in _WIDE or _is_decimal(kind):
         return f"{expression}::DOUBLE"
     if kind == "JSON":
         return f"{expression}::VARCHAR"
@@ -93,7 +103,7 @@ def identifier(expression: str, kind: str) -> str:
     """SQL of an id as text: whole numbers without a decimal point, NaN as missing, text untouched."""
     if kind == "VARCHAR":
         return expression
-    if kind in _FLOATS or kind.startswith("DECIMAL"):
+    if kind in _FLOATS or _is_decimal(kind):
         number = finite(f"{expression}::DOUBLE")
         return (
             f"CASE WHEN ({number}) = trunc({number}) AND abs({number}) < 1e18 "

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from toolkit.errors import EventLogError
-from toolkit.events.kinds import finite, is_number, is_text
+from toolkit.events.kinds import finite, is_number, is_text, is_time
 from toolkit.events.quoting import name
 from toolkit.events.sources import ROW, Source
 from toolkit.events.times import epoch, epoch_unit, epoch_words, from_aware, from_local, held, is_aware, text_has_offset
@@ -55,7 +55,7 @@ def moment(
     if is_aware(kind):
         _check_finite(connection, source, theirs, ours)
         return Moment(from_aware(x), plain=True)
-    if kind.startswith("TIMESTAMP") or kind == "DATE":
+    if is_time(kind) or kind == "DATE":
         return _local(connection, source, theirs, ours, zone)
     if is_number(kind):
         return _number(connection, source, theirs, ours, x)

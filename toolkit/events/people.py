@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.database import fetch, fetch_row
-from toolkit.events.kinds import cast, identifier, is_text, kind_of, plain, spelled_as, spellings
+from toolkit.events.kinds import cast, identifier, is_text, is_time, kind_of, plain, spelled_as, spellings
 from toolkit.events.quoting import name
 from toolkit.events.sources import (
     ROW,
@@ -183,7 +183,7 @@ def _attribute(
         return x, "time"
     if is_aware(kind):
         return from_aware(x), "time"
-    if kind.startswith("TIMESTAMP"):
+    if is_time(kind):
         x = x if kind == "TIMESTAMP" else f"CAST({x} AS TIMESTAMP)"
         midnights, given, first, last = fetch_row(
             connection,

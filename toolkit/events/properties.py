@@ -11,7 +11,7 @@ import duckdb
 
 from toolkit.errors import EventLogError
 from toolkit.events.database import fetch_row
-from toolkit.events.kinds import cast, is_nested, is_text, kind_of, plain, spelled_as, spellings
+from toolkit.events.kinds import cast, is_nested, is_text, is_time, kind_of, plain, spelled_as, spellings
 from toolkit.events.naming import TAKEN, Naming, free_name
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source
@@ -100,7 +100,7 @@ def _property(
         return Property(ours, from_aware(x), "time")
     if kind == "DATE":
         return Property(ours, f"CAST({x} AS TIMESTAMP)", "time")
-    if kind.startswith("TIMESTAMP"):
+    if is_time(kind):
         local = x if kind == "TIMESTAMP" else f"CAST({x} AS TIMESTAMP)"
         if zone is None:
             notes.append(f"property {ours!r} has times without a zone; read as UTC")

@@ -283,6 +283,28 @@ def signed_up(count: int) -> EventLog:
     return EventLog.from_pandas(pd.concat([events, events.assign(at=day + pd.Timedelta(hours=1))]))
 
 
+def test_what_reaches_past_a_moment_is_the_whole_run_without_the_other_journeys() -> None:
+    days = [f"2025-03-{day:02} 10:00" for day in (3, 3, 11, 19, 19, 20)]
+    log = log_of(*((customer, "cart_add", day) for customer in ("ana", "bo", "cy") for day in days))
+    whole = replay(loads(CART), log)
+    moment = pd.Timestamp("2025-03-12 14:00", tz="UTC")  # the very moment of a first mail's second
+    part = whole.reaching(moment)
+    late = set(whole.decisions.loc[whole.decisions["at"] > moment, "journey_id"])
+    assert 0 < len(late) < len(whole.journeys)
+    for mine, all_rows in ((part.journeys, whole.journeys), (part.decisions, whole.decisions)):
+        expected = all_rows[all_rows["journey_id"].isin(late)].reset_index(drop=True)
+        pd.testing.assert_frame_equal(mine, expected)
+    pd.testing.assert_frame_equal(part.trigger_properties(), whole.trigger_properties(part.all_journey_ids.to_pandas()))
+    assert not len(whole.reaching(whole.decisions["at"].max()).journeys)
+    pd.testing.assert_frame_equal(whole.journeys, replay(loads(CART), log).journeys)
+
+
+def test_journeys_and_decisions_stand_in_the_order_of_moment_and_id(run: Run) -> None:
+    for frame, columns in ((run.journeys, ["entered_at", "journey_id"]), (run.decisions, ["at", "decision_id"])):
+        assert frame[columns[0]].duplicated().any()
+        pd.testing.assert_frame_equal(frame, frame.sort_values(columns, kind="stable", ignore_index=True))
+
+
 @pytest.mark.parametrize("size", [0, 1, 3, 12, 13, 24, 30, 47, 48, 60])
 def test_coupons_go_in_order_of_time_then_customer_and_no_more_than_there_are(size: int) -> None:
     program = loads(POOL.replace("EMPTY", "skip").replace("SIZE", str(size)))

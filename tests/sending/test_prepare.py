@@ -364,6 +364,18 @@ def test_mails_missed_since_the_last_run_are_said_to_be(shop, noon, make_log, ma
     assert len(late) == 0
 
 
+def test_of_a_long_history_only_what_reaches_the_window_is_named(shop, noon, make_log, make_people, monkeypatch):
+    log = make_log(people=make_people(13), more=[{"customer_id": "c12", "at": noon, "event": "sign_up"}])
+    asked: list[int] = []
+    named = EventLog.event_ids
+    monkeypatch.setattr(
+        EventLog, "event_ids", lambda self, rows, **o: asked.append(len(rows)) or named(self, rows, **o)
+    )
+    late = shop.prepare(log=log, now=noon + timedelta(hours=2), window="90m")
+    assert len(late) == 1
+    assert sum(asked) == 1  # of thirteen journeys
+
+
 def test_two_preparations_of_the_same_moment_give_the_same_bytes_and_digest(shop):
     one, two = shop.prepare(), shop.prepare()
     assert one.digest == two.digest

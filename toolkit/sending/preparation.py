@@ -125,7 +125,9 @@ def prepare(
     if compiled.policies != program.policies:
         raise InputError("prepare: the templates were loaded with other policies than the program's")
     folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
+    last = _last_run(where)
     run = replay(program, log, until=moment, assume="as_logged", events_at_once=None)
+    run = run.reaching(pd.Timestamp(moment - span if last is None else min(moment - span, last)))
     decided = run.decisions
     reached = decided[decided["at"] > moment - span]
     if wanted is not None:
@@ -207,7 +209,7 @@ def prepare(
         skipped={str(reason): int(count) for reason, count in sorted(skipped.items()) if count},
         preflight=checked,
         problems=(),
-        notes=_notes(run, log, moment, span, decided, where) + _first_of_all(where, log, decided, going),
+        notes=_notes(run, log, moment, span, decided, where, last) + _first_of_all(where, log, decided, going),
         ledger=None if ledger is None else where,
         key=key,
         previous=_previous(where),
@@ -254,6 +256,13 @@ def _window(window: str | timedelta | Duration) -> timedelta:
     if span <= timedelta():
         raise InputError(f"prepare: window: expected a time above zero, for example 24h; found {window!r}")
     return span
+
+
+def _last_run(where: str) -> datetime | None:
+    if not Ledger.exists(where):
+        return None
+    with Ledger.open(where) as ledger:
+        return ledger.last_run()
 
 
 def _known(where: str, decision_ids: Sequence[str]) -> dict[str, str]:
@@ -446,16 +455,15 @@ def _zone(own: object, shared: str) -> ZoneInfo:
 
 
 def _notes(
-    run: Run, log: EventLog, now: datetime, span: timedelta, decided: pd.DataFrame, where: str
+    run: Run, log: EventLog, now: datetime, span: timedelta, decided: pd.DataFrame, where: str, last: datetime | None
 ) -> tuple[str, ...]:
     notes = [note for note in run.notes if not note.startswith("assumed:")]
     if log.span is not None and log.span[1] < now - span:
         notes.append(f"the log ends {log.span[1]:%Y-%m-%d %H:%M} UTC, before the window begins")
-    if Ledger.exists(where):
+    if last is not None:
+        late = decided[(decided["at"] <= now - span) & (decided["at"] > last) & (decided["status"] == "send")]
+        missed = late["decision_id"].tolist()
         with Ledger.open(where) as ledger:
-            last = ledger.last_run()
-            late = decided[(decided["at"] <= now - span) & (decided["status"] == "send")]
-            missed = [] if last is None else late.loc[late["at"] > last, "decision_id"].tolist()
             count = len(missed) - len(ledger.known(missed))
         if count:
             notes.append(f"due since the last run, and by now too late for the window: {count:,}")

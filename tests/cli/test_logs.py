@@ -41,6 +41,23 @@ def test_replay_of_a_file_with_columns_mapped(tmp_path: Path) -> None:
     assert (tmp_path / "out/decisions.csv").read_text().count("\n") >= 2
 
 
+def test_columns_of_both_tables_are_mapped_and_faults_are_told_in_the_words_of_a_shell(tmp_path: Path) -> None:
+    events, people, more = (tmp_path / name for name in ("events.csv", "people.csv", "more.csv"))
+    events.write_text("visitor,event,timestamp\nana,view,2025-03-03T10:00Z\n")
+    more.write_text("visitor,event,timestamp\nana,view,2025-03-04T10:00Z\n")
+    people.write_text("nr,mail,consent\nana,ana@example.org,yes\n")
+    asked = ["compact", str(ROOT / "templates/welcome"), "--events", str(events), "--customers", str(people)]
+    asked += ["--into", str(tmp_path / "store"), "--later", str(more)]
+    done = RUN.invoke(app, [*asked, "--map", "at=timestamp,customer_id=visitor"])
+    assert (done.exit_code, "did you mean --map customers.customer_id=" in done.output) == (1, False), done.output
+    assert "name yours with --map customers.customer_id=..." in done.output
+    every = "at=timestamp,customer_id=visitor,customers.customer_id=nr,customers.email=mail"
+    done = RUN.invoke(app, [*asked, "--map", every])
+    assert (done.exit_code, "2 events" in done.output) == (0, True), done.output
+    done = RUN.invoke(app, ["profile", "--events", str(events), "--map", "at=timestamp"])
+    assert "column 'customer_id' is missing; name yours with --map;" in done.output
+
+
 def test_the_shipped_cart_scenario_runs_on_a_real_log_with_its_own_event_names() -> None:
     path = shared("retailrocket_sample/eventlog.parquet")
     args = ["replay", str(ROOT / "templates/abandoned_cart"), "--events", str(path), "--map", "at=timestamp"]

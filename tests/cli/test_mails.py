@@ -50,7 +50,7 @@ def test_ones_own_brand_stays_when_a_second_template_is_copied(tmp_path: Path) -
         (["abandonned_cart", "x"], "did you mean 'abandoned_cart'"),
         (["abandoned_cart", "My Cart"], "small letters"),
         (["abandoned_cart", "../out"], "small letters"),
-        (["abandoned_cart"], "small letters"),
+        (["abandoned_cart"], "small letters, digits and _: toolkit new abandoned_cart my_abandoned_cart, or"),
     ],
 )
 def test_what_cannot_be_copied_is_said_in_one_line(args: list[str], said: str, tmp_path: Path) -> None:

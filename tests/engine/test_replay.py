@@ -91,6 +91,12 @@ def test_a_trace_of_nobody_is_refused(run: Run) -> None:
         run.trace("eve")
 
 
+def test_a_trace_names_the_customer_whose_zeros_a_spreadsheet_took_away() -> None:
+    seven = replay(loads(CART), log_of(("007", "cart_add", "2025-03-03 10:00")))
+    with pytest.raises(InputError, match="no customer '7' in the log; did you mean '007'"):
+        seven.trace("7")
+
+
 def test_the_digest_is_the_same_however_the_rows_lie(run: Run) -> None:
     shuffled = EventLog.from_pandas(LOG.events.sample(frac=1, random_state=3))
     assert replay(loads(CART), shuffled).digest == run.digest

@@ -97,9 +97,37 @@ def test_a_missing_id_is_an_error(missing):
 
 def test_a_missing_id_column_names_the_nearest():
     with pytest.raises(
-        EventLogError, match=r"'customer_id' is missing; did you mean 'customerid'\?.*found: customerid"
+        EventLogError,
+        match=r"missing; did you mean columns=\{'customers.customer_id': 'customerid'\}\?.*found: customerid",
     ):
         log_with(pd.DataFrame({"customerid": [1]}))
+
+
+def test_columns_of_the_customers_are_mapped_beside_those_of_the_events(write, tmp_path):
+    people = write("people.csv", "nr;mail;Newsletter;plz\n007;ana@example.org;yes;01067\n008;;no;\n")
+    events = write("events.csv", "nr,what,when\n007,view,2024-01-01T10:00Z\n")
+    columns = {"customer_id": "nr", "event": "what", "at": "when"}
+    of_people = {"customers.customer_id": "nr", "customers.email": "mail", "customers.consent": "Newsletter"}
+    log = EventLog.from_csv(events, customers=people, columns=columns | of_people)
+    assert log.customer_table.to_pydict() == {
+        "customer_id": ["007", "008"],
+        "email": ["ana@example.org", None],
+        "consent": [True, False],
+        "plz": ["01067", None],
+    }
+    assert list(log.events["customer_id"]) == ["007"]
+    for wrong, said in (
+        (
+            {"customers.email": "mial"},
+            r"columns=\{'customers.email': 'mial'\}: there is no column 'mial'; did you mean 'mail'",
+        ),
+        ({"customers.email": "mail", "customers.x": "mail"}, "one column of the customers two names"),
+        ({"customers.plz": "mail"}, "more than one column is called 'plz'"),
+    ):
+        with pytest.raises(EventLogError, match=said):
+            EventLog.from_csv(events, customers=people, columns=columns | {"customers.customer_id": "nr"} | wrong)
+    with pytest.raises(EventLogError, match=r"names 'customers.email', and there is no customers table"):
+        EventLog.from_csv(events, columns=columns | {"customers.email": "mail"})
 
 
 def test_missing_address_and_consent_columns_are_noted():

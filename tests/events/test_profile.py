@@ -159,6 +159,24 @@ def test_numbers_and_times_stored_as_text_are_suspicious_but_ids_are_not():
     assert "'zeros'" not in said
 
 
+def test_amounts_as_a_spreadsheet_writes_them_are_suspicious_but_codes_and_dates_are_not():
+    rows = [("a", "x", "2024-01-01"), ("b", "x", "2024-01-02")]
+    said = suspects(
+        log_of(
+            rows,
+            price=["1.234,50", "20,00 €"],
+            cost=["€ 12.50", None],
+            size=["12,5 cm", "3"],
+            zeros=["007", "008"],
+            day=["31.12.2024", "01.01.2025"],
+            words=["1,2 and 3", "4,5"],
+        )
+    )
+    assert "property 'price' holds amounts as text, such as '1.234,50', which nothing can compare or add up" in said
+    assert "property 'cost' holds amounts as text, such as '€ 12.50'" in said
+    assert said.count("holds amounts") == 2
+
+
 def test_a_property_that_is_never_there_is_suspicious():
     assert "property 'nothing' is missing in every event" in suspects(
         log_of([("a", "x", "2024-01-01")], nothing=pd.Series([None], dtype=object))
@@ -169,18 +187,26 @@ def test_what_is_wrong_with_the_customers_table_is_said():
     customers = pd.DataFrame(
         {
             "customer_id": ["a", "b", "c", "d"],
-            "email": ["A@example.org", "a@example.org ", None, ""],
+            "email": ["A@example.org", "a@example.org ", None, "bo at example.org"],
             "consent": [None, False, False, None],
             "timezone": ["Europe/Paris", "Mars/Olympus", None, "Europe/Paris"],
         }
     )
     said = suspects(log_of([("a", "x", "2024-01-01"), ("z", "x", "2024-01-02")], customers))
     assert "1 customer with events but not in the customers table" in said
-    assert "2 customers of 4 without an address" in said
+    assert "1 customer of 4 with an address that is none" in said
+    assert "1 customer of 4 without an address" in said
     assert "1 of the addresses belong" in said
     assert "no customer has agreed to marketing mail" in said
     assert "2 customers of 4 with unknown consent" in said
     assert "1 customer with a time zone that does not exist, for example 'Mars/Olympus'" in said
+
+
+def test_ids_of_another_system_in_the_customers_table_are_shown_beside_those_of_the_events():
+    customers = pd.DataFrame({"customer_id": ["K7", "K8"], "consent": True})
+    said = suspects(log_of([("007", "x", "2024-01-01"), ("008", "x", "2024-01-02")], customers))
+    assert "not one of the 2 customers with events stands in the customers table" in said
+    assert "their ids are written '007' here and 'K7' there" in said
 
 
 def test_a_tidy_log_with_its_customers_raises_no_suspicion():

@@ -229,6 +229,7 @@ def test_what_is_not_a_comparison_of_columns_and_literals_is_refused(text: str) 
         ("loower(country) = 'fr'", "a function that conditions do not have; found 'loower'; allowed: abs, ceil"),
         ("loower(country) = 'fr'", "did you mean 'lower'?"),
         ("country > 5", "a number and text cannot be compared; found 'country > 5'; allowed: text in 'quotes'"),
+        ("country > 5", "numbers without; country holds text: where it means an amount, make it a number before"),
         ("value in ('a', 2)", "a number and text cannot be compared"),
         ("value between 'a' and 'b'", "a number and text cannot be compared"),
         ("consent = 2", "true or false and a number cannot be compared"),

@@ -256,6 +256,16 @@ def test_a_file_without_the_column_is_named(tmp_path):
     assert (tmp_path / "events.csv").read_text() == "visitor,event\n"
 
 
+def test_files_of_events_and_of_customers_may_call_the_customer_by_other_names(tmp_path):
+    events, people = tmp_path / "events.csv", tmp_path / "people.csv"
+    events.write_text("visitor,event\nzoe,view\nbo,view\n")
+    people.write_text("nr;mail\nzoe;zoe@example.org\nbo;bo@example.org\n")
+    named = {"customer_id": "visitor", "customers.customer_id": "nr", "customers.email": "mail"}
+    done = erase("zoe", by="ana", files=[events, people], columns=named, yes=True)
+    assert (events.read_text(), people.read_text()) == ("visitor,event\nbo,view\n", "nr;mail\nbo;bo@example.org\n")
+    assert "zoe@example.org" in done.addresses
+
+
 def test_the_command_looks_first_and_does_it_with_yes(kept, tmp_path):
     words = ["erase", ZOE, "--by", "ana", "--events", "store", "--events", "people.csv", "--outbox", "outbox"]
     looked = CliRunner().invoke(app, words)

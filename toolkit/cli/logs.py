@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import pandas as pd
 import typer
 
 from toolkit.cli.app import app, plain_errors
-from toolkit.errors import InputError
+from toolkit.errors import EventLogError, InputError
 from toolkit.events import EventLog
 
 __all__ = ["CustomersOption", "EventsOption", "MapOption", "ZoneOption", "columns_of", "moment_of", "read_log"]
@@ -19,7 +20,7 @@ EventsOption = Annotated[
     typer.Option("--events", help="A CSV or Parquet file, a glob, a folder of them, or the folder of a stored log."),
 ]
 MapOption = Annotated[
-    str, typer.Option("--map", help="Our column = theirs, with commas: at=timestamp,customer_id=visitor.")
+    str, typer.Option("--map", help="Our column = theirs, with commas: at=timestamp,customers.email=mail.")
 ]
 ZoneOption = Annotated[str | None, typer.Option("--zone", help="Zone of times that name none, such as Europe/Paris.")]
 CustomersOption = Annotated[str | None, typer.Option("--customers", help="A CSV or Parquet file of customers.")]
@@ -47,7 +48,8 @@ def read_log(events: str, columns: str, zone: str | None, customers: str | None,
         log = EventLog.open(events)
         return log if later is None else log.followed_by(_read(later, mapped, zone, customers))
     log = _read(events, mapped, zone, customers)
-    return log if later is None else log.followed_by(_read(later, mapped, zone, None))
+    of_events = {ours: theirs for ours, theirs in mapped.items() if not ours.startswith("customers.")}
+    return log if later is None else log.followed_by(_read(later, of_events, zone, None))
 
 
 def _read(file: str, mapped: dict[str, str], zone: str | None, customers: str | None) -> EventLog:
@@ -55,7 +57,16 @@ def _read(file: str, mapped: dict[str, str], zone: str | None, customers: str | 
         return EventLog.open(file)
     named = file if not Path(file).is_dir() else next((one.name for one in Path(file).glob("*.csv")), "")
     reader = EventLog.from_csv if named.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt")) else EventLog.from_parquet
-    return reader(file, customers=customers, zone=zone, columns=mapped)
+    try:
+        return reader(file, customers=customers, zone=zone, columns=mapped)
+    except EventLogError as fault:
+        raise EventLogError(_as_options(str(fault))) from fault
+
+
+def _as_options(text: str) -> str:
+    """A message in the words of a shell: --map instead of columns=."""
+    said = re.sub(r"columns=\{'([^']*)': (?:'([^']*)'|\.\.\.)\}", lambda one: f"--map {one[1]}={one[2] or '...'}", text)
+    return re.sub(r"columns=(\{\.\.\.\})?", "--map", said).replace("give customers=", "give --customers")
 
 
 def _is_stored(place: str) -> bool:

@@ -36,7 +36,9 @@ def library() -> Path:
 @app.command()
 def new(
     template: Annotated[str, typer.Argument(help="A scenario of the library to start from; none lists them.")] = "",
-    name: Annotated[str, typer.Argument(help="The name of yours, for example my_cart.")] = "",
+    name: Annotated[
+        str, typer.Argument(help="The name of yours, for example my_cart; the library's unless given.")
+    ] = "",
     into: Annotated[str, typer.Option("--into", help="The folder of your program.")] = "templates",
 ) -> None:
     """Copy a scenario and its mails to start your own from: toolkit new abandoned_cart my_cart."""
@@ -52,6 +54,9 @@ def new(
             near = nearest(template, known)
             hint = f"; did you mean {near!r}?" if near else ""
             raise InputError(f"new: no scenario {template!r} in the library; there are: {', '.join(known)}{hint}")
+        if not name:
+            said = f"give yours a name of small letters, digits and _: toolkit new {template} my_{template}"
+            raise InputError(f"new: {said}, or the same again: toolkit new {template} {template}")
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"new: expected a name of small letters, digits and _, for example my_cart; found {name!r}"

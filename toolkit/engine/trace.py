@@ -105,7 +105,13 @@ def check_known(log: EventLog, customer_id: str) -> None:
     """
     column = log.customer_table.column("customer_id")
     if pc.index(column, pa.scalar(customer_id, column.type)).as_py() < 0 and not len(events_of(log, customer_id)):
-        raise InputError(f"no customer {customer_id!r} in the log")
+        raise InputError(f"no customer {customer_id!r} in the log{_with_other_zeros(log, customer_id)}")
+
+
+def _with_other_zeros(log: EventLog, customer_id: str) -> str:
+    """The customers who have the same id but for zeros before it, which a spreadsheet takes away."""
+    alike = log.named_but_for_zeros(customer_id)
+    return f"; did you mean {' or '.join(map(repr, alike))}?" if alike else ""
 
 
 def _event_rows(events: pd.DataFrame) -> Iterator[tuple[pd.Timestamp, int, str, str, str]]:

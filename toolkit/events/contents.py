@@ -150,6 +150,14 @@ class Contents:
             ((self._unreadable[attribute],),) = cursor.execute(asked).fetchall()
         return self._unreadable[attribute]
 
+    def named_but_for_zeros(self, customer_id: str) -> tuple[str, ...]:
+        """Up to three customers with events whose ids differ from one only in the zeros that they begin with."""
+        asked = (
+            f"SELECT DISTINCT customer_id FROM {self._distinct()} WHERE ltrim(customer_id, '0') = ltrim(?, '0') "
+            "ORDER BY customer_id LIMIT 3"
+        )
+        return tuple(one for (one,) in self.cursor().execute(asked, [customer_id]).fetchall())
+
     def unreadable_numbers(self, event: str, prop: str) -> tuple[int, str]:
         """How many events of a name hold what is no number, such as 49,90 €, in a property; and one of these texts."""
         if self.properties.get(prop) != "text":

@@ -157,13 +157,13 @@ def _of(table: pa.Table, column: str, customer_id: str) -> pa.ChunkedArray:
 
 def addresses_in_files(where: PathOrPaths, customer_id: str, columns: Mapping[str, str]) -> frozenset[str]:
     """The addresses that CSV or Parquet files know of a customer, in a column `email`."""
-    email = columns.get("email", "email")
+    emails = {columns.get("email", "email"), columns.get("customers.email", "email")}
     found = set()
     for path in map(Path, find_files(where, folder_pattern="**/*")):
         for table in _tables(path, columns):
-            names = table.column_names
-            if email in names and _theirs(columns) in names:
-                rows = table.filter(_of(table, _theirs(columns), customer_id))
+            theirs = _theirs(columns, table.column_names)
+            for email in emails & set(table.column_names) if theirs in table.column_names else ():
+                rows = table.filter(_of(table, theirs, customer_id))
                 found |= {str(value).casefold() for value in rows.column(email).to_pylist() if value}
     return frozenset(found)
 
@@ -188,7 +188,7 @@ def erase_from_files(
     found = {}
     for path in map(Path, find_files(where, folder_pattern="**/*")):
         erase = _erase_lines if _is_csv(path) else _erase_parquet
-        found[str(path)] = erase(path, person.customer_id, _theirs(columns or {}), yes=yes)
+        found[str(path)] = erase(path, person.customer_id, _theirs(columns or {}, _names(path)), yes=yes)
     return found
 
 
@@ -215,8 +215,20 @@ def _naming(table: pa.Table, person: Person) -> int:
     return int(pc.sum(named).as_py() or 0)
 
 
-def _theirs(columns: Mapping[str, str]) -> str:
-    return columns.get("customer_id", "customer_id")
+def _theirs(columns: Mapping[str, str], names: Sequence[str]) -> str:
+    """The column of the customer, in a file of events or of customers."""
+    of_events = columns.get("customer_id", "customer_id")
+    of_customers = columns.get("customers.customer_id", "customer_id")
+    return of_customers if of_events not in names and of_customers in names else of_events
+
+
+def _names(path: Path) -> Sequence[str]:
+    if _is_csv(path):
+        return _Lines(path).names
+    try:
+        return list(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException):
+        return ()  # said where its rows are read
 
 
 def _is_csv(path: Path) -> bool:
@@ -230,7 +242,7 @@ def _tables(path: Path, columns: Mapping[str, str]) -> Iterator[pa.Table]:
         rows = list(lines)
         width = len(lines.names)
         values = [[fields[at] if at < len(fields) else None for fields, _ in rows] for at in range(width)]
-        if (theirs := _theirs(columns)) in lines.names:
+        if (theirs := _theirs(columns, lines.names)) in lines.names:
             place = lines.names.index(theirs)
             values[place] = _ids(values[place])
         yield pa.table([pa.array(column, pa.string()) for column in values], names=lines.names)

@@ -21,7 +21,7 @@ from toolkit.events.contents import Contents
 from toolkit.events.database import connect, drop_view, fetch
 from toolkit.events.databases import database_source
 from toolkit.events.joining import join_rows
-from toolkit.events.naming import index_names
+from toolkit.events.naming import index_names, of_each_table
 from toolkit.events.people import Customers, People, newer_people, no_people, people_of, read_people
 from toolkit.events.profile import Profile, look
 from toolkit.events.quoting import name
@@ -74,7 +74,8 @@ class EventLog(Contents):
                 in `columns`, is such a column too; the rest of the index is left out.
             customers: one row per customer, as a frame or the path of a CSV or Parquet file.
             zone: IANA zone of times that carry none, for example "Europe/Paris".
-            columns: our name to yours, for example {"at": "timestamp"}.
+            columns: our name to yours, for example {"at": "timestamp"}; of a column of the customers with
+                "customers." before it, for example {"customers.email": "mail"}.
             anonymous: what to do with rows without a customer_id: "error", or "drop" (counted in `notes`).
 
         Returns:
@@ -84,7 +85,8 @@ class EventLog(Contents):
             EventLogError: a column is missing, or values in it cannot be used; names where and which.
         """
         connection = connect()
-        people = read_people(connection, customers, zone=check_zone(zone))
+        columns, of_people = of_each_table(columns)
+        people = read_people(connection, customers, zone=check_zone(zone), columns=of_people)
         source = frame_source(connection, events, index=index_names(columns))
         rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
@@ -118,7 +120,8 @@ class EventLog(Contents):
             EventLogError: no such file, a column is missing, or values in it cannot be used.
         """
         connection = connect()
-        people = read_people(connection, customers, zone=check_zone(zone))
+        columns, of_people = of_each_table(columns)
+        people = read_people(connection, customers, zone=check_zone(zone), columns=of_people)
         rows = assemble(connection, csv_source(connection, paths), zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
 
@@ -150,7 +153,8 @@ class EventLog(Contents):
             EventLogError: no such file, a column is missing, or values in it cannot be used.
         """
         connection = connect()
-        people = read_people(connection, customers, zone=check_zone(zone))
+        columns, of_people = of_each_table(columns)
+        people = read_people(connection, customers, zone=check_zone(zone), columns=of_people)
         rows = assemble(connection, parquet_source(connection, paths), zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
 
@@ -185,10 +189,12 @@ class EventLog(Contents):
         """
         connection = connect()
         local = check_zone(zone)
+        columns, of_people = of_each_table(columns)
         if isinstance(customers, str):
-            people = people_of(connection, database_source(connection, url, customers), zone=local)
+            source = database_source(connection, url, customers)
+            people = people_of(connection, source, zone=local, columns=of_people)
         else:
-            people = read_people(connection, customers, zone=local)
+            people = read_people(connection, customers, zone=local, columns=of_people)
         source = database_source(connection, url, table)
         rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)

@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.wording import is_unicode
 
-__all__ = ["BASE", "TAKEN", "Naming", "check_distinct", "check_free", "free_name", "index_names", "name_columns"]
+__all__ = [
+    "BASE",
+    "TAKEN",
+    "Naming",
+    "check_distinct",
+    "check_free",
+    "free_name",
+    "index_names",
+    "name_columns",
+    "of_each_table",
+    "suggestion",
+]
 
 BASE = ("customer_id", "event", "at", "received_at", "event_id")
 _REQUIRED = BASE[:3]
@@ -27,6 +38,8 @@ _OFTEN = {
 }  # fmt: skip
 TAKEN = frozenset((*BASE, "row", "properties", "file_row_number", "toolkit_customer"))
 """Names that mean something in a log or in the file of a stored one."""
+OF_CUSTOMERS = "customers."
+"""What a name of ours begins with in a mapping, where it is a column of the customers table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,21 @@ def index_names(mapping: object) -> frozenset[str]:
     """Names under which the index of a frame is a column of the log: ours, and those that a mapping names."""
     theirs = mapping.values() if isinstance(mapping, Mapping) else ()
     return frozenset((*BASE, *(name for name in theirs if isinstance(name, str))))
+
+
+def of_each_table(mapping: Mapping[str, str] | None) -> tuple[Mapping[str, str] | None, dict[str, str]]:
+    """A mapping parted into that of the events and that of the customers table.
+
+    >>> of_each_table({"at": "timestamp", "customers.email": "mail"})
+    ({'at': 'timestamp'}, {'email': 'mail'})
+    """
+    if mapping is None:
+        return None, {}
+    events, people = dict[str, str](), dict[str, str]()
+    for ours, theirs in _checked(mapping).items():
+        is_theirs = ours.startswith(OF_CUSTOMERS) and ours != OF_CUSTOMERS
+        (people if is_theirs else events)[ours.removeprefix(OF_CUSTOMERS) if is_theirs else ours] = theirs
+    return events, people
 
 
 def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, label: str) -> Naming:
@@ -80,7 +108,7 @@ def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, la
             base[column] = column
     for column in _REQUIRED:
         if column not in base:
-            near = _suggestion(column, [other for other in found if other not in claimed])
+            near = suggestion(column, [other for other in found if other not in claimed])
             away = "".join(
                 f": columns={{{ours!r}: {theirs!r}}} gave it to {ours!r}; leave that out, or"
                 for ours, theirs in mapping.items()
@@ -187,7 +215,8 @@ def free_name(wanted: str, taken: set[str]) -> str:
     return given
 
 
-def _suggestion(column: str, candidates: list[str]) -> str | None:
+def suggestion(column: str, candidates: list[str]) -> str | None:
+    """Which of a source's columns may be meant: by what other systems call it, else the nearest."""
     by_fold = {candidate.casefold(): candidate for candidate in candidates}
     for often in _OFTEN.get(column, ()):
         if often in by_fold:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.database import fetch, fetch_row
 from toolkit.events.kinds import cast, identifier, is_text, is_time, kind_of, plain, spelled_as, spellings
+from toolkit.events.naming import check_distinct, suggestion
 from toolkit.events.quoting import name
 from toolkit.events.sources import (
     ROW,
@@ -33,6 +35,7 @@ __all__ = ["Customers", "People", "no_people", "people_of", "read_people"]
 
 Customers = pd.DataFrame | PathOrPaths
 _TEXTS = ("email", "timezone", "locale")
+_NAME_YOURS = "name yours with columns={'customers.customer_id': ...}"
 _YES = ("true", "t", "yes", "y", "1", "1.0")
 _NO = ("false", "f", "no", "n", "0", "0.0")
 
@@ -73,26 +76,43 @@ def newer_people(known: People, news: People) -> People:
     return People(table, {**known.attributes, **news.attributes}, known.notes)
 
 
-def read_people(connection: duckdb.DuckDBPyConnection, customers: Customers | None, *, zone: ZoneInfo | None) -> People:
+def read_people(
+    connection: duckdb.DuckDBPyConnection,
+    customers: Customers | None,
+    *,
+    zone: ZoneInfo | None,
+    columns: Mapping[str, str] | None = None,
+) -> People:
     """The customers table from a frame or a file.
 
     Args:
         connection: with session time zone UTC; the table `incoming` in it is used.
         customers: a DataFrame, or a CSV or Parquet path, list or pattern; None for none.
         zone: the declared zone of local times; dates are left alone.
+        columns: our name to theirs.
 
     Raises:
-        EventLogError: no customer_id, missing or repeated ids, or a consent that is neither yes nor no.
+        EventLogError: no customer_id, a column that is not there, missing or repeated ids, or a consent that is neither
+            yes nor no.
     """
     if customers is None:
+        if columns:
+            said = ", ".join(f"'customers.{ours}'" for ours in columns)
+            raise EventLogError(f"columns= names {said}, and there is no customers table; give customers=")
         return no_people()
-    return people_of(connection, _source(connection, customers), zone=zone)
+    return people_of(connection, _source(connection, customers, columns or {}), zone=zone, columns=columns)
 
 
-def people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: ZoneInfo | None) -> People:
+def people_of(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    *,
+    zone: ZoneInfo | None,
+    columns: Mapping[str, str] | None = None,
+) -> People:
     """The customers table from rows as they came; see `read_people`."""
     try:
-        return _people_of(connection, source, zone=zone)
+        return _people_of(connection, _renamed(source, columns or {}), zone=zone)
     except duckdb.Error as fault:
         raise EventLogError(f"{source.label}: {first_line(fault)}") from fault
 
@@ -100,10 +120,10 @@ def people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: Zo
 def _people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: ZoneInfo | None) -> People:
     label = source.label
     if "customer_id" not in source.columns:
-        near = nearest("customer_id", source.columns)
-        hint = f"; did you mean {near!r}? rename it to 'customer_id'" if near else ""
+        near = suggestion("customer_id", list(source.columns))
+        hint = f"did you mean columns={{'customers.customer_id': {near!r}}}?" if near else _NAME_YOURS
         found = ", ".join(source.columns) or "none"
-        raise EventLogError(f"{label}: column 'customer_id' is missing{hint}; columns found: {found}")
+        raise EventLogError(f"{label}: column 'customer_id' is missing; {hint}; columns found: {found}")
     notes: list[str] = []
     columns = _columns(connection, source, zone, notes)
     _check_ids(connection, source, columns["customer_id"][0])
@@ -122,9 +142,31 @@ def _people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: Z
     return People(_tidy(table), attributes, tuple(notes))
 
 
-def _source(connection: duckdb.DuckDBPyConnection, customers: Customers) -> Source:
+def _renamed(source: Source, columns: Mapping[str, str]) -> Source:
+    """The rows with our names for their columns."""
+    if not columns:
+        return source
+    faults = []
+    for ours, theirs in columns.items():
+        if theirs not in source.columns:
+            near = nearest(theirs, source.columns)
+            hint = f"; did you mean {near!r}?" if near else ""
+            faults.append(f"columns={{'customers.{ours}': {theirs!r}}}: there is no column {theirs!r}{hint}")
+    ours_of = {theirs: ours for ours, theirs in columns.items()}
+    if len(ours_of) < len(columns):
+        faults.append("columns= gives one column of the customers two names")
+    if faults:
+        raise EventLogError(f"{source.label}: {'; '.join(faults)}; columns found: {', '.join(source.columns)}")
+    names = {theirs: ours_of.get(theirs, theirs) for theirs in source.columns}
+    check_distinct(list(names.values()), source.label)
+    chosen = ", ".join([ROW, *(f"{name(theirs)} AS {name(ours)}" for theirs, ours in names.items())])
+    kinds = {names[theirs]: kind for theirs, kind in source.columns.items()}
+    return replace(source, relation=f"(SELECT {chosen} FROM {source.relation})", columns=kinds)
+
+
+def _source(connection: duckdb.DuckDBPyConnection, customers: Customers, columns: Mapping[str, str]) -> Source:
     if isinstance(customers, pd.DataFrame):
-        return frame_source(connection, customers, "customers", index=("customer_id",))
+        return frame_source(connection, customers, "customers", index=("customer_id", *columns.values()))
     if not isinstance(customers, str | PathLike) and not _is_paths(customers):
         raise EventLogError(f"customers: expected a DataFrame or a path, found {type(customers).__name__}")
     files = find_files(customers, folder_pattern="**/*.parquet")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from zoneinfo import available_timezones
 
 import duckdb
@@ -23,6 +23,11 @@ _CROWD = 0.01
 _MANY_KINDS = 200
 # Names of things are rightly text, even when they are digits.
 _ID_ENDINGS = ("id", "code", "zip", "number", "phone", "sku", "postcode")
+# Of the answers to mails, which are read with a log whether or not anybody answered.
+_OF_ANSWERS = ("verdict", "verdict_rule", "link", "bounce_type")
+_CURRENCY = r"(EUR|USD|GBP|CHF|[^0-9A-Za-z.,' -]{1,2})?"
+_AMOUNT = rf"\s*{_CURRENCY}\s*[+-]?\s*[0-9]{{1,3}}([.' ]?[0-9]{{3}})*([.,][0-9]+)?\s*{_CURRENCY}\s*"
+_ADDRESS = r"[^@\s]+@[^@\s]+\.[^@\s.]+"
 _MISSING_WORDS = ("", "nan", "none", "null", "na", "n/a", "undefined", "unknown", "0", "-1", "anonymous")
 
 
@@ -148,27 +153,56 @@ def _spelled(spelling: Spelling) -> str:
 def _properties(cursor: duckdb.DuckDBPyConnection, relation: str, properties: Mapping[str, str]) -> Iterator[str]:
     texts = {prop: name(prop) for prop, kind in properties.items() if kind == "text"}
     values = {prop: x for prop, x in texts.items() if not prop.casefold().endswith(_ID_ENDINGS)}
+    words = []
     for prop, spelling in spellings(cursor, relation, values).items():
         spelled = _spelled(spelling)
+        if spelled == "VARCHAR" and spelling.given:
+            words.append(prop)
         if spelled in ("BIGINT", "DOUBLE"):
             yield f"property {prop!r} holds numbers stored as text; conditions compare it as text"
         elif spelled in ("TIMESTAMP", "DATE"):
             yield f"property {prop!r} holds times stored as text; conditions compare it as text"
+    yield from _amounts(cursor, relation, words)
     for prop in texts:
-        if not fetch_row(cursor, f"SELECT count({name(prop)}) FROM {relation}")[0]:
+        if prop not in _OF_ANSWERS and not fetch_row(cursor, f"SELECT count({name(prop)}) FROM {relation}")[0]:
             yield f"property {prop!r} is missing in every event"
+
+
+def _amounts(cursor: duckdb.DuckDBPyConnection, relation: str, texts: Sequence[str]) -> Iterator[str]:
+    for prop in texts:
+        x = name(prop)
+        given = f"FROM (SELECT {x} FROM {relation} WHERE trim({x}) <> ''"
+        asked = (
+            f"SELECT bool_and(regexp_full_match({x}, {literal(_AMOUNT)})), "
+            f"min({x}) FILTER (regexp_matches({x}, {literal(',|[^0-9. +-]')})) {given}"
+        )
+        for limit in (" LIMIT 2000)", ")"):  # most texts give themselves away early
+            are_amounts, example = fetch_row(cursor, asked + limit)
+            if not are_amounts or example is None:
+                break
+        else:
+            yield (
+                f"property {prop!r} holds amounts as text, such as {example!r}, which nothing can compare or add up; "
+                "make them numbers such as 1234.50"
+            )
 
 
 def _customers_table(cursor: duckdb.DuckDBPyConnection, relation: str, attributes: Mapping[str, str]) -> Iterator[str]:
     (people,) = fetch_row(cursor, "SELECT count(*) FROM customer_rows")
     if not people:
         return
-    (unknown,) = fetch_row(
+    unknown, everyone, here, there = fetch_row(
         cursor,
-        f"SELECT count(*) FROM (SELECT DISTINCT customer_id FROM {relation}) ANTI JOIN customer_rows "
-        "USING (customer_id)",
+        "SELECT count(*) FILTER (c.customer_id IS NULL), count(*), min(e.customer_id), "
+        "(SELECT min(customer_id) FROM customer_rows) "
+        f"FROM (SELECT DISTINCT customer_id FROM {relation}) e LEFT JOIN customer_rows c USING (customer_id)",
     )
-    if unknown:
+    if unknown and unknown == everyone:
+        yield (
+            f"not one of the {counted(unknown, 'customer')} with events stands in the customers table: their ids are "
+            f"written {here!r} here and {there!r} there"
+        )
+    elif unknown:
         yield f"{counted(unknown, 'customer')} with events but not in the customers table"
     if "email" in attributes:
         (without,) = fetch_row(
@@ -176,6 +210,13 @@ def _customers_table(cursor: duckdb.DuckDBPyConnection, relation: str, attribute
         )
         if without:
             yield f"{counted(without, 'customer')} of {people:,} without an address"
+        (wrong,) = fetch_row(
+            cursor,
+            "SELECT count(*) FROM (SELECT trim(email::VARCHAR) AS address FROM customer_rows) "
+            f"WHERE address <> '' AND NOT regexp_full_match(address, {literal(_ADDRESS)})",
+        )
+        if wrong:
+            yield f"{counted(wrong, 'customer')} of {people:,} with an address that is none"
         (shared,) = fetch_row(
             cursor,
             "SELECT count(*) FROM (SELECT address FROM (SELECT lower(trim(email::VARCHAR)) AS address "

@@ -303,6 +303,15 @@ class _Writer:
             names = sorted(kinds)
             said = " and ".join(_A[name] for name in names)
             allowed = "= true, = false, without quotes" if "flag" in kinds else "text in 'quotes', numbers without"
+            if kinds == {"number", "text"}:
+                texts = [
+                    part.name
+                    for part, (_, kind) in zip(parts, written, strict=True)
+                    if kind == "text" and isinstance(part, exp.Column)
+                ]
+                allowed += "".join(
+                    f"; {text} holds text: where it means an amount, make it a number before" for text in texts
+                )
             self._fault(f"{said} cannot be compared", parts[0].parent, allowed=allowed)
         if sign == "IN":
             return f"({written[0][0]} IN ({', '.join(sql for sql, _ in written[1:])}))", "flag"

@@ -35,6 +35,7 @@ from toolkit.sending.spool import Spool, Store
 from toolkit.sending.standing import scenarios_of
 from toolkit.sending.states import State
 from toolkit.sending.transports import Outbox
+from toolkit.sending.unheard import unheard
 
 __all__ = ["DEFAULT_OUTBOX", "prepare", "template_bytes"]
 
@@ -136,10 +137,10 @@ def prepare(
         reached = reached[in_shares(reached["customer_id"], shares)]
     skipped = Counter(reached.loc[reached["status"] != "send", "reason"])
     sends = reached[reached["status"] == "send"]
-    before = _began_before(run, sends, start)
     known = _known(where, sends["decision_id"].tolist())
     skipped.update(known.values())
     sends = sends[~sends["decision_id"].isin(known)]
+    before = _began_before(run, sends, start)
     writer = _Writer(program, log, run, moment)
     due = writer.due(sends)
     stopped = before | stopped_since(log, program, [mail for mail in due if mail.decision_id not in before], now=moment)
@@ -209,7 +210,9 @@ def prepare(
         skipped={str(reason): int(count) for reason, count in sorted(skipped.items()) if count},
         preflight=checked,
         problems=(),
-        notes=_notes(run, log, moment, span, decided, where, last) + _first_of_all(where, log, decided, going),
+        notes=_notes(run, log, moment, span, decided, where, last)
+        + _first_of_all(where, log, decided, going)
+        + tuple(unheard(program, log)),
         ledger=None if ledger is None else where,
         key=key,
         previous=_previous(where),

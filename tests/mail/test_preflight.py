@@ -1,6 +1,6 @@
 """The preflight: every rule finds its fault, says where, and leaves good mails alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
@@ -416,6 +416,32 @@ def test_the_unsubscribe_links_of_the_sender_are_the_ones_looked_for(
         loaded, [letter()], program=program(), unsubscribe=lambda one: f"https://example.org/u/{one.decision_id}"
     )
     assert result.findings == ()
+
+
+def test_a_letter_is_named_once_and_read_once_for_the_work_itself(templates: Load, letter: Make, program: Plan) -> None:
+    loaded = templates("Hello " + OUT, "Hello\n" + OUT_TEXT)
+    letters = [letter(decision_id=f"d{number}", to=f"c{number}@example.org") for number in range(7)]
+    asked: list[str] = []
+    read: list[object] = []
+
+    class OnDisk(Sequence[Letter]):
+        def __len__(self) -> int:
+            return len(letters)
+
+        def __getitem__(self, place: Any) -> Any:
+            read.append(place)
+            return letters[place]
+
+    def link(one: Letter) -> str:
+        asked.append(one.decision_id)
+        return f"https://example.org/u/{one.decision_id}"
+
+    assert preflight(loaded, OnDisk(), program=program(), unsubscribe=link, progress=False).ok
+    assert asked == [one.decision_id for one in letters]
+    assert read == [
+        *range(8),
+        slice(0, 200),
+    ]  # to see which mails are needed, until there are no more; then for the work
 
 
 def test_the_result_is_a_table_and_a_page_that_escapes_what_it_quotes(check: Callable[..., Preflight]) -> None:

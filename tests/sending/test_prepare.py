@@ -17,6 +17,7 @@ from toolkit.mail import Templates
 from toolkit.scenario import load
 from toolkit.sending import Batch, Ledger, send
 from toolkit.sending.keys import mail_key
+from toolkit.sending.spool import Store
 from toolkit.tables import REASONS
 
 ARMS = """
@@ -405,6 +406,13 @@ def test_the_manifest_holds_no_address(shop):
 def test_a_batch_of_one_customer_reads_well(shop, make_log):
     said = str(shop.prepare(log=make_log(1)).summary())
     assert said.startswith("1 mail due at 2026-03-02 12:00 UTC (decided within 24h before)")
+
+
+def test_a_batch_is_shown_as_often_as_wanted_without_reading_its_mails_again(shop, monkeypatch):
+    batch = shop.prepare()
+    monkeypatch.setattr(Store, "__getitem__", lambda store, place: pytest.fail("read again"))
+    assert str(batch) == str(batch.summary())
+    assert "12 mails" in batch._repr_html_()
 
 
 def test_the_summary_counts_by_everything_a_reviewer_asks_for(shop):

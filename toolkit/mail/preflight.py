@@ -177,11 +177,12 @@ def preflight(
     number_of = workers if workers is not None else cores() if len(jobs) >= _PARALLEL_FROM else 1
     bar = Bar(total=len(jobs), desc="preflight", unit=" mails", disable=not progress or len(jobs) < _BAR_FROM)
     with bar:
-        for number, checked in enumerate(check_in_parallel(templates, jobs, workers=number_of, names=jobs.templates)):
-            letter = letters[number]
+        done = check_in_parallel(templates, jobs, workers=number_of, names=jobs.templates)
+        for number, (job, checked) in enumerate(done):
+            letter = job.letter
             goes = batch.take(number, letter, checked)
             if unsubscribe is not None and letter.class_ == "marketing":
-                batch.take_link(number, letter, unsubscribe(letter))
+                batch.take_link(number, letter, job.link)
             if set_aside is not None and not goes:
                 set_aside(number)
             elif receive is not None and checked.message is not None:

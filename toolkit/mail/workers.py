@@ -35,8 +35,8 @@ def cores() -> int:
 
 def check_in_parallel(
     templates: Templates, jobs: Sequence[Job], *, workers: int, names: Container[str]
-) -> Iterator[Checked]:
-    """One `Checked` for each job, in their order, as they become known.
+) -> Iterator[tuple[Job, Checked]]:
+    """Each job and what was found of it, in their order, as they become known.
 
     Args:
         templates: that render them.
@@ -49,7 +49,7 @@ def check_in_parallel(
     processes = _started(templates.only(names), workers) if workers > 1 else []
     if not processes:
         for chunk in chunks:
-            yield from checker.check_all(chunk)
+            yield from zip(chunk, checker.check_all(chunk), strict=True)
         return
     idle: SimpleQueue[_Process] = SimpleQueue()
     for process in processes:
@@ -67,19 +67,23 @@ def check_in_parallel(
 
     pool = ThreadPoolExecutor(len(processes))
     try:
-        waiting: deque[Future[list[Checked]]] = deque()
+        waiting: deque[tuple[Sequence[Job], Future[list[Checked]]]] = deque()
         for chunk in chunks:
-            waiting.append(pool.submit(ask, chunk))
+            waiting.append((chunk, pool.submit(ask, chunk)))
             if len(waiting) > 2 * len(processes):
-                yield from waiting.popleft().result()
+                yield from _answered(*waiting.popleft())
         while waiting:
-            yield from waiting.popleft().result()
+            yield from _answered(*waiting.popleft())
     finally:
         for process in processes:
             process.kill()
         pool.shutdown(cancel_futures=True)
         for process in processes:
             process.communicate()
+
+
+def _answered(chunk: Sequence[Job], answer: Future[list[Checked]]) -> Iterator[tuple[Job, Checked]]:
+    return zip(chunk, answer.result(), strict=True)
 
 
 def _started(templates: Templates, workers: int) -> list[_Process]:

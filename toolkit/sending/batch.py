@@ -29,7 +29,7 @@ from toolkit.sending.keys import MailKey
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.manifest import Rows, digest_of, plain
 from toolkit.sending.spool import Spool
-from toolkit.sending.summary import BatchSummary, summary_of
+from toolkit.sending.summary import BatchSummary, Counts, summary_of
 
 __all__ = ["Batch", "Preview", "versions"]
 
@@ -120,11 +120,14 @@ class Batch:
     price_per_thousand: float | None = None
     manifest: Mapping[str, Any] = field(init=False, repr=False)
     digest: str = field(init=False)
+    _counts: Counts = field(init=False, repr=False, default_factory=Counts)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
         object.__setattr__(self, "skipped", MappingProxyType(dict(self.skipped)))
-        object.__setattr__(self, "manifest", self.recomputed())
+        # Counted in the same reading: a batch is shown again and again, and its mails lie on the disk.
+        manifest = self.recomputed(lambda mail, _: self._counts.add(self, mail))
+        object.__setattr__(self, "manifest", manifest)
         object.__setattr__(self, "digest", digest_of(self.manifest))
 
     def __len__(self) -> int:
@@ -292,7 +295,7 @@ class Batch:
 
     def summary(self) -> BatchSummary:
         """The batch on one page: counts, what is skipped and why, samples, the cost, the offers at stake."""
-        return summary_of(self)
+        return summary_of(self, self._counts)
 
     def worth_of(self, mail: PreparedMail) -> float | None:
         """What set the mail off is worth, 0 or more, where the event says so in numbers."""

@@ -15,6 +15,7 @@ import hmac
 import os
 import secrets
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import idna
@@ -125,7 +126,7 @@ class MailKey:
 
     def message_id(self, decision_id: str, *, domain: str) -> str:
         """The Message-ID of a decision's mail, without angle brackets: the same every time it is asked for."""
-        return f"{_base32(self._name(decision_id))}@{idna.encode(domain, uts46=True).decode('ascii')}"
+        return f"{_base32(self._name(decision_id))}@{_ascii(domain)}"
 
     def mail_name(self, decision_id: str) -> str:
         """How the Message-ID of a decision's mail begins: 16 characters, its name in links and answers."""
@@ -148,8 +149,7 @@ class MailKey:
         return self._hmac("message-id", decision_id.encode())[:20]
 
     def _hmac(self, purpose: str, value: bytes) -> bytes:
-        own = hmac.digest(self.secret, purpose.encode(), "sha256")
-        return hmac.digest(own, value, "sha256")
+        return hmac.digest(_own(self.secret, purpose), value, "sha256")
 
 
 def mail_key(ledger: str) -> MailKey:
@@ -242,6 +242,17 @@ def _read(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except OSError as fault:
         raise InputError(f"{what} {path}: cannot be read: {fault.strerror}") from fault
+
+
+@lru_cache(maxsize=64)
+def _own(secret: bytes, purpose: str) -> bytes:
+    """The key of one purpose."""
+    return hmac.digest(secret, purpose.encode(), "sha256")
+
+
+@lru_cache(maxsize=64)
+def _ascii(domain: str) -> str:
+    return idna.encode(domain, uts46=True).decode("ascii")
 
 
 def _base32(value: bytes) -> str:

@@ -19,7 +19,7 @@ from toolkit.sending.manifest import changes, outline
 if TYPE_CHECKING:
     from toolkit.sending.batch import Batch
 
-__all__ = ["BatchSummary", "summary_of"]
+__all__ = ["BatchSummary", "Counts", "summary_of"]
 
 _LASTING = ("program", "templates", "files", "sender", "versions", "author")
 _ROWS = 10  # of a table
@@ -61,8 +61,8 @@ class _Offer:
 
 
 @dataclass(slots=True)
-class _Counts:
-    """What one walk over the mails counts."""
+class Counts:
+    """What the page says of all mails, counted as they pass."""
 
     arms: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     templates: Counter[str] = field(default_factory=Counter)
@@ -71,10 +71,27 @@ class _Counts:
     samples: dict[str, PreparedMail] = field(default_factory=dict)
     offers: dict[tuple[str, str], _Offer] = field(default_factory=dict)
 
+    def add(self, batch: Batch, mail: PreparedMail) -> None:
+        """One more mail of the batch."""
+        letter = mail.letter
+        self.arms[letter.scenario, letter.step, mail.arm or ""] += 1
+        self.templates[letter.template] += 1
+        self.domains[letter.to.rpartition("@")[2].casefold()] += 1
+        self.locales[letter.locale] += 1
+        self.samples.setdefault(letter.template, mail)
+        if letter.offer is not None:
+            place = letter.scenario, letter.step
+            offer = self.offers.setdefault(place, _Offer(mail.offer, letter.offer))
+            offer.mails += 1
+            worth = batch.worth_of(mail)
+            if worth is not None:
+                offer.known += 1
+                offer.worth += worth
 
-def summary_of(batch: Batch) -> BatchSummary:
+
+def summary_of(batch: Batch, counts: Counts) -> BatchSummary:
     """The batch on one page."""
-    count, counts = len(batch), _counts(batch)
+    count = len(batch)
     title = f"{counted(count, 'mail')} due at {batch.now:%Y-%m-%d %H:%M} UTC"
     lines = [f"{title} (decided within {batch.window} before)"]
     lines += _cost(batch)
@@ -89,26 +106,6 @@ def summary_of(batch: Batch) -> BatchSummary:
     lines += [f"note: {note}" for note in batch.notes]
     lines.append(f"digest {batch.digest}")
     return BatchSummary(tuple(lines), MappingProxyType(_tables(batch, counts)))
-
-
-def _counts(batch: Batch) -> _Counts:
-    counts = _Counts()
-    for mail in batch.mails:
-        letter = mail.letter
-        counts.arms[letter.scenario, letter.step, mail.arm or ""] += 1
-        counts.templates[letter.template] += 1
-        counts.domains[letter.to.rpartition("@")[2].casefold()] += 1
-        counts.locales[letter.locale] += 1
-        counts.samples.setdefault(letter.template, mail)
-        if letter.offer is not None:
-            place = letter.scenario, letter.step
-            offer = counts.offers.setdefault(place, _Offer(mail.offer, letter.offer))
-            offer.mails += 1
-            worth = batch.worth_of(mail)
-            if worth is not None:
-                offer.known += 1
-                offer.worth += worth
-    return counts
 
 
 def _cost(batch: Batch) -> list[str]:
@@ -152,7 +149,7 @@ def _since(batch: Batch) -> list[str]:
     return [f"since the approval by {by} of {day}: {'; '.join(lines)}"]
 
 
-def _tables(batch: Batch, counts: _Counts) -> dict[str, pd.DataFrame]:
+def _tables(batch: Batch, counts: Counts) -> dict[str, pd.DataFrame]:
     def tallied(counted: Counter[str], name: str) -> pd.DataFrame:
         ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
         shown = ordered[:_ROWS]

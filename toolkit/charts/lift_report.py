@@ -14,10 +14,11 @@ from toolkit.charts.curves import result_survival
 from toolkit.charts.lift import forest
 from toolkit.charts.looks import boundary
 from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
-from toolkit.charts.style import level_text, share_text
+from toolkit.charts.style import share_text
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
+from toolkit.stats.wording import LIFT_NUMBERS, lift_table
 
 __all__ = ["experiment_report", "folded", "lift_chapter", "telling", "verdict_box"]
 
@@ -73,19 +74,7 @@ def lift_chapter(result: Result) -> Iterator[str]:
     """Every arm against control: the picture, the table, and how the numbers were found."""
     yield f"<h2>What the experiment showed {chip('observed')}</h2>"
     yield figure_html(forest(result), "lift")
-    shown = pd.DataFrame(
-        {
-            "metric": [one.metric for one in result.comparisons],
-            "arm": [one.arm for one in result.comparisons],
-            "people in control": [one.n_control for one in result.comparisons],
-            "people in the arm": [one.n for one in result.comparisons],
-            "control": [level_text(one.control, rate=one.kind == "rate") for one in result.comparisons],
-            "in the arm": [level_text(one.value, rate=one.kind == "rate") for one in result.comparisons],
-            "relative": [_relative(one) for one in result.comparisons],
-            "p-value": [_pvalue(one.pvalue) for one in result.comparisons],
-        }
-    )
-    yield table_html(shown, numbers=["control", "in the arm", "relative", "p-value"])
+    yield table_html(lift_table(result.comparisons), numbers=LIFT_NUMBERS)
     for metric in dict.fromkeys(one.metric for one in result.comparisons):
         mine = [one for one in result.comparisons if one.metric == metric]
         how, notes = [one.method or "no number" for one in mine], [one.note for one in mine]
@@ -220,17 +209,3 @@ def _closing(result: Result) -> Iterator[str]:
     facts.append(f"{result.label}; everybody counts in the arm drawn for them (intention to treat)")
     yield "<footer>" + "".join(f"<p>{escape(fact[0].upper() + fact[1:])}.</p>" for fact in facts)
     yield f"<p>{chip('observed')} what did follow in the history that really was.</p></footer>"
-
-
-def _relative(one: Comparison) -> str:
-    if math.isnan(one.rel):
-        return "–"
-    if math.isnan(one.rel_lower) or math.isnan(one.rel_upper):
-        return f"{100 * one.rel:+.1f} %"
-    digits = 1 if one.rel_upper - one.rel_lower < 0.2 else 0
-    ends = ["unbounded" if math.isinf(end) else f"{100 * end:+.{digits}f}" for end in (one.rel_lower, one.rel_upper)]
-    return f"{100 * one.rel:+.1f} % [{ends[0]}, {ends[1]}]"
-
-
-def _pvalue(value: float) -> str:
-    return "–" if math.isnan(value) else "< 0.0001" if value < 1e-4 else f"{value:.2g}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tempfile
@@ -18,6 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from toolkit.charts.style import CONFIG, title_room
 from toolkit.errors import InputError
+from toolkit.readable import number_text, words_width
 
 __all__ = ["card", "chip", "figure_html", "page", "table_html", "write_page"]
 
@@ -140,13 +140,17 @@ def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, n
     """
     names = names or {}
     words = {name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])} - set(numbers)
+    styles = {
+        name: f' class=words style="min-width:{words_width(table[name])}ch"' if name in words else ""
+        for name in table.columns
+    }
     head = "".join(
         f"<th{_class(name, words)}>{escape(names.get(str(name), str(name).replace('_', ' ')))}</th>"
         for name in table.columns
     )
     rows = "".join(
         "<tr>"
-        + "".join(f"<td{_class(name, words)}>{escape(_shown(str(name), row[name]))}</td>" for name in table.columns)
+        + "".join(f"<td{styles[name]}>{escape(_shown(str(name), row[name]))}</td>" for name in table.columns)
         + "</tr>"
         for row in table.to_dict("records")
     )
@@ -158,12 +162,4 @@ def _class(name: Any, words: set[Any]) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NaT:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{100 * value:.1f} %" if name.endswith("_rate") else f"{value:,.4g}"
-    return str(value)
+    return number_text(value, share=name.endswith("_rate"))

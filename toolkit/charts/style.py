@@ -11,6 +11,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from toolkit.stats.wording import level_text
+
 __all__ = [
     "AFTER_MAIL",
     "AFTER_OFFER",
@@ -255,22 +257,6 @@ def share_text(rate: float) -> str:
     ('12.3 %', '–')
     """
     return f"{100 * rate:.1f} %" if not math.isnan(rate) else "–"
-
-
-def level_text(value: float, *, rate: bool) -> str:
-    """A metric's level in an arm: a rate in percent, small ones with more digits; a dash where there is none.
-
-    >>> level_text(0.1234, rate=True), level_text(0.00041, rate=True), level_text(0.0, rate=True)
-    ('12.3 %', '0.041 %', '0.0 %')
-    >>> level_text(1234.567, rate=False), level_text(0.0512, rate=False), level_text(float("nan"), rate=False)
-    ('1,234.57', '0.051', '–')
-    """
-    if math.isnan(value):
-        return "–"
-    shown, digits = (100 * value, 1) if rate else (value, 2)
-    if 0 < abs(shown) < 1:
-        digits = max(digits, min(6, 1 - math.floor(math.log10(abs(shown)))))
-    return f"{shown:,.{digits}f}{' %' if rate else ''}"
 
 
 def hours_text(hours: float) -> str:

@@ -19,6 +19,7 @@ from toolkit.engine.ids import key_texts
 from toolkit.engine.layout import Ints
 from toolkit.engine.load import offer_text
 from toolkit.errors import InputError
+from toolkit.readable import table_html
 from toolkit.scenario.models import Program
 from toolkit.scenario.parameters import parameters
 from toolkit.tables import REASONS
@@ -67,10 +68,10 @@ class Difference(Drawable):
     def _repr_html_(self) -> str:
         said = f"<p><b>{html.escape(self._counts())}</b><br>{html.escape(self._named())}</p>"
         if len(self.settings):
-            said += f"<p>What differs in the programs</p>{self.settings.to_html(index=False, border=0, na_rep='')}"
+            said += f"<p>What differs in the programs</p>{table_html(self.settings, names={'path': 'setting'})}"
         if len(self.table):
-            examples = self._examples().to_html(index=False, border=0, na_rep="")
-            said += f"{self._table().to_html(index=False, border=0)}<p>For example</p>{examples}"
+            names = {"at_before": "left before", "at_after": "leaves now", "reason_after": "why not now"}
+            said += f"{table_html(self.table)}<p>For example</p>{table_html(self._examples(), names=names)}"
         return said
 
     def _counts(self) -> str:

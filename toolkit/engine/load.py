@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.layout import Ints
 from toolkit.errors import InputError
+from toolkit.readable import lines_html, table_html
 from toolkit.scenario.models import Offer, Program
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ class Load(Drawable):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        offers = self._shown().to_html(index=False, border=0, na_rep="") if len(self.offers) else ""
-        return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in self._sentences()) + offers
+        shown = self._shown()
+        known = [name for name in shown.columns if name not in ("codes_left", "ceiling") or (shown[name] != "").any()]
+        offers = table_html(shown[known], numbers=("mails", "codes_left", "ceiling")) if len(self.offers) else ""
+        return lines_html(self._sentences(), first=True) + offers
 
     @property
     def liability(self) -> pd.Series:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
 from toolkit.engine.compiled import compiled
 from toolkit.engine.layout import Ints
+from toolkit.readable import table_html
 
 if TYPE_CHECKING:
     from toolkit.engine.run import Run
@@ -61,9 +61,9 @@ class Overlap(Drawable):
         return (
             f"<p>Customers who got mails of both (<i>exact</i>)</p>{_html(self.people)}"
             "<p>Mails not sent because a limit was reached</p>"
-            f"{self._caps().to_html(index=False, border=0)}{collisions}"
+            f"{table_html(self._caps(), numbers=('mails', 'share'))}{collisions}"
             "<p>Mails a person a week, where there were any</p>"
-            f"{_counts(self.weekly).to_html(index=False, border=0)}"
+            f"{table_html(self.weekly)}"
         )
 
     @property
@@ -78,7 +78,6 @@ class Overlap(Drawable):
 
     def _caps(self) -> pd.DataFrame:
         shown = self.caps.copy()
-        shown["scenario"] = shown["scenario"].map(html.escape)
         shown["mails"] = shown["mails"].map("{:,}".format)
         shown["share"] = shown["share"].map(lambda share: "" if pd.isna(share) else f"{100 * share:.1f} %")
         return shown
@@ -89,8 +88,7 @@ def _counts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _html(table: pd.DataFrame) -> str:
-    text: str = _counts(table).to_html(border=0)
-    return text
+    return table_html(table.rename_axis("scenario").reset_index())
 
 
 @dataclass(frozen=True, slots=True)

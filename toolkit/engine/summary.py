@@ -13,6 +13,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.layout import Ints
 from toolkit.engine.runners.local import Walked
+from toolkit.readable import table_html
 from toolkit.tables import ENDINGS, REASONS, STATUSES
 
 __all__ = ["JourneyCounts", "Summary", "journey_counts", "summarise"]
@@ -48,19 +49,14 @@ class Summary:
         return f", {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first is not None else ""
 
     def _repr_html_(self) -> str:
-        body = f"<p><b>Replay</b>{html.escape(self._when())} · <i>exact</i></p>" + _html(self.table)
+        body = f"<p><b>Replay</b>{html.escape(self._when())} · <i>exact</i></p>" + table_html(self.table)
         if len(self.reasons):
-            body += "<p>Mails not sent, by reason</p>" + _html(self.reasons)
+            body += "<p>Mails not sent, by reason</p>" + table_html(self.reasons)
         return body + "".join(f"<p style='opacity:.75'>{html.escape(note)}</p>" for note in self.notes)
 
 
 def _text(table: pd.DataFrame) -> str:
     return table.to_string(index=False, na_rep="", formatters=dict.fromkeys(_counts(table), "{:,}".format))
-
-
-def _html(table: pd.DataFrame) -> str:
-    text: str = table.to_html(index=False, na_rep="", border=0, formatters=dict.fromkeys(_counts(table), "{:,}".format))
-    return text
 
 
 def _counts(table: pd.DataFrame) -> list[str]:

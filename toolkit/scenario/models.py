@@ -14,6 +14,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from toolkit.errors import nearest
+from toolkit.readable import lines_html
 from toolkit.scenario.base import (
     Amount,
     Condition,
@@ -427,6 +428,9 @@ class Scenario(Model):
         """What this scenario does, in plain English, one line for each thing to know."""
         return str(_words().describe(self))
 
+    def _repr_html_(self) -> str:
+        return lines_html(self.describe().splitlines(), first=True)
+
 
 class Program(Model):
     """Scenarios and the policies they share: what is replayed, prepared and sent."""
@@ -448,3 +452,6 @@ class Program(Model):
     def describe(self) -> str:
         """What every scenario does and what they share, in plain English."""
         return str(_words().describe(self))
+
+    def _repr_html_(self) -> str:
+        return lines_html(self.describe().splitlines(), first=True)

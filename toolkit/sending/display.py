@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
+
+from toolkit.readable import table_html
 
 __all__ = ["counted", "frame_html", "frame_text", "lines_html", "page"]
 
@@ -25,8 +26,7 @@ def frame_text(frame: pd.DataFrame) -> str:
 
 def frame_html(frame: pd.DataFrame) -> str:
     """A small table as html, without its index, thousands apart."""
-    text: str = frame.to_html(index=False, na_rep="", border=0, formatters=_formats(frame))
-    return text
+    return table_html(frame)
 
 
 def lines_html(lines: Iterable[str]) -> str:
@@ -51,8 +51,3 @@ def page(title: str, facts: Mapping[str, object]) -> str:
         for name, value in facts.items()
     )
     return f"<p><b>{html.escape(title)}</b></p><table>{rows}</table>"
-
-
-def _formats(frame: pd.DataFrame) -> dict[Any, Callable[[object], str]]:
-    counts = [name for name in frame.columns if pd.api.types.is_integer_dtype(frame[name])]
-    return dict.fromkeys(counts, "{:,}".format)

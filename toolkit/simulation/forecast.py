@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pandas as pd
 from toolkit.drawable import Drawable
 from toolkit.engine.answers import METRICS
 from toolkit.errors import InputError, nearest
+from toolkit.readable import lines_html, table_html
 from toolkit.scenario.models import Program
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.noise import moved_together
@@ -299,11 +299,27 @@ class Forecast(Drawable):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        lines = str(self).splitlines()
-        shown = self.table.copy()
-        table = shown.to_html(index=False, border=0, na_rep="–", float_format=lambda value: f"{value:,.4g}")
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        return f"<p>{html.escape(lines[0])}</p>{table}{notes}"
+        head = str(self).splitlines()[0]
+        return lines_html([head]) + table_html(self._wide(), numbers=self._heads()) + lines_html(self.notes)
+
+    def _heads(self) -> list[str]:
+        several = len({scenario for scenario, _ in self.groups.names}) > 1
+        return [
+            " · ".join(filter(None, (scenario.replace("_", " ") if several or not arm else "", arm)))
+            for scenario, arm in self.groups.names
+        ]
+
+    def _wide(self) -> pd.DataFrame:
+        """One row per metric that is not 0 everywhere: the metric, each scenario and arm, and the kind of number."""
+        rows = []
+        for metric in dict.fromkeys(self.table["metric"]):
+            mine = [self._row(scenario, metric, arm) for scenario, arm in self.groups.names]
+            if all(one["value"] == one["upper"] == 0 for one in mine):
+                continue
+            told = [_words(one["value"], one["lower"], one["upper"]) for one in mine]
+            kinds = ", ".join(dict.fromkeys(str(one["label"]) for one in mine))
+            rows.append([str(metric).replace("_", " "), *told, kinds])
+        return pd.DataFrame(rows, columns=["metric", *self._heads(), "kind"])
 
 
 def _words(value: float, lower: float, upper: float) -> str:

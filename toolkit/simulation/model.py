@@ -15,6 +15,7 @@ from scipy.special import ndtri
 
 from toolkit.engine import uniform
 from toolkit.errors import Fault, ScenarioError
+from toolkit.readable import table_html
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.model_text import dump, stated, text_of
 from toolkit.simulation.quantity import Quantity
@@ -151,6 +152,6 @@ class ResponseModel:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        table = self.table.to_html(index=False, border=0, float_format=lambda value: f"{value:.4g}")
+        table = table_html(self.table)
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         return f"<p>{html.escape(str(self).splitlines()[0])}</p>{table}{notes}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from toolkit.drawable import Drawable
 from toolkit.engine.doors import check_program, values_to_try
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
+from toolkit.readable import lines_html, table_html
 from toolkit.scenario.models import Program, Scenario
 from toolkit.scenario.parameters import get_parameter, set_parameters
 from toolkit.simulation.doors import check_numbers, check_response
@@ -142,8 +142,9 @@ class Tuning(Drawable):
 
     def _repr_html_(self) -> str:
         first = str(self).splitlines()[0]
-        table = self.table.to_html(index=False, border=0, float_format=lambda value: f"{value:.4g}")
-        return f"<p>{html.escape(first)}</p>{table}<p>{html.escape(self.verdict)}</p>"
+        names = {"value": self.objective, "probability_best": "chance to be best", "in_region": "as good as the best"}
+        table = table_html(self.table, names=names)
+        return f"{lines_html([first])}{table}{lines_html([self.verdict, *self.notes])}"
 
 
 def tune(

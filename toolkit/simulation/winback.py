@@ -10,6 +10,7 @@ import pandas as pd
 
 from toolkit.errors import InputError
 from toolkit.events import EventLog
+from toolkit.readable import lines_html, table_html
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.doors import check_between, check_money, check_numbers, check_share, checked_window
 from toolkit.simulation.quantity import Quantity
@@ -18,6 +19,8 @@ from toolkit.stats.lapse import buying_histories, fit_buying
 __all__ = ["WinBack", "win_back"]
 
 _WEEK = 7 * 86_400_000_000
+
+_SHOWN = 20  # customers in a notebook
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,12 @@ class WinBack:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f"<p>{self}</p>{self.table.head(20).to_html(index=False, border=0)}"
+        rest = len(self.table) - _SHOWN
+        return (
+            lines_html([str(self)])
+            + table_html(self.table.head(_SHOWN))
+            + lines_html([f"and {rest:,} more customers, in .table"] if rest > 0 else [])
+        )
 
 
 def win_back(

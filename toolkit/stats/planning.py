@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError, NotSupportedError
+from toolkit.readable import lines_html, table_html
 from toolkit.stats.arguments import check_alpha, check_column, check_count, check_number
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
@@ -35,6 +35,7 @@ from toolkit.stats.rates import Rate
 from toolkit.stats.ratios import Ratio
 from toolkit.stats.sequential import Spending, sample_inflation, sequence_threshold, spending_boundaries
 from toolkit.stats.windows import days_of
+from toolkit.stats.wording import plan_table
 
 __all__ = ["Plan", "plan"]
 
@@ -203,8 +204,9 @@ class Plan(Drawable):
         return text
 
     def _repr_html_(self) -> str:
-        table = self.curve().to_html(index=False, float_format=lambda value: f"{value:.4g}", border=0)
-        return f"<div><p>{html.escape(str(self))}</p>{table}</div>"
+        money = getattr(self.metric, "currency", None) or ""
+        shown = plan_table(self.curve(), unit="points" if self.metric.kind == "rate" else money)
+        return f"<div>{lines_html([str(self)])}{table_html(shown, numbers=shown.columns)}</div>"
 
 
 def plan(

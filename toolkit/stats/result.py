@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 import pandas as pd
 
 from toolkit.drawable import Reportable
+from toolkit.readable import lines_html, table_html
 from toolkit.stats.bayesian import effect_posterior, rates_posterior
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.design import Design
@@ -19,6 +19,7 @@ from toolkit.stats.proportions import Share
 from toolkit.stats.srm import SampleRatio
 from toolkit.stats.survival import Survival
 from toolkit.stats.verdict import Verdict, judge
+from toolkit.stats.wording import LIFT_NUMBERS, lift_table
 from toolkit.tables import LIFT
 
 __all__ = ["OBSERVED", "RANDOMISED", "Result"]
@@ -119,10 +120,11 @@ class Result(Reportable):
         return str(self.verdict())
 
     def _repr_html_(self) -> str:
-        shown = self.lift.drop(columns=["method"])
-        lines = "".join(f"<p>{html.escape(line)}</p>" for line in self.verdict().splitlines())
-        return f"<div>{lines}{shown.to_html(index=False, float_format=_short, na_rep='', border=0)}</div>"
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"
+        *found, advice = (line for line in self.verdict().splitlines() if not line.startswith("Warning"))
+        warned = [f"Warning: {warning}." for warning in self.verdict().warnings]
+        shown = lift_table(self.comparisons)
+        notes = [f"{one.arm}, {one.metric}: {one.note}." for one in self.comparisons if one.note]
+        return (
+            f"<div>{lines_html([advice, *found, *warned], first=True)}"
+            f"{table_html(shown, numbers=LIFT_NUMBERS)}{lines_html(notes)}</div>"
+        )

@@ -134,6 +134,8 @@ class Qini(Drawable):
         interval = "" if math.isnan(self.qini_lower) else f" [{self.qini_lower:.4g}, {self.qini_upper:.4g}]"
         return f"Qini {self.qini:.4g}{interval}, AUUC {self.auuc:.4g}; {self.formula}"
 
+    __repr__ = __str__
+
 
 def qini(
     outcome: ArrayLike,

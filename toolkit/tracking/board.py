@@ -14,6 +14,7 @@ from toolkit.drawable import Drawable
 from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.events.mail_counts import mails_by_domain, mails_by_domain_and_day
+from toolkit.readable import table_html
 from toolkit.tracking.store import Answers
 
 __all__ = ["BULK_FROM", "COMPLAINTS_LIMIT", "COMPLAINTS_NEAR", "HARD_BOUNCES_LIMIT", "Board", "deliverability"]
@@ -103,7 +104,7 @@ class Board(Drawable):
         shown.columns = [
             column.removesuffix("_rate").replace("_", " ") + (" %" if "_rate" in column else "") for column in columns
         ]
-        return f"{said}{shown.to_html(index=False, border=0)}{notes}"
+        return f"{said}{table_html(shown, numbers=set(shown.columns) - {'domain', 'alarm', 'busiest day'})}{notes}"
 
 
 def deliverability(answers: Answers | EventLog, *, since: datetime | None = None) -> Board:

@@ -1,0 +1,98 @@
+"""Tables of results as people read them in a notebook: words to the left, numbers to the right and apart by thousands,
+shares in percent, a dash for what is not known, and names that break rather than push the page."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["lines_html", "number_text", "table_html", "words_width"]
+
+_DIGITS = 3
+_NOTHING = 1e-9
+_WORDS = "text-align:left;overflow-wrap:anywhere;min-width:{}ch"
+_WIDEST = 24  # letters of a column of words, before its names break
+_NUMBER = "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
+
+
+def number_text(value: object, *, share: bool = False) -> str:
+    """A value of a table in words: three digits that tell, never an exponent.
+
+    Args:
+        value: a number, a moment, a text.
+        share: it is a share between 0 and 1, told in percent.
+
+    >>> [number_text(one) for one in (12_345, 11_473.26, 0.0004321, 3.0, 1.5e13, float("nan"), True, "4h")]
+    ['12,345', '11,473', '0.000432', '3', '15,000,000,000,000', '–', 'yes', '4h']
+    >>> number_text(0.12345, share=True), number_text(1e-12), number_text(float("-inf"))
+    ('12.3 %', '0', '−∞')
+    """
+    if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, pd.Timestamp) else str(value)
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if share:
+        return f"{100 * value:.1f} %"
+    size = abs(value)
+    if size < _NOTHING:
+        return "0"
+    places = max(0, _DIGITS - 1 - math.floor(math.log10(size)))
+    text = f"{value:,.{places}f}"
+    return text.rstrip("0").rstrip(".") if places else text
+
+
+def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, numbers: Iterable[str] = ()) -> str:
+    """A small table for a notebook.
+
+    Args:
+        table: a row for each line; its index is left out. Columns that end in `_rate` or `_share`, and `probability`
+            columns, are shares.
+        names: headings by column; underscores become spaces unless given.
+        numbers: columns of numbers that are words already.
+    """
+    names = names or {}
+    able = {name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])} | set(numbers)
+    able -= {name for name in table.columns if pd.api.types.is_bool_dtype(table[name])}
+    styles = {name: _NUMBER if name in able else _WORDS.format(words_width(table[name], str(name))) for name in table}
+    head = "".join(
+        f'<th style="{styles[name]}">{html.escape(names.get(str(name)) or _heading(str(name)))}</th>' for name in table
+    )
+    rows = "".join(
+        "<tr>"
+        + "".join(f'<td style="{styles[name]}">{_cell(name, value, able)}</td>' for name, value in row.items())
+        + "</tr>"
+        for row in table.to_dict("records")
+    )
+    return f'<table border="0" class="dataframe"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def lines_html(lines: Iterable[str], *, first: bool = False) -> str:
+    """Lines of text, close together; the first one bold where asked."""
+    told = [html.escape(line) for line in lines]
+    if first and told:
+        told[0] = f"<b>{told[0]}</b>"
+    return "".join(f'<p style="margin:.2em 0;overflow-wrap:anywhere">{line}</p>' for line in told)
+
+
+def words_width(column: pd.Series, heading: str = "") -> int:
+    """How many letters wide a column of words is at least, so that a short name never breaks."""
+    return min(_WIDEST, max([len(heading), *(len(str(value)) for value in column)]))
+
+
+def _heading(name: str) -> str:
+    return name if "." in name else name.replace("_", " ")  # a path is copied as it is
+
+
+def _cell(name: Any, value: object, numbers: set[Any]) -> str:
+    text = number_text(value, share=str(name).endswith(("_rate", "_share")) or str(name).startswith("probability"))
+    return "" if text == "–" and name not in numbers else html.escape(text)

@@ -159,6 +159,25 @@ def test_several_files_and_folders_are_one_table(outcomes: pd.DataFrame, tmp_pat
     assert len(table.frame()) == len(outcomes)
 
 
+def test_what_measure_said_of_outcomes_is_heeded_in_a_file_as_in_a_frame(
+    outcomes: pd.DataFrame, tmp_path: Path
+) -> None:
+    halves = [outcomes.iloc[::2].copy(), outcomes.iloc[1::2].copy()]
+    for at, half in enumerate(halves):
+        half.attrs["toolkit"] = {"randomised": True, "window": "7d", "open_windows": 3}
+        half.to_parquet(tmp_path / f"{at}.parquet")
+    told = experiment(tmp_path, [Rate("converted")]).verdict()
+    assert "6 customers are left out because their window of 7d has not closed yet" in told
+    halves[0].attrs["toolkit"] |= {"randomised": False, "why": "the log holds no mails"}
+    halves[0].to_parquet(tmp_path / "0.parquet")
+    for where in (tmp_path, tmp_path / "0.parquet", f"file://{tmp_path}/0.parquet"):
+        with pytest.raises(MetricError, match=r"not drawn at random \(the log holds no mails\)"):
+            experiment(str(where), [Rate("converted")])
+    (tmp_path / "outcomes.csv").write_text("unit,arm\n1,control\n")
+    with pytest.raises(EventLogError, match=r"a CSV file may be given as pandas.read_csv\(\.\.\.\)"):
+        experiment(tmp_path / "outcomes.csv", [Rate("converted")])
+
+
 def test_rows_of_one_customer_are_added_up_for_ratios(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     rows = pd.DataFrame({"unit": np.repeat(np.arange(500), 3), "arm": np.repeat(["control", "mail"], 750)})

@@ -19,6 +19,7 @@ from pyarrow.fs import FileSystem
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.database import connect, fetch, fetch_rows
 from toolkit.events.databases import database_source
+from toolkit.events.labels import label_in, label_of_files
 from toolkit.events.log import EventLog
 from toolkit.events.outcome_pieces import pieces_of
 from toolkit.events.outcome_sums import ArmSums, OutcomeSums, UnitCheck
@@ -77,7 +78,9 @@ class OutcomeTable(OutcomeSums):
                 remote folder or file is a URL that pyarrow reads, such as "s3://bucket/outcomes/" or "gs://…".
 
         Returns:
-            The table; only the files' footers have been read. The files must not change while it is in use.
+            The table; only the files' footers have been read. The files must not change while it is in use. What
+            `measure` said of the outcomes, such as whether the arms were randomised, stands in the footer of a file that
+            pandas wrote, and is heeded.
 
         Raises:
             EventLogError: no such file, or it is not Parquet.
@@ -90,8 +93,10 @@ class OutcomeTable(OutcomeSums):
         try:
             types = columns_of(connection, relation)
         except duckdb.Error as fault:
-            raise EventLogError(f"{files[0]}: cannot be read as Parquet: {str(fault).splitlines()[0]}") from fault
-        return cls(connection.cursor, relation, types=types, files=files)
+            why = str(fault).splitlines()[0]
+            hint = "; a CSV file may be given as pandas.read_csv(...)" if files[0].lower().endswith(".csv") else ""
+            raise EventLogError(f"{files[0]}: cannot be read as Parquet: {why}{hint}") from fault
+        return cls(connection.cursor, relation, types=types, about=label_of_files(files), files=files)
 
     @classmethod
     def _from_remote(cls, url: str) -> OutcomeTable:
@@ -108,7 +113,8 @@ class OutcomeTable(OutcomeSums):
             opened.register("remote_outcomes", found)
             return opened
 
-        return cls(cursor, "remote_outcomes", types=columns_of(cursor(), "remote_outcomes"))
+        types = columns_of(cursor(), "remote_outcomes")
+        return cls(cursor, "remote_outcomes", types=types, about=label_in(found.schema.metadata))
 
     @classmethod
     def from_sql(cls, url: str, table: str) -> OutcomeSums:

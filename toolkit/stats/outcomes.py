@@ -116,7 +116,7 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
         near = nearest(arm, map(str, frame.columns))
         raise MetricError(
             f"outcomes: column {arm!r} (the arm of each unit) is missing"
-            + (f"; did you mean arm={near!r}?" if near else "")
+            + (f"; did you mean arm={near!r}?" if near else "; name yours with arm=...")
             + f"; columns found: {', '.join(map(str, frame.columns)) or 'none'}"
         )
     values = one_column(frame, arm)

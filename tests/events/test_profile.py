@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from toolkit.events import EventLog
+from toolkit.events import EventLog, suspicion
+from toolkit.events.database import fetch_rows
 
 NOW = pd.Timestamp("2024-06-01", tz="UTC")
 
@@ -119,6 +120,22 @@ def test_many_events_at_one_instant_are_suspicious():
     assert "customer 'a' has 25 events at one instant, 2024-02-01 10:00:00 UTC" in suspects(log_of(rows))
 
 
+@pytest.mark.parametrize(("count", "told"), [(19, False), (20, True)])
+def test_twenty_events_of_a_customer_at_one_instant_are_many(count, told):
+    busy = [(f"other{i}", "view", "2024-02-02 11:00") for i in range(30)]  # many, but each of another
+    log = log_of([("a", f"e{i}", "2024-02-01 10:00") for i in range(count)] + crowd(3) + busy)
+    assert ("at one instant, 2024-02-01 10:00:00 UTC" in suspects(log)) == told
+    assert "2024-02-02 11:00" not in suspects(log)
+
+
+def test_events_are_put_together_by_instant_only_where_many_share_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(suspicion, "fetch_rows", lambda cursor, query: asked.append(query) or fetch_rows(cursor, query))
+    log_of(crowd(300)).profile(now=NOW)
+    assert asked
+    assert not [query for query in asked if 'customer_id, "at"' in query.partition("GROUP BY")[2]]
+
+
 def test_many_customers_at_one_instant_are_suspicious():
     rows = [(f"x{i}", "view", "2024-02-01 10:00:03") for i in range(150)] + crowd(150)
     assert "150 customers have events at one instant, 2024-02-01 10:00:03 UTC" in suspects(log_of(rows))
@@ -127,6 +144,9 @@ def test_many_customers_at_one_instant_are_suspicious():
 def test_times_that_are_dates_are_suspicious():
     rows = [(f"c{i}", "view", f"2024-01-{1 + i % 28:02d}") for i in range(120)]
     assert "look like dates" in suspects(log_of(rows))
+    twice = [(f"c{i}", "view", f"2024-01-{1 + i % 28:02d} {i % 2 * 12:02d}:00") for i in range(120)]
+    assert "look like dates" in suspects(log_of(twice))
+    assert "look like dates" not in suspects(log_of([*twice, ("c7", "view", "2024-01-09 07:30")]))
 
 
 def test_ids_that_look_missing_are_suspicious():

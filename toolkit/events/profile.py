@@ -8,13 +8,14 @@ from html import escape
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from pandas.api.typing import NaTType
 
 from toolkit.events.database import fetch, fetch_row
 from toolkit.events.naming import free_name
 from toolkit.events.quoting import name
-from toolkit.events.suspicion import suspicious
+from toolkit.events.suspicion import MANY_AT_ONCE, suspicious
 from toolkit.events.wording import counted
 
 __all__ = ["Profile", "look"]
@@ -186,6 +187,7 @@ def look(
     )
     (known,) = fetch_row(cursor, "SELECT count(*) FROM customer_rows")
     days = 0 if first is None else (last.date() - first.date()).days + 1
+    longest_gap, busy = _gap_and_busy(cursor, relation)
     return Profile(
         events=events,
         customers=customers,
@@ -194,10 +196,18 @@ def look(
         last=_utc(last),
         days=days,
         empty_days=days - days_with,
-        longest_gap=_longest_gap(cursor, relation),
+        longest_gap=longest_gap,
         per_day=events / days if days else 0.0,
         table=_by_event(cursor, relation, properties, events),
-        suspicious=suspicious(cursor, relation, properties=properties, attributes=attributes, events=events, now=now),
+        suspicious=suspicious(
+            cursor,
+            relation,
+            properties=properties,
+            attributes=attributes,
+            events=events,
+            busy=busy,
+            now=now,
+        ),
         notes=notes,
     )
 
@@ -206,11 +216,16 @@ def _utc(moment: object) -> pd.Timestamp | None:
     return None if moment is None else pd.Timestamp(str(moment)).tz_localize("UTC").as_unit("us")
 
 
-def _longest_gap(cursor: duckdb.DuckDBPyConnection, relation: str) -> pd.Timedelta | None:
+def _gap_and_busy(
+    cursor: duckdb.DuckDBPyConnection, relation: str
+) -> tuple[pd.Timedelta | None, npt.NDArray[np.int64]]:
+    """The longest time between two events, and the instants at which many happened, in microseconds."""
     moments = fetch(cursor, f'SELECT epoch_us("at") AS us FROM {relation}').column("us").to_numpy()
-    if len(moments) < 2:
-        return None
-    return pd.Timedelta(int(np.diff(np.sort(moments)).max()), unit="us")
+    moments = np.sort(moments)
+    gaps = np.diff(moments)
+    first = np.flatnonzero(np.diff(moments, prepend=moments[:1] - 1))  # of each instant
+    busy = moments[first[np.diff(first, append=len(moments)) >= MANY_AT_ONCE]]
+    return (pd.Timedelta(int(gaps.max()), unit="us") if len(gaps) else None), busy
 
 
 def _by_event(

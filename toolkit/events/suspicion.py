@@ -6,19 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from zoneinfo import available_timezones
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from toolkit.events.database import fetch_row, fetch_rows
 from toolkit.events.kinds import Spelling, spelled_as, spellings
 from toolkit.events.quoting import literal, name
 from toolkit.events.wording import counted
 
-__all__ = ["suspicious"]
+__all__ = ["MANY_AT_ONCE", "suspicious"]
 
 _LARGE_SHARE = 0.05
 _FEW_CUSTOMERS = 50
 _BUSY_DAY = 500
-_BURST = 20
+MANY_AT_ONCE = 20
 _CROWD = 0.01
 _MANY_KINDS = 200
 # Names of things are rightly text, even when they are digits.
@@ -38,6 +41,7 @@ def suspicious(
     properties: Mapping[str, str],
     attributes: Mapping[str, str],
     events: int,
+    busy: npt.NDArray[np.int64],
     now: pd.Timestamp,
 ) -> tuple[str, ...]:
     """What looks wrong in a log, one sentence each.
@@ -48,6 +52,7 @@ def suspicious(
         properties: name to kind.
         attributes: name to kind.
         events: how many events there are.
+        busy: the instants with at least `MANY_AT_ONCE` events, in microseconds.
         now: the moment after which an event is in the future.
     """
     found = [*_customers_table(cursor, relation, attributes)]
@@ -57,7 +62,7 @@ def suspicious(
         found = [
             *_times(cursor, named, now, events),
             *_customers(cursor, named, events),
-            *_bursts(cursor, named, events),
+            *(_at_one_instant(cursor, named, busy, events) if len(busy) else ()),
             *_names(cursor, named),
             *_properties(cursor, relation, properties),
             *found,
@@ -68,17 +73,19 @@ def suspicious(
 def _times(cursor: duckdb.DuckDBPyConnection, relation: str, now: pd.Timestamp, events: int) -> Iterator[str]:
     moment = now if now.tzinfo else now.tz_localize("UTC")
     tomorrow = f"{moment.tz_convert('UTC').tz_localize(None) + pd.Timedelta(days=1):%Y-%m-%d %H:%M:%S}"
-    old, future, latest, hours = fetch_row(
+    clock = 'epoch_us("at") % 86400000000'
+    old, future, latest, earliest_hour, latest_hour = fetch_row(
         cursor,
         "SELECT count(*) FILTER (\"at\" < TIMESTAMP '1990-01-01'), "
-        f'count(*) FILTER ("at" > TIMESTAMP \'{tomorrow}\'), max("at"), '
-        f'count(DISTINCT epoch_us("at") % 86400000000) FROM {relation}',
+        f'count(*) FILTER ("at" > TIMESTAMP \'{tomorrow}\'), max("at"), min({clock}), max({clock}) FROM {relation}',
     )
     if old:
         yield f"{counted(old, 'event')} before 1990: a missing time may have been written as 1970-01-01"
     if future:
         yield f"{counted(future, 'event')} in the future, up to {latest:%Y-%m-%d %H:%M} UTC"
-    if hours <= 2 and events >= 100:
+    # To count the hours themselves takes fifteen times as long.
+    other = f"SELECT count(*) FROM {relation} WHERE {clock} NOT IN ({earliest_hour}, {latest_hour})"
+    if events >= 100 and not fetch_row(cursor, other)[0]:
         yield "all times fall on the same time of day: they look like dates, so waits of hours mean little here"
 
 
@@ -113,16 +120,21 @@ def _customers(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) ->
         yield f"{counted(count, 'event')} of a customer called {customer!r}, which looks like a missing id"
 
 
-def _bursts(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -> Iterator[str]:
+def _at_one_instant(
+    cursor: duckdb.DuckDBPyConnection, relation: str, busy: npt.NDArray[np.int64], events: int
+) -> Iterator[str]:
+    # To group all events by customer and instant takes longer than all other looks together.
+    cursor.register("busy_instants", pa.table({"us": busy}))
+    relation = f'(SELECT * FROM {relation} SEMI JOIN busy_instants ON epoch_us("at") = us)'
     burst = fetch_rows(
         cursor,
         f'SELECT customer_id, "at", count(*) AS n, count(*) OVER () AS others FROM {relation} '
-        f'GROUP BY customer_id, "at" HAVING n >= {_BURST} ORDER BY n DESC, customer_id LIMIT 1',
+        f'GROUP BY customer_id, "at" HAVING n >= {MANY_AT_ONCE} ORDER BY n DESC, customer_id LIMIT 1',
     )
     for customer, at, count, others in burst:
         yield (
             f"customer {customer!r} has {count:,} events at one instant, {at:%Y-%m-%d %H:%M:%S} UTC "
-            f"({counted(others, 'such burst')} of {_BURST} or more)"
+            f"({counted(others, 'such burst')} of {MANY_AT_ONCE} or more)"
         )
     crowd = fetch_rows(
         cursor,

@@ -79,8 +79,8 @@ class OutcomeTable(OutcomeSums):
 
         Returns:
             The table; only the files' footers have been read. The files must not change while it is in use. What
-            `measure` said of the outcomes, such as whether the arms were randomised, stands in the footer of a file that
-            pandas wrote, and is heeded.
+            `measure` said of the outcomes, such as whether the arms were randomised, stands in the footer of a file
+            that pandas wrote, and is heeded.
 
         Raises:
             EventLogError: no such file, or it is not Parquet.

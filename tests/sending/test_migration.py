@@ -63,7 +63,7 @@ def test_a_ledger_of_the_second_version_gets_the_index_of_mails_in_hand(tmp_path
         assert [row.decision_id for row in ledger.recover()] == [held[0].decision_id]
         assert ledger.counts("run") == {State.PLANNED: 2, State.UNKNOWN: 1}
     with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone() == ("3",)
+        assert connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone() == ("4",)
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
     connection.close()
     assert "delivery_held" in names

@@ -66,6 +66,7 @@ def entry_of(stub: Stub, message: bytes) -> Entry:
         payload_sha256=hashlib.sha256(message).hexdigest(),
         discount=stub.discount,
         decided_at=stub.decided_at,
+        scenario=stub.scenario,
     )
 
 

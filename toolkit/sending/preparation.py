@@ -30,6 +30,7 @@ from toolkit.sending.ledger import Ledger
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.policy import FILE_NAME, person
 from toolkit.sending.recheck import Due, attributes_of, over_cap, stopped_since
+from toolkit.sending.renamed import note_of, under_another_name
 from toolkit.sending.shares import in_shares
 from toolkit.sending.spool import Spool, Store
 from toolkit.sending.standing import scenarios_of
@@ -140,6 +141,9 @@ def prepare(
     known = _known(where, sends["decision_id"].tolist())
     skipped.update(known.values())
     sends = sends[~sends["decision_id"].isin(known)]
+    renamed = under_another_name(where, sends, decided)
+    skipped.update(renamed.values())
+    sends = sends[~sends["decision_id"].isin(renamed)]
     before = _began_before(run, sends, start)
     writer = _Writer(program, log, run, moment)
     due = writer.due(sends)
@@ -210,15 +214,18 @@ def prepare(
         skipped={str(reason): int(count) for reason, count in sorted(skipped.items()) if count},
         preflight=checked,
         problems=(),
-        notes=_notes(run, log, moment, span, decided, where, last)
-        + _first_of_all(where, log, decided, going)
-        + tuple(unheard(program, log)),
+        notes=(
+            *_notes(run, log, moment, span, decided, where, last),
+            *note_of(len(renamed)),
+            *_first_of_all(where, log, decided, going),
+            *unheard(program, log),
+        ),
         ledger=None if ledger is None else where,
         key=key,
         previous=_previous(where),
         author=wrote,
         price_per_thousand=price_per_thousand,
-        left_out={name: str(why) for name, why in {**stopped, **left_out}.items()},
+        left_out={name: str(why) for name, why in {**renamed, **stopped, **left_out}.items()},
     )
 
 

@@ -55,6 +55,7 @@ _COLUMNS = (
     "domain",
     "discount",
     "decided_at",
+    "scenario",
 )
 READ_ROWS = select(*(deliveries.c[name] for name in _COLUMNS)).order_by(deliveries.c.id)
 _PLACE = {name: place for place, name in enumerate(_COLUMNS)}
@@ -90,6 +91,7 @@ class Delivery(NamedTuple):
     domain: str
     discount: float | None
     decided_at: int
+    scenario: str | None
 
 
 def delivery_of(row: Sequence[Any]) -> Delivery:

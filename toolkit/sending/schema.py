@@ -56,7 +56,7 @@ __all__ = [
     "suppressions",
 ]
 
-VERSION = 3
+VERSION = 4
 
 COUNTERS = ("outcomes", "failures", "doubts", "policy_errors", "bounces", "complaints")
 """What a run counts since it began or was last resumed, so that it can be paused when too much goes wrong."""
@@ -153,6 +153,7 @@ deliveries = Table(
     Column("discount", Float),
     Column("decided_at", BigInteger, nullable=False, default=0, server_default="0"),
     Column("planned_at", BigInteger, nullable=False, server_default="0"),
+    Column("scenario", Text),
     Index("delivery_work", "run_id", "state", "id"),
     Index("delivery_held", "state", sqlite_where=_HELD, postgresql_where=_HELD),
     Index("delivery_customer", "customer_id"),
@@ -264,7 +265,7 @@ def _ready(engine: Engine, place: str) -> None:
                     _metadata.create_all(connection)
                     connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
                 elif found < VERSION:
-                    for step in (_second_version, _third_version)[found - 1 :]:
+                    for step in (_second_version, _third_version, _fourth_version)[found - 1 :]:
                         step(connection)
                     connection.execute(update(metas).where(metas.c.name == "version").values(value=str(VERSION)))
             return
@@ -276,12 +277,7 @@ def _ready(engine: Engine, place: str) -> None:
 
 def _second_version(connection: Connection) -> None:
     """A ledger of version 1, brought up to version 2 in the transaction under way."""
-    for table in (runs, deliveries):
-        there = {column["name"] for column in inspect(connection).get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in there:
-                words = CreateColumn(column).compile(dialect=connection.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
+    _add_columns(connection, runs, deliveries)
     host = "split_part(address, '@', 2)" if connection.dialect.name == "postgresql" else _AFTER_AT
     connection.exec_driver_sql(
         f"UPDATE delivery SET domain = lower({host}), "
@@ -298,6 +294,21 @@ def _third_version(connection: Connection) -> None:
     """A ledger of version 2, brought up to version 3 in the transaction under way."""
     connection.exec_driver_sql("DROP INDEX IF EXISTS delivery_state")
     next(one for one in deliveries.indexes if one.name == "delivery_held").create(connection)
+
+
+def _fourth_version(connection: Connection) -> None:
+    """A ledger of version 3, brought up to version 4 in the transaction under way; its mails have no scenario."""
+    _add_columns(connection, deliveries)
+
+
+def _add_columns(connection: Connection, *tables: Table) -> None:
+    """The columns that tables of an earlier version lack."""
+    for table in tables:
+        there = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                words = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
 
 
 _AFTER_AT = "substr(address, instr(address, '@') + 1)"

@@ -1,0 +1,117 @@
+"""A mail that went before is not sent again because it is called otherwise: a new column, a renamed step."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+
+from tests.sending.shops import NOON, WELCOME, events_of, people_of, program_of
+from toolkit.events import EventLog
+from toolkit.sending import Ledger, send
+from toolkit.sending.renamed import UNDER_ANOTHER_NAME
+
+ORDERS = """
+scenario: welcome
+class: transactional
+trigger: {event: sign_up}
+key: order_id
+reentry: every
+while_active: parallel
+steps: [{wait: 1h}, {id: hello, send: welcome/hello}]
+"""
+OTHER = """
+scenario: receipt
+class: transactional
+trigger: {event: sign_up}
+reentry: every
+steps: [{wait: 1h}, {id: paid, send: welcome/hello}]
+"""
+
+
+@pytest.fixture
+def sent(shop):
+    """A dozen mails of a log without event_id, sent; and the events."""
+    events = events_of(12).assign(revenue=0.0)
+    _send(shop, shop.prepare(log=_log(events)))
+    return events
+
+
+def _log(events, count=12):
+    return EventLog.from_pandas(events, customers=people_of(count))
+
+
+def _send(shop, batch):
+    report = send(batch, shop.approve(batch), transport=f"outbox:{shop.outbox}", confirm=len(batch), progress=False)
+    assert report.sent == len(batch)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda events: events.assign(segment="new"),
+        lambda events: events.assign(revenue=0.01),
+        lambda events: events.assign(event_id=[f"e{n}" for n in range(len(events))]),
+    ],
+    ids=["a column more", "another number", "ids at last"],
+)
+def test_a_log_whose_events_are_called_otherwise_mails_nobody_again(shop, sent, change):
+    batch = shop.prepare(log=_log(change(sent)))
+    assert len(batch) == 0
+    assert batch.skipped == {UNDER_ANOTHER_NAME: 12}
+    assert set(batch.left_out.values()) == {UNDER_ANOTHER_NAME}
+    (note,) = [note for note in batch.notes if "under another name" in note]
+    assert note.startswith("12 mails are left out")
+    assert "give the log an event_id" in note
+    assert len(shop.mails()) == 12
+
+
+def test_a_renamed_step_mails_nobody_again_and_who_is_new_is_mailed(shop, sent):
+    renamed = program_of(WELCOME.replace("id: hello", "id: hallo"))
+    more = events_of(13).assign(revenue=0.0, segment="new")
+    batch = shop.prepare(log=_log(more, 13), program=renamed)
+    assert [mail.customer_id for mail in batch.mails] == ["c12"]
+    assert batch.skipped == {UNDER_ANOTHER_NAME: 12}
+    _send(shop, batch)
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        assert len(ledger.deliveries()) == 13
+
+
+def test_the_same_names_are_known_as_before(shop, sent):
+    batch = shop.prepare(log=_log(sent))
+    assert batch.skipped == {"already sent": 12}
+    assert not any("under another name" in note for note in batch.notes)
+
+
+def test_another_scenario_of_the_same_moment_is_another_mail(shop, sent):
+    both = program_of(OTHER)
+    assert len(shop.prepare(log=_log(sent), program=both)) == 12
+
+
+def test_a_second_order_of_the_same_moment_is_another_mail(shop):
+    program = program_of(ORDERS)
+    first = events_of(3).assign(order_id="1", event_id=["a0", "a1", "a2"])
+    _send(shop, shop.prepare(log=_log(first), program=program))
+    second = first.assign(order_id="2", event_id=["b0", "b1", "b2"])
+    batch = shop.prepare(log=_log(pd.concat([first, second])), program=program)
+    assert len(batch) == 3
+    assert batch.skipped == {"already sent": 3}
+
+
+def test_a_mail_that_never_went_may_go_under_its_new_name(shop, sent):
+    later = events_of(12, [{"customer_id": "c0", "event": "sign_up", "at": NOON - timedelta(hours=3)}])
+    every = program_of(WELCOME.replace("reentry: once", "reentry: every"))
+    log = _log(later.assign(revenue=0.0))
+    batch = shop.prepare(log=log, program=every)
+    assert [mail.customer_id for mail in batch.mails] == ["c0"]  # another moment is another mail
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger, ledger.changing() as connection:
+        connection.exec_driver_sql("UPDATE delivery SET state = 'cancelled' WHERE customer_id = 'c5'")
+    batch = shop.prepare(log=_log(sent.assign(segment="new")))
+    assert [mail.customer_id for mail in batch.mails] == ["c5"]
+
+
+def test_mails_of_an_older_ledger_have_no_scenario_and_hold_nobody_back(shop, sent):
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger, ledger.changing() as connection:
+        connection.exec_driver_sql("UPDATE delivery SET scenario = NULL")
+    assert len(shop.prepare(log=_log(sent.assign(segment="new")))) == 12

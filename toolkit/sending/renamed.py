@@ -1,0 +1,73 @@
+"""Mails that went before under another name.
+
+A mail is known by its decision, whose id is a hash of what the decision is about. Events without an event_id are named
+by all that they hold: a new column, a rounded number or another way to read the log renames them, and with them every
+decision that follows. So does a step that is called otherwise. Nobody is mailed twice for that: what the ledger has of
+one scenario, for one customer, decided at one moment, is the same mail whatever it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+from sqlalchemy import Connection, select
+
+from toolkit.sending.clock import micros
+from toolkit.sending.ledger import Ledger
+from toolkit.sending.rows import CHUNK
+from toolkit.sending.schema import deliveries
+from toolkit.sending.states import State
+
+__all__ = ["UNDER_ANOTHER_NAME", "note_of", "under_another_name"]
+
+UNDER_ANOTHER_NAME = "known under another name"
+_NEVER_WENT = (State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)
+
+_Mail = tuple[str, str, int]
+
+
+def under_another_name(where: str, sends: pd.DataFrame, decided: pd.DataFrame) -> dict[str, str]:
+    """Decisions to send that the ledger has under another name, with the reason they are not mailed.
+
+    Args:
+        where: path or URL of the ledger.
+        sends: decisions whose names the ledger does not know.
+        decided: all decisions of the replay; what they name is a mail of its own, as of two orders of one moment.
+    """
+    if not len(sends) or not Ledger.exists(where):
+        return {}
+    with Ledger.open(where) as ledger, ledger.reading() as connection:
+        there = list(_mails_to(connection, sends["customer_id"].unique().tolist()))
+    if not there:
+        return {}
+    own = set(decided.loc[decided["decision_id"].isin([name for name, _ in there]), "decision_id"])
+    others = {mail for name, mail in there if name not in own}
+    asked = zip(sends["decision_id"], sends["scenario"], sends["customer_id"], sends["at"], strict=True)
+    return {
+        str(name): UNDER_ANOTHER_NAME
+        for name, scenario, customer, at in asked
+        if (str(scenario), str(customer), micros(at.to_pydatetime())) in others
+    }
+
+
+def note_of(count: int) -> tuple[str, ...]:
+    """What to say of so many; nothing of none."""
+    if not count:
+        return ()
+    return (
+        f"{count:,} mail{'s are' * (count > 1) or ' is'} left out that the ledger has under another name: same "
+        "scenario, same customer, decided at the same moment. Events without an event_id are named by all that they "
+        "hold, so that a new or changed column renames them: give the log an event_id. A renamed step does the same",
+    )
+
+
+def _mails_to(connection: Connection, customer_ids: Sequence[str]) -> Iterator[tuple[str, _Mail]]:
+    """Mails to these customers that went, or may go: the decision's name, and scenario, customer and moment."""
+    d = deliveries.c
+    query = select(d.decision_id, d.scenario, d.customer_id, d.decided_at).where(
+        d.scenario.is_not(None), d.state.not_in(_NEVER_WENT)
+    )
+    for begin in range(0, len(customer_ids), CHUNK):
+        for row in connection.execute(query.where(d.customer_id.in_(customer_ids[begin : begin + CHUNK]))):
+            yield row.decision_id, (row.scenario, row.customer_id, row.decided_at)

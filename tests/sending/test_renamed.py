@@ -52,9 +52,10 @@ def _send(shop, batch):
     [
         lambda events: events.assign(segment="new"),
         lambda events: events.assign(revenue=0.01),
+        lambda events: events.assign(at=events["at"] + pd.Timedelta(1, unit="ms")),
         lambda events: events.assign(event_id=[f"e{n}" for n in range(len(events))]),
     ],
-    ids=["a column more", "another number", "ids at last"],
+    ids=["a column more", "another number", "another fraction of the second", "ids at last"],
 )
 def test_a_log_whose_events_are_called_otherwise_mails_nobody_again(shop, sent, change):
     batch = shop.prepare(log=_log(change(sent)))

@@ -3,7 +3,8 @@
 A mail is known by its decision, whose id is a hash of what the decision is about. Events without an event_id are named
 by all that they hold: a new column, a rounded number or another way to read the log renames them, and with them every
 decision that follows. So does a step that is called otherwise. Nobody is mailed twice for that: what the ledger has of
-one scenario, for one customer, decided at one moment, is the same mail whatever it is called.
+one scenario, for one customer, decided at one moment, is the same mail whatever it is called. A moment is a second here,
+since an export may cut off what is less.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ __all__ = ["UNDER_ANOTHER_NAME", "note_of", "under_another_name"]
 
 UNDER_ANOTHER_NAME = "known under another name"
 _NEVER_WENT = (State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)
+
+_SECOND = 1_000_000  # microseconds
 
 _Mail = tuple[str, str, int]
 
@@ -47,8 +50,13 @@ def under_another_name(where: str, sends: pd.DataFrame, decided: pd.DataFrame) -
     return {
         str(name): UNDER_ANOTHER_NAME
         for name, scenario, customer, at in asked
-        if (str(scenario), str(customer), micros(at.to_pydatetime())) in others
+        if not others.isdisjoint(_around(str(scenario), str(customer), micros(at.to_pydatetime())))
     }
+
+
+def _around(scenario: str, customer: str, at: int) -> Iterator[_Mail]:
+    """A mail, and those a second before and after it."""
+    return ((scenario, customer, at // _SECOND + away) for away in (-1, 0, 1))
 
 
 def note_of(count: int) -> tuple[str, ...]:
@@ -57,17 +65,17 @@ def note_of(count: int) -> tuple[str, ...]:
         return ()
     return (
         f"{count:,} mail{'s are' * (count > 1) or ' is'} left out that the ledger has under another name: same "
-        "scenario, same customer, decided at the same moment. Events without an event_id are named by all that they "
+        "scenario, same customer, decided in the same second. Events without an event_id are named by all that they "
         "hold, so that a new or changed column renames them: give the log an event_id. A renamed step does the same",
     )
 
 
 def _mails_to(connection: Connection, customer_ids: Sequence[str]) -> Iterator[tuple[str, _Mail]]:
-    """Mails to these customers that went, or may go: the decision's name, and scenario, customer and moment."""
+    """Mails to these customers that went, or may go: the decision's name, and scenario, customer and second."""
     d = deliveries.c
     query = select(d.decision_id, d.scenario, d.customer_id, d.decided_at).where(
         d.scenario.is_not(None), d.state.not_in(_NEVER_WENT)
     )
     for begin in range(0, len(customer_ids), CHUNK):
         for row in connection.execute(query.where(d.customer_id.in_(customer_ids[begin : begin + CHUNK]))):
-            yield row.decision_id, (row.scenario, row.customer_id, row.decided_at)
+            yield row.decision_id, (row.scenario, row.customer_id, row.decided_at // _SECOND)

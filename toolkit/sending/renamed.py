@@ -3,7 +3,7 @@
 A mail is known by its decision, whose id is a hash of what the decision is about. Events without an event_id are named
 by all that they hold: a new column, a rounded number or another way to read the log renames them, and with them every
 decision that follows. So does a step that is called otherwise. Nobody is mailed twice for that: what the ledger has of
-one scenario, for one customer, decided at one moment, is the same mail whatever it is called. A moment is a second here,
+one scenario, for one customer, decided at one moment, is the same mail whatever it is called. A moment is a second,
 since an export may cut off what is less.
 """
 

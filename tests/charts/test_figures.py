@@ -172,6 +172,35 @@ def test_a_log_in_which_nothing_happens_is_drawn_and_says_so(cart_program):
     events = pd.DataFrame({"customer_id": ["ana"], "event": ["view"], "at": ["2025-03-03T10:00Z"], "revenue": [1.0]})
     run = tk.replay(cart_program, EventLog.from_pandas(events))
     for show in ("hours", "days"):
-        assert "No mail left" in run.plot(show=show).layout.title.text
+        assert "No mail was sent" in run.plot(show=show).layout.title.text
     assert "Every mail" in run.plot(show="not_sent").layout.title.text
     assert "Nobody came" in run.plot(show="own").layout.title.text
+
+
+def test_a_picture_of_nothing_has_no_scale_that_could_mislead(cart_program):
+    events = pd.DataFrame({"customer_id": ["ana"], "event": ["view"], "at": ["2025-03-03T10:00Z"], "revenue": [1.0]})
+    run = tk.replay(cart_program, EventLog.from_pandas(events))
+    for show in ("hours", "days", "not_sent", "own"):
+        drawing = run.plot(show=show)
+        assert drawing.layout.xaxis.visible is False
+        assert drawing.layout.yaxis.visible is False
+    assert figure(run.diff(run)).layout.xaxis.visible is False
+    assert " 3 Mar 2025" in run.plot().layout.title.text.replace("· 3", " 3").replace("  ", " ")
+    assert "–" not in run.plot().layout.title.text
+    week = run.load().plot().data[1]
+    assert (week.zmin, week.zmax) == (0, 1)  # an hour without mails is pale
+    assert run.overlap().plot().data[0].zmin == 0
+
+
+def test_an_axis_of_a_few_counts_has_whole_ticks_only(cart_program, cart_log):
+    run = tk.replay(cart_program, cart_log)
+    assert run.plot().layout.yaxis.dtick == 1
+    assert run.plot(show="own").layout.yaxis.dtick == 1
+    assert run.load().plot().layout.yaxis.dtick == 1
+
+
+def test_a_story_of_one_moment_is_shown_among_hours_not_microseconds(cart_program):
+    events = pd.DataFrame({"customer_id": ["ana"], "event": ["view"], "at": ["2025-03-03T10:00Z"], "revenue": [1.0]})
+    drawing = tk.replay(cart_program, EventLog.from_pandas(events)).trace("ana").plot()
+    first, last = (pd.Timestamp(end) for end in drawing.layout.xaxis.range)
+    assert last - first == pd.Timedelta(hours=2)

@@ -328,7 +328,7 @@ class _Drawer:
 
     def start(self) -> _Block:
         title, detail = trigger_text(self.scenario)
-        count = f"{self.flow.journeys:,} journeys" if self.flow else ""
+        count = f"{self.flow.journeys:,} journey{'' if self.flow.journeys == 1 else 's'}" if self.flow else ""
         arms = self.scenario.experiment.arms if self.scenario.experiment else {}
         shown = fit_text(detail, 170, 11)
         told = [f"{fit_text(arm, 124, 11)} {100 * share:.0f} %" for arm, share in arms.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from toolkit.charts.style import BLUE, GREEN, MAILS, VERMILLION, add_units, drawn, label_lines
+from toolkit.charts.style import BLUE, GREEN, MAILS, VERMILLION, add_units, drawn, emptied, label_lines, whole
 from toolkit.engine import CHANGES, Difference
 
 __all__ = ["difference_chart"]
@@ -69,7 +69,10 @@ def difference_chart(difference: Difference) -> go.Figure:
         barmode="relative",
         bargap=0.35,
     )
-    figure.update_xaxes(tickformat=",~d", showgrid=True, zeroline=True)
+    if not traces:
+        return emptied(figure, "both send the same mails")
+    highest = max((abs(float(count)) for trace in traces for count in trace.x), default=0.0)
+    figure.update_xaxes(showgrid=True, zeroline=True, **whole(highest))
     return add_units(figure, x="lost ← mails → gained, moved or changed", y="").update_yaxes(
         tickvals=order,
         ticktext=[label_lines(name) for name in order],

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, fitting, say
+from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, fitting, say, whole
 from toolkit.engine import Load
 
 __all__ = ["load_chart"]
@@ -46,6 +46,8 @@ def load_chart(load: Load) -> go.Figure:
             y=list(_DAYS),
             z=week / weeks,
             colorscale=SEQUENCE,
+            zmin=0,
+            zmax=max(1.0, (week / weeks).max()),
             xgap=1.5,
             ygap=1.5,
             colorbar={
@@ -61,13 +63,13 @@ def load_chart(load: Load) -> go.Figure:
         col=1,
     )
     hour, most = load.peak
-    title = "No mail left"
+    title = "No mail was sent"
     if hour is not None:
         usual = days["mails"].sum() / max(1, len(days)) / 24
         title = f"At most {most:,} mails in one hour, {most / usual:,.0f} times the usual hour"
         _mark_peak(figure, days, hour, most)
     sentences = load._sentences()[1:]
-    titles, room = say(title, "UTC · " + ("; ".join(sentences) or "no offers"), "exact")
+    titles, room = say(title, "UTC · " + ("; ".join(sentences).removesuffix(": see note") or "no offers"), "exact")
     figure.update_layout(
         template=HOUSE,
         height=560,
@@ -79,7 +81,9 @@ def load_chart(load: Load) -> go.Figure:
     if len(days):
         half = pd.Timedelta(hours=12)
         figure.update_xaxes(range=[days["day"].iloc[0] - half, days["day"].iloc[-1] + half], row=1, col=1)
-    figure.update_yaxes(title_text="mails a day", range=fitting(days["mails"]), tickformat=",~d", row=1, col=1)
+    figure.update_yaxes(
+        title_text="mails a day", range=fitting(days["mails"]), **whole(days["mails"].max()), row=1, col=1
+    )
     figure.update_xaxes(title_text="hour of the day, UTC (a usual week)", type="category", showline=False, row=2, col=1)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, rangemode="normal", row=2, col=1)
     return figure

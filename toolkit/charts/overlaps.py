@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import BLUE, HOUSE, INK, SEQUENCE, fitting, label_lines, say
+from toolkit.charts.style import BLUE, HOUSE, INK, SEQUENCE, fitting, label_lines, say, whole
 from toolkit.engine import Overlap
 
 __all__ = ["overlap_chart"]
@@ -90,7 +90,7 @@ def overlap_chart(overlap: Overlap) -> go.Figure:
     figure.update_yaxes(
         title_text="weeks of a person",
         range=fitting(weekly["customer_weeks"] * 1.08),
-        tickformat=",~d",
+        **whole(weekly["customer_weeks"].max() if len(weekly) else 0),
         row=len(rows),
         col=1,
     )
@@ -107,6 +107,8 @@ def _grid(table: pd.DataFrame, what: str) -> go.Heatmap:
         text=shown.to_numpy(),
         texttemplate="%{text}",
         colorscale=SEQUENCE,
+        zmin=0,
+        zmax=max(1, table.to_numpy().max(initial=0)),
         xgap=2,
         ygap=2,
         showscale=False,
@@ -121,5 +123,5 @@ def _names(scenarios: pd.Index) -> list[str]:
 def _title(overlap: Overlap) -> str:
     stopped = int(overlap.caps["mails"].sum())
     most: Any = overlap.weekly["mails"].max() if len(overlap.weekly) else 0
-    said = f"Nobody gets more than {most:,} mails a week" if most else "No mail left"
+    said = f"Nobody gets more than {most:,} mails a week" if most else "No mail was sent"
     return f"{said}; limits stopped {stopped:,} mails" if stopped else f"{said}; no limit was reached"

@@ -8,7 +8,19 @@ from itertools import pairwise
 import plotly.graph_objects as go
 
 from toolkit.charts.purchases import EDGES, OwnPurchases
-from toolkit.charts.style import AFTER_MAIL, AFTER_OFFER, BEFORE, INK, add_units, drawn, fitting, hours_text, share_text
+from toolkit.charts.style import (
+    AFTER_MAIL,
+    AFTER_OFFER,
+    BEFORE,
+    INK,
+    add_units,
+    drawn,
+    emptied,
+    fitting,
+    hours_text,
+    share_text,
+    whole,
+)
 
 __all__ = ["PHASES", "own_chart", "place_of"]
 
@@ -51,13 +63,15 @@ def own_chart(own: OwnPurchases, *, highest: float | None = None) -> go.Figure:
         label="observed",
         barmode="stack",
     )
+    if not total.any():
+        return emptied(figure)
     figure.update_xaxes(
         range=[0, len(counts)],
         tickvals=list(range(len(EDGES))),
         ticktext=["0", *(hours_text(edge).replace(" min", "m").replace(" ", "") for edge in EDGES[1:])],
         tickangle=0,
     )
-    figure.update_yaxes(range=[0, highest] if highest else fitting(total), tickformat=",~d")
+    figure.update_yaxes(range=[0, highest] if highest else fitting(total), **whole(highest or max(total, default=0)))
     for lag, name, shift in ((own.lags[0], "mail", 0), (own.lags[1], "offer", 0)):
         if math.isnan(lag) or (name == "offer" and lag <= own.lags[0]):
             continue

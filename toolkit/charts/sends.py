@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from toolkit.charts.local_time import DAY, HOUR, local
-from toolkit.charts.style import BLUE, INK, MAILS, OTHERS, QUIET, add_units, drawn, fitting, label_lines
+from toolkit.charts.style import BLUE, INK, MAILS, OTHERS, QUIET, add_units, drawn, emptied, fitting, label_lines, whole
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
@@ -122,10 +122,12 @@ def sends_by_hour(run: Run, *, scenario: str | None = None, clock: Clock = "loca
         barmode="stack",
         legend=len(counts) > 1,
     )
+    if not total.any():
+        return emptied(figure)
     figure.update_xaxes(
         range=[0, 24], tickvals=list(range(0, 25, 3)), ticktext=[f"{hour:02d}:00" for hour in range(0, 25, 3)]
     )
-    figure.update_yaxes(range=fitting(total), tickformat=",~d")
+    figure.update_yaxes(range=fitting(total), **whole(max(total, default=0)))
     shade_quiet(figure, quiet)
     return add_units(figure, x=_clock_axis(clock), y="mails sent")
 
@@ -157,7 +159,7 @@ def sends_by_day(run: Run, *, scenario: str | None = None, clock: Clock = "local
     counts = _fewer(counts, "scenarios" if scenario is None else "mails")
     total = table["day"].value_counts().reindex(days, fill_value=0)
     unit = "week" if by_week else "day"
-    title = "No mail left"
+    title = "No mail was sent"
     if len(total):
         busiest = days[int(total.to_numpy().argmax())]
         title = (
@@ -182,7 +184,9 @@ def sends_by_day(run: Run, *, scenario: str | None = None, clock: Clock = "local
         bargap=0.06,
         legend=len(counts) > 1,
     )
-    figure.update_yaxes(range=fitting(total), tickformat=",~d")
+    if not len(total):
+        return emptied(figure)
+    figure.update_yaxes(range=fitting(total), **whole(max(total, default=0)))
     return add_units(figure, x="local day" if clock == "local" else "UTC day", y=f"mails sent a {unit}")
 
 
@@ -238,7 +242,9 @@ def not_sent(run: Run, *, scenario: str | None = None) -> go.Figure:
         legend=False,
         bargap=0.35,
     )
-    figure.update_xaxes(range=[0, max(1, counts.max() if len(counts) else 1) * 1.1], tickformat=",~d", showgrid=True)
+    if not len(counts):
+        return emptied(figure, "no mail was held back")
+    figure.update_xaxes(range=[0, counts.max() * 1.1], showgrid=True, **whole(counts.max()))
     told = [label_lines(label, width=30) for label in labels]
     return add_units(figure, x="mails not sent", y="").update_yaxes(
         tickvals=labels, ticktext=told, ticksuffix="  ", showgrid=False
@@ -294,6 +300,8 @@ def span_words(log: EventLog, until: pd.Timestamp) -> str:
     if log.span is None:
         return "an empty log"
     first, last = log.span[0], until
+    if first.date() == last.date():
+        return f"{last.day} {last:%b %Y}"
     if first.year == last.year:
         return f"{first.day} {first:%b} – {last.day} {last:%b %Y}"
     return f"{first.day} {first:%b %Y} – {last.day} {last:%b %Y}"
@@ -340,7 +348,7 @@ def _busiest(total: np.ndarray[Any, Any], quiet: list[tuple[float, float]]) -> s
     """Where most mails are, in a sentence."""
     everything = int(total.sum())
     if not everything:
-        return "No mail left"
+        return "No mail was sent"
     hour = int(np.argmax(total))
     share = round(100 * total[hour] / everything)
     when = ", when quiet hours end" if any(int(end) % 24 == hour for _, end in quiet) else ""

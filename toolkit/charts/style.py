@@ -30,6 +30,7 @@ __all__ = [
     "VERMILLION",
     "add_units",
     "drawn",
+    "emptied",
     "fitting",
     "hours_text",
     "label_lines",
@@ -39,6 +40,7 @@ __all__ = [
     "share_text",
     "title_room",
     "unit_of",
+    "whole",
 ]
 
 # Okabe and Ito's palette, without its yellow and black, which vanish on a white or a black page.
@@ -67,6 +69,7 @@ CONFIG = {
 """How a figure behaves on a page."""
 
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
+_FEW = 8  # as many whole ticks as an axis has
 _TITLE_WIDTH, _SUBTITLE_WIDTH = 74, 104
 
 
@@ -217,6 +220,29 @@ def fitting(values: Iterable[float], *, least: float = 1.0) -> list[float]:
     """A tight range from 0 with a little air above the highest value."""
     highest = max((value for value in values if not math.isnan(value)), default=0.0)
     return [0.0, max(least, highest) * 1.08]
+
+
+def whole(highest: float) -> dict[str, Any]:
+    """Ticks of an axis of counts, as plotly layout: whole numbers, each once, however few there are.
+
+    Args:
+        highest: the largest count.
+
+    >>> whole(2), whole(5000)
+    ({'tickformat': ',~d', 'dtick': 1}, {'tickformat': ',~d'})
+    """
+    return {"tickformat": ",~d"} | ({"dtick": 1} if highest <= _FEW else {})
+
+
+def emptied(figure: go.Figure, said: str = "nothing to draw") -> go.Figure:
+    """A figure of nothing: no scale, which could only mislead, and a word in its place."""
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    figure.update_layout(height=150, legend_y=0)
+    figure.add_annotation(
+        x=0.5, y=0.5, xref="paper", yref="paper", text=said, showarrow=False, font={"size": 13, "color": INK}
+    )
+    return figure
 
 
 def unit_of(kind: str, currency: str | None, counted: str) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, add_units, drawn, fitting, say
+from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, add_units, drawn, fitting, say, whole
 from toolkit.engine import OBSERVED, Sweep
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.scenario import Duration
@@ -61,7 +61,9 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
     figure = make_subplots(rows=1 if lacking else 2, cols=1, shared_xaxes=True, vertical_spacing=0.13)
     labels = [setting_text(setting) for setting in rows[path]]
     figure.add_trace(_line(labels, rows["sent"], BLUE, "mails sent", "%{y:,}"), row=1, col=1)
-    figure.update_yaxes(title_text="mails sent<br>(exact)", range=fitting(rows["sent"]), tickformat=",~d", row=1, col=1)
+    figure.update_yaxes(
+        title_text="mails sent<br>(exact)", range=fitting(rows["sent"]), **whole(rows["sent"].max()), row=1, col=1
+    )
     ends = f"From {labels[0]} to {labels[-1]}"
     low, high = rows["sent"].iloc[[0, -1]]
     title = f"{ends}, {low:,} mails become {high:,}"

@@ -15,6 +15,7 @@ __all__ = ["timeline"]
 
 _EVENT = "#8A93A5"
 _MOST_LANES = 14
+_SHORTEST = pd.Timedelta(hours=2)  # that the axis shows
 
 
 def timeline(trace: Trace) -> go.Figure:
@@ -69,8 +70,9 @@ def timeline(trace: Trace) -> go.Figure:
     )
     if scenarios and names:
         figure.add_hline(y=len(names) - 0.5, line={"color": GRID, "width": 2})
-    if near:
-        figure.update_xaxes(range=near)
+    if len(table) and (near or table["local"].max() - table["local"].min() < _SHORTEST):
+        half = _SHORTEST / 2
+        figure.update_xaxes(range=near or [table["local"].min() - half, table["local"].max() + half])
     return add_units(figure, x=f"local time ({trace.timezone})", y="")
 
 

@@ -74,19 +74,22 @@ def fit_text(text: str, room: float, size: float = 12.0) -> str:
     return text.rstrip() + "…"
 
 
-def nice_steps(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers between two ends.
+def nice_steps(low: float, high: float, most: int = 5, *, whole: bool = False) -> list[float]:
+    """Round numbers between two ends; with `whole`, for counts, whole ones only.
 
     >>> nice_steps(0, 23)
     [0, 5, 10, 15, 20]
     >>> nice_steps(0, 1)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    >>> nice_steps(0, 1, whole=True)
+    [0.0, 1.0]
     """
     span = high - low
     if not (math.isfinite(span) and span > 0):
         return [low] if math.isfinite(low) else []
     size = 10 ** math.floor(math.log10(span / most))
     step = next(times * size for times in (1, 2, 2.5, 5, 10, 20) if span / (times * size) <= most)
+    step = max(1.0, step) if whole else step
     first = math.ceil(low / step - 1e-9)
     return [round(place * step, 10) for place in range(first, math.floor(high / step + 1e-9) + 1)]
 

@@ -179,7 +179,7 @@ def _bars(days: pd.DataFrame, width: float) -> str:
     axes = Axes(width, 170, (0, len(counts)), (0, top * 1.05), left=54)
     most = 8 if width > 600 else 4
     ticks = [(at + 0.5, f"{counts.index[at]:%d %b}") for at in range(0, len(counts), max(1, len(counts) // most))]
-    parts = axes.frame(x_ticks=ticks, y_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, top, 4)])
+    parts = axes.frame(x_ticks=ticks, y_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, top, 4, whole=True)])
     for at, count in enumerate(counts):
         left, right = axes.at_x(at + 0.08), axes.at_x(at + 0.92)
         y = axes.at_y(float(count))

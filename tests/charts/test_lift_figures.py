@@ -12,6 +12,7 @@ import pytest
 import toolkit as tk
 from toolkit.charts import boundary, figure, plan_curve, qini_curve, survival_plot
 from toolkit.charts.experiments import forest_svg
+from toolkit.charts.thinning import MOST_POINTS
 from toolkit.charts.vector import text_width
 from toolkit.errors import InputError, NotSupportedError
 from toolkit.stats import Looks, Result, kaplan_meier, plan, qini
@@ -112,6 +113,28 @@ def test_a_qini_curve_holds_the_area_it_names() -> None:
     chance = qini(bought, treated, rng.random(4_000), draws=60, seed=1).plot()
     assert "cannot be told apart" in chance.layout.title.text
     assert "observed" in chance.layout.title.text
+
+
+@pytest.mark.parametrize("people", [3_000, 100_000])
+def test_a_curve_of_many_people_holds_some_thousand_points_and_is_the_same_line(people: int) -> None:
+    rng = np.random.default_rng(3)
+    treated, score = rng.random(people) < 0.5, rng.random(people)
+    found = qini(rng.random(people) < 0.1 + 0.2 * treated * score, treated, score)
+    curve = qini_curve(found).data[1]
+    assert len(curve.x) == people + 1 if people < MOST_POINTS else len(curve.x) <= MOST_POINTS
+    assert (curve.x[0], curve.x[-1], curve.y[-1]) == (0.0, 1.0, found.table["gain"].iloc[-1])
+    assert curve.y.max() == found.table["gain"].max()
+    table = found.table
+    drawn_there = np.interp(table["share"], curve.x, curve.y)
+    assert np.abs(drawn_there - table["gain"]).max() < 0.002 * np.ptp(table["gain"])
+
+    days = rng.exponential(20, people)
+    survival = kaplan_meier(days, rng.random(people) < 0.7)
+    band, line = survival_plot(survival, horizon=30).data
+    assert len(line.x) <= min(people, MOST_POINTS) + 2
+    assert len(band.x) == 2 * len(line.x)
+    for day in (1.0, 7.5, 29.9):
+        assert line.y[np.searchsorted(line.x, day, side="right") - 1] == pytest.approx(1 - survival.at(day), abs=0.002)
 
 
 def test_options_that_are_not_there_are_errors(result: Result) -> None:

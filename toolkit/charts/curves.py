@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from toolkit.charts.style import BLUE, INK, MAILS, OTHERS, add_units, drawn, label_lines, money, share_text, unit_of
+from toolkit.charts.thinning import seen
 from toolkit.errors import InputError
 from toolkit.stats import Plan, Qini, Result, Survival
 
@@ -128,11 +129,12 @@ def survival_plot(
     end = horizon or max(curve.last for curve in named.values())
     traces: list[go.Scatter] = []
     for (name, curve), (color, dash) in zip(named.items(), _looks(len(named)), strict=True):
-        within = curve.times <= end
+        shown = np.flatnonzero(curve.times <= end)
+        shown = shown[seen(curve.times[shown], curve.survival[shown])]
         last = min(end, curve.last)
-        lower, upper = (band[within] for band in curve.band(alpha=alpha))
-        times = np.concatenate([[0.0], curve.times[within], [last]])
-        happened = _steps(1 - curve.survival[within])
+        lower, upper = (band[shown] for band in curve.band(alpha=alpha))
+        times = np.concatenate([[0.0], curve.times[shown], [last]])
+        happened = _steps(1 - curve.survival[shown])
         low, high = _steps(1 - upper), _steps(1 - lower)
         traces += [
             go.Scatter(
@@ -235,19 +237,20 @@ def qini_curve(found: Qini) -> go.Figure:
     table = found.table
     final = float(table["gain"].iloc[-1])
     best = int(table["gain"].to_numpy().argmax())
+    shown = table.iloc[seen(table["share"].to_numpy(), table["gain"].to_numpy())]
     figure = drawn(
         [
             go.Scatter(
-                x=table["share"],
-                y=table["random"],
+                x=shown["share"],
+                y=shown["random"],
                 mode="lines",
                 line={"color": INK, "width": 1.5, "dash": "dot"},
                 name="in random order",
                 hoverinfo="skip",
             ),
             go.Scatter(
-                x=table["share"],
-                y=table["gain"],
+                x=shown["share"],
+                y=shown["gain"],
                 mode="lines",
                 line={"color": BLUE, "width": 2.5},
                 fill="tonexty",

@@ -108,7 +108,7 @@ def test_a_tuning_over_two_settings_frames_what_cannot_be_told_from_the_best(car
     assert len(drawing.layout.shapes) == found.table["in_region"].sum() > 0
     assert drawing.data[0].z.tolist() == found.surface().to_numpy().tolist()
     assert list(drawing.data[0].x) == ["5 %", "10 % (now)"]
-    assert drawing.layout.xaxis.title.text == "offer, percent"
+    assert drawing.layout.xaxis.title.text == "discount"
 
 
 def test_pictures_that_cannot_be_drawn_say_why(forecast, cart, shop_log):

@@ -129,7 +129,7 @@ def test_a_score_is_not_praised_for_mailing_nearly_everybody():
 
 def test_a_report_tells_the_first_findings_and_folds_the_rest(twenty: Result, tmp_path):
     text = twenty.report(tmp_path / "twenty.html").read_text(encoding="utf-8")
-    verdict = text[text.index('<div class="verdict">') :].partition("</div>")[0]
+    verdict = text[text.index('<div class="verdict good">') :].partition("</div>")[0]
     shown, _, rest = verdict.partition("<details>")
     assert shown.count('class="finding"') == 8
     assert f"and {rest.count('<p>')} more findings" in rest
@@ -137,6 +137,25 @@ def test_a_report_tells_the_first_findings_and_folds_the_rest(twenty: Result, tm
     advised = str(twenty.verdict()).partition("Roll out ")[2].partition(".")[0]
     first = text.partition('<div class="cards">')[2].split('class="what">')[2]
     assert first.startswith(f"{advised} on converted")
+
+
+def test_a_reports_verdict_has_the_colour_of_what_it_advises(twenty: Result, long: Result, tmp_path):
+    pages = [one.report(tmp_path / "x.html").read_text(encoding="utf-8") for one in (twenty, long)]
+    assert [re.search(r'<div class="(verdict[^"]*)">', page)[1] for page in pages] == ["verdict good", "verdict"]
+
+
+def test_money_in_the_lift_table_has_its_currency(long: Result, tmp_path):
+    text = long.report(tmp_path / "x.html").read_text(encoding="utf-8")
+    row = re.findall(r"<tr><td[^>]*>revenue</td>(.*?)</tr>", text)[0]
+    control, arm = re.findall(r"<td[^>]*>([^<]*)</td>", row)[3:5]
+    assert control.startswith("€")
+    assert arm.startswith("€")
+
+
+def test_settings_are_named_as_on_the_screens(shop_program, shop_log):
+    over = {"abandoned_cart.pause.wait": ["1h", "4h"], "policies.caps[0].limit": [1, 3]}
+    drawing = tk.sweep(shop_program, shop_log, over, progress=False).plot()
+    assert (drawing.layout.xaxis.title.text, drawing.layout.yaxis.title.text) == ("wait (pause)", "cap")
 
 
 def test_a_title_in_a_report_is_text_of_the_page_and_says_what_the_figure_said(shop_run):

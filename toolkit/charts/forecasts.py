@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from toolkit.charts.style import AFTER_MAIL, BLUE, INK, MAILS, add_units, drawn, label_lines, money
-from toolkit.charts.sweeps import setting_text
+from toolkit.charts.sweeps import setting_name, setting_text
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.simulation import Forecast, Tuning
 
@@ -237,7 +237,7 @@ def tuning_chart(tuning: Tuning) -> go.Figure:
                 )  # fmt: skip
     figure.update_xaxes(type="category", showline=False)
     figure.update_yaxes(type="category", showgrid=False, rangemode="normal")
-    return add_units(figure, x=_plain(across), y=_plain(up))
+    return add_units(figure, x=setting_name(across), y=setting_name(up))
 
 
 def _tuning_line(tuning: Tuning, title: str, subtitle: str) -> go.Figure:
@@ -265,7 +265,7 @@ def _tuning_line(tuning: Tuning, title: str, subtitle: str) -> go.Figure:
     figure.update_xaxes(type="category", range=[-0.5, len(table) - 0.35])
     figure.update_yaxes(range=_span(ends, air=0.07), zeroline=False, tickformat=",")
     unit = "" if tuning.objective == "caused" else f" ({tuning.currency})"
-    return add_units(figure, x=_plain(path), y=f"{tuning.objective} per person{unit}")
+    return add_units(figure, x=setting_name(path), y=f"{tuning.objective} per person{unit}")
 
 
 def _interval(rows: pd.DataFrame, *, color: str, thickness: float) -> dict[str, Any]:
@@ -324,9 +324,3 @@ def _unit(path: str) -> str:
 
 def _said(tuning: Tuning, value: float) -> str:
     return f"{value:.3f}" if tuning.objective == "caused" else money(float(value), tuning.currency)
-
-
-def _plain(path: str) -> str:
-    """A parameter in words: `abandoned_cart.offer.offer.percent` is `offer, percent`."""
-    words = path.split(".")
-    return ", ".join(dict.fromkeys(word.replace("_", " ") for word in (words[1:] or words)))

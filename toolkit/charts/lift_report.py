@@ -22,6 +22,7 @@ from toolkit.stats.wording import LIFT_NUMBERS, lift_table
 
 __all__ = ["experiment_report", "folded", "lift_chapter", "telling", "verdict_box"]
 
+_TONES = {"roll out": " good", "do not roll out": " bad", "do not trust": " bad"}
 _FEW = 3  # comparisons that stay in the order written
 _MOST_FINDINGS = 8  # sentences of a verdict that are shown at once
 
@@ -67,7 +68,8 @@ def verdict_box(result: Result) -> Iterator[str]:
     *_, advice = (line for line in result.verdict().splitlines() if not line.startswith("Warning"))
     said.append(f'<p class="action">{escape(advice)}</p>')
     said += [f'<p class="warning">Warning: {escape(warning)}.</p>' for warning in result.verdict().warnings]
-    yield f'<div class="verdict">{"".join(said)}</div>'
+    tone = _TONES.get(result.verdict().action, "")
+    yield f'<div class="verdict{tone}">{"".join(said)}</div>'
 
 
 def lift_chapter(result: Result) -> Iterator[str]:

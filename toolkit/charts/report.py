@@ -17,7 +17,7 @@ from toolkit.charts.pages import card, chip, figure_html, page, table_html, writ
 from toolkit.charts.purchases import OwnPurchases, own_purchases
 from toolkit.charts.sends import WHY, not_sent, sends_by_day, sends_by_hour, span_text
 from toolkit.charts.style import money, share_text
-from toolkit.charts.sweeps import setting_text, sweep_heatmap, sweep_lines
+from toolkit.charts.sweeps import setting_name, setting_text, sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 from toolkit.engine import Run, Sweep, Trace
 from toolkit.engine import layout as m
@@ -140,7 +140,7 @@ def _wait(sweep: Sweep | None, own: OwnPurchases | None) -> Iterator[str]:
     shown = rows[[*sweep.over, "journeys", "sent", "own_before", "mailed", "own_after", "own_after_rate"]].copy()
     for path in sweep.over:
         shown[path] = shown[path].map(setting_text)
-    names = {path: ", ".join(path.split(".")[1:]).replace("_", " ") for path in sweep.over} | {
+    names = {path: setting_name(path) for path in sweep.over} | {
         "sent": "mails sent",
         "own_before": "bought before the mail",
         "mailed": "came to the mail, window closed",
@@ -176,7 +176,7 @@ def _batch(summary: BatchSummary | None) -> Iterator[str]:
     if summary is None:
         return
     yield "<h2>The batch that was prepared</h2>"
-    yield "".join(f"<p>{escape(line)}</p>" for line in summary.lines)
+    yield "".join(f"<p>{escape(line.removesuffix(', see .preflight'))}</p>" for line in summary.lines)
     filled = {title: table for title, table in summary.tables.items() if len(table)}
     narrow = [_titled(title, table) for title, table in filled.items() if len(table.columns) <= _NARROW]
     yield f'<div class="pair">{"".join(narrow)}</div>'

@@ -14,7 +14,7 @@ from toolkit.engine import OBSERVED, Sweep
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.scenario import Duration
 
-__all__ = ["meaning", "setting_text", "sweep_heatmap", "sweep_lines"]
+__all__ = ["meaning", "setting_name", "setting_text", "sweep_heatmap", "sweep_lines"]
 
 _MEANINGS = {
     "journeys": "journeys",
@@ -93,7 +93,7 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
         )
     titles, room = say(
         title,
-        f"{_plain(name)}" + ("" if lacking else f" · purchases in {where}, 95 % intervals"),
+        f"{setting_name(name)}" + ("" if lacking else f" · purchases in {where}, 95 % intervals"),
         "exact" if lacking else "mails exact, purchases observed",
     )
     figure.update_layout(
@@ -104,7 +104,7 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
         showlegend=False,
     )
     figure.update_xaxes(type="category")
-    figure.update_xaxes(title_text=_plain(path), row=1 if lacking else 2, col=1)
+    figure.update_xaxes(title_text=setting_name(path), row=1 if lacking else 2, col=1)
     _mark_now(figure, sweep, path, rows)
     return figure
 
@@ -156,11 +156,13 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
                     "thickness": 12,
                     "outlinewidth": 0,
                 },
-                hovertemplate=f"{_plain(across)} %{{x}}<br>{_plain(up)} %{{y}}<br><b>%{{text}}</b><extra></extra>",
+                hovertemplate=(
+                    f"{setting_name(across)} %{{x}}<br>{setting_name(up)} %{{y}}<br><b>%{{text}}</b><extra></extra>"
+                ),
             )
         ],
         title=f"{meaning(column).capitalize()}: from {low} to {high}",
-        subtitle=f"{_plain(name)} · the best cell of many is a selection: .best({column!r}) shows it out of time",
+        subtitle=f"{setting_name(name)} · the best cell of many is a selection: .best({column!r}) shows it out of time",
         label=_kind(column),
         height=180 + 44 * len(grid),
         legend=False,
@@ -185,7 +187,7 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
             text=f"<span style='color:{AFTER_MAIL}'>▢</span> as it is now",
             font={"size": 12, "color": INK},
         )
-    return add_units(figure, x=_plain(across), y=_plain(up))
+    return add_units(figure, x=setting_name(across), y=setting_name(up))
 
 
 def _alone(sweep: Sweep, rows: pd.DataFrame, path: str, column: str, name: str) -> go.Figure:
@@ -204,14 +206,14 @@ def _alone(sweep: Sweep, rows: pd.DataFrame, path: str, column: str, name: str) 
             )
         ],
         title=f"{meaning(column).capitalize()}: {ends[0]} at {labels[0]}, {ends[1]} at {labels[-1]}",
-        subtitle=f"{_plain(name)} · {_plain(path)}",
+        subtitle=f"{setting_name(name)} · {setting_name(path)}",
         label=_kind(column),
         height=340,
         legend=False,
     )
     figure.update_xaxes(type="category")
     figure.update_yaxes(range=fitting(values, least=0.01 if share else 1), tickformat=".0%" if share else ",~d")
-    add_units(figure, x=_plain(path), y=meaning(column))
+    add_units(figure, x=setting_name(path), y=meaning(column))
     _mark_now(figure, sweep, path, rows)
     return figure
 
@@ -301,10 +303,17 @@ def _kind(column: str) -> str:
     return "observed" if column in OBSERVED else "exact"
 
 
-def _plain(path: str) -> str:
-    """A parameter in words: `abandoned_cart.pause.wait` is `pause, wait`."""
-    parts = path.split(".")
-    return ", ".join(part.replace("_", " ") for part in (parts[1:] or parts))
+def setting_name(path: str) -> str:
+    """A parameter in words.
+
+    >>> setting_name("cart.pause.wait"), setting_name("cart.offer.offer.percent"), setting_name("cart.priority")
+    ('wait (pause)', 'discount', 'priority')
+    >>> setting_name("policies.caps[0].limit"), setting_name("abandoned_cart")
+    ('cap', 'abandoned cart')
+    """
+    *before, last = path.split(".")
+    named = {"wait": f"wait ({before[-1]})" if before else "wait", "percent": "discount", "limit": "cap"}
+    return named.get(last, " ".join([*before[1:], last])).replace("_", " ")
 
 
 def setting_text(setting: Any) -> str:

@@ -11,7 +11,7 @@ from toolkit.readable import number_text
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
 
-__all__ = ["LIFT_NUMBERS", "level_text", "lift_table", "plan_table", "pvalue_text", "relative_text"]
+__all__ = ["LIFT_NUMBERS", "level_of", "level_text", "lift_table", "plan_table", "pvalue_text", "relative_text"]
 
 LIFT_NUMBERS = ("control", "in the arm", "difference", "relative", "p-value")
 """Columns of `lift_table` that are numbers in words."""
@@ -32,8 +32,8 @@ def lift_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
             "arm": [one.arm for one in comparisons],
             "people in control": [one.n_control for one in comparisons],
             "people in the arm": [one.n for one in comparisons],
-            "control": [level_text(one.control, rate=one.kind == "rate") for one in comparisons],
-            "in the arm": [level_text(one.value, rate=one.kind == "rate") for one in comparisons],
+            "control": [level_of(one.control, one) for one in comparisons],
+            "in the arm": [level_of(one.value, one) for one in comparisons],
             "difference": [_difference(one) for one in comparisons],
             "relative": [relative_text(one) for one in comparisons],
             "p-value": [pvalue_text(one.pvalue) for one in comparisons],
@@ -71,6 +71,18 @@ def _difference(one: Comparison) -> str:
         return "–"
     ends = ", ".join(amount(end, one, bare=True) for end in (one.diff_lower, one.diff_upper))
     return f"{amount(one.diff, one, signed=True)} [{ends}]"
+
+
+def level_of(value: float, one: Comparison) -> str:
+    """A metric's level in an arm, in its unit: percent, money, days; a dash where there is none.
+
+    >>> spent = Comparison(metric="revenue", arm="mail", n_control=1, n=1, currency="EUR")
+    >>> level_of(30.427, spent), level_of(float("nan"), spent)
+    ('€30.43', '–')
+    """
+    if math.isnan(value) or (one.kind != "time" and not one.currency):
+        return level_text(value, rate=one.kind == "rate")
+    return amount(value, one)
 
 
 def level_text(value: float, *, rate: bool) -> str:

@@ -14,6 +14,7 @@ from toolkit.errors import InputError, nearest
 from toolkit.stats import Rate, Result
 from toolkit.stats.targeting import uplift_by_segment
 from toolkit.stats.verdict import amount
+from toolkit.stats.wording import level_of
 from toolkit.widgets.markup import Html, at_two_widths, button, card, chip, choice, note, table, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 
@@ -214,16 +215,14 @@ class ExperimentBoard(Panel):
                 held = "no harm beyond the margin" if good else "harm beyond the margin is not excluded"
                 parts.append(note(f"{found.arm}, {found.metric}: {said}; {held}", tone=tone))
         lift = self._result.lift
-        kinds = {one.metric: one.kind for one in self._result.comparisons}
-        rates = [kinds.get(name) == "rate" for name in lift["metric"]]
         frame = pd.DataFrame(
             {
                 "metric": lift["metric"],
                 "arm": lift["arm"],
                 "people": lift["n"],
                 "in control": lift["n_control"],
-                "control": _numbers(lift["control"], rates),
-                "arm ": _numbers(lift["value"], rates),
+                "control": [level_of(one.control, one) for one in self._result.comparisons],
+                "arm ": [level_of(one.value, one) for one in self._result.comparisons],
                 "p": [_chance(one) for one in lift["pvalue"]],
                 "note": lift["note"],
             }

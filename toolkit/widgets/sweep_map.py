@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.charts.style import money
-from toolkit.charts.sweeps import setting_text
+from toolkit.charts.sweeps import setting_name, setting_text
 from toolkit.charts.vector import fit_text, shape, svg, text_width, words
 from toolkit.engine import Sweep
 from toolkit.errors import InputError, NotSupportedError, nearest
@@ -160,7 +160,9 @@ class SweepMap(Panel):
         head = tag(
             "header",
             tag("h3", meaning[:1].upper() + meaning[1:]),
-            tag("span", chip(kind), " ", " against ".join(_plain(path) for path in self._over), class_="ttk-soft"),
+            tag(
+                "span", chip(kind), " ", " against ".join(setting_name(path) for path in self._over), class_="ttk-soft"
+            ),
             choice(
                 "",
                 "measure",
@@ -171,7 +173,7 @@ class SweepMap(Panel):
         )
         grid = self._grid()
         here = grid[self._places()[::-1]] if grid.size else math.nan
-        chosen = ", ".join(f"{_plain(path)} {_label(value, path)}" for path, value in self.value.items())
+        chosen = ", ".join(f"{setting_name(path)} {_label(value, path)}" for path, value in self.value.items())
         picks = self._picks() if grid.size > _MOST_CELLS else None
         words_ = f"{chosen}: {self._number(float(here))}"
         return together(
@@ -206,7 +208,7 @@ class SweepMap(Panel):
     def _picks(self) -> Html:
         names = list(self._over)
         lists = [
-            choice(_plain(path), act, [(one, _label(one, path)) for one in self._over[path]], chosen)
+            choice(setting_name(path), act, [(one, _label(one, path)) for one in self._over[path]], chosen)
             for path, act, chosen in zip(names, ("across", "up"), self._chosen, strict=False)
         ]
         return tag("div", *lists, class_="ttk-row")
@@ -262,7 +264,7 @@ class SweepMap(Panel):
                 for at, row in enumerate(rows)
                 if at % every == 0
             ]
-        parts.append(words(left + wide * len(columns) / 2, floor + 36, _plain(paths[0]), anchor="middle"))
+        parts.append(words(left + wide * len(columns) / 2, floor + 36, setting_name(paths[0]), anchor="middle"))
         # The frame of today stands inside that of the cell chosen, so that both are seen where they are one cell.
         for chosen, class_, gap in ((self._places(), "ttk-here", 1.0), (self._of(self._base), "ttk-live", 4.5)):
             if chosen is not None:
@@ -396,11 +398,3 @@ def _label(value: str, path: str) -> str:
     except ValueError:
         return value
     return "no wait" if Duration.parse(value).elapsed == 0 else str(setting_text(value))
-
-
-def _plain(path: str) -> str:
-    parts = path.split(".")
-    last = parts[-1]
-    step = parts[-2] if len(parts) > 1 else ""
-    named = {"wait": f"wait ({step})", "percent": "discount", "limit": "cap"}.get(last, " ".join(parts[1:]))
-    return named.replace("_", " ")

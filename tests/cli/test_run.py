@@ -144,6 +144,20 @@ def test_what_began_before_the_start_gets_no_mail(shop):
     assert "4 decisions to send, same 1, explained 3, unexplained 0" in parity(shop)
 
 
+def test_a_ledger_that_was_moved_without_its_key_is_told_before_a_mail_goes(shop):
+    tick()
+    (shop / "moved").mkdir()
+    (shop / "out" / "ledger.sqlite").rename(shop / "moved" / "ledger.sqlite")
+    command = ["run", "mails", "--events", "events.csv", "--customers", "people.csv", "--approval", "standing.json"]
+    command += ["--transport", "outbox:moved", "--ledger", "moved/ledger.sqlite", "--rounds", "1"]
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, "another key than moved/ledger.key named the last mails" in done.output) == (1, True)
+    assert not (shop / "moved" / "ledger.key").exists()
+    (shop / "out" / "ledger.key").rename(shop / "moved" / "ledger.key")
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, "already sent 4" in done.output) == (0, True), done.output
+
+
 def test_an_approval_that_cannot_be_given_is_refused_at_the_shell(shop):
     wrong = ["approve", "mails", "--by", "ana", "--mails-a-day"]
     for options, said in (

@@ -11,6 +11,7 @@ from email.parser import BytesParser
 
 import pytest
 
+from toolkit.errors import InputError, SendingError
 from toolkit.sending import Ledger, mail_key, send
 from toolkit.sending.answered import take_up, tell_sent
 from toolkit.sending.clock import micros
@@ -220,6 +221,16 @@ def test_an_unsubscribe_of_a_mail_that_was_never_handed_down_still_finds_its_add
         others.record([Incoming("unsubscribed", NOW, mail=sent.key.mail_name(sent.mails[0].letter.decision_id))])
         assert take_up(ledger, others).suppressed == {"unsubscribed": 1}
     assert ledger.suppressions.reason(sent.mails[0].letter.to) == "unsubscribed"
+
+
+def test_mails_whose_links_the_tracker_of_a_ledger_would_not_know_reach_nobody(tracked_shop, tmp_path):
+    batch = tracked_shop.prepare(now=datetime.now(UTC), window="36500d")
+    asked = {"transport": "smtp:127.0.0.1:9", "confirm": len(batch), "progress": False}
+    with pytest.raises(InputError, match=r"unknown to the tracker of ledger .*elsewhere\.sqlite"):
+        send(batch, tracked_shop.approve(batch), ledger=tmp_path / "elsewhere.sqlite", **asked)
+    assert len(batch)
+    with pytest.raises(SendingError):  # nobody listens there; its own ledger is asked no such question
+        send(batch, tracked_shop.approve(batch), ledger=tracked_shop.outbox / "ledger.sqlite", **asked)
 
 
 def test_links_keep_working_when_the_secret_changes_and_die_when_it_is_retired(tracked_shop):

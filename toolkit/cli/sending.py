@@ -29,6 +29,7 @@ from toolkit.sending import (
 )
 from toolkit.sending import parity as compare_day
 from toolkit.sending.keys import new_key, public_line, signing_key
+from toolkit.sending.named import named_elsewhere
 
 __all__: list[str] = []
 
@@ -213,6 +214,8 @@ def run_command(
         standing = load_approval(approval)
         if not isinstance(standing, StandingApproval):
             raise InputError(f"{approval}: approves one batch; `toolkit run` needs a standing approval")
+        if (strange := named_elsewhere(ledger)) is not None:
+            raise InputError(strange)
         keep_sending(
             load(scenarios),
             lambda: read_log(events, columns, zone, customers),

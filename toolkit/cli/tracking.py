@@ -19,6 +19,7 @@ from toolkit.scenario.models import Policies
 from toolkit.sending.answered import answers_place, take_up, tell_sent
 from toolkit.sending.keys import mail_key, rotate
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.named import named_elsewhere
 from toolkit.tracking import Answers, deliverability
 from toolkit.tracking.bounces import messages_of, take_bounces
 from toolkit.tracking.look import Look
@@ -60,6 +61,8 @@ def track(
         _check_certificate(certificate, key)
         if not Ledger.exists(ledger):
             typer.echo(f"ledger {ledger}: there was none and it is made; links of mails in another are unknown here")
+        if (strange := named_elsewhere(ledger)) is not None:
+            typer.echo(f"warning: {strange}", err=True)
         tokens = mail_key(ledger).tokens
         store = opened.enter_context(Answers.open(where))
         book = opened.enter_context(Ledger.open(ledger))

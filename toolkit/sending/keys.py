@@ -34,7 +34,7 @@ from toolkit.errors import InputError
 from toolkit.sending.files import publish, write_whole
 from toolkit.tracking.tokens import Tokens
 
-__all__ = ["MailKey", "config_folder", "mail_key", "new_key", "public_line", "rotate", "signing_key"]
+__all__ = ["MailKey", "config_folder", "key_file", "mail_key", "new_key", "public_line", "rotate", "signing_key"]
 
 _NAME = 16  # characters of the Message-ID: enough to find the mail
 
@@ -161,7 +161,7 @@ def mail_key(ledger: str) -> MailKey:
     Raises:
         InputError: the key's file holds something else, or cannot be written.
     """
-    path = _key_file(ledger)
+    path = key_file(ledger)
     text = _made_once(path, f"{secrets.token_hex(32)}\n".encode())
     known: list[bytes] = []
     signing: list[bytes] = []
@@ -195,7 +195,7 @@ def rotate(ledger: str, *, retire: bool = False) -> Path:
     Raises:
         InputError: there is none, the file holds something else, or it cannot be written.
     """
-    path = _key_file(ledger)
+    path = key_file(ledger)
     if not path.exists():  # of a mistyped ledger; the links that were to be given another secret would keep theirs
         raise InputError(f"key {path}: there is none; no mail of ledger {ledger} was ever prepared")
     mail_key(ledger)
@@ -214,7 +214,8 @@ def rotate(ledger: str, *, retire: bool = False) -> Path:
     return path
 
 
-def _key_file(ledger: str) -> Path:
+def key_file(ledger: str) -> Path:
+    """Where the key that names the mails of a ledger lies."""
     if "://" in ledger and not ledger.startswith("sqlite:///"):
         host = hashlib.sha256(ledger.rpartition("@")[2].encode()).hexdigest()[:16]
         return config_folder() / f"mail-{host}.key"

@@ -158,6 +158,20 @@ def test_a_ledger_that_was_moved_without_its_key_is_told_before_a_mail_goes(shop
     assert (done.exit_code, "already sent 4" in done.output) == (0, True), done.output
 
 
+def test_answers_that_are_not_there_are_told_and_none_are_made(shop):
+    Ledger.open("ledger.sqlite").close()
+    for words, said in (
+        (
+            ["deliverability"],
+            "answers answers.sqlite: there is none; it is made by what is sent while policies.yaml has",
+        ),
+        (["bounces", "box"], "bounces: box is no folder"),
+    ):
+        done = CliRunner().invoke(app, [*words, "--ledger", "ledger.sqlite"])
+        assert (done.exit_code, said in done.output) == (1, True), done.output
+        assert not (shop / "answers.sqlite").exists()
+
+
 def test_an_approval_that_cannot_be_given_is_refused_at_the_shell(shop):
     wrong = ["approve", "mails", "--by", "ana", "--mails-a-day"]
     for options, said in (

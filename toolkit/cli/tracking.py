@@ -6,6 +6,7 @@ import ssl
 import threading
 import tomllib
 from contextlib import ExitStack
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
@@ -115,9 +116,11 @@ def bounces(
     """Read the bounces in a mailbox, each once; hard ones go onto the suppression list."""
     with plain_errors(), ExitStack() as opened:
         _check_there(ledger, "ledger")
+        messages = messages_of(mailbox)
+        first = list(islice(messages, 1))  # a mailbox that is none is told before a store is made
         store = opened.enter_context(Answers.open(answers or answers_place(ledger)))
         book = opened.enter_context(Ledger.open(ledger))
-        typer.echo(str(take_bounces(messages_of(mailbox), store)))
+        typer.echo(str(take_bounces(chain(first, messages), store)))
         typer.echo(str(take_up(book, store)))
 
 
@@ -154,7 +157,8 @@ def rotate_links(
 def _check_there(place: str, what: str) -> None:
     """A place that is only read: a mistyped one would be made, and found empty."""
     if not Ledger.exists(place):
-        raise InputError(f"{what} {place}: there is none")
+        made = "; it is made by what is sent while policies.yaml has tracking:, or by `toolkit bounces`"
+        raise InputError(f"{what} {place}: there is none{made if what == 'answers' else ''}")
 
 
 def _check_certificate(certificate: str | None, key: str | None) -> None:

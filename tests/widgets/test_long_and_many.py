@@ -55,6 +55,26 @@ def test_a_tuner_finds_the_wait_and_the_offer_of_a_program_of_any_name(log):
         Tuner(bare, log)
 
 
+def test_a_series_of_nine_mails_shows_every_mail_in_seven_colours(log):
+    steps = ", ".join(f"{{id: pause{at}, wait: 1h}}, {{id: mail{at}, send: a/b{at}}}" for at in range(9))
+    program = loads(
+        "{scenario: series, trigger: {event: cart_add}, reentry: every, goal: {event: purchase, within: 7d}, "
+        f"steps: [{steps}]}}"
+    )
+    tuner = Tuner(program, log)
+    drawn = [trace for trace in tuner.figure().data if trace.name in {f"mail{at}" for at in range(9)}]
+    assert len(drawn) == 9
+    here = next(one for one in tuner.surface["settings"] if one["wait"] == tuner.wait)
+    hours = tuner.snapshot().partition("Mails by hour")[2]
+    bars = re.findall(r'<rect [^>]*fill="#', hours)
+    assert len(bars) == sum(1 for layer in here["hours"] for count in layer if count) > 7 * 24
+    script, sheet = (Path(tk.__file__).parent / "widgets" / name for name in ("tuner.js", "panel.css"))
+    styles = re.findall(r"\.ttk-mail-(\d) \{ fill: ([^;]*);", sheet.read_text(encoding="utf-8"))
+    assert [int(number) for number, _ in styles] == list(range(7))
+    assert len({colour for _, colour in styles}) == 7
+    assert "ttk-mail-${number % 7}" in script.read_text(encoding="utf-8")
+
+
 def test_a_long_arm_name_stands_below_what_leaves_and_within_its_step(log):
     told = places(ScenarioView(loads(OWN), log).view)
     leave = next(place for text, place in told.items() if text == "before a mail")

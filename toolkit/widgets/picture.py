@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -52,19 +52,20 @@ def picture(surface: Mapping[str, Any], *, wait: str, percent: float | None = No
         f"{share_text(_number(here['after_rate']))} would have bought anyway after it",
         surface["scenario"],
     )
+    height = room + (500 if has_money else 310)
     figure.update_layout(
         template=HOUSE,
         title=titles,
         barmode="stack",
-        height=room + (500 if has_money else 310),
+        height=height,
         margin={"l": 12, "r": 16, "t": room + 34, "b": 12},
-        legend={"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom", "font": {"size": 12}},
+        legend={"xref": "container", "x": 0.006, "yref": "container", "y": 1 - (room - 6) / height, "yanchor": "top"},
     )
     return figure
 
 
 def _hours(figure: go.Figure, surface: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    for name, counts, color in zip(surface["mails"], here["hours"], MAILS, strict=False):
+    for name, counts, color in zip(surface["mails"], here["hours"], cycle(MAILS), strict=False):
         figure.add_trace(
             go.Bar(
                 x=[hour + 0.5 for hour in range(24)],

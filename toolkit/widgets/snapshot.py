@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import cycle
 from typing import Any
 
 from toolkit.charts.style import AFTER_MAIL, AFTER_OFFER, BEFORE, GRID, INK, MAILS, QUIET, money, share_text
@@ -84,7 +85,7 @@ def _bars(
     ]
     for place in range(places):
         floor = float(_FLOOR)
-        for layer, color in zip(layers, colors, strict=False):
+        for layer, color in zip(layers, cycle(colors), strict=False):
             height = layer[place] / top * (_FLOOR - 24)
             floor -= height
             if height:

@@ -169,7 +169,7 @@ function build(model, el) {
     profit: model.get("modelled").is_on && card("Profit by 1,000 people", "modelled"),
     days: card("Days to know", "planned"),
   };
-  const mailSeries = data.mails.map((name, number) => ({ name, style: `ttk-mail-${number % 4}` }));
+  const mailSeries = data.mails.map((name, number) => ({ name, style: `ttk-mail-${number % 7}` }));
   const bins = now.days[0]?.length ?? 1;
   const dayOf = (place) => {
     if (!now.first_day) return "";

@@ -12,7 +12,7 @@ _COLUMNS = MOST_POINTS // 4
 
 
 def seen(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """Places of the points that draw the same line: of each narrow part of its width the first, lowest, highest and last.
+    """Places of the points that draw the same line: of each narrow part of it the first, lowest, highest and last.
 
     All of them where there are few. A picture of a million points is 50 MB in a notebook, and its browser stands still.
 

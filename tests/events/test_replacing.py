@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
@@ -12,7 +13,10 @@ import pytest
 from toolkit.errors import EventLogError
 from toolkit.events import EventLog
 from toolkit.events.erasure import Person, erase_from_log
+from toolkit.scenario import loads
+from toolkit.sending.recheck import Due, stopped_since
 
+ENDED = loads("{scenario: s, trigger: {event: a}, reentry: once, exit_on: [{event: x}], steps: [{send: m/x}]}")
 MADE = """
 import pandas as pd
 from toolkit.events import EventLog
@@ -116,3 +120,29 @@ def test_a_folder_that_cannot_be_made_is_told(store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EventLogError, match="the folder that this program runs in"):
         log_of("ana").save(".")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda log, folder: log.event_counts,
+        lambda log, folder: log.events,
+        lambda log, folder: log.carried("x"),
+        lambda log, folder: log.unreadable_numbers("x", "value"),
+        lambda log, folder: log.event_ids([0]),
+        lambda log, folder: log.compacted(["x"]),
+        lambda log, folder: log.ranges(events=1),
+        lambda log, folder: log.followed_by(log_of("bo")),
+        lambda log, folder: log.save(folder / "store"),
+        lambda log, folder: log.profile(),
+        lambda log, folder: stopped_since(log, ENDED, [Due("d", "s", "bo", None, datetime(2024, 1, 1, tzinfo=UTC))],
+                                          now=datetime(2025, 2, 1, tzinfo=UTC)),
+    ],
+)  # fmt: skip
+def test_whatever_is_asked_of_a_log_whose_file_is_gone_says_so(tmp_path, ask):
+    file = tmp_path / "events.parquet"
+    log_of("bo", "cy").events.assign(value="12 €").to_parquet(file)
+    log = EventLog.from_parquet(file)
+    file.unlink()
+    with pytest.raises(EventLogError, match=r"a file of this log can no longer be read.*events\.parquet"):
+        ask(log, tmp_path)

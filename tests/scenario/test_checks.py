@@ -42,6 +42,29 @@ def test_a_scenario_that_holds_together_brings_neither_fault_nor_warning() -> No
     assert check(program()) == ()
 
 
+WEEKLY = {"schedule": "week", "on": ["mon"], "at": "09:00"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"trigger": {**WEEKLY, "from": "2026-11-27", "to": "2026-12-24"}},
+        {"trigger": {**WEEKLY, "from": "2026-11-27", "to": "2026-11-27"}},
+        {"trigger": {"date": "first_order", "every": "once", "offset": "400d"}},
+        {"steps": [{"send": "a", "offer": {"amount": 5, "currency": "CHF"}}]},
+        {"steps": [{"send": "a", "offer": {"percent": 5, "minimum": 20, "currency": "CHF"}}]},
+        {"steps": [{"send": "a", "offer": {"percent": 5, "code": "TEN"}}]},
+        {"steps": [{"send": "a", "offer": {"percent": 5, "pool": "summer", "on_empty": "send_without"}}]},
+        {"key": "order_id", "steps": [{"wait_for": {"event": "b", "within": "1d", "match": "order_id"}, "then": [],
+                                       "else": [{"send": "a"}]}]},
+        {"exit_on": [{"event": "b"}], "steps": [{"wait_for": {"event": "c", "within": "1d"}, "then": [{"exit": True}],
+                                                 "else": [{"send": "a"}]}]},
+    ],
+)  # fmt: skip
+def test_what_comes_near_a_fault_and_is_none_is_left_alone(changes: dict[str, Any]) -> None:
+    assert check(program(SUMMER, **changes)) == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "path", "message"),
     [

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from toolkit.errors import InputError
+from toolkit.sending.clock import micros
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
@@ -146,6 +147,26 @@ def test_a_domain_that_says_later_again_and_again_is_left_alone_and_the_others_g
     assert {row.domain for row in _claim(ledger, 100)} == {"b.example"}
     clock.forward(minutes=90)
     assert {row.domain for row in _claim(ledger, 100)} == {"a.example"}
+
+
+def test_a_sender_waits_for_a_domain_that_rests_only_when_nothing_else_is_left(ledger, clock, entries, run_record):
+    ledger.plan(run_record(mails=40), _of_two_domains(entries, 40))
+    now = micros(clock())
+    assert ledger.next_moment("run") == (now, "")
+    for row in ledger.start(_claim(ledger, 12)):
+        bad = row.domain == "a.example"
+        receipt = Receipt(row.decision_id, State.DEFERRED if bad else State.ACCEPTED, code=451 if bad else 250)
+        ledger.record([(row, receipt)])
+    assert ledger.next_moment("run") == (now, "")  # those of the other domain
+    rest = _claim(ledger, 100)
+    until = micros(ledger.rates.resting["until"].iloc[0].to_pydatetime())
+    assert ledger.next_moment("run") == (until, "1 domains asked for a rest")
+    assert ledger.next_moment("run", patient=False) == (None, "")
+    _settle(ledger, rest)
+    clock.forward(minutes=90)
+    assert ledger.next_moment("run") == (micros(clock()), "")
+    _settle(ledger, _claim(ledger, 100))
+    assert ledger.next_moment("run") == (None, "")
 
 
 def test_one_full_mailbox_says_nothing_of_its_domain(planned):

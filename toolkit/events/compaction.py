@@ -9,6 +9,7 @@ import duckdb
 
 from toolkit.events.assembly import Rows
 from toolkit.events.canonical import event_id
+from toolkit.events.database import run
 from toolkit.events.quoting import literal, name
 from toolkit.tables import FIRST_SEEN
 
@@ -36,17 +37,19 @@ def compacted(
     mark = uuid4().hex[:12]
     table, view = f"first_rows_{mark}", f"compacted_{mark}"
     asked = ", ".join(map(literal, sorted(names))) or "NULL"
-    cursor.execute(
+    run(
+        cursor,
         f"CREATE TABLE {table} AS SELECT row FROM (SELECT arg_min(row, (received_at, row)) AS row, "
         f"arg_min(event, (received_at, row)) AS event FROM {relation} GROUP BY customer_id) "
-        f"WHERE event NOT IN ({asked})"
+        f"WHERE event NOT IN ({asked})",
     )
     identity = "event_id" if rows.has_event_ids else event_id(rows.properties, given=False)
     shared = ", ".join(["customer_id", '"at"', "received_at", f"{identity} AS event_id", *map(name, more), "row"])
     said = "".join(f", {name(prop)}" for prop in rows.properties)
-    cursor.execute(
+    run(
+        cursor,
         f"CREATE VIEW {view} AS SELECT event, {shared}{said} FROM {relation} WHERE event IN ({asked}) "
         f"UNION ALL BY NAME SELECT {literal(FIRST_SEEN)} AS event, {shared} FROM {relation} "
-        f"SEMI JOIN {table} USING (row)"
+        f"SEMI JOIN {table} USING (row)",
     )
     return view

@@ -17,7 +17,7 @@ import pyarrow as pa
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
 from toolkit.events.canonical import event_id
-from toolkit.events.database import fetch, fetch_frame, fetch_row, fetch_rows, settle, utc
+from toolkit.events.database import fetch, fetch_frame, fetch_row, fetch_rows, run, settle, utc
 from toolkit.events.duplicates import same_rows
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
@@ -135,7 +135,7 @@ class Contents:
             names = tuple(self.properties)
             counts = ", ".join(["count(*)", *(f"count({name(one)})" for one in names)])
             asked = f"SELECT {counts} FROM {self._distinct()} WHERE event = ?"
-            ((_, *found),) = self.cursor().execute(asked, [event]).fetchall()
+            ((_, *found),) = fetch_rows(self.cursor(), asked, [event])
             self._carried[event] = tuple(one for one, count in zip(names, found, strict=True) if count)
         return self._carried[event]
 
@@ -147,7 +147,7 @@ class Contents:
             cursor = self.cursor()
             cursor.register("told", pa.table({"told": self.customer_table.column(attribute)}))
             asked = "SELECT count(*) FROM told WHERE trim(told) <> '' AND TRY_CAST(told AS DATE) IS NULL"
-            ((self._unreadable[attribute],),) = cursor.execute(asked).fetchall()
+            ((self._unreadable[attribute],),) = fetch_rows(cursor, asked)
         return self._unreadable[attribute]
 
     def named_but_for_zeros(self, customer_id: str) -> tuple[str, ...]:
@@ -166,7 +166,7 @@ class Contents:
             f"SELECT count(*), min({name(prop)}) FROM {self._distinct()} "
             f"WHERE event = ? AND trim({name(prop)}) <> '' AND TRY_CAST({name(prop)} AS DOUBLE) IS NULL"
         )
-        ((count, example),) = self.cursor().execute(asked, [event]).fetchall()
+        ((count, example),) = fetch_rows(self.cursor(), asked, [event])
         return count, example or ""
 
     @property
@@ -275,7 +275,7 @@ class Contents:
                 cursor = self.cursor()
                 repeats = same_rows(cursor, EVENTS, self._rows.columns, into=_EXTRA_ROWS)
                 if repeats:
-                    cursor.execute(f"CREATE VIEW {_ONCE} AS SELECT * FROM {EVENTS} ANTI JOIN {_EXTRA_ROWS} USING (row)")
+                    run(cursor, f"CREATE VIEW {_ONCE} AS SELECT * FROM {EVENTS} ANTI JOIN {_EXTRA_ROWS} USING (row)")
                     note = f"{counted(repeats, 'exact repetition')} of a row left out: each counts once"
                     self._notes = (*self._notes, note)
                 self._once = _ONCE if repeats else EVENTS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from toolkit.errors import EventLogError
 
-__all__ = ["connect", "drop_view", "fetch", "fetch_frame", "fetch_row", "fetch_rows", "settle", "utc"]
+__all__ = ["connect", "drop_view", "fetch", "fetch_frame", "fetch_row", "fetch_rows", "run", "settle", "utc"]
 
 
 _OF_FILES = ("read file", "Parquet", "TProtocolException")
@@ -45,11 +45,21 @@ def fetch(cursor: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
         return cursor.sql(query).to_arrow_table()
 
 
-def fetch_rows(cursor: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
-    """The answer to a query as a list of rows."""
+def fetch_rows(cursor: duckdb.DuckDBPyConnection, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """The answer to a query as a list of rows; the values are those of its question marks."""
     with _files_at_hand():
-        rows: list[tuple[Any, ...]] = cursor.execute(query).fetchall()
+        rows: list[tuple[Any, ...]] = cursor.execute(query, values).fetchall()
         return rows
+
+
+def run(cursor: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Have a statement done that reads the rows of a log, wherever they lie.
+
+    Raises:
+        EventLogError: a file of the log is gone or damaged.
+    """
+    with _files_at_hand():
+        cursor.execute(statement)
 
 
 def fetch_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from toolkit.events.canonical import payload
-from toolkit.events.database import fetch_row
+from toolkit.events.database import fetch_row, run
 from toolkit.events.quoting import name
 
 __all__ = ["same_ids", "same_rows"]
@@ -27,16 +27,18 @@ def same_rows(cursor: duckdb.DuckDBPyConnection, relation: str, columns: Sequenc
     """
     listed = ", ".join(name(column) for column in columns)
     # Hashes first: on a clean log that is all there is to do, and it needs eight bytes a row.
-    cursor.execute(
+    run(
+        cursor,
         f"CREATE OR REPLACE TABLE suspects AS SELECT h FROM (SELECT hash({listed}) AS h FROM {relation}) "
-        "GROUP BY h HAVING count(*) > 1"
+        "GROUP BY h HAVING count(*) > 1",
     )
-    cursor.execute(
+    run(
+        cursor,
         f"CREATE OR REPLACE TABLE {into} AS SELECT row FROM (SELECT row, row_number() OVER "
         f"(PARTITION BY {listed} ORDER BY row) AS place FROM {relation} "
-        f"WHERE hash({listed}) IN (SELECT h FROM suspects)) WHERE place > 1"
+        f"WHERE hash({listed}) IN (SELECT h FROM suspects)) WHERE place > 1",
     )
-    cursor.execute("DROP TABLE suspects")
+    run(cursor, "DROP TABLE suspects")
     return _count(cursor, into)
 
 
@@ -55,21 +57,24 @@ def same_ids(
     Returns:
         How many repeat the same payload, and how many say something else.
     """
-    cursor.execute(
+    run(
+        cursor,
         f"CREATE OR REPLACE TABLE suspects AS SELECT h FROM (SELECT hash(event_id) AS h FROM {relation}) "
-        "GROUP BY h HAVING count(*) > 1"
+        "GROUP BY h HAVING count(*) > 1",
     )
-    cursor.execute(
+    run(
+        cursor,
         f"CREATE OR REPLACE TABLE {into} AS SELECT row, said <> said_first AS differs FROM (SELECT row, said, "
         "first_value(said) OVER first_received AS said_first, row_number() OVER first_received AS place "
         f"FROM (SELECT row, event_id, received_at, {payload(properties)} AS said FROM {relation} "
         "WHERE hash(event_id) IN (SELECT h FROM suspects)) "
-        "WINDOW first_received AS (PARTITION BY event_id ORDER BY received_at, row)) WHERE place > 1"
+        "WINDOW first_received AS (PARTITION BY event_id ORDER BY received_at, row)) WHERE place > 1",
     )
-    cursor.execute("DROP TABLE suspects")
-    cursor.execute(
+    run(cursor, "DROP TABLE suspects")
+    run(
+        cursor,
         f"CREATE OR REPLACE TABLE {quarantine} AS SELECT * FROM {relation} "
-        f"WHERE row IN (SELECT row FROM {into} WHERE differs) ORDER BY event_id, row"
+        f"WHERE row IN (SELECT row FROM {into} WHERE differs) ORDER BY event_id, row",
     )
     different = _count(cursor, quarantine)
     return _count(cursor, into) - different, different

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import QUARANTINE
-from toolkit.events.database import fetch, fetch_row, utc
+from toolkit.events.database import fetch, fetch_row, run, utc
 from toolkit.events.log import EventLog
 from toolkit.events.people import People
 from toolkit.events.quoting import literal
@@ -131,9 +131,9 @@ def _store_without(log: EventLog, folder: str | os.PathLike[str], customer_id: s
     cursor = log.cursor()
     view = f"remaining_{uuid4().hex[:12]}"
     is_theirs = f"customer_id = {literal(customer_id)}"
-    cursor.execute(f"CREATE VIEW {view} AS SELECT * FROM {log.relation} WHERE NOT ({is_theirs})")
+    run(cursor, f"CREATE VIEW {view} AS SELECT * FROM {log.relation} WHERE NOT ({is_theirs})")
     if log.has_event_ids:
-        cursor.execute(f"DELETE FROM {QUARANTINE} WHERE {is_theirs}")
+        run(cursor, f"DELETE FROM {QUARANTINE} WHERE {is_theirs}")
     counts = fetch(cursor, f"SELECT event, count(*) AS n FROM {view} GROUP BY event ORDER BY n DESC, event")
     ends = fetch_row(cursor, f"SELECT min(received_at), max(received_at) FROM {view}")
     kept = People(log.customer_table.filter(pc.invert(rows)), log.attributes, ())

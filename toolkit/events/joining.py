@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from toolkit.events.assembly import Rows
 from toolkit.events.canonical import event_id
-from toolkit.events.database import fetch_row
+from toolkit.events.database import fetch_row, run
 from toolkit.events.quoting import name
 from toolkit.events.wording import counted
 
@@ -47,7 +47,7 @@ def join_rows(
     mark = uuid4().hex[:12]
     table, view = f"added_{mark}", f"joined_{mark}"
     cursor.register("arriving_events", added)
-    cursor.execute(f"CREATE TABLE {table} AS SELECT *, row_number() OVER () - 1 AS row FROM arriving_events")
+    run(cursor, f"CREATE TABLE {table} AS SELECT *, row_number() OVER () - 1 AS row FROM arriving_events")
     cursor.unregister("arriving_events")
     own = "event_id" if rows.has_event_ids else event_id(rows.properties, given=False)
     notes, kept = _each_once(cursor, relation, table, own=own, given=rows.has_event_ids, label=label)
@@ -59,7 +59,7 @@ def join_rows(
     (last,) = fetch_row(cursor, f"SELECT coalesce(max(row), -1) FROM {relation}")
     first = _select(kept, rows, kinds, identity=own, number="row")
     second = _select(table, more, kinds, identity="event_id", number=f"row + {last + 1}")
-    cursor.execute(f"CREATE VIEW {view} AS {first} UNION ALL {second}")
+    run(cursor, f"CREATE VIEW {view} AS {first} UNION ALL {second}")
     return Joined(view, Rows(kinds, True, rows.lazy, True), tuple(notes))
 
 
@@ -72,22 +72,23 @@ def _each_once(
         f"received_at BETWEEN (SELECT min(received_at) FROM {table}) AND (SELECT max(received_at) FROM {table})"
     )  # fmt: skip
     both = f"both_{table}"
-    cursor.execute(
+    run(
+        cursor,
         f"CREATE TEMP TABLE {both} AS SELECT a.event_id, l.row, a.received_at < l.received_at AS replaces "
         f"FROM (SELECT {own} AS event_id, received_at, row FROM {relation} WHERE {near}) l "
-        f"JOIN {table} a USING (event_id)"
+        f"JOIN {table} a USING (event_id)",
     )
     known, replaced = fetch_row(cursor, f"SELECT count_if(NOT replaces), count_if(replaces) FROM {both}")
     notes = []
     if known:
-        cursor.execute(f"DELETE FROM {table} WHERE event_id IN (SELECT event_id FROM {both} WHERE NOT replaces)")
+        run(cursor, f"DELETE FROM {table} WHERE event_id IN (SELECT event_id FROM {both} WHERE NOT replaces)")
         notes.append(f"{counted(known, 'event')} of {label} already in the log: each counts once")
     if not replaced:
-        cursor.execute(f"DROP TABLE {both}")
+        run(cursor, f"DROP TABLE {both}")
         return notes, relation
     gone = f"replaced_{table}"
-    cursor.execute(f"CREATE TABLE {gone} AS SELECT row FROM {both} WHERE replaces")
-    cursor.execute(f"DROP TABLE {both}")
+    run(cursor, f"CREATE TABLE {gone} AS SELECT row FROM {both} WHERE replaces")
+    run(cursor, f"DROP TABLE {both}")
     notes.append(f"{counted(replaced, 'event')} of the log replaced by {label}, which received it earlier")
     return notes, f"(FROM {relation} ANTI JOIN {gone} USING (row))"
 

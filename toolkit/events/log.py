@@ -18,7 +18,7 @@ from toolkit.events.assembly import EVENTS, Rows, assemble
 from toolkit.events.canonical import event_id
 from toolkit.events.compaction import compacted
 from toolkit.events.contents import Contents
-from toolkit.events.database import connect, drop_view, fetch
+from toolkit.events.database import connect, drop_view, fetch, run
 from toolkit.events.databases import database_source
 from toolkit.events.joining import join_rows
 from toolkit.events.naming import index_names, of_each_table
@@ -386,8 +386,7 @@ class EventLog(Contents):
             in it.
         """
         view = f"events_{uuid4().hex[:12]}"
-        cursor = self.cursor()
-        cursor.execute(f"CREATE VIEW {view} AS SELECT * FROM {self._distinct()} WHERE {chosen.condition}")
+        run(self.cursor(), f"CREATE VIEW {view} AS SELECT * FROM {self._distinct()} WHERE {chosen.condition}")
         people = People(self._people.table.filter(chosen.mask(self._people.table)), self._people.attributes, ())
         log = self._derived(view, self._rows, people, stored=self.stored)
         log._counts, log._names, log._span = self.event_counts, self.event_names, self.span

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from toolkit.events import EventLog
-from toolkit.events.database import fetch
+from toolkit.events.database import fetch, fetch_rows
 from toolkit.events.marks import ALWAYS_KNOWN, CONSENT_EVENTS
 from toolkit.events.quoting import literal, name
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
@@ -126,7 +126,7 @@ def stopped_since(log: EventLog, program: Program, mails: Sequence[Due], *, now:
         for exit_on in scenario.exit_on:
             if exit_on.event in log.event_names:
                 query = f"SELECT DISTINCT d.decision_id {since} AND {mine} AND {_is_exit(exit_on, log)}"
-                stopped |= {decision: "exited" for (decision,) in cursor.execute(query).fetchall()}
+                stopped |= {decision: "exited" for (decision,) in fetch_rows(cursor, query)}
     stopped |= _refusals(cursor, log, program, since, now)
     return stopped
 
@@ -199,15 +199,15 @@ def _refusals(cursor: Any, log: EventLog, program: Program, since: str, now: dat
         f"TRY_CAST(e.{name(one)} AS {kind}) AS {name(one)}" if one in log.properties else f"NULL AS {name(one)}"
         for one, kind in (("bounce_type", "VARCHAR"), ("consent", "BOOLEAN"))
     ]
-    rows = cursor.execute(
+    query = (
         f"SELECT d.decision_id, d.scenario, e.event, {', '.join(columns)} {since} AND e.received_at <= {_moment(now)} "
         f'AND e.event IN ({_literals(present)}) ORDER BY e."at", e.received_at, e."row"'
-    ).fetchall()
+    )
     marketing = {scenario.scenario for scenario in program.scenarios if scenario.class_ == "marketing"}
     all_hard = "bounce_type" not in log.properties
     stopped: dict[str, str] = {}
     consents: dict[str, bool] = {}
-    for decision, scenario, event, bounce, consent in rows:
+    for decision, scenario, event, bounce, consent in fetch_rows(cursor, query):
         if event == "email_bounced" and (all_hard or bounce == "hard"):
             stopped[decision] = "suppressed"
         elif scenario in marketing and event in _AGAINST:

@@ -116,3 +116,14 @@ def test_mails_of_an_older_ledger_have_no_scenario_and_hold_nobody_back(shop, se
     with Ledger.open(shop.outbox / "ledger.sqlite") as ledger, ledger.changing() as connection:
         connection.exec_driver_sql("UPDATE delivery SET scenario = NULL")
     assert len(shop.prepare(log=_log(sent.assign(segment="new")))) == 12
+
+
+def test_two_orders_at_the_edge_of_the_window_are_two_mails(shop):
+    program = program_of(ORDERS)
+    first = events_of(1).assign(order_id="1", event_id="a")
+    _send(shop, shop.prepare(log=_log(first), program=program))
+    second = first.assign(order_id="2", event_id="b", at=first["at"] + pd.Timedelta(800, unit="ms"))
+    (sent_at,) = first["at"] + pd.Timedelta(1, unit="h")
+    edge = (sent_at + pd.Timedelta(24, unit="h") + pd.Timedelta(400, unit="ms")).to_pydatetime()  # the first is too old
+    batch = shop.prepare(log=_log(pd.concat([first, second])), program=program, now=edge)
+    assert [mail.key for mail in batch.mails] == ["2"]

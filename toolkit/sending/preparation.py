@@ -30,7 +30,7 @@ from toolkit.sending.ledger import Ledger
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.policy import FILE_NAME, person
 from toolkit.sending.recheck import Due, attributes_of, over_cap, stopped_since
-from toolkit.sending.renamed import note_of, under_another_name
+from toolkit.sending.renamed import LOOKED_AROUND, note_of, under_another_name
 from toolkit.sending.shares import in_shares
 from toolkit.sending.spool import Spool, Store
 from toolkit.sending.standing import scenarios_of
@@ -129,7 +129,7 @@ def prepare(
     folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
     last = _last_run(where)
     run = replay(program, log, until=moment, assume="as_logged", events_at_once=None)
-    run = run.reaching(pd.Timestamp(moment - span if last is None else min(moment - span, last)))
+    run = run.reaching(pd.Timestamp(moment - span if last is None else min(moment - span, last)) - LOOKED_AROUND)
     decided = run.decisions
     reached = decided[decided["at"] > moment - span]
     if wanted is not None:

@@ -20,9 +20,11 @@ from toolkit.sending.rows import CHUNK
 from toolkit.sending.schema import deliveries
 from toolkit.sending.states import State
 
-__all__ = ["UNDER_ANOTHER_NAME", "note_of", "under_another_name"]
+__all__ = ["LOOKED_AROUND", "UNDER_ANOTHER_NAME", "note_of", "under_another_name"]
 
 UNDER_ANOTHER_NAME = "known under another name"
+LOOKED_AROUND = pd.Timedelta(2, unit="s")
+"""How far from a mail another may lie that is taken for the same; the replay must name all that is so near."""
 _NEVER_WENT = (State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)
 
 _SECOND = 1_000_000  # microseconds
@@ -36,7 +38,8 @@ def under_another_name(where: str, sends: pd.DataFrame, decided: pd.DataFrame) -
     Args:
         where: path or URL of the ledger.
         sends: decisions whose names the ledger does not know.
-        decided: all decisions of the replay; what they name is a mail of its own, as of two orders of one moment.
+        decided: all decisions of the replay as early as `LOOKED_AROUND` before the first of `sends`; what they name is
+            a mail of its own, as of two orders of one moment.
     """
     if not len(sends) or not Ledger.exists(where):
         return {}

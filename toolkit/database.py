@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,23 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.dml import Insert
 
 from toolkit.errors import NotSupportedError, ToolkitError
 
-__all__ = ["READ", "Writing", "compact", "connect", "direct", "insert_new", "insert_new_in", "place_of", "said"]
+__all__ = [
+    "READ",
+    "Writing",
+    "compact",
+    "connect",
+    "direct",
+    "insert_new",
+    "insert_new_in",
+    "opened",
+    "place_of",
+    "said",
+]
 
 READ = {"toolkit_read": True}
 """Options of a connection that only reads."""
@@ -68,6 +79,59 @@ def connect(where: str | os.PathLike[str], *, what: str, error: type[ToolkitErro
         raise error(f"{what} {_place(url)}: the driver {fault.name!r} is not installed") from fault
     except OSError as fault:
         raise error(f"{what} {_place(url)}: cannot be opened: {fault.strerror}") from fault
+
+
+def opened(
+    where: str | os.PathLike[str],
+    *,
+    what: str,
+    error: type[ToolkitError],
+    is_ready: Callable[[Connection, str], bool],
+    make: Callable[[Connection, str], None],
+    checkpoint: int = 1_000,
+) -> Engine:
+    """A database engine as from `connect`, whose tables are there; several processes may open it for the first time.
+
+    Args:
+        where: as for `connect`.
+        what: as for `connect`.
+        error: as for `connect`.
+        is_ready: asked of a connection and the place in words: whether all tables are there as they should be.
+        make: makes them, or brings them up to date, in the transaction of a connection.
+        checkpoint: as for `connect`.
+
+    Raises:
+        ToolkitError: of the kind given: as `connect`, or the tables cannot be read or made.
+        NotSupportedError: another kind of database.
+    """
+    engine = connect(where, what=what, error=error, checkpoint=checkpoint)
+    place = place_of(engine)
+    try:
+        _make_ready(engine, place, is_ready, make)
+    except SQLAlchemyError as fault:
+        engine.dispose()
+        raise error(f"{what} {place}: cannot be opened: {said(fault)}") from fault
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _make_ready(
+    engine: Engine, place: str, is_ready: Callable[[Connection, str], bool], make: Callable[[Connection, str], None]
+) -> None:
+    for patience in (0.1, 0.3, 0.9, None):
+        with engine.connect().execution_options(**READ) as connection:
+            if is_ready(connection, place):
+                return
+        try:
+            with engine.begin() as connection:
+                make(connection, place)
+            return
+        except SQLAlchemyError:
+            if patience is None:
+                raise
+            time.sleep(patience)  # another process is making the tables at this very moment
 
 
 def compact(engine: Engine, tables: Sequence[Table]) -> None:

@@ -7,7 +7,6 @@ SQLite (write-ahead log, every commit on the disk) unless a URL names another da
 from __future__ import annotations
 
 import os
-import time
 
 from sqlalchemy import (
     BigInteger,
@@ -31,10 +30,9 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateColumn
 
-from toolkit.database import READ, connect, insert_new, place_of, said
+from toolkit.database import insert_new, opened, place_of
 from toolkit.errors import LedgerError
 from toolkit.sending.states import State
 
@@ -240,39 +238,25 @@ def open_engine(where: str | os.PathLike[str]) -> tuple[Engine, str]:
         LedgerError: the place cannot be opened, holds something else, or a ledger of a newer version.
         NotSupportedError: the URL names a database other than SQLite and PostgreSQL.
     """
-    engine = connect(where, what="ledger", error=LedgerError, checkpoint=4_000)
-    place = place_of(engine)
-    try:
-        _ready(engine, place)
-    except SQLAlchemyError as fault:
-        engine.dispose()
-        raise LedgerError(f"ledger {place}: cannot be opened: {said(fault)}") from fault
-    except BaseException:
-        engine.dispose()
-        raise
-    return engine, place
+    engine = opened(
+        where, what="ledger", error=LedgerError, is_ready=_is_ready, make=_brought_up_to_date, checkpoint=4_000
+    )
+    return engine, place_of(engine)
 
 
-def _ready(engine: Engine, place: str) -> None:
-    for patience in (0.1, 0.3, 0.9, None):
-        with engine.connect().execution_options(**READ) as connection:
-            if _version(connection, place) == VERSION:
-                return
-        try:
-            with engine.begin() as connection:
-                found = _version(connection, place)
-                if found is None:
-                    _metadata.create_all(connection)
-                    connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
-                elif found < VERSION:
-                    for step in (_second_version, _third_version, _fourth_version)[found - 1 :]:
-                        step(connection)
-                    connection.execute(update(metas).where(metas.c.name == "version").values(value=str(VERSION)))
-            return
-        except SQLAlchemyError:
-            if patience is None:
-                raise
-            time.sleep(patience)  # another sender is making the tables at this very moment
+def _is_ready(connection: Connection, place: str) -> bool:
+    return _version(connection, place) == VERSION
+
+
+def _brought_up_to_date(connection: Connection, place: str) -> None:
+    found = _version(connection, place)
+    if found is None:
+        _metadata.create_all(connection)
+        connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
+    elif found < VERSION:
+        for step in (_second_version, _third_version, _fourth_version)[found - 1 :]:
+            step(connection)
+        connection.execute(update(metas).where(metas.c.name == "version").values(value=str(VERSION)))
 
 
 def _second_version(connection: Connection) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 from sqlalchemy import BigInteger, Connection, Engine, func, inspect, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolkit.database import READ, compact, connect, insert_new, place_of, said
+from toolkit.database import READ, compact, insert_new, opened, place_of, said
 from toolkit.errors import AnswersError
 from toolkit.tracking.erasure import erase_answers
 from toolkit.tracking.incoming import Incoming, Kept, TrackedMail
@@ -114,17 +114,8 @@ class Answers:
             AnswersError: it cannot be opened, or is of a newer version.
             NotSupportedError: another kind of database.
         """
-        engine = connect(where, what="answers", error=AnswersError)
-        place = place_of(engine)
-        try:
-            _ready(engine, place)
-        except SQLAlchemyError as fault:
-            engine.dispose()
-            raise AnswersError(f"answers {place}: cannot be opened: {said(fault)}") from fault
-        except BaseException:
-            engine.dispose()
-            raise
-        return cls(engine, place, clock)
+        engine = opened(where, what="answers", error=AnswersError, is_ready=_is_ready, make=_made)
+        return cls(engine, place_of(engine), clock)
 
     def __enter__(self) -> Answers:
         return self
@@ -406,21 +397,14 @@ def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
 
 
-def _ready(engine: Engine, place: str) -> None:
-    for patience in (0.1, 0.3, 0.9, None):
-        with engine.connect().execution_options(**READ) as connection:
-            if _version(connection, place) == VERSION:
-                return
-        try:
-            with engine.begin() as connection:
-                if _version(connection, place) is None:
-                    create(connection)
-                    connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
-            return
-        except SQLAlchemyError:
-            if patience is None:
-                raise
-            time.sleep(patience)  # another tracker is making the tables at this very moment
+def _is_ready(connection: Connection, place: str) -> bool:
+    return _version(connection, place) == VERSION
+
+
+def _made(connection: Connection, place: str) -> None:
+    if _version(connection, place) is None:
+        create(connection)
+        connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
 
 
 def _version(connection: Connection, place: str) -> int | None:

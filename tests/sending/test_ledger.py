@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import LedgerError, NotSupportedError
+from toolkit.sending.clock import micros
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.owners import owner
 from toolkit.sending.protocol import Receipt
@@ -64,6 +65,23 @@ def test_a_later_batch_takes_over_what_an_earlier_one_left_and_not_what_it_sent(
     assert ledger.claim("first", owner="a", limit=10, lease=LEASE) == []
     assert len(_send_all(ledger, "second")) == 6
     assert ledger.status().set_index("run_id").accepted.to_dict() == {"first": 2, "second": 6}
+
+
+def test_a_run_that_only_takes_over_stands_in_the_audit_and_one_that_adds_nothing_does_not(ledger, entries, run_record):
+    ledger.plan(run_record("first", mails=4), entries(4))
+    ledger.plan(run_record("second", mails=4), entries(4))
+    ledger.plan(run_record("second", mails=4), entries(4))
+    said = ledger.audit()
+    assert list(zip(said.action, said.subject, strict=True)) == [("planned", "first"), ("planned", "second")]
+    assert '"adopted":4' in said.detail[1]
+
+
+def test_a_run_that_is_paused_or_not_there_waits_for_nothing(ledger, clock, entries, run_record):
+    ledger.plan(run_record(mails=4), entries(4))
+    assert ledger.next_moment("run") == (micros(clock()), "")
+    ledger.pause("run", by="ana")
+    assert ledger.next_moment("run") == (None, "")
+    assert ledger.next_moment("another") == (None, "")
 
 
 def test_two_senders_never_hold_the_same_mail(ledger, entries, run_record):

@@ -68,8 +68,8 @@ def sends_table(run: Run, *, scenario: str | None = None, clock: Clock = "local"
     at: Ints = rows[:, m.D_AT]
     if clock == "local":
         at = local(run, at, journeys[:, m.J_CUSTOMER])
-    scenarios = np.array(names, dtype=object)[journeys[:, m.J_SCENARIO]]
-    steps = np.array([send.step for send in run.compiled.sends], dtype=object)[rows[:, m.D_SEND]]
+    scenarios = pd.array(names, dtype="str").take(journeys[:, m.J_SCENARIO])
+    steps = pd.array([send.step for send in run.compiled.sends], dtype="str").take(rows[:, m.D_SEND])
     return pd.DataFrame(
         {
             "scenario": scenarios,
@@ -310,7 +310,7 @@ def span_words(log: EventLog, until: pd.Timestamp) -> str:
 def _order(run: Run, table: pd.DataFrame) -> list[str]:
     """Scenarios or steps with mails, in the order of the program."""
     written = [one.scenario for one in run.program.scenarios] + [send.step for send in run.compiled.sends]
-    there = set(table["mail"])
+    there = set(table["mail"].unique())
     return [mail for mail in dict.fromkeys(written) if mail in there]
 
 

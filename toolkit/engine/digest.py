@@ -9,6 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from toolkit.engine.ordered import in_order
+
 __all__ = ["Digest"]
 
 
@@ -24,7 +26,7 @@ class Digest:
 
     def add(self, table: str, frame: pd.DataFrame, key: str) -> None:
         """Take in the rows of some customers, who come after all customers before."""
-        ordered = frame.sort_values(["customer_id", key], kind="stable")
+        ordered = in_order(frame, "customer_id", key)
         for name in ordered.columns:
             column = ordered[name]
             if isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -34,11 +36,12 @@ class Digest:
                 self._feed(table, name, "values", column.to_numpy(dtype=np.int64).tobytes())
             else:
                 texts = pa.array(column, pa.large_string(), from_pandas=True)
+                texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
                 lengths = pc.fill_null(pc.binary_length(texts), -1).to_numpy(zero_copy_only=False)
                 self._feed(table, name, "lengths", lengths.astype(np.int64).tobytes())
-                self._feed(table, name, "bytes", "".join(pc.fill_null(texts, "").to_pylist()).encode())
+                self._feed(table, name, "bytes", _bytes(pc.fill_null(texts, "")))
 
-    def _feed(self, table: str, column: str, part: str, content: bytes) -> None:
+    def _feed(self, table: str, column: str, part: str, content: bytes | memoryview) -> None:
         self._columns.setdefault((table, column, part), hashlib.sha256()).update(content)
 
     def hexdigest(self) -> str:
@@ -47,3 +50,12 @@ class Digest:
         for place in sorted(self._columns):
             whole.update("\x1f".join(place).encode() + b"\x1e" + self._columns[place].digest())
         return whole.hexdigest()
+
+
+def _bytes(texts: pa.LargeStringArray) -> memoryview:
+    """Texts one behind the other, in UTF-8, as they lie in memory."""
+    _, ends, content = texts.buffers()
+    if not len(texts) or content is None:
+        return memoryview(b"")
+    ends = np.frombuffer(ends, dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return memoryview(content)[ends[0] : ends[-1]]

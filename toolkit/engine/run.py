@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
@@ -21,6 +20,7 @@ from toolkit.engine.ids import decision_ids, journey_ids, key_texts
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints
 from toolkit.engine.load import Load, MailCounts, load_of, mail_counts, offer_text
+from toolkit.engine.ordered import in_order
 from toolkit.engine.overlap import Meetings, Overlap, meetings_of, overlap_of
 from toolkit.engine.prepared import Prepared
 from toolkit.engine.runners.local import Walked
@@ -111,7 +111,7 @@ class Run(Drawable):
                 "sends": rows[:, m.J_SENDS],
             }
         )
-        return _in_order(frame, ["entered_at", "journey_id"])
+        return in_order(frame, "entered_at", "journey_id")
 
     @cached_property
     def decisions(self) -> pd.DataFrame:
@@ -139,7 +139,7 @@ class Run(Drawable):
                 "reason": _named(list(REASONS), rows[:, m.D_REASON]),
             }
         )
-        return _in_order(frame, ["at", "decision_id"])
+        return in_order(frame, "at", "decision_id")
 
     def arm_names(self, journeys: Ints) -> pd.Series:
         """The arm of each of some rows of `walked.journeys`, missing where its scenario has no experiment."""
@@ -327,12 +327,6 @@ def utc(micros: Ints) -> pd.Series:
 
 def _named(names: list[str] | list[str | None] | list[Any], places: Ints) -> pd.Series:
     """Names by place, missing where the place is negative."""
-    lookup = np.array([*names, None], dtype=object)
-    return pd.Series(lookup[places], dtype="str" if any(isinstance(name, str) for name in names) else object)
-
-
-def _in_order(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """A frame sorted by a moment and, within it, an id; pandas would give every id its rank among all of them first."""
-    keys = pa.table({column: pa.array(frame[column]) for column in columns})
-    order = pc.sort_indices(keys, sort_keys=[(column, "ascending") for column in columns])
-    return frame.take(order.to_numpy()).reset_index(drop=True)
+    if not any(isinstance(name, str) for name in names):
+        return pd.Series(np.array([*names, None], dtype=object)[places], dtype=object)
+    return pd.Series(pd.array([*names, None], dtype="str").take(places))

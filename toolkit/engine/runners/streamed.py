@@ -18,6 +18,7 @@ from toolkit.engine.compile import Compiled
 from toolkit.engine.difference import Difference, joined
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import NEVER
+from toolkit.engine.ordered import in_order
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Counted, Run, counted
 from toolkit.engine.runners.local import Takers, next_emptied, run_once, takers_of
@@ -123,13 +124,13 @@ class StreamedRun(Parted, Run):
     def journeys(self) -> pd.DataFrame:
         """One row per journey, in the order of entered_at and journey_id (`tables.JOURNEYS`)."""
         frame = pd.concat([part.journeys for part in self.parts()], ignore_index=True)
-        return frame.sort_values(["entered_at", "journey_id"], kind="stable", ignore_index=True)
+        return in_order(frame, "entered_at", "journey_id")
 
     @cached_property
     def decisions(self) -> pd.DataFrame:
         """One row per decision, in the order of at and decision_id (`tables.DECISIONS`)."""
         frame = pd.concat([part.decisions for part in self.parts()], ignore_index=True)
-        return frame.sort_values(["at", "decision_id"], kind="stable", ignore_index=True)
+        return in_order(frame, "at", "decision_id")
 
     def diff(self, other: Run) -> Difference:
         """Who gains, loses or moves a mail in another run; range by range where both have the same ranges."""

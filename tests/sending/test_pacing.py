@@ -268,6 +268,8 @@ def test_a_transactional_mail_in_doubt_goes_again_under_the_same_name_and_a_mark
     again = _claim(ledger)
     assert [(row.decision_id, row.message_id) for row in again] == [(r.decision_id, r.message_id) for r in rows[2:]]
     assert set(ledger.deliveries(state="unknown").decision_id) == {"d00000", "d00001"}
+    said = ledger.audit()
+    assert said.subject[said.action == "sent again"].tolist() == ["d00002", "d00003"]
     assert ledger.verify() == ()
 
 

@@ -305,6 +305,20 @@ def test_what_reaches_past_a_moment_is_the_whole_run_without_the_other_journeys(
     pd.testing.assert_frame_equal(whole.journeys, replay(loads(CART), log).journeys)
 
 
+def test_the_story_of_a_robot_shows_its_first_and_last_and_how_many_are_between() -> None:
+    moments = pd.date_range("2025-03-03", periods=3_000, freq="min").astype(str)
+    log = log_of(*(("robot", "view", moment) for moment in moments), ("ana", "cart_add", "2025-03-03 10:00"))
+    trace = replay(loads(CART), log).trace("robot")
+    assert len(trace.table) == 3_000
+    lines = str(trace).splitlines()
+    assert len(lines) == 2_002
+    assert lines[1001].strip() == "… 1,000 more in between; all are in .table"
+    assert (lines[1][2:18], lines[1002][2:18]) == ("2025-03-03 00:00", "2025-03-04 09:20")
+    shown = trace._repr_html_()
+    assert shown.count("<tr") == 2_001
+    assert "1,000 more in between" in shown
+
+
 def test_journeys_and_decisions_stand_in_the_order_of_moment_and_id(run: Run) -> None:
     for frame, columns in ((run.journeys, ["entered_at", "journey_id"]), (run.decisions, ["at", "decision_id"])):
         assert frame[columns[0]].duplicated().any()

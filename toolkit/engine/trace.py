@@ -43,6 +43,7 @@ _WHY = {
     "superseded": "a new trigger began the journey again while the mail was held",
     "coupon_empty": "no coupon was left",
 }
+_MOST_SHOWN = 2_000
 _SIGNS = {"event": "·", "journey": "▸", "mail": "✉", "no mail": "✕"}
 
 
@@ -59,22 +60,37 @@ class Trace(Drawable):
     table: pd.DataFrame
 
     def __str__(self) -> str:
-        lines = [f"{self.customer_id} ({self.timezone})"]
-        lines += [
-            f"  {row.local:%Y-%m-%d %H:%M}  {_SIGNS[str(row.kind)]} {row.what}" for row in self.table.itertuples()
+        first, between, last = self._shown()
+        lines = [
+            [f"  {r.local:%Y-%m-%d %H:%M}  {_SIGNS[str(r.kind)]} {r.what}" for r in part] for part in (first, last)
         ]
-        return "\n".join(lines)
+        middle = [f"  {between}"] if between else []
+        return "\n".join([f"{self.customer_id} ({self.timezone})", *lines[0], *middle, *lines[1]])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         shade = {"event": "opacity:.75", "journey": "", "mail": "font-weight:600", "no mail": "font-style:italic"}
-        rows = "".join(
-            f"<tr style='{shade[str(row.kind)]}'><td>{row.local:%Y-%m-%d %H:%M}</td><td>{_SIGNS[str(row.kind)]}</td>"
-            f"<td style='text-align:left'>{html.escape(str(row.what))}</td></tr>"
-            for row in self.table.itertuples()
-        )
+        first, between, last = self._shown()
+        parts = [
+            "".join(
+                f"<tr style='{shade[str(row.kind)]}'><td>{row.local:%Y-%m-%d %H:%M}</td>"
+                f"<td>{_SIGNS[str(row.kind)]}</td><td style='text-align:left'>{html.escape(str(row.what))}</td></tr>"
+                for row in part
+            )
+            for part in (first, last)
+        ]
+        rows = f"<tr><td colspan='3'>{between}</td></tr>".join(parts) if between else "".join(parts)
         return f"<p><b>{html.escape(self.customer_id)}</b> ({html.escape(self.timezone)})</p><table>{rows}</table>"
+
+    def _shown(self) -> tuple[list[Any], str, list[Any]]:
+        """The first rows, what is said of those between, and the last: of a robot nobody reads each of its events."""
+        half = _MOST_SHOWN // 2
+        rest = len(self.table) - 2 * half
+        if rest <= 0:
+            return list(self.table.itertuples()), "", []
+        between = f"… {rest:,} more in between; all are in .table"
+        return list(self.table.head(half).itertuples()), between, list(self.table.tail(half).itertuples())
 
 
 def trace_of(run: Run, customer_id: str) -> Trace:

@@ -181,6 +181,29 @@ def test_a_maildir_is_read_once_however_often(maildir, answers):
     assert "nobody@example.org" not in answers.table.to_string()
 
 
+def test_a_message_that_is_taken_away_meanwhile_or_huge_is_passed_over(maildir, tmp_path):
+    messages = messages_of(maildir)
+    first = next(messages)
+    for path in sorted((maildir / "new").iterdir()):
+        if path.read_bytes() != first:
+            path.unlink()
+    assert list(messages) == []
+    letters = tmp_path / "letters"
+    letters.mkdir()
+    (letters / "a.eml").write_bytes(dsn())
+    (letters / "b.eml").write_bytes(b"From: ana@example.org\n\n" + b"x" * (10 * 2**20))
+    (letters / "c.eml").write_bytes(dsn("full@example.org"))
+    box = mailbox.Maildir(str(tmp_path / "box"))
+    for path in sorted(letters.iterdir()):
+        box.add(path.read_bytes())
+    assert [len(one) for one in messages_of(letters)] == [len(dsn()), len(dsn("full@example.org"))]
+    assert len(list(messages_of(tmp_path / "box"))) == 2
+    messages = messages_of(letters)
+    next(messages)
+    (letters / "c.eml").unlink()
+    assert list(messages) == []
+
+
 def test_a_folder_that_is_none_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nothing is no folder"):
         list(messages_of(tmp_path / "nothing"))

@@ -99,11 +99,12 @@ def mark(log: EventLog, marking: Marking) -> Marked:
                 "replay fewer scenarios at once, or share conditions between them"
             )
     kept = _KEPT.setdefault(log, {})
-    if marking not in kept:
-        while len(kept) >= _KEEP:
-            del kept[next(iter(kept))]
-        kept[marking] = _mark(log, marking)
-    return kept[marking]
+    marked = kept.get(marking)
+    if marked is None:
+        for oldest in list(kept)[: max(0, len(kept) - _KEEP + 1)]:  # another thread may take it out at the same moment
+            kept.pop(oldest, None)
+        marked = kept[marking] = _mark(log, marking)
+    return marked
 
 
 def is_kept(log: EventLog, marked: Marked) -> bool:

@@ -6,9 +6,10 @@ import hashlib
 import imaplib
 import mailbox
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -68,12 +69,22 @@ def messages_of(where: str | os.PathLike[str]) -> Iterator[bytes]:
         raise InputError(f"bounces: {text} is no folder; give a Maildir, a folder of .eml files, or imaps://…")
     if (folder / "cur").is_dir() and (folder / "new").is_dir():
         box = mailbox.Maildir(str(folder), create=False)
-        for key in sorted(box.keys()):
-            yield box.get_bytes(key)
-        return
-    for path in sorted(folder.rglob("*.eml")):
-        if path.stat().st_size <= _LARGEST:
-            yield path.read_bytes()
+        readers: Iterable[Callable[[], bytes]] = (partial(box.get_bytes, key) for key in sorted(box.keys()))
+    else:
+        readers = (partial(_read, path) for path in sorted(folder.rglob("*.eml")))
+    for read in readers:
+        try:
+            message = read()
+        except (KeyError, FileNotFoundError):  # somebody took it away meanwhile
+            continue
+        if len(message) <= _LARGEST:
+            yield message
+
+
+def _read(path: Path) -> bytes:
+    """A message, or just more of it than is looked at."""
+    with path.open("rb") as file:
+        return file.read(_LARGEST + 1)
 
 
 def incoming_bounces(raw: bytes, *, now: int) -> list[Incoming]:

@@ -167,13 +167,29 @@ def test_a_title_in_a_report_is_text_of_the_page_and_says_what_the_figure_said(s
     assert drawing.layout.title.text  # the figure itself keeps its own
 
 
+_LONG_NAMES = """
+scenario: reactivation_of_customers_who_have_not_bought_since_last_winter
+trigger: {event: cart_add}
+reentry: every
+exit_on: [{event: purchase}]
+experiment:
+  name: x1
+  arms: {control: 0.4, a_very_long_arm_name_of_the_offer_with_ten_percent_and_3_days_xx: 0.3, other: 0.3}
+  holdout: control
+steps:
+  - {id: pause, wait: 1h}
+  - {id: the_first_reminder_about_everything_that_is_still_in_the_cart, send: cart/reminder}
+"""
+
+
 @pytest.fixture(scope="module")
-def pages(shop_run, twenty, long, tmp_path_factory) -> list[Path]:
+def pages(shop_run, shop_log, twenty, long, tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("pages")
     both = page("x", "".join(figure_html(draw(shop_run), draw.__name__) for draw in (sends_by_hour, sends_by_day)))
     (folder / "both.html").write_text(both, encoding="utf-8")
     return [
         report(shop_run, result=long, path=folder / "long.html"),
+        report(tk.replay(loads(_LONG_NAMES), shop_log), path=folder / "long_names.html"),
         long.report(folder / "long_result.html"),
         twenty.report(folder / "twenty.html"),
         folder / "both.html",

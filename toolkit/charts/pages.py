@@ -26,6 +26,7 @@ _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inl
 
 _MARKS = re.compile(r"</?b>|</span>|<span style='font-size:12\.5px'>")
 _MIDDLE = 0.5
+_WIDEST = 14  # letters of a column of words before its names break: eleven columns of numbers stand beside two
 
 # A printed page is narrower than the window that the figures were drawn for.
 _PRINT = """
@@ -141,7 +142,7 @@ def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, n
     names = names or {}
     words = {name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])} - set(numbers)
     styles = {
-        name: f' class=words style="min-width:{words_width(table[name])}ch"' if name in words else ""
+        name: f' class=words style="min-width:{min(_WIDEST, words_width(table[name]))}ch"' if name in words else ""
         for name in table.columns
     }
     head = "".join(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import toolkit as tk
 from toolkit.charts import figure, forest, not_sent, own_purchases, sends_by_day, sends_by_hour, sends_table, timeline
 from toolkit.charts.own import own_chart
+from toolkit.engine import Trace
 from toolkit.errors import InputError, NotSupportedError
 from toolkit.events import EventLog
 from toolkit.stats import experiment
@@ -140,6 +142,18 @@ def test_the_forest_shows_every_arm_on_every_metric_with_its_interval(shop_resul
         "percentage points",
         "EUR per customer",
     }
+
+
+@pytest.mark.parametrize("apart", ["1min", "0s"])
+def test_a_robots_timeline_has_a_mark_for_each_stretch_that_says_how_many_lie_there(apart):
+    moments = pd.Timestamp("2025-03-03T10:00Z") + pd.Timedelta(apart) * np.arange(9_000)
+    names = ["view", "view", "search"] * 3_000
+    table = pd.DataFrame({"at": moments, "local": moments, "kind": "event", "scenario": "", "what": names})
+    marks = timeline(Trace("robot", "UTC", table)).data[-1]
+    told = [int(text.split()[0].replace(",", "")) if "events" in text else 1 for text in marks.text]
+    assert len(marks.x) <= 2_002
+    assert sum(told) == 9_000
+    assert set(marks.y) == {"view", "search"}
 
 
 def test_a_timeline_has_a_mark_for_every_row_of_the_trace(shop_run):

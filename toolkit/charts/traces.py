@@ -15,6 +15,7 @@ __all__ = ["timeline"]
 
 _EVENT = "#8A93A5"
 _MOST_LANES = 14
+_MOST_MARKS = 5_000
 _SHORTEST = pd.Timedelta(hours=2)  # that the axis shows
 
 
@@ -44,7 +45,8 @@ def timeline(trace: Trace) -> go.Figure:
         rows = table[table["kind"] == kind]
         if len(rows):
             traces.append(_marks(rows, rows["scenario"].map(_lane), name, color, symbol, size=12))
-    traces.append(_marks(events, events["lane"], "event", _EVENT, "circle", size=8))
+    marked = _fewer(events)
+    traces.append(_marks(marked, marked["lane"], "event", _EVENT, "circle", size=8))
     mails = int((table["kind"] == "mail").sum())
     days = (table["local"].max() - table["local"].min()).days + 1 if len(table) else 0
     said = f"{_counted(len(events), 'event')}, {_counted(mails, 'mail')}"
@@ -119,6 +121,23 @@ def _journeys(table: pd.DataFrame, scenario: str, lanes: list[str]) -> go.Scatte
         hovertemplate="%{x|%a %d %b %Y %H:%M}<br>%{text}<extra></extra>",
         connectgaps=False,
     )
+
+
+def _fewer(events: pd.DataFrame) -> pd.DataFrame:
+    """Of very many events one mark for all that a lane has in each thousandth of the time: they lie on one another."""
+    if len(events) <= _MOST_MARKS:
+        return events
+    since = events["local"] - events["local"].min()
+    whole = max(since.max(), pd.Timedelta(1, unit="us"))
+    together = events.groupby(["lane", (since / whole * 1000).astype(int)], sort=False)
+    marks = together.head(1).copy()
+    counts = together["what"].transform("size").loc[marks.index]
+    several = counts > 1
+    marks.loc[several, "what"] = [
+        f"{count:,} events, the first: {what}"
+        for count, what in zip(counts[several], marks.loc[several, "what"], strict=True)
+    ]
+    return marks
 
 
 def _marks(rows: pd.DataFrame, lanes: pd.Series, name: str, color: str, symbol: str, *, size: int) -> go.Scatter:

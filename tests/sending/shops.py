@@ -69,7 +69,7 @@ class Shop:
         options.setdefault("templates", self.templates)
         options.setdefault("ledger", self.outbox / "ledger.sqlite")
         log = self.log if log is None else log
-        return prepare(program or self.program, log, now=now, progress=False, **options)
+        return prepare(program or self.program, log, now=now, **{"progress": False, **options})
 
     def approve(self, batch, **options):
         return approve(batch, by="ana", **options)

@@ -378,6 +378,15 @@ def test_mails_missed_since_the_last_run_are_said_to_be(shop, noon, make_log, ma
     assert len(late) == 0
 
 
+@pytest.mark.parametrize(("some", "shown"), [(5, True), (12, False)])
+def test_a_large_batch_shows_how_far_its_letters_have_come(shop, monkeypatch, capsys, some, shown):
+    monkeypatch.setattr("toolkit.sending.preparation._SOME", some)
+    assert len(shop.prepare(progress=True)) == 12
+    said = capsys.readouterr().err
+    assert ("letters" in said) == shown
+    assert ("12/12" in said) == shown
+
+
 def test_of_a_long_history_only_what_reaches_the_window_is_named(shop, noon, make_log, make_people, monkeypatch):
     log = make_log(people=make_people(13), more=[{"customer_id": "c12", "at": noon, "event": "sign_up"}])
     asked: list[int] = []

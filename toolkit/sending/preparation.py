@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 from email_validator import EmailNotValidError, validate_email
 
+from toolkit.bars import Bar
 from toolkit.engine import Run, replay
 from toolkit.engine.doors import check_program
 from toolkit.errors import InputError, NotSupportedError
@@ -154,14 +155,17 @@ def prepare(
     del due
     drafts, left_out = Store[_Draft](), dict[str, str]()
     going, marketing = sends[~sends["decision_id"].isin(stopped)], False
-    for begin in range(0, len(going), _SOME):
-        some, no_address = writer.letters(going.iloc[begin : begin + _SOME], keys)
-        held = _suppressed(where, [draft.letter for draft in some])
-        left_out |= no_address | held
-        for draft in some:
-            if draft.letter.decision_id not in held:
-                drafts.add(draft)
-                marketing = marketing or draft.letter.class_ == "marketing"
+    bar = Bar(total=len(going), desc="letters", unit=" mails", disable=not progress or len(going) <= _SOME)
+    with bar:
+        for begin in range(0, len(going), _SOME):
+            some, no_address = writer.letters(going.iloc[begin : begin + _SOME], keys)
+            held = _suppressed(where, [draft.letter for draft in some])
+            left_out |= no_address | held
+            for draft in some:
+                if draft.letter.decision_id not in held:
+                    drafts.add(draft)
+                    marketing = marketing or draft.letter.class_ == "marketing"
+            bar.update(min(_SOME, len(going) - begin))
     skipped.update(left_out.values())
     letters = _Letters(drafts)
     key = mail_key(where)

@@ -70,3 +70,38 @@ def test_both_databases_say_the_same(place, tmp_path, clock, tracked_mail):
     both = log.with_answers(place)
     assert both.event_counts == log.with_answers(str(tmp_path / "answers.sqlite")).event_counts
     assert both.event_counts["email_clicked_by_machine"] == 2
+
+
+def test_an_unsubscribe_that_is_committed_after_a_later_answer_is_taken_up(place, clock, tracked_mail):
+    psycopg = pytest.importorskip("psycopg")
+
+    def taken(answers):
+        found = list(answers.standing_since("x"))
+        for one in found:
+            answers.taken_up("x", one)
+        return [one.mail for one in found]
+
+    with Answers.open(place, clock=clock) as answers, psycopg.connect(place, autocommit=True) as other:
+        answers.register([tracked_mail(number) for number in range(3)])
+        answers.record([Incoming("unsubscribed", START, mail=NAMES[0])])
+        assert taken(answers) == [NAMES[0]]
+        numbers = [other.execute("SELECT nextval('answer_id_seq')").fetchone()[0] for _ in range(2)]
+        early = clock.now
+        clock.forward(1)
+        answers.record([Incoming("unsubscribed", START, mail=NAMES[1])])
+        assert NAMES[1] in taken(answers)
+        row = other.execute("SELECT received_at FROM answer ORDER BY id LIMIT 1").fetchone()
+        for number, mail, kind in zip(numbers, NAMES[:3:2], ("subscribed", "unsubscribed"), strict=True):
+            other.execute(
+                "INSERT INTO answer (id, event_id, mail, kind, at, received_at, provider) "
+                "VALUES (%s, %s, %s, %s, %s, %s, '')",
+                (number, f"late {number}", mail, kind, START, row[0] + 1),
+            )
+        found = [(one.mail, one.kind) for one in answers.standing_since("x")]
+        assert (NAMES[2], "unsubscribed") in found
+        assert (NAMES[0], "subscribed") not in found
+        clock.forward(3600)
+        answers.record([Incoming("complained", START, mail=NAMES[1])])
+        taken(answers)
+        assert [one.kind for one in answers.standing_since("x")] == ["complained"]  # not for ever
+        assert early < clock.now

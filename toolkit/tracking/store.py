@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import BigInteger, Connection, Engine, func, inspect, or_, select, text, update
+from sqlalchemy import BigInteger, Connection, Engine, and_, func, inspect, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database import READ, compact, insert_new, opened, place_of, said
@@ -26,6 +26,7 @@ __all__ = ["Answered", "Answers", "Standing", "now_micros"]
 
 _CHUNK = 400
 _SIGNS = ("delivered", "opened", "clicked", "complained", "unsubscribed", "bounced")
+_LATE_BY, _LATE_AMONG = 600_000_000, 1_000  # microseconds, and answers, that one may be committed after later ones
 _STANDING = ("unsubscribed", "subscribed", "complained", "bounced", "rejected")
 
 
@@ -269,12 +270,21 @@ class Answers:
     # What the suppression list takes up ...............................................................................
 
     def standing_since(self, name: str) -> Iterator[Answered]:
-        """Answers that bear on suppression and were not taken up yet under a name, oldest first."""
+        """Answers that bear on suppression and were not taken up yet under a name, oldest first.
+
+        In PostgreSQL some that were taken up come again: two trackers write at once there, and the one that commits
+        later may have the lower number.
+        """
         with self._reading() as connection:
             found = connection.execute(select(metas.c.value).where(metas.c.name == _meta(name))).scalar()
             after, last = _mark(found or _NOTHING)
             # The end of a pause was written long before its time has come; and a clock may have been put back since.
-            wanted = or_(answers.c.received_at > after, answers.c.id > last) & (answers.c.received_at <= self._clock())
+            news = [answers.c.received_at > after, answers.c.id > last]
+            if self._engine.dialect.name == "postgresql":
+                # Who subscribed is not looked at again: it would lift what was put on the list by hand since.
+                recent = answers.c.received_at > after - _LATE_BY, answers.c.id > last - _LATE_AMONG
+                news.append(and_(*recent, answers.c.kind != "subscribed"))
+            wanted = or_(*news) & (answers.c.received_at <= self._clock())
             query = _ANSWERED.where(answers.c.kind.in_(_STANDING), answers.c.mail.is_not(None), wanted).order_by(
                 answers.c.received_at, answers.c.id
             )

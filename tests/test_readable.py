@@ -42,6 +42,8 @@ def test_a_table_has_words_on_the_left_numbers_on_the_right_and_names_that_break
     assert "text-align:left" in words
     assert "overflow-wrap:anywhere" in words
     assert "text-align:right" in number
+    assert "nowrap" in number
+    assert "nowrap" not in html.partition("<tbody>")[0]  # a heading takes the lines it needs
 
 
 def test_a_short_name_does_not_break_and_a_path_keeps_its_underscores():

@@ -16,7 +16,8 @@ _DIGITS = 3
 _NOTHING = 1e-9
 _WORDS = "text-align:left;overflow-wrap:anywhere;min-width:{}ch"
 _WIDEST = 24  # letters of a column of words, before its names break
-_NUMBER = "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
+_UNBROKEN = "white-space:nowrap;"
+_NUMBER = f"text-align:right;{_UNBROKEN}font-variant-numeric:tabular-nums"
 
 
 def number_text(value: object, *, share: bool = False) -> str:
@@ -65,7 +66,8 @@ def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, n
     able -= {name for name in table.columns if pd.api.types.is_bool_dtype(table[name])}
     styles = {name: _NUMBER if name in able else _WORDS.format(words_width(table[name], str(name))) for name in table}
     head = "".join(
-        f'<th style="{styles[name]}">{html.escape(names.get(str(name)) or _heading(str(name)))}</th>' for name in table
+        f'<th style="{styles[name].replace(_UNBROKEN, "")}">{html.escape(names.get(str(name)) or _heading(str(name)))}</th>'
+        for name in table
     )
     rows = "".join(
         "<tr>"

@@ -65,10 +65,8 @@ def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, n
     able = {name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])} | set(numbers)
     able -= {name for name in table.columns if pd.api.types.is_bool_dtype(table[name])}
     styles = {name: _NUMBER if name in able else _WORDS.format(words_width(table[name], str(name))) for name in table}
-    head = "".join(
-        f'<th style="{styles[name].replace(_UNBROKEN, "")}">{html.escape(names.get(str(name)) or _heading(str(name)))}</th>'
-        for name in table
-    )
+    told = {name: html.escape(names.get(str(name)) or _heading(str(name))) for name in table}
+    head = "".join(f'<th style="{styles[name].replace(_UNBROKEN, "")}">{told[name]}</th>' for name in table)
     rows = "".join(
         "<tr>"
         + "".join(f'<td style="{styles[name]}">{_cell(name, value, able)}</td>' for name, value in row.items())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Verdict", "amount", "judge"]
 
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
-_LARGE = 1000.0
+_LARGE = 10_000.0
 _ORDER = ("roll out", "keep testing", "stop", "do not roll out")
 
 

@@ -617,3 +617,25 @@ steps: [{send: m/x}]
     }
     drawn = ["a" if share < 0.5 else "b" for share in uniform("e", journeys["journey_id"])]
     assert journeys["arm"].tolist() == drawn
+
+
+AFTER_A_MAIL = """
+scenario: last_call
+trigger: {event: email_sent, where: "scenario = 'cart' and step = 'offer'"}
+exit_on: [{event: email_clicked, where: "template = 'cart/offer'"}]
+reentry: once
+steps: [{wait: 1d}, {id: call, send: cart/call}]
+"""
+
+
+def test_a_log_before_its_first_mail_has_nobody_who_got_one():
+    visits = pd.DataFrame({"customer_id": ["ana", "bo"], "event": "visit", "at": "2025-01-01T00:00Z"})
+    run = replay(loads(AFTER_A_MAIL), EventLog.from_pandas(visits), assume="as_logged")
+    assert len(run.journeys) == 0
+    mails = visits.assign(event="email_sent", scenario="cart", step=["offer", "reminder"], template="cart/offer")
+    run = replay(loads(AFTER_A_MAIL), EventLog.from_pandas(mails), assume="as_logged")
+    assert run.journeys["customer_id"].tolist() == ["ana"]
+    with pytest.raises(ScenarioError, match=r"last_call\.trigger\.where: unknown column; found 'step'"):
+        replay(loads(AFTER_A_MAIL), EventLog.from_pandas(mails.drop(columns="step")), assume="as_logged")
+    with pytest.raises(ScenarioError, match=r"unknown column; found 'stp'.*did you mean 'step'"):
+        replay(loads(AFTER_A_MAIL.replace("step =", "stp =")), EventLog.from_pandas(visits), assume="as_logged")

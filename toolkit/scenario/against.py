@@ -10,10 +10,11 @@ from toolkit.scenario.base import Condition, EventMatch
 from toolkit.scenario.document import Place
 from toolkit.scenario.expression import ATTRIBUTES, EVENT_COLUMNS, Expression
 from toolkit.scenario.findings import Finding
-from toolkit.tables import DELIVERY_EVENTS
+from toolkit.tables import DELIVERY_EVENTS, MACHINE_EVENTS, MAIL_PROPERTIES
 
 __all__ = ["log_findings", "template_findings"]
 
+_OF_MAILS = frozenset((*DELIVERY_EVENTS, *MACHINE_EVENTS))
 _ALWAYS_POSSIBLE = frozenset((*DELIVERY_EVENTS, "customer_updated"))
 
 
@@ -105,7 +106,11 @@ class _Against:
 
     def _event(self, match: EventMatch, place: Place) -> Iterator[Finding]:
         yield from self._name(match.event, (*place, "event"))
-        yield from self._where(match.where, (*place, "where"))
+        columns = self.properties
+        if columns is not None and self.events is not None and match.event in _OF_MAILS - {*self.events}:
+            columns = {**dict.fromkeys(MAIL_PROPERTIES, "text"), **columns}  # the log is older than its first mail
+        if match.where is not None:
+            yield from _expression(match.where, (*place, "where"), columns)
 
     def _name(self, event: str | None, place: Place) -> Iterator[Finding]:
         if event is None or self.events is None or event in self.events or event in _ALWAYS_POSSIBLE:

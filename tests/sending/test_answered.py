@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import policy
@@ -11,11 +12,12 @@ from email.parser import BytesParser
 
 import pytest
 
+from tests.sending.shops import NOON
 from toolkit.errors import InputError, SendingError
-from toolkit.sending import Ledger, mail_key, send
+from toolkit.sending import ApprovalPolicy, Ledger, Outbox, approve, mail_key, send, serve, submit
 from toolkit.sending.answered import take_up, tell_sent
 from toolkit.sending.clock import micros
-from toolkit.sending.keys import rotate
+from toolkit.sending.keys import key_file, new_key, public_line, rotate, signing_key
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 from toolkit.tracking import Answers, Incoming, TrackedMail
@@ -44,6 +46,39 @@ def sent(tracked_shop):
     batch = tracked_shop.prepare()
     send(batch, tracked_shop.approve(batch), confirm=len(batch), progress=False)
     return batch
+
+
+def _soon():
+    return NOON + timedelta(minutes=5)
+
+
+class _Real(Outbox):
+    """A way out by which mails of a past day may not go, as a mail server is."""
+
+    rehearsal = False
+
+
+def test_a_sender_whose_tracker_would_not_know_the_links_refuses_the_batch(tracked_shop, tmp_path):
+    key = new_key(tmp_path / "ana.pem")
+    batch = tracked_shop.prepare()
+    submit(batch, approve(batch, by="ana", key=key, clock=_soon), tmp_path / "spool")
+    policy = ApprovalPolicy(approvers={"ana": public_line(signing_key(key)[0])})
+    lines: list[str] = []
+
+    def look(ledger):
+        way = _Real(tmp_path / "out")
+        options = {"policy": policy, "once": True, "say": lines.append, "clock": _soon}
+        serve(tmp_path / "spool", transport=way, ledger=ledger, **options)
+        return len(list((tmp_path / "out").glob("*.eml")))
+
+    assert look(tmp_path / "sender.sqlite") == 0
+    assert "refused: the links of these mails, and their unsubscribe, are unknown to the tracker" in lines[0]
+    submit(batch, approve(batch, by="ana", key=key, clock=_soon), tmp_path / "spool")
+    ours = key_file(str(tracked_shop.outbox / "ledger.sqlite"))
+    theirs = tmp_path / "other" / "ledger.sqlite"
+    theirs.parent.mkdir()
+    shutil.copy(ours, key_file(str(theirs)))
+    assert look(theirs) == 12
 
 
 @pytest.fixture

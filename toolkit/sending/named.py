@@ -8,7 +8,7 @@ from toolkit.sending.keys import MailKey, key_file, mail_key
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.schema import deliveries
 
-__all__ = ["named_elsewhere"]
+__all__ = ["is_named_here", "named_elsewhere"]
 
 _LAST = 20  # mails looked at
 _LENGTH = 32  # of what stands before the @ of a Message-ID that a key gave
@@ -42,6 +42,11 @@ def named_elsewhere(where: str) -> str | None:
         "here; put there the .key file that lies beside the ledger with which they were prepared (of a database: in "
         "the folder of keys of whoever prepared them)"
     )
+
+
+def is_named_here(where: str, decision_id: str, message_id: str) -> bool:
+    """Whether the key of a ledger gave a mail its Message-ID, and so its links; no key is made."""
+    return key_file(where).exists() and _has_named(mail_key(where), [(decision_id, message_id)])
 
 
 def _has_named(key: MailKey, mails: list[tuple[str, str]]) -> bool:

@@ -21,6 +21,7 @@ from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import run_record
 from toolkit.sending.gate import gate_of
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.named import is_named_here
 from toolkit.sending.policy import ApprovalPolicy
 from toolkit.sending.protocol import Transport
 from toolkit.sending.report import Report
@@ -114,6 +115,8 @@ def take_one(
     try:
         bundle.check(policy, clock=clock)
         way = transport_of(transport)
+        if not way.rehearsal:
+            _check_links(bundle, os.fspath(ledger))
         with Ledger.open(ledger, clock=clock) as opened:
             run = run_record(bundle, bundle.approvals, way)
             gate = _of_this_log(gate_of(bundle, opened, _read(log), clock))
@@ -123,6 +126,19 @@ def take_one(
             return sender.run()
     finally:
         bundle.close()
+
+
+def _check_links(bundle: Bundle, ledger: str) -> None:
+    """A tracker beside this ledger knows the links of its key; by another link nobody could unsubscribe."""
+    if bundle.rules.policies.tracking is None or not len(bundle):
+        return
+    first = bundle.stub(0)
+    if not is_named_here(ledger, first.decision_id, first.message_id):
+        raise InputError(
+            f"the links of these mails, and their unsubscribe, are unknown to the tracker of ledger {ledger}: they "
+            "were prepared with another key; give the notebook's user a copy of this ledger's .key file and prepare "
+            "again with it, or take tracking: out of the policies"
+        )
 
 
 def _read(log: Callable[[], EventLog] | None) -> EventLog | None:

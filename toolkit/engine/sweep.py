@@ -33,6 +33,7 @@ from toolkit.engine.tally import COUNTS, FIRST, NOBODY, SECOND, WHOLE, Own, own_
 from toolkit.errors import Fault, InputError, ScenarioError, nearest
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.marks import mailed_scenarios
+from toolkit.readable import lines_html, table_html
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Program, Scenario, Send, every_step
 from toolkit.scenario.parameters import get_parameter, set_parameters
@@ -75,15 +76,16 @@ class Sweep(Drawable):
 
     def __str__(self) -> str:
         shown, more = self._shown()
-        table = shown.to_string(index=False, na_rep="", float_format="{:.3f}".format)
+        lacking = shown[_MAY_LACK].astype(object).fillna("")
+        told = shown.assign(**{column: lacking[column] for column in _MAY_LACK})
+        table = told.to_string(index=False, na_rep="", float_format="{:.3f}".format)
         return "\n".join([self._head(), "", table, *more])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
         shown, more = self._shown()
-        table = shown.to_html(index=False, na_rep="", border=0, float_format="{:.3f}".format)
-        return f"<p>{self._head()}</p>{table}" + "".join(f"<p>{line}</p>" for line in more)
+        return lines_html([self._head()]) + table_html(shown) + lines_html(more)
 
     def _head(self) -> str:
         settings = len(self.table) // max(1, self.table["scenario"].nunique())
@@ -103,9 +105,7 @@ class Sweep(Drawable):
             more.append(f"… and {len(table) - _SHOWN:,} more rows in .table")
         if still:
             more.append(f"{still:,} scenario{'s' * (still > 1)} that no setting changes left out here; .table has all")
-        shown = table.head(_SHOWN)
-        lacking = shown[_MAY_LACK].astype(object).fillna("")
-        return shown.assign(**{column: lacking[column] for column in _MAY_LACK}), more
+        return table.head(_SHOWN), more
 
     def heatmap(self, value: str = "sent", **options: Any) -> Any:
         """The picture of one column over the settings; see `toolkit.charts`.

@@ -110,7 +110,7 @@ def _lines(faults: Sequence[Fault]) -> list[str]:
     """Each fault in a line; one that stands at several places once, with how many more there are."""
     alike: dict[tuple[str, ...], list[Fault]] = {}
     for fault in faults:
-        same = tuple(map(str, (fault.message, fault.path, fault.found, fault.allowed, fault.nearest)))
+        same = tuple(map(repr, (fault.message, fault.path, fault.found, fault.allowed, fault.nearest)))
         alike.setdefault(same, []).append(fault)
     return [
         str(found[0]) + (f" (and at {more:,} more place{'s' * (more > 1)})" if (more := len(found) - 1) else "")

@@ -104,9 +104,8 @@ def _waits(tried: Sweep) -> str:
 
 def _lift(run: Run) -> Result:
     outcomes = measure(run, scenario="abandoned_cart")
-    return experiment(
-        outcomes, metrics=[Rate("converted"), Mean("revenue", covariate="pre_revenue")], control="control"
-    )
+    revenue = Mean("revenue", covariate="pre_revenue", currency=run.program.policies.currency)
+    return experiment(outcomes, metrics=[Rate("converted"), revenue], control="control")
 
 
 def _send(program: Program, log: EventLog, run: Run, outbox: Path, say: Callable[[str], None]) -> Batch:

@@ -86,6 +86,26 @@ def test_a_trace_says_for_every_mail_why_it_went_or_not(run: Run) -> None:
     assert [row.kind for row in run.trace("dee").table.itertuples()] == ["event"]
 
 
+def test_a_trace_says_why_nothing_begins_for_whom_nobody_has_a_consent() -> None:
+    at = "2025-01-01T00:00Z"
+    events = pd.DataFrame({"customer_id": list("abcd"), "event": "cart_add", "at": at})
+    events.loc[4] = ["d", "email_subscribed", at]
+    people = pd.DataFrame({"customer_id": list("abd"), "consent": [True, None, False]})
+    cart = (
+        "scenario: cart\ntrigger: {event: cart_add}\nreentry: every\nsteps: [{wait: 1h}, {id: mail, send: cart/mail}]"
+    )
+    run = replay(loads(cart), EventLog.from_pandas(events, customers=people))
+    assert [run.trace(one).notes for one in "ad"] == [(), ()]
+    assert run.trace("b").notes == (
+        "the customers table has no consent of this customer, so that no marketing scenario begins",
+    )
+    assert "note: the customers table does not have this customer, so that no" in str(run.trace("c"))
+    assert "does not have this customer" in run.trace("c")._repr_html_()
+    receipts = replay(loads(cart.replace("trigger", "class: transactional\ntrigger", 1)), run.log)
+    assert receipts.trace("b").notes == ()
+    assert (run.trace("b").table["kind"] == "event").all()
+
+
 def test_a_trace_of_nobody_is_refused(run: Run) -> None:
     with pytest.raises(InputError, match="no customer 'eve'"):
         run.trace("eve")

@@ -53,11 +53,13 @@ class Trace(Drawable):
 
     customer_id: who. timezone: the zone of the local times shown.
     table: one row per moment in order: at (UTC), local, kind (event, journey, mail, no mail), scenario, what.
+    notes: why nothing begins where nothing can.
     """
 
     customer_id: str
     timezone: str
     table: pd.DataFrame
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         first, between, last = self._shown()
@@ -65,7 +67,8 @@ class Trace(Drawable):
             [f"  {r.local:%Y-%m-%d %H:%M}  {_SIGNS[str(r.kind)]} {r.what}" for r in part] for part in (first, last)
         ]
         middle = [f"  {between}"] if between else []
-        return "\n".join([f"{self.customer_id} ({self.timezone})", *lines[0], *middle, *lines[1]])
+        notes = [f"  note: {note}" for note in self.notes]
+        return "\n".join([f"{self.customer_id} ({self.timezone})", *lines[0], *middle, *lines[1], *notes])
 
     __repr__ = __str__
 
@@ -81,7 +84,9 @@ class Trace(Drawable):
             for part in (first, last)
         ]
         rows = f"<tr><td colspan='3'>{between}</td></tr>".join(parts) if between else "".join(parts)
-        return f"<p><b>{html.escape(self.customer_id)}</b> ({html.escape(self.timezone)})</p><table>{rows}</table>"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        who = f"<p><b>{html.escape(self.customer_id)}</b> ({html.escape(self.timezone)})</p>"
+        return f"{who}<table>{rows}</table>{notes}"
 
     def _shown(self) -> tuple[list[Any], str, list[Any]]:
         """The first rows, what is said of those between, and the last: of a robot nobody reads each of its events."""
@@ -110,7 +115,21 @@ def trace_of(run: Run, customer_id: str) -> Trace:
     table["at"] = pd.to_datetime(table["at"], utc=True)
     table = table.sort_values(["at", "order"], kind="stable", ignore_index=True)
     table.insert(1, "local", table["at"].dt.tz_convert(ZoneInfo(zone)))
-    return Trace(customer_id, zone, table.drop(columns="order"))
+    return Trace(customer_id, zone, table.drop(columns="order"), _notes(run, customer_id, events))
+
+
+def _notes(run: Run, customer_id: str, events: pd.DataFrame) -> tuple[str, ...]:
+    """Why no marketing scenario begins: the customers table has no consent, and no event tells another."""
+    people = run.log.customer_table
+    if "consent" not in people.column_names or not any(one.class_ == "marketing" for one in run.program.scenarios):
+        return ()
+    told = events["event"].isin(("email_subscribed", "customer_updated"))
+    place = pc.index(people.column("customer_id"), pa.scalar(customer_id, people.schema.field("customer_id").type))
+    given = place.as_py() >= 0 and people.column("consent")[place.as_py()].as_py()
+    if given or told.any():
+        return ()
+    why = "has no consent of this customer" if place.as_py() >= 0 else "does not have this customer"
+    return (f"the customers table {why}, so that no marketing scenario begins",)
 
 
 def check_known(log: EventLog, customer_id: str) -> None:

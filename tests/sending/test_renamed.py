@@ -76,7 +76,9 @@ def test_a_renamed_step_mails_nobody_again_and_who_is_new_is_mailed(shop, sent):
     assert batch.skipped == {UNDER_ANOTHER_NAME: 12}
     _send(shop, batch)
     with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
-        assert len(ledger.deliveries()) == 13
+        rows = ledger.deliveries()
+    assert rows["scenario"].tolist() == ["welcome"] * 13
+    assert set(rows["decided_at"]) == {pd.Timestamp(NOON - timedelta(hours=3))}
 
 
 def test_the_same_names_are_known_as_before(shop, sent):

@@ -113,16 +113,16 @@ class Ledger:
 
         Returns:
             One row per mail: run_id, decision_id, customer_id, address, class, message_id, state, attempts, receipt,
-            code, reason.
+            code, reason, scenario (None where an older version sent it), decided_at (UTC; NaT likewise).
         """
-        names = ["run_id", "decision_id", "customer_id", "address", "class_", "message_id", "state", "attempts"]
-        names += ["receipt", "code", "reason"]
-        query = select(*(deliveries.c[name] for name in names)).order_by(deliveries.c.id)
+        names = "run_id decision_id customer_id address class_ message_id state attempts receipt code reason scenario"
+        query = select(*(deliveries.c[name] for name in [*names.split(), "decided_at"])).order_by(deliveries.c.id)
         if state is not None:
             query = query.where(held_as(state_of(state)))
         with self._reading() as connection:
             rows = [tuple(row) for row in connection.execute(query)]
-        return pd.DataFrame(rows, columns=["class" if name == "class_" else name for name in names])
+        frame = pd.DataFrame(rows, columns=[*names.replace("class_", "class").split(), "decided_at"])
+        return frame.assign(decided_at=pd.to_datetime(frame["decided_at"].replace(0, None), unit="us", utc=True))
 
     def audit(self) -> pd.DataFrame:
         """What was done, by whom: one row per line of the audit (seq, at, actor, action, subject, detail, hash)."""

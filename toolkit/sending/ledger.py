@@ -122,7 +122,9 @@ class Ledger:
         with self._reading() as connection:
             rows = [tuple(row) for row in connection.execute(query)]
         frame = pd.DataFrame(rows, columns=[*names.replace("class_", "class").split(), "decided_at"])
-        return frame.assign(decided_at=pd.to_datetime(frame["decided_at"].replace(0, None), unit="us", utc=True))
+        return frame.assign(
+            decided_at=frame["decided_at"].replace(0, None).astype("Int64").astype("datetime64[us, UTC]")
+        )
 
     def audit(self) -> pd.DataFrame:
         """What was done, by whom: one row per line of the audit (seq, at, actor, action, subject, detail, hash)."""

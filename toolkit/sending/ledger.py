@@ -122,16 +122,14 @@ class Ledger:
         with self._reading() as connection:
             rows = [tuple(row) for row in connection.execute(query)]
         frame = pd.DataFrame(rows, columns=[*names.replace("class_", "class").split(), "decided_at"])
-        return frame.assign(
-            decided_at=frame["decided_at"].replace(0, None).astype("Int64").astype("datetime64[us, UTC]")
-        )
+        decided = frame["decided_at"].replace(0, None).astype("Int64")
+        return frame.assign(decided_at=decided.astype("datetime64[us, UTC]"))
 
     def audit(self) -> pd.DataFrame:
         """What was done, by whom: one row per line of the audit (seq, at, actor, action, subject, detail, hash)."""
         names = ["seq", "at", "actor", "action", "subject", "detail", "hash"]
         with self._reading() as connection:
-            query = select(*(audits.c[name] for name in names)).order_by(audits.c.seq)
-            rows = [tuple(row) for row in connection.execute(query)]
+            rows = list(connection.execute(select(*(audits.c[name] for name in names)).order_by(audits.c.seq)))
         frame = pd.DataFrame(rows, columns=names)
         frame["at"] = pd.to_datetime(frame["at"], unit="us", utc=True)
         return frame

@@ -39,7 +39,7 @@ def test_an_old_ledger_goes_on_where_it_stopped(old, clock):
         run = ledger.status().iloc[0]
         assert (run.approved_by, run.accepted, run.planned, run.says) == ("ana", 1, 1, "1 to go")
         assert ledger.verify() == ()
-        assert ledger.deliveries()[["scenario", "decided_at"]].isna().all(axis=None)
+        assert ledger.deliveries()[["scenario", "step", "decided_at"]].isna().all(axis=None)
         (row,) = ledger.claim("run", owner="b", limit=5, lease=30_000_000)
         assert (row.decision_id, row.state, row.domain, row.discount) == ("d2", State.LEASED, "example.org", None)
         assert ledger.revoke("signed", by="ben") == ["run"]

@@ -78,6 +78,7 @@ def test_a_renamed_step_mails_nobody_again_and_who_is_new_is_mailed(shop, sent):
     with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
         rows = ledger.deliveries()
     assert rows["scenario"].tolist() == ["welcome"] * 13
+    assert rows["step"].tolist() == ["hello"] * 12 + ["hallo"]
     assert set(rows["decided_at"]) == {pd.Timestamp(NOON - timedelta(hours=3))}
 
 

@@ -113,17 +113,18 @@ class Ledger:
 
         Returns:
             One row per mail: run_id, decision_id, customer_id, address, class, message_id, state, attempts, receipt,
-            code, reason, scenario (None where an older version sent it), decided_at (UTC; NaT likewise).
+            code, reason, scenario and step (None where an older version sent it), decided_at (UTC; NaT likewise).
         """
-        names = "run_id decision_id customer_id address class_ message_id state attempts receipt code reason scenario"
-        query = select(*(deliveries.c[name] for name in [*names.split(), "decided_at"])).order_by(deliveries.c.id)
+        names = ["run_id", "decision_id", "customer_id", "address", "class_", "message_id", "state", "attempts"]
+        names += ["receipt", "code", "reason", "scenario", "step", "decided_at"]
+        query = select(*(deliveries.c[name] for name in names)).order_by(deliveries.c.id)
         if state is not None:
             query = query.where(held_as(state_of(state)))
         with self._reading() as connection:
             rows = [tuple(row) for row in connection.execute(query)]
-        frame = pd.DataFrame(rows, columns=[*names.replace("class_", "class").split(), "decided_at"])
-        decided = frame["decided_at"].replace(0, None).astype("Int64")
-        return frame.assign(decided_at=decided.astype("datetime64[us, UTC]"))
+        frame = pd.DataFrame(rows, columns=names).rename(columns={"class_": "class"})
+        decided = frame["decided_at"].replace(0, None).astype("Int64").astype("datetime64[us, UTC]")
+        return frame.assign(decided_at=decided)
 
     def audit(self) -> pd.DataFrame:
         """What was done, by whom: one row per line of the audit (seq, at, actor, action, subject, detail, hash)."""
@@ -131,8 +132,7 @@ class Ledger:
         with self._reading() as connection:
             rows = list(connection.execute(select(*(audits.c[name] for name in names)).order_by(audits.c.seq)))
         frame = pd.DataFrame(rows, columns=names)
-        frame["at"] = pd.to_datetime(frame["at"], unit="us", utc=True)
-        return frame
+        return frame.assign(at=pd.to_datetime(frame["at"], unit="us", utc=True))
 
     def audit_head(self) -> str:
         """The hash of the last line of the audit; kept elsewhere, it shows later whether the ledger was rewritten."""

@@ -67,6 +67,7 @@ def entry_of(stub: Stub, message: bytes) -> Entry:
         discount=stub.discount,
         decided_at=stub.decided_at,
         scenario=stub.scenario,
+        step=stub.step,
     )
 
 

@@ -21,7 +21,7 @@ from toolkit.sending.states import State
 __all__ = ["Entry", "Limits", "Planned", "RunRecord", "Signed", "plan_mails", "plan_run"]
 
 _ENTRY = ("decision_id", "customer_id", "address", "class_", "message_id", "payload_sha256", "domain")
-_NOTED = (*_ENTRY, "discount", "decided_at", "scenario")
+_NOTED = (*_ENTRY, "discount", "decided_at", "scenario", "step")
 _ADDED = (*_NOTED, "run_id", "planned_at")
 
 
@@ -32,7 +32,7 @@ class Entry:
     Attributes:
         discount: the most its offer is thought to cost; None where that cannot be told.
         decided_at: the moment of the decision, microseconds since 1970.
-        scenario: of which scenario it is; None where that is not known.
+        scenario, step: of which it is; None where that is not known.
     """
 
     decision_id: str
@@ -44,6 +44,7 @@ class Entry:
     discount: float | None = 0.0
     decided_at: int = 0
     scenario: str | None = None
+    step: str | None = None
 
     @property
     def domain(self) -> str:

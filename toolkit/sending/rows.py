@@ -56,6 +56,7 @@ _COLUMNS = (
     "discount",
     "decided_at",
     "scenario",
+    "step",
 )
 READ_ROWS = select(*(deliveries.c[name] for name in _COLUMNS)).order_by(deliveries.c.id)
 _PLACE = {name: place for place, name in enumerate(_COLUMNS)}
@@ -92,6 +93,7 @@ class Delivery(NamedTuple):
     discount: float | None
     decided_at: int
     scenario: str | None
+    step: str | None
 
 
 def delivery_of(row: Sequence[Any]) -> Delivery:

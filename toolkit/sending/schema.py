@@ -152,6 +152,7 @@ deliveries = Table(
     Column("decided_at", BigInteger, nullable=False, default=0, server_default="0"),
     Column("planned_at", BigInteger, nullable=False, server_default="0"),
     Column("scenario", Text),
+    Column("step", Text),
     Index("delivery_work", "run_id", "state", "id"),
     Index("delivery_held", "state", sqlite_where=_HELD, postgresql_where=_HELD),
     Index("delivery_customer", "customer_id"),
@@ -281,7 +282,7 @@ def _third_version(connection: Connection) -> None:
 
 
 def _fourth_version(connection: Connection) -> None:
-    """A ledger of version 3, brought up to version 4 in the transaction under way; its mails have no scenario."""
+    """A ledger of version 3, brought up to version 4 in the transaction under way; its mails stay without a step."""
     _add_columns(connection, deliveries)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "JOURNEYS",
     "LIFT",
     "MACHINE_EVENTS",
+    "MAIL_EVENTS",
     "MAIL_PROPERTIES",
     "OUTCOMES",
     "REASONS",
@@ -60,8 +61,11 @@ DELIVERY_EVENTS = (
     "email_rejected",
 )
 MACHINE_EVENTS = ("email_opened_by_machine", "email_clicked_by_machine")
-MAIL_PROPERTIES = ("decision_id", "scenario", "step", "template", "experiment", "arm", "link", "bounce_type")
-"""Properties of the events of mails, texts all: a log before its first mail does not have them yet."""
+MAIL_EVENTS = frozenset((*DELIVERY_EVENTS, *MACHINE_EVENTS))
+MAIL_PROPERTIES = dict.fromkeys(
+    ("decision_id", "scenario", "step", "template", "experiment", "arm", "link", "bounce_type"), "text"
+)
+"""Properties of the events of mails, and their kind: a log before its first mail does not have them yet."""
 FIRST_SEEN = "first_seen"
 """The event of a compact log that stands for a customer's first one, where that is of a kind that was left out."""
 

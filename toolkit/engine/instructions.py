@@ -39,7 +39,7 @@ from toolkit.scenario.models import (
     WaitFor,
     WaitUntil,
 )
-from toolkit.tables import DELIVERY_EVENTS, MACHINE_EVENTS, MAIL_PROPERTIES
+from toolkit.tables import MAIL_EVENTS, MAIL_PROPERTIES
 
 __all__ = ["ANSWERS", "Assumed", "Assumption", "CompiledSend", "Instructions", "event_columns"]
 
@@ -48,7 +48,6 @@ Assumed = Assumption | Literal["modelled"]
 ANSWERS = ("email_opened", "email_clicked")
 """Events that are answers to the mails of a scenario; a replay does not know them (rule R22)."""
 
-_OF_MAILS = frozenset((*DELIVERY_EVENTS, *MACHINE_EVENTS))
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _ACTIVE = {"ignore": m.ACTIVE_IGNORE, "restart": m.ACTIVE_RESTART, "parallel": m.ACTIVE_PARALLEL}
 
@@ -111,11 +110,11 @@ class Instructions:
             if self.assume == "never":
                 return self.marks.setdefault(Mark(event, "FALSE"), len(self.marks))
         columns = event_columns(self.properties, has_event_ids=self.has_event_ids)
-        if where is not None and event in _OF_MAILS:
-            rule = Expression.parse(where, columns={**dict.fromkeys(MAIL_PROPERTIES, "text"), **columns})
-            if any(name not in columns for name in rule.columns):  # a log before its first mail: none is like that
-                return self.marks.setdefault(Mark(event, "FALSE"), len(self.marks))
-        sql = None if where is None else Expression.parse(where, columns=columns).sql
+        known = {**MAIL_PROPERTIES, **columns} if event in MAIL_EVENTS else columns
+        rule = None if where is None else Expression.parse(where, columns=known)
+        sql = None if rule is None else rule.sql
+        if rule is not None and not columns.keys() >= set(rule.columns):  # a log before its first mail: none is so
+            sql = "FALSE"
         return self.marks.setdefault(Mark(event, sql), len(self.marks))
 
     def attribute(self, where: str) -> int:

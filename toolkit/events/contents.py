@@ -156,7 +156,7 @@ class Contents:
             f"SELECT DISTINCT customer_id FROM {self._distinct()} WHERE ltrim(customer_id, '0') = ltrim(?, '0') "
             "ORDER BY customer_id LIMIT 3"
         )
-        return tuple(one for (one,) in self.cursor().execute(asked, [customer_id]).fetchall())
+        return tuple(one for (one,) in fetch_rows(self.cursor(), asked, [customer_id]))
 
     def unreadable_numbers(self, event: str, prop: str) -> tuple[int, str]:
         """How many events of a name hold what is no number, such as 49,90 €, in a property; and one of these texts."""

@@ -10,11 +10,10 @@ from toolkit.scenario.base import Condition, EventMatch
 from toolkit.scenario.document import Place
 from toolkit.scenario.expression import ATTRIBUTES, EVENT_COLUMNS, Expression
 from toolkit.scenario.findings import Finding
-from toolkit.tables import DELIVERY_EVENTS, MACHINE_EVENTS, MAIL_PROPERTIES
+from toolkit.tables import DELIVERY_EVENTS, MAIL_EVENTS, MAIL_PROPERTIES
 
 __all__ = ["log_findings", "template_findings"]
 
-_OF_MAILS = frozenset((*DELIVERY_EVENTS, *MACHINE_EVENTS))
 _ALWAYS_POSSIBLE = frozenset((*DELIVERY_EVENTS, "customer_updated"))
 
 
@@ -107,8 +106,8 @@ class _Against:
     def _event(self, match: EventMatch, place: Place) -> Iterator[Finding]:
         yield from self._name(match.event, (*place, "event"))
         columns = self.properties
-        if columns is not None and self.events is not None and match.event in _OF_MAILS - {*self.events}:
-            columns = {**dict.fromkeys(MAIL_PROPERTIES, "text"), **columns}  # the log is older than its first mail
+        if columns is not None and self.events is not None and match.event in MAIL_EVENTS - {*self.events}:
+            columns = {**MAIL_PROPERTIES, **columns}  # the log is older than its first mail
         if match.where is not None:
             yield from _expression(match.where, (*place, "where"), columns)
 

@@ -27,6 +27,7 @@ from toolkit.sending.rows import (
     delivery_of,
     held_by,
     move,
+    of_customers,
     rows_where,
 )
 from toolkit.sending.schema import deliveries, domains, held_as, rates, runs, suppressions
@@ -315,9 +316,8 @@ def marketing_of(connection: Connection, customer_ids: Sequence[str]) -> dict[st
     found: dict[str, list[tuple[str, datetime]]] = {}
     there = deliveries.c.class_ == "marketing", deliveries.c.state.in_((State.ACCEPTED, State.UNKNOWN))
     query = select(deliveries.c.customer_id, deliveries.c.decision_id, deliveries.c.decided_at).where(*there)
-    for begin in range(0, len(customer_ids), CHUNK):
-        for row in connection.execute(query.where(deliveries.c.customer_id.in_(customer_ids[begin : begin + CHUNK]))):
-            found.setdefault(row.customer_id, []).append((row.decision_id, from_micros(row.decided_at)))
+    for row in of_customers(connection, query, customer_ids):
+        found.setdefault(row.customer_id, []).append((row.decision_id, from_micros(row.decided_at)))
     return found
 
 

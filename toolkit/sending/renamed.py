@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select
 
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger import Ledger
-from toolkit.sending.rows import CHUNK
+from toolkit.sending.rows import of_customers
 from toolkit.sending.schema import deliveries
 from toolkit.sending.states import State
 
@@ -79,6 +79,5 @@ def _mails_to(connection: Connection, customer_ids: Sequence[str]) -> Iterator[t
     query = select(d.decision_id, d.scenario, d.customer_id, d.decided_at).where(
         d.scenario.is_not(None), d.state.not_in(_NEVER_WENT)
     )
-    for begin in range(0, len(customer_ids), CHUNK):
-        for row in connection.execute(query.where(d.customer_id.in_(customer_ids[begin : begin + CHUNK]))):
-            yield row.decision_id, (row.scenario, row.customer_id, row.decided_at // _SECOND)
+    for row in of_customers(connection, query, customer_ids):
+        yield row.decision_id, (row.scenario, row.customer_id, row.decided_at // _SECOND)

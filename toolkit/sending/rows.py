@@ -5,12 +5,12 @@ Every move is one that `states.MOVES` allows, of rows that are as their holder k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Update, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, Update, bindparam, insert, select, update
 
 from toolkit.errors import LedgerError
 from toolkit.sending.protocol import Receipt
@@ -29,6 +29,7 @@ __all__ = [
     "delivery_of",
     "held_by",
     "move",
+    "of_customers",
     "rows_of",
     "rows_where",
 ]
@@ -109,6 +110,12 @@ def changed_to(row: Delivery, **change: Any) -> Delivery:
     for name, value in change.items():
         values[_PLACE[name]] = value
     return tuple.__new__(Delivery, values)
+
+
+def of_customers(connection: Connection, query: Select[Any], customer_ids: Sequence[str]) -> Iterator[Row[Any]]:
+    """What a query finds of the mails to these customers, some customers at a time."""
+    for begin in range(0, len(customer_ids), CHUNK):
+        yield from connection.execute(query.where(deliveries.c.customer_id.in_(customer_ids[begin : begin + CHUNK])))
 
 
 def rows_where(

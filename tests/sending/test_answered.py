@@ -11,6 +11,7 @@ from email import policy
 from email.parser import BytesParser
 
 import pytest
+from sqlalchemy import event
 
 from tests.sending.shops import NOON
 from toolkit.errors import InputError, SendingError
@@ -389,3 +390,44 @@ def test_a_pause_takes_the_address_off_the_list_when_it_is_over(sent, ledger, an
     with Answers.open(tracked_shop.outbox / "answers.sqlite", clock=lambda: soon + 1) as later:
         assert take_up(ledger, later).restored == 1
     assert ledger.suppressions.reason(address) is None
+
+
+def test_a_call_of_a_thousand_bounces_is_taken_up_in_a_few_commits_and_reads_no_table_through(under_way):
+    ledger, answers, names = under_way(30)
+    answers.record(_bounces([*names[:20], *(f"other{number:011d}" for number in range(970))]))
+    commits, plans = _counted(ledger)
+    said = take_up(ledger, answers)
+    assert said.suppressed == {"hard_bounce": 20}
+    assert said.unknown == 970
+    assert len(commits) <= 10
+    assert [plan for plan in plans if "SCAN delivery" in plan] == []
+
+
+def test_an_answer_whose_mail_is_named_by_wildcards_is_of_no_mail(under_way):
+    ledger, answers, _ = under_way(30)
+    answers.record([Incoming("bounced", NOW, "ses", "_" * 16, event_id="w", bounce_type="hard")])
+    said = take_up(ledger, answers)
+    assert (said.suppressed, said.unknown) == ({}, 1)
+    assert len(ledger.suppressions) == 0
+
+
+def _counted(ledger):
+    """The commits of a ledger's file from now on, and the plan of each question it is asked."""
+    commits, plans = [], []
+
+    @event.listens_for(ledger._engine, "commit")
+    def committed(connection):
+        if not connection.get_execution_options().get("toolkit_read"):
+            commits.append(connection)
+
+    @event.listens_for(ledger._engine, "before_cursor_execute")
+    def asked(connection, cursor, statement, parameters, context, executemany):
+        if statement.startswith("SELECT") and "delivery" in statement:
+            raw = connection.connection.driver_connection
+            plans.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    return commits, plans
+
+
+def _bounces(names):
+    return [Incoming("bounced", NOW, "ses", name, event_id=name, bounce_type="hard") for name in names]

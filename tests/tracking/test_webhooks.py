@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -419,6 +420,30 @@ def test_who_unsubscribes_beside_an_answer_that_cannot_be_written_is_unsubscribe
     assert good[0].fresh
     assert isinstance(bad, UnicodeEncodeError)
     assert answers.table["kind"].tolist() == ["unsubscribed"]
+
+
+def test_a_click_does_not_wait_until_the_suppression_list_has_taken_up_what_others_reported(answers):
+    over, told = threading.Event(), []
+
+    def standing():
+        told.append(over.wait(10))
+
+    async def both():
+        writer = GroupWriter(answers, standing=standing)
+        bounce = Incoming("bounced", 0, "ses", "a" * 16, event_id="x", bounce_type="hard")
+        bounced = asyncio.ensure_future(writer.write([bounce]))
+        try:
+            while not answers.table["kind"].tolist():
+                await asyncio.sleep(0.01)
+            await asyncio.wait_for(writer.write([Incoming("clicked", 0, mail="b" * 16)]), 5)
+            assert not bounced.done()
+        finally:
+            over.set()
+        await bounced
+        writer.close()
+
+    asyncio.run(both())
+    assert told == [True]
 
 
 def test_events_of_a_clock_ahead_count_as_now_and_late_ones_keep_their_time(client, answers, clock):

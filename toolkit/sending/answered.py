@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, bindparam, func, or_, select
 
 from toolkit.errors import AnswersError
 from toolkit.events import EventLog
@@ -29,8 +30,17 @@ from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
 __all__ = ["TakenUp", "answers_place", "hand_down", "heard", "links_of", "take_up", "tell_sent", "told"]
 
 _CHUNK = 400
+_SOME = 10_000  # attempts told at once
+_TOGETHER = 100  # answers taken up in one commit
 _AGAIN = 1_000  # attempts looked at once more
 _REASONS = {"complained": "complaint", "unsubscribed": "unsubscribed", "bounced": "hard_bounce"}
+_ACCEPTED = (
+    select(deliveries.c.decision_id, attempts.c.at, deliveries.c.receipt)
+    .select_from(deliveries.join(attempts, attempts.c.delivery_id == deliveries.c.id))
+    .where(attempts.c.id > bindparam("b_after"), attempts.c.id <= bindparam("b_upto"))
+    .where(attempts.c.outcome == State.ACCEPTED, deliveries.c.state == State.ACCEPTED)
+    .order_by(attempts.c.id)
+)
 
 
 def answers_place(ledger: str | os.PathLike[str]) -> str:
@@ -141,18 +151,17 @@ def tell_sent(ledger: Ledger, answers: Answers) -> int:
         last: int = connection.execute(select(func.max(attempts.c.id))).scalar() or 0
         # Elsewhere than in a file, the sender that got its number first may commit last. Another ledger begins anew.
         again = 0 if connection.dialect.name == "sqlite" else _AGAIN
-        after = noted - again if noted <= last else 0
-        query = (
-            select(deliveries.c.decision_id, attempts.c.at, deliveries.c.receipt)
-            .select_from(deliveries.join(attempts, attempts.c.delivery_id == deliveries.c.id))
-            .where(attempts.c.id > after, attempts.c.outcome == State.ACCEPTED, deliveries.c.state == State.ACCEPTED)
-            .order_by(attempts.c.id)
-        )
-        rows = [(row.decision_id, row.at, row.receipt) for row in connection.execute(query)]
-    for some in _chunks(rows):
-        count += answers.sent(some)
-    if last != noted:
-        answers.note(name, last)
+    after = noted - again if noted <= last else 0
+    while after < last:
+        # Some at a time: after a large campaign they are a million.
+        upto = min(after + _SOME, last)
+        with ledger.reading() as connection:
+            rows = connection.execute(_ACCEPTED, {"b_after": after, "b_upto": upto}).all()
+        for begin in range(0, len(rows), _CHUNK):
+            count += answers.sent([(row.decision_id, row.at, row.receipt) for row in rows[begin : begin + _CHUNK]])
+        after = upto
+        if after > noted or noted > last:
+            answers.note(name, after)
     return count
 
 
@@ -198,17 +207,17 @@ def take_up(ledger: Ledger, answers: Answers) -> TakenUp:
     name = f"suppressions of {ledger.place}"
     added: Counter[str] = Counter()
     restored = settled = unknown = 0
-    for one in answers.standing_since(name):
-        row = _delivery(ledger, one)
-        if row is None:
-            unknown += 1
-        elif one.kind == "subscribed":
-            restored += _restore(ledger, answers, row.address, one)
-        elif one.kind in _REASONS:
-            taken = ledger.report_events([_report(one, row.decision_id)])
-            added[_REASONS[one.kind]] += taken.suppressed
-            settled += taken.settled
-        answers.taken_up(name, one)
+    for some in _up_to_each("subscribed", answers.standing_since(name)):
+        rows = _deliveries(ledger, some)
+        found = [(one, rows[one.mail]) for one in some if one.mail in rows]
+        unknown += len(some) - len(found)
+        taken = ledger.report_events(_report(one, row.decision_id) for one, row in found if one.kind in _REASONS)
+        added.update(taken.reasons)
+        settled += taken.settled
+        for one, row in found:
+            if one.kind == "subscribed":
+                restored += _restore(ledger, answers, row.address, one)
+        answers.taken_up(name, *some)
     doubts = ledger.deliveries(state=State.UNKNOWN)["decision_id"].tolist()
     signs = [_report(one, one.decision_id) for one in answers.signs_of(doubts)]
     settled += ledger.report_events(signs).settled
@@ -242,16 +251,39 @@ def _restore(ledger: Ledger, answers: Answers, address: str, one: Answered) -> b
     return gone
 
 
-def _delivery(ledger: Ledger, one: Answered) -> Delivery | None:
-    rows = ledger.rows([one.decision_id]) if one.decision_id is not None else []
-    if not rows:
-        # Mails that were never handed down: a mail's name is how its Message-ID begins.
+def _up_to_each(kind: str, answered: Iterator[Answered]) -> Iterator[list[Answered]]:
+    """Answers in groups that are taken up together; one of that kind is the last of its group."""
+    group: list[Answered] = []
+    for one in answered:
+        group.append(one)
+        if one.kind == kind or len(group) == _TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _deliveries(ledger: Ledger, answered: Sequence[Answered]) -> dict[str, Delivery]:
+    """The mails that answers are about, by the name they have there; those this ledger knows."""
+    by_decision = {
+        row.decision_id: row for row in ledger.rows([one.decision_id for one in answered if one.decision_id])
+    }
+    rows = {one.mail: by_decision[one.decision_id] for one in answered if one.decision_id in by_decision}
+    # Mails that were never handed down: a mail's name is how its Message-ID begins.
+    names = sorted({one.mail for one in answered} - rows.keys())
+    if names:
         with ledger.reading() as connection:
-            query = select(deliveries.c.decision_id).where(deliveries.c.message_id.like(f"{one.mail}%"))
-            found: str | None = connection.execute(query).scalar()
-        rows = ledger.rows([found]) if found is not None else []
-    return rows[0] if rows else None
+            found = dict(map(tuple, connection.execute(_begins_with(names, connection.dialect.name))))
+        others = {row.decision_id: row for row in ledger.rows(sorted(found.values()))}
+        rows |= {name: others[decision] for name, decision in found.items() if decision in others}
+    return rows
 
 
-def _chunks(rows: Sequence[tuple[str, int, str | None]]) -> Iterator[Sequence[tuple[str, int, str | None]]]:
-    return (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))
+def _begins_with(names: Sequence[str], dialect: str) -> Select[Any]:
+    """Name and decision of the mails whose Message-ID begins with one of the names, all of one length."""
+    begins = func.substr(deliveries.c.message_id, 1, len(names[0]))
+    query = select(begins, deliveries.c.decision_id)
+    if dialect != "sqlite":  # the order of an index depends on the database's language there
+        return query.where(begins.in_(names))
+    last = "\U0010ffff"
+    return query.where(or_(*(deliveries.c.message_id.between(name, name + last) for name in names)))

@@ -7,11 +7,11 @@ the alarms of the mail's run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
 from toolkit.database import insert_new
 from toolkit.errors import InputError, nearest
@@ -60,12 +60,30 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What reports did: new, known already, mails settled that were in doubt, addresses new on the suppression list."""
+    """What reports did: new, known already, mails settled that were in doubt, addresses new on the suppression list.
+
+    Attributes:
+        new: reports heard for the first time.
+        known: reports heard before.
+        settled: mails that were in doubt.
+        suppressed: addresses new on the suppression list.
+        reasons: how many of these for which reason.
+    """
 
     new: int
     known: int
     settled: int
     suppressed: int
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Taken) -> Taken:
+        return Taken(
+            self.new + other.new,
+            self.known + other.known,
+            self.settled + other.settled,
+            self.suppressed + other.suppressed,
+            Counter(self.reasons) + Counter(other.reasons),
+        )
 
     def __str__(self) -> str:
         return (
@@ -81,11 +99,13 @@ def take(connection: Connection, reports: Sequence[Feedback], *, now: int) -> Ta
         InputError: one of them is no report, or of something else than mails, or of a type of bounce that there is not.
     """
     counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
     for report in reports:
         _check(report)
-        if report.event not in DELIVERY_EVENTS:
-            continue
-        row = _mail(connection, report)
+    heard = [report for report in reports if report.event in DELIVERY_EVENTS]
+    rows = _mails(connection, heard)
+    for report in heard:
+        row = rows.get(_bare(report.message_id)) or rows.get(report.decision_id or "")
         line = {
             "provider": report.provider,
             "provider_event_id": report.event_id,
@@ -106,13 +126,16 @@ def take(connection: Connection, reports: Sequence[Feedback], *, now: int) -> Ta
         counts["new" if new else "known"] += 1
         if row is not None and row.state is State.UNKNOWN:
             # Also by what was reported before: the mail may have been in a dead sender's hands then.
-            counts["settled"] += _settle(connection, row, report, now=now)
+            for settled in _settle(connection, row, report, now=now):
+                row = rows[settled.decision_id] = rows[settled.message_id] = settled
+                counts["settled"] += 1
         if not new:
             continue
-        counts["suppressed"] += _suppress(connection, row, report, now=now)
+        if (reason := _suppress(connection, row, report, now=now)) is not None:
+            reasons[reason] += 1
         if row is not None and report.event in _COUNTERS and not _is_soft(report):
             alarm.count(connection, row.run_id, {_COUNTERS[report.event]: 1}, now=now)
-    return Taken(counts["new"], counts["known"], counts["settled"], counts["suppressed"])
+    return Taken(counts["new"], counts["known"], counts["settled"], reasons.total(), reasons)
 
 
 def _check(report: Feedback) -> None:
@@ -131,48 +154,51 @@ def _check(report: Feedback) -> None:
     utc(report.at, name=f"report {report.event_id!r}: at")
 
 
-def _mail(connection: Connection, report: Feedback) -> Delivery | None:
-    named = []
-    if report.message_id:
-        named.append(deliveries.c.message_id == report.message_id.strip("<>"))
-    if report.decision_id:
-        named.append(deliveries.c.decision_id == report.decision_id)
-    if not named:
-        return None
-    found = connection.execute(select(deliveries.c.decision_id).where(or_(*named)).limit(1)).scalar()
-    return None if found is None else rows_of(connection, [found], lock=True)[0]
+def _mails(connection: Connection, reports: Sequence[Feedback]) -> dict[str, Delivery]:
+    """The mails that reports are about, under a lock taken in the order of their ids, by decision and by Message-ID."""
+    decisions = {report.decision_id for report in reports if report.decision_id}
+    messages = sorted({_bare(report.message_id) for report in reports if report.message_id})
+    if messages:
+        query = select(deliveries.c.decision_id).where(deliveries.c.message_id.in_(messages))
+        decisions.update(connection.execute(query).scalars())
+    rows = rows_of(connection, sorted(decisions), lock=True)
+    return {name: row for row in rows for name in (row.decision_id, row.message_id)}
 
 
-def _settle(connection: Connection, row: Delivery, report: Feedback, *, now: int) -> int:
-    """Whether the report says what became of a mail in doubt."""
+def _bare(message_id: str | None) -> str:
+    return (message_id or "").strip("<>")
+
+
+def _settle(connection: Connection, row: Delivery, report: Feedback, *, now: int) -> Sequence[Delivery]:
+    """The mail in doubt as it is now, where the report says what became of it."""
     said = f"{report.provider}: {report.event}"
     if report.event in _ARRIVED:
         receipt = Receipt(row.decision_id, State.ACCEPTED, receipt=f"{said} {report.event_id}")
     elif report.event == "email_bounced" and not _is_soft(report):
         receipt = Receipt(row.decision_id, State.FAILED, reason=f"{said}: {report.detail or 'hard'}")
     else:
-        return 0
-    claims.settle(connection, [row], {row.decision_id: receipt}, actor=report.provider, now=now)
+        return ()
+    settled = claims.settle(connection, [row], {row.decision_id: receipt}, actor=report.provider, now=now)
     detail = {"state": receipt.state.value, "event": report.event_id}
     audit.append(connection, at=now, actor=report.provider, action="settled", subject=row.decision_id, detail=detail)
-    return 1
+    return settled
 
 
-def _suppress(connection: Connection, row: Delivery | None, report: Feedback, *, now: int) -> int:
-    """Whether the address is new on the suppression list."""
+def _suppress(connection: Connection, row: Delivery | None, report: Feedback, *, now: int) -> str | None:
+    """Why the address is new on the suppression list; None where it is not."""
     address = report.address or (row.address if row is not None else None)
     reason = _REASONS.get(report.event)
     if address is None or reason is None or _is_soft(report):
-        return 0
+        return None
     digest, scope = address_hash(address), "all" if reason == "hard_bounce" else "marketing"
     there = select(suppressions.c.id).where(suppressions.c.address_sha256 == digest, suppressions.c.scope == scope)
     if connection.execute(there).first() is not None:
-        return 0
+        return None
     line = {"address_sha256": digest, "address": address, "scope": scope, "reason": reason, "at": now}
     connection.execute(insert_new(connection, suppressions), {**line, "source": report.provider})
     detail = {"reason": reason, "scope": scope}
     audit.append(connection, at=now, actor=report.provider, action="suppressed", subject=digest, detail=detail)
-    return 1
+    return reason
 
 
 def _is_soft(report: Feedback) -> bool:

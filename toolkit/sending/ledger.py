@@ -433,8 +433,7 @@ class Ledger:
         iterator = iter(reports)
         while some := list(islice(iterator, 100)):
             with self._writing() as connection:
-                one = take(connection, some, now=micros(self._clock()))
-            total = Taken(*(getattr(total, n) + getattr(one, n) for n in ("new", "known", "settled", "suppressed")))
+                total += take(connection, some, now=micros(self._clock()))
         return total
 
     def _turn(self, run_id: str, *, by: str, why: str, action: str, before: Sequence[str], after: str) -> int:

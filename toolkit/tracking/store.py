@@ -327,14 +327,15 @@ class Answers:
             compact(self._engine, [answers, mails, links])
         return found
 
-    def taken_up(self, name: str, answered: Answered) -> None:
-        """Remember under a name that everything up to this answer was taken up; never less than before."""
+    def taken_up(self, name: str, *answered: Answered) -> None:
+        """Remember under a name that everything up to these answers was taken up; never less than before."""
         mine = metas.c.name == _meta(name)
         with self._writing() as connection:
             connection.execute(insert_new(connection, metas), {"name": _meta(name), "value": _NOTHING})
             found = connection.execute(select(metas.c.value).where(mine).with_for_update()).scalar_one()
             after, last = _mark(found)
-            value = f"{max(after, answered.received_at)} {max(last, answered.id)}"
+            places = [(after, last), *((one.received_at, one.id) for one in answered)]
+            value = f"{max(at for at, _ in places)} {max(number for _, number in places)}"
             if value != found:
                 connection.execute(update(metas).where(mine).values(value=value))
 

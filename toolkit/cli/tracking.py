@@ -14,6 +14,7 @@ import typer
 import uvicorn
 
 from toolkit.cli.app import app, plain_errors
+from toolkit.cli.patience import PatientProtocol, most_connections
 from toolkit.errors import InputError, ToolkitError
 from toolkit.scenario import load
 from toolkit.scenario.models import Policies
@@ -87,10 +88,12 @@ def track(
 
         server = tracker(store, tokens, look=Look.of(policies), webhooks=hooks, standing=standing)
         threading.Thread(target=look_again, daemon=True).start()
+        PatientProtocol.most = most_connections()
         typer.echo(f"listening on {host}:{port}" + (f"; webhooks: {', '.join(hooks.names)}" if hooks else ""))
         try:
             uvicorn.run(
                 server,
+                http=PatientProtocol,
                 host=host,
                 port=port,
                 log_level="warning",

@@ -15,7 +15,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -83,6 +83,7 @@ def tracker(
     handlers: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
         404: desk.not_found,
         AnswersError: desk.busy,
+        ClientDisconnect: _gone,
     }
     app = Starlette(routes=routes, exception_handlers=dict(handlers), lifespan=running)
     # It would lead `/o/x/` to `/o/x` of whatever host the request names.
@@ -92,6 +93,11 @@ def tracker(
 
 async def _healthy(request: Request) -> Response:
     return PlainTextResponse("ok")
+
+
+async def _gone(request: Request, fault: Exception) -> Response:
+    """Whoever hung up in the middle of a request hears nothing of this, nor does the log of the server."""
+    return Response(status_code=400)
 
 
 @dataclass(slots=True)

@@ -10,9 +10,12 @@ import resource
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["PatientProtocol", "most_connections"]
+__all__ = ["BACKLOG", "PatientProtocol", "most_connections"]
 
-_OWN_FILES = 128  # of those that may be open: databases, certificates, calls that ask for them
+BACKLOG = 100
+"""Connections that may wait to be taken. So many are taken at once, before it is seen how many there are."""
+
+_OWN_FILES = BACKLOG + 50  # of those that may be open: databases, certificates, calls that ask for them
 _ENOUGH = 16_384  # connections at once
 
 

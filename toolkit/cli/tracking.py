@@ -14,7 +14,7 @@ import typer
 import uvicorn
 
 from toolkit.cli.app import app, plain_errors
-from toolkit.cli.patience import PatientProtocol, most_connections
+from toolkit.cli.patience import BACKLOG, PatientProtocol, most_connections
 from toolkit.errors import InputError, ToolkitError
 from toolkit.scenario import load
 from toolkit.scenario.models import Policies
@@ -94,6 +94,7 @@ def track(
             uvicorn.run(
                 server,
                 http=PatientProtocol,
+                backlog=BACKLOG,
                 host=host,
                 port=port,
                 log_level="warning",

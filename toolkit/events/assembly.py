@@ -10,7 +10,7 @@ import pandas as pd
 
 from toolkit.errors import EventLogError
 from toolkit.events.canonical import event_id
-from toolkit.events.database import fetch_row, fetch_rows
+from toolkit.events.database import execute, fetch_row, fetch_rows
 from toolkit.events.duplicates import same_ids, same_rows
 from toolkit.events.kinds import identifier
 from toolkit.events.moments import Moment, moment
@@ -111,7 +111,7 @@ def _assemble(
     if lazy:
         connection.execute(f"CREATE VIEW {_ROWS} AS {query}")
     else:
-        connection.execute(f"CREATE TABLE {_ROWS} AS {query} ORDER BY row")
+        execute(connection, f"CREATE TABLE {_ROWS} AS {query} ORDER BY row")
     _check(connection, source)
     properties = {prop.name: prop.kind for prop in opened.properties}
     given = "event_id" in naming.base
@@ -201,7 +201,7 @@ def _check(connection: duckdb.DuckDBPyConnection, source: Source) -> None:
 
 def _which(connection: duckdb.DuckDBPyConnection, source: Source, column: str, count: int) -> str:
     missing = f"{name(column)} IS NULL" + ("" if column == "at" else f" OR {column} = ''")
-    first = connection.execute(f"SELECT row FROM {_ROWS} WHERE {missing} ORDER BY row LIMIT 3").fetchall()
+    first = execute(connection, f"SELECT row FROM {_ROWS} WHERE {missing} ORDER BY row LIMIT 3").fetchall()
     where = "; ".join(source.locate(row) for (row,) in first)
     return f"{column} is missing or empty in {counted(count, 'row')} ({where}{', …' if count > 3 else ''})"
 

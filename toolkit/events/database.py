@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pandas as pd
@@ -15,9 +16,21 @@ import pyarrow as pa
 
 from toolkit.errors import EventLogError
 
-__all__ = ["connect", "drop_view", "fetch", "fetch_frame", "fetch_row", "fetch_rows", "run", "settle", "utc"]
+__all__ = [
+    "connect",
+    "drop_view",
+    "execute",
+    "fetch",
+    "fetch_frame",
+    "fetch_row",
+    "fetch_rows",
+    "run",
+    "settle",
+    "utc",
+]
 
-
+Answer = TypeVar("Answer")
+_AGAIN = 0.05
 _OF_FILES = ("read file", "Parquet", "TProtocolException")
 
 
@@ -42,13 +55,13 @@ def settle(connection: duckdb.DuckDBPyConnection) -> None:
 def fetch(cursor: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
     """The answer to a query as an Arrow table."""
     with _files_at_hand():
-        return cursor.sql(query).to_arrow_table()
+        return _stoppable(cursor, lambda: cursor.sql(query).to_arrow_table())
 
 
 def fetch_rows(cursor: duckdb.DuckDBPyConnection, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """The answer to a query as a list of rows; the values are those of its question marks."""
     with _files_at_hand():
-        rows: list[tuple[Any, ...]] = cursor.execute(query, values).fetchall()
+        rows: list[tuple[Any, ...]] = _stoppable(cursor, lambda: cursor.execute(query, values).fetchall())
         return rows
 
 
@@ -59,7 +72,12 @@ def run(cursor: duckdb.DuckDBPyConnection, statement: str) -> None:
         EventLogError: a file of the log is gone or damaged.
     """
     with _files_at_hand():
-        cursor.execute(statement)
+        execute(cursor, statement)
+
+
+def execute(cursor: duckdb.DuckDBPyConnection, statement: str) -> duckdb.DuckDBPyConnection:
+    """Have a statement done; faults come as the database tells them. Gives back the cursor, for its rows."""
+    return _stoppable(cursor, lambda: cursor.execute(statement))
 
 
 def fetch_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
@@ -87,6 +105,35 @@ def drop_view(connection: duckdb.DuckDBPyConnection, lock: threading.RLock, view
     """Take a view away, if it is still there."""
     with lock, suppress(duckdb.Error):
         connection.cursor().execute(f"DROP VIEW IF EXISTS {view}")
+
+
+def _stoppable(cursor: duckdb.DuckDBPyConnection, ask: Callable[[], Answer]) -> Answer:
+    """The answer to something asked; Ctrl-C, or the stop button of a notebook, ends it within moments.
+
+    The database itself looks for signals only between its tasks, which may be seconds apart, and then says
+    "Query interrupted" as a RuntimeError. So the main thread, which alone hears of signals, waits for another one.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; nothing of it goes on.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return ask()
+    answer: Future[Answer] = Future()
+
+    def work() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as fault:
+            answer.set_exception(fault)
+
+    asked = threading.Thread(target=work, name="toolkit question", daemon=True)
+    try:
+        asked.start()
+        return answer.result()
+    finally:
+        while asked.is_alive() and not answer.done():  # a question that is only about to begin does not hear of it yet
+            cursor.interrupt()
+            wait([answer], timeout=_AGAIN)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.errors import EventLogError, NotSupportedError, nearest
+from toolkit.events.database import execute
 from toolkit.events.naming import check_distinct
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source, columns_of, no_such_file
@@ -152,13 +153,13 @@ def _insert(connection: duckdb.DuckDBPyConnection, schema: pa.Schema, chunks: It
     start = 0
     numbered = schema.append(pa.field(ROW.strip('"'), pa.int64()))
     connection.register("arriving", numbered.empty_table())
-    connection.execute("CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
+    execute(connection, "CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
     for rows in chunks:
         columns = zip(*rows, strict=True)
         arrays = [_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
         arrays.append(pa.array(np.arange(start, start + len(rows))))
         connection.register("arriving", pa.table(arrays, schema=numbered))
-        connection.execute("INSERT INTO incoming SELECT * FROM arriving")
+        execute(connection, "INSERT INTO incoming SELECT * FROM arriving")
         start += len(rows)
     connection.unregister("arriving")
 
@@ -188,9 +189,10 @@ def _duckdb(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Sou
         tables = [row[0] for row in connection.execute("SHOW TABLES").fetchall()]
         described = connection.execute(f"DESCRIBE {query_of(table)}").fetchall()
         check_distinct([row[0] for row in described], _label(file, table))
-        connection.execute(
+        execute(
+            connection,
             f"CREATE OR REPLACE TABLE memory.incoming AS SELECT *, (row_number() OVER ()) - 1 AS {ROW} "
-            f"FROM ({query_of(table)})"
+            f"FROM ({query_of(table)})",
         )
     except duckdb.Error as fault:
         raise _refused(file, table, fault, tables) from fault
@@ -213,10 +215,11 @@ def _postgres(connection: duckdb.DuckDBPyConnection, url: str, table: str) -> So
         except psycopg.Error as fault:
             raise refused_by_postgres(url, table, fault) from fault
         types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
-        connection.execute(
+        execute(
+            connection,
             f"CREATE OR REPLACE TABLE incoming AS SELECT *, (row_number() OVER ()) - 1 AS {ROW} FROM read_csv("
             f"{literal(str(path))}, columns={{{types}}}, auto_detect=false, header=false, delim=',', quote='\"', "
-            "escape='\"', nullstr='', allow_quoted_nulls=false, max_line_size=100000000)"
+            "escape='\"', nullstr='', allow_quoted_nulls=false, max_line_size=100000000)",
         )
     return _incoming(connection, _label(shown, table))
 

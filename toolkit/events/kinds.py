@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from toolkit.events.database import execute
 from toolkit.events.times import text_has_offset
 
 __all__ = [
@@ -154,7 +155,7 @@ def _counted(
         for kind, count in _spelling_counts(x).items()
         if column not in early or kind in _open(early[column])
     }
-    counts = connection.execute(f"SELECT {', '.join(asked.values())} FROM {relation}").fetchone() or ()
+    counts = execute(connection, f"SELECT {', '.join(asked.values())} FROM {relation}").fetchone() or ()
     told = dict(zip(asked, counts, strict=True))
     return {column: Spelling(*(told.get((column, kind), 0) for kind in _KINDS)) for column in columns}
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from toolkit.errors import EventLogError
+from toolkit.events.database import execute
 from toolkit.events.kinds import finite, is_number, is_text, is_time
 from toolkit.events.quoting import name
 from toolkit.events.sources import ROW, Source
@@ -65,7 +66,7 @@ def moment(
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
-    row: tuple[Any, ...] = connection.execute(query).fetchone() or ()
+    row: tuple[Any, ...] = execute(connection, query).fetchone() or ()
     return row
 
 

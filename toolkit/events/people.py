@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.errors import EventLogError, nearest
-from toolkit.events.database import fetch, fetch_row
+from toolkit.events.database import execute, fetch, fetch_row
 from toolkit.events.kinds import cast, identifier, is_text, is_time, kind_of, plain, spelled_as, spellings
 from toolkit.events.naming import check_distinct, suggestion
 from toolkit.events.quoting import name
@@ -246,9 +246,10 @@ def _consent(connection: duckdb.DuckDBPyConnection, source: Source, kind: str) -
     word = f"nullif(lower(trim({x}::VARCHAR)), '')"
     word = f"CASE WHEN {word} IN ('nan', 'none', 'null') THEN NULL ELSE {word} END"
     allowed = ", ".join(repr(value) for value in (*_YES, *_NO))
-    wrong = connection.execute(
+    wrong = execute(
+        connection,
         f"SELECT count(*) OVER (), {ROW}, {x}::VARCHAR FROM {source.relation} "
-        f"WHERE ({word}) NOT IN ({allowed}) ORDER BY {ROW} LIMIT 1"
+        f"WHERE ({word}) NOT IN ({allowed}) ORDER BY {ROW} LIMIT 1",
     ).fetchone()
     if wrong:
         raise EventLogError(
@@ -259,17 +260,19 @@ def _consent(connection: duckdb.DuckDBPyConnection, source: Source, kind: str) -
 
 
 def _check_ids(connection: duckdb.DuckDBPyConnection, source: Source, customer: str) -> None:
-    missing = connection.execute(
+    missing = execute(
+        connection,
         f"SELECT count(*) OVER (), {ROW} FROM {source.relation} "
-        f"WHERE coalesce({customer}, '') = '' ORDER BY {ROW} LIMIT 1"
+        f"WHERE coalesce({customer}, '') = '' ORDER BY {ROW} LIMIT 1",
     ).fetchone()
     if missing:
         raise EventLogError(
             f"{source.locate(missing[1])}: customer_id is missing or empty in {counted(missing[0], 'row')}"
         )
-    twice = connection.execute(
+    twice = execute(
+        connection,
         f"SELECT id, count(*), min(place) FROM (SELECT {customer} AS id, {ROW} AS place FROM {source.relation}) "
-        "GROUP BY id HAVING count(*) > 1 ORDER BY min(place)"
+        "GROUP BY id HAVING count(*) > 1 ORDER BY min(place)",
     ).fetchall()
     if twice:
         raise EventLogError(

@@ -37,12 +37,12 @@ def swap(fresh: Path, target: Path) -> None:
         OSError: it cannot be moved; the old one is where it was.
     """
     old = beside(target, "old")
-    if target.exists():
-        target.rename(old)
     try:
+        if target.exists():
+            target.rename(old)
         fresh.rename(target)
-    except OSError:
-        if old.exists():
+    except BaseException:  # also of a stop between the two
+        if old.exists() and not target.exists():
             old.rename(target)
         raise
     for left in (old, *_left_behind(target)):

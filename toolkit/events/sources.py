@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.csv_files import check_encoding, header_of, separator_of, why_not_csv
+from toolkit.events.database import execute
 from toolkit.events.frames import arrow_of
 from toolkit.events.naming import check_distinct, check_free
 from toolkit.events.quoting import literal, paths
@@ -214,7 +215,7 @@ def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Sou
         f"union_by_name=true, nullstr={missing}, filename='source file'"
     )
     try:
-        connection.execute(f"CREATE OR REPLACE TABLE incoming AS SELECT * FROM read_csv({paths(files)}, {options})")
+        execute(connection, f"CREATE OR REPLACE TABLE incoming AS SELECT * FROM read_csv({paths(files)}, {options})")
     except duckdb.Error as fault:
         why = why_not_csv(files, separator) or f"{files[0]}: cannot be read as CSV: {first_line(fault)}"
         raise EventLogError(why) from fault
@@ -222,7 +223,7 @@ def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Sou
         check_distinct([column for column in header_of(file, separator) if column], file)
     columns = columns_of(connection, "incoming")
     columns.pop("source file")
-    firsts = dict(connection.execute('SELECT "source file", min(rowid) FROM incoming GROUP BY 1').fetchall())
+    firsts = dict(execute(connection, 'SELECT "source file", min(rowid) FROM incoming GROUP BY 1').fetchall())
     starts = tuple((file, firsts[file]) for file in files if file in firsts) or ((files[0], 0),)
     relation = f'(SELECT * EXCLUDE ("source file"), rowid AS {ROW} FROM incoming)'
     return Source(relation, columns, starts, all_text=True)
@@ -245,7 +246,7 @@ def arrow_source(connection: duckdb.DuckDBPyConnection, table: pa.Table, label: 
     numbered = table.append_column(_ROW, pa.array(np.arange(table.num_rows, dtype=np.int64)))
     connection.register("arriving", numbered)
     try:
-        connection.execute("CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
+        execute(connection, "CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
     except duckdb.Error as fault:
         raise EventLogError(f"{label}: a column is of a type that cannot be read: {first_line(fault)}") from fault
     finally:

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
-from toolkit.events.database import fetch_row
+from toolkit.events.database import execute, fetch_row
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
 from toolkit.events.replacing import beside, left_aside, swap
@@ -135,14 +135,16 @@ def _write_events(
 ) -> None:
     """Number the customers, and write the events section by section."""
     numbers = f"numbers_{uuid4().hex[:12]}"
-    cursor.execute(
+    execute(
+        cursor,
         f"CREATE TEMP TABLE {numbers} AS SELECT customer_id, "
         f"CAST(row_number() OVER (ORDER BY customer_id) - 1 AS INTEGER) AS {NUMBER} "
-        f"FROM (SELECT DISTINCT customer_id FROM {relation})"
+        f"FROM (SELECT DISTINCT customer_id FROM {relation})",
     )
-    cursor.execute(
+    execute(
+        cursor,
         f"COPY (SELECT customer_id FROM {numbers} ORDER BY {NUMBER}) "
-        f"TO {literal(str(folder / 'ids.parquet'))} (FORMAT parquet, COMPRESSION zstd)"
+        f"TO {literal(str(folder / 'ids.parquet'))} (FORMAT parquet, COMPRESSION zstd)",
     )
     # A log that was stored before has numbers already: they are left out of its rows.
     columns = ", ".join(map(name, (*shape.rows.columns, "row")))
@@ -197,9 +199,10 @@ def _write_rows(cursor: duckdb.DuckDBPyConnection, relation: str, shape: _Shape,
         value = 'nullif(e.received_at, e."at")' if column == "received_at" else f"e.{name(column)}"
         value = f"make_timestamptz(epoch_us({value}))" if shape.is_time(column) else value
         chosen.append(f"{value} AS {name(column)}")
-    cursor.execute(
+    execute(
+        cursor,
         f"COPY (SELECT {', '.join(chosen)} FROM {relation} AS e ORDER BY {order}) TO {literal(str(path))} "
-        f"(FORMAT parquet, COMPRESSION {_COMPRESSION}, ROW_GROUP_SIZE {_ROW_GROUP})"
+        f"(FORMAT parquet, COMPRESSION {_COMPRESSION}, ROW_GROUP_SIZE {_ROW_GROUP})",
     )
 
 
@@ -260,7 +263,7 @@ def read_stored(
                 query = _read_rows(_Shape(rows.columns, rows), place / "quarantine.parquet")
             else:
                 query = f"SELECT {', '.join(map(name, rows.columns))}, row FROM {EVENTS} LIMIT 0"
-            connection.execute(f"CREATE TABLE {QUARANTINE} AS {query}")
+            execute(connection, f"CREATE TABLE {QUARANTINE} AS {query}")
     except duckdb.Error as fault:
         raise EventLogError(f"{place}: the stored log cannot be read: {first_line(fault)}") from fault
     people = People(_read_customers(place / "customers.parquet"), manifest["attributes"], ())

@@ -1,0 +1,65 @@
+"""Ctrl-C, or the stop button of a notebook, while the database of a log is at work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pytest
+
+from toolkit.events import EventLog
+from toolkit.events.database import connect, execute, fetch, fetch_rows, run
+from toolkit.events.replacing import swap
+
+LONG = "SELECT sum(sqrt(a.range * b.range)) AS n FROM range(60000) a, range(60000) b"
+"""A minute's work, which the database does in one task."""
+
+
+@pytest.fixture
+def stopped_soon() -> Iterator[None]:
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    yield
+    timer.join()
+
+
+@pytest.mark.parametrize("ask", [execute, fetch, fetch_rows, run])
+def test_a_question_to_the_database_ends_within_moments_and_the_next_is_answered(
+    stopped_soon: None, ask: Callable[[duckdb.DuckDBPyConnection, str], object]
+) -> None:
+    cursor = connect().cursor()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        ask(cursor, LONG)
+    assert time.monotonic() - began < 10
+    assert "toolkit question" not in {thread.name for thread in threading.enumerate()}
+    assert fetch_rows(cursor, "SELECT 1") == [(1,)]
+
+
+def test_a_question_asked_in_a_thread_of_its_own_is_answered_there() -> None:
+    cursor, found = connect().cursor(), list[object]()
+    thread = threading.Thread(target=lambda: found.extend(fetch_rows(cursor, "SELECT 2")))
+    thread.start()
+    thread.join()
+    assert found == [(2,)]
+
+
+def test_a_stop_between_the_two_renames_of_a_store_leaves_the_old_one_where_it_was(tmp_path: Path) -> None:
+    target, fresh = tmp_path / "store", tmp_path / "fresh"
+    log = EventLog.from_pandas(pd.DataFrame({"customer_id": ["ana"], "event": "view", "at": ["2025-01-01T00:00Z"]}))
+    log.save(target)
+
+    class Stopping(type(fresh)):  # type: ignore[misc]
+        def rename(self, target: object) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        swap(Stopping(fresh), target)
+    assert len(EventLog.open(target)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -18,6 +17,7 @@ from plotly.offline import get_plotlyjs
 from toolkit.charts.style import CONFIG, title_room
 from toolkit.errors import InputError
 from toolkit.readable import number_text, words_width
+from toolkit.whole import write_text
 
 __all__ = ["card", "chip", "figure_html", "page", "table_html", "write_page"]
 
@@ -64,23 +64,17 @@ def write_page(path: str | os.PathLike[str], text: str) -> Path:
         The path.
 
     Raises:
-        InputError: the folder to write to is not there, or the path is a folder's.
+        InputError: the folder to write to is not there, the path is a folder's, or the disk does not take it.
     """
     target = Path(path)
     if target.is_dir():
         raise InputError(f"{target}: is a folder; name a file in it, for example {target / 'report.html'}")
     if not target.parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.parent}; make it first")
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return target
+        return write_text(target, text)
+    except OSError as fault:
+        raise InputError(f"{target}: cannot be written: {fault.strerror or fault}") from fault
 
 
 def figure_html(figure: go.Figure, name: str) -> str:

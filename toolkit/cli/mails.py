@@ -16,6 +16,7 @@ from toolkit.cli.app import app, plain_errors
 from toolkit.errors import InputError, nearest
 from toolkit.mail import VIEWS, Templates, import_hints
 from toolkit.scenario import load
+from toolkit.whole import write_text
 
 __all__: list[str] = []
 
@@ -119,7 +120,10 @@ def preview(
         shown = mails.preview(locales=asked)
         title = html.escape(Path(scenario).resolve().name)
         page = f"<!doctype html><meta charset='utf-8'><title>{title}</title><body style='margin:24px'>"
-        Path(to).write_text(page + shown.grid(view), encoding="utf-8")
+        try:
+            write_text(to, page + shown.grid(view))
+        except OSError as fault:
+            raise InputError(f"--to: {to}: cannot be written: {fault.strerror or fault}") from fault
         typer.echo(f"{to}: {len(shown)} mails")
         typer.echo(str(shown))
         if png:

@@ -19,6 +19,7 @@ from toolkit.engine import compact, replay
 from toolkit.engine.trace import check_known
 from toolkit.errors import InputError
 from toolkit.scenario import load, set_parameters
+from toolkit.whole import whole_file
 
 __all__: list[str] = []
 
@@ -58,8 +59,9 @@ def replay_command(
             typer.echo(f"\n{run.trace(trace)}")
         if folder is not None:
             with _said_of_out(folder):
-                run.journeys.to_csv(folder / "journeys.csv", index=False)
-                run.decisions.to_csv(folder / "decisions.csv", index=False)
+                for name, frame in (("journeys", run.journeys), ("decisions", run.decisions)):
+                    with whole_file(folder / f"{name}.csv") as part:
+                        frame.to_csv(part, index=False)
             typer.echo(f"\nwritten: {folder / 'journeys.csv'}, {folder / 'decisions.csv'}")
 
 

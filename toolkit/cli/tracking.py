@@ -27,6 +27,7 @@ from toolkit.tracking.bounces import messages_of, take_bounces
 from toolkit.tracking.look import Look
 from toolkit.tracking.server import tracker
 from toolkit.tracking.webhooks import Webhooks
+from toolkit.whole import write_text
 
 __all__: list[str] = []
 
@@ -142,7 +143,10 @@ def deliverability_command(
         board = deliverability(store)
         typer.echo(str(board))
         if picture is not None:
-            board.plot().write_html(picture, include_plotlyjs=True)
+            try:
+                write_text(picture, board.plot().to_html(include_plotlyjs=True))
+            except OSError as fault:
+                raise InputError(f"--picture: {picture}: cannot be written: {fault.strerror or fault}") from fault
             typer.echo(f"\nwritten: {picture}")
 
 

@@ -9,9 +9,7 @@ import csv
 import gzip
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from io import StringIO
@@ -30,6 +28,7 @@ from toolkit.events.people import People
 from toolkit.events.quoting import literal
 from toolkit.events.sources import PathOrPaths, find_files
 from toolkit.events.storage import Stored, write_stored
+from toolkit.whole import whole_file
 
 __all__ = ["Person", "addresses_in_files", "addresses_in_log", "erase_from_files", "erase_from_log", "text_names"]
 
@@ -306,7 +305,7 @@ def _erase_lines(path: Path, customer_id: str, column: str, *, yes: bool) -> int
     if yes and any(theirs):
         kept = lines.head + "".join(text for (_, text), gone in zip(lines, theirs, strict=True) if not gone)
         content = kept.encode("utf-8", errors="surrogateescape")
-        with _written_anew(path) as part:
+        with whole_file(path, mode=0o600) as part:
             part.write_bytes(gzip.compress(content) if path.suffix.lower() == ".gz" else content)
     return sum(theirs)
 
@@ -323,7 +322,10 @@ def _erase_parquet(path: Path, customer_id: str, column: str, *, yes: bool) -> i
     ]
     if yes and any(counts):
         codec = file.metadata.row_group(0).column(0).compression.lower() if file.num_row_groups else "zstd"
-        with _written_anew(path) as part, pq.ParquetWriter(part, file.schema_arrow, compression=codec) as writer:
+        with (
+            whole_file(path, mode=0o600) as part,
+            pq.ParquetWriter(part, file.schema_arrow, compression=codec) as writer,
+        ):
             for group in range(file.num_row_groups):
                 rows = file.read_row_group(group)
                 writer.write_table(rows.filter(pc.invert(_of(rows, column, customer_id))))
@@ -337,20 +339,3 @@ def _place(path: Path, column: str, names: Sequence[str]) -> int:
             "--map customer_id=…"
         )
     return list(names).index(column)
-
-
-@contextmanager
-def _written_anew(path: Path) -> Iterator[Path]:
-    """A file beside another that takes its place once it is whole, and that nobody else may read than could before.
-
-    Of a link the file that it leads to is replaced: there is what must go.
-    """
-    path = path.resolve()
-    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    try:
-        os.close(os.open(part, os.O_CREAT | os.O_EXCL, 0o600))
-        yield part
-        shutil.copymode(path, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from typing import Any
 from toolkit.errors import InputError
 from toolkit.scenario.duration import Duration, TimeOfDay
 from toolkit.scenario.models import Policies, Scenario
+from toolkit.whole import write_text
 
 __all__ = ["schema", "write_schema"]
 
@@ -166,7 +167,7 @@ def write_schema(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     written = []
     for name, made in schema().items():
         file = place / _FILES[name]
-        file.write_text(json.dumps(made, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(file, json.dumps(made, indent=2, ensure_ascii=False) + "\n")
         written.append(file)
     return tuple(written)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import InputError
+from toolkit.whole import write_text
 
 __all__ = ["publish", "saved", "write_whole"]
 
@@ -32,7 +33,7 @@ def saved(document: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     """
     target = Path(path)
     try:
-        target.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(target, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     except OSError as fault:
         raise InputError(f"{target}: cannot be written: {fault.strerror}") from fault
     return target

@@ -89,13 +89,8 @@ def new_key(where: str | os.PathLike[str] | None = None) -> Path:
     """
     path = Path(where).expanduser() if where is not None else config_folder() / "approval.pem"
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, pem)
-    except FileExistsError:
-        raise InputError(f"key {path}: is there already; move it away first if you want a new one") from None
-    except OSError as fault:
-        raise InputError(f"key {path}: cannot be written: {fault.strerror}") from fault
+    if _published(path, pem):
+        raise InputError(f"key {path}: is there already; move it away first if you want a new one")
     return path
 
 
@@ -225,17 +220,22 @@ def key_file(ledger: str) -> Path:
 def _made_once(path: Path, fresh: bytes) -> bytes:
     """What the file holds; the fresh bytes, if there was none. Two processes that begin at once agree on one."""
     if not path.exists():
-        part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(part, fresh)
-            publish(part, path)
-        except OSError as fault:
-            raise InputError(f"key {path}: cannot be written: {fault.strerror}") from fault
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink()
+        _published(path, fresh)
     return _read(path, "key")
+
+
+def _published(path: Path, fresh: bytes) -> bool:
+    """Write a key whole to a new file; True when there was one already, which stays."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(part, fresh)
+        return publish(part, path)
+    except OSError as fault:
+        raise InputError(f"key {path}: cannot be written: {fault.strerror}") from fault
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def _read(path: Path, what: str) -> bytes:

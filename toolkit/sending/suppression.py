@@ -26,6 +26,7 @@ from toolkit.sending.domains import in_ascii
 from toolkit.sending.policy import person
 from toolkit.sending.schema import suppressions
 from toolkit.sending.statements import found
+from toolkit.whole import whole_file
 
 __all__ = ["REASONS", "SCOPES", "Imported", "Suppressions", "address_hash", "normal_address", "suppressed"]
 
@@ -284,7 +285,8 @@ class Suppressions:
             0, "email", frame["address_sha256"] if hashed else frame["address"].fillna(frame["address_sha256"])
         )
         try:
-            frame[["email", "scope", "reason", "source", "at"]].to_csv(path, index=False)
+            with whole_file(path) as part:
+                frame[["email", "scope", "reason", "source", "at"]].to_csv(part, index=False)
         except OSError as fault:
             raise InputError(f"suppressions: {path}: cannot be written: {fault.strerror or fault}") from fault
         return len(frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from toolkit.simulation.habits import Habits
 from toolkit.simulation.people import draw_people
 from toolkit.simulation.rows import events_table
 from toolkit.simulation.shop import check_size, happenings, received_at
+from toolkit.whole import whole_file
 
 __all__ = ["generate_events"]
 
@@ -64,26 +66,17 @@ def generate_events(
     days = _days_for(n_events / people_wanted, first=first, habits=habits)
     width = max(5, len(str(people_wanted)) + 1)
     target = Path(path)
-    part = target.with_name(target.name + ".part")
     written, block = 0, 0
-    writer: pq.ParquetWriter | None = None
-    try:
+    with whole_file(target) as part, ExitStack() as opened:
+        writer: pq.ParquetWriter | None = None
         while written < n_events:
             table = _block_table(seed, block, min(_BLOCK, people_wanted), first, days, habits, width)
             table = table.slice(0, n_events - written)
             if writer is None:
-                writer = pq.ParquetWriter(part, table.schema, compression="zstd")
+                writer = opened.enter_context(pq.ParquetWriter(part, table.schema, compression="zstd"))
             writer.write_table(table)
             written += len(table)
             block += 1
-    except BaseException:
-        if writer is not None:
-            writer.close()
-        part.unlink(missing_ok=True)
-        raise
-    if writer is not None:
-        writer.close()
-    part.replace(target)
     return target
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from toolkit.errors import MetricError
 from toolkit.stats.looks import Looks
 from toolkit.stats.sequential import Spending
+from toolkit.whole import write_text
 
 __all__ = ["Design"]
 
@@ -78,7 +79,7 @@ class Design:
         try:
             if target.exists() and target.read_text(encoding="utf-8") != text:
                 raise MetricError(f"{target}: holds another design; a frozen design does not change, choose a new name")
-            target.write_text(text, encoding="utf-8")
+            write_text(target, text)
         except (OSError, UnicodeDecodeError) as fault:
             raise MetricError(f"{target}: a design cannot be written here: {fault}") from None
         return target

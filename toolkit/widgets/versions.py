@@ -10,6 +10,7 @@ from pathlib import Path
 from toolkit.errors import InputError, ScenarioError
 from toolkit.scenario import Scenario, dump
 from toolkit.scenario.document import read
+from toolkit.whole import write_text
 
 __all__ = ["File", "save_version"]
 
@@ -45,7 +46,7 @@ def save_version(
             if there in (written, head + written) or (text is None and _without_notes(there) == written):
                 return last
         path = place / f"{scenario.scenario}_v{max(known, default=0) + 1}.yaml"
-        path.write_text(head + written, encoding="utf-8")
+        write_text(path, head + written)
     except OSError as fault:
         raise InputError(f"versions {place}: cannot be written: {fault.strerror}") from fault
     return path
@@ -106,7 +107,7 @@ class File:
         """
         self.check(scenario.scenario)
         try:
-            self.path.write_text(dump(scenario), encoding="utf-8")
+            write_text(self.path, dump(scenario))
         except OSError as fault:
             raise InputError(f"{self.path}: cannot be written: {fault.strerror}") from fault
         self.digest = self._digest()

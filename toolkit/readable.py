@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["lines_html", "number_text", "table_html", "words_width"]
+__all__ = ["counted", "lines_html", "number_text", "table_html", "words_width"]
 
 _DIGITS = 3
 _NOTHING = 1e-9
@@ -18,6 +18,15 @@ _WORDS = "text-align:left;overflow-wrap:anywhere;min-width:{}ch"
 _WIDEST = 24  # letters of a column of words, before its names break
 _UNBROKEN = "white-space:nowrap;"
 _NUMBER = f"text-align:right;{_UNBROKEN}font-variant-numeric:tabular-nums"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> counted(1, "mail"), counted(12_000, "mail")
+    ('1 mail', '12,000 mails')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def number_text(value: object, *, share: bool = False) -> str:

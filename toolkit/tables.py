@@ -97,19 +97,17 @@ class Table:
         """The names of all columns, in order."""
         return tuple(column.name for column in self.columns)
 
-    def check(self, frame: pd.DataFrame, *, error: type[InputError] = InputError) -> pd.DataFrame:
+    def check(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame itself when it has the columns of this table, of the right kinds.
 
         Args:
             frame: one row per grain of this table; further columns are welcome.
-            error: the error to raise.
 
         Returns:
             The same frame, unchanged.
 
         Raises:
-            InputError: (or the error given) a column is missing or of the wrong kind; names the column found
-                and the nearest one.
+            InputError: a column is missing or of the wrong kind; names the column found and the nearest one.
         """
         wrong = []
         for column in self.columns:
@@ -124,7 +122,7 @@ class Table:
                 wrong.append(f"column {column.name!r} should be {column.kind}, found {frame[column.name].dtype}")
         if wrong:
             found = ", ".join(map(str, frame.columns)) or "none"
-            raise error(f"{self.name}: " + "; ".join(wrong) + f"; columns found: {found}")
+            raise InputError(f"{self.name}: " + "; ".join(wrong) + f"; columns found: {found}")
         return frame
 
 

@@ -10,6 +10,7 @@ from toolkit.charts.step_words import condition_text, length_text, offer_text, p
 from toolkit.charts.vector import fit_text, shape, text_width, words
 from toolkit.engine import Run
 from toolkit.errors import InputError
+from toolkit.readable import counted
 from toolkit.scenario import Scenario
 from toolkit.scenario.models import (
     Branch,
@@ -328,7 +329,7 @@ class _Drawer:
 
     def start(self) -> _Block:
         title, detail = trigger_text(self.scenario)
-        count = f"{self.flow.journeys:,} journey{'' if self.flow.journeys == 1 else 's'}" if self.flow else ""
+        count = counted(self.flow.journeys, "journey") if self.flow else ""
         arms = self.scenario.experiment.arms if self.scenario.experiment else {}
         shown = fit_text(detail, 170, 11)
         told = [f"{fit_text(arm, 124, 11)} {100 * share:.0f} %" for arm, share in arms.items()]

@@ -19,18 +19,17 @@ _WIDE = 560.0
 _CLOSE = 90.0  # pixels between two lines whose words would touch
 
 
-def power_svg(plan: Plan, *, days: bool = True, width: float = _WIDE) -> str:
-    """The chance to find the planned effect, by days or by units; the plan is marked.
+def power_svg(plan: Plan, *, width: float = _WIDE) -> str:
+    """The chance to find the planned effect, by days where entries are known, else by units; the plan is marked.
 
     Args:
         plan: from `toolkit.stats.plan`.
-        days: by days where entries are known, else by units.
         width: of the picture, pixels.
 
     Returns:
         SVG.
     """
-    by_days = days and not math.isnan(plan.days)
+    by_days = not math.isnan(plan.days)
     most = plan.units * 2.0
     sizes = [max(2.0, most * (place / 40) ** 1.5) for place in range(41)]
     curve = [(plan._days(size) if by_days else size, plan.power_at(size)) for size in sizes]

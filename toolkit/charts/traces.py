@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from toolkit.charts.style import AFTER_OFFER, BLUE, GRID, add_units, drawn, label_lines
 from toolkit.engine import Trace
+from toolkit.readable import counted
 
 __all__ = ["timeline"]
 
@@ -49,11 +50,11 @@ def timeline(trace: Trace) -> go.Figure:
     traces.append(_marks(marked, marked["lane"], "event", _EVENT, "circle", size=8))
     mails = int((table["kind"] == "mail").sum())
     days = (table["local"].max() - table["local"].min()).days + 1 if len(table) else 0
-    said = f"{_counted(len(events), 'event')}, {_counted(mails, 'mail')}"
+    said = f"{counted(len(events), 'event')}, {counted(mails, 'mail')}"
     near = _near(table)
     figure = drawn(
         traces,
-        title=f"{html.escape(label_lines(trace.customer_id, width=40, most=1))}: {said} in {_counted(days, 'day')}",
+        title=f"{html.escape(label_lines(trace.customer_id, width=40, most=1))}: {said} in {counted(days, 'day')}",
         subtitle=f"local time, {trace.timezone}"
         + (" · zoomed to the journeys, double-click shows all" if near else ""),
         label="exact",
@@ -87,10 +88,6 @@ def _near(table: pd.DataFrame) -> list[pd.Timestamp] | None:
     part = mine.max() - mine.min()
     air = max(part * 0.08, pd.Timedelta(hours=6))
     return [mine.min() - air, mine.max() + air] if part + 2 * air < whole * 0.6 else None
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _lane(scenario: str) -> str:

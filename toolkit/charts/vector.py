@@ -151,12 +151,12 @@ class Axes:
         kept = [(self.at_x(x), self.at_y(y)) for x, y in points if math.isfinite(x) and math.isfinite(y)]
         return shape("path", d=path_of(kept), class_=class_) if kept else ""
 
-    def band(self, points: Sequence[tuple[float, float, float]], *, class_: str = "ttk-band") -> str:
+    def band(self, points: Sequence[tuple[float, float, float]]) -> str:
         """A band between a low and a high value."""
         kept = [point for point in points if all(map(math.isfinite, point))]
         ways = [(self.at_x(x), self.at_y(low)) for x, low, _ in kept]
         ways += [(self.at_x(x), self.at_y(high)) for x, _, high in reversed(kept)]
-        return shape("path", d=path_of(ways) + "Z", class_=class_) if kept else ""
+        return shape("path", d=path_of(ways) + "Z", class_="ttk-band") if kept else ""
 
 
 def _number(value: Any) -> str:

@@ -19,7 +19,7 @@ from toolkit.events.properties import Opened, open_properties
 from toolkit.events.quoting import name
 from toolkit.events.sources import ROW, Source, first_line
 from toolkit.events.times import check_zone
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 
 __all__ = ["EVENTS", "QUARANTINE", "Rows", "assemble"]
 

@@ -22,7 +22,7 @@ from toolkit.events.duplicates import same_rows
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
 from toolkit.events.replacing import Stamp, stamp_of
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 
 __all__ = ["Contents"]
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from toolkit.errors import EventLogError
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 
 __all__ = ["check_encoding", "header_of", "separator_of", "why_not_csv"]
 

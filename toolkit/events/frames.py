@@ -13,8 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from toolkit.errors import EventLogError
-from toolkit.events.naming import check_distinct
-from toolkit.events.wording import is_unicode
+from toolkit.events.naming import check_distinct, is_unicode
 
 __all__ = ["arrow_of"]
 

@@ -12,7 +12,7 @@ from toolkit.events.assembly import Rows
 from toolkit.events.canonical import event_id
 from toolkit.events.database import fetch_row, run
 from toolkit.events.quoting import name
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 
 __all__ = ["Joined", "join_rows"]
 

@@ -31,7 +31,7 @@ from toolkit.events.sources import PathOrPaths, arrow_source, csv_source, frame_
 from toolkit.events.spark import Part, SparkLog, loaded
 from toolkit.events.storage import NUMBER, Stored, read_ids, read_stored, write_stored
 from toolkit.events.times import check_zone
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 from toolkit.tables import FIRST_SEEN
 
 __all__ = ["EventLog"]

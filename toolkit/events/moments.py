@@ -15,7 +15,7 @@ from toolkit.events.kinds import finite, is_number, is_text, is_time
 from toolkit.events.quoting import name
 from toolkit.events.sources import ROW, Source
 from toolkit.events.times import epoch, epoch_unit, epoch_words, from_aware, from_local, held, is_aware, text_has_offset
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 
 __all__ = ["Moment", "moment"]
 

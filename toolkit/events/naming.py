@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.errors import EventLogError, nearest
-from toolkit.events.wording import is_unicode
 
 __all__ = [
     "BASE",
@@ -17,6 +16,7 @@ __all__ = [
     "check_free",
     "free_name",
     "index_names",
+    "is_unicode",
     "name_columns",
     "of_each_table",
     "suggestion",
@@ -222,3 +222,16 @@ def suggestion(column: str, candidates: list[str]) -> str | None:
         if often in by_fold:
             return by_fold[often]
     return nearest(column, candidates)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8; half of a surrogate pair cannot.
+
+    >>> is_unicode("é"), is_unicode(chr(0xD800))
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -29,7 +29,7 @@ from toolkit.events.sources import (
     parquet_source,
 )
 from toolkit.events.times import from_aware, from_local, is_aware
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 
 __all__ = ["Customers", "People", "no_people", "people_of", "read_people"]
 

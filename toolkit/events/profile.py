@@ -16,7 +16,7 @@ from toolkit.events.database import fetch, fetch_row
 from toolkit.events.naming import free_name
 from toolkit.events.quoting import name
 from toolkit.events.suspicion import MANY_AT_ONCE, suspicious
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 
 __all__ = ["Profile", "look"]
 

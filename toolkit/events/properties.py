@@ -16,7 +16,7 @@ from toolkit.events.naming import TAKEN, Naming, free_name
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source
 from toolkit.events.times import from_aware, from_local, is_aware
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 
 __all__ = ["Opened", "Property", "open_properties"]
 

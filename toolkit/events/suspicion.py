@@ -14,7 +14,7 @@ import pyarrow as pa
 from toolkit.events.database import fetch_row, fetch_rows
 from toolkit.events.kinds import Spelling, spelled_as, spellings
 from toolkit.events.quoting import literal, name
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 
 __all__ = ["MANY_AT_ONCE", "suspicious"]
 

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import ApprovalError, InputError, PreflightError
+from toolkit.readable import counted
 from toolkit.scenario.duration import Duration
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
-from toolkit.sending.display import counted, page
+from toolkit.sending.display import page
 from toolkit.sending.files import saved
 from toolkit.sending.keys import signing_key
 from toolkit.sending.mails import PreparedMail

@@ -21,10 +21,10 @@ import pandas as pd
 from toolkit.errors import InputError
 from toolkit.mail import Preflight, Templates
 from toolkit.mail.addresses import masked
+from toolkit.readable import lines_html
 from toolkit.scenario import content_hash
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program
-from toolkit.sending.display import lines_html
 from toolkit.sending.keys import MailKey
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.manifest import Rows, digest_of, plain

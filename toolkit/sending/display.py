@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
-from toolkit.readable import table_html
-
-__all__ = ["counted", "frame_html", "frame_text", "lines_html", "page"]
+__all__ = ["frame_text", "page"]
 
 
 def frame_text(frame: pd.DataFrame) -> str:
@@ -22,25 +20,6 @@ def frame_text(frame: pd.DataFrame) -> str:
         put = str.rjust if name in counts else str.ljust
         columns.append([put(text, width) for text in [str(name), *shown]])
     return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
-
-
-def frame_html(frame: pd.DataFrame) -> str:
-    """A small table as html, without its index, thousands apart."""
-    return table_html(frame)
-
-
-def lines_html(lines: Iterable[str]) -> str:
-    """Lines of text as paragraphs."""
-    return "".join(f"<p style='margin:.2em 0'>{html.escape(line)}</p>" for line in lines)
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "mail"), counted(1200, "mail"), counted(2, "address", "addresses")
-    ('1 mail', '1,200 mails', '2 addresses')
-    """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def page(title: str, facts: Mapping[str, object]) -> str:

@@ -17,10 +17,11 @@ from sqlalchemy import Connection, Text, cast, delete, false, func, insert, or_,
 
 from toolkit.errors import InputError, LedgerError
 from toolkit.events.erasure import Person
+from toolkit.readable import lines_html, table_html
 from toolkit.sending import audit
 from toolkit.sending.claims import settle
 from toolkit.sending.clock import Clock, micros, utc_now
-from toolkit.sending.display import frame_html, frame_text, lines_html
+from toolkit.sending.display import frame_text
 from toolkit.sending.erasure_places import Place, in_answers, in_files, in_log, in_outbox, in_spool
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.protocol import Receipt
@@ -67,7 +68,7 @@ class Erasure:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        shown = frame_html(self._shown()) if self.found else ""
+        shown = table_html(self._shown()) if self.found else ""
         return lines_html([self._head()]) + shown + lines_html(self._foot())
 
     def _shown(self) -> pd.DataFrame:

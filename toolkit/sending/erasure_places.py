@@ -37,8 +37,8 @@ class Place:
     left: Callable[[Person], Sequence[str]]
 
 
-def _told(counts: Mapping[str, int], *, yes: bool, action: str = "removed") -> dict[str, tuple[int, str]]:
-    return {what: (count, action if yes else f"to be {action}") for what, count in counts.items()}
+def _told(counts: Mapping[str, int], *, yes: bool) -> dict[str, tuple[int, str]]:
+    return {what: (count, "removed" if yes else "to be removed") for what, count in counts.items()}
 
 
 def _nobody(customer_id: str) -> frozenset[str]:

@@ -23,12 +23,13 @@ from toolkit.engine import replay
 from toolkit.errors import AnswersError, ApprovalError, EventLogError, InputError, SendingError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
+from toolkit.readable import counted, lines_html, table_html
 from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
 from toolkit.sending.answered import heard
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import send, stopped_by
-from toolkit.sending.display import counted, frame_html, frame_text, lines_html
+from toolkit.sending.display import frame_text
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.owners import owner
 from toolkit.sending.preparation import prepare
@@ -253,7 +254,7 @@ class Parity:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        shown = "" if self.is_identical else frame_html(self._differences())
+        shown = "" if self.is_identical else table_html(self._differences())
         return lines_html([str(self).partition("\n")[0]]) + shown
 
     def _differences(self) -> pd.DataFrame:

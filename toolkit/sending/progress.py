@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
-from toolkit.sending.display import counted
+from toolkit.readable import counted
 
 __all__ = ["Pace", "Phase", "Progress"]
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from toolkit.sending.display import frame_html, frame_text, lines_html
+from toolkit.readable import lines_html, table_html
+from toolkit.sending.display import frame_text
 from toolkit.sending.spool import Store
 from toolkit.sending.states import OPEN, State
 
@@ -151,7 +152,7 @@ class Report:
         lines = [f"{self}{rate}", f"through {self.transport}", f"ledger {self.ledger}"]
         reasons = sorted(self.rows.reasons.items(), key=str)
         counted = pd.DataFrame([(*why, count) for why, count in reasons], columns=["outcome", "reason", "mails"])
-        return lines_html(lines) + (frame_html(counted) if len(counted) else "")
+        return lines_html(lines) + (table_html(counted) if len(counted) else "")
 
     def details(self) -> str:
         """The report with one line per mail, as text."""

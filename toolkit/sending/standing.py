@@ -17,12 +17,13 @@ from typing import Any
 
 from toolkit.errors import ApprovalError, InputError, NotSupportedError, nearest
 from toolkit.mail import Templates
+from toolkit.readable import counted
 from toolkit.scenario import content_hash
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program, Scenario, Send, every_step
 from toolkit.sending.batch import Batch, versions
 from toolkit.sending.clock import Clock, utc, utc_now
-from toolkit.sending.display import counted, page
+from toolkit.sending.display import page
 from toolkit.sending.files import saved
 from toolkit.sending.keys import signing_key
 from toolkit.sending.manifest import changes, digest_of, outline, plain

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from toolkit.mail.addresses import masked
-from toolkit.sending.display import counted, frame_html, frame_text, lines_html
+from toolkit.readable import counted, lines_html, table_html
+from toolkit.sending.display import frame_text
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.manifest import changes, outline
 
@@ -45,7 +46,7 @@ class BatchSummary:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        tables = (f"<p><b>{html.escape(title)}</b></p>{frame_html(t)}" for title, t in self.tables.items() if len(t))
+        tables = (f"<p><b>{html.escape(title)}</b></p>{table_html(t)}" for title, t in self.tables.items() if len(t))
         return lines_html(self.lines) + "".join(tables)
 
 

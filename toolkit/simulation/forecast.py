@@ -32,7 +32,6 @@ SHOWN = (
     "discount_own", "mail_cost", "margin", "profit",
 )  # fmt: skip
 """Rows of the table, in order."""
-MONEY = ("revenue", "own_revenue", "caused_revenue", "discount", "discount_own", "mail_cost", "margin", "profit")
 LIFTED = ("conversions", "revenue", "profit")
 
 

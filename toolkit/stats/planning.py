@@ -98,14 +98,13 @@ class Plan(Drawable):
         """Days until the last window closes."""
         return self._days(self.units)
 
-    def power_at(self, units: float, diff: float | None = None) -> float:
-        """The chance to find a difference with so many units of all arms together."""
+    def power_at(self, units: float) -> float:
+        """The chance to find the planned difference with so many units of all arms together."""
         n, n_control = self._pair(units)
-        found = self.diff if diff is None else diff
         if self.metric.kind == "rate":
-            rate, base = _mixed(self.baseline + found, self.machine_opens), _mixed(self.baseline, self.machine_opens)
+            rate, base = (_mixed(rate, self.machine_opens) for rate in (self.baseline + self.diff, self.baseline))
             return power_of_rates(rate, base, n=n, n_control=n_control, alpha=self._alpha)
-        return power_of_means(found, self.sd, n=n, n_control=n_control, alpha=self._alpha)
+        return power_of_means(self.diff, self.sd, n=n, n_control=n_control, alpha=self._alpha)
 
     def detectable(self, units: float) -> float:
         """The smallest difference that so many units of all arms together show (minimum detectable effect)."""
@@ -290,7 +289,7 @@ def plan(
     if outcomes is not None and window is None:
         about = outcomes.attrs.get("toolkit")
         window = about.get("window") if isinstance(about, Mapping) else None
-    check_window(window, where="plan")
+    check_window(window)
     shares = _shares(arms, holdout, control)
     times = _times(looks, spending)
     spending = Spending(spending) if isinstance(spending, str) and spending != "always" else spending  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import pandas as pd
 
 from toolkit.errors import InputError
 from toolkit.mail import Letter
+from toolkit.readable import counted
 from toolkit.sending import Approval, Batch, BatchSummary, approve
 from toolkit.sending.manifest import changes, outline
 from toolkit.widgets.markup import Html, button, card, chip, field, note, table, tag, together
@@ -110,7 +111,7 @@ class ApprovalDesk(Panel):
             card(
                 "Findings",
                 f"{len(errors)}",
-                f"that block; {_count(len(warnings), 'warning')}",
+                f"that block; {counted(len(warnings), 'warning')}",
                 tone="bad" if errors else "",
             ),
             class_="ttk-cards",
@@ -270,12 +271,8 @@ def _reason(name: str) -> str:
     return {"holdout": "in the control group", "exited": "left before the mail"}.get(name, name.replace("_", " "))
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def _blocking(number: int) -> str:
-    return f"{_count(number, 'finding')} {'blocks' if number == 1 else 'block'}"
+    return f"{counted(number, 'finding')} {'blocks' if number == 1 else 'block'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from toolkit.charts.vector import Axes, nice_steps, shape, svg
 from toolkit.events import EventLog
 from toolkit.events.profile import Profile
-from toolkit.events.wording import counted
+from toolkit.readable import counted
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
 from toolkit.widgets.markup import Html, at_two_widths, card, chip, note, tag, together

@@ -10,6 +10,7 @@ import pandas as pd
 
 __all__ = ["Html", "button", "card", "chip", "choice", "field", "legend", "note", "progress_bar", "slider", "tag"]
 
+_NARROW = 334.0  # pixels, on a phone
 _VOID = frozenset(("input", "br", "hr", "img"))
 
 
@@ -40,16 +41,16 @@ def tag(name: str, *inside: object, **attributes: Any) -> Html:
     return Html(f"<{name}{shown}>" if name in _VOID else f"<{name}{shown}>{text}</{name}>")
 
 
-def at_two_widths(draw: Callable[[float], str], wide: float, narrow: float = 334.0) -> Html:
+def at_two_widths(draw: Callable[[float], str], wide: float) -> Html:
     """A picture for the desk and one for the phone; a style shows one, so that its words keep their size.
 
     Args:
         draw: takes the width in pixels, gives SVG.
-        wide, narrow: the widths.
+        wide: the width for the desk.
     """
     return together(
         tag("div", Html(draw(width)), class_=name)
-        for width, name in ((wide, "ttk-wide-only"), (narrow, "ttk-narrow-only"))
+        for width, name in ((wide, "ttk-wide-only"), (_NARROW, "ttk-narrow-only"))
     )
 
 

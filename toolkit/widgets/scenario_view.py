@@ -97,11 +97,6 @@ class ScenarioView(Panel):
         """The scenario as it is now."""
         return self.program[self._name]
 
-    @property
-    def counting(self) -> bool:
-        """Whether the counts shown are being made anew."""
-        return self._is_counting
-
     def set(self, path: str, value: Any) -> None:
         """Change one thing.
 

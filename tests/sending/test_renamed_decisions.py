@@ -10,7 +10,7 @@ import pytest
 from tests.sending.shops import NOON, WELCOME, events_of, people_of, program_of
 from toolkit.events import EventLog
 from toolkit.sending import Ledger, send
-from toolkit.sending.renamed import UNDER_ANOTHER_NAME
+from toolkit.sending.renamed_decisions import UNDER_ANOTHER_NAME
 
 ORDERS = """
 scenario: welcome

@@ -1,4 +1,4 @@
-"""Mails that went before under another name.
+"""Decisions whose mails went before under another name.
 
 A mail is known by its decision, whose id is a hash of what the decision is about. Events without an event_id are named
 by all that they hold: a new column, a rounded number or another way to read the log renames them, and with them every
@@ -20,7 +20,7 @@ from toolkit.sending.rows import of_customers
 from toolkit.sending.schema import deliveries
 from toolkit.sending.states import State
 
-__all__ = ["LOOKED_AROUND", "UNDER_ANOTHER_NAME", "note_of", "under_another_name"]
+__all__ = ["LOOKED_AROUND", "UNDER_ANOTHER_NAME", "under_another_name"]
 
 UNDER_ANOTHER_NAME = "known under another name"
 LOOKED_AROUND = pd.Timedelta(2, unit="s")
@@ -32,18 +32,18 @@ _SECOND = 1_000_000  # microseconds
 _Mail = tuple[str, str, int]
 
 
-def under_another_name(where: str, sends: pd.DataFrame, decided: pd.DataFrame) -> dict[str, str]:
+def under_another_name(ledger: Ledger, sends: pd.DataFrame, decided: pd.DataFrame) -> dict[str, str]:
     """Decisions to send that the ledger has under another name, with the reason they are not mailed.
 
     Args:
-        where: path or URL of the ledger.
+        ledger: what was mailed before.
         sends: decisions whose names the ledger does not know.
         decided: all decisions of the replay as early as `LOOKED_AROUND` before the first of `sends`; what they name is
             a mail of its own, as of two orders of one moment.
     """
-    if not len(sends) or not Ledger.exists(where):
+    if not len(sends):
         return {}
-    with Ledger.open(where) as ledger, ledger.reading() as connection:
+    with ledger.reading() as connection:
         there = list(_mails_to(connection, sends["customer_id"].unique().tolist()))
     if not there:
         return {}
@@ -60,17 +60,6 @@ def under_another_name(where: str, sends: pd.DataFrame, decided: pd.DataFrame) -
 def _around(scenario: str, customer: str, at: int) -> Iterator[_Mail]:
     """A mail, and those a second before and after it."""
     return ((scenario, customer, at // _SECOND + away) for away in (-1, 0, 1))
-
-
-def note_of(count: int) -> tuple[str, ...]:
-    """What to say of so many; nothing of none."""
-    if not count:
-        return ()
-    return (
-        f"{count:,} mail{'s are' * (count > 1) or ' is'} left out that the ledger has under another name: same "
-        "scenario, same customer, decided in the same second. Events without an event_id are named by all that they "
-        "hold, so that a new or changed column renames them: give the log an event_id. A renamed step does the same",
-    )
 
 
 def _mails_to(connection: Connection, customer_ids: Sequence[str]) -> Iterator[tuple[str, _Mail]]:

@@ -28,8 +28,8 @@ from toolkit.sending import (
     serve,
 )
 from toolkit.sending import parity as compare_day
+from toolkit.sending.key_check import named_elsewhere
 from toolkit.sending.keys import new_key, public_line, signing_key
-from toolkit.sending.named import named_elsewhere
 
 __all__: list[str] = []
 

@@ -10,8 +10,8 @@ import html
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,49 +19,40 @@ from toolkit.errors import ApprovalError, InputError, PreflightError
 from toolkit.readable import counted
 from toolkit.scenario.duration import Duration
 from toolkit.sending.batch import Batch
-from toolkit.sending.clock import Clock, utc, utc_now
+from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.display import page
-from toolkit.sending.files import saved
 from toolkit.sending.keys import signing_key
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.manifest import changes, details, digest_of, outline
 from toolkit.sending.policy import ApprovalPolicy, is_same, person, policy_of
-from toolkit.sending.signing import is_genuine, public_hex, signed
+from toolkit.sending.signing import Signature, lasting, public_hex
 from toolkit.sending.standing import StandingApproval
 
 __all__ = ["Approval", "approval_from", "approve", "check_approvals", "each_approval", "load_approval", "sound"]
 
-_KIND = "trigger-toolkit approval 1"
-_SIGNED = ("by", "author", "digest", "mails", "outline", "signed_at", "expires_at", "public_key")
+_LISTED = 20  # lines of a refusal
 
 
-@dataclass(frozen=True, eq=True)
-class Approval:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Approval(Signature):
     """One person's yes to one batch.
 
     Attributes:
-        by: who approved.
-        author: who wrote what is approved, where that was said.
+        by, author, signed_at, expires_at, public_key, signature: as of every `Signature`.
         digest: of the batch's manifest, 64 hex digits.
         mails: how many.
         outline: one hash per part of the manifest, so that a refusal can say what changed.
-        signed_at: when, UTC.
-        expires_at: until when it holds, UTC.
-        public_key: of the signing key, 64 hex digits.
-        signature: Ed25519, base64, over all of the above.
         key_file: where the signing key is, when it was signed here; not part of what is saved.
     """
 
-    by: str
-    author: str | None
+    kind = "trigger-toolkit approval 1"
+    called = "an approval"
+    not_signed = ("signature", "key_file")
+
     digest: str
     mails: int
-    outline: Mapping[str, Any] = field(repr=False)
-    signed_at: datetime
-    expires_at: datetime
-    public_key: str
-    signature: str = field(repr=False)
-    key_file: str | None = field(default=None, compare=False, repr=False)
+    outline: Mapping[str, Any]
+    key_file: str | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return (
@@ -85,31 +76,6 @@ class Approval:
             facts["signing key"] = self.key_file
         return page("Approval", facts) + f"<p style='opacity:.75'>{html.escape(_VOID)}</p>"
 
-    @property
-    def id(self) -> str:
-        """Names the approval, for example in `Ledger.revoke`."""
-        return digest_of(self.signature)
-
-    @property
-    def lasts(self) -> timedelta:
-        """From the signature to the end."""
-        return self.expires_at - self.signed_at
-
-    def document(self) -> dict[str, Any]:
-        """The approval as plain values, signature included."""
-        return {"kind": _KIND, **_signed(self), "signature": self.signature}
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the approval to a JSON file.
-
-        Returns:
-            The file.
-
-        Raises:
-            InputError: the file cannot be written.
-        """
-        return saved(self.document(), path)
-
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Approval:
         """Read an approval from a JSON file. Whether it holds is found out when it is used.
@@ -123,24 +89,8 @@ class Approval:
             raise ApprovalError(f"approval {path}: is a standing approval; use load_approval")
         return found
 
-    @classmethod
-    def from_document(cls, found: Mapping[str, Any], *, where: str) -> Approval:
-        """An approval from its plain values. Whether it holds is found out when it is used.
-
-        Raises:
-            ApprovalError: the values are no approval.
-        """
-        values = dict(found)
-        try:
-            if values.pop("kind") != _KIND:
-                raise ApprovalError(f"approval {where}: expected kind {_KIND!r}")
-            for name in ("signed_at", "expires_at"):
-                values[name] = utc(datetime.fromisoformat(values[name]), name=name)
-            approval = cls(**values)
-            _typed(approval)
-        except (ValueError, TypeError, KeyError, AttributeError) as fault:
-            raise ApprovalError(f"approval {where}: is not an approval: {fault}") from fault
-        return approval
+    def _is_typed(self) -> bool:
+        return super()._is_typed() and isinstance(self.digest, str) and isinstance(self.outline, dict)
 
     def check(self, batch: Batch, *, clock: Clock = utc_now) -> None:
         """Whether this approval covers this batch now.
@@ -162,13 +112,7 @@ class Approval:
         Raises:
             ApprovalError: as `check`.
         """
-        if not is_genuine({"kind": _KIND, **_signed(self)}, self.signature, self.public_key):
-            raise ApprovalError("approval: its signature does not fit its content: it was changed after signing")
-        now = clock()
-        if now >= self.expires_at:
-            raise ApprovalError(
-                f"approval: over since {self.expires_at:%Y-%m-%d %H:%M} UTC (now {now:%Y-%m-%d %H:%M}); approve again"
-            )
+        self.check_signature(clock=clock)
         if digest != self.digest:
             lines = changes(self.outline, found) or ["digest: not that of the outline"]
             raise ApprovalError(_listed("the approval is for another batch; nothing was sent", lines))
@@ -219,12 +163,7 @@ def approve(
     blocking = [str(finding) for finding in batch.errors]
     if blocking:
         raise PreflightError(_listed("the batch cannot be approved", blocking))
-    try:
-        lasts = timedelta(microseconds=Duration.parse(expires).elapsed)
-    except ValueError as fault:
-        raise InputError(f"approve: expires: {fault}") from fault
-    if lasts <= timedelta():
-        raise InputError(f"approve: expires: expected a time ahead, for example 72h; found {expires!r}")
+    lasts = lasting(expires, where="approve", example="72h")
     found = sound(batch)
     private, path = signing_key(key)
     now = clock()
@@ -240,11 +179,10 @@ def approve(
         signed_at=now,
         expires_at=now + lasts,
         public_key=public_hex(private),
-        signature="",
         key_file=str(path),
     )
     policy_of(policy, batch.folder).check_one(unsigned)
-    return replace(unsigned, signature=signed({"kind": _KIND, **_signed(unsigned)}, private))
+    return unsigned.signed_by(private)
 
 
 def load_approval(path: str | os.PathLike[str]) -> Approval | StandingApproval:
@@ -321,12 +259,6 @@ def each_approval(approval: object, *, where: str) -> list[Approval | StandingAp
     return found
 
 
-def _signed(approval: Approval) -> dict[str, Any]:
-    values = {name: getattr(approval, name) for name in _SIGNED}
-    values["outline"] = json.loads(json.dumps(values["outline"]))
-    return values | {name: values[name].isoformat() for name in ("signed_at", "expires_at")}
-
-
 def approval_from(document: Mapping[str, Any], *, where: str) -> Approval | StandingApproval:
     """An approval of either kind from its plain values.
 
@@ -352,12 +284,6 @@ def _read(path: str | os.PathLike[str]) -> Approval | StandingApproval:
     return approval_from(found | {"kind": kind}, where=str(path))
 
 
-def _typed(approval: Approval) -> None:
-    text = (approval.by, approval.digest, approval.public_key, approval.signature)
-    if not all(isinstance(value, str) for value in text) or not isinstance(approval.outline, dict):
-        raise TypeError("a value of the wrong kind")
-
-
-def _listed(title: str, lines: list[str], most: int = 20) -> str:
-    more = [f"  … and {len(lines) - most} more"] if len(lines) > most else []
-    return "\n".join([title, *(f"  {line}" for line in lines[:most]), *more])
+def _listed(title: str, lines: list[str]) -> str:
+    more = [f"  … and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    return "\n".join([title, *(f"  {line}" for line in lines[:_LISTED]), *more])

@@ -26,7 +26,7 @@ from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, micros, utc_now
 from toolkit.sending.gate import gate_of
 from toolkit.sending.job import Running, SendingJob
-from toolkit.sending.keys import key_file, mail_key
+from toolkit.sending.key_check import check_links
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.manifest import digest_of
 from toolkit.sending.parcel import BatchParcel, Parcel
@@ -219,18 +219,9 @@ def _checked(
     where = str(ledger) if ledger is not None else batch.ledger or way.ledger
     if where is None:
         raise InputError(f"send: {way.name} has no ledger of its own; name one, for example ledger='ledger.sqlite'")
-    if len(batch) and batch.program.policies.tracking is not None and not way.rehearsal:
-        _links_are_known(batch, where)
+    if not way.rehearsal:
+        check_links(parcel, where, remedy=f"prepare(..., ledger={where!r}) first")
     return way, where, run_record(parcel, approvals, way, canary), parcel
-
-
-def _links_are_known(batch: Batch, where: str) -> None:
-    """A tracker knows the links of its ledger's key; whoever unsubscribed by another link would go on being mailed."""
-    if not key_file(where).exists() or mail_key(where).secret != batch.key.secret:
-        raise InputError(
-            f"send: the links of these mails, and their unsubscribe, are unknown to the tracker of ledger {where}: "
-            f"they were prepared with another; prepare(..., ledger={where!r}) first; nothing was sent"
-        )
 
 
 def run_record(

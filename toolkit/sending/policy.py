@@ -8,35 +8,19 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from toolkit.errors import ApprovalError, Fault, InputError, nearest
 from toolkit.scenario.duration import Duration
-from toolkit.sending.signing import public_key
+from toolkit.sending.signing import Signature, public_key
 
-__all__ = ["FILE_NAME", "ApprovalPolicy", "Signature", "is_same", "person", "policy_of"]
+__all__ = ["FILE_NAME", "ApprovalPolicy", "is_same", "person", "policy_of"]
 
 FILE_NAME = "approvers.yaml"
 _KEYS = ("needed", "approvers", "author_may_approve", "longest")
-
-
-class Signature(Protocol):
-    """What a policy asks of an approval."""
-
-    @property
-    def by(self) -> str: ...
-
-    @property
-    def author(self) -> str | None: ...
-
-    @property
-    def public_key(self) -> str: ...
-
-    @property
-    def lasts(self) -> timedelta: ...
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,139 @@
-"""Ed25519 signatures over plain values in canonical JSON, and names for public keys as people pass them on."""
+"""Ed25519 signatures over plain values in canonical JSON: of approvals, with the public keys of people."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import os
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
-from toolkit.errors import InputError
+from toolkit.errors import ApprovalError, InputError
+from toolkit.scenario.duration import Duration
+from toolkit.sending.clock import Clock, utc
+from toolkit.sending.files import saved
+from toolkit.sending.manifest import digest_of, plain
 
-__all__ = ["is_genuine", "public_hex", "public_key", "signed"]
+__all__ = ["Signature", "is_genuine", "lasting", "public_hex", "public_key", "signed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """A person's yes to something, for a time.
+
+    Attributes:
+        by: who approved.
+        author: who wrote what is approved, where that was said.
+        signed_at: when, UTC.
+        expires_at: until when it holds, UTC.
+        public_key: of the signing key, 64 hex digits.
+        signature: Ed25519, base64, over all of the other values.
+    """
+
+    kind: ClassVar[str]
+    called: ClassVar[str]
+    not_signed: ClassVar[tuple[str, ...]] = ("signature",)
+
+    by: str
+    author: str | None
+    signed_at: datetime
+    expires_at: datetime
+    public_key: str
+    signature: str = field(default="", repr=False)
+
+    @property
+    def id(self) -> str:
+        """Names the approval, for example in `Ledger.revoke`."""
+        return digest_of(self.signature)
+
+    @property
+    def lasts(self) -> timedelta:
+        """From the signature to the end."""
+        return self.expires_at - self.signed_at
+
+    def document(self) -> dict[str, Any]:
+        """The approval as plain values, signature included."""
+        return {**self._signed_values(), "signature": self.signature}
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the approval to a JSON file.
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        return saved(self.document(), path)
+
+    @classmethod
+    def from_document(cls, found: Mapping[str, Any], *, where: str) -> Self:
+        """An approval from its plain values. Whether it holds is found out when it is used.
+
+        Raises:
+            ApprovalError: the values are no approval of this kind.
+        """
+        values = dict(found)
+        try:
+            if values.pop("kind") != cls.kind:
+                raise ApprovalError(f"approval {where}: expected kind {cls.kind!r}")
+            for name in ("signed_at", "expires_at"):
+                values[name] = utc(datetime.fromisoformat(values[name]), name=name)
+            approval = cls(**values)
+            if not approval._is_typed():
+                raise TypeError("a value of the wrong kind")
+        except (ValueError, TypeError, KeyError, AttributeError) as fault:
+            raise ApprovalError(f"approval {where}: is not {cls.called}: {fault}") from fault
+        return approval
+
+    def signed_by(self, key: Ed25519PrivateKey) -> Self:
+        """The same, signed."""
+        return replace(self, signature=signed(self._signed_values(), key))
+
+    def check_signature(self, *, clock: Clock) -> None:
+        """Whether the signature is of these values, and holds now.
+
+        Raises:
+            ApprovalError: it is not, or is over.
+        """
+        if not is_genuine(self._signed_values(), self.signature, self.public_key):
+            raise ApprovalError("approval: its signature does not fit its content: it was changed after signing")
+        now = clock()
+        if now >= self.expires_at:
+            raise ApprovalError(
+                f"approval: over since {self.expires_at:%Y-%m-%d %H:%M} UTC (now {now:%Y-%m-%d %H:%M}); approve again"
+            )
+
+    def _signed_values(self) -> dict[str, Any]:
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in self.not_signed}
+        return {"kind": self.kind, **plain(values)}
+
+    def _is_typed(self) -> bool:
+        """Whether each value is of the kind it should be."""
+        return all(isinstance(value, str) for value in (self.by, self.public_key, self.signature))
+
+
+def lasting(expires: str | timedelta | Duration, *, where: str, example: str) -> timedelta:
+    """How long an approval is to hold.
+
+    Raises:
+        InputError: no length of time, or none ahead.
+    """
+    try:
+        lasts = timedelta(microseconds=Duration.parse(expires).elapsed)
+    except ValueError as fault:
+        raise InputError(f"{where}: expires: {fault}") from fault
+    if lasts <= timedelta():
+        raise InputError(f"{where}: expires: expected a time ahead, for example {example}; found {expires!r}")
+    return lasts
 
 
 def signed(values: Mapping[str, Any], key: Ed25519PrivateKey) -> str:

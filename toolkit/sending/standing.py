@@ -10,8 +10,8 @@ import html
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,61 +22,41 @@ from toolkit.scenario import content_hash
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program, Scenario, Send, every_step
 from toolkit.sending.batch import Batch, versions
-from toolkit.sending.clock import Clock, utc, utc_now
+from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.display import page
-from toolkit.sending.files import saved
 from toolkit.sending.keys import signing_key
-from toolkit.sending.manifest import changes, digest_of, outline, plain
+from toolkit.sending.manifest import changes, outline, plain
 from toolkit.sending.planning import Limits
 from toolkit.sending.policy import ApprovalPolicy, person, policy_of
-from toolkit.sending.signing import is_genuine, public_hex, signed
+from toolkit.sending.signing import Signature, lasting, public_hex
 
 __all__ = ["StandingApproval", "approve_standing", "scenarios_of", "version_of"]
 
-_KIND = "trigger-toolkit standing approval 1"
-_SIGNED = (
-    "by",
-    "author",
-    "scenarios",
-    "version",
-    "mails_a_day",
-    "discount_a_day",
-    "currency",
-    "signed_at",
-    "expires_at",
-    "public_key",
-)
 
-
-@dataclass(frozen=True, eq=True)
-class StandingApproval:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StandingApproval(Signature):
     """One person's yes to scenarios as they are, within limits.
 
     Attributes:
-        by: who approved.
-        author: who wrote what is approved, where that was said.
+        by, author, signed_at, expires_at, public_key, signature: as of every `Signature`.
         scenarios: their names.
         version: one hash per scenario, per mail, and for what they share.
         mails_a_day: so many mails in any 24 hours.
         discount_a_day: so much discount in any 24 hours; None without a limit.
         currency: of the discount.
-        signed_at: when, UTC.
-        expires_at: until when it holds, UTC.
-        public_key: of the signing key, 64 hex digits.
-        signature: Ed25519, base64, over all of the above.
     """
 
-    by: str
-    author: str | None
+    kind = "trigger-toolkit standing approval 1"
+    called = "a standing approval"
+
     scenarios: tuple[str, ...]
-    version: Mapping[str, Any] = field(repr=False)
+    version: Mapping[str, Any]
     mails_a_day: int
     discount_a_day: float | None
     currency: str
-    signed_at: datetime
-    expires_at: datetime
-    public_key: str
-    signature: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scenarios", tuple(self.scenarios))
 
     def __repr__(self) -> str:
         discount = "" if self.discount_a_day is None else f", {self.discount_a_day:,.2f} {self.currency} discount a day"
@@ -100,54 +80,9 @@ class StandingApproval:
         return page("Standing approval", facts) + f"<p style='opacity:.75'>{html.escape(void)}</p>"
 
     @property
-    def id(self) -> str:
-        """Names the approval, for example in `Ledger.revoke`."""
-        return digest_of(self.signature)
-
-    @property
-    def lasts(self) -> timedelta:
-        """From the signature to the end."""
-        return self.expires_at - self.signed_at
-
-    @property
     def limits(self) -> Limits:
         """What it lets go in any 24 hours."""
         return Limits(self.mails_a_day, self.discount_a_day)
-
-    def document(self) -> dict[str, Any]:
-        """The approval as plain values, signature included."""
-        return {"kind": _KIND, **_signed(self), "signature": self.signature}
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the approval to a JSON file.
-
-        Returns:
-            The file.
-
-        Raises:
-            InputError: the file cannot be written.
-        """
-        return saved(self.document(), path)
-
-    @classmethod
-    def from_document(cls, found: Mapping[str, Any], *, where: str) -> StandingApproval:
-        """An approval from its plain values. Whether it holds is found out when it is used.
-
-        Raises:
-            ApprovalError: the values are no standing approval.
-        """
-        values = dict(found)
-        try:
-            if values.pop("kind") != _KIND:
-                raise ApprovalError(f"approval {where}: expected kind {_KIND!r}")
-            for name in ("signed_at", "expires_at"):
-                values[name] = utc(datetime.fromisoformat(values[name]), name=name)
-            values["scenarios"] = tuple(values["scenarios"])
-            approval = cls(**values)
-            _typed(approval)
-        except (ValueError, TypeError, KeyError, AttributeError) as fault:
-            raise ApprovalError(f"approval {where}: is not a standing approval: {fault}") from fault
-        return approval
 
     def check(self, batch: Batch, *, clock: Clock = utc_now) -> None:
         """Whether this approval covers every mail of this batch now, the limits aside, which the ledger counts.
@@ -156,7 +91,7 @@ class StandingApproval:
             ApprovalError: the signature is not of this content, the approval is over, a scenario is not among those
                 approved, or something changed since; says what.
         """
-        self._check_itself(clock)
+        self.check_signature(clock=clock)
         self._check_scenarios({mail.letter.scenario for mail in batch.mails})
         self._check_version(version_of(batch.program, batch.templates, self.scenarios))
 
@@ -166,7 +101,7 @@ class StandingApproval:
         Raises:
             ApprovalError: as `check`.
         """
-        self._check_itself(clock)
+        self.check_signature(clock=clock)
         self._check_scenarios({row["scenario"] for row in manifest["audience"]})
         program = manifest["program"]
         used = manifest["templates"]
@@ -181,12 +116,15 @@ class StandingApproval:
         }
         self._check_version(found)
 
-    def _check_itself(self, clock: Clock) -> None:
-        if not is_genuine({"kind": _KIND, **_signed(self)}, self.signature, self.public_key):
-            raise ApprovalError("approval: its signature does not fit its content: it was changed after signing")
-        now = clock()
-        if now >= self.expires_at:
-            raise ApprovalError(f"approval: over since {self.expires_at:%Y-%m-%d %H:%M} UTC; approve again")
+    def _is_typed(self) -> bool:
+        amount = self.discount_a_day
+        return (
+            super()._is_typed()
+            and all(isinstance(value, str) for value in (self.currency, *self.scenarios))
+            and isinstance(self.version, Mapping)
+            and isinstance(self.mails_a_day, int)
+            and (amount is None or _is_amount(amount))
+        )
 
     def _check_scenarios(self, names: set[str]) -> None:
         strange = sorted(names - set(self.scenarios))
@@ -254,12 +192,7 @@ def approve_standing(
         _check_pools(program[name])
     compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
     folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
-    try:
-        lasts = timedelta(microseconds=Duration.parse(expires).elapsed)
-    except ValueError as fault:
-        raise InputError(f"approve_standing: expires: {fault}") from fault
-    if lasts <= timedelta():
-        raise InputError(f"approve_standing: expires: expected a time ahead, for example 30d; found {expires!r}")
+    lasts = lasting(expires, where="approve_standing", example="30d")
     private, _ = signing_key(key)
     now = clock()
     unsigned = StandingApproval(
@@ -273,10 +206,9 @@ def approve_standing(
         signed_at=now,
         expires_at=now + lasts,
         public_key=public_hex(private),
-        signature="",
     )
     policy_of(policy, folder).check_one(unsigned)
-    return replace(unsigned, signature=signed({"kind": _KIND, **_signed(unsigned)}, private))
+    return unsigned.signed_by(private)
 
 
 def _check_pools(scenario: Scenario) -> None:
@@ -338,21 +270,3 @@ def _mails_of(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _mails_of(inner)
-
-
-def _typed(approval: StandingApproval) -> None:
-    text = (approval.by, approval.currency, approval.public_key, approval.signature, *approval.scenarios)
-    amount = approval.discount_a_day
-    if (
-        not all(isinstance(value, str) for value in text)
-        or not isinstance(approval.version, Mapping)
-        or not isinstance(approval.mails_a_day, int)
-        or not (amount is None or _is_amount(amount))
-    ):
-        raise TypeError("a value of the wrong kind")
-
-
-def _signed(approval: StandingApproval) -> dict[str, Any]:
-    values: dict[str, Any] = {item.name: getattr(approval, item.name) for item in fields(approval)}
-    times = {name: values[name].isoformat() for name in ("signed_at", "expires_at")}
-    return plain({name: values[name] for name in _SIGNED} | times)  # type: ignore[no-any-return]

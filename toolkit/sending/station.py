@@ -20,8 +20,8 @@ from toolkit.sending.bundle import Bundle
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import run_record
 from toolkit.sending.gate import gate_of
+from toolkit.sending.key_check import check_links
 from toolkit.sending.ledger import Ledger
-from toolkit.sending.named import is_named_here
 from toolkit.sending.policy import ApprovalPolicy
 from toolkit.sending.protocol import Transport
 from toolkit.sending.report import Report
@@ -29,6 +29,11 @@ from toolkit.sending.sender import Sender
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["serve", "take_one"]
+
+_REMEDY = (
+    "give the notebook's user a copy of this ledger's .key file and prepare again with it, or take tracking: out of "
+    "the policies"
+)
 
 
 def serve(
@@ -116,7 +121,7 @@ def take_one(
         bundle.check(policy, clock=clock)
         way = transport_of(transport)
         if not way.rehearsal:
-            _check_links(bundle, os.fspath(ledger))
+            check_links(bundle, os.fspath(ledger), remedy=_REMEDY)
         with Ledger.open(ledger, clock=clock) as opened:
             run = run_record(bundle, bundle.approvals, way)
             gate = _of_this_log(gate_of(bundle, opened, _read(log), clock))
@@ -126,19 +131,6 @@ def take_one(
             return sender.run()
     finally:
         bundle.close()
-
-
-def _check_links(bundle: Bundle, ledger: str) -> None:
-    """A tracker beside this ledger knows the links of its key; by another link nobody could unsubscribe."""
-    if bundle.rules.policies.tracking is None or not len(bundle):
-        return
-    first = bundle.stub(0)
-    if not is_named_here(ledger, first.decision_id, first.message_id):
-        raise InputError(
-            f"the links of these mails, and their unsubscribe, are unknown to the tracker of ledger {ledger}: they "
-            "were prepared with another key; give the notebook's user a copy of this ledger's .key file and prepare "
-            "again with it, or take tracking: out of the policies"
-        )
 
 
 def _read(log: Callable[[], EventLog] | None) -> EventLog | None:

@@ -1,14 +1,16 @@
-"""Whether a key is the one that named the mails of a ledger."""
+"""Whether the key beside a ledger is the one that named mails, so that a tracker there knows their links."""
 
 from __future__ import annotations
 
 from sqlalchemy import select
 
+from toolkit.errors import InputError
 from toolkit.sending.keys import MailKey, key_file, mail_key
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.parcel import Parcel
 from toolkit.sending.schema import deliveries
 
-__all__ = ["is_named_here", "named_elsewhere"]
+__all__ = ["check_links", "named_elsewhere"]
 
 _LAST = 20  # mails looked at
 _LENGTH = 32  # of what stands before the @ of a Message-ID that a key gave
@@ -44,9 +46,25 @@ def named_elsewhere(where: str) -> str | None:
     )
 
 
-def is_named_here(where: str, decision_id: str, message_id: str) -> bool:
-    """Whether the key of a ledger gave a mail its Message-ID, and so its links; no key is made."""
-    return key_file(where).exists() and _has_named(mail_key(where), [(decision_id, message_id)])
+def check_links(parcel: Parcel, where: str, *, remedy: str) -> None:
+    """Refuse tracked mails whose links the tracker of a ledger would not know: nobody could unsubscribe by them.
+
+    Args:
+        parcel: the mails that are to go.
+        where: path or URL of the ledger they are sent by; no key is made.
+        remedy: what to do about it, for the error.
+
+    Raises:
+        InputError: another key than that of the ledger named them.
+    """
+    if parcel.rules.policies.tracking is None or not len(parcel):
+        return
+    first = parcel.stub(0)
+    if not (key_file(where).exists() and _has_named(mail_key(where), [(first.decision_id, first.message_id)])):
+        raise InputError(
+            f"the links of these mails, and their unsubscribe, are unknown to the tracker of ledger {where}: "
+            f"they were prepared with another key; {remedy}; nothing was sent"
+        )
 
 
 def _has_named(key: MailKey, mails: list[tuple[str, str]]) -> bool:

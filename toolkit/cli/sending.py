@@ -17,7 +17,6 @@ from toolkit.cli.app import app, plain_errors
 from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, moment_of, read_log
 from toolkit.errors import InputError, nearest
 from toolkit.scenario import load
-from toolkit.scenario.duration import Duration
 from toolkit.sending import (
     ApprovalPolicy,
     Ledger,
@@ -28,6 +27,7 @@ from toolkit.sending import (
     serve,
 )
 from toolkit.sending import parity as compare_day
+from toolkit.sending.clock import length
 from toolkit.sending.key_check import named_elsewhere
 from toolkit.sending.keys import new_key, public_line, signing_key
 
@@ -153,7 +153,7 @@ def sender(
             ledger=ledger,
             policy=ApprovalPolicy.load(approvers),
             log=None if events is None else lambda: read_log(events, columns, zone, customers),
-            every=_span(every).total_seconds(),
+            every=length(every, name="--every", example="1m").total_seconds(),
             once=once,
             stop=stop,
             say=typer.echo,
@@ -224,7 +224,7 @@ def run_command(
             transport=transport,
             ledger=ledger,
             captures=captures,
-            every=_span(every),
+            every=length(every, name="--every", example="1m"),
             since=start,
             rounds=rounds,
             stop=stop,
@@ -285,16 +285,6 @@ def _stopping() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _span(text: str) -> timedelta:
-    try:
-        span = timedelta(microseconds=Duration.parse(text).elapsed)
-    except ValueError as fault:
-        raise InputError(f"--every: {fault}") from fault
-    if span <= timedelta():
-        raise InputError(f"--every: expected a time above zero; found {text!r}")
-    return span
 
 
 def _day(text: str | None) -> date:

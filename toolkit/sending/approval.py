@@ -19,13 +19,13 @@ from toolkit.errors import ApprovalError, InputError, PreflightError
 from toolkit.readable import counted
 from toolkit.scenario.duration import Duration
 from toolkit.sending.batch import Batch
-from toolkit.sending.clock import Clock, utc_now
+from toolkit.sending.clock import Clock, length, utc_now
 from toolkit.sending.display import page
 from toolkit.sending.keys import signing_key
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.manifest import changes, details, digest_of, outline
 from toolkit.sending.policy import ApprovalPolicy, is_same, person, policy_of
-from toolkit.sending.signing import Signature, lasting, public_hex
+from toolkit.sending.signing import Signature, public_hex
 from toolkit.sending.standing import StandingApproval
 
 __all__ = ["Approval", "approval_from", "approve", "check_approvals", "each_approval", "load_approval", "sound"]
@@ -163,7 +163,7 @@ def approve(
     blocking = [str(finding) for finding in batch.errors]
     if blocking:
         raise PreflightError(_listed("the batch cannot be approved", blocking))
-    lasts = lasting(expires, where="approve", example="72h")
+    lasts = length(expires, name="approve: expires", example="72h")
     found = sound(batch)
     private, path = signing_key(key)
     now = clock()

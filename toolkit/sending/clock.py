@@ -1,4 +1,4 @@
-"""Where the time comes from: the one edge at which this room reads a clock, and times as the ledger stores them."""
+"""The one edge at which this room reads a clock; moments as the ledger stores them, lengths as people write them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from toolkit.errors import InputError
+from toolkit.scenario.duration import Duration
 
-__all__ = ["Clock", "from_micros", "micros", "utc", "utc_now"]
+__all__ = ["Clock", "from_micros", "length", "micros", "utc", "utc_now"]
 
 Clock = Callable[[], datetime]
 
@@ -41,6 +42,21 @@ def utc(value: datetime, *, name: str) -> datetime:
             f"write for example datetime(..., tzinfo=UTC)"
         )
     return from_micros(micros(value))
+
+
+def length(value: str | timedelta | Duration, *, name: str, example: str) -> timedelta:
+    """A length of time above zero; a day is 24 hours.
+
+    Raises:
+        InputError: none, or no length of time.
+    """
+    try:
+        found = timedelta(microseconds=Duration.parse(value).elapsed)
+    except ValueError as fault:
+        raise InputError(f"{name}: {fault}") from fault
+    if found <= timedelta():
+        raise InputError(f"{name}: expected a time above zero, for example {example}; found {value!r}")
+    return found
 
 
 def micros(value: datetime) -> int:

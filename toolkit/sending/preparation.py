@@ -24,7 +24,7 @@ from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Policies, Program, Scenario
 from toolkit.sending.answered import links_of
 from toolkit.sending.batch import Batch
-from toolkit.sending.clock import utc
+from toolkit.sending.clock import length, utc
 from toolkit.sending.drafts import Draft, Letters, Writer
 from toolkit.sending.keys import MailKey, mail_key
 from toolkit.sending.ledger import Ledger
@@ -118,7 +118,7 @@ def prepare(
     moment = utc(now, name="prepare: now")
     start = None if since is None else utc(since, name="prepare: since")
     _check_price(price_per_thousand)
-    span = _window(window)
+    span = length(window, name="prepare: window", example="24h")
     if moment - datetime.min.replace(tzinfo=UTC) <= span:
         raise InputError(f"prepare: now: found {moment.date()}; the window would begin before all time")
     wanted = None if scenarios is None else scenarios_of(program, scenarios, where="prepare")
@@ -318,16 +318,6 @@ def _check_price(price: Any) -> None:
         usable = False
     if not usable:
         raise InputError(f"prepare: price_per_thousand: expected 0 or more; found {price!r}")
-
-
-def _window(window: str | timedelta | Duration) -> timedelta:
-    try:
-        span = timedelta(microseconds=Duration.parse(window).elapsed)
-    except ValueError as fault:
-        raise InputError(f"prepare: window: {fault}") from fault
-    if span <= timedelta():
-        raise InputError(f"prepare: window: expected a time above zero, for example 24h; found {window!r}")
-    return span
 
 
 def _unsubscribe_link(policies: Policies, key: MailKey, *, needed: bool) -> Callable[[Letter], str]:

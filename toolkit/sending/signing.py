@@ -17,12 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
 from toolkit.errors import ApprovalError, InputError
-from toolkit.scenario.duration import Duration
 from toolkit.sending.clock import Clock, utc
 from toolkit.sending.files import saved
 from toolkit.sending.manifest import digest_of, plain
 
-__all__ = ["Signature", "is_genuine", "lasting", "public_hex", "public_key", "signed"]
+__all__ = ["Signature", "is_genuine", "public_hex", "public_key", "signed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,21 +118,6 @@ class Signature:
     def _is_typed(self) -> bool:
         """Whether each value is of the kind it should be."""
         return all(isinstance(value, str) for value in (self.by, self.public_key, self.signature))
-
-
-def lasting(expires: str | timedelta | Duration, *, where: str, example: str) -> timedelta:
-    """How long an approval is to hold.
-
-    Raises:
-        InputError: no length of time, or none ahead.
-    """
-    try:
-        lasts = timedelta(microseconds=Duration.parse(expires).elapsed)
-    except ValueError as fault:
-        raise InputError(f"{where}: expires: {fault}") from fault
-    if lasts <= timedelta():
-        raise InputError(f"{where}: expires: expected a time ahead, for example {example}; found {expires!r}")
-    return lasts
 
 
 def signed(values: Mapping[str, Any], key: Ed25519PrivateKey) -> str:

@@ -22,13 +22,13 @@ from toolkit.scenario import content_hash
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program, Scenario, Send, every_step
 from toolkit.sending.batch import Batch, versions
-from toolkit.sending.clock import Clock, utc_now
+from toolkit.sending.clock import Clock, length, utc_now
 from toolkit.sending.display import page
 from toolkit.sending.keys import signing_key
 from toolkit.sending.manifest import changes, outline, plain
 from toolkit.sending.planning import Limits
 from toolkit.sending.policy import ApprovalPolicy, person, policy_of
-from toolkit.sending.signing import Signature, lasting, public_hex
+from toolkit.sending.signing import Signature, public_hex
 
 __all__ = ["StandingApproval", "approve_standing", "scenarios_of", "version_of"]
 
@@ -192,7 +192,7 @@ def approve_standing(
         _check_pools(program[name])
     compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
     folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
-    lasts = lasting(expires, where="approve_standing", example="30d")
+    lasts = length(expires, name="approve_standing: expires", example="30d")
     private, _ = signing_key(key)
     now = clock()
     unsigned = StandingApproval(

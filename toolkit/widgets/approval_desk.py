@@ -14,7 +14,7 @@ from toolkit.mail import Letter
 from toolkit.readable import counted
 from toolkit.sending import Approval, Batch, BatchSummary, approve
 from toolkit.sending.manifest import changes, outline
-from toolkit.widgets.markup import Html, button, card, chip, field, note, table, tag, together
+from toolkit.widgets.markup import Html, button, card, chip, field, note, page_tabs, table, tag, together
 from toolkit.widgets.masking import hidden_letter
 from toolkit.widgets.panel import Panel, script, sheet
 
@@ -127,15 +127,7 @@ class ApprovalDesk(Panel):
             ("samples", "Samples"),
             ("changes", "Since last time"),
         ]
-        tabs = tag(
-            "div",
-            together(
-                button(name, "page", value=key, aria_pressed=str(key == self._page).lower()) for key, name in pages
-            ),
-            class_="ttk-tabs",
-            role="group",
-            aria_label="What is shown",
-        )
+        tabs = page_tabs(pages, self._page)
         shown = {
             "counts": lambda: self._counts(facts.summary),
             "findings": self._findings,

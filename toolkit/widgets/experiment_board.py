@@ -15,7 +15,18 @@ from toolkit.stats import Rate, Result
 from toolkit.stats.targeting import uplift_by_segment
 from toolkit.stats.verdict import amount
 from toolkit.stats.wording import level_of
-from toolkit.widgets.markup import Html, at_two_widths, button, card, chip, choice, note, table, tag, together
+from toolkit.widgets.markup import (
+    Html,
+    at_two_widths,
+    card,
+    chip,
+    choice,
+    note,
+    page_tabs,
+    table,
+    tag,
+    together,
+)
 from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["ExperimentBoard"]
@@ -131,15 +142,7 @@ class ExperimentBoard(Panel):
         pages.append(("guards", "Split and guardrails"))
         if self._segments:
             pages.append(("segments", "Segments"))
-        tabs = tag(
-            "div",
-            together(
-                button(name, "page", value=key, aria_pressed=str(key == self._page).lower()) for key, name in pages
-            ),
-            class_="ttk-tabs",
-            role="group",
-            aria_label="What is shown",
-        )
+        tabs = page_tabs(pages, self._page)
         shown = {"arms": self._arms, "looks": self._looks, "guards": self._guards, "segments": self._by_segment}
         return together(
             [

@@ -59,6 +59,12 @@ def together(parts: Iterable[object]) -> Html:
     return Html("".join(part if isinstance(part, Html) else escape(str(part)) for part in parts if part is not None))
 
 
+def page_tabs(pages: Iterable[tuple[str, str]], chosen: str) -> Html:
+    """A button for each page of a screen, by key and name, which tells the screen `page`."""
+    buttons = (button(name, "page", value=key, aria_pressed=str(key == chosen).lower()) for key, name in pages)
+    return tag("div", together(buttons), class_="ttk-tabs", role="group", aria_label="What is shown")
+
+
 def chip(kind: str) -> Html:
     """What kind of number it is: exact, observed, modelled, planned; each has its own colour and its own border."""
     titles = {

@@ -5,11 +5,20 @@ https://developers.brevo.com/docs/transactional-webhooks
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from toolkit.tracking.providers.report import JSON, Call, Report, by_bearer, entries, moment, parsed, words_of
+from toolkit.tracking.providers.report import (
+    JSON,
+    Call,
+    Report,
+    by_bearer,
+    entries,
+    moment,
+    object_in,
+    parsed,
+    words_of,
+)
 
 __all__ = ["NAME", "SECRET", "TYPES", "WORDS", "read", "verify"]
 
@@ -73,7 +82,7 @@ def read(call: Call) -> list[Report]:
                 url=words_of(event.get("link")),
                 told="machine" if word in _TOLD else "",
                 tags=_tags(event),
-                metadata=_metadata(event.get("X-Mailin-custom")),
+                metadata=object_in(event.get("X-Mailin-custom")),
             )
         )
     return found
@@ -86,11 +95,3 @@ def _tags(event: dict[str, Any]) -> tuple[str, ...]:
         if isinstance(value, str) and value:
             return (value,)
     return ()
-
-
-def _metadata(value: Any) -> Mapping[str, Any]:
-    try:
-        found = json.loads(value) if isinstance(value, str) else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -5,11 +5,19 @@ https://dev.mailjet.com/email/guides/webhooks/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
-from toolkit.tracking.providers.report import JSON, Call, Report, by_basic_auth, entries, moment, parsed, words_of
+from toolkit.tracking.providers.report import (
+    JSON,
+    Call,
+    Report,
+    by_basic_auth,
+    entries,
+    moment,
+    object_in,
+    parsed,
+    words_of,
+)
 
 __all__ = ["NAME", "SECRET", "TYPES", "WORDS", "read", "verify"]
 
@@ -75,15 +83,7 @@ def read(call: Call) -> list[Report]:
                 agent=words_of(event.get("agent")),
                 url=words_of(event.get("url")),
                 tags=(str(campaign),) if campaign else (),
-                metadata=_metadata(event.get("Payload")),
+                metadata=object_in(event.get("Payload")),
             )
         )
     return found
-
-
-def _metadata(value: Any) -> Mapping[str, Any]:
-    try:
-        found = json.loads(value) if isinstance(value, str) and value else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

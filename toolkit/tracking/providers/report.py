@@ -26,6 +26,7 @@ __all__ = [
     "by_hmac",
     "entries",
     "moment",
+    "object_in",
     "parsed",
     "said",
     "words_of",
@@ -157,6 +158,19 @@ def entries(value: Any) -> list[dict[str, Any]]:
     if not all(isinstance(one, dict) for one in found):
         raise UnreadableError("expected an object, or a list of objects")
     return found
+
+
+def object_in(text: Any) -> Mapping[str, Any]:
+    """The JSON object that a text holds; an empty one where it holds none.
+
+    >>> object_in('{"a": 1}'), object_in("[1]"), object_in(None)
+    ({'a': 1}, {}, {})
+    """
+    try:
+        found = json.loads(text) if isinstance(text, str) else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def said(value: Any, *path: str) -> Any:

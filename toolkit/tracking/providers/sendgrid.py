@@ -93,9 +93,7 @@ def read(call: Call) -> list[Report]:
                 agent=words_of(event.get("useragent")),
                 url=words_of(event.get("url")),
                 told="machine" if event.get("sg_machine_open") is True else "",
-                tags=tuple(
-                    map(str, categories if isinstance(categories, list) else [categories] if categories else [])
-                ),
+                tags=tuple(map(str, categories)),
                 metadata={name: value for name, value in event.items() if name not in _THEIRS},
             )
         )

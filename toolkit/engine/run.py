@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +18,13 @@ from toolkit.engine.digest import Digest
 from toolkit.engine.ids import decision_ids, journey_ids, key_texts
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints
-from toolkit.engine.load import Load, MailCounts, load_of, mail_counts, offer_text
+from toolkit.engine.load import mail_counts, offer_text
 from toolkit.engine.ordered import in_order
-from toolkit.engine.overlap import Meetings, Overlap, meetings_of, overlap_of
+from toolkit.engine.overlap import meetings_of
 from toolkit.engine.prepared import Prepared
+from toolkit.engine.reports import Counted, Reports
 from toolkit.engine.runners.local import Walked
-from toolkit.engine.summary import JourneyCounts, Summary, journey_counts, summarise
+from toolkit.engine.summary import journey_counts
 from toolkit.engine.trace import Trace, trace_of
 from toolkit.errors import InputError
 from toolkit.events import EventLog
@@ -33,10 +33,10 @@ from toolkit.scenario.models import Program
 from toolkit.scenario.writing import content_hash
 from toolkit.tables import ENDINGS, REASONS, STATUSES
 
-__all__ = ["Run", "offer_text"]
+__all__ = ["Run", "counted", "utc"]
 
 
-class Run(Drawable):
+class Run(Reports, Drawable):
     """A replay's result: exact under the rules, and the same for the same program and log.
 
     Attributes:
@@ -69,12 +69,6 @@ class Run(Drawable):
         self.walked = walked
         self.notes = notes
         self.assume = assume
-
-    def __repr__(self) -> str:
-        return str(self.summary())
-
-    def _repr_html_(self) -> str:
-        return self.summary()._repr_html_()
 
     @cached_property
     def all_journey_ids(self) -> pa.Array:
@@ -156,11 +150,6 @@ class Run(Drawable):
         """The content hash of the program (rule R23): its scenarios and policies in canonical form."""
         return content_hash(self.program)
 
-    @property
-    def span(self) -> tuple[pd.Timestamp | None, pd.Timestamp]:
-        """The first moment of the log (None when it is empty), and the last moment decided."""
-        return (None if self.log.span is None else self.log.span[0]), self.until
-
     def parts(self, *, progress: bool = False) -> Iterator[Run]:
         """This run by ranges of customers: itself, unless it is streamed.
 
@@ -200,12 +189,8 @@ class Run(Drawable):
         )
 
     @cached_property
-    def _counted(self) -> Counted:
-        return counted(self)
-
-    def summary(self) -> Summary:
-        """Counts by scenario and arm: journeys, mails, why not, how journeys ended."""
-        return summarise([self._counted.journeys], self.compiled, span=self.span, notes=self.notes)
+    def _counts(self) -> list[Counted]:
+        return [counted(self)]
 
     def trace(self, customer_id: object) -> Trace:
         """One customer's timeline: what they did, and for every mail why it went or not.
@@ -233,32 +218,6 @@ class Run(Drawable):
         if not isinstance(other, Run):
             raise InputError(f"diff: found {type(other).__name__}; allowed: a run, the replay of another version")
         return difference_of(self, other)
-
-    def load(self, *, largest_order: float | None = None) -> Load:
-        """Mails by hour and day, the peak, and the offers given with the most they can cost.
-
-        Args:
-            largest_order: an amount in the currency of the program; a percentage has no ceiling of its own, and is
-                taken from it.
-
-        Returns:
-            The load; print it, `.plot()` it, or take its tables.
-
-        Raises:
-            InputError: `largest_order` is not above 0.
-        """
-        return load_of(
-            [self._counted.mails],
-            program=self.program,
-            compiled=self.compiled,
-            span=self.span,
-            largest_order=largest_order,
-        )
-
-    def overlap(self) -> Overlap:
-        """How the scenarios meet in the same people: who gets mails of both, limits reached, mails a person a week."""
-        names = [scenario.scenario for scenario in self.compiled.scenarios]
-        return overlap_of([self._counted.meetings], names)
 
     @property
     def rank(self) -> Ints:
@@ -302,15 +261,6 @@ class Run(Drawable):
             content.add("journeys", part.journeys, "journey_id")
             content.add("decisions", part.decisions, "decision_id")
         return content.hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """What reports of a run add up."""
-
-    journeys: JourneyCounts
-    mails: MailCounts
-    meetings: Meetings
 
 
 def counted(run: Run) -> Counted:

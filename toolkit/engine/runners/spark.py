@@ -20,7 +20,8 @@ from toolkit.engine.digest import Digest
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.measure import known_of, label_of, measure
 from toolkit.engine.prepared import prepare_log
-from toolkit.engine.run import Counted, Run, counted
+from toolkit.engine.reports import Counted
+from toolkit.engine.run import Run, counted
 from toolkit.engine.runners.local import run_once
 from toolkit.engine.runners.parted import Parted
 from toolkit.engine.runners.pools import LastCoupon, Taken, next_last_coupon, plan_with, taken_in
@@ -145,12 +146,6 @@ class SparkRun(Parted):
         self._rows = log.parts(parts)
         self._task = _Task(program, compiler, log.reader, until, assume, (None,) * len(compiled.pools))
         self._parts = self._decided()
-
-    def __repr__(self) -> str:
-        return str(self.summary())
-
-    def _repr_html_(self) -> str:
-        return self.summary()._repr_html_()
 
     def _decided(self) -> list[_Counts]:
         """Every part counted; again, with one more pool known to run out, until no further pool does."""

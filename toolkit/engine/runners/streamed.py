@@ -20,7 +20,8 @@ from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import NEVER
 from toolkit.engine.ordered import in_order
 from toolkit.engine.prepared import Prepared, prepare_log
-from toolkit.engine.run import Counted, Run, counted
+from toolkit.engine.reports import Counted
+from toolkit.engine.run import Run, counted
 from toolkit.engine.runners.local import Takers, next_emptied, run_once, takers_of
 from toolkit.engine.runners.parted import Parted
 from toolkit.engine.trace import Trace

@@ -365,10 +365,12 @@ def test_a_mail_may_go_without_the_offer_when_the_pool_is_empty() -> None:
     assert set(run.decisions.loc[run.decisions["step"] == "more", "reason"]) == {"coupon_empty"}
 
 
-def test_a_pool_of_unknown_size_is_refused() -> None:
+def test_a_pool_of_unknown_size_never_runs_out_and_the_run_says_so() -> None:
     program = loads(POOL.replace("EMPTY", "skip").replace("{size: SIZE}", "{file: codes.csv}"))
-    with pytest.raises(ScenarioError, match="how many coupons"):
-        replay(program, signed_up(2))
+    run = replay(program, signed_up(12), until=pd.Timestamp("2025-03-10T00:00Z"))
+    assert (run.decisions["status"] == "send").all()
+    assert run.load().offers["codes_left"].isna().all()
+    assert any("replays and forecasts count as if they never ran out" in note for note in run.notes)
 
 
 def test_consent_comes_and_goes_with_the_log() -> None:

@@ -249,7 +249,11 @@ def test_what_comes_near_a_fault_and_is_none_is_left_alone(changes: dict[str, An
         ({"policies": {"timezone": "Europe/Pari"}}, "policies.timezone", "unknown time zone"),
         ({"policies": {"quiet": {"from": "08:00", "to": "08:00"}}}, "policies.quiet.to", "quiet hours end when they"),
         ({"policies": {"pools": {"s": {}}}}, "policies.pools.s", "a pool has a size or a file"),
-        ({"policies": {"pools": {"s": {"size": 1, "file": "x"}}}}, "policies.pools.s", "a pool has a size or a file"),
+        (
+            {"policies": {"pools": {"s": {"size": 1, "file": "x.txt"}}}},
+            "policies.pools.s.file",
+            "the codes' file",
+        ),
     ],
 )
 def test_a_contradiction_is_a_fault_at_its_place(changes: dict[str, Any], path: str, message: str) -> None:

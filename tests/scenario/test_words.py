@@ -265,13 +265,14 @@ def test_policies_are_told_after_the_scenarios() -> None:
     assert "The sender is Maison Lune <hello@example.com>." in said
     program = loads(
         "{scenario: x, trigger: {event: a}, reentry: once, steps: [exit]}\n---\n"
-        "{pools: {s: {size: 3}, t: {file: codes.txt}},"
+        "{pools: {s: {size: 3}, t: {file: codes.csv}, u: {size: 2, file: u.csv}},"
         " sender: {name: A, email: a@example.com, reply_to: b@example.com}}\n"
     )
-    assert describe(program.policies).splitlines()[-3:] == [
+    assert describe(program.policies).splitlines()[-4:] == [
         "The sender is A <a@example.com>; answers go to b@example.com.",
         "The pool s holds 3 codes.",
-        "The pool t holds the codes of codes.txt.",
+        "The pool t holds the codes of codes.csv.",
+        "The pool u holds 2 codes, those of u.csv.",
     ]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import sqlite
 
 from toolkit.sending import Ledger, State
-from toolkit.sending.schema import deliveries, held_as
+from toolkit.sending.schema import VERSION, deliveries, held_as
 
 TABLES = Path(__file__).with_name("ledger_version_1.sql").read_text(encoding="utf-8")
 ROWS = """
@@ -64,11 +64,23 @@ def test_a_ledger_of_the_second_version_gets_the_index_of_mails_in_hand(tmp_path
         assert [row.decision_id for row in ledger.recover()] == [held[0].decision_id]
         assert ledger.counts("run") == {State.PLANNED: 2, State.UNKNOWN: 1}
     with sqlite3.connect(path) as connection:
-        assert connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone() == ("4",)
+        assert connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone() == (str(VERSION),)
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
     connection.close()
     assert "delivery_held" in names
     assert "delivery_state" not in names
+
+
+def test_a_ledger_of_the_fourth_version_gets_room_for_codes(tmp_path, clock, entries, run_record):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path, clock=clock) as ledger:
+        ledger.plan(run_record(mails=3), entries(3))
+    with sqlite3.connect(path) as connection:
+        connection.executescript("DROP TABLE coupon; UPDATE meta SET value = '4' WHERE name = 'version'")
+    connection.close()
+    with Ledger.open(path, clock=clock) as ledger:
+        assert ledger.coupons().empty
+        assert ledger.counts("run") == {State.PLANNED: 3}
 
 
 def test_mails_in_hand_and_in_doubt_are_found_by_their_own_index(tmp_path, clock):

@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 
 from tests.sending.shops import WELCOME
-from toolkit.errors import InputError, NotSupportedError, PreflightError, TemplateError
+from toolkit.errors import InputError, PreflightError, TemplateError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
-from toolkit.scenario import load
 from toolkit.sending import Batch, Ledger, send
 from toolkit.sending.keys import mail_key
 from toolkit.sending.spool import Store
@@ -264,15 +263,6 @@ def test_a_share_of_what_set_the_mail_off_is_added_up(shop, make_program, make_l
     program = make_program(ARMS.replace("experiment", "# experiment"))
     batch = shop.prepare(program=program, log=EventLog.from_pandas(events, customers=make_people(2)))
     assert "what set off 2 of them is worth 150.00 EUR, 10 % of that is 15.00; no upper bound" in str(batch.summary())
-
-
-def test_codes_of_a_pool_are_not_handed_out_yet(shop, make_program):
-    pooled = (shop.templates / "welcome" / "scenario.yaml", shop.templates / "policies.yaml")
-    pooled[0].write_text(ARMS.replace("percent: 10", "percent: 10, pool: spring"))
-    pooled[1].write_text("pools: {spring: {size: 100}}")
-    program = make_program(load(shop.templates).scenarios, pools={"spring": {"size": 100}})
-    with pytest.raises(NotSupportedError, match=r"welcome\.hello\.offer\.pool"):
-        shop.prepare(program=program)
 
 
 @pytest.mark.parametrize("link", [None, "https://example.org/u", "http://example.org/u/{token}"])

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 
 from tests.sending.shops import NOON, people_of
-from toolkit.errors import ApprovalError, InputError, NotSupportedError
+from toolkit.errors import ApprovalError, InputError
 from toolkit.events import EventLog
-from toolkit.scenario import loads
 from toolkit.sending import StandingApproval, approve_standing, load_approval, send
 from toolkit.sending.ledger import Ledger
 
@@ -54,12 +53,6 @@ def standing(shop, noon):
 def test_what_cannot_be_approved_is_refused_in_words(standing, options, said):
     with pytest.raises(InputError, match=re.escape(said)):
         standing(**options)
-
-
-def test_codes_of_a_pool_are_refused_before_a_loop_comes_to_them(standing):
-    program = loads(OFFER % "percent: 10, pool: spring" + "---\npools: {spring: {size: 3}}\n")
-    with pytest.raises(NotSupportedError, match=r"welcome\.hello\.offer\.pool: handing out the codes"):
-        standing(program=program)
 
 
 def test_a_batch_after_it_is_held_against_the_last_approval_of_a_batch(shop, noon, standing, sent, make_log):

@@ -185,7 +185,7 @@ def compile_program(
         scenario_of_split=tuple(compiler.split_owners),
         gaps=tuple(compiler.gaps),
         keyed=tuple(keyed),
-        pools=tuple((name, _pool_size(program, name)) for name in compiler.pools),
+        pools=tuple((name, program.policies.pools[name].size or 0) for name in compiler.pools),
     )
 
 
@@ -248,22 +248,6 @@ def _check_room(compiler: Instructions) -> None:
         faults.append(Fault(message, path=largest, found=total, allowed=allowed))
     if faults:
         raise ScenarioError(faults)
-
-
-def _pool_size(program: Program, name: str) -> int:
-    pool = program.policies.pools.get(name)
-    if pool is None or pool.size is None:
-        raise ScenarioError(
-            [
-                Fault(
-                    "how many coupons are there?",
-                    path=f"policies.pools.{name}.size",
-                    found=pool and pool.file,
-                    allowed="a whole number; with a file, the number of its codes",
-                )
-            ]
-        )
-    return pool.size
 
 
 def _table(rows: Sequence[Sequence[int]], columns: int) -> m.Ints:

@@ -212,7 +212,7 @@ class Instructions:
 
     def send(self, step: Send, suffix: str) -> None:
         pool = -1
-        if step.offer and step.offer.pool:
+        if step.offer and step.offer.pool and self.program.policies.pools[step.offer.pool].size is not None:
             pool = self.pools.setdefault(step.offer.pool, len(self.pools))
         plain = int(step.offer is not None and step.offer.on_empty == "send_without")
         self.emit(m.OP_SEND, a=len(self.sends), b=pool, c=plain)

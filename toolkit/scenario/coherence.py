@@ -45,8 +45,19 @@ def program_findings(policies: m.Policies) -> Iterator[Finding]:
         place = ("brand", "unsubscribe_url")
         yield Finding("the tracker hears of no unsubscribe", place, elsewhere, allowed, warning=True)
     for name, pool in policies.pools.items():
-        if (pool.size is None) == (pool.file is None):
-            yield Finding("a pool has a size or a file", ("pools", name), allowed="one of size, file")
+        yield from _pool(pool, ("pools", name))
+
+
+def _pool(pool: m.Pool, place: Place) -> Iterator[Finding]:
+    if pool.file is None:
+        if pool.size is None:
+            yield Finding("a pool has a size or a file", place, allowed="size, file, or both")
+        return
+    if pool.file.endswith((".txt", ".mjml")):  # it lies among the mails, and would be taken for one
+        yield Finding("the codes' file ends as a mail's does", (*place, "file"), pool.file, "a .csv file")
+    if pool.size is None:
+        message = "how many codes there are is not told: replays and forecasts count as if they never ran out"
+        yield Finding(message, place, allowed="a size, too", warning=True)
 
 
 def _quiet(quiet: m.Quiet | None) -> Iterator[Finding]:

@@ -70,7 +70,7 @@ class Tracking(Model):
 
 
 class Pool(Model):
-    """Coupon codes that run out: so many, or those of a file."""
+    """Coupon codes that run out: so many in a replay, and the file whose codes mails are sent with."""
 
     size: Annotated[int, Field(strict=True, ge=0)] | None = None
     file: str | None = None

@@ -346,7 +346,9 @@ def _policies(policies: m.Policies) -> Iterator[str]:
     if policies.tracking:
         yield from _answers(policies.tracking, getattr(policies.brand, "unsubscribe_url", None))
     for name, pool in policies.pools.items():
-        stock = f"{pool.size} codes" if pool.size is not None else f"the codes of {pool.file}"
+        stock = f"the codes of {pool.file}" if pool.size is None else f"{pool.size} codes"
+        if pool.size is not None and pool.file is not None:
+            stock += f", those of {pool.file}"
         yield f"The pool {name} holds {stock}."
 
 

@@ -280,6 +280,7 @@ class Batch:
             "message_id": mail.message_id,
             "subject": mail.subject,
             "payload": self.spool.sha256(mail.number),
+            **({} if mail.coupon is None else {"coupon": list(mail.coupon)}),
         }
 
     def _sample(self, mail: PreparedMail) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from toolkit.scenario import content_hash, dump, loads
 from toolkit.sending.approval import Approval, approval_from, each_approval
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
+from toolkit.sending.coupons import Coupon
 from toolkit.sending.manifest import Rows, digest_of, outline
 from toolkit.sending.parcel import STUBS_TOGETHER, BatchParcel, Stub
 from toolkit.sending.policy import ApprovalPolicy
@@ -215,6 +216,7 @@ def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
         step=approved["step"],
         template=approved["template"],
         key=approved["journey"],
+        coupon=None if "coupon" not in approved else Coupon(*map(str, approved["coupon"])),
     )
 
 

@@ -1,8 +1,9 @@
-"""Decisions turned into letters: the customer, the event, the offer, and the address of each mail."""
+"""Decisions turned into letters: the customer, the event, the offer and its code, and the address of each mail."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple, SupportsIndex, overload
 from zoneinfo import ZoneInfo
@@ -11,12 +12,13 @@ import pandas as pd
 from email_validator import EmailNotValidError, validate_email
 
 from toolkit.engine import Run
-from toolkit.errors import NotSupportedError
 from toolkit.events import EventLog
 from toolkit.mail import Letter, offer_values
 from toolkit.scenario.models import Offer, Program
+from toolkit.sending.coupons import Coupon
 from toolkit.sending.recheck import Due, attributes_of
 from toolkit.sending.spool import Store
+from toolkit.sending.stock import Stock
 
 __all__ = ["Draft", "Letters", "Writer"]
 
@@ -30,6 +32,7 @@ class Draft(NamedTuple):
     offer: str | None
     due_at: datetime
     key: str | None
+    coupon: Coupon | None = None
 
 
 class Letters(Sequence[Letter]):
@@ -94,6 +97,22 @@ class Writer:
             )
         return drafts, left_out
 
+    def with_codes(self, drafts: Sequence[Draft], stock: Stock) -> tuple[list[Draft], dict[str, str]]:
+        """The drafts, each whose offer draws from a pool with its code; and those for whom none is left."""
+        ready, left_out = [], {}
+        for draft in drafts:
+            letter, offer = draft.letter, self.offers[draft.letter.scenario, draft.letter.step]
+            if letter.offer is None or offer is None or offer.pool is None:
+                ready.append(draft)
+            elif (coupon := stock.code(offer.pool, letter.decision_id)) is not None:
+                letter = replace(letter, offer={**letter.offer, "code": coupon.code})
+                ready.append(draft._replace(letter=letter, coupon=coupon))
+            elif offer.on_empty == "send_without":
+                ready.append(draft._replace(letter=replace(letter, offer=None), offer=None))
+            else:
+                left_out[letter.decision_id] = "coupon_empty"
+        return ready, left_out
+
     def _letter(self, row: Any, person: Mapping[str, Any], event: Mapping[str, Any], address: str) -> Letter:
         scenario = self.program[row.scenario]
         at = row.at.to_pydatetime()
@@ -115,11 +134,6 @@ class Writer:
         offer: Offer | None = self.offers[row.scenario, row.step]
         if offer is None or _text(row.offer) is None:
             return None
-        if offer.pool is not None:
-            raise NotSupportedError(
-                f"prepare: {row.scenario}.{row.step}.offer.pool: handing out the codes of pool {offer.pool!r} "
-                f"is not there yet; use one code for all (offer.code)"
-            )
         policies = self.program.policies
         zone = _zone(person.get("timezone"), policies.timezone)
         return offer_values(offer, at=at, zone=zone, currency=policies.currency)

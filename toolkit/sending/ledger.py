@@ -21,7 +21,7 @@ from toolkit.errors import LedgerError
 from toolkit.sending import audit, claims, pacing, steering, turns
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.feedback import Feedback, Taken, take
-from toolkit.sending.overview import overview
+from toolkit.sending.overview import coupons_of, mails_of, overview
 from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.rows import CHUNK, ChangedError, Delivery, rows_of
@@ -33,7 +33,7 @@ from toolkit.sending.suppression import Suppressions, suppressed
 __all__ = ["Ledger"]
 
 _PLANNED_AT_ONCE = 2_000  # mails in one commit
-_PLANNED = ("added", "adopted", "known", "held")
+_PLANNED = ("added", "adopted", "known", "held", "spent")
 
 
 class Ledger:
@@ -115,16 +115,18 @@ class Ledger:
             One row per mail: run_id, decision_id, customer_id, address, class, message_id, state, attempts, receipt,
             code, reason, scenario and step (None where an older version sent it), decided_at (UTC; NaT likewise).
         """
-        names = ["run_id", "decision_id", "customer_id", "address", "class_", "message_id", "state", "attempts"]
-        names += ["receipt", "code", "reason", "scenario", "step", "decided_at"]
-        query = select(*(deliveries.c[name] for name in names)).order_by(deliveries.c.id)
-        if state is not None:
-            query = query.where(held_as(state_of(state)))
         with self._reading() as connection:
-            rows = [tuple(row) for row in connection.execute(query)]
-        frame = pd.DataFrame(rows, columns=names).rename(columns={"class_": "class"})
-        decided = frame["decided_at"].replace(0, None).astype("Int64").astype("datetime64[us, UTC]")
-        return frame.assign(decided_at=decided)
+            return mails_of(connection, None if state is None else state_of(state))
+
+    def coupons(self) -> pd.DataFrame:
+        """The coupon codes of pools that mails have: whose code it is that somebody redeems.
+
+        Returns:
+            One row per code: pool, code, decision_id, customer_id, scenario, step, state. Codes of mails that are over
+            and never left are free again.
+        """
+        with self._reading() as connection:
+            return coupons_of(connection)
 
     def audit(self) -> pd.DataFrame:
         """What was done, by whom: one row per line of the audit (seq, at, actor, action, subject, detail, hash)."""
@@ -464,17 +466,13 @@ class Ledger:
         """Meanwhile this thread writes through one connection, where the database is a file; for a sender."""
         return self._transactions.kept()
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """A connection to the ledger's database that only reads, for questions of this room's other files."""
-        with self._reading() as connection:
-            yield connection
+        return self._reading()
 
-    @contextmanager
-    def changing(self) -> Iterator[Connection]:
+    def changing(self) -> AbstractContextManager[Connection]:
         """A connection in a transaction that writes, for this room's other files."""
-        with self._writing() as connection:
-            yield connection
+        return self._writing()
 
     def compact(self) -> None:
         """Write the database anew, so that nothing that was replaced stays in its files."""

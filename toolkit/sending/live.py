@@ -38,6 +38,7 @@ from toolkit.sending.report import Report
 from toolkit.sending.rows import Delivery
 from toolkit.sending.shares import SHARES, Shares
 from toolkit.sending.standing import StandingApproval
+from toolkit.sending.stock import never_empty
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["Parity", "keep_sending", "parity", "round_of"]
@@ -107,10 +108,11 @@ def round_of(
     report = send(
         batch, approval, transport=transport, confirm=len(batch), ledger=ledger, log=log, progress=False, clock=clock
     )
-    if report.held_back:
+    if report.held_back or report.spent:
         with Ledger.open(ledger, clock=clock) as opened:
             known = opened.known(line["due"])
-        held = dict.fromkeys([name for name in line["due"] if name not in known], "held back by the limits")
+        why = "held back by the limits" if not report.spent else "held back by the limits, or its code was another's"
+        held = dict.fromkeys([name for name in line["due"] if name not in known], why)
         _append(capture, {**line, "due": [], "left_out": held})
     return replace(report, notes=tuple(map(str, batch.preflight.set_aside)))
 
@@ -297,7 +299,7 @@ def parity(
     first, last = (datetime.fromisoformat(one["now"]) for one in (rounds[0], rounds[-1]))
     approved = {name for one in rounds for name in one["scenarios"]}
     log = heard(log, program.policies, ledger)
-    decided = replay(program, log, until=last, assume="as_logged").decisions
+    decided = replay(never_empty(program), log, until=last, assume="as_logged").decisions
     # Before the first round of the first day ever, nobody was at work.
     begun = first if not _before(Path(captures), day) else datetime(day.year, day.month, day.day, tzinfo=UTC)
     sends = decided[(decided["status"] == "send") & decided["scenario"].isin(approved)]

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from toolkit.mail import Letter
+from toolkit.sending.coupons import Coupon
 
 __all__ = ["Numbers", "PreparedMail", "hash_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedMail:
-    """One mail of a batch: the decision, the letter it became, where its bytes are in the spool, and, where clicks are
-    counted, the web addresses its links lead to."""
+    """One mail of a batch: the decision, the letter it became, where its bytes are in the spool, where clicks are
+    counted the web addresses its links lead to, and the code of a pool that it gives."""
 
     letter: Letter
     customer_id: str
@@ -32,6 +33,7 @@ class PreparedMail:
     number: int
     targets: tuple[str, ...] = ()
     key: str | None = None
+    coupon: Coupon | None = None
 
     def __reduce__(self) -> tuple[type[PreparedMail], tuple[Any, ...]]:
         # Read back from the disk by its values in order: field by field, as dataclasses do, takes ten times as long.

@@ -36,7 +36,7 @@ def notes_of(
         going: the decisions that are mailed.
         renamed: how many mails are left out that the ledger has under another name.
     """
-    notes = [note for note in run.notes if not note.startswith("assumed:")]
+    notes = [note for note in run.notes if not note.startswith(("assumed:", "policies.pools."))]
     if log.span is not None and log.span[1] < begin:
         notes.append(f"the log ends {log.span[1]:%Y-%m-%d %H:%M} UTC, before the window begins")
     sends = run.decisions[run.decisions["status"] == "send"]

@@ -1,4 +1,4 @@
-"""Where every run of a ledger stands, in one table."""
+"""A ledger as tables: where every run stands, every mail, and the coupon codes that mails have."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ import pandas as pd
 from sqlalchemy import Connection, func, select
 
 from toolkit.sending.clock import from_micros
-from toolkit.sending.schema import approvals, deliveries, runs
+from toolkit.sending.coupons import TAKEN
+from toolkit.sending.schema import approvals, deliveries, held_as, runs
 from toolkit.sending.states import FINAL, OPEN, State
 
-__all__ = ["overview"]
+__all__ = ["coupons_of", "mails_of", "overview"]
+
+_MAIL = [
+    *("run_id", "decision_id", "customer_id", "address", "class_", "message_id", "state", "attempts"),
+    *("receipt", "code", "reason", "scenario", "step", "decided_at"),
+]
 
 
 def overview(connection: Connection) -> pd.DataFrame:
@@ -50,3 +56,21 @@ def _says(run_state: str, count: Mapping[str, int]) -> str:
     first = "done" if not left else f"{left} to go" if run_state in ("active", "done") else f"{run_state}, {left} to go"
     parts = [f"{count[state]} {state}" for state in (State.UNKNOWN, *sorted(FINAL - {State.ACCEPTED})) if count[state]]
     return ", ".join([first, *parts])
+
+
+def mails_of(connection: Connection, state: State | None) -> pd.DataFrame:
+    """One row per mail, or per mail in one state; see `Ledger.deliveries`."""
+    query = select(*(deliveries.c[name] for name in _MAIL)).order_by(deliveries.c.id)
+    if state is not None:
+        query = query.where(held_as(state))
+    rows = [tuple(row) for row in connection.execute(query)]
+    frame = pd.DataFrame(rows, columns=_MAIL).rename(columns={"class_": "class"})
+    decided = frame["decided_at"].replace(0, None).astype("Int64").astype("datetime64[us, UTC]")
+    return frame.assign(decided_at=decided)
+
+
+def coupons_of(connection: Connection) -> pd.DataFrame:
+    """One row per code that some mail has; see `Ledger.coupons`."""
+    return pd.DataFrame(
+        [tuple(row) for row in connection.execute(TAKEN)], columns=[one.key for one in TAKEN.selected_columns]
+    )

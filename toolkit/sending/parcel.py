@@ -12,6 +12,7 @@ from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import micros
+from toolkit.sending.coupons import Coupon
 from toolkit.sending.domains import domain_of
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.planning import Entry
@@ -28,6 +29,7 @@ class Stub(NamedTuple):
         key: of its journey, which an event that ends the scenario may have to match.
         discount: the most its offer is thought to cost; None where that cannot be told.
         decided_at: the moment of the decision, microseconds since 1970.
+        coupon: the code of a pool that it gives.
     """
 
     decision_id: str
@@ -41,6 +43,7 @@ class Stub(NamedTuple):
     step: str
     template: str
     key: str | None
+    coupon: Coupon | None
 
 
 STUBS_TOGETHER = 32
@@ -68,6 +71,7 @@ def entry_of(stub: Stub, message: bytes) -> Entry:
         decided_at=stub.decided_at,
         scenario=stub.scenario,
         step=stub.step,
+        coupon=stub.coupon,
     )
 
 
@@ -131,7 +135,8 @@ class BatchParcel:
         """The batch's next mail, and what its offer may cost."""
         letter = mail.letter
         who = letter.decision_id, mail.customer_id, letter.to, letter.class_, mail.message_id
-        self._stubs.add((*who, discount, micros(letter.at), letter.scenario, letter.step, letter.template, mail.key))
+        what = letter.scenario, letter.step, letter.template, mail.key, mail.coupon
+        self._stubs.add((*who, discount, micros(letter.at), *what))
         self._places.append(mail.number)
 
     def __len__(self) -> int:

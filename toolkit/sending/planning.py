@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Insert, bindparam, exists, func, select, upda
 
 from toolkit.database import insert_new, insert_new_in
 from toolkit.errors import ApprovalError, LedgerError
+from toolkit.sending.coupons import Coupon, reserve
 from toolkit.sending.domains import domain_of
 from toolkit.sending.rows import Delivery, move, rows_of
 from toolkit.sending.schema import approvals, attempts, deliveries, revocations, runs
@@ -33,6 +34,7 @@ class Entry:
         discount: the most its offer is thought to cost; None where that cannot be told.
         decided_at: the moment of the decision, microseconds since 1970.
         scenario, step: of which it is; None where that is not known.
+        coupon: the code of a pool that it gives.
     """
 
     decision_id: str
@@ -45,6 +47,7 @@ class Entry:
     decided_at: int = 0
     scenario: str | None = None
     step: str | None = None
+    coupon: Coupon | None = None
 
     @property
     def domain(self) -> str:
@@ -128,12 +131,19 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What planning a run did: mails added, taken over from an unfinished run, known already, held back by limits."""
+    """What planning a run did.
+
+    Attributes:
+        added, adopted, known: mails that are new, taken over from an unfinished run, and there already.
+        held: held back by limits.
+        spent: held back since another mail took their coupon code.
+    """
 
     added: int
     adopted: int
     known: int
     held: int = 0
+    spent: int = 0
 
 
 def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
@@ -212,6 +222,10 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
 
     asked = [one for one in entries if one.decision_id not in there or is_taken(there[one.decision_id])]
     allowed = asked if run.limits is None else _within(connection, run.approvals[0].id, run.limits, asked, now=now)
+    held = len(asked) - len(allowed)
+    coupons = {one.decision_id: one.coupon for one in allowed}
+    spent = reserve(connection, coupons, again=coupons.keys() & there.keys())
+    allowed = [one for one in allowed if one.decision_id not in spent]
     names = {one.decision_id for one in allowed}
     new = [entry for entry in allowed if entry.decision_id not in there]
     rows, added = list(there.values()), 0
@@ -243,8 +257,8 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
     if added or taken:
         mine = runs.c.id == run.id, runs.c.state == "done"
         connection.execute(update(runs).where(*mine).values(state="active"))
-    held = len(asked) - len(allowed)
-    return Planned(added, len(taken), len(entries) - added - len(taken) - held, held)
+    known = len(entries) - added - len(taken) - held - len(spent)
+    return Planned(added, len(taken), known, held, len(spent))
 
 
 def _within(

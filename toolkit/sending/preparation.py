@@ -37,6 +37,7 @@ from toolkit.sending.shares import in_shares
 from toolkit.sending.spool import Spool, Store
 from toolkit.sending.standing import scenarios_of
 from toolkit.sending.states import State
+from toolkit.sending.stock import Codes, Stock, never_empty
 from toolkit.sending.transports import Outbox
 
 __all__ = ["DEFAULT_OUTBOX", "prepare", "template_bytes"]
@@ -67,6 +68,7 @@ def prepare(
     scenarios: Sequence[str] | None = None,
     shares: Collection[int] | None = None,
     since: datetime | None = None,
+    codes: Codes | None = None,
     author: str | None = None,
     price_per_thousand: float | None = None,
     set_aside: bool = False,
@@ -90,6 +92,8 @@ def prepare(
         shares: only mails to the customers of these shares (`sending.shares`); all customers are decided.
         since: no mails of journeys that began before this moment, with a time zone: when the toolkit came to work. What
             began before has had its mails from another system, or never had the first of them.
+        codes: pool to its coupon codes, or to a CSV file of them; the file that the policies name unless given. Each
+            mail gets one that no other mail has; none is taken before the batch is sent.
         author: who wrote the scenarios and their mails; part of what is approved.
         price_per_thousand: what your provider takes for a thousand mails, in the program's currency, 0 or more; the
             summary then says what the batch costs to send.
@@ -102,10 +106,10 @@ def prepare(
 
     Raises:
         InputError: `now` or `since` without a time zone, a window that is not ahead of nothing, no unsubscribe_url, no
-            e-mails, a scenario that is not in the program, a price that is no number or below zero.
+            e-mails, a scenario that is not in the program, a price that is no number or below zero, codes of a pool
+            that are nowhere or not one each.
         ScenarioError: the program does not fit the log.
         TemplateError: the templates cannot be read, or a mail the program sends is not among them.
-        NotSupportedError: an offer with coupon codes from a pool.
         LedgerError: the ledger cannot be read.
     """
     check_program(program, log)
@@ -131,7 +135,8 @@ def prepare(
     begin = moment - span
     with _ledger_at(where) as known:
         last = None if known is None else known.last_run()
-        run = replay(program, log, until=moment, assume="as_logged", events_at_once=None)
+        stock = Stock(program, known, folder=folder, codes=codes)
+        run = replay(never_empty(program), log, until=moment, assume="as_logged", events_at_once=None)
         run = run.reaching(pd.Timestamp(begin if last is None else min(begin, last)) - LOOKED_AROUND)
         reached = _reached(run, begin, scenarios=wanted, shares=shares)
         sends = reached[reached["status"] == "send"]
@@ -144,8 +149,8 @@ def prepare(
         stopped = _stopped(run, sends, due, log, known, start=start, now=moment)
         going = _without(sends, stopped)
         keys = {mail.decision_id: mail.key for mail in due if mail.key is not None}
-        drafts, unmailable = _drafts(writer, going, keys, known, progress=progress)
-        notes = notes_of(run, log, known, begin=begin, last=last, going=going, renamed=len(renamed))
+        drafts, unmailable = _drafts(writer, going, keys, known, stock, progress=progress)
+        notes = notes_of(run, log, known, begin=begin, last=last, going=going, renamed=len(renamed)) + stock.notes()
         previous = None if known is None else known.last_approval()
     key = mail_key(where)
     written = set(_without(going, unmailable)["scenario"])
@@ -234,19 +239,21 @@ def _drafts(
     going: pd.DataFrame,
     keys: Mapping[str, str],
     ledger: Ledger | None,
+    stock: Stock,
     *,
     progress: bool,
 ) -> tuple[Store[Draft], dict[str, str]]:
-    """The letters, and the decisions that have none, with the reason: no address, or one on the suppression list."""
+    """The letters, and the decisions that have none, with the reason: no address, one on the suppression list, or no
+    coupon code left."""
     drafts, left_out = Store[Draft](), dict[str, str]()
     with Bar(total=len(going), desc="letters", unit=" mails", disable=not progress or len(going) <= _SOME) as bar:
         for begin in range(0, len(going), _SOME):
             some, no_address = writer.letters(going.iloc[begin : begin + _SOME], keys)
             held = {} if ledger is None else _suppressed(ledger, [draft.letter for draft in some])
-            left_out |= no_address | held
-            for draft in some:
-                if draft.letter.decision_id not in held:
-                    drafts.add(draft)
+            ready, no_code = writer.with_codes([one for one in some if one.letter.decision_id not in held], stock)
+            left_out |= no_address | held | no_code
+            for draft in ready:
+                drafts.add(draft)
             bar.update(min(_SOME, len(going) - begin))
     return drafts, left_out
 

@@ -74,6 +74,7 @@ class Report:
         audit: the head of the ledger's audit; kept elsewhere, it shows later whether the ledger was rewritten.
         state: where the run stands: active, paused, cancelled, revoked or done.
         held_back: mails that the limits of a standing approval held back; they stay due.
+        spent: mails whose coupon codes other mails had taken meanwhile; prepared again, they get others.
         notes: why mails were left out that one customer's own values made unfit.
     """
 
@@ -85,6 +86,7 @@ class Report:
     audit: str
     state: str
     held_back: int = 0
+    spent: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -135,6 +137,8 @@ class Report:
             line += f", waiting {self.waiting:,}"
         if self.held_back:
             line += f", of which {self.held_back:,} held back by the limits of the approval"
+        if self.spent:
+            line += f", of which {self.spent:,} not sent since other mails took their codes: prepare again"
         if self.notes:
             line += f", left out {self.before.get('render_error', 0):,} ({'; '.join(self.notes)})"
         if self.state in ("paused", "cancelled", "revoked"):

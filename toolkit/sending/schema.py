@@ -42,6 +42,7 @@ __all__ = [
     "approvals",
     "attempts",
     "audits",
+    "coupons",
     "deliveries",
     "domains",
     "events",
@@ -54,7 +55,7 @@ __all__ = [
     "suppressions",
 ]
 
-VERSION = 4
+VERSION = 5
 
 COUNTERS = ("outcomes", "failures", "doubts", "policy_errors", "bounces", "complaints")
 """What a run counts since it began or was last resumed, so that it can be paused when too much goes wrong."""
@@ -159,6 +160,15 @@ deliveries = Table(
 )
 
 
+coupons = Table(
+    "coupon",
+    _metadata,
+    Column("pool", String(80), primary_key=True),
+    Column("code", String(64), primary_key=True),
+    Column("decision_id", String(64), nullable=False, index=True),
+)
+
+
 def held_as(*states: State) -> ColumnElement[bool]:
     """Mails in the hands of a sender, or in doubt, in one of these states.
 
@@ -255,7 +265,7 @@ def _brought_up_to_date(connection: Connection, place: str) -> None:
         _metadata.create_all(connection)
         connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
     elif found < VERSION:
-        for step in (_second_version, _third_version, _fourth_version)[found - 1 :]:
+        for step in (_second_version, _third_version, _fourth_version, _fifth_version)[found - 1 :]:
             step(connection)
         connection.execute(update(metas).where(metas.c.name == "version").values(value=str(VERSION)))
 
@@ -284,6 +294,11 @@ def _third_version(connection: Connection) -> None:
 def _fourth_version(connection: Connection) -> None:
     """A ledger of version 3, brought up to version 4 in the transaction under way; its mails stay without a step."""
     _add_columns(connection, deliveries)
+
+
+def _fifth_version(connection: Connection) -> None:
+    """A ledger of version 4, brought up to version 5 in the transaction under way; no codes were given before."""
+    coupons.create(connection, checkfirst=True)
 
 
 def _add_columns(connection: Connection, *tables: Table) -> None:

@@ -100,7 +100,7 @@ class Sender:
         self._tell_at = self._count_at = self._began
         self._pace = Pace()
         self._planned = threading.Event()
-        self._held_back = 0
+        self._held_back = self._spent = 0
         self._pause_by: str | None = None
         self._steering = threading.Lock()
 
@@ -155,7 +155,8 @@ class Sender:
         # First, so that what a dead sender left is either proven sent or can be taken over by this run.
         self._recover()
         if self.total:
-            self._held_back = self.ledger.plan(self.record, self._entries()).held
+            planned = self.ledger.plan(self.record, self._entries())
+            self._held_back, self._spent = planned.held, planned.spent
             self.ledger.stop(self.run_id, self.gate())
         with self._steering:
             self._planned.set()
@@ -383,6 +384,7 @@ class Sender:
             audit=self.ledger.audit_head(),
             state=self.ledger.run_state(self.run_id) or "done",
             held_back=self._held_back,
+            spent=self._spent,
         )
 
     def _decision(self, number: int) -> str:

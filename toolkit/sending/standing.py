@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import ApprovalError, InputError, NotSupportedError, nearest
+from toolkit.errors import ApprovalError, InputError, nearest
 from toolkit.mail import Templates
 from toolkit.readable import counted
 from toolkit.scenario import content_hash
@@ -29,6 +29,7 @@ from toolkit.sending.manifest import changes, outline, plain
 from toolkit.sending.planning import Limits
 from toolkit.sending.policy import ApprovalPolicy, person, policy_of
 from toolkit.sending.signing import Signature, public_hex
+from toolkit.sending.stock import check_codes
 
 __all__ = ["StandingApproval", "approve_standing", "scenarios_of", "version_of"]
 
@@ -174,8 +175,8 @@ def approve_standing(
         The approval, for `send` and `toolkit run`.
 
     Raises:
-        InputError: a limit that is not above zero, a scenario that is not in the program, a key that cannot be used.
-        NotSupportedError: a mail gives codes of a pool, which `prepare` does not hand out.
+        InputError: a limit that is not above zero, a scenario that is not in the program, a key that cannot be used,
+            coupon codes of a pool that cannot be read.
         ApprovalError: `by` may not approve it.
     """
     if isinstance(program, Scenario):
@@ -188,10 +189,11 @@ def approve_standing(
     if discount_a_day is not None and not _is_amount(discount_a_day):
         raise InputError(f"approve_standing: discount_a_day: expected 0 or more; found {discount_a_day!r}")
     wanted = scenarios_of(program, scenarios, where="approve_standing")
-    for name in wanted:
-        _check_pools(program[name])
     compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
     folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
+    steps = [step for name in wanted for step in every_step(program[name].steps) if isinstance(step, Send)]
+    offers = [step.offer for step in steps if step.offer is not None]
+    check_codes(program, offers, folder=folder, where="approve_standing")  # not first when a loop comes to such a mail
     lasts = length(expires, name="approve_standing: expires", example="30d")
     private, _ = signing_key(key)
     now = clock()
@@ -209,16 +211,6 @@ def approve_standing(
     )
     policy_of(policy, folder).check_one(unsigned)
     return unsigned.signed_by(private)
-
-
-def _check_pools(scenario: Scenario) -> None:
-    """A loop that comes to such a mail would end in the middle of a day."""
-    for step in every_step(scenario.steps):
-        if isinstance(step, Send) and step.offer is not None and step.offer.pool is not None:
-            raise NotSupportedError(
-                f"approve_standing: {scenario.scenario}.{step.id}.offer.pool: handing out the codes of pool "
-                f"{step.offer.pool!r} is not there yet; use one code for all (offer.code)"
-            )
 
 
 def scenarios_of(program: Program, wanted: Sequence[str] | None, *, where: str) -> tuple[str, ...]:

@@ -165,19 +165,18 @@ def over_cap(
 
     Args:
         program: its policies hold the caps (rule R16).
-        mails: decisions to send, in their order.
+        mails: decisions to send; of those of one moment the more urgent scenario's go first (rule R17).
         sent: customer to their marketing mails in the ledger: decision, and the moment of the decision.
 
     Returns:
         Decision to `cap`.
     """
     caps = [cap for cap in program.policies.caps if cap.scope == "marketing"]
-    marketing = {one.scenario for one in program.scenarios if one.class_ == "marketing"}
+    urgency = {one.scenario: -one.priority for one in program.scenarios if one.class_ == "marketing"}
     going: dict[str, list[datetime]] = {}
     stopped: dict[str, str] = {}
-    for mail in mails:
-        if mail.scenario not in marketing:
-            continue
+    marketing = [mail for mail in mails if mail.scenario in urgency]
+    for mail in sorted(marketing, key=lambda one: (one.at, urgency[one.scenario], one.scenario)):
         past = [at for decision, at in sent.get(mail.customer_id, ()) if decision != mail.decision_id]
         past += going.get(mail.customer_id, [])
         for cap in caps:

@@ -13,6 +13,8 @@ from toolkit.stats.comparison import Comparison
 from toolkit.stats.metric import Setting
 from toolkit.stats.proportions import Share, newcombe_interval, score_test
 from toolkit.stats.rates import compare_shares
+from toolkit.stats.relative import fieller
+from toolkit.stats.samples import Estimate
 
 START = Comparison(metric="converted", arm="mail", n_control=1, n=1, kind="rate")
 
@@ -106,3 +108,40 @@ def test_every_metric_of_an_experiment_agrees_with_its_test(seed: int) -> None:
                 rejected += one.pvalue < alpha
     assert checked == 8 * 2 * 7
     assert 0.1 < rejected / checked < 0.9
+
+
+def test_fiellers_interval_is_the_set_of_ratios_that_do_not_differ_which_holds_the_estimate() -> None:
+    rng = np.random.default_rng(5)
+    met = {"bounded": 0, "ray up": 0, "ray down": 0, "line": 0}
+    for _ in range(1_500):
+        mean, base, error, base_error = rng.normal(0, 2), rng.uniform(0.1, 3), rng.uniform(0, 2), rng.uniform(0, 2)
+        found = fieller(_estimate(mean, error), _estimate(base, base_error), critical=1.5)
+
+        def kept(ratio, mean=mean, base=base, error=error, base_error=base_error):
+            return abs(mean - ratio * base) <= 1.5 * np.sqrt(error + ratio**2 * base_error)
+
+        assert found.rel == pytest.approx(mean / base - 1)
+        assert found.lower <= found.rel <= found.upper
+        assert found.unbounded == (base <= 1.5 * math.sqrt(base_error))
+        ratios = 1 + np.concatenate([np.linspace(-40, 40, 400), np.clip([found.lower, found.upper], -1e6, 1e6)])
+        inside = (ratios > 1 + found.lower) & (ratios < 1 + found.upper)
+        if math.isinf(found.lower) and math.isinf(found.upper):
+            met["line"] += 1
+            # all of it is kept, or it holds two rays, and that of the estimate does not hold "no lift"
+            assert kept(1.0)
+            between = np.linspace(1, mean / base, 1_000)
+            assert kept(ratios).all() or not kept(between).all()
+            continue
+        met["bounded" if not found.unbounded else "ray up" if math.isinf(found.upper) else "ray down"] += 1
+        assert kept(ratios[inside]).all()
+        for end, outwards in ((found.lower, -1), (found.upper, 1)):
+            if math.isfinite(end):
+                step = 1e-6 * max(1, abs(end))
+                assert not kept(1 + end + outwards * step)
+                assert kept(1 + end - outwards * step)
+        assert kept(1.0) == (found.lower <= 0 <= found.upper)
+    assert min(met.values()) > 30
+
+
+def _estimate(mean: float, error: float) -> Estimate:
+    return Estimate(mean, error, 100.0)

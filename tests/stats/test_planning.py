@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
+from statsmodels.stats.power import TTestIndPower
 
 from toolkit.errors import MetricError, NotSupportedError
 from toolkit.stats import Design, Mean, Quantile, Rate, Ratio, Spending, plan
@@ -20,6 +22,7 @@ from toolkit.stats.power import (
     units_of_means,
     units_of_rates,
 )
+from toolkit.stats.sequential import sequence_threshold
 
 
 @pytest.mark.parametrize(
@@ -74,14 +77,39 @@ def test_units_effect_and_power_of_means_invert_each_other(share: float, size: f
         {"metric": Rate("opened"), "baseline": 0.3, "machine_opens": 0.4, "spending": "always"},
         {"metric": Mean("revenue"), "baseline": 10.0, "sd": 30.0, "correlation": 0.6, "looks": 3, "spending": "pocock"},
         {"metric": Mean("revenue"), "baseline": 10.0, "sd": 30.0, "arms": {"control": 1, "a": 2, "b": 3}},
+        {"metric": Mean("revenue"), "baseline": 10.0, "sd": 30.0, "power": 0.95, "alpha": 0.01},
+        {"metric": Rate("converted"), "baseline": 0.05, "power": 0.6, "alpha": 0.2, "looks": 2},
     ],
 )
 def test_a_plans_effect_size_and_power_invert_each_other(asked: dict) -> None:
-    metric = asked.pop("metric")
+    metric, power = asked.pop("metric"), asked.get("power", 0.8)
     by_effect = plan(metric, rel=0.08, **asked)
     by_units = plan(metric, units=by_effect.units, **asked)
     assert by_units.rel == pytest.approx(0.08, rel=2e-3)
-    assert by_effect.power_at(by_effect.units) == pytest.approx(0.8, abs=2e-3)
+    assert by_effect.power_at(by_effect.units) == pytest.approx(power, abs=2e-3)
+
+
+@pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.95)])
+def test_several_arms_are_each_held_against_control_at_their_share_of_alpha_as_statsmodels_does(alpha, power) -> None:
+    planned = plan(
+        Mean("revenue"), baseline=10, sd=30, diff=3, alpha=alpha, power=power, arms={"control": 2, "a": 1, "b": 3}
+    )
+    n, n_control = planned.units / 6, planned.units / 3  # the smallest arm has the least power
+    oracle = TTestIndPower().power(3 / 30, n, alpha / 2, ratio=n_control / n, alternative="two-sided")
+    assert oracle == pytest.approx(power, abs=1e-4)
+    assert planned.power_at(planned.units) == pytest.approx(oracle, abs=1e-4)
+    assert planned.detectable(planned.units) == pytest.approx(3, rel=1e-3)
+
+
+@pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.9)])
+def test_a_plan_for_looking_at_any_time_finds_the_effect_as_often_as_asked(alpha: float, power: float) -> None:
+    """4,000 Brownian motions of 200 steps, with the drift a single look would need: Monte-Carlo error 0.7 points."""
+    cost = plan(Mean("revenue"), baseline=10, sd=30, diff=3, spending="always", alpha=alpha, power=power).inflation
+    drift = (norm.isf(alpha / 2) + norm.ppf(power)) * math.sqrt(cost)
+    rng, times = np.random.default_rng(9), np.arange(1, 201) / 200
+    paths = np.cumsum(rng.normal(drift / 200, math.sqrt(1 / 200), (4_000, 200)), axis=1)
+    needed = np.array([sequence_threshold(time, alpha=alpha) for time in times])
+    assert (paths / np.sqrt(times) > needed).any(axis=1).mean() == pytest.approx(power, abs=0.025)
 
 
 def test_power_is_what_simulated_experiments_show() -> None:
@@ -168,10 +196,13 @@ def test_the_curve_shows_what_more_or_fewer_units_would_show() -> None:
 
 def test_a_frozen_design_is_read_back_and_does_not_change(tmp_path: Path) -> None:
     path = tmp_path / "design.json"
-    planned = plan(
-        Rate("converted"), baseline=0.1, rel=0.1, looks=[0.3, 1.0], spending=Spending("kim_demets", 2), window="7d"
-    )
+    asked = {"looks": [0.3, 1.0], "spending": Spending("kim_demets", 2), "window": "7d", "alpha": 0.1, "power": 0.9}
+    planned = plan(Rate("converted", better="lower"), baseline=0.1, rel=-0.1, holdout=0.3, **asked)
     design = planned.freeze(path)
+    for name in ("units", "alpha", "power", "arms", "control", "looks", "window"):
+        assert getattr(design, name) == getattr(planned, name)
+    assert (design.effect, design.better, design.kind) == (planned.diff, "lower", "rate")
+    assert (design.spending, design.parameter) == ("kim_demets", 2)
     assert Design.load(path) == design
     assert planned.freeze(path) == design
     assert json.loads(path.read_text())["metric"] == "converted"
@@ -185,12 +216,18 @@ def test_a_frozen_design_is_read_back_and_does_not_change(tmp_path: Path) -> Non
 
 
 def test_a_plan_reads_as_a_sentence() -> None:
-    text = str(plan(Rate("opened"), baseline=0.2, rel=0.1, per_day=1000, looks=2, machine_opens=0.3))
-    assert text.startswith("opened: ")
-    assert "2 looks cost" in text
-    assert "30% of the opens are a machine's" in text
-    assert "days" in text
-    assert "<table" in plan(Mean("revenue"), baseline=1, sd=2, rel=0.1)._repr_html_()
+    opened = plan(Rate("opened"), baseline=0.2, rel=0.1, per_day=1000, looks=2, machine_opens=0.3)
+    assert str(opened) == (
+        "opened: 39,741 people (control 19,871, mail 19,871) find +2 points (+10.0%) on 20 % with power 80% at alpha "
+        "0.05, in 40 days; 2 looks cost 0.4% more people; 30% of the opens are a machine's"
+    )
+    mean = plan(Mean("revenue", currency="EUR"), baseline=0, sd=2, diff=0.1)
+    assert str(mean) == (
+        "revenue: 12,561 people (control 6,281, mail 6,281) find +0.1 on 0 with power 80% at alpha 0.05"
+    )
+    assert "EUR" in mean._repr_html_()
+    assert "points" not in mean._repr_html_()
+    assert "points" in opened._repr_html_()
 
 
 @pytest.mark.parametrize(
@@ -213,7 +250,10 @@ def test_a_plan_reads_as_a_sentence() -> None:
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "machine_opens": 1.0}, "below 1"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "power": 1.0}, "power"),
         (Rate("x"), {"baseline": 0.1, "units": 1}, "at least two"),
+        (Rate("x"), {"baseline": 0.1, "rel": 0.1, "per_day": 0}, "per_day"),
         (Mean("x"), {"baseline": 1, "rel": 0.1}, "sd"),
+        (Mean("x"), {"baseline": 1, "sd": 0, "rel": 0.1}, "sd"),
+        (Mean("x"), {"baseline": 1, "sd": 1, "diff": 0}, "other than 0"),
         (Mean("x"), {"baseline": 1, "sd": 1, "rel": 0.1, "machine_opens": 0.3}, "rate of opens"),
         (Mean("x"), {"baseline": 1, "sd": 1, "rel": 0.1, "correlation": 1.0}, "below 1"),
     ],

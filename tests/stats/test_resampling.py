@@ -99,6 +99,7 @@ def test_a_tiny_alpha_gets_more_shuffles_and_an_unreachable_one_no_rejection() -
     found = permutation_test(one, other, alpha=1e-7)
     assert found.lower == -np.inf
     assert "cannot be below" in found.note
+    assert permutation_test(other, one, alpha=1e-7).note == found.note
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,22 @@ def test_bootstrap_means_are_those_of_theory() -> None:
     assert means.mean() == pytest.approx(values.mean(), abs=4 * expected / np.sqrt(4_000))
     assert means.std() == pytest.approx(expected, rel=0.05)
     assert bootstrap_means(np.zeros(10), draws=3).tolist() == [0, 0, 0]
+
+
+def test_the_studentised_bootstrap_is_the_plain_one_of_efron_and_tibshirani() -> None:
+    """Six units against five, 60,000 resamples of each: Monte-Carlo error of an end 0.5 % of the interval."""
+    one, other = np.array([23.0, 20.0, 34.0, 28.0, 41.0, 26.0]), np.array([12.0, 0.0, 22.5, 7.0, 17.0])
+    rng = np.random.default_rng(12)
+    again, again0 = (side[rng.integers(0, len(side), (60_000, len(side)))] for side in (one, other))
+    errors = np.sqrt(again.var(axis=1, ddof=1) / 6 + again0.var(axis=1, ddof=1) / 5)
+    diff = one.mean() - other.mean()
+    pivots = (again.mean(axis=1) - again0.mean(axis=1) - diff) / errors
+    error = np.sqrt(one.var(ddof=1) / 6 + other.var(ddof=1) / 5)
+    low, high = diff - np.quantile(pivots, [0.9, 0.1]) * error
+    found = bootstrap_difference(one, other, alpha=0.2, seed=4, draws=60_000)
+    assert (found.lower, found.upper) == pytest.approx((low, high), abs=0.015 * (high - low))
+    beyond = min((pivots >= diff / error).mean(), (pivots <= diff / error).mean())
+    assert found.pvalue == pytest.approx(2 * beyond, abs=0.004)
 
 
 def test_permutation_and_bootstrap_cover_where_welch_does_not() -> None:

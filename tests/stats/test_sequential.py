@@ -32,6 +32,11 @@ def test_pocock_constants_are_those_of_jennison_and_turnbull_table_2_1() -> None
     assert [round(pocock_constant(looks), 4) for looks in range(2, 11)] == known
 
 
+def test_a_single_look_is_that_of_no_looks_at_all() -> None:
+    assert pocock_constant(1) == pytest.approx(1.959964, abs=1e-6)
+    assert spending_boundaries([1.0]).tolist() == pytest.approx([1.959964], abs=1e-6)
+
+
 def test_obrien_fleming_constants_are_those_of_jennison_and_turnbull_table_2_3() -> None:
     known = [1.9774, 2.0040, 2.0243, 2.0401, 2.0528, 2.0633, 2.0722, 2.0798, 2.0865]
     assert [round(obrien_fleming_constant(looks), 4) for looks in range(2, 11)] == known

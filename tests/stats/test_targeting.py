@@ -35,6 +35,33 @@ def test_the_curve_is_the_one_computed_by_hand() -> None:
     assert "qini = area under gain" in str(found)
 
 
+def test_the_curve_is_that_of_its_definition_group_of_scores_by_group_of_scores() -> None:
+    """Radcliffe (2007): the gain of the best scores is their treated total less control's, scaled to as many units."""
+    rng = np.random.default_rng(8)
+    treated, score = rng.random(300) < 0.3, rng.integers(0, 12, 300)
+    outcome = rng.gamma(1, 5 + score + 3 * treated)
+    gains, uplifts, shares = [0.0], [0.0], [0.0]
+    for least in sorted(set(score), reverse=True):
+        best, control = outcome[treated & (score >= least)], outcome[~treated & (score >= least)]
+        gains.append((best.sum() - control.sum() * len(best) / len(control)) / treated.sum())
+        shares.append((score >= least).mean())
+        uplifts.append(shares[-1] * (best.mean() - control.mean()))
+    found = qini(outcome, treated, score)
+    assert found.table["gain"].tolist() == pytest.approx(gains)
+    assert found.table["random"].tolist() == pytest.approx([share * gains[-1] for share in shares])
+    assert found.qini == pytest.approx(np.trapezoid(gains, shares) - gains[-1] / 2)
+    assert found.auuc == pytest.approx(np.trapezoid(uplifts, shares))
+
+
+def test_a_score_that_finds_buyers_whom_no_mail_moves_has_no_qini() -> None:
+    rng = np.random.default_rng(9)
+    treated, score = rng.random(20_000) < 0.5, rng.random(20_000)
+    found = qini(rng.random(20_000) < score, treated, score, draws=100)
+    assert found.qini_lower < 0 < found.qini_upper
+    assert f"[{found.qini_lower:.4g}, {found.qini_upper:.4g}]" in str(found)
+    assert "nan" not in str(qini([1, 0], [True, False], [2, 1]))
+
+
 def test_units_of_equal_score_enter_together_whatever_their_order() -> None:
     frame = people(500, 1)
     tied = frame.assign(score=frame["score"].round(1))
@@ -96,6 +123,7 @@ def test_a_segment_without_control_is_undefined_with_the_reason() -> None:
     ("outcome", "treated", "score", "message"),
     [
         ([1, 0], [True, True], [1, 2], "treated units and control units"),
+        ([1, 0], [False, False], [1, 2], "treated units and control units"),
         ([1, 0], [True, False], [1], "same length"),
         ([1, np.nan], [True, False], [1, 2], "finite"),
         ([1, 0], [1, 2], [1, 2], "True or False"),

@@ -487,7 +487,6 @@ def _units_within(entries: NDArray[np.float64] | float, days: float) -> float:
 
 def _late_pace(entries: NDArray[np.float64]) -> float:
     middle = float(entries[-1]) / 2
-    late = int((entries > middle).sum())
-    if not (middle > 0 and late):
+    if middle <= 0:
         raise MetricError("plan: journeys: too few days of entries to tell a pace; give per_day")
-    return late / middle
+    return int((entries > middle).sum()) / middle

@@ -17,7 +17,10 @@ from typer.main import get_group
 
 from toolkit.errors import ToolkitError
 
-__all__ = ["COMMANDS", "app", "plain_errors"]
+__all__ = ["COMMANDS", "STOPPED", "app", "plain_errors"]
+
+STOPPED = 130
+"""The exit code of what Ctrl-C ended, as shells have it."""
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "lab": ("apps", "JupyterLab on the notebooks, with the toolkit's settings: no news, no stray keys, quick answers."),
@@ -116,9 +119,12 @@ def _toolkit() -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """A person at a shell gets the message of an error they can mend, not a traceback."""
+    """A person at a shell gets the message of an error they can mend, or is told that Ctrl-C ended it; no traceback."""
     try:
         yield
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        raise typer.Exit(STOPPED) from None
     except ToolkitError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(1) from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -13,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.cli.app import app, plain_errors
+from toolkit.cli.app import STOPPED, app, plain_errors
 from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, moment_of, read_log
 from toolkit.errors import InputError, nearest
 from toolkit.scenario import load
@@ -269,19 +270,22 @@ def _opened(ledger: str) -> Iterator[Ledger]:
 
 @contextmanager
 def _stopping() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C or SIGTERM sets; the second ends at once."""
+    """An event that the first Ctrl-C or SIGTERM sets, which is told; the second ends at once."""
     stop = threading.Event()
 
     def stopped(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
+        with suppress(OSError):  # not through Python's own buffer, in the middle of whose writing this may come
+            os.write(2, b"stopping after what is under way; Ctrl-C again stops at once\n")
 
     before = {number: signal.signal(number, stopped) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     except KeyboardInterrupt:
         typer.echo("stopped; nothing is lost, start again to go on", err=True)
+        raise typer.Exit(STOPPED) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Ctrl-C, or the stop button of a notebook, while the database of a log is at work."""
+"""While the database of a log is at work: Ctrl-C, the stop button of a notebook, and the progress bar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from toolkit.events import EventLog
-from toolkit.events.database import connect, execute, fetch, fetch_rows, run
+from toolkit.events.database import bar_of, connect, execute, fetch, fetch_rows, run
 from toolkit.events.replacing import swap
 
 LONG = "SELECT sum(sqrt(a.range * b.range)) AS n FROM range(60000) a, range(60000) b"
@@ -63,3 +63,13 @@ def test_a_stop_between_the_two_renames_of_a_store_leaves_the_old_one_where_it_w
         swap(Stopping(fresh), target)
     assert len(EventLog.open(target)) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_long_statement_shows_how_far_it_is(capsys: pytest.CaptureFixture[str], shown: bool) -> None:
+    cursor = connect().cursor()
+    with bar_of(cursor, "storing the log", shown=shown) as bar:
+        execute(
+            cursor, "CREATE TABLE n AS SELECT sum(sqrt(a.range * b.range)) FROM range(20000) a, range(20000) b", bar=bar
+        )
+    assert ("storing the log: " in capsys.readouterr().err) == shown

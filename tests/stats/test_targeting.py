@@ -142,3 +142,10 @@ def test_segments_that_cannot_be_are_errors() -> None:
         uplift_by_segment(frame, Rate("converted"), "chance")
     with pytest.raises(MetricError, match="holm"):
         uplift_by_segment(frame, Rate("converted"), "kind", correction="none")
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_many_draws_of_a_qini_show_how_far_they_are(capsys, progress):
+    rng = np.random.default_rng(1)
+    qini(rng.random(100_000) < 0.1, rng.random(100_000) < 0.5, rng.random(100_000), draws=60, progress=progress)
+    assert ("qini: " in capsys.readouterr().err) == progress

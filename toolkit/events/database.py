@@ -14,9 +14,11 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
+from toolkit.bars import Bar
 from toolkit.errors import EventLogError
 
 __all__ = [
+    "bar_of",
     "connect",
     "drop_view",
     "execute",
@@ -31,6 +33,8 @@ __all__ = [
 
 Answer = TypeVar("Answer")
 _AGAIN = 0.05
+_LOOK = 0.1
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
 _OF_FILES = ("read file", "Parquet", "TProtocolException")
 
 
@@ -75,9 +79,19 @@ def run(cursor: duckdb.DuckDBPyConnection, statement: str) -> None:
         execute(cursor, statement)
 
 
-def execute(cursor: duckdb.DuckDBPyConnection, statement: str) -> duckdb.DuckDBPyConnection:
-    """Have a statement done; faults come as the database tells them. Gives back the cursor, for its rows."""
-    return _stoppable(cursor, lambda: cursor.execute(statement))
+def execute(cursor: duckdb.DuckDBPyConnection, statement: str, *, bar: Bar | None = None) -> duckdb.DuckDBPyConnection:
+    """Have a statement done; faults come as the database tells them. Gives back the cursor, for its rows.
+
+    A `bar_of` moves with it, on the main thread.
+    """
+    return _stoppable(cursor, lambda: cursor.execute(statement), bar=bar)
+
+
+def bar_of(cursor: duckdb.DuckDBPyConnection, words: str, *, shown: bool) -> Bar:
+    """A bar for statements of this cursor. It tells no time left: the database does not know it of a sort."""
+    if shown:
+        cursor.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
+    return Bar(total=100, desc=words, bar_format=_BAR, disable=not shown, delay=0.5)
 
 
 def fetch_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
@@ -107,7 +121,7 @@ def drop_view(connection: duckdb.DuckDBPyConnection, lock: threading.RLock, view
         connection.cursor().execute(f"DROP VIEW IF EXISTS {view}")
 
 
-def _stoppable(cursor: duckdb.DuckDBPyConnection, ask: Callable[[], Answer]) -> Answer:
+def _stoppable(cursor: duckdb.DuckDBPyConnection, ask: Callable[[], Answer], *, bar: Bar | None = None) -> Answer:
     """The answer to something asked; Ctrl-C, or the stop button of a notebook, ends it within moments.
 
     The database itself looks for signals only between its tasks, which may be seconds apart, and then says
@@ -129,6 +143,8 @@ def _stoppable(cursor: duckdb.DuckDBPyConnection, ask: Callable[[], Answer]) -> 
     asked = threading.Thread(target=work, name="toolkit question", daemon=True)
     try:
         asked.start()
+        while bar is not None and not wait([answer], timeout=_LOOK).done:
+            bar.update(max(0.0, round(cursor.query_progress()) - bar.n))
         return answer.result()
     finally:
         while asked.is_alive() and not answer.done():  # a question that is only about to begin does not hear of it yet

@@ -393,7 +393,7 @@ class EventLog(Contents):
         log.part, log.numbered_customers = part, self.numbered_customers
         return log
 
-    def save(self, folder: str | PathLike[str]) -> None:
+    def save(self, folder: str | PathLike[str], *, progress: bool = True) -> None:
         """Store this log as a folder: events.parquet (sorted by customer), customers and ids, and manifest.json.
 
         Nothing is half-written: a new folder is made beside and then renamed. A log already stored there is replaced,
@@ -402,13 +402,14 @@ class EventLog(Contents):
 
         Args:
             folder: where to; must be free, empty, or a stored log.
+            progress: show a progress bar where it takes longer than a moment.
 
         Raises:
             EventLogError: the folder holds something else, cannot be written, or is no longer the log this was made of.
         """
         known = (self._rows, self._people, self.event_counts, self.span, self.notes)
         stored = Stored(*known, left_out=self.left_out, whole=self._relation == EVENTS)
-        write_stored(self.cursor(), self._distinct(), folder, stored, check=self.check_in_place)
+        write_stored(self.cursor(), self._distinct(), folder, stored, progress=progress, check=self.check_in_place)
 
     def profile(self, *, now: datetime | None = None) -> Profile:
         """What is in this log, and what in it looks wrong.

@@ -18,9 +18,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolkit.bars import Bar
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
-from toolkit.events.database import execute, fetch_row
+from toolkit.events.database import bar_of, execute, fetch_row
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
 from toolkit.events.replacing import beside, left_aside, swap
@@ -68,6 +69,7 @@ def write_stored(
     folder: str | PathLike[str],
     stored: Stored,
     *,
+    progress: bool = True,
     check: Callable[[], None] = lambda: None,
 ) -> None:
     """Write a log into a folder.
@@ -81,6 +83,7 @@ def write_stored(
         relation: the events, each once.
         folder: where to; must be free, empty, or a stored log, which is replaced.
         stored: what else belongs to the log.
+        progress: show a progress bar where it takes longer than a moment.
         check: asked once all is written and before the folder takes its place; what it raises leaves all as it was.
 
     Raises:
@@ -97,8 +100,13 @@ def write_stored(
         # Most logs know one time only; leaving the second out saves a fifth of the reading.
         (late,) = fetch_row(cursor, f'SELECT count(*) FROM {relation} WHERE received_at <> "at"')
         columns = tuple(column for column in stored.rows.columns if late or column != "received_at")
-        with _bounded(cursor, lazy=stored.rows.lazy):
-            _write_events(cursor, relation, _Shape(columns, stored.rows), _section(stored.counts), fresh)
+        shape, section = _Shape(columns, stored.rows), _section(stored.counts)
+        with (
+            _bounded(cursor, lazy=stored.rows.lazy),
+            bar_of(cursor, "storing the log", shown=progress) as bar,
+        ):
+            _write_events(cursor, relation, shape, section, fresh, bar)
+            bar.update(bar.total - bar.n)
         quarantined = _write_quarantine(cursor, stored.rows, fresh) if stored.whole else 0
         pq.write_table(stored.people.table, fresh / "customers.parquet", compression="zstd")
         manifest = json.dumps(_manifest(stored, columns, quarantined), indent=2, ensure_ascii=False)
@@ -131,7 +139,7 @@ def _bounded(cursor: duckdb.DuckDBPyConnection, *, lazy: bool) -> Iterator[None]
 
 
 def _write_events(
-    cursor: duckdb.DuckDBPyConnection, relation: str, shape: _Shape, section: str | None, folder: Path
+    cursor: duckdb.DuckDBPyConnection, relation: str, shape: _Shape, section: str | None, folder: Path, bar: Bar
 ) -> None:
     """Number the customers, and write the events section by section."""
     numbers = f"numbers_{uuid4().hex[:12]}"
@@ -151,7 +159,7 @@ def _write_events(
     rows = f"(SELECT {columns}, {NUMBER} FROM (SELECT {columns} FROM {relation}) JOIN {numbers} USING (customer_id))"
     order = _ORDER if section is None else f"{section}, {_ORDER}"
     file = folder / "events.parquet"
-    _write_rows(cursor, rows, _Shape((*shape.columns, NUMBER), shape.rows), file, order=order)
+    _write_rows(cursor, rows, _Shape((*shape.columns, NUMBER), shape.rows), file, order=order, bar=bar)
     cursor.execute(f"DROP TABLE {numbers}")
 
 
@@ -191,7 +199,9 @@ class _Shape:
         return column in ("at", "received_at") or self.rows.properties.get(column) == "time"
 
 
-def _write_rows(cursor: duckdb.DuckDBPyConnection, relation: str, shape: _Shape, path: Path, *, order: str) -> None:
+def _write_rows(
+    cursor: duckdb.DuckDBPyConnection, relation: str, shape: _Shape, path: Path, *, order: str, bar: Bar | None = None
+) -> None:
     # With its zone in the file, other programs read the same instant. Most events are received at once: an empty
     # received_at says so, and takes no time to read.
     chosen = []
@@ -203,6 +213,7 @@ def _write_rows(cursor: duckdb.DuckDBPyConnection, relation: str, shape: _Shape,
         cursor,
         f"COPY (SELECT {', '.join(chosen)} FROM {relation} AS e ORDER BY {order}) TO {literal(str(path))} "
         f"(FORMAT parquet, COMPRESSION {_COMPRESSION}, ROW_GROUP_SIZE {_ROW_GROUP})",
+        bar=bar,
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
+from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import array_of_numbers, check_alpha, check_column, check_count, check_seed
@@ -145,6 +146,7 @@ def qini(
     draws: int = 0,
     alpha: float = 0.05,
     seed: int = 0,
+    progress: bool = True,
 ) -> Qini:
     """The Qini curve of a score: what is gained when the mail goes to the best scores only.
 
@@ -155,6 +157,7 @@ def qini(
         draws: bootstrap resamples of units for the interval of the Qini; 0 for none.
         alpha: 1 - confidence of that interval.
         seed: where the resamples start.
+        progress: show a progress bar where the draws take longer than a moment.
 
     Returns:
         The curve, Qini and AUUC with their formula. Units of equal score enter together.
@@ -194,7 +197,7 @@ def qini(
         return found
     rng = np.random.default_rng(seed)
     resampled = []
-    for _ in range(draws):
+    for _ in Bar(range(draws), desc="qini", unit="draw", disable=not progress, delay=0.5):
         weights = rng.poisson(1.0, len(values)).astype(np.float64)
         if not (weights[mailed].any() and weights[~mailed].any()):
             continue

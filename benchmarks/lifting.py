@@ -219,7 +219,7 @@ def bootstrap_vs_numpy() -> Iterator[Result]:
             raise RuntimeError("ours and scipy resample around different means")
         yield compare(
             name,
-            f"{SIZES[0]:,} customers, {buyers} % of them buyers, 1,000 resamples of revenue",
+            f"{SIZES[0]:,} customers, {buyers}% of them buyers, 1,000 resamples of revenue",
             ours=ours,
             peer=f"one pass of numpy over the same customers ({WHAT})",
             theirs=lambda: numpy_of_frame(frame),

@@ -14,7 +14,7 @@ __all__ = ["counted", "lines_html", "number_text", "table_html", "words_width"]
 
 _DIGITS = 3
 _NOTHING = 1e-9
-_WORDS = "text-align:left;overflow-wrap:anywhere;min-width:{}ch"
+_WORDS = "text-align:left;overflow-wrap:anywhere;min-width:calc({}ch + 1.2em)"
 _WIDEST = 24  # letters of a column of words, before its names break
 _UNBROKEN = "white-space:nowrap;"
 _NUMBER = f"text-align:right;{_UNBROKEN}font-variant-numeric:tabular-nums"
@@ -39,7 +39,7 @@ def number_text(value: object, *, share: bool = False) -> str:
     >>> [number_text(one) for one in (12_345, 11_473.26, 0.0004321, 3.0, 1.5e13, float("nan"), True, "4h")]
     ['12,345', '11,473', '0.000432', '3', '15,000,000,000,000', '–', 'yes', '4h']
     >>> number_text(0.12345, share=True), number_text(1e-12), number_text(float("-inf"))
-    ('12.3 %', '0', '−∞')
+    ('12.3%', '0', '−∞')
     """
     if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "–"
@@ -52,7 +52,7 @@ def number_text(value: object, *, share: bool = False) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if share:
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f}%"
     size = abs(value)
     if size < _NOTHING:
         return "0"

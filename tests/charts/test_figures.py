@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -100,7 +102,7 @@ def test_every_picture_has_a_title_inside_its_margin_and_a_clear_page(shop_run, 
     for drawing in drawings:
         lines = drawing.layout.title.text.split("<br>")
         assert drawing.layout.margin.t >= 22 * len(lines)
-        assert max(map(len, lines)) < 150
+        assert max(len(re.sub("<[^>]*>", "", line)) for line in lines) < 120
         assert drawing.layout.template.layout.paper_bgcolor == "rgba(0,0,0,0)"
 
 

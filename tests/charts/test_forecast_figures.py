@@ -107,7 +107,7 @@ def test_a_tuning_over_two_settings_frames_what_cannot_be_told_from_the_best(car
     drawing = found.plot()
     assert len(drawing.layout.shapes) == found.table["in_region"].sum() > 0
     assert drawing.data[0].z.tolist() == found.surface().to_numpy().tolist()
-    assert list(drawing.data[0].x) == ["5 %", "10 % (now)"]
+    assert list(drawing.data[0].x) == ["5%", "10% (now)"]
     assert drawing.layout.xaxis.title.text == "discount"
 
 

@@ -264,5 +264,5 @@ def test_rare_rates_keep_their_digits(tmp_path: Path) -> None:
     rows = [(arm, at < left) for arm, left in (("control", 8), ("mail", 4)) for at in range(10_000)]
     found = tk.experiment(pd.DataFrame(rows, columns=["arm", "left"]), [tk.Rate("left", better="lower")])
     words = found.report(tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "0.080 %" in words
-    assert "0.040 %" in words
+    assert "0.080%" in words
+    assert "0.040%" in words

@@ -12,9 +12,10 @@ import pytest
 import toolkit as tk
 from toolkit.charts import boundary, report, sends_by_day, sends_by_hour
 from toolkit.charts.pages import figure_html, page
-from toolkit.charts.style import MAILS, OTHERS
+from toolkit.charts.style import MAILS, OTHERS, title_room
 from toolkit.scenario import loads
 from toolkit.stats import Looks, Result, qini
+from toolkit.tracking import deliverability
 
 CHROMIUM = Path("/usr/bin/chromium")
 LONG = "a_very_long_arm_name_that_somebody_wrote_with_all_the_details_of_the_offer_10_percent_3_days"
@@ -52,6 +53,22 @@ def long() -> Result:
 
 def said(drawing) -> str:
     return " ".join(re.sub("<[^>]*>", " ", drawing.layout.title.text).split())
+
+
+def test_a_legend_stands_below_the_title_as_high_as_the_picture_is(shop_run, shop_log):
+    for drawing in (
+        shop_run.plot(),
+        shop_run.plot(show="own", scenario="abandoned_cart"),
+        deliverability(shop_log).plot(),
+    ):
+        legend, height = drawing.layout.legend, drawing.layout.height
+        assert legend.yref == "container"
+        assert 0 <= legend.y <= 1  # what plotly takes; anything else is the top
+        assert (1 - legend.y) * height >= title_room(drawing.layout.title.text.split("<br>")) - 6
+
+
+def test_a_title_takes_the_colours_of_jupyters_theme_and_a_grey_elsewhere(shop_run):
+    assert "color:var(--jp-content-font-color1,#717989)" in shop_run.plot().layout.title.text
 
 
 @pytest.mark.parametrize("draw", [sends_by_hour, sends_by_day])

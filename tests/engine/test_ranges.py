@@ -127,7 +127,7 @@ def test_a_replay_in_ranges_decides_the_same(whole, streamed):
 def test_coupons_that_run_out_are_shared_by_all_ranges(whole, streamed):
     decisions = streamed.decisions
     assert (decisions["offer"].str.startswith("5 EUR") & (decisions["status"] == "send")).sum() == 20
-    assert (decisions["offer"].str.startswith("10 %") & (decisions["status"] == "send")).sum() == 25
+    assert (decisions["offer"].str.startswith("10%") & (decisions["status"] == "send")).sum() == 25
     assert (decisions["reason"] == "coupon_empty").sum() > 0
     assert whole.load().offers["codes_left"].tolist() == [0.0, 0.0]
 

@@ -114,7 +114,8 @@ def test_the_best_cell_is_shown_on_the_part_it_was_not_chosen_on(log):
     said = str(best)
     assert "observed" in said
     assert "is a selection" in said
-    assert f"{best.second:.3f}" in said
+    assert "cart, would have bought anyway (observed): the lowest of 6 settings is cart.pause.wait = " in said
+    assert f": {100 * best.second:.1f}%, place " in said
     assert "observed" not in str(tried.best("sent"))
     assert "exact" in str(tried.best("sent"))
     assert "chosen on the first part" in best._repr_html_()

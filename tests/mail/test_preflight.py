@@ -247,7 +247,7 @@ def test_an_unsubscribe_in_a_transactional_mail_blocks(check: Callable[..., Pref
 def test_a_percentage_that_is_not_the_offers_blocks(check: Callable[..., Preflight]) -> None:
     given = {"plan": {"offer": {"percent": 10}}, "letters": [{"offer": {"percent": 10}}]}
     finding = only(check("x\nGet 15% off", "Get {{ offer.percent | percent }} off", **given), "offer_differs")
-    assert finding.message == "the html says 15 %, the scenario's offer is 10 %"
+    assert finding.message == "the html says 15%, the scenario's offer is 10%"
     assert (finding.file, finding.line) == ("shop/mail.mjml", 2)
     text = only(check("{{ offer.percent | percent }} off", "x\nSave 15 % now", **given), "offer_differs")
     assert (text.file, text.line) == ("shop/mail.txt", 5)

@@ -66,6 +66,14 @@ def test_a_name_of_blanks_is_no_name(library: Templates) -> None:
     assert "Hello ," not in preview.text
 
 
+def test_a_value_that_the_sample_data_lack_is_asked_for_in_their_file(templates: Load) -> None:
+    mails = templates("{{ event.colour }}", sample__yaml="at: 2026-03-11\ncustomer: {first_name: Ana}\nevent: {}\n")
+    with pytest.raises(
+        TemplateError, match=r"found 'event\.colour'; allowed: a value of that name in shop/sample\.yaml"
+    ):
+        mails.preview()
+
+
 def test_one_language_may_be_given_without_a_list(library: Templates) -> None:
     assert library.preview("welcome", locales="fr").labels == library.preview("welcome", locales=["fr"]).labels
 

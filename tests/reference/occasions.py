@@ -175,7 +175,7 @@ def offer_text(offer: m.Offer | None) -> str | None:
         return None
     parts = []
     if offer.percent is not None:
-        parts.append(f"{offer.percent:g} % off")
+        parts.append(f"{offer.percent:g}% off")
     if offer.amount is not None:
         parts.append(f"{offer.amount:g} {offer.currency or ''}".rstrip() + " off")
     if offer.free_shipping:

@@ -61,14 +61,14 @@ def test_the_abandoned_cart_reads_as_a_marketer_would_say_it() -> None:
         "Nobody gets a mail without consent to marketing.",
         "If they buy at any point, the journey ends.",
         "It has worked when they buy within 7 days of entry; `revenue` says what it was worth.",
-        "20 % get nothing, as control; 40 % are in reminder; 40 % are in discount.",
+        "20% get nothing, as control; 40% are in reminder; 40% are in discount.",
         "The draw is called cart_offer_1; each customer stays in one arm.",
         "1. Wait 4 hours.",
         "2. Send `abandoned_cart/reminder`.",
         "3. Wait up to 1 day for them to click in a mail.",
         "   If they do: the journey ends.",
         "   If they do not:",
-        "   3.1. Send `abandoned_cart/offer` with 10 % off, valid 3 days. Only for discount; others pass by.",
+        "   3.1. Send `abandoned_cart/offer` with 10% off, valid 3 days. Only for discount; others pass by.",
     ]
 
 
@@ -171,7 +171,7 @@ def test_keys_parallel_journeys_and_late_triggers_are_told() -> None:
         "What we learn of more than 1 hour late starts nothing.",
         "Nobody gets a mail without consent to marketing.",
         "If they get an order delivered with the same `order_id` at any point, the journey ends.",
-        "33.33 % are in a; 66.67 % get nothing, as control (b).",
+        "33.33% are in a; 66.67% get nothing, as control (b).",
         "The draw is called e; each journey is drawn anew.",
         "No mail from 22:00 to 08:00 local time; what falls in it leaves at 08:00. This replaces the quiet hours of "
         "the program.",
@@ -225,9 +225,9 @@ def test_every_kind_of_step_has_its_sentence() -> None:
         "   6.2. The journey ends.",
         "   If not: go on.",
         "7. Divide journeys at random (s).",
-        "   50 % (a):",
+        "   50% (a):",
         "   7.1. Wait 1 day.",
-        "   50 % (b): the journey ends.",
+        "   50% (b): the journey ends.",
         "8. Do this 3 times.",
         "   Each time:",
         "   8.1. Wait 1 hour.",
@@ -240,14 +240,14 @@ def test_every_kind_of_step_has_its_sentence() -> None:
 @pytest.mark.parametrize(
     ("offer", "said"),
     [
-        ("{percent: 12.5}", "12.5 % off"),
+        ("{percent: 12.5}", "12.5% off"),
         ("{amount: 5, currency: CHF, minimum: 30}", "5 CHF off, from 30 on"),
         ("{amount: 5}", "5 of the shop’s currency off"),
-        ("{percent: 10, free_shipping: true, code: LUNE10}", "10 % off and free shipping, code LUNE10"),
+        ("{percent: 10, free_shipping: true, code: LUNE10}", "10% off and free shipping, code LUNE10"),
         ("{free_shipping: true, pool: s}", "free shipping, a code of the pool s (when it is empty, no mail)"),
         (
             "{percent: 5, pool: s, on_empty: send_without}",
-            "5 % off, a code of the pool s (when it is empty, the mail goes without)",
+            "5% off, a code of the pool s (when it is empty, the mail goes without)",
         ),
     ],
 )

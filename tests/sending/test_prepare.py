@@ -240,10 +240,10 @@ def test_late_news_of_what_was_before_changes_neither_a_name_nor_a_consent(shop,
 
 def test_an_offer_is_in_the_mail_the_table_and_the_sum_at_stake(shop, make_program):
     batch = shop.prepare(program=make_program(ARMS))
-    assert set(batch.table.offer) == {"10 % off, valid 3d"}
+    assert set(batch.table.offer) == {"10% off, valid 3d"}
     assert "10 % for you" in str(batch.preview(0))
     said = str(batch.summary())
-    assert f"offer 10 % off, valid 3d in {len(batch)} mails of welcome.hello: no upper bound" in said
+    assert f"offer 10% off, valid 3d in {len(batch)} mails of welcome.hello: no upper bound" in said
 
 
 def test_an_amount_off_has_an_upper_bound(shop, make_program):
@@ -262,7 +262,7 @@ def test_a_share_of_what_set_the_mail_off_is_added_up(shop, make_program, make_l
     )
     program = make_program(ARMS.replace("experiment", "# experiment"))
     batch = shop.prepare(program=program, log=EventLog.from_pandas(events, customers=make_people(2)))
-    assert "what set off 2 of them is worth 150.00 EUR, 10 % of that is 15.00; no upper bound" in str(batch.summary())
+    assert "what set off 2 of them is worth 150.00 EUR, 10% of that is 15.00; no upper bound" in str(batch.summary())
 
 
 @pytest.mark.parametrize("link", [None, "https://example.org/u", "http://example.org/u/{token}"])

@@ -190,7 +190,9 @@ def test_a_server_that_takes_one_connection_only_gets_one(batch, sending, smtp_s
 def test_a_server_that_is_not_there_stops_the_sending_and_every_mail_waits(ledger_file, sending):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(TransportError, match=rf"smtp 127\.0\.0\.1:{port}: cannot be reached") as raised:
+    with pytest.raises(
+        TransportError, match=rf"smtp 127\.0\.0\.1:{port}: cannot be reached: Connection refused"
+    ) as raised:
         sending(port)
     assert f"waiting {COUNT}" in raised.value.__notes__[0]
     with Ledger.open(ledger_file) as ledger:

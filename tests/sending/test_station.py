@@ -94,7 +94,7 @@ def _edit(path, before, after):
             lambda f: _edit(f / "audience.jsonl", b'"customer":"c0"', b'"customer":"x0"'),
             "audience: the same number, other",
         ),
-        (lambda f: _edit(f / "audience.jsonl", b'"offer":null', b'"offer":"50 %"'), "audience: the same number, other"),
+        (lambda f: _edit(f / "audience.jsonl", b'"offer":null', b'"offer":"50%"'), "audience: the same number, other"),
         (lambda f: _edit(f / "manifest.json", b'"offers": {}', b'"offers": {"a": 1}'), "offers: added a"),
         (lambda f: _edit(f / "manifest.json", b'"mails": 12', b'"mails": 13'), r"limits: changed mails \(approved 12"),
         (lambda f: _edit(f / "manifest.json", b"hello@example.com", b"eve@example.com"), "sender: changed email"),

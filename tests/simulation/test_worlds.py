@@ -92,7 +92,7 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         fit(pilot.head(60))
     with pytest.raises(MetricError, match="no column converted"):
         fit(pilot.drop(columns="converted"))
-    with pytest.raises(InputError, match=r"offer: found 120 % off"):
+    with pytest.raises(InputError, match=r"offer: found 120% off"):
         fit(pilot.assign(offer=120.0))
     with pytest.raises(InputError, match=r"margin: found 1\.2"):
         fit(pilot, margin=1.2)
@@ -210,7 +210,7 @@ def test_a_null_world_is_promised_nothing() -> None:
 
 
 RUNS = int(os.environ.get("TOOLKIT_COVERAGE_RUNS", "100"))
-"""Pilots and roll-outs of each kind of world; from 239 on each kind by itself is held to 85 to 95 %."""
+"""Pilots and roll-outs of each kind of world; from 239 on each kind by itself is held to 85 to 95%."""
 
 
 def strays(rate: float, runs: int) -> float:
@@ -224,7 +224,7 @@ def foretold(kind: str) -> np.ndarray:
 
 
 def assert_covered(told: np.ndarray, name: str) -> None:
-    """85 to 95 % of the intervals hold; wider only where chance moves an honest 90 % interval farther than that."""
+    """85 to 95% of the intervals hold; wider only where chance moves an honest 90% interval farther than that."""
     covered = float(((told[:, 0] <= told[:, 2]) & (told[:, 2] <= told[:, 1])).mean())
     below, above = float((told[:, 2] < told[:, 0]).mean()), float((told[:, 2] > told[:, 1]).mean())
     bound = max(0.05, strays(0.9, len(told)))

@@ -22,7 +22,7 @@ def check(hillstrom: pd.DataFrame, holdout: float, runs: int, seed: int) -> pd.D
     found = calibrate(hillstrom, METRICS, holdout=holdout, runs=runs, seed=seed).set_index("metric")
     bound = 4 * math.sqrt(0.05 * 0.95 / runs)
     assert found.loc["visit", "false_alarms"] == pytest.approx(0.05, abs=bound + 0.003)
-    # twelve conversions in a holdout of 2 %: so few counts can only reject in 3.5 %, never more than promised
+    # twelve conversions in a holdout of 2%: so few counts can only reject in 3.5%, never more than promised
     assert found.loc["conversion", "false_alarms"] == pytest.approx(
         0.05, abs=bound + (0.018 if holdout < 0.1 else 0.01)
     )
@@ -38,7 +38,7 @@ def test_false_alarms_on_hillstrom_are_as_promised_at_every_holdout(hillstrom: p
 
 
 def test_welch_errs_on_hillstroms_spend_at_a_holdout_of_2_percent_as_measured_before(hillstrom: pd.DataFrame) -> None:
-    """Source: the project's measurement, 12.1 % false alarms."""
+    """Source: the project's measurement, 12.1% false alarms."""
     found = check(hillstrom, 0.02, runs=4_000, seed=2)
     assert found.loc["welch", "false_alarms"] == pytest.approx(0.121, abs=0.02)
 
@@ -72,7 +72,7 @@ def _linear(opens: np.ndarray, mails: np.ndarray) -> Sample:
 
 
 def test_counting_mails_instead_of_customers_raises_alarms_and_the_delta_method_does_not() -> None:
-    """1,500 runs: Monte-Carlo error 0.6 points for the share near 5 %."""
+    """1,500 runs: Monte-Carlo error 0.6 points for the share near 5%."""
     naive, ours = repeated(1_500, seed=4)
     assert naive > 0.2
     assert ours == pytest.approx(0.05, abs=0.022)
@@ -111,7 +111,7 @@ def test_every_metric_is_calibrated_through_the_whole_path_in_the_long_run() -> 
 
 
 def test_coverage_of_rates_is_as_promised_on_both_tails_for_counts_from_few_to_many() -> None:
-    """Grid of sizes and rates, 20,000 draws each: Monte-Carlo error 0.16 points on 95 %."""
+    """Grid of sizes and rates, 20,000 draws each: Monte-Carlo error 0.16 points on 95%."""
     rng = np.random.default_rng(10)
     for n, n_control in ((1_000, 1_000), (9_000, 1_000), (20_000, 20_000)):
         for rate, control_rate in ((0.02, 0.02), (0.012, 0.006), (0.3, 0.25)):

@@ -211,7 +211,7 @@ def test_a_verdict_of_another_word_is_an_error() -> None:
 
 
 def test_the_interval_of_a_quantile_is_the_exact_one_of_order_statistics() -> None:
-    """Conover's interval for the median of 100 is the 40th to the 61st value, and covers 96.5 %."""
+    """Conover's interval for the median of 100 is the 40th to the 61st value, and covers 96.5%."""
     assert quantile_interval(np.arange(1.0, 101.0), 0.5) == (40.0, 61.0)
     for n in (7, 20, 63, 400):
         for q in (0.1, 0.5, 0.9):
@@ -222,7 +222,7 @@ def test_the_interval_of_a_quantile_is_the_exact_one_of_order_statistics() -> No
 
 
 def test_a_difference_of_quantiles_covers_the_truth_as_promised() -> None:
-    """250 draws: 95 % intervals must hold 93 to 99.6 % (Monte-Carlo error 1.4 points; the method is conservative)."""
+    """250 draws: 95% intervals must hold 93 to 99.6% (Monte-Carlo error 1.4 points; the method is conservative)."""
     rng = np.random.default_rng(5)
     truth = np.log(2) * 5
     hits = excluded = 0

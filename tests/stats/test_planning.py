@@ -42,7 +42,7 @@ def test_units_for_means_are_those_of_r_power_t_test(diff: float, power: float, 
 
 @pytest.mark.parametrize(("share", "times"), [(0.3, 3.0), (0.5, 5.8), (0.7, 12.0)])
 def test_machine_opens_multiply_the_sample_for_opens(share: float, times: float) -> None:
-    """Source: the project's measurements; 20 % against 22 % opens by people."""
+    """Source: the project's measurements; 20% against 22% opens by people."""
     plain = plan(Rate("opened"), baseline=0.20, diff=0.02).units
     mixed = plan(Rate("opened"), baseline=0.20, diff=0.02, machine_opens=share).units
     assert mixed / plain == pytest.approx(times, rel=0.015)
@@ -113,7 +113,7 @@ def test_a_plan_for_looking_at_any_time_finds_the_effect_as_often_as_asked(alpha
 
 
 def test_power_is_what_simulated_experiments_show() -> None:
-    """4,000 simulated experiments with a 10 % holdout: Monte-Carlo error at most 0.7 points."""
+    """4,000 simulated experiments with a 10% holdout: Monte-Carlo error at most 0.7 points."""
     planned = plan(Rate("converted"), baseline=0.10, diff=0.03, holdout=0.1)
     rng = np.random.default_rng(1)
     n, n_control = planned.per_arm["mail"], planned.per_arm["control"]

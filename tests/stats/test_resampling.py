@@ -165,7 +165,7 @@ def test_the_studentised_bootstrap_is_the_plain_one_of_efron_and_tibshirani() ->
 def test_permutation_and_bootstrap_cover_where_welch_does_not() -> None:
     """A control of 150 with skewed money against 3,000, with a true effect: 300 draws, Monte-Carlo error 1.3 points.
 
-    Welch misses the truth in 9 % or more on one side alone, the permutation in 2.5 % on either, the bootstrap between.
+    Welch misses the truth in 9% or more on one side alone, the permutation in 2.5% on either, the bootstrap between.
     """
     rng = np.random.default_rng(8)
     missed = {"welch": [0, 0], "permutation": [0, 0], "bootstrap": [0, 0]}

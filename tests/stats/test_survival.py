@@ -78,7 +78,7 @@ def test_curve_band_and_median_are_those_of_lifelines() -> None:
 
 
 def test_the_error_of_the_restricted_mean_covers_as_promised() -> None:
-    """1,000 draws of 200 people: 95 % intervals must hold 93 to 97 % (Monte-Carlo error 0.7 points)."""
+    """1,000 draws of 200 people: 95% intervals must hold 93 to 97% (Monte-Carlo error 0.7 points)."""
     rng = np.random.default_rng(4)
     truth = 20 * (1 - np.exp(-15 / 20))
     hits = 0

@@ -93,7 +93,7 @@ def test_the_lift_of_each_segment_is_that_of_its_people() -> None:
 
 
 def test_pvalues_of_segments_count_all_segments() -> None:
-    """80 experiments, ten segments, no effect: Holm keeps the chance of any alarm near 5 % (error 2.4 points)."""
+    """80 experiments, ten segments, no effect: Holm keeps the chance of any alarm near 5% (error 2.4 points)."""
     rng = np.random.default_rng(5)
     any_alarm = naive = 0
     for _ in range(80):

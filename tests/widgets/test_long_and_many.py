@@ -78,7 +78,7 @@ def test_a_series_of_nine_mails_shows_every_mail_in_seven_colours(log):
 def test_a_long_arm_name_stands_below_what_leaves_and_within_its_step(log):
     told = places(ScenarioView(loads(OWN), log).view)
     leave = next(place for text, place in told.items() if text == "before a mail")
-    named = next(place for text, place in told.items() if text.startswith("a_very") and text.endswith("30 %"))
+    named = next(place for text, place in told.items() if text.startswith("a_very") and text.endswith("30%"))
     assert named[1] - leave[1] >= 12
     only = [(text, place) for text, place in told.items() if text.startswith("only ")]
     assert only[0][0].endswith("…")

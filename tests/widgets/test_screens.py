@@ -21,7 +21,9 @@ from toolkit.events import EventLog
 from toolkit.mail import Templates
 from toolkit.scenario import Duration, dump, loads, set_parameters
 from toolkit.sending import Batch, Outbox
+from toolkit.sending.protocol import Receipt
 from toolkit.sending.spool import Store
+from toolkit.sending.states import State
 from toolkit.stats import Looks
 from toolkit.stats.targeting import uplift_by_segment
 from toolkit.widgets import (
@@ -396,7 +398,7 @@ def test_a_rate_that_was_typed_or_cannot_be_seen_is_not_called_observed(run, pro
     view = ExperimentDesigner(run)
     assert "observed: bought within 7 d of entering, in the control group" in view.view
     press(view, "base", "20")
-    assert "typed; observed was 25.4 %" in view.view
+    assert "typed; observed was 25.4%" in view.view
     press(view, "base", "25.4")
     assert "observed: bought within" in view.view
     nobody = tk.replay(program, EventLog.from_pandas(log.events.head(0), customers=log.customers))
@@ -515,6 +517,38 @@ def test_mails_leave_once_after_the_count_is_typed_and_a_cell_run_again_sends_no
     assert len(again) == 0
     assert "nobody is mailed twice" in SendConsole(ApprovalDesk(again), transport=way).view
     assert len(list((tmp_path / "outbox").rglob("*.eml"))) == len(batch)
+
+
+def test_a_console_made_again_says_that_its_batch_has_been_sent_and_offers_no_second_sending(batch, tmp_path):
+    signed = batch, tk.approve(batch, by="ana")
+    console = SendConsole(*signed, transport=f"outbox:{tmp_path / 'outbox'}")
+    press(console, "count", str(len(batch)))
+    press(console, "send")
+    console.wait(60)
+    again = SendConsole(*signed, transport=f"outbox:{tmp_path / 'outbox'}")
+    assert f"This batch has been sent: {len(batch)} sent. Nothing of it is left to send." in again.view
+    assert 'data-act="send"' not in again.view
+
+
+class Refusing(Outbox):
+    """A server that knows nobody, and says so with the address."""
+
+    def deliver(self, mails, start):
+        for mail in filter(None, mails):
+            yield Receipt(mail.decision_id, State.FAILED, code=550, reason=f"<{mail.recipient}>: no such user")
+
+
+def test_a_console_names_who_was_refused_and_what_the_server_said_without_an_address(batch, tmp_path):
+    few = replace(batch, mails=list(batch.mails)[:5])
+    console = SendConsole(few, tk.approve(few, by="ana"), transport=Refusing(tmp_path / "refusing"))
+    press(console, "count", "5")
+    press(console, "send")
+    console.wait(60)
+    console.guarded_draw()
+    refused = console.view.partition("Who was refused, and why")[2]
+    assert refused.count("&lt;…&gt;: no such user") == 5
+    assert few.mails[0].customer_id in refused
+    assert few.mails[0].letter.to not in console.view
 
 
 class Full(Outbox):

@@ -288,12 +288,12 @@ def test_a_notebook_opened_without_a_kernel_shows_a_snapshot_without_scripts(tun
     tuner.wait, tuner.percent = "1d", 20
     bundle, _ = tuner._repr_mimebundle_()
     text = bundle["text/html"]
-    assert "wait 1 d, discount 20 %" in text
+    assert "wait 1 d, discount 20%" in text
     assert "a snapshot" in text
     assert text.count("<svg") == 2
     assert "<script" not in text
     assert len(text) < 40_000
-    assert bundle["text/plain"] == "Tuner(abandoned cart: wait 1d, discount 20 %)"
+    assert bundle["text/plain"] == "Tuner(abandoned cart: wait 1d, discount 20%)"
 
 
 def test_the_figure_at_a_setting_holds_its_bars_and_says_what_is_exact_and_observed(tuner):
@@ -305,7 +305,7 @@ def test_the_figure_at_a_setting_holds_its_bars_and_says_what_is_exact_and_obser
     assert sum(sum(trace.y) for trace in own) == tuner.setting["before"] + tuner.setting["after"]
     assert figure.layout.xaxis.title.text.endswith("(exact)")
     assert figure.layout.xaxis2.title.text.endswith("(observed)")
-    assert "Wait 8 h, discount 10 %" in figure.layout.title.text
+    assert "Wait 8 h, discount 10%" in figure.layout.title.text
 
 
 def test_the_chart_holds_a_figure_for_every_wait_with_the_same_axes(tuner):
@@ -318,7 +318,7 @@ def test_the_chart_holds_a_figure_for_every_wait_with_the_same_axes(tuner):
     assert len(ranges) == 1
     money = [trace for trace in chart.frames["4h"]["data"] if trace.get("meta")]
     assert [trace["name"] for trace in money] == ["given away"]
-    assert "{percent} %" in chart.frames["4h"]["layout"]["title"]["text"]
+    assert "{percent}%" in chart.frames["4h"]["layout"]["title"]["text"]
 
 
 def test_the_widgets_carry_no_library_into_the_saved_notebook(tuner):

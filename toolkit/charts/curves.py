@@ -46,8 +46,8 @@ def plan_curve(planned: Plan) -> go.Figure:
                 hovertemplate=(
                     "%{customdata[0]:,} people"
                     + ("<br>%{x:.1f} days" if days else "")
-                    + "<br><b>smallest effect %{y:.3~g}</b> (%{customdata[1]:.1f} %)"
-                    "<br>power for the planned effect %{customdata[2]:.0f} %<extra></extra>"
+                    + "<br><b>smallest effect %{y:.3~g}</b> (%{customdata[1]:.1f}%)"
+                    "<br>power for the planned effect %{customdata[2]:.0f}%<extra></extra>"
                 ),
             ),
             go.Scatter(
@@ -90,7 +90,7 @@ def _plan_said(planned: Plan, *, rate: bool) -> str:
     plain = money(abs(planned.diff), currency) if currency else _digits(abs(planned.diff))
     size = f"{_digits(abs(planned.diff) * 100)} points" if rate else plain
     base = share_text(planned.baseline) if rate else _digits(planned.baseline)
-    relative = f" ({100 * abs(planned.rel):.0f} % of {base})" if not math.isnan(planned.rel) else ""
+    relative = f" ({100 * abs(planned.rel):.0f}% of {base})" if not math.isnan(planned.rel) else ""
     days = f", {planned.days:,.0f} days" if not math.isnan(planned.days) else ""
     return f"{planned.units:,} people{days} show an effect of {size}{relative}"
 
@@ -159,7 +159,7 @@ def survival_plot(
     figure = drawn(
         traces,
         title=_soon_said(named, end, of),
-        subtitle=f"share to whom it has happened (Kaplan-Meier) · {100 * (1 - alpha):g} % bands, day by day",
+        subtitle=f"share to whom it has happened (Kaplan-Meier) · {100 * (1 - alpha):g}% bands, day by day",
         label="observed",
         height=400,
         legend=len(named) > 1,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from toolkit.charts.style import INK, add_units, drawn
+from toolkit.charts.style import BLUE, INK, ORANGE, OTHERS, SKY, VERMILLION, add_units, drawn
 from toolkit.tracking.board import COMPLAINTS_LIMIT, Board
 
 __all__ = ["deliverability_chart"]
 
 _MOST = 12
 _PARTS = (
-    ("opened_by_people", "opened by people", "#2b3a8f"),
-    ("perhaps_opened", "opened, perhaps by a machine", "#6f7fc4"),
-    ("not_opened", "arrived, not known to be read", "#b9c1de"),
-    ("bounced_soft", "could not arrive, for now", "#e0a63a"),
-    ("bounced_hard", "nobody there", "#c0492f"),
+    ("opened_by_people", "opened by people", BLUE),
+    ("perhaps_opened", "opened, perhaps by a machine", SKY),
+    ("not_opened", "arrived, not known to be read", OTHERS),
+    ("bounced_soft", "could not arrive, for now", ORANGE),
+    ("bounced_hard", "nobody there", VERMILLION),
 )
 
 
@@ -62,10 +62,17 @@ def deliverability_chart(board: Board) -> go.Figure:
         else "No domain is near a limit"
     )
     subtitle = f"{total:,} mails by recipient domain · spam complaints must stay under {COMPLAINTS_LIMIT:.1%}"
-    figure = drawn(bars, title=title, subtitle=subtitle, label="observed", barmode="stack")
+    figure = drawn(
+        bars,
+        title=title,
+        subtitle=subtitle,
+        label="observed",
+        height=200 + 46 * len(rows),
+        legend=bool(bars),
+        barmode="stack",
+    )
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_yaxes(tickfont={"color": INK, "size": 13}, automargin=True)
-    figure.update_layout(height=230 + 46 * len(rows), legend={"y": -0.9 / max(2, len(rows)), "yanchor": "top", "x": 0})
     return add_units(figure, x="share of the mails sent", y="")
 
 

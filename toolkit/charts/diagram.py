@@ -31,7 +31,7 @@ _CARD_HIGH, _PILL_HIGH = 78.0, 28.0
 _THICKEST, _THINNEST = 15.0, 2.0
 _LINE_HIGH, _MOST_ARMS = 16.0, 4  # of a list of arms
 _SMALLEST = 0.82  # of its size, before a page has to be moved to see the rest
-ARM_COLORS = ("#8a93a5", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
+ARM_COLORS = ("#5e6673", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Colours of arms in the order written; the first, usually control, is grey."""
 
 STYLE = """
@@ -135,7 +135,7 @@ class _Drawer:
                 return self.fork(step, [("yes", step.then), ("no", step.else_)], condition_text(step.branch))
             case Split():
                 lanes = [
-                    (f"{arm} {100 * share:.0f} %", step.paths.get(arm, ())) for arm, share in step.split.arms.items()
+                    (f"{arm} {100 * share:.0f}%", step.paths.get(arm, ())) for arm, share in step.split.arms.items()
                 ]
                 return self.fork(step, lanes, f"split {plain_name(step.split.name)}")
             case Repeat():
@@ -332,7 +332,7 @@ class _Drawer:
         count = counted(self.flow.journeys, "journey") if self.flow else ""
         arms = self.scenario.experiment.arms if self.scenario.experiment else {}
         shown = fit_text(detail, 170, 11)
-        told = [f"{fit_text(arm, 124, 11)} {100 * share:.0f} %" for arm, share in arms.items()]
+        told = [f"{fit_text(arm, 124, 11)} {100 * share:.0f}%" for arm, share in arms.items()]
         wide = max(112.0, *(text_width(text, 13) + 28 for text in (title, count)), text_width(shown, 11) + 28)
         lines = [line for line in (shown, count) if line]
         high = 30 + 16 * len(lines)

@@ -41,7 +41,7 @@ def power_svg(plan: Plan, *, width: float = _WIDE) -> str:
     unit = "days until the last window has closed" if by_days else "people in all arms"
     parts = axes.frame(
         x_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, right, 7 if width > 450 else 4)],
-        y_ticks=[(step, f"{100 * step:.0f} %") for step in (0, 0.2, 0.4, 0.6, 0.8, 1.0)],
+        y_ticks=[(step, f"{100 * step:.0f}%") for step in (0, 0.2, 0.4, 0.6, 0.8, 1.0)],
         x_title=unit,
         y_title="chance to find it",
     )
@@ -55,7 +55,7 @@ def power_svg(plan: Plan, *, width: float = _WIDE) -> str:
         text = f"{plan.units:,} people" + (f", {here:,.0f} days" if by_days else "")
         side = "start" if x < width * 0.6 else "end"
         parts.append(words(x + (9 if side == "start" else -9), y + 18, text, anchor=side, class_="ttk-strong ttk-halo"))
-    said = f"Curve: chance to find the effect; {100 * plan.power:.0f} % with {plan.units:,} people"
+    said = f"Curve: chance to find the effect; {100 * plan.power:.0f}% with {plan.units:,} people"
     return svg(width, 240, *parts, label=said)
 
 
@@ -194,7 +194,7 @@ def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]], *, width: 
     right = max(1.0, look.times[-1])
     axes = Axes(width, 240, (0.0, right), (-top, top), left=46, top=28, bottom=42)
     parts = axes.frame(
-        x_ticks=[(step, f"{100 * step:.0f} %") for step in nice_steps(0, right, 5)],
+        x_ticks=[(step, f"{100 * step:.0f}%") for step in nice_steps(0, right, 5)],
         y_ticks=[(step, f"{step:g}") for step in nice_steps(-top, top, 6)],
         x_title="share of the planned people",
         y_title="z, better upwards",

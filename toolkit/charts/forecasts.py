@@ -319,7 +319,7 @@ def _tuning_title(tuning: Tuning) -> str:
 
 
 def _unit(path: str) -> str:
-    return " %" if path.endswith(".percent") else ""
+    return "%" if path.endswith(".percent") else ""
 
 
 def _said(tuning: Tuning, value: float) -> str:

@@ -188,7 +188,7 @@ def _said(result: Result, metrics: list[str]) -> str:
 
 def _details(result: Result) -> str:
     window = f"within {result.window} of entry · " if result.window else ""
-    told = result.label if "not" in result.label else f"{100 * (1 - result.alpha):g} % intervals"
+    told = result.label if "not" in result.label else f"{100 * (1 - result.alpha):g}% intervals"
     return f"{window}{told} · filled: surely different, all comparisons counted"
 
 

@@ -88,7 +88,7 @@ def boundary(result: Result, *, earlier: Sequence[Result] = ()) -> go.Figure:
     figure = drawn(
         traces,
         title=_said(result, primary),
-        subtitle=f"{_method(look.method)} · {100 * (1 - result.alpha):g} % over all looks · filled: established",
+        subtitle=f"{_method(look.method)} · {100 * (1 - result.alpha):g}% over all looks · filled: established",
         label="observed",
         height=420,
     )

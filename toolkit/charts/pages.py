@@ -24,7 +24,7 @@ __all__ = ["card", "chip", "figure_html", "page", "table_html", "write_page"]
 # The page may run what is inside it and fetch nothing at all.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
-_MARKS = re.compile(r"</?b>|</span>|<span style='font-size:12\.5px'>")
+_MARKS = re.compile(r"</?b>|</span>|<span style='[^']*'>")
 _MIDDLE = 0.5
 _WIDEST = 14  # letters of a column of words before its names break: eleven columns of numbers stand beside two
 

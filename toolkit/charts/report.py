@@ -107,7 +107,7 @@ def _opening(run: Run, own: OwnPurchases | None, result: Result | None) -> Itera
         percent = _percent(run, own)
         if percent and not math.isnan(own.given_away(percent)):
             away = money(own.given_away(percent), own.currency)
-            cards.append(card(away, f"given away by 100 offers of {percent:g} % to people who buy anyway", "observed"))
+            cards.append(card(away, f"given away by 100 offers of {percent:g}% to people who buy anyway", "observed"))
     yield f'<div class="cards">{"".join(cards)}</div>'
 
 

@@ -7,8 +7,8 @@ import math
 import plotly.graph_objects as go
 
 from toolkit.charts.style import AFTER_MAIL, BLUE, GRID, INK, add_units, drawn, share_text
-from toolkit.charts.sweeps import meaning, setting_text
-from toolkit.engine import Selection
+from toolkit.charts.sweeps import setting_text
+from toolkit.engine import Selection, column_words
 
 __all__ = ["selection_chart"]
 
@@ -26,6 +26,7 @@ def selection_chart(selection: Selection) -> go.Figure:
     share = selection.value.endswith("_rate")
     words = [", ".join(setting_text(row[path]) for path in selection.now) for row in table.to_dict("records")]
     chosen = int(table["rank_first"].to_numpy().argmin())
+    what = column_words(selection.value)
     shown = [_number(value, share) for value in (selection.first, selection.second)]
     figure = drawn(
         [
@@ -56,7 +57,7 @@ def selection_chart(selection: Selection) -> go.Figure:
                 name=f"chosen: {words[chosen]}",
             ),
         ],
-        title=f"{meaning(selection.value).capitalize()} of the chosen setting: {shown[0]}, and out of time {shown[1]}",
+        title=f"{what.capitalize()} of the chosen setting: {shown[0]}, and out of time {shown[1]}",
         subtitle=(
             f"{selection.scenario.replace('_', ' ')} · {'lowest' if selection.lowest else 'highest'} of {len(table):,} "
             f"settings up to {selection.span[1]:%d %b %Y}; the number it was chosen by flatters it"

@@ -225,7 +225,7 @@ def not_sent(run: Run, *, scenario: str | None = None) -> go.Figure:
                 y=labels,
                 orientation="h",
                 marker={
-                    "color": ["#8A93A5" if reason == "holdout" else BLUE for reason in counts.index],
+                    "color": [OTHERS if reason == "holdout" else BLUE for reason in counts.index],
                     "cornerradius": 2,
                 },
                 text=[f"{count:,}" for count in counts],
@@ -299,7 +299,15 @@ def span_words(log: EventLog, until: pd.Timestamp) -> str:
     """
     if log.span is None:
         return "an empty log"
-    first, last = log.span[0], until
+    return days_text(log.span[0], until)
+
+
+def days_text(first: pd.Timestamp, last: pd.Timestamp) -> str:
+    """From a day to another.
+
+    >>> days_text(pd.Timestamp("2025-01-06"), pd.Timestamp("2025-05-05"))
+    '6 Jan – 5 May 2025'
+    """
     if first.date() == last.date():
         return f"{last.day} {last:%b %Y}"
     if first.year == last.year:
@@ -352,4 +360,4 @@ def _busiest(total: np.ndarray[Any, Any], quiet: list[tuple[float, float]]) -> s
     hour = int(np.argmax(total))
     share = round(100 * total[hour] / everything)
     when = ", when quiet hours end" if any(int(end) % 24 == hour for _, end in quiet) else ""
-    return f"{everything:,} mails, {share} % of them between {hour:02d}:00 and {(hour + 1) % 24:02d}:00{when}"
+    return f"{everything:,} mails, {share}% of them between {hour:02d}:00 and {(hour + 1) % 24:02d}:00{when}"

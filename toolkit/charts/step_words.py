@@ -67,7 +67,7 @@ def offer_text(offer: Offer | None) -> str:
         return ""
     parts = []
     if offer.percent is not None:
-        parts.append(f"{offer.percent:g} % off")
+        parts.append(f"{offer.percent:g}% off")
     if offer.amount is not None:
         parts.append(f"{offer.amount:g} {offer.currency or ''} off".replace("  ", " "))
     if offer.free_shipping:

@@ -24,9 +24,11 @@ __all__ = [
     "GRID",
     "INK",
     "MAILS",
+    "ORANGE",
     "OTHERS",
     "QUIET",
     "SEQUENCE",
+    "SKY",
     "VERMILLION",
     "add_units",
     "drawn",
@@ -46,14 +48,15 @@ __all__ = [
 # Okabe and Ito's palette, without its yellow and black, which vanish on a white or a black page.
 BLUE, SKY, GREEN, ORANGE, VERMILLION, PURPLE = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7"
 
-OTHERS = "#8A93A5"
+OTHERS = "#5E6673"
 """Colour of all the rest, and of what is beside the point."""
 MAILS = (BLUE, PURPLE, SKY, OTHERS, GREEN, ORANGE, VERMILLION)
 """Colours of mails or scenarios, in order."""
 BEFORE, AFTER_MAIL, AFTER_OFFER = GREEN, ORANGE, VERMILLION
 """Colours of people who buy on their own before a mail, after it, and after an offer."""
 INK = "#717989"
-"""Words: 4.3 to 1 on white and on JupyterLab's dark page alike."""
+"""Words: 4.3 to 1 on white and on JupyterLab's dark page alike, the most that one colour can be on both."""
+_TITLE_INK, _SUBTITLE_INK = (f"var(--jp-content-font-color{place},{INK})" for place in (1, 2))
 SEQUENCE = ["#EAF2F9", "#B5D4EA", "#6FAED8", "#2F86C0", "#0072B2", "#00507D"]
 """From few to many in a heatmap."""
 GRID = "rgba(128,136,150,.22)"
@@ -104,6 +107,7 @@ def _template() -> go.layout.Template:
                 "traceorder": "normal",
             },
             "hoverlabel": {"font": {"family": FONT, "size": 12.5}, "align": "left"},
+            "modebar": {"color": "rgba(128,136,150,.7)", "activecolor": INK, "bgcolor": "rgba(0,0,0,0)"},
             "bargap": 0.12,
             "separators": ".,",
         }
@@ -157,7 +161,9 @@ def say(title: str, subtitle: str, label: str) -> tuple[dict[str, Any], int]:
     above = _lines(title, _TITLE_WIDTH)
     below = _lines(f"{label} · {subtitle}" if subtitle else label, _SUBTITLE_WIDTH)
     below[0] = below[0].replace(label, f"<b>{label}</b>", 1)
-    lines = [f"<b>{line}</b>" for line in above] + [f"<span style='font-size:12.5px'>{line}</span>" for line in below]
+    # In JupyterLab they take the theme's own colours, which plotly accepts in a title's words alone.
+    lines = [f"<b><span style='color:{_TITLE_INK}'>{line}</span></b>" for line in above]
+    lines += [f"<span style='font-size:12.5px;color:{_SUBTITLE_INK}'>{line}</span>" for line in below]
     made = {
         "text": "<br>".join(lines),
         "font": {"size": 17, "color": INK},
@@ -178,15 +184,14 @@ def title_room(lines: Sequence[str]) -> int:
 
 
 def _lines(text: str, width: int) -> list[str]:
-    """Lines of about the same length; a number stays with its percent sign."""
-    kept = text.replace(" %", "\u00a0%")
-    lines = textwrap.wrap(kept, width) or [""]
+    """Lines of about the same length."""
+    lines = textwrap.wrap(text, width) or [""]
     for narrower in range(width - 1, width // 2, -1):
-        tried = textwrap.wrap(kept, narrower)
+        tried = textwrap.wrap(text, narrower)
         if len(tried) > len(lines):
             break
         lines = tried
-    return [line.replace("\u00a0%", " %") for line in lines]
+    return lines
 
 
 def label_lines(name: str, *, width: int = 28, most: int = 2) -> str:
@@ -280,9 +285,9 @@ def share_text(rate: float) -> str:
     """A share in percent, or a dash where there is none.
 
     >>> share_text(0.1234), share_text(float("nan"))
-    ('12.3 %', '–')
+    ('12.3%', '–')
     """
-    return f"{100 * rate:.1f} %" if not math.isnan(rate) else "–"
+    return f"{100 * rate:.1f}%" if not math.isnan(rate) else "–"
 
 
 def hours_text(hours: float) -> str:

@@ -10,27 +10,11 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, add_units, drawn, fitting, say, whole
-from toolkit.engine import OBSERVED, Sweep
+from toolkit.engine import OBSERVED, Sweep, column_words
 from toolkit.errors import InputError, NotSupportedError, nearest
 from toolkit.scenario import Duration
 
-__all__ = ["meaning", "setting_name", "setting_text", "sweep_heatmap", "sweep_lines"]
-
-_MEANINGS = {
-    "journeys": "journeys",
-    "sent": "mails sent",
-    "withheld": "mails withheld from control",
-    "skipped": "mails skipped",
-    "own_before": "bought before the mail",
-    "mailed": "mailed, with a closed window",
-    "own_after": "would have bought anyway",
-    "own_after_rate": "would have bought anyway",
-    "finished": "journeys finished",
-    "exited": "journeys ended by an exit",
-    "superseded": "journeys begun again",
-    "unsubscribed": "journeys ended by unsubscribing",
-    "open": "journeys still under way",
-}
+__all__ = ["setting_name", "setting_text", "sweep_heatmap", "sweep_lines"]
 
 
 def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None = None) -> go.Figure:
@@ -70,7 +54,6 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
     if not lacking:
         known = shares.dropna()
         title = f"{ends}, those who would have bought anyway go from {known.iloc[0]:.0%} to {known.iloc[-1]:.0%}"
-        title = title.replace("%", " %")
         line = _line(labels, shares, AFTER_MAIL, "would have bought anyway", "%{y:.1%}")
         spread = [_wilson(*pair) for pair in zip(rows["own_after"].tolist(), rows["mailed"].tolist(), strict=True)]
         line.error_y = {
@@ -93,7 +76,7 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
         )
     titles, room = say(
         title,
-        f"{setting_name(name)}" + ("" if lacking else f" · purchases in {where}, 95 % intervals"),
+        f"{setting_name(name)}" + ("" if lacking else f" · purchases in {where}, 95% intervals"),
         "exact" if lacking else "mails exact, purchases observed",
     )
     figure.update_layout(
@@ -137,7 +120,7 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
     grid = rows.pivot(index=up, columns=across, values=column)
     grid = grid.loc[list(dict.fromkeys(rows[up])), list(dict.fromkeys(rows[across]))]
     share = column.endswith("_rate")
-    shown = grid.map(lambda cell: "" if pd.isna(cell) else f"{100 * cell:.1f} %" if share else f"{cell:,.0f}")
+    shown = grid.map(lambda cell: "" if pd.isna(cell) else f"{100 * cell:.1f}%" if share else f"{cell:,.0f}")
     low, high = (_extreme(shown, grid, smallest=smallest) for smallest in (True, False))
     figure = drawn(
         [
@@ -151,7 +134,7 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
                 xgap=2,
                 ygap=2,
                 colorbar={
-                    "title": {"text": meaning(column), "font": {"size": 12.5}},
+                    "title": {"text": column_words(column), "font": {"size": 12.5}},
                     "tickformat": ".0%" if share else ",~d",
                     "thickness": 12,
                     "outlinewidth": 0,
@@ -161,7 +144,7 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
                 ),
             )
         ],
-        title=f"{meaning(column).capitalize()}: from {low} to {high}",
+        title=f"{column_words(column).capitalize()}: from {low} to {high}",
         subtitle=f"{setting_name(name)} · the best cell of many is a selection: .best({column!r}) shows it out of time",
         label=_kind(column),
         height=180 + 44 * len(grid),
@@ -194,18 +177,18 @@ def _alone(sweep: Sweep, rows: pd.DataFrame, path: str, column: str, name: str) 
     share = column.endswith("_rate")
     labels = [setting_text(setting) for setting in rows[path]]
     values = rows[column]
-    ends = [f"{100 * end:.1f} %" if share else f"{end:,.0f}" for end in values.iloc[[0, -1]]]
+    ends = [f"{100 * end:.1f}%" if share else f"{end:,.0f}" for end in values.iloc[[0, -1]]]
     figure = drawn(
         [
             _line(
                 labels,
                 values,
                 AFTER_MAIL if column in OBSERVED else BLUE,
-                meaning(column),
+                column_words(column),
                 "%{y:.1%}" if share else "%{y:,}",
             )
         ],
-        title=f"{meaning(column).capitalize()}: {ends[0]} at {labels[0]}, {ends[1]} at {labels[-1]}",
+        title=f"{column_words(column).capitalize()}: {ends[0]} at {labels[0]}, {ends[1]} at {labels[-1]}",
         subtitle=f"{setting_name(name)} · {setting_name(path)}",
         label=_kind(column),
         height=340,
@@ -213,7 +196,7 @@ def _alone(sweep: Sweep, rows: pd.DataFrame, path: str, column: str, name: str) 
     )
     figure.update_xaxes(type="category")
     figure.update_yaxes(range=fitting(values, least=0.01 if share else 1), tickformat=".0%" if share else ",~d")
-    add_units(figure, x=setting_name(path), y=meaning(column))
+    add_units(figure, x=setting_name(path), y=column_words(column))
     _mark_now(figure, sweep, path, rows)
     return figure
 
@@ -294,11 +277,6 @@ def _numeric(sweep: Sweep, value: str) -> str:
     )
 
 
-def meaning(column: str) -> str:
-    """A column of a sweep in words."""
-    return _MEANINGS.get(column, column.replace("_", " "))
-
-
 def _kind(column: str) -> str:
     return "observed" if column in OBSERVED else "exact"
 
@@ -339,7 +317,7 @@ def _extreme(shown: pd.DataFrame, grid: pd.DataFrame, *, smallest: bool) -> str:
 
 
 def _wilson(count: float, of: float, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share. Wilson, E. B. (1927). JASA 22, 209-212."""
+    """Wilson's 95% interval of a share. Wilson, E. B. (1927). JASA 22, 209-212."""
     if not of:
         return float("nan"), float("nan")
     share = count / of

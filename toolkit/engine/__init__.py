@@ -1,5 +1,6 @@
 """The engine room: compile, replay, sweep and measure. Pure: the same input gives the same bytes."""
 
+from toolkit.engine.columns import column_words
 from toolkit.engine.compaction import compact
 from toolkit.engine.difference import CHANGES, Difference
 from toolkit.engine.hashing import uniform
@@ -26,6 +27,7 @@ __all__ = [
     "Summary",
     "Sweep",
     "Trace",
+    "column_words",
     "compact",
     "is_compiling",
     "measure",

@@ -203,13 +203,13 @@ def offer_text(offer: Offer | None, currency: str) -> str | None:
     """An offer in a few words.
 
     >>> offer_text(Offer(percent=10, valid="3d"), "EUR")
-    '10 % off, valid 3d'
+    '10% off, valid 3d'
     """
     if offer is None:
         return None
     words = []
     if offer.percent is not None:
-        words.append(f"{offer.percent:g} % off")
+        words.append(f"{offer.percent:g}% off")
     if offer.amount is not None:
         words.append(f"{offer.amount:g} {offer.currency or currency} off")
     if offer.free_shipping:

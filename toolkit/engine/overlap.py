@@ -79,7 +79,7 @@ class Overlap(Drawable):
     def _caps(self) -> pd.DataFrame:
         shown = self.caps.copy()
         shown["mails"] = shown["mails"].map("{:,}".format)
-        shown["share"] = shown["share"].map(lambda share: "" if pd.isna(share) else f"{100 * share:.1f} %")
+        shown["share"] = shown["share"].map(lambda share: "" if pd.isna(share) else f"{100 * share:.1f}%")
         return shown
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from toolkit.drawable import Drawable
+from toolkit.engine.columns import column_words
+from toolkit.readable import number_text
 
 __all__ = ["Selection", "select"]
 
@@ -65,15 +67,16 @@ class Selection(Drawable):
         chosen = ", ".join(f"{path} = {setting}" for path, setting in self.chosen.items())
         rank = self._row["rank_second"]
         place = f", place {int(rank)} of {len(self.table)} there" if pd.notna(rank) else ""
+        what = f"{column_words(self.value)} ({self.kind})"
         lines = [
-            f"{self.scenario}: {order} {self.value} ({self.kind}) of {len(self.table):,} settings: {chosen}",
-            f"chosen on the first part, {begin} to {split}: {_text(self.first)}",
-            f"shown on the second part, {split} to {end}: {_text(self.second)}{place}",
+            f"{self.scenario}, {what}: the {order} of {len(self.table):,} settings is {chosen}",
+            f"chosen on the first part, {begin} to {split}: {self._text(self.first)}",
+            f"shown on the second part, {split} to {end}: {self._text(self.second)}{place}",
         ]
         own = self.table[self.is_now]
         if not own.empty:
             then, later = own["first"].to_numpy()[0], own["second"].to_numpy()[0]
-            lines.append(f"the program as it is: {_text(then)}, then {_text(later)}")
+            lines.append(f"the program as it is: {self._text(then)}, then {self._text(later)}")
         if self.value.endswith("_rate"):
             lines.append(
                 "The best of many is a selection, and the number it was chosen by flatters it: trust the second."
@@ -85,6 +88,10 @@ class Selection(Drawable):
             )
         return lines
 
+    def _text(self, number: float) -> str:
+        share = self.value.endswith("_rate")
+        return "not defined" if math.isnan(number) else number_text(float(number), share=share)
+
     @property
     def is_now(self) -> pd.Series:
         """Which rows of `table` are the program as it is."""
@@ -92,12 +99,6 @@ class Selection(Drawable):
         for path, value in self.now.items():
             same &= self.table[path].astype(str) == str(value)
         return same
-
-
-def _text(number: float) -> str:
-    if math.isnan(number):
-        return "not defined"
-    return f"{number:,.0f}" if float(number).is_integer() and abs(number) >= 1 else f"{number:.3f}"
 
 
 def select(parts: pd.DataFrame, value: str, *, paths: list[str], lowest: bool) -> pd.DataFrame:

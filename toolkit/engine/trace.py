@@ -44,6 +44,8 @@ _WHY = {
     "coupon_empty": "no coupon was left",
 }
 _MOST_SHOWN = 2_000
+_UNTOLD = ("event", "at", "received_at", "event_id", "decision_id", "row")
+"""Columns of an event that a story leaves out: told in another way, or numbers of machines."""
 _SIGNS = {"event": "·", "journey": "▸", "mail": "✉", "no mail": "✕"}
 
 
@@ -150,7 +152,7 @@ def _with_other_zeros(log: EventLog, customer_id: str) -> str:
 
 
 def _event_rows(events: pd.DataFrame) -> Iterator[tuple[pd.Timestamp, int, str, str, str]]:
-    details = [name for name in events.columns if name not in ("event", "at", "received_at", "event_id", "row")]
+    details = [name for name in events.columns if name not in _UNTOLD]
     for row in events.to_dict("records"):
         said = ", ".join(f"{name}={_short(row[name])}" for name in details if not pd.isna(row[name]))
         late = row["received_at"] - row["at"]

@@ -148,8 +148,8 @@ class Profile:
 
 def _percent(share: float) -> str:
     if 0 < share < 0.001:
-        return "<0.1 %"
-    return f"{100 * share:.1f} %" if share < 0.9995 or share == 1 else "99.9 %"
+        return "<0.1%"
+    return f"{100 * share:.1f}%" if share < 0.9995 or share == 1 else "99.9%"
 
 
 def _span(length: pd.Timedelta | NaTType) -> str:

@@ -98,7 +98,7 @@ def _customers(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) ->
             f"HAVING n > {_LARGE_SHARE * events} ORDER BY n DESC, customer_id LIMIT 3",
         )
         for customer, count in large:
-            yield f"customer {customer!r} has {100 * count / events:.0f} % of all events"
+            yield f"customer {customer!r} has {100 * count / events:.0f}% of all events"
     busy = fetch_rows(
         cursor,
         "SELECT customer_id, count(*) AS n, date_trunc('day', \"at\") AS day, count(*) OVER () AS others "

@@ -10,6 +10,7 @@ from jinja2.exceptions import UndefinedError
 from toolkit.errors import Fault, TemplateError, nearest
 from toolkit.mail.formats import ShownError
 from toolkit.mail.letter import Letter
+from toolkit.mail.samples import SAMPLE
 from toolkit.mail.sandbox import BudgetError, MissingError, RenderState, run
 from toolkit.mail.variants import Part
 
@@ -83,13 +84,16 @@ def _missing(fault: MissingError, part: Part, values: Mapping[str, Any], letter:
         )
     holder = fault.holder if isinstance(fault.holder, dict) else {}
     choices = [f"{path}.{name}" for name in holder] if path else list(values)
+    here = "a value of this customer"
+    if letter.decision_id.startswith(SAMPLE):
+        here = f"a value of that name in {letter.template.rpartition('/')[0]}/sample.yaml"
     return Fault(
         "undefined variable",
         file=file,
         line=line,
         found=word,
         nearest=nearest(word, choices),
-        allowed=f'a value of this customer, or {{{{ {word} | default("") }}}} where it may be missing',
+        allowed=f'{here}, or {{{{ {word} | default("") }}}} where it may be missing',
     )
 
 

@@ -118,7 +118,7 @@ RULES: dict[str, Rule] = {
     "bulk_sender": Rule(
         "warning",
         "check that SPF, DKIM and DMARC pass and agree with the sender's domain, that one click unsubscribes within "
-        "two days, and that under 0.3 % complain",
+        "two days, and that under 0.3% complain",
     ),
 }
 
@@ -279,13 +279,13 @@ def _check_offer(mail: Mail, letter: Letter, shown: str) -> Iterator[Found]:
         elif _is_promise(part, match):
             words = match[0] + "%" if part == "html" else match[0]
             if letter.class_ == "transactional":
-                yield Found("offer_in_transactional", f"a transactional mail promises {percent:g} %", words, part)
+                yield Found("offer_in_transactional", f"a transactional mail promises {percent:g}%", words, part)
             elif given is not None:
-                message = f"the {part} says {percent:g} %, the scenario's offer is {float(given):g} %"
+                message = f"the {part} says {percent:g}%, the scenario's offer is {float(given):g}%"
                 yield Found("offer_differs", message, words, part)
             else:
                 yield Found(
-                    "offer_differs", f"the {part} promises {percent:g} %, the step has no such offer", words, part
+                    "offer_differs", f"the {part} promises {percent:g}%, the step has no such offer", words, part
                 )
     amount = offer.get("amount") if offer else None
     for value, words in _promised_amounts(shown):
@@ -303,7 +303,7 @@ def _check_offer(mail: Mail, letter: Letter, shown: str) -> Iterator[Found]:
     if offer.get("free_shipping") and not _FREE_SHIPPING.search(shown):
         yield Found("offer_not_named", "the mail does not say that delivery is free")
     if given is not None and not named:
-        yield Found("offer_not_named", f"the mail does not say its offer of {float(given):g} %")
+        yield Found("offer_not_named", f"the mail does not say its offer of {float(given):g}%")
     code = offer.get("code")
     if code and (str(code) not in mail.text or html_entities.escape(str(code)) not in mail.html):
         yield Found("offer_not_named", "the mail does not say the offer's code in both parts")

@@ -14,7 +14,10 @@ from ruamel.yaml.error import YAMLError
 from toolkit.errors import Fault, TemplateError
 from toolkit.scenario.models import Policies
 
-__all__ = ["sample_values"]
+__all__ = ["SAMPLE", "sample_values"]
+
+SAMPLE = "sample:"
+"""How the decision_id of a mail with sample data begins."""
 
 
 def sample_values(root: Path, template: str, locale: str | None, policies: Policies) -> dict[str, Any]:
@@ -51,7 +54,7 @@ def sample_values(root: Path, template: str, locale: str | None, policies: Polic
     if locale is not None:
         customer["locale"] = locale
     return {
-        "decision_id": f"sample:{template}:{wanted}",
+        "decision_id": f"{SAMPLE}{template}:{wanted}",
         "scenario": template.partition("/")[0],
         "step": short,
         "class_": sample.get("class", "marketing"),

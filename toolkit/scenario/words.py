@@ -231,7 +231,7 @@ def _experiment(experiment: m.Experiment) -> Iterator[str]:
 
 
 def _share(share: float) -> str:
-    return f"{share * 100:.4g} %"
+    return f"{share * 100:.4g}%"
 
 
 def _quiet(quiet: m.Quiet, what: str = "mail") -> str:
@@ -253,7 +253,7 @@ def _cap(cap: m.Cap, scope: str) -> str:
 def _offer(offer: m.Offer) -> str:
     gifts = []
     if offer.percent is not None:
-        gifts.append(f"{offer.percent:g} % off")
+        gifts.append(f"{offer.percent:g}% off")
     if offer.amount is not None:
         gifts.append(f"{offer.amount:g} {offer.currency or 'of the shop’s currency'} off")
     if offer.free_shipping:

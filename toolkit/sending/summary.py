@@ -133,7 +133,7 @@ def _liability(batch: Batch, scenario: str, step: str, offer: _Offer) -> str:
     own = batch.program.policies.currency
     on = f"what set off {offer.known:,} of them is worth {offer.worth:,.2f} {own}"
     share = offer.worth * float(percent) / 100
-    return f"{said}: {on}, {float(percent):g} % of that is {share:,.2f}; {open_ended}"
+    return f"{said}: {on}, {float(percent):g}% of that is {share:,.2f}; {open_ended}"
 
 
 def _since(batch: Batch) -> list[str]:

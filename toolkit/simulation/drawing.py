@@ -200,8 +200,8 @@ class Draughtsman:
         low, high = float(x[0]), float(x[-1])
         if not low <= value <= high:
             self.notes.append(
-                f"{send.scenario}.{send.step}: its offer of {value:g} % lies outside what the model knows, "
-                f"{low:g} to {high:g} %; the nearest is used"
+                f"{send.scenario}.{send.step}: its offer of {value:g}% lies outside what the model knows, "
+                f"{low:g} to {high:g}%; the nearest is used"
             )
         return min(max(value, low), high)
 

@@ -60,7 +60,7 @@ def fit(
         seed: where the chance of the posterior draws comes from.
 
     Returns:
-        The model: every number with its 90 % interval and source; effects drawn jointly.
+        The model: every number with its 90% interval and source; effects drawn jointly.
 
     Raises:
         MetricError: a column is missing, holds texts, or has values missing; what was done was not randomised.
@@ -84,7 +84,7 @@ def fit(
         offer = np.where(sent, numbers_of(sends, "offer", among=sent, what="percent off"), 0.0)
     wrong = (offer < 0) | (offer > 100)
     if wrong.any():
-        raise InputError(f"offer: found {float(offer[wrong][0]):g} % off; allowed: 0 to 100")
+        raise InputError(f"offer: found {float(offer[wrong][0]):g}% off; allowed: 0 to 100")
     _enough(sent, converted)
     cells = _cells(sent, converted, delay, offer)
     rng = np.random.default_rng([seed % 2**64, 11])

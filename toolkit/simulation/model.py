@@ -137,7 +137,7 @@ class ResponseModel:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per number: number (its path), likely, low, high (90 %), source."""
+        """One row per number: number (its path), likely, low, high (90%), source."""
         return pd.DataFrame(
             [[path, q.likely, q.low, q.high, q.source] for path, q in self.numbers.items()],
             columns=["number", "likely", "low", "high", "source"],

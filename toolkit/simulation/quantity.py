@@ -13,7 +13,7 @@ __all__ = ["Kind", "Quantity"]
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["rate", "effect", "factor", "money"]
-_NINETY = 1.6448536269514722  # of a normal distribution, 90 % lie within so many standard deviations
+_NINETY = 1.6448536269514722  # of a normal distribution, 90% lie within so many standard deviations
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Quantity:
         return self.low == self.high
 
     def drawn(self, z: Floats) -> Floats:
-        """The number for each of some standard normal deviates: low at the 5 %, likely at the 50 %, high at the 95 %.
+        """The number for each of some standard normal deviates: low at the 5%, likely at the 50%, high at the 95%.
 
         Rates are spread on the logit scale, factors and money on the logarithm's, and evenly where an end is 0 or 1.
 

@@ -42,7 +42,7 @@ def simulate(
             as done anyway, and a note says so. A log in Spark (`EventLog.from_spark`) is simulated there, with the same
             numbers.
         response: how people answer.
-        draws: how often; 200 give steady 90 % intervals.
+        draws: how often; 200 give steady 90% intervals.
         seed: where chance comes from, any whole number. The same seed gives the same numbers, however many partitions;
             two programs simulated with one seed meet the same people in the same mood (common random numbers).
         level: share of an interval, between 0 and 1.

@@ -45,7 +45,7 @@ class WinBack:
         worth, surely = int(self.table["worth"].sum()), int(self.table["surely"].sum())
         total = float(self.table.loc[self.table["worth"], "value"].sum())
         return (
-            f"{len(self.table):,} lapsed customers ({self.rule}); an offer of {self.offer:g} % is expected to pay for "
+            f"{len(self.table):,} lapsed customers ({self.rule}); an offer of {self.offer:g}% is expected to pay for "
             f"{worth:,} of them, {surely:,} surely so at {self.level:.0%}, {total:,.2f} in all (modelled)"
         )
 

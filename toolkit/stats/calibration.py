@@ -48,7 +48,7 @@ def calibrate(
 
     Returns:
         One row per metric: metric, method, runs, false_alarms (share), below and above (share of alarms that say
-        control is better, or the arm), lower and upper (interval of the share within which alpha should lie, 95 %
+        control is better, or the arm), lower and upper (interval of the share within which alpha should lie, 95%
         Monte-Carlo).
 
     Raises:

@@ -45,7 +45,7 @@ class Metric(ABC):
             experiment is primary unless roles are given.
         better: `higher` or `lower`.
         margin: for a guardrail, the largest harm to accept, in the metric's own unit (0.002 is 0.2 points).
-        margin_relative: the same as a share of control (0.05 is 5 %).
+        margin_relative: the same as a share of control (0.05 is 5%).
     """
 
     name: str | None = None

@@ -189,7 +189,7 @@ class Plan(Drawable):
         is_rate = self.metric.kind == "rate"
         effect = f"{100 * self.diff:+.4g} points" if is_rate else f"{self.diff:+.4g}"
         effect += f" ({self.rel:+.1%})" if not math.isnan(self.rel) else ""
-        base = f"{100 * self.baseline:.4g} %" if is_rate else f"{self.baseline:.4g}"
+        base = f"{100 * self.baseline:.4g}%" if is_rate else f"{self.baseline:.4g}"
         arms = ", ".join(f"{name} {n:,}" for name, n in self.per_arm.items())
         text = f"{self.metric.label}: {self.units:,} people ({arms}) find {effect} on {base}"
         text += f" with power {self.power:.0%} at alpha {self.alpha:g}"
@@ -241,7 +241,7 @@ def plan(
         sd: standard deviation per unit, for means and ratios; read from `outcomes` unless given.
         correlation: of the metric with its covariates (CUPED), -1 to 1; read from `outcomes` unless given.
         diff: the difference to find, in the metric's unit (0.02 is 2 points).
-        rel: the same as a share of the baseline (0.1 is 10 %).
+        rel: the same as a share of the baseline (0.1 is 10%).
         units: units of all arms together.
         days: days of entries to use; needs `journeys` or `per_day`.
         alpha: two-sided chance of a false alarm. With several arms against control it is divided by their number.

@@ -89,7 +89,7 @@ def level_text(value: float, *, rate: bool) -> str:
     """A metric's level in an arm: a rate in percent, small ones with more digits; a dash where there is none.
 
     >>> level_text(0.1234, rate=True), level_text(0.00041, rate=True), level_text(0.0, rate=True)
-    ('12.3 %', '0.041 %', '0.0 %')
+    ('12.3%', '0.041%', '0.0%')
     >>> level_text(1234.567, rate=False), level_text(0.0512, rate=False), level_text(float("nan"), rate=False)
     ('1,234.57', '0.051', '–')
     """
@@ -98,7 +98,7 @@ def level_text(value: float, *, rate: bool) -> str:
     shown, digits = (100 * value, 1) if rate else (value, 2)
     if 0 < abs(shown) < 1:
         digits = max(digits, min(6, 1 - math.floor(math.log10(abs(shown)))))
-    return f"{shown:,.{digits}f}{' %' if rate else ''}"
+    return f"{shown:,.{digits}f}{'%' if rate else ''}"
 
 
 def relative_text(one: Comparison) -> str:
@@ -106,10 +106,10 @@ def relative_text(one: Comparison) -> str:
     if math.isnan(one.rel):
         return "–"
     if math.isnan(one.rel_lower) or math.isnan(one.rel_upper):
-        return f"{100 * one.rel:+.1f} %"
+        return f"{100 * one.rel:+.1f}%"
     digits = 1 if one.rel_upper - one.rel_lower < 0.2 else 0
     ends = ["unbounded" if math.isinf(end) else f"{100 * end:+.{digits}f}" for end in (one.rel_lower, one.rel_upper)]
-    return f"{100 * one.rel:+.1f} % [{ends[0]}, {ends[1]}]"
+    return f"{100 * one.rel:+.1f}% [{ends[0]}, {ends[1]}]"
 
 
 def pvalue_text(value: float) -> str:

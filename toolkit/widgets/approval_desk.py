@@ -256,7 +256,14 @@ def _reasons(batch: Batch) -> str:
 
 
 def _told(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.assign(reason=frame["reason"].map(_reason)) if "reason" in frame else frame
+    """A table of the summary in words: names without their underscores, reasons as people say them."""
+    shown = frame.assign(reason=frame["reason"].map(_reason)) if "reason" in frame else frame
+    names = {name: shown[name].map(_spaced) for name in ("scenario", "step", "arm") if name in shown}
+    return shown.assign(**names)
+
+
+def _spaced(name: object) -> object:
+    return name.replace("_", " ") if isinstance(name, str) else name
 
 
 def _reason(name: str) -> str:

@@ -1,6 +1,6 @@
 // Stacked bars for a screen that must follow a hand: drawn in the browser, within a frame.
 const SVG = "http://www.w3.org/2000/svg";
-const HEIGHT = 224, TOP = 26, BOTTOM = 40, LEFT = 44, RIGHT = 8;
+const HEIGHT = 238, TOP = 40, BOTTOM = 40, LEFT = 44, RIGHT = 8;
 
 function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -22,7 +22,7 @@ function shape(tag, properties = {}, parent = null) {
 
 const PLAIN = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const whole = (number) => PLAIN.format(Math.round(number ?? 0));
-const share = (rate) => (rate === null || rate === undefined ? "–" : `${(100 * rate).toFixed(1)}\u00a0%`);
+const share = (rate) => (rate === null || rate === undefined ? "–" : `${(100 * rate).toFixed(1)}%`);
 
 const writers = new Map();
 function money(value, currency) {
@@ -30,7 +30,7 @@ function money(value, currency) {
   const digits = Math.abs(value) < 100 ? 2 : 0;
   const kind = `${currency} ${digits}`;
   if (!writers.has(kind)) {
-    writers.set(kind, new Intl.NumberFormat("en-GB", {
+    writers.set(kind, new Intl.NumberFormat("en-US", {
       style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits,
     }));
   }
@@ -153,7 +153,8 @@ class Bars {
     this.mark(marks);
   }
 
-  // Upright lines with a word each: the first at its left, the last at its right, so that neither crosses the other line.
+  // Upright lines with a word each, above the bars: the first at its left, the last at its right where there is room, so
+  // that neither crosses the other line.
   mark(marks) {
     while (this.front.children.length > marks.length) this.front.lastChild.remove();
     marks.forEach(({ place, text }, number) => {
@@ -165,13 +166,14 @@ class Bars {
       }
       const [line, words] = both.children;
       const x = this.x(place), wide = 6.4 * text.length + 4;
-      const left = number < marks.length - 1 && x - wide >= 0;
       const most = this.width + 14 - wide; // beyond it a word would leave the picture
-      for (const [name, value] of Object.entries({ x1: x, x2: x, y1: TOP - 10 + 13 * number, y2: HEIGHT - BOTTOM })) {
+      const before = number ? this.x(marks[number - 1].place) : 0;
+      const left = (number < marks.length - 1 || x + 5 > most) && x - wide >= before;
+      for (const [name, value] of Object.entries({ x1: x, x2: x, y1: TOP - 25 + 13 * number, y2: HEIGHT - BOTTOM })) {
         put(line, name, value.toFixed(1));
       }
       put(words, "x", (left ? x - 5 : Math.min(x + 5, most)).toFixed(1));
-      put(words, "y", `${TOP - 1 + 13 * number}`);
+      put(words, "y", `${TOP - 16 + 13 * number}`);
       put(words, "text-anchor", left ? "end" : "start");
       write(words, text);
     });

@@ -164,7 +164,7 @@ class ExperimentBoard(Panel):
                 if found.defined
                 else found.note
             )
-            level = f"{100 * (1 - self._result.alpha):.0f} % interval {span}"
+            level = f"{100 * (1 - self._result.alpha):.0f}% interval {span}"
             cards.append(card(f"{found.arm}, {found.metric}", number, level, "observed"))
         split = self._result.split
         if split is not None:

@@ -130,7 +130,7 @@ class ExperimentDesigner(Panel):
         except ValueError:
             raise InputError(f"rate in control: found {value!r}; allowed: percent, for example 8.5") from None
         if not 0 < rate < 1:
-            raise InputError(f"rate in control: found {value} %; allowed: above 0 and below 100")
+            raise InputError(f"rate in control: found {value}%; allowed: above 0 and below 100")
         self._change(_base=rate)
 
     def act_name(self, value: Any) -> None:
@@ -216,7 +216,7 @@ class ExperimentDesigner(Panel):
                 step=5,
                 value=100 * self._holdout,
                 text=_percent(self._holdout),
-                ticks=[(10, "10 %"), (20, "20 %"), (30, "30 %"), (40, "40 %"), (50, "50 %")],
+                ticks=[(10, "10%"), (20, "20%"), (30, "30%"), (40, "40%"), (50, "50%")],
             ),
             slider(
                 "Chance to find it (power)",
@@ -226,7 +226,7 @@ class ExperimentDesigner(Panel):
                 step=5,
                 value=100 * self._power,
                 text=_percent(self._power),
-                ticks=[(60, "60 %"), (70, "70 %"), (80, "80 %"), (90, "90 %")],
+                ticks=[(60, "60%"), (70, "70%"), (80, "80%"), (90, "90%")],
             ),
             tag(
                 "div",
@@ -250,7 +250,7 @@ class ExperimentDesigner(Panel):
             ),
             card(
                 "Lift of the rate",
-                f"{100 * plan_.rel:+.0f} %" if not math.isnan(plan_.rel) else "–",
+                f"{100 * plan_.rel:+.0f}%" if not math.isnan(plan_.rel) else "–",
                 f"from {_percent(self._base, 1)} to {_percent(self._base + self._effect, 1)}",
                 "planned",
             ),
@@ -309,7 +309,7 @@ class ExperimentDesigner(Panel):
 
 
 def _percent(share: float, digits: int = 0) -> str:
-    return f"{100 * share:.{digits}f} %"
+    return f"{100 * share:.{digits}f}%"
 
 
 def _rate_without_mails(run: Run, scenario: str, basis: str) -> float:

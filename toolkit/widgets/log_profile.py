@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.charts.sends import days_text
 from toolkit.charts.vector import Axes, nice_steps, shape, svg
 from toolkit.events import EventLog
 from toolkit.events.profile import Profile
@@ -96,7 +97,7 @@ class LogProfile(Panel):
         if found is None:
             words = tag("span", "looking at every event…", class_="ttk-soft", role="status")
             return tag("header", tag("h3", "Your log"), words)
-        span = f"{found.first:%d %b %Y} to {found.last:%d %b %Y}" if found.first is not None else "no events"
+        span = days_text(found.first, found.last) if found.first is not None and found.last is not None else "no events"
         head = tag("header", tag("h3", "Your log"), tag("span", chip("exact"), f" {span}", class_="ttk-soft"))
         if not found.events or found.first is None:
             return together(

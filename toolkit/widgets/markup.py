@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
 import pandas as pd
 
+from toolkit.readable import number_text
+
 __all__ = ["Html", "button", "card", "chip", "choice", "field", "legend", "note", "progress_bar", "slider", "tag"]
 
 _NARROW = 334.0  # pixels, on a phone
+_LONG_WORD = 14  # letters; a longer one breaks
 _VOID = frozenset(("input", "br", "hr", "img"))
 
 
@@ -209,13 +213,15 @@ def progress_bar(done: int, total: int, words: str) -> Html:
 def table(frame: pd.DataFrame, *, act: str | None = None, key: str | None = None, chosen: object = None) -> Html:
     """A small table, numbers to the right; with `act`, rows that can be chosen."""
     numbers = {name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])}
+    rooms = {str(name): _word_room(frame[name]) for name in frame.columns if name not in numbers}
     head = together(
         tag("th", str(name), class_="ttk-number" if name in numbers else None, scope="col") for name in frame
     )
     rows = []
     for row in frame.to_dict("records"):
         cells = together(
-            tag("td", _shown(value), class_="ttk-number" if name in numbers else None) for name, value in row.items()
+            tag("td", number_text(value), class_="ttk-number" if name in numbers else None, style=rooms.get(str(name)))
+            for name, value in row.items()
         )
         extra: dict[str, Any] = {}
         if act and key:
@@ -230,9 +236,7 @@ def table(frame: pd.DataFrame, *, act: str | None = None, key: str | None = None
     return tag("div", tag("table", tag("thead", tag("tr", head)), tag("tbody", together(rows))), class_="ttk-table")
 
 
-def _shown(value: object) -> str:
-    if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124 - NaN alone differs from itself
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if isinstance(value, float) else str(value)
+def _word_room(values: pd.Series) -> str:
+    """As much room as the longest word of a column needs, so that short ones never break."""
+    longest = max((len(word) for value in values for word in re.split(r"[ /]", str(value))), default=0)
+    return f"min-width:calc({min(longest, _LONG_WORD)}ch + 20px)"

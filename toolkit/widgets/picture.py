@@ -24,7 +24,7 @@ def picture(surface: Mapping[str, Any], *, wait: str, percent: float | None = No
     Args:
         surface: from `toolkit.widgets.surface`.
         wait: the setting to draw.
-        percent: the discount; left open unless given: money then stands for 1 %, marked by `meta`, and words hold
+        percent: the discount; left open unless given: money then stands for 1%, marked by `meta`, and words hold
             `{percent}` where the discount belongs.
 
     Returns:
@@ -47,7 +47,7 @@ def picture(surface: Mapping[str, Any], *, wait: str, percent: float | None = No
         _money(figure, surface, wait, percent)
     said = PERCENT if percent is None else f"{percent:g}"
     titles, room = say(
-        wait_text(here).capitalize() + (f", discount {said} %" if surface["offer"] else ""),
+        wait_text(here).capitalize() + (f", discount {said}%" if surface["offer"] else ""),
         f"{here['week']:,.0f} mails a week · {share_text(_number(here['before_rate']))} buy before the mail, "
         f"{share_text(_number(here['after_rate']))} would have bought anyway after it",
         surface["scenario"],

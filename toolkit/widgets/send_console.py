@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +11,23 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.charts.style import hours_text
 from toolkit.errors import InputError
 from toolkit.sending import Approval, Batch, Ledger, Report, SendingJob, Transport, start_sending, transport
 from toolkit.sending.manifest import digest_of
 from toolkit.sending.progress import Phase, Progress
+from toolkit.sending.states import State
 from toolkit.widgets.approval_desk import ApprovalDesk, nothing_due
 from toolkit.widgets.guard import told
-from toolkit.widgets.markup import Html, button, card, field, note, progress_bar, tag, together
+from toolkit.widgets.markup import Html, button, card, field, note, progress_bar, table, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["SendConsole"]
 
+_UNKNOWN, _FAILED = "unknown: they may or may not have arrived", "refused for good"
+_ADDRESS = re.compile(r"[^\s<>]+@[^\s<>:;,]+")
+_MOST_REFUSED = 50
+_SHORT = 90  # seconds; what takes longer is told in minutes
 _STARTED: dict[str, SendingJob] = {}  # the last job by ledger, so that a cell run again shows it
 _LOCK = threading.Lock()
 
@@ -245,6 +252,8 @@ class SendConsole(Panel):
             if self._ledger_state() in ("active", "paused"):
                 words = "The sending of this batch has begun and not ended. Nothing is lost; nobody is mailed twice."
                 return together([head, note(words, tone="careful"), self._row([button("Go on", "again", kind="main")])])
+            if self._ledger_state() in ("done", "cancelled"):
+                return together([head, *self._over()])
             return together([head, self._locked(len(self.batch))])
         look = job.progress
         parts: list[Html | None] = [head, self._bar(look), _numbers(look, self._gone), self._buttons(job, look)]
@@ -260,9 +269,24 @@ class SendConsole(Panel):
                     "div", note(_ended(job.report, self._gone) + _where(self._opened.name), tone=tone), class_="ttk-gap"
                 )
             )
+        if look.failed:
+            parts.append(self._refused())
         if look.unknown:
             parts.append(self._unknowns())
         return together(parts)
+
+    def _over(self) -> list[Html]:
+        """What became of this batch, where another screen or session has sent it."""
+        with Ledger.open(self._ledger) as ledger:
+            counts = ledger.counts(self._run_id())
+        sent, failed, unknown = (counts[state] for state in (State.ACCEPTED, State.FAILED, State.UNKNOWN))
+        rest = counts.total() - sent - failed - unknown
+        words = _listed(sent, "sent", [(rest, "not to be sent any more"), (unknown, _UNKNOWN), (failed, _FAILED)])
+        said = note(
+            f"This batch has been sent: {words}. Nothing of it is left to send.",
+            tone="careful" if failed or unknown else "good",
+        )
+        return [said, *([self._refused()] if failed else []), *([self._unknowns()] if unknown else [])]
 
     def _locked(self, total: int) -> Html:
         return together(
@@ -282,9 +306,9 @@ class SendConsole(Panel):
         if look.phase is Phase.SENDING and look.rate:
             words.append(f"{look.rate:,.0f} a second")
         if look.left_seconds is not None:
-            words.append(f"about {max(1, round(look.left_seconds)):,} s left")
-        if look.note:
-            words.append(look.note)
+            words.append(f"about {_length(look.left_seconds)} left")
+        if look.note and look.phase is not Phase.FAILED:  # the fault is told below
+            words = [*words[:-1], look.note] if look.note.startswith(words[-1]) else [*words, look.note]
         return progress_bar(look.settled, look.total, " · ".join(words))
 
     def _buttons(self, job: SendingJob, look: Progress) -> Html:
@@ -305,6 +329,19 @@ class SendConsole(Panel):
 
     def _row(self, buttons: list[Html]) -> Html:
         return tag("div", *buttons, class_="ttk-row ttk-gap") if buttons else Html("")
+
+    def _refused(self) -> Html:
+        """Who got nothing because a mail server refused, and what it said."""
+        with Ledger.open(self._ledger) as ledger:
+            found: pd.DataFrame = ledger.deliveries(state="failed")
+        mine = found[found["run_id"] == self._run_id()].head(_MOST_REFUSED)
+        shown = pd.DataFrame(
+            {
+                "customer": mine["customer_id"].astype(str),
+                "what the server said": mine["reason"].fillna("").map(lambda said: _ADDRESS.sub("…", str(said))),
+            }
+        )
+        return tag("details", tag("summary", "Who was refused, and why"), table(shown), class_="ttk-gap")
 
     def _unknowns(self) -> Html:
         with Ledger.open(self._ledger) as ledger:
@@ -331,18 +368,30 @@ class SendConsole(Panel):
         )
 
 
+def _length(seconds: float) -> str:
+    """How long something still takes, as people say it.
+
+    >>> _length(0.2), _length(45), _length(5_000)
+    ('1 s', '45 s', '1 h 23 min')
+    """
+    return f"{max(1, round(seconds))} s" if seconds < _SHORT else hours_text(seconds / 3600)
+
+
 def _ended(report: Report, gone: int) -> str:
     """What became of the batch, in a sentence; what is zero is left out."""
-    rest = (
+    rest = [
         (report.already_sent, "sent before and not again"),
         (report.skipped + gone, "not to be sent any more"),
         (report.waiting - gone, "still waiting"),
         (report.held_back, "held back by the limits of the approval"),
-        (report.unknown, "unknown: they may or may not have arrived"),
-        (report.failed, "refused for good"),
-    )
-    told_ = [f"{report.sent:,} sent now", *(f"{count:,} {words}" for count, words in rest if count)]
-    return f"{', '.join(told_)}."
+        (report.unknown, _UNKNOWN),
+        (report.failed, _FAILED),
+    ]
+    return f"{_listed(report.sent, 'sent now', rest)}."
+
+
+def _listed(sent: int, words: str, rest: list[tuple[int, str]]) -> str:
+    return ", ".join([f"{sent:,} {words}", *(f"{count:,} {said}" for count, said in rest if count)])
 
 
 def _into(name: str) -> str:

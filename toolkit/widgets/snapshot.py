@@ -31,9 +31,9 @@ def snapshot(surface: Mapping[str, Any], *, wait: str, percent: float) -> str:
     ]
     setting = wait_text(here)
     if surface["offer"]:
-        setting += f", discount {percent:g} %"
+        setting += f", discount {percent:g}%"
         away = "–" if given is None else money(given * percent, surface["currency"])
-        cards.append((away, f"given away by 100 offers of {percent:g} %", "observed"))
+        cards.append((away, f"given away by 100 offers of {percent:g}%", "observed"))
     shown = "".join(
         f'<td style="padding:6px 22px 6px 0;text-align:left;vertical-align:top;border:0">'
         f'<b style="font-size:1.5em">{escape(number)}</b><br>{escape(what)}<br><i>{kind}</i></td>'

@@ -299,7 +299,7 @@ class Field:
         return self._points.get(setting.key)
 
     def point(self, setting: Setting, *, ahead: bool = False) -> dict[str, Any]:
-        """Everything the screen draws at one setting, as plain values; money for a discount of 1 %.
+        """Everything the screen draws at one setting, as plain values; money for a discount of 1%.
 
         Args:
             setting: where the sliders stand.

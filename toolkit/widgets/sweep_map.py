@@ -336,7 +336,7 @@ class SweepMap(Panel):
             return "–"
         if self._measure == "given":
             return money(value, self._currency)
-        return f"{100 * value:.1f} %" if self._measure.endswith("_rate") else f"{value:,.0f}"
+        return f"{100 * value:.1f}%" if self._measure.endswith("_rate") else f"{value:,.0f}"
 
 
 def _merged(shades: Any, left: float, top: float, wide: float, high: float) -> list[str]:
@@ -392,7 +392,7 @@ def _text(value: object) -> str:
 
 def _label(value: str, path: str) -> str:
     if path.endswith(".percent"):
-        return f"{value} %"
+        return f"{value}%"
     try:
         Duration.parse(value)
     except ValueError:

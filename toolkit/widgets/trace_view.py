@@ -195,6 +195,8 @@ def _strip(table: pd.DataFrame, width: float) -> str:
             if kind == "mail":
                 parts.append(shape("line", x1=x, x2=x, y1=26, y2=40, class_="ttk-grid"))
     first, last = table["local"].iloc[0], table["local"].iloc[-1]
-    parts.append(words(10, 60, f"{first:%d %b %Y}"))
-    parts.append(words(width - 10, 60, f"{last:%d %b %Y}", anchor="end"))
-    return svg(width, height, *parts, label=f"{len(table)} moments from {first:%d %b} to {last:%d %b %Y}")
+    parts.append(words(10, 60, f"{first.day} {first:%b %Y}"))
+    parts.append(words(width - 10, 60, f"{last.day} {last:%b %Y}", anchor="end"))
+    return svg(
+        width, height, *parts, label=f"{len(table)} moments from {first.day} {first:%b} to {last.day} {last:%b %Y}"
+    )

@@ -140,7 +140,7 @@ function build(model, el) {
   if (data.offer) {
     controls.percent = slider({
       name: "Discount in the offer", values: most + 1, now: today.percent,
-      ticks: Array.from({ length: Math.floor(most / 5) + 1 }, (_, number) => [5 * number, `${5 * number} %`]),
+      ticks: Array.from({ length: Math.floor(most / 5) + 1 }, (_, number) => [5 * number, `${5 * number}%`]),
       moved: (place) => set("percent", place), released: release, spoken: spoken((place) => place === today.percent),
     });
   }
@@ -281,7 +281,7 @@ function build(model, el) {
 
   function showSliders() {
     controls.wait.show(stopOf(), textOfWait());
-    if (controls.percent) controls.percent.show(here.percent, here.percent ? `${here.percent} %` : "none");
+    if (controls.percent) controls.percent.show(here.percent, here.percent ? `${here.percent}%` : "none");
     for (const name of ["valid", "cap", "quiet"]) {
       if (controls[name]) controls[name].show(values[name].indexOf(here[name]), controls[name].text(here[name]));
     }
@@ -310,7 +310,7 @@ function build(model, el) {
     if (cards.given) {
       cards.given.show(money(away, currency), one.given === null
         ? "cannot be seen in this log"
-        : `${percent > 0 ? `by 100 offers of ${percent} %` : "no discount"}; now ${money(now.given === null ? null : now.given * today.percent, currency)}`,
+        : `${percent > 0 ? `by 100 offers of ${percent}%` : "no discount"}; now ${money(now.given === null ? null : now.given * today.percent, currency)}`,
       pinned && money(pinned.given === null ? null : pinned.given * held.percent, currency), isExact);
     }
     const plan = one.to_know;
@@ -331,7 +331,7 @@ function build(model, el) {
     const total = sums.reduce((sum, count) => sum + count, 0);
     write(days.said, total ? `${whole(one.week)} a week` : "no mail leaves");
     write(hours.said, total
-      ? `${Math.round((100 * sums[busiest]) / total)} % leave between ${busiest}:00 and ${busiest + 1}:00` : "no mail leaves");
+      ? `${Math.round((100 * sums[busiest]) / total)}% leave between ${busiest}:00 and ${busiest + 1}:00` : "no mail leaves");
 
     // A screen reader hears the setting people stop at, not every step of a drag.
     clearTimeout(telling);
@@ -343,7 +343,7 @@ function build(model, el) {
       const parts = [`With ${wait === "no wait" ? "no wait" : `a wait of ${wait}`}: ${whole(one.week)} mails a week`];
       if (!one.sent && !one.before && !one.mails) parts.push("nobody in this log comes to the mail, so there is nothing to tune it on");
       else if (known) parts.push(`${share(one.before_rate)} buy before the mail, ${share(one.after_rate)} of the others would buy anyway`);
-      if (away !== null && data.offer && percent > 0) parts.push(`100 offers of ${percent} % give away ${money(away, currency)} to people who buy anyway`);
+      if (away !== null && data.offer && percent > 0) parts.push(`100 offers of ${percent}% give away ${money(away, currency)} to people who buy anyway`);
       told.textContent = `${parts.join("; ")}.`;
     }, 250);
   }

@@ -219,7 +219,7 @@ class Tuner(Panel):
         return snapshot(self._with_here(), wait=self.wait, percent=self.percent)
 
     def __repr__(self) -> str:
-        gift = "" if self.paths[1] is None else f", discount {self.percent:g} %"
+        gift = "" if self.paths[1] is None else f", discount {self.percent:g}%"
         return f"Tuner({self._field.name.replace('_', ' ')}: wait {self.wait}{gift})"
 
     def _with_here(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import re
 import ssl
 from collections import deque
@@ -333,7 +334,9 @@ async def open_session(
     except TimeoutError as fault:
         raise BrokenError(f"no connection within {timeout:g} s") from fault
     except OSError as fault:
-        raise BrokenError(fault.strerror or str(fault)) from fault
+        # asyncio writes the address into the words of its own faults, and whoever reads them has it already.
+        number = fault.errno or 0  # of a name that is not known, below zero
+        raise BrokenError(os.strerror(number) if number > 0 else fault.strerror or str(fault)) from fault
     try:
         greeting = await wire.reply()
         if greeting.code != 220:

@@ -130,3 +130,54 @@ def test_two_orders_at_the_edge_of_the_window_are_two_mails(shop):
     edge = (sent_at + pd.Timedelta(24, unit="h") + pd.Timedelta(400, unit="ms")).to_pydatetime()  # the first is too old
     batch = shop.prepare(log=_log(pd.concat([first, second])), program=program, now=edge)
     assert [mail.key for mail in batch.mails] == ["2"]
+
+
+def _both(shop, scenario, *, ledger=None, one, two):
+    """Two batches, from logs that call events otherwise, prepared before either is sent; how many each mails."""
+    ledger = ledger or shop.outbox / "ledger.sqlite"
+    program = program_of(scenario)
+    batches = [shop.prepare(program=program, log=log, ledger=ledger) for log in (one, two)]
+    assert not {mail.letter.decision_id for mail in batches[0].mails} & {
+        mail.letter.decision_id for mail in batches[1].mails
+    }
+    reports = []
+    for batch in batches:
+        ways = {"transport": f"outbox:{shop.outbox}", "ledger": ledger, "progress": False}
+        reports.append(send(batch, shop.approve(batch), confirm=len(batch), **ways))
+    return reports
+
+
+@pytest.mark.parametrize("again", ["once", "{after: 7d, from: entry}"])
+def test_of_two_batches_prepared_from_logs_that_call_events_otherwise_one_mails_each(shop, again):
+    events = events_of(12).assign(revenue=0.0)
+    later = pd.concat([events, events_of(15).iloc[12:].assign(revenue=0.0)]).assign(segment="new")
+    scenario = WELCOME.replace("reentry: once", f"reentry: {again}")
+    first, second = _both(shop, scenario, one=_log(events), two=_log(later, 15))
+    assert (first.sent, second.sent, second.skipped) == (12, 3, 12)
+    assert set(second.table.loc[second.table["outcome"] == "skipped", "reason"]) == {UNDER_ANOTHER_NAME}
+    assert len(shop.mails()) == 15
+
+
+def test_the_same_with_a_ledger_in_postgresql(shop, postgres_server):
+    with postgres_server.psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE renamed")
+    ledger = f"{postgres_server.server_url}/renamed"
+    events = events_of(3).assign(revenue=0.0)
+    one, two = _log(events, 3), _log(events.assign(segment="new"), 3)
+    first, second = _both(shop, WELCOME, ledger=ledger, one=one, two=two)
+    assert (first.sent, second.sent, second.skipped) == (3, 0, 3)
+
+
+@pytest.mark.parametrize("scenario", [ORDERS, ORDERS.replace("key: order_id", "").replace("parallel", "ignore")])
+def test_mails_that_may_be_several_in_one_moment_all_go(shop, scenario):
+    events = events_of(3).assign(order_id=["a", "b", "c"])
+    one, two = _log(events, 3), _log(events.assign(order_id=["d", "e", "f"]), 3)
+    assert [report.sent for report in _both(shop, scenario, one=one, two=two)] == [3, 3]
+
+
+def test_two_mails_of_one_scenario_in_one_moment_both_go(shop):
+    scenario = WELCOME.replace("  - {id: hello,", "  - {id: first, send: welcome/hello}\n  - {id: hello,")
+    shop.program = program_of(scenario)
+    batch = shop.prepare(log=_log(events_of(2).assign(revenue=0.0), 2))
+    assert len(batch) == 4
+    _send(shop, batch)

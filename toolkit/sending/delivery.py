@@ -109,7 +109,7 @@ def send(
         batch, approval, transport=transport, confirm=confirm, ledger=ledger, canary=first, policy=policy, clock=clock
     )
     with Ledger.open(where, clock=clock) as opened:
-        gate = gate_of(parcel, opened, log, clock)
+        gate = gate_of(parcel, opened, log, clock, run_id=run.id)
         tracker = told(batch, opened, answers_place(where), clock=clock)
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, gate=gate, tracker=tracker)
         sender.stop = _stopped.get() or sender.stop
@@ -178,7 +178,7 @@ def start_sending(
             opened,
             before=batch.skipped,
             clock=clock,
-            gate=gate_of(parcel, opened, log, clock),
+            gate=gate_of(parcel, opened, log, clock, run_id=run.id),
             lingers=True,
             tracker=tracker,
         )

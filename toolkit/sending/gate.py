@@ -13,6 +13,7 @@ from toolkit.sending.ledger import Ledger
 from toolkit.sending.mails import hash_of
 from toolkit.sending.parcel import Parcel
 from toolkit.sending.recheck import Due, over_cap, stopped_by_now
+from toolkit.sending.renamed_decisions import planned_twice
 from toolkit.sending.states import State
 
 __all__ = ["gate_of"]
@@ -22,27 +23,29 @@ _AT_ONCE = 50_000  # mails; each look at the log reads it through
 
 
 def gate_of(
-    parcel: Parcel, ledger: Ledger, log: EventLog | None, clock: Clock, *, at_once: int = _AT_ONCE
+    parcel: Parcel, ledger: Ledger, log: EventLog | None, clock: Clock, *, run_id: str, at_once: int = _AT_ONCE
 ) -> Callable[[], Mapping[str, str]]:
     """What says, when it is asked, which mails of a parcel no longer hold, and why: decision to reason.
 
     The log, where it was read again, says who unsubscribed, bounced, or did what ends the scenario; the ledger says who
-    has had as many mails as the caps allow by now, for example from a batch that was prepared at the same time.
+    has had as many mails as the caps allow by now, for example from a batch that was prepared at the same time, and who
+    got this very mail from it under another name.
 
     Args:
         parcel: approved mails.
         ledger: where they are written down.
         log: the log as it is by now; None where there is none.
         clock: tells the time.
+        run_id: the run whose mails they are.
         at_once: so many mails are looked at together, all of a customer's among them; takes memory.
     """
     program = parcel.rules
     capped = any(cap.scope == "marketing" for cap in program.policies.caps)
-    if log is None and not capped:
-        return dict
 
     def closed() -> dict[str, str]:
-        now, stopped = clock(), dict[str, str]()
+        now, stopped = clock(), planned_twice(ledger, program, run_id)
+        if log is None and not capped:
+            return stopped
         for due in _by_customer(parcel, at_once):
             found = {} if log is None else stopped_by_now(log, program, due, now=now)
             if capped:

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from sqlalchemy import Connection, select
 
+from toolkit.scenario.models import Program, ReentryAfter, Scenario
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.rows import of_customers
 from toolkit.sending.schema import deliveries
 from toolkit.sending.states import State
 
-__all__ = ["LOOKED_AROUND", "UNDER_ANOTHER_NAME", "under_another_name"]
+__all__ = ["LOOKED_AROUND", "UNDER_ANOTHER_NAME", "planned_twice", "under_another_name"]
 
 UNDER_ANOTHER_NAME = "known under another name"
 LOOKED_AROUND = pd.Timedelta(2, unit="s")
@@ -28,6 +29,7 @@ LOOKED_AROUND = pd.Timedelta(2, unit="s")
 _NEVER_WENT = (State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)
 
 _SECOND = 1_000_000  # microseconds
+_MINUTE = 60 * _SECOND
 
 _Mail = tuple[str, str, int]
 
@@ -55,6 +57,37 @@ def under_another_name(ledger: Ledger, sends: pd.DataFrame, decided: pd.DataFram
         for name, scenario, customer, at in asked
         if not others.isdisjoint(_around(str(scenario), str(customer), micros(at.to_pydatetime())))
     }
+
+
+def planned_twice(ledger: Ledger, program: Program, run_id: str) -> dict[str, str]:
+    """Mails of a run that wait and were planned before under another name, with the reason they are not mailed.
+
+    Two batches may be prepared before either is sent, from logs that call events otherwise. There is no replay here to
+    tell two mails of one moment apart, so this looks only where there cannot be two: one journey of a customer at a
+    time, not again within a minute, and one mail of each step in it. The first one planned goes.
+    """
+    names = [one.scenario for one in program.scenarios if _is_one_at_a_time(one)]
+    mine, other = deliveries.alias(), deliveries.alias()
+    seconds = (other.c.decided_at // _SECOND) - (mine.c.decided_at // _SECOND)
+    query = select(mine.c.decision_id).where(
+        mine.c.run_id == run_id,
+        mine.c.state.in_((State.PLANNED, State.DEFERRED)),
+        mine.c.scenario.in_(names),
+        other.c.customer_id == mine.c.customer_id,
+        other.c.scenario == mine.c.scenario,
+        other.c.step == mine.c.step,
+        other.c.id < mine.c.id,
+        other.c.state.not_in(_NEVER_WENT),
+        seconds.between(-1, 1),
+    )
+    with ledger.reading() as connection:
+        return dict.fromkeys(connection.execute(query.distinct()).scalars(), UNDER_ANOTHER_NAME)
+
+
+def _is_one_at_a_time(scenario: Scenario) -> bool:
+    again = scenario.reentry
+    seldom = again == "once" or (isinstance(again, ReentryAfter) and again.after.elapsed >= _MINUTE)
+    return seldom and scenario.key is None and scenario.while_active != "parallel"
 
 
 def _around(scenario: str, customer: str, at: int) -> Iterator[_Mail]:

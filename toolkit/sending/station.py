@@ -124,7 +124,7 @@ def take_one(
             check_links(bundle, os.fspath(ledger), remedy=_REMEDY)
         with Ledger.open(ledger, clock=clock) as opened:
             run = run_record(bundle, bundle.approvals, way)
-            gate = _of_this_log(gate_of(bundle, opened, _read(log), clock))
+            gate = _of_this_log(gate_of(bundle, opened, _read(log), clock, run_id=run.id))
             sender = Sender(bundle, run, way, opened, before={}, clock=clock, gate=gate)
             if stop is not None:
                 sender.stop = stop

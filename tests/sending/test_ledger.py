@@ -205,6 +205,31 @@ def test_a_renewed_lease_lasts_longer(ledger, clock, entries, run_record):
     assert len(ledger.start(held)) == 1
 
 
+def test_a_sender_renews_its_own_leases_and_not_those_of_one_that_is_gone(ledger, clock, entries, run_record):
+    ledger.plan(run_record(mails=2), entries(2))
+    gone, there = (ledger.claim("run", owner=name, limit=1, lease=LEASE) for name in ("gone", "there"))
+    ledger.start(gone)
+    clock.forward(seconds=20)
+    ledger.renew("there", lease=LEASE)
+    clock.forward(seconds=20)
+    assert [row.decision_id for row in ledger.recover()] == [row.decision_id for row in gone]
+    assert len(ledger.start(there)) == 1
+    said = ledger.audit().iloc[-1]
+    assert (said.actor, said.action, said.subject) == ("sender", "unknown", gone[0].decision_id)
+
+
+def test_each_run_of_a_ledger_counts_its_own_mails_and_all_moments_are_the_clocks(ledger, clock, entries, run_record):
+    ledger.plan(run_record("first", mails=3), entries(3))
+    clock.forward(hours=1)
+    ledger.plan(run_record("second", mails=2), entries(2, first=3))
+    ledger.suppressions.add("c9@example.org", by="ben", reason="complaint")
+    _send_all(ledger, "second")
+    assert ledger.counts("first") == {State.PLANNED: 3}
+    assert ledger.counts("second") == {State.ACCEPTED: 2}
+    assert set(ledger.audit()["at"]) == {clock.now - timedelta(hours=1), clock.now}
+    assert ledger.suppressions.table["at"].tolist() == [clock.now]
+
+
 def test_a_row_set_back_from_accepted_is_refused_and_named(ledger, entries, run_record):
     ledger.plan(run_record(mails=2), entries(2))
     _send_all(ledger)

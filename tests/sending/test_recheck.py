@@ -149,7 +149,8 @@ def test_of_mails_of_one_moment_the_more_urgent_scenario_s_goes_where_a_cap_leav
 ):
     one = make_program().scenarios[0]
     named = (one.replace(scenario="b"), one.replace(scenario="a"), one.replace(scenario="z", priority=60))
-    program = make_program(named, caps=[{"limit": 2, "per": "1d", "scope": "marketing"}])
+    own = {"limit": 1, "per": "7d", "scope": "scenario"}  # of each scenario: the engine's alone
+    program = make_program(named, caps=[own, {"limit": 2, "per": "1d", "scope": "marketing"}])
     due = [Due(f"d{name}", name, "c0", None, noon) for name in "abz"]
     sent = {"c0": [("earlier", noon - timedelta(hours=3)), ("long ago", noon - timedelta(days=1))]}
     assert over_cap(program, due[::-1] if turned else due, sent) == {"da": "cap", "db": "cap"}

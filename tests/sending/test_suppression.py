@@ -220,6 +220,8 @@ def test_a_list_written_out_is_the_same_list_when_read_in(listed, clock, tmp_pat
     path = tmp_path / "out.csv"
     assert listed.export_file(path, hashed=hashed) == 3
     assert ("ana@" in path.read_text()) is not hashed
+    assert path.read_text().splitlines()[0] == "email,scope,reason,source,at"
+    assert path.read_text().splitlines()[1].endswith(",marketing,unsubscribed,ben,2026-03-02T12:00:00Z")
     with Ledger.open(tmp_path / "other.sqlite", clock=clock) as other:
         assert other.suppressions.import_file(path, by="cleo").added == 3
         columns = ["address_sha256", "scope", "reason"]

@@ -337,5 +337,5 @@ def _outcome(receipt: Receipt, next_at: Mapping[str, int]) -> dict[str, Any]:
         "code": receipt.code,
         "reason": receipt.reason,
         "lease_until": None,
-        "next_at": next_at.get(receipt.decision_id) if receipt.state is State.DEFERRED else None,
+        "next_at": next_at.get(receipt.decision_id),
     }

@@ -334,7 +334,7 @@ def _is_address(text: str) -> bool:
     if _PLAIN.fullmatch(text):
         return True
     try:
-        return bool(_ADDRESS.fullmatch(text) and validate_email(text, check_deliverability=False))
+        return bool(validate_email(text, check_deliverability=False))
     except EmailNotValidError:
         return False
 

@@ -148,3 +148,37 @@ def test_a_certificate_that_cannot_be_used_is_named_before_the_tracker_begins(tm
         done = CliRunner().invoke(app, ["track", "--program", program, "--port", "0", *options])
         assert done.exit_code == 1
         assert said in done.output
+
+
+def test_a_paused_run_says_why_and_is_resumed_from_the_shell(shell, place):
+    assert shell("pause", "run", "--ledger", place, "--by", "ben", "--why", "the server is moved")[0] == 0
+    said = shell("status", "--ledger", place)[1]
+    assert f"  paused by ben; `toolkit resume run --ledger {place} --by NAME` lets it go on" in said
+    assert shell("resume", "run", "--ledger", place, "--by", "ben") == (
+        0,
+        "run: goes on with the next round or sending; failures and bounces are counted afresh\n",
+    )
+    assert "paused" not in shell("status", "--ledger", place)[1]
+    code, said = shell("resume", "run", "--ledger", place, "--by", "ben")
+    assert (code, "run run is active; it cannot be resumed" in said) == (1, True)
+
+
+def test_a_ledger_of_many_runs_shows_the_last_and_those_that_somebody_must_look_at(shell, tmp_path):
+    now, path = micros(utc_now()), tmp_path / "many.sqlite"
+    with Ledger.open(path) as ledger:
+        for number in range(30):
+            signed = Signed("approval", "ana", "{}", now, now + 3_600_000_000)
+            entry = Entry(f"d{number}", "c1", "c1@example.org", "marketing", f"m{number}@example.com", "0" * 64)
+            name = f"run{number:02d}"
+            ledger.plan(RunRecord(name, "0" * 64, "1" * 64, "smtp:here", 1, now, (signed,)), [entry])
+            rows = ledger.start(ledger.claim(name, owner="a", limit=1, lease=60_000_000))
+            state = State.UNKNOWN if number == 3 else State.ACCEPTED
+            ledger.record([(rows[0], Receipt(f"d{number}", state))])
+    said = shell("status", "--ledger", path)[1]
+    assert "9 earlier runs are done; --all shows them" in said
+    assert [name for name in ("run03", "run04", "run09", "run10", "run29") if name in said] == [
+        "run03",
+        "run10",
+        "run29",
+    ]
+    assert shell("status", "--ledger", path, "--all")[1].count("1 mails, ") == 30

@@ -100,13 +100,28 @@ def test_a_sender_at_work_stops_within_a_moment_and_goes_on_after_resume(shop):
     report = send(batch, approval, transport=PausedMidway(shop.outbox), confirm=12, progress=False)
     assert report.waiting == 12 - report.sent
     assert report.sent in (4, 8)
-    assert str(report).endswith(f"waiting {report.waiting}: the run is paused")
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        run = ledger.status().run_id[0][:12]
+    how = f"`toolkit resume {run} --ledger {shop.outbox}/ledger.sqlite --by NAME` lets it go on"
+    assert str(report).endswith(f"waiting {report.waiting}: the run is paused by ben; {how}")
     way = f"outbox:{shop.outbox}"
     assert send(batch, approval, transport=way, confirm=12, progress=False).sent == 0
     with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
         ledger.resume(ledger.status().run_id[0][:8], by="ben")
     again = send(batch, approval, transport=way, confirm=12, progress=False)
     assert (again.sent, again.already_sent) == (12 - report.sent, report.sent)
+
+
+def test_a_later_batch_says_which_paused_run_has_its_mails_and_what_lets_it_go_on(shop):
+    batch = shop.prepare()
+    before = send(batch, shop.approve(batch), transport=PausedMidway(shop.outbox), confirm=12, progress=False)
+    later = shop.prepare()
+    report = send(later, shop.approve(later), transport=f"outbox:{shop.outbox}", confirm=len(later), progress=False)
+    assert report.waiting == before.waiting == len(later)
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        run = ledger.status().run_id[0][:12]
+    has = f"{report.waiting} in run {run}, paused by ben; `toolkit resume {run} --ledger {shop.outbox}/ledger.sqlite"
+    assert f"waiting {report.waiting}: {has}" in str(report)
 
 
 def test_a_run_cancelled_midway_says_so_and_its_mails_are_not_prepared_again(shop):

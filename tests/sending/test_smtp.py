@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -210,6 +210,17 @@ def test_a_sender_the_server_does_not_want_stops_the_sending_before_all_mails_fa
     assert server.counts["MAIL"] <= 6
 
 
+def test_mails_that_are_postponed_say_by_what_answer_and_when_they_go_again(ledger_file, sending, smtp_server):
+    server = smtp_server(fault=lambda verb, number, recipient: "450 4.2.0 greylisted" if verb == "RCPT" else None)
+    report = sending(server.port)
+    assert report.waiting == COUNT
+    with Ledger.open(ledger_file) as ledger:
+        (moment,) = ledger.status()["created_at"]
+    said = rf"waiting {COUNT}: .*postponed by the other side \(450 4\.2\.0 greylisted\), to go again from (.+) UTC on$"
+    again = datetime.fromisoformat(re.search(said, str(report))[1] + "+00:00")
+    assert timedelta(0) <= again - moment.floor("min") <= timedelta(minutes=3)
+
+
 def test_a_run_in_which_much_is_refused_is_paused(ledger_file, sending, smtp_server):
     server = smtp_server(
         extensions=["PIPELINING"],
@@ -217,7 +228,10 @@ def test_a_run_in_which_much_is_refused_is_paused(ledger_file, sending, smtp_ser
     )
     report = sending(server.port)
     assert report.failed < COUNT
-    assert str(report).endswith("the run is paused")
+    assert re.search(
+        r"the run is paused by sender: (\d+) of \1 failed, most often for 554 looks like spam; `toolkit resume",
+        str(report),
+    )
     with Ledger.open(ledger_file) as ledger:
         line = ledger.audit().set_index("action").loc["paused"]
         assert line.actor.startswith("sender: 2")

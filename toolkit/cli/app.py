@@ -50,8 +50,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mails",
         "Name everything in templates of other tools that means nothing here, with what to write instead.",
     ),
-    "status": ("sending", "Where every run of a ledger stands, and which mails are in doubt."),
+    "status": ("sending", "Where the runs of a ledger stand, why one is paused, and which mails are in doubt."),
     "settle": ("sending", "Decide about a mail in doubt: take it as sent, or send it again, which may send it twice."),
+    "pause": ("sending", "Let no more mails of a run go, wherever it is being sent; those under way are finished."),
+    "resume": (
+        "sending",
+        "Let a paused run go on, with the next round, the sender's next look, or where `send` is called again.",
+    ),
     "revoke": ("sending", "Take an approval back; its runs end wherever they are being sent."),
     "sender": (
         "sending",

@@ -31,8 +31,11 @@ from toolkit.sending import parity as compare_day
 from toolkit.sending.clock import length
 from toolkit.sending.key_check import named_elsewhere
 from toolkit.sending.keys import new_key, public_line, signing_key
+from toolkit.sending.waiting import paused_because
 
 __all__: list[str] = []
+
+_LAST = 20  # runs that are shown though they are done
 
 keys = typer.Typer(help="Keys that sign approvals.", no_args_is_help=True)
 audits = typer.Typer(help="The audit of a ledger.", no_args_is_help=True)
@@ -86,15 +89,25 @@ def audit_verify(
 
 
 @app.command()
-def status(ledger: LedgerOption) -> None:
-    """Where every run of a ledger stands, and which mails are in doubt."""
+def status(
+    ledger: LedgerOption,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every run, not only the last and those unfinished.")
+    ] = False,
+) -> None:
+    """Where the runs of a ledger stand, why one is paused, and which mails are in doubt."""
     with plain_errors(), _opened(ledger) as opened:
         runs, doubts = opened.status(), opened.deliveries(state="unknown")
         if not len(runs):
             typer.echo("no run yet")
-        for run in runs.to_dict("records"):
+        shown = runs if every else runs[~runs["done"] | (runs["unknown"] > 0) | (runs.index >= len(runs) - _LAST)]
+        if len(shown) < len(runs):
+            typer.echo(f"{len(runs) - len(shown):,} earlier runs are done; --all shows them")
+        for run in shown.to_dict("records"):
             first = f"{run['run_id'][:12]}  {run['created_at']:%Y-%m-%d %H:%M}  {run['approved_by']}"
             typer.echo(f"{first}: {run['mails']:,} mails, {run['says']}")
+            if opened.run_state(run["run_id"]) == "paused":
+                typer.echo(f"  {paused_because(opened, run['run_id'])}")
         for mail in doubts.to_dict("records"):
             typer.echo(f"  in doubt: {mail['decision_id']}  {mail['address']}  {mail['reason'] or ''}")
 
@@ -111,6 +124,25 @@ def settle(
     with plain_errors(), _opened(ledger) as opened:
         (opened.assume_sent if sent else opened.send_again)(decision, by=by, why=why)
         typer.echo(f"{decision}: {'taken as sent' if sent else 'goes again with the next sending'}")
+
+
+RunArgument = Annotated[str, typer.Argument(help="The run's id, or how it begins, from `toolkit status`.")]
+
+
+@app.command()
+def pause(run: RunArgument, ledger: LedgerOption, by: ByOption, why: WhyOption = "") -> None:
+    """Let no more mails of a run go, wherever it is being sent; those under way are finished."""
+    with plain_errors(), _opened(ledger) as opened:
+        opened.pause(run, by=by, why=why)
+        typer.echo(f"{run}: paused; `toolkit resume {run}` lets it go on")
+
+
+@app.command()
+def resume(run: RunArgument, ledger: LedgerOption, by: ByOption, why: WhyOption = "") -> None:
+    """Let a paused run go on, with the next round, the sender's next look, or where `send` is called again."""
+    with plain_errors(), _opened(ledger) as opened:
+        opened.resume(run, by=by, why=why)
+        typer.echo(f"{run}: goes on with the next round or sending; failures and bounces are counted afresh")
 
 
 @app.command()

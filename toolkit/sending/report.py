@@ -76,6 +76,7 @@ class Report:
         held_back: mails that the limits of a standing approval held back; they stay due.
         spent: mails whose coupon codes other mails had taken meanwhile; prepared again, they get others.
         notes: why mails were left out that one customer's own values made unfit.
+        waits_for: what the mails that wait, wait for, and what lets them go on.
     """
 
     rows: Outcomes
@@ -88,6 +89,7 @@ class Report:
     held_back: int = 0
     spent: int = 0
     notes: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
 
     @property
     def table(self) -> pd.DataFrame:
@@ -141,8 +143,13 @@ class Report:
             line += f", of which {self.spent:,} not sent since other mails took their codes: prepare again"
         if self.notes:
             line += f", left out {self.before.get('render_error', 0):,} ({'; '.join(self.notes)})"
+        said = "; ".join(self.waits_for)
+        if self.state == "paused" and said:
+            return f"{line}: the run is {said}"
         if self.state in ("paused", "cancelled", "revoked"):
             return f"{line}: the run is {self.state}"
+        if self.waiting and said:
+            return f"{line}: {said}"
         if self.sent == 0 and self.already_sent and not (self.waiting or self.unknown or self.failed):
             return f"{line}: nobody was mailed twice"
         if not self.rows.counts.total() and not self.notes:

@@ -24,6 +24,7 @@ from toolkit.sending.report import ALREADY, SENT, Outcome, Outcomes, Report
 from toolkit.sending.rows import Delivery
 from toolkit.sending.states import OPEN, State
 from toolkit.sending.turns import Claiming
+from toolkit.sending.waiting import waits_for
 
 __all__ = ["Sender"]
 
@@ -375,8 +376,10 @@ class Sender:
 
     def _report(self) -> Report:
         self._count()
+        others: Counter[str] = Counter()
+        rows = self._outcomes(others)
         return Report(
-            rows=self._outcomes(),
+            rows=rows,
             before=self.before,
             transport=self.way.name,
             ledger=self.ledger.place,
@@ -385,7 +388,11 @@ class Sender:
             state=self.ledger.run_state(self.run_id) or "done",
             held_back=self._held_back,
             spent=self._spent,
+            waits_for=waits_for(self.ledger, self.run_id, others=others) if self._waits() else (),
         )
+
+    def _waits(self) -> bool:
+        return any(self._tally[one] or self._elsewhere[one] for one in OPEN)
 
     def _decision(self, number: int) -> str:
         return self.parcel.stub(number).decision_id
@@ -394,7 +401,8 @@ class Sender:
         """The numbers of the parcel's mails, some at a time."""
         return (range(begin, min(begin + _SOME, self.total)) for begin in range(0, self.total, _SOME))
 
-    def _outcomes(self) -> Outcomes:
+    def _outcomes(self, others: Counter[str]) -> Outcomes:
+        """What became of each mail; those that wait in other runs are counted by run."""
         outcomes = Outcomes()
         for some in self._some():
             stubs = [self.parcel.stub(number) for number in some]
@@ -403,6 +411,8 @@ class Sender:
                 row = rows.get(stub.decision_id)
                 state = State.PLANNED if row is None else row.state
                 outcome = state.value
+                if row is not None and state in OPEN and row.run_id != self.run_id:
+                    others[row.run_id] += 1
                 if state is State.ACCEPTED:
                     outcome = SENT if self._sent[number] else ALREADY
                 what = stub.scenario, stub.step, stub.template, outcome

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -24,8 +24,10 @@ from sqlalchemy.sql.dml import Insert
 from toolkit.errors import NotSupportedError, ToolkitError
 
 __all__ = [
+    "CHUNK",
     "READ",
     "Writing",
+    "chunks",
     "compact",
     "connect",
     "direct",
@@ -36,6 +38,10 @@ __all__ = [
     "said",
 ]
 
+Value = TypeVar("Value")
+
+CHUNK = 500
+"""Values that one statement lists."""
 READ = {"toolkit_read": True}
 """Options of a connection that only reads."""
 
@@ -244,6 +250,15 @@ def insert_new_in(dialect: str, table: Table) -> Insert:
     if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Value]]:
+    """Values some at a time, in their order.
+
+    >>> list(chunks("abcde", 2))
+    ['ab', 'cd', 'e']
+    """
+    return (values[begin : begin + size] for begin in range(0, len(values), size))
 
 
 def said(fault: BaseException) -> str:

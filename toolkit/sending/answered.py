@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, or_, select
 
+from toolkit.database import chunks
 from toolkit.errors import AnswersError
 from toolkit.events import EventLog
 from toolkit.mail import Letter
@@ -29,7 +30,6 @@ from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
 
 __all__ = ["TakenUp", "answers_place", "hand_down", "heard", "links_of", "take_up", "tell_sent", "told"]
 
-_CHUNK = 400
 _SOME = 10_000  # attempts told at once
 _TOGETHER = 100  # answers taken up in one commit
 _AGAIN = 1_000  # attempts looked at once more
@@ -157,8 +157,8 @@ def tell_sent(ledger: Ledger, answers: Answers) -> int:
         upto = min(after + _SOME, last)
         with ledger.reading() as connection:
             rows = connection.execute(_ACCEPTED, {"b_after": after, "b_upto": upto}).all()
-        for begin in range(0, len(rows), _CHUNK):
-            count += answers.sent([(row.decision_id, row.at, row.receipt) for row in rows[begin : begin + _CHUNK]])
+        for some in chunks(rows):
+            count += answers.sent([(row.decision_id, row.at, row.receipt) for row in some])
         after = upto
         if after > noted or noted > last:
             answers.note(name, after)

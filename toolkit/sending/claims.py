@@ -13,13 +13,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Update, bindparam, exists, or_, select, update
 
+from toolkit.database import CHUNK
 from toolkit.errors import LedgerError
 from toolkit.sending import alarm, pacing
 from toolkit.sending.clock import from_micros
 from toolkit.sending.owners import is_over
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.rows import (
-    CHUNK,
     READ_ROWS,
     Delivery,
     attempted,

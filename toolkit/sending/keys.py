@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from toolkit.errors import InputError
 from toolkit.sending.files import publish, write_whole
-from toolkit.tracking.tokens import Tokens
+from toolkit.tracking.tokens import Tokens, own_key
 
 __all__ = ["MailKey", "config_folder", "key_file", "mail_key", "new_key", "public_line", "rotate", "signing_key"]
 
@@ -144,7 +144,7 @@ class MailKey:
         return self._hmac("message-id", decision_id.encode())[:20]
 
     def _hmac(self, purpose: str, value: bytes) -> bytes:
-        return hmac.digest(_own(self.secret, purpose), value, "sha256")
+        return hmac.digest(own_key(self.secret, purpose), value, "sha256")
 
 
 def mail_key(ledger: str) -> MailKey:
@@ -243,12 +243,6 @@ def _read(path: Path, what: str) -> bytes:
         return path.read_bytes()
     except OSError as fault:
         raise InputError(f"{what} {path}: cannot be read: {fault.strerror}") from fault
-
-
-@lru_cache(maxsize=64)
-def _own(secret: bytes, purpose: str) -> bytes:
-    """The key of one purpose."""
-    return hmac.digest(secret, purpose.encode(), "sha256")
 
 
 @lru_cache(maxsize=64)

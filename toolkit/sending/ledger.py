@@ -16,7 +16,7 @@ import pandas as pd
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolkit.database import READ, Writing, compact, said
+from toolkit.database import READ, Writing, chunks, compact, said
 from toolkit.errors import LedgerError
 from toolkit.sending import audit, claims, pacing, steering, turns
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
@@ -24,7 +24,7 @@ from toolkit.sending.feedback import Feedback, Taken, take
 from toolkit.sending.overview import coupons_of, mails_of, overview
 from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.rows import CHUNK, ChangedError, Delivery, rows_of
+from toolkit.sending.rows import ChangedError, Delivery, rows_of
 from toolkit.sending.schema import approvals, attempts, audits, deliveries, events, held_as, open_engine, runs
 from toolkit.sending.schema import suppressions as suppression_rows
 from toolkit.sending.states import OPEN, State, state_of
@@ -285,10 +285,9 @@ class Ledger:
     def stop(self, run_id: str, reasons: Mapping[str, str]) -> int:
         """How many mails of a run, none of them under way, will not go for the reasons given by decision."""
         gone = 0
-        for begin in range(0, len(reasons), CHUNK):
+        for some in chunks(list(reasons.items())):
             with self._writing() as connection:
-                some = dict(list(reasons.items())[begin : begin + CHUNK])
-                gone += steering.stop_mails(connection, run_id, some)
+                gone += steering.stop_mails(connection, run_id, dict(some))
         return gone
 
     def marketing_of(self, customer_ids: Sequence[str]) -> dict[str, list[tuple[str, datetime]]]:

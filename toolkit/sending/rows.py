@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, Update, bindparam, insert, select, update
 
+from toolkit.database import CHUNK, chunks
 from toolkit.errors import LedgerError
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import attempts, deliveries
@@ -19,7 +20,6 @@ from toolkit.sending.statements import changed_all, found, numbered
 from toolkit.sending.states import State, allowed
 
 __all__ = [
-    "CHUNK",
     "READ_ROWS",
     "ChangedError",
     "Delivery",
@@ -34,7 +34,6 @@ __all__ = [
     "rows_where",
 ]
 
-CHUNK = 500  # values in one IN list
 _COLUMNS = (
     "id",
     "run_id",
@@ -114,8 +113,8 @@ def changed_to(row: Delivery, **change: Any) -> Delivery:
 
 def of_customers(connection: Connection, query: Select[Any], customer_ids: Sequence[str]) -> Iterator[Row[Any]]:
     """What a query finds of the mails to these customers, some customers at a time."""
-    for begin in range(0, len(customer_ids), CHUNK):
-        yield from connection.execute(query.where(deliveries.c.customer_id.in_(customer_ids[begin : begin + CHUNK])))
+    for some in chunks(customer_ids):
+        yield from connection.execute(query.where(deliveries.c.customer_id.in_(some)))
 
 
 def rows_where(
@@ -132,8 +131,7 @@ def rows_where(
 def rows_of(connection: Connection, decision_ids: Sequence[str], *, lock: bool = False) -> list[Delivery]:
     """The ledger's rows of these decisions, those it knows."""
     rows = []
-    for start_at in range(0, len(decision_ids), CHUNK):
-        some = decision_ids[start_at : start_at + CHUNK]
+    for some in chunks(decision_ids):
         size = min(size for size in _SIZES if size >= len(some))
         filled = [*some, *(some[-1] for _ in range(size - len(some)))]
         named = dict(zip(_NAMED, filled, strict=False))
@@ -153,10 +151,7 @@ def _reading(size: int, *, lock: bool) -> Select[Any]:
 
 def by_id(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
     """These rows, under a lock."""
-    rows = []
-    for start_at in range(0, len(ids), CHUNK):
-        rows += rows_where(connection, deliveries.c.id.in_(ids[start_at : start_at + CHUNK]))
-    return rows
+    return [row for some in chunks(ids) for row in rows_where(connection, deliveries.c.id.in_(some))]
 
 
 def held_by(

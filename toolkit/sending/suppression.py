@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import pandas as pd
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import Connection, delete, func, select
 
-from toolkit.database import insert_new
+from toolkit.database import chunks, insert_new
 from toolkit.errors import InputError, nearest
 from toolkit.sending import audit
 from toolkit.sending.clock import Clock, micros
@@ -33,7 +33,6 @@ __all__ = ["REASONS", "SCOPES", "Imported", "Suppressions", "address_hash", "nor
 SCOPES = ("all", "marketing")
 REASONS = ("unsubscribed", "complaint", "hard_bounce", "manual", "imported")
 _BY_CHOICE = ("unsubscribed", "complaint")  # they still get what they ordered
-_CHUNK = 400
 _MOST_WRONG = 20
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
@@ -83,7 +82,7 @@ def suppressed(connection: Connection, mails: Sequence[tuple[str, str]]) -> dict
         return {}
     hashes = {address: address_hash(address) for address, _ in mails}
     listed: dict[str, dict[str, str]] = {}
-    for some in _chunks(sorted(set(hashes.values()))):
+    for some in chunks(sorted(set(hashes.values()))):
         query = select(suppressions.c.address_sha256, suppressions.c.scope, suppressions.c.reason)
         for row in connection.execute(query.where(suppressions.c.address_sha256.in_(some))):
             listed.setdefault(row.address_sha256, {})[row.scope] = row.reason
@@ -259,8 +258,8 @@ class Suppressions:
                     examples.append(f"line {line}: {address.strip()[:60]!r}")
         with self._writing() as connection:
             before = connection.execute(select(func.count()).select_from(suppressions)).scalar_one()
-            for begin in range(0, len(rows), 10 * _CHUNK):
-                connection.execute(insert_new(connection, suppressions), rows[begin : begin + 10 * _CHUNK])
+            for some in chunks(rows, 4_000):
+                connection.execute(insert_new(connection, suppressions), some)
             added = connection.execute(select(func.count()).select_from(suppressions)).scalar_one() - before
             detail = {"added": added, "known": len(rows) - added, "wrong": wrong}
             self._audit(connection, by, "suppressions imported", Path(path).name, detail)
@@ -409,7 +408,3 @@ def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
         near = nearest(value, allowed)
         hint = f"; did you mean {near!r}?" if near else ""
         raise InputError(f"suppressions: {name}: expected one of {', '.join(allowed)}; found {value!r}{hint}")
-
-
-def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

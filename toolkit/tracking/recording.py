@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
+from toolkit.database import CHUNK, chunks
 from toolkit.tracking.incoming import Incoming, Kept
 from toolkit.tracking.schema import answers, links, mails
 from toolkit.tracking.tokens import TRAP
@@ -20,7 +21,6 @@ __all__ = ["known_mails", "record", "subscription"]
 _JUDGED = ("opened", "clicked")
 _CHOICES = ("unsubscribed", "subscribed", "paused")
 _SEEN = ("id", "mail", "kind", "at", "number", "method", "agent", "network", "prefetch", "told", "verdict")
-_CHUNK = 500
 _LONGEST = 400  # characters kept of what a program calls itself
 
 
@@ -68,10 +68,10 @@ def known_mails(connection: Connection, batch: Sequence[Incoming]) -> dict[str, 
         mails.c.message_id,
         mails.c.decision_id,
     )
-    for some in _chunks(sorted(names)):
+    for some in chunks(sorted(names)):
         for row in connection.execute(select(*columns).where(mails.c.name.in_(some))):
             found[row.name] = row
-    for some in _chunks(sorted(theirs)):
+    for some in chunks(sorted(theirs)):
         bare = [one.strip("<>") for one in some]
         wanted = or_(mails.c.provider_id.in_(some), mails.c.name.in_([one[:16] for one in bare]))
         for row in connection.execute(select(*columns).where(wanted)):
@@ -79,7 +79,7 @@ def known_mails(connection: Connection, batch: Sequence[Incoming]) -> dict[str, 
                 found[row.provider_id] = row
             found[row.message_id] = row
     targets = {link for row in found.values() for link in json.loads(row.links)} if _clicks(batch) else set()
-    for some in _chunks(sorted(targets)):
+    for some in chunks(sorted(targets)):
         found.update(
             (f"link:{row.id}", row.url)
             for row in connection.execute(select(links.c.id, links.c.url).where(links.c.id.in_(some)))
@@ -146,7 +146,7 @@ def _insert(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
     wanted = [row["event_id"] for row in rows]
     before: set[str] = set()
     # Ids made here are new by themselves; only those of providers can have come before.
-    for some in _chunks([row["event_id"] for row in rows if row["provider"] != "tracker"]):
+    for some in chunks([row["event_id"] for row in rows if row["provider"] != "tracker"]):
         before.update(connection.execute(select(answers.c.event_id).where(answers.c.event_id.in_(some))).scalars())
     # Straight to the driver: building each row's parameters anew would cost more than writing it.
     names = list(rows[0])
@@ -157,10 +157,6 @@ def _insert(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
     )
     connection.exec_driver_sql(statement, [tuple(row[name] for name in names) for row in rows])
     return set(wanted) - before
-
-
-def _chunks(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
 
 
 # Verdicts .............................................................................................................
@@ -197,14 +193,14 @@ def _beside(
 ) -> dict[str, list[dict[str, Any]]]:
     """Answers of the same mails within a minute of the new ones."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for some in _chunks(sorted(fresh)):
+    for some in chunks(sorted(fresh)):
         moments = [row["at"] for mail in some for row in fresh[mail]]
         query = select(*(answers.c[name] for name in _SEEN)).where(
             answers.c.mail.in_(some),
             answers.c.at.between(min(moments) - WINDOW, max(moments) + WINDOW),
             answers.c.kind.in_(kinds),
         )
-        for row in connection.execute(query.order_by(answers.c.id.desc()).limit(_CHUNK * (FLOOD + 1))):
+        for row in connection.execute(query.order_by(answers.c.id.desc()).limit(CHUNK * (FLOOD + 1))):
             mine = found[row.mail]
             near = any(abs(row.at - one["at"]) <= WINDOW for one in fresh[row.mail])
             if near and len(mine) <= FLOOD:

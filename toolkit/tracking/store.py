@@ -15,7 +15,7 @@ import pandas as pd
 from sqlalchemy import BigInteger, Connection, Engine, and_, func, inspect, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolkit.database import READ, compact, insert_new, opened, place_of, said
+from toolkit.database import READ, chunks, compact, insert_new, opened, place_of, said
 from toolkit.errors import AnswersError
 from toolkit.tracking.erasure import erase_answers
 from toolkit.tracking.incoming import Incoming, Kept, TrackedMail
@@ -24,7 +24,6 @@ from toolkit.tracking.schema import EVENTS_VIEW, VERSION, answers, create, links
 
 __all__ = ["Answered", "Answers", "Standing", "now_micros"]
 
-_CHUNK = 400
 _SIGNS = ("delivered", "opened", "clicked", "complained", "unsubscribed", "bounced")
 _LATE_BY, _LATE_AMONG = 600_000_000, 1_000  # microseconds, and answers, that one may be committed after later ones
 _STANDING = ("unsubscribed", "subscribed", "complained", "bounced", "rejected")
@@ -145,7 +144,7 @@ class Answers:
         some = list(handed)
         with self._writing() as connection:
             before = connection.execute(select(func.count()).select_from(mails)).scalar_one()
-            for chunk in _chunks(some):
+            for chunk in chunks(some):
                 targets = {_link_id(url): url for mail in chunk for url in mail.targets}
                 if targets:
                     rows = [{"id": link, "url": url} for link, url in targets.items()]
@@ -164,7 +163,7 @@ class Answers:
             How many were new; mails that are not registered are passed over.
         """
         count = 0
-        for chunk in _chunks(list(accepted)):
+        for chunk in chunks(list(accepted)):
             with self._writing() as connection:
                 rows = connection.execute(
                     select(mails.c.decision_id, mails.c.name).where(mails.c.decision_id.in_([one[0] for one in chunk]))
@@ -297,7 +296,7 @@ class Answers:
         A machine's open counts as well: it got the mail.
         """
         found: list[Answered] = []
-        for some in _chunks(list(decision_ids)):
+        for some in chunks(list(decision_ids)):
             first = (
                 select(func.min(answers.c.id))
                 .select_from(answers.join(mails, mails.c.name == answers.c.mail))
@@ -402,10 +401,6 @@ def _meta(name: str) -> str:
 
 def _note(name: str) -> str:
     return f"note {hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))
 
 
 def _is_ready(connection: Connection, place: str) -> bool:

@@ -92,12 +92,13 @@ class Tokens:
 
 
 @lru_cache(maxsize=256)
-def _key(secret: bytes, purpose: str) -> bytes:
+def own_key(secret: bytes, purpose: str) -> bytes:
+    """The key of one purpose."""
     return hmac.digest(secret, purpose.encode(), "sha256")
 
 
 def _mac(secret: bytes, purpose: str, said: bytes) -> bytes:
-    return hmac.digest(_key(secret, purpose), said, "sha256")[:_MAC_BYTES]
+    return hmac.digest(own_key(secret, purpose), said, "sha256")[:_MAC_BYTES]
 
 
 def _base64(value: bytes) -> str:

@@ -29,7 +29,7 @@ from toolkit.scenario.models import Policies, Program
 from toolkit.sending import ApprovalPolicy, Batch, Ledger, approve, prepare, send, submit
 from toolkit.sending.clock import micros
 from toolkit.sending.planning import Entry, RunRecord, Signed
-from toolkit.sending.station import take_one
+from toolkit.sending.sender_service import take_one
 
 CONNECTIONS = 20
 MAILS = 10_000

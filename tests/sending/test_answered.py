@@ -15,10 +15,10 @@ from sqlalchemy import event
 
 from tests.sending.shops import NOON
 from toolkit.errors import InputError, SendingError
-from toolkit.sending import ApprovalPolicy, Ledger, Outbox, approve, mail_key, send, serve, submit
+from toolkit.sending import ApprovalPolicy, Ledger, Outbox, approve, send, serve, submit
 from toolkit.sending.answered import take_up, tell_sent
 from toolkit.sending.clock import micros
-from toolkit.sending.keys import key_file, new_key, public_line, rotate, signing_key
+from toolkit.sending.keys import key_file, mail_key, new_key, public_line, rotate, signing_key
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 from toolkit.tracking import Answers, Incoming, TrackedMail

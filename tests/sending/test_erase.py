@@ -17,8 +17,8 @@ from toolkit.cli import app
 from toolkit.engine import replay
 from toolkit.errors import EventLogError, InputError, LedgerError
 from toolkit.events import EventLog
-from toolkit.sending import ApprovalPolicy, Feedback, Ledger, State, approve, erase, mail_key, send, serve, submit
-from toolkit.sending.keys import new_key, public_line, signing_key
+from toolkit.sending import ApprovalPolicy, Feedback, Ledger, State, approve, erase, send, serve, submit
+from toolkit.sending.keys import mail_key, new_key, public_line, signing_key
 from toolkit.tracking import Answers, Incoming
 
 ZOE, ADDRESS = "zoe-41x", "Zoe.Unique@example.org"

@@ -22,7 +22,7 @@ from toolkit.charts.style import (
     whole,
 )
 
-__all__ = ["PHASES", "own_chart", "place_of"]
+__all__ = ["PHASES", "own_chart", "place_of", "whose"]
 
 PHASES = {
     "before": ("before the mail", BEFORE),

@@ -18,7 +18,7 @@ from toolkit.events import EventLog
 from toolkit.scenario import Program
 from toolkit.tables import REASONS
 
-__all__ = ["not_sent", "sends_by_day", "sends_by_hour", "sends_table", "span_text", "span_words"]
+__all__ = ["not_sent", "quiet_hours", "sends_by_day", "sends_by_hour", "sends_table", "span_text", "span_words"]
 
 Clock = Literal["local", "utc"]
 

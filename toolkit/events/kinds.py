@@ -12,6 +12,7 @@ from toolkit.events.times import text_has_offset
 
 __all__ = [
     "Spelling",
+    "cast",
     "finite",
     "identifier",
     "is_nested",
@@ -19,6 +20,7 @@ __all__ = [
     "is_text",
     "is_time",
     "kind_of",
+    "plain",
     "spelled_as",
     "spellings",
 ]

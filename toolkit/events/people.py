@@ -31,7 +31,7 @@ from toolkit.events.sources import (
 from toolkit.events.times import from_aware, from_local, is_aware
 from toolkit.readable import counted
 
-__all__ = ["Customers", "People", "no_people", "people_of", "read_people"]
+__all__ = ["Customers", "People", "newer_people", "no_people", "people_of", "read_people"]
 
 Customers = pd.DataFrame | PathOrPaths
 _TEXTS = ("email", "timezone", "locale")

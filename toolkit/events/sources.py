@@ -28,10 +28,13 @@ __all__ = [
     "ROW",
     "PathOrPaths",
     "Source",
+    "arrow_source",
     "columns_of",
     "csv_source",
     "find_files",
+    "first_line",
     "frame_source",
+    "no_such_file",
     "parquet_source",
     "path_of",
 ]

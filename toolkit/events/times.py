@@ -12,6 +12,7 @@ __all__ = [
     "check_zone",
     "epoch",
     "epoch_unit",
+    "epoch_words",
     "from_aware",
     "from_local",
     "held",

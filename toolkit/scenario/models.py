@@ -68,6 +68,7 @@ __all__ = [
     "WaitForEvent",
     "WaitUntil",
     "every_step",
+    "id_of_its_own",
     "steps_below",
 ]
 

@@ -7,7 +7,6 @@ from toolkit.sending.delivery import send, start_sending
 from toolkit.sending.erasure import Erasure, erase
 from toolkit.sending.feedback import Feedback, Taken
 from toolkit.sending.job import SendingJob
-from toolkit.sending.keys import MailKey, mail_key
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.live import Parity, keep_sending, parity, round_of
 from toolkit.sending.policy import ApprovalPolicy
@@ -15,15 +14,14 @@ from toolkit.sending.preparation import prepare
 from toolkit.sending.progress import Phase, Progress
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.report import Report
+from toolkit.sending.sender_service import serve
 from toolkit.sending.standing import StandingApproval, approve_standing
-from toolkit.sending.states import MOVES, State
-from toolkit.sending.station import serve
+from toolkit.sending.states import State
 from toolkit.sending.summary import BatchSummary
 from toolkit.sending.suppression import Imported, Suppressions
 from toolkit.sending.transports import Outbox, transport
 
 __all__ = [
-    "MOVES",
     "Approval",
     "ApprovalPolicy",
     "Batch",
@@ -33,7 +31,6 @@ __all__ = [
     "Feedback",
     "Imported",
     "Ledger",
-    "MailKey",
     "Outbox",
     "Outgoing",
     "Parity",
@@ -54,7 +51,6 @@ __all__ = [
     "erase",
     "keep_sending",
     "load_approval",
-    "mail_key",
     "parity",
     "prepare",
     "round_of",

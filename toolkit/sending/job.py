@@ -13,7 +13,7 @@ from toolkit.sending.progress import Progress
 from toolkit.sending.report import Report
 from toolkit.sending.sender import Sender
 
-__all__ = ["SendingJob"]
+__all__ = ["Running", "SendingJob"]
 
 Observer = Callable[[Progress], None]
 

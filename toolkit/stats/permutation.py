@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import array_of_numbers
 
-__all__ = ["Resampled", "permutation_test", "permutation_wanted", "shuffled_sums"]
+__all__ = ["Resampled", "finite_arms", "permutation_test", "permutation_wanted", "shuffled_sums"]
 
 Floats = NDArray[np.float64]
 DRAWS = 4_999

@@ -28,6 +28,7 @@ __all__ = [
     "sample_inflation",
     "sequence_rho",
     "sequence_threshold",
+    "solve_falling",
     "spending_boundaries",
 ]
 

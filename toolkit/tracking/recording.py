@@ -16,7 +16,7 @@ from toolkit.tracking.schema import answers, links, mails
 from toolkit.tracking.tokens import TRAP
 from toolkit.tracking.verdicts import FLOOD, WINDOW, Seen, judge, judge_together
 
-__all__ = ["known_mails", "record", "subscription"]
+__all__ = ["count_unknown", "known_mails", "record", "subscription"]
 
 _JUDGED = ("opened", "clicked")
 _CHOICES = ("unsubscribed", "subscribed", "paused")

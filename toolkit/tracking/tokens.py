@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from toolkit.errors import InputError
 
-__all__ = ["LENGTH", "MOST_LINKS", "PURPOSES", "TRAP", "Token", "Tokens"]
+__all__ = ["LENGTH", "MOST_LINKS", "PURPOSES", "TRAP", "Token", "Tokens", "own_key"]
 
 LENGTH = 34
 PURPOSES = ("open", "click", "unsubscribe", "preferences")

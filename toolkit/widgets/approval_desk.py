@@ -18,7 +18,7 @@ from toolkit.widgets.markup import Html, button, card, chip, field, note, page_t
 from toolkit.widgets.masking import hidden_letter
 from toolkit.widgets.panel import Panel, script, sheet
 
-__all__ = ["ApprovalDesk"]
+__all__ = ["ApprovalDesk", "nothing_due"]
 
 _SAMPLES = 3
 

@@ -11,7 +11,23 @@ import pandas as pd
 
 from toolkit.readable import number_text
 
-__all__ = ["Html", "button", "card", "chip", "choice", "field", "legend", "note", "progress_bar", "slider", "tag"]
+__all__ = [
+    "Html",
+    "at_two_widths",
+    "button",
+    "card",
+    "chip",
+    "choice",
+    "field",
+    "legend",
+    "note",
+    "page_tabs",
+    "progress_bar",
+    "slider",
+    "table",
+    "tag",
+    "together",
+]
 
 _NARROW = 334.0  # pixels, on a phone
 _LONG_WORD = 14  # letters; a longer one breaks

@@ -18,7 +18,7 @@ from toolkit.sending.delivery import run_record
 from toolkit.sending.gate import gate_of
 from toolkit.sending.keys import new_key, public_line, signing_key
 from toolkit.sending.parcel import BatchParcel, entry_of
-from toolkit.sending.station import take_one
+from toolkit.sending.sender_service import take_one
 
 WELCOME = """
 scenario: welcome

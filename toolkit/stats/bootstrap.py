@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import array_of_numbers, check_count, check_number, check_seed
-from toolkit.stats.permutation import Resampled, finite_arms
+from toolkit.stats.permutation import Resampled, by_rank, finite_arms
 
 __all__ = ["bootstrap_difference", "bootstrap_means"]
 
@@ -128,12 +128,7 @@ def bootstrap_difference(
         pivots = np.where(spread > 0, shifted / spread, np.sign(shifted) * np.inf)
     statistic = diff / error
     # an effect is excluded when the pivot it would need is beyond what resamples show
-    above = 1 + int((pivots >= statistic).sum())
-    below = 1 + int((pivots <= statistic).sum())
-    pvalue = min(1.0, 2 * min(above, below) / (draws + 1))
-    allowed = max(math.ceil(alpha * (draws + 1) / 2 - 1) - 1, -1)
-    ordered = np.sort(pivots)
-    low, high = (-math.inf, math.inf) if allowed < 0 else (float(ordered[allowed]), float(ordered[-1 - allowed]))
+    pvalue, low, high = by_rank(statistic, pivots, alpha=alpha)
     return Resampled(
         pvalue,
         diff - high * error,

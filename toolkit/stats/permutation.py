@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import array_of_numbers
 
-__all__ = ["Resampled", "finite_arms", "permutation_test", "permutation_wanted", "shuffled_sums"]
+__all__ = ["Resampled", "by_rank", "finite_arms", "permutation_test", "permutation_wanted", "shuffled_sums"]
 
 Floats = NDArray[np.float64]
 DRAWS = 4_999
@@ -114,16 +114,9 @@ def permutation_test(
     if flipped:
         statistic, shuffled = -statistic, -shuffled
     diff = float(one.mean() - other.mean())
-    above = 1 + int((shuffled >= statistic - 1e-12).sum())
-    below = 1 + int((shuffled <= statistic + 1e-12).sum())
-    pvalue = min(1.0, 2 * min(above, below) / (draws + 1))
-    allowed = max(math.ceil(alpha * (draws + 1) / 2 - 1) - 1, -1)  # shuffles beyond the statistic when p < alpha
-    ordered = np.sort(shuffled)
-    if allowed < 0:
-        low, high = -math.inf, math.inf
-    else:
-        low, high = float(ordered[allowed]) - 1e-12, float(ordered[-1 - allowed]) + 1e-12
-    note = f"p cannot be below {2 / (draws + 1):.2g} with {draws:,} shuffles" if above == 1 or below == 1 else ""
+    pvalue, low, high = by_rank(statistic, shuffled, alpha=alpha, slack=1e-12)
+    least = 2 / (draws + 1)
+    note = f"p cannot be below {least:.2g} with {draws:,} shuffles" if pvalue <= least else ""
     return Resampled(
         pvalue,
         diff - high * error,
@@ -133,6 +126,25 @@ def permutation_test(
         f"studentised permutation test and interval ({draws:,} shuffles)",
         note,
     )
+
+
+def by_rank(statistic: float, drawn: Floats, *, alpha: float, slack: float = 0.0) -> tuple[float, float, float]:
+    """A statistic's two-sided p-value among draws, and the ends between which draws lie with confidence 1 - alpha.
+
+    Values that differ by no more than the slack are equal.
+
+    >>> by_rank(3.0, np.arange(-19.0, 20.0), alpha=0.1)
+    (0.9, -19.0, 19.0)
+    """
+    count = len(drawn)
+    above = 1 + int((drawn >= statistic - slack).sum())
+    below = 1 + int((drawn <= statistic + slack).sum())
+    pvalue = min(1.0, 2 * min(above, below) / (count + 1))
+    allowed = math.ceil(alpha * (count + 1) / 2 - 1) - 1  # draws beyond the statistic when p < alpha
+    if allowed < 0:
+        return pvalue, -math.inf, math.inf
+    ordered = np.sort(drawn)
+    return pvalue, float(ordered[allowed]) - slack, float(ordered[-1 - allowed]) + slack
 
 
 def _draws(alpha: float) -> int:

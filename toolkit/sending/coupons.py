@@ -11,14 +11,11 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, select
 
-from toolkit.database import insert_new
-from toolkit.sending.rows import CHUNK
+from toolkit.database import chunks, insert_new
 from toolkit.sending.schema import coupons, deliveries
-from toolkit.sending.states import State
+from toolkit.sending.states import NEVER_LEFT
 
 __all__ = ["TAKEN", "Coupon", "given", "reserve"]
-
-_NEVER_LEFT = (State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)
 
 
 TAKEN = (
@@ -28,7 +25,7 @@ TAKEN = (
         *(deliveries.c[name] for name in ("decision_id", "customer_id", "scenario", "step", "state")),
     )
     .join_from(coupons, deliveries, deliveries.c.decision_id == coupons.c.decision_id)
-    .where(deliveries.c.state.not_in(_NEVER_LEFT))
+    .where(deliveries.c.state.not_in(NEVER_LEFT))
     .order_by(deliveries.c.id)
 )
 """Every code that is some mail's, with its customer and where the mail stands."""
@@ -58,7 +55,7 @@ def reserve(connection: Connection, wanted: Mapping[str, Coupon | None], *, agai
         The decisions whose code another mail has by now; they must not be planned.
     """
     named = sorted((coupon, decision) for decision, coupon in wanted.items() if coupon is not None)
-    over = select(deliveries.c.decision_id).where(deliveries.c.state.in_(_NEVER_LEFT))
+    over = select(deliveries.c.decision_id).where(deliveries.c.state.in_(NEVER_LEFT))
     for these in _each(coupon for coupon, _ in named):
         connection.execute(delete(coupons).where(these, coupons.c.decision_id.in_(over)))
     if named:  # in one order, so that two senders never wait for each other
@@ -70,8 +67,7 @@ def reserve(connection: Connection, wanted: Mapping[str, Coupon | None], *, agai
         owners |= {Coupon(row.pool, row.code): row.decision_id for row in connection.execute(query)}
     lost = {decision for coupon, decision in named if owners.get(coupon) != decision}
     had = sorted(set(again) - lost)
-    for begin in range(0, len(had), CHUNK):
-        some = had[begin : begin + CHUNK]
+    for some in chunks(had):
         query = select(coupons.c.pool, coupons.c.code, coupons.c.decision_id).where(coupons.c.decision_id.in_(some))
         for pool, code, decision in connection.execute(query).all():
             if wanted[decision] != (pool, code):
@@ -85,5 +81,5 @@ def _each(named: Iterable[Coupon]) -> Iterator[ColumnElement[bool]]:
     for pool, code in named:
         by_pool.setdefault(pool, []).append(code)
     for pool, codes in by_pool.items():
-        for begin in range(0, len(codes), CHUNK):
-            yield (coupons.c.pool == pool) & coupons.c.code.in_(codes[begin : begin + CHUNK])
+        for some in chunks(codes):
+            yield (coupons.c.pool == pool) & coupons.c.code.in_(some)

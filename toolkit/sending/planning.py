@@ -17,7 +17,7 @@ from toolkit.sending.domains import domain_of
 from toolkit.sending.rows import Delivery, move, rows_of
 from toolkit.sending.schema import approvals, attempts, deliveries, revocations, runs
 from toolkit.sending.statements import changed_all
-from toolkit.sending.states import State
+from toolkit.sending.states import NEVER_LEFT, State
 
 __all__ = ["Entry", "Limits", "Planned", "RunRecord", "Signed", "plan_mails", "plan_run"]
 
@@ -271,7 +271,7 @@ def _within(
     query = select(func.count(), func.coalesce(func.sum(deliveries.c.discount), 0.0)).where(
         deliveries.c.run_id.in_(mine),
         deliveries.c.planned_at > now - _DAY,
-        deliveries.c.state.not_in((State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)),
+        deliveries.c.state.not_in(NEVER_LEFT),
     )
     mails, discount = connection.execute(query).one()
     allowed = []

@@ -19,14 +19,13 @@ from toolkit.sending.clock import micros
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.rows import of_customers
 from toolkit.sending.schema import deliveries
-from toolkit.sending.states import State
+from toolkit.sending.states import NEVER_LEFT
 
 __all__ = ["LOOKED_AROUND", "UNDER_ANOTHER_NAME", "planned_twice", "under_another_name"]
 
 UNDER_ANOTHER_NAME = "known under another name"
 LOOKED_AROUND = pd.Timedelta(2, unit="s")
 """How far from a mail another may lie that is taken for the same; the replay must name all that is so near."""
-_NEVER_WENT = (State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)
 
 _SECOND = 1_000_000  # microseconds
 _MINUTE = 60 * _SECOND
@@ -99,7 +98,7 @@ def _mails_to(connection: Connection, customer_ids: Sequence[str]) -> Iterator[t
     """Mails to these customers that went, or may go: the decision's name, and scenario, customer and second."""
     d = deliveries.c
     query = select(d.decision_id, d.scenario, d.customer_id, d.decided_at).where(
-        d.scenario.is_not(None), d.state.not_in(_NEVER_WENT)
+        d.scenario.is_not(None), d.state.not_in(NEVER_LEFT)
     )
     for row in of_customers(connection, query, customer_ids):
         yield row.decision_id, (row.scenario, row.customer_id, row.decided_at // _SECOND)

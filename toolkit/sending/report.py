@@ -12,7 +12,7 @@ import pandas as pd
 from toolkit.readable import lines_html, table_html
 from toolkit.sending.display import frame_text
 from toolkit.sending.spool import Store
-from toolkit.sending.states import OPEN, State
+from toolkit.sending.states import NEVER_LEFT, OPEN, State
 
 __all__ = ["ALREADY", "SENT", "Outcome", "Outcomes", "Report"]
 
@@ -110,7 +110,7 @@ class Report:
     @property
     def skipped(self) -> int:
         """Mails of the batch that do not go any more: suppressed since, expired, cancelled."""
-        return self._count(State.SUPPRESSED, State.SKIPPED, State.EXPIRED, State.CANCELLED)
+        return self._count(*NEVER_LEFT)
 
     @property
     def unknown(self) -> int:

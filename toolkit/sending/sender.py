@@ -22,7 +22,7 @@ from toolkit.sending.progress import Pace, Phase, Progress
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.report import ALREADY, SENT, Outcome, Outcomes, Report
 from toolkit.sending.rows import Delivery
-from toolkit.sending.states import OPEN, State
+from toolkit.sending.states import NEVER_LEFT, OPEN, State
 from toolkit.sending.turns import Claiming
 from toolkit.sending.waiting import waits_for
 
@@ -355,7 +355,7 @@ class Sender:
             self._count()
         every = self._tally + self._elsewhere
         accepted = every[State.ACCEPTED]
-        gone = sum(every[state] for state in (State.SUPPRESSED, State.SKIPPED, State.EXPIRED, State.CANCELLED))
+        gone = sum(every[state] for state in NEVER_LEFT)
         settled = accepted + gone + every[State.FAILED] + every[State.UNKNOWN]
         self.progress = Progress(
             phase,

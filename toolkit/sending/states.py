@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from toolkit.errors import InputError, nearest
 
-__all__ = ["FINAL", "MOVES", "OPEN", "Move", "State", "allowed", "state_of"]
+__all__ = ["FINAL", "MOVES", "NEVER_LEFT", "OPEN", "Move", "State", "allowed", "state_of"]
 
 
 class State(StrEnum):
@@ -32,7 +32,8 @@ class State(StrEnum):
 
 
 OPEN = frozenset({State.PLANNED, State.LEASED, State.SENDING, State.DEFERRED})
-FINAL = frozenset({State.ACCEPTED, State.FAILED, State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED})
+NEVER_LEFT = (State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)
+FINAL = frozenset({State.ACCEPTED, State.FAILED, *NEVER_LEFT})
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from toolkit.stats.metric import Setting
 from toolkit.stats.proportions import Share, newcombe_interval, score_test
 from toolkit.stats.rates import compare_shares
 from toolkit.stats.relative import fieller
-from toolkit.stats.samples import Estimate
+from toolkit.stats.welch import Estimate
 
 START = Comparison(metric="converted", arm="mail", n_control=1, n=1, kind="rate")
 

@@ -13,7 +13,7 @@ from toolkit.stats import Mean, Quantile, Rate, Ratio
 from toolkit.stats.calibration import calibrate
 from toolkit.stats.proportions import Share, newcombe_interval, score_difference_interval, score_ratio_interval
 from toolkit.stats.relative import fieller
-from toolkit.stats.samples import Sample, welch
+from toolkit.stats.welch import Sample, welch
 
 METRICS = [Rate("visit"), Rate("conversion"), Mean("spend"), Mean("spend", method="welch", name="welch")]
 

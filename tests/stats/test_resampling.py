@@ -13,7 +13,7 @@ from toolkit.errors import MetricError
 from toolkit.stats import Mean, experiment
 from toolkit.stats.bootstrap import bootstrap_difference, bootstrap_means
 from toolkit.stats.permutation import permutation_test, permutation_wanted, shuffled_sums
-from toolkit.stats.samples import Sample, welch
+from toolkit.stats.welch import Sample, welch
 
 
 def student(one: np.ndarray, other: np.ndarray) -> float:

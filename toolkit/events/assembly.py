@@ -13,11 +13,11 @@ from toolkit.events.canonical import event_id
 from toolkit.events.database import execute, fetch_row, fetch_rows
 from toolkit.events.duplicates import same_ids, same_rows
 from toolkit.events.kinds import identifier
-from toolkit.events.moments import Moment, moment
 from toolkit.events.naming import Naming, name_columns
 from toolkit.events.properties import Opened, open_properties
 from toolkit.events.quoting import name
 from toolkit.events.sources import ROW, Source, first_line
+from toolkit.events.time_columns import Moment, moment
 from toolkit.events.times import check_zone
 from toolkit.readable import counted
 

@@ -19,7 +19,6 @@ from toolkit.events.canonical import event_id
 from toolkit.events.compaction import compacted
 from toolkit.events.contents import Contents
 from toolkit.events.database import connect, drop_view, fetch, run
-from toolkit.events.databases import database_source
 from toolkit.events.joining import join_rows
 from toolkit.events.naming import index_names, of_each_table
 from toolkit.events.people import Customers, People, newer_people, no_people, people_of, read_people
@@ -29,6 +28,7 @@ from toolkit.events.ranges import Range, ranges_of
 from toolkit.events.replacing import stamp_of
 from toolkit.events.sources import PathOrPaths, arrow_source, csv_source, frame_source, parquet_source, path_of
 from toolkit.events.spark import Part, SparkLog, loaded
+from toolkit.events.sql_sources import database_source
 from toolkit.events.storage import NUMBER, Stored, read_ids, read_stored, write_stored
 from toolkit.events.times import check_zone
 from toolkit.readable import counted

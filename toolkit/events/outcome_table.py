@@ -18,14 +18,14 @@ from pyarrow.fs import FileSystem
 
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.database import connect, fetch, fetch_rows
-from toolkit.events.databases import database_source
-from toolkit.events.labels import label_in, label_of_files
 from toolkit.events.log import EventLog
+from toolkit.events.outcome_labels import label_in, label_of_files
 from toolkit.events.outcome_pieces import pieces_of
 from toolkit.events.outcome_sums import ArmSums, OutcomeSums, UnitCheck
 from toolkit.events.postgres_outcomes import PostgresOutcomes
 from toolkit.events.quoting import literal, name, paths
 from toolkit.events.sources import PathOrPaths, columns_of, find_files
+from toolkit.events.sql_sources import database_source
 
 __all__ = ["ArmSums", "OutcomeTable", "UnitCheck"]
 

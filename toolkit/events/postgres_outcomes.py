@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from toolkit.events.databases import POSTGRES_TYPES, postgres_connection, query_of, refused_by_postgres
 from toolkit.events.outcome_sums import Dialect, OutcomeSums
+from toolkit.events.sql_sources import POSTGRES_TYPES, postgres_connection, query_of, refused_by_postgres
 
 __all__ = ["PostgresOutcomes"]
 

@@ -18,7 +18,7 @@ from toolkit.errors import Fault, ScenarioError, nearest
 from toolkit.events import EventLog
 from toolkit.events.marks import bits_of_events
 from toolkit.simulation.model import ResponseModel
-from toolkit.simulation.shape import CURVES, axis_value
+from toolkit.simulation.model_shape import CURVES, axis_value
 
 __all__ = ["Draughtsman"]
 

@@ -15,9 +15,9 @@ from toolkit.errors import InputError, MetricError
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.doors import check_money, check_response, check_seed, check_share, checked_window
 from toolkit.simulation.model import ResponseModel
+from toolkit.simulation.model_shape import DURATIONS, Axis, axis_value
 from toolkit.simulation.quantity import Kind, Quantity
 from toolkit.simulation.sends import check_sends, flags_of, numbers_of
-from toolkit.simulation.shape import DURATIONS, Axis, axis_value
 from toolkit.stats import Rate, plan
 
 __all__ = ["fit"]

@@ -19,7 +19,7 @@ from toolkit.readable import lines_html, table_html
 from toolkit.scenario.models import Program
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.noise import moved_together
-from toolkit.simulation.parts import parts_of
+from toolkit.simulation.variance_shares import parts_of
 
 __all__ = ["Forecast", "Groups"]
 

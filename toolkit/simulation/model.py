@@ -17,9 +17,9 @@ from toolkit.engine import uniform
 from toolkit.errors import Fault, ScenarioError
 from toolkit.readable import table_html
 from toolkit.scenario.duration import Duration
+from toolkit.simulation.model_shape import DURATIONS, fault_of, kind_of
 from toolkit.simulation.model_text import dump, stated, text_of
 from toolkit.simulation.quantity import Quantity
-from toolkit.simulation.shape import DURATIONS, fault_of, kind_of
 
 __all__ = ["ResponseModel"]
 

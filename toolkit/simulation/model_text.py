@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from toolkit.errors import Fault, ScenarioError, nearest
 from toolkit.scenario.document import Node, read
 from toolkit.scenario.duration import Duration
+from toolkit.simulation.model_shape import CURVES, DURATIONS, MAIL_SECTIONS, SECTIONS, axis_value, fault_of, kind_of
 from toolkit.simulation.quantity import Quantity
-from toolkit.simulation.shape import CURVES, DURATIONS, MAIL_SECTIONS, SECTIONS, axis_value, fault_of, kind_of
 
 if TYPE_CHECKING:
     from toolkit.simulation.model import ResponseModel

@@ -19,7 +19,7 @@ from toolkit.stats.outcomes import Arms, read
 from toolkit.stats.permutation import DRAWS, permutation_wanted, shuffled_sums
 from toolkit.stats.proportions import Share, score_test
 from toolkit.stats.rates import Rate
-from toolkit.stats.samples import Sample, welch
+from toolkit.stats.welch import Sample, welch
 
 __all__ = ["calibrate"]
 

@@ -12,7 +12,7 @@ from toolkit.stats.comparison import Comparison
 from toolkit.stats.moments import Term
 from toolkit.stats.outcomes import Outcomes
 from toolkit.stats.permutation import permutation_wanted
-from toolkit.stats.samples import Sample, welch
+from toolkit.stats.welch import Sample, welch
 
 __all__ = ["before_differences", "contamination", "opens_alone", "too_few_buyers"]
 

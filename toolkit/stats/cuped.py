@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.stats.moments import Moments, Term
-from toolkit.stats.samples import Sample
+from toolkit.stats.welch import Sample
 
 __all__ = ["adjusted", "regressors", "slopes", "weighted"]
 

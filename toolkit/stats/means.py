@@ -18,8 +18,8 @@ from toolkit.stats.moments import Moments, Term
 from toolkit.stats.outcomes import Outcomes
 from toolkit.stats.permutation import Resampled, permutation_test, permutation_wanted
 from toolkit.stats.relative import Relative, fieller
-from toolkit.stats.samples import Difference, Estimate, Sample, welch
 from toolkit.stats.strata import post_stratified, stratified_moments
+from toolkit.stats.welch import Difference, Estimate, Sample, welch
 
 __all__ = ["Mean", "compare_estimates"]
 

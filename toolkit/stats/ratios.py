@@ -14,7 +14,7 @@ from toolkit.stats.means import compare_estimates
 from toolkit.stats.metric import Metric, Setting, fault_of
 from toolkit.stats.moments import Moments, Term
 from toolkit.stats.outcomes import Outcomes
-from toolkit.stats.samples import Sample
+from toolkit.stats.welch import Sample
 
 __all__ = ["Ratio"]
 

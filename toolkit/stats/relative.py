@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from toolkit.stats.samples import Estimate, Sample
+from toolkit.stats.welch import Estimate, Sample
 
 __all__ = ["Relative", "fieller"]
 

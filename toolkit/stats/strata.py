@@ -9,7 +9,7 @@ from toolkit.errors import MetricError
 from toolkit.stats.gathering import gather
 from toolkit.stats.moments import Moments, Term, numbers
 from toolkit.stats.outcomes import Outcomes
-from toolkit.stats.samples import Estimate, Sample
+from toolkit.stats.welch import Estimate, Sample
 
 __all__ = ["post_stratified", "stratified_moments"]
 

@@ -22,8 +22,8 @@ from toolkit.stats.moments import Term, numbers
 from toolkit.stats.outcomes import Outcomes, read, read_arms
 from toolkit.stats.proportions import Share
 from toolkit.stats.rates import compare_shares
-from toolkit.stats.samples import Estimate
 from toolkit.stats.survival import Survival, kaplan_meier, log_rank
+from toolkit.stats.welch import Estimate
 from toolkit.stats.windows import days_of, window_text
 
 __all__ = ["TimeTo", "survival_curves"]

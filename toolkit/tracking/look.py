@@ -15,7 +15,7 @@ from babel.dates import format_date
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from toolkit.scenario.models import Policies
-from toolkit.tracking.wording import LANGUAGES, WORDS
+from toolkit.tracking.page_words import LANGUAGES, WORDS
 
 __all__ = ["Look", "language_of", "page", "security_headers"]
 

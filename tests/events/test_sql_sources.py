@@ -11,7 +11,7 @@ import pytest
 
 from toolkit.errors import EventLogError, NotSupportedError
 from toolkit.events import EventLog
-from toolkit.events.databases import _CHUNK
+from toolkit.events.sql_sources import _CHUNK
 
 
 @pytest.fixture

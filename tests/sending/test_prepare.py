@@ -279,9 +279,9 @@ def test_the_link_to_unsubscribe_is_in_header_and_text_and_names_the_mail_not_th
     assert link
     assert link[1] in message.get_body(("plain",)).get_content()
     key = mail_key(str(shop.outbox / "ledger.sqlite"))
-    begins = key.read_token(link[2], purpose="unsubscribe")
-    assert begins
-    assert message["Message-ID"].startswith(f"<{begins}")
+    read = key.tokens.read(link[2], purpose="unsubscribe")
+    assert read
+    assert message["Message-ID"].startswith(f"<{read.mail}")
 
 
 def test_a_template_with_an_undefined_variable_is_shown_and_blocks_the_approval(shop):

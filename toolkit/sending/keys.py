@@ -107,7 +107,7 @@ class MailKey:
     >>> key.message_id("d1", domain="example.com")
     '3nal3iqg2vqw7zegwgje74l7rpjvg6xe@example.com'
     >>> token = key.token("d1", purpose="unsubscribe")
-    >>> len(token), key.read_token(token, purpose="unsubscribe"), key.read_token(token, purpose="open")
+    >>> len(token), key.tokens.read(token, purpose="unsubscribe").mail, key.tokens.read(token, purpose="open")
     (34, '3nal3iqg2vqw7zeg', None)
     """
 
@@ -134,11 +134,6 @@ class MailKey:
     def token(self, decision_id: str, *, purpose: str) -> str:
         """34 characters for a link in a decision's mail, for one purpose such as `unsubscribe`; no address inside."""
         return self.tokens.mint(self.mail_name(decision_id), purpose=purpose)
-
-    def read_token(self, token: str, *, purpose: str) -> str | None:
-        """How the Message-ID of the token's mail begins (16 characters); None for a token this key did not give."""
-        read = self.tokens.read(token, purpose=purpose)
-        return None if read is None else read.mail
 
     def _name(self, decision_id: str) -> bytes:
         return self._hmac("message-id", decision_id.encode())[:20]

@@ -19,7 +19,7 @@ from toolkit.sending.clock import micros
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.rows import of_customers
 from toolkit.sending.schema import deliveries
-from toolkit.sending.states import NEVER_LEFT
+from toolkit.sending.states import NEVER_LEFT, State
 
 __all__ = ["LOOKED_AROUND", "UNDER_ANOTHER_NAME", "planned_twice", "under_another_name"]
 
@@ -76,7 +76,7 @@ def planned_twice(ledger: Ledger, program: Program, run_id: str) -> dict[str, st
         other.c.scenario == mine.c.scenario,
         other.c.step == mine.c.step,
         other.c.id < mine.c.id,
-        other.c.state.not_in(_NEVER_WENT),
+        other.c.state.not_in(NEVER_LEFT),
         seconds.between(-1, 1),
     )
     with ledger.reading() as connection:

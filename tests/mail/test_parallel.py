@@ -1,5 +1,7 @@
 """A large batch is checked by several processes; what is found and written is what one process finds and writes."""
 
+import os
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -83,6 +85,38 @@ def test_workers_that_die_lose_nothing(library: Templates, run: Run, monkeypatch
     alone = run(letters, 1)
     monkeypatch.setattr("sys.executable", "/bin/false")
     assert run(letters, 2) == alone
+
+
+def test_ctrl_c_reaches_this_process_alone_which_leaves_no_worker_behind(
+    library: Templates, library_program: Program
+) -> None:
+    groups: set[int] = set()
+
+    def stop(number: int, subject: str, message: bytes) -> None:
+        groups.update(os.getpgid(worker) for worker in children())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        preflight(
+            library,
+            batch(library),
+            program=library_program,
+            progress=False,
+            unsubscribe=lambda letter: f"https://shop.example.com/u/{letter.decision_id}",
+            message_id=lambda letter: f"{letter.decision_id}@example.com",
+            receive=stop,
+            workers=2,
+        )
+    assert stopped.value.__traceback__ is not None  # as a notebook keeps it
+    assert len(groups) == 2
+    assert os.getpgrp() not in groups
+    assert children() == []
+
+
+def children() -> list[int]:
+    """The workers of this process that have not ended."""
+    listed = subprocess.check_output(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(os.getpid())], text=True)
+    return [int(line.split()[0]) for line in listed.splitlines() if "toolkit.mail.workers" in line]
 
 
 def test_a_receiver_needs_names_for_the_mails(library: Templates, library_program: Program) -> None:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Literal
@@ -176,8 +177,7 @@ def preflight(
     jobs = Jobs(letters, unsubscribe, message_id if receive else None, links)
     number_of = workers if workers is not None else cores() if len(jobs) >= _PARALLEL_FROM else 1
     bar = Bar(total=len(jobs), desc="preflight", unit=" mails", disable=not progress or len(jobs) < _BAR_FROM)
-    with bar:
-        done = check_in_parallel(templates, jobs, workers=number_of, names=jobs.templates)
+    with bar, closing(check_in_parallel(templates, jobs, workers=number_of, names=jobs.templates)) as done:
         for number, (job, checked) in enumerate(done):
             letter = job.letter
             goes = batch.take(number, letter, checked)

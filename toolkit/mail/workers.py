@@ -11,8 +11,9 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections import deque
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import IO
@@ -35,14 +36,15 @@ def cores() -> int:
 
 def check_in_parallel(
     templates: Templates, jobs: Sequence[Job], *, workers: int, names: Container[str]
-) -> Iterator[tuple[Job, Checked]]:
+) -> Generator[tuple[Job, Checked], None, None]:
     """Each job and what was found of it, in their order, as they become known.
 
     Args:
         templates: that render them.
         jobs: letters with their links.
         names: of the templates that the jobs need.
-        workers: processes; with one, or where none can be started, this process does the work.
+        workers: processes; with one, or where none can be started, this process does the work. They end when this is
+            closed.
     """
     checker = Checker(templates)
     chunks = (jobs[start : start + _CHUNK] for start in range(0, len(jobs), _CHUNK))
@@ -52,6 +54,7 @@ def check_in_parallel(
             yield from zip(chunk, checker.check_all(chunk), strict=True)
         return
     idle: SimpleQueue[_Process] = SimpleQueue()
+    over = threading.Event()
     for process in processes:
         idle.put(process)
 
@@ -60,6 +63,8 @@ def check_in_parallel(
         try:
             return _asked(process, chunk)
         except (OSError, EOFError, pickle.UnpicklingError):
+            if over.is_set():
+                raise
             # A worker that was killed, for want of memory for example, must not lose the batch.
             return checker.check_all(chunk)
         finally:
@@ -75,11 +80,11 @@ def check_in_parallel(
         while waiting:
             yield from _answered(*waiting.popleft())
     finally:
+        over.set()
         for process in processes:
             process.kill()
         pool.shutdown(cancel_futures=True)
-        for process in processes:
-            process.communicate()
+        _end(processes)
 
 
 def _answered(chunk: Sequence[Job], answer: Future[list[Checked]]) -> Iterator[tuple[Job, Checked]]:
@@ -91,15 +96,23 @@ def _started(templates: Templates, workers: int) -> list[_Process]:
     processes: list[_Process] = []
     try:
         for _ in range(workers):
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            # In a group of its own, Ctrl-C and the stop button reach this process alone, which ends the workers.
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0)
             processes.append(process)
             _send(_pipe(process.stdin), templates)
     except OSError:
-        for process in processes:
-            process.kill()
-            process.communicate()
+        _end(processes)
         return []
+    except BaseException:
+        _end(processes)
+        raise
     return processes
+
+
+def _end(processes: Sequence[_Process]) -> None:
+    for process in processes:
+        process.kill()
+        process.communicate()
 
 
 def _asked(process: _Process, chunk: Sequence[Job]) -> list[Checked]:
@@ -123,7 +136,7 @@ def serve() -> None:
     """What a worker does: read the templates, then chunks, until there are no more."""
     source, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints must not stand between the answers
-    with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
+    with contextlib.suppress(EOFError, BrokenPipeError):
         checker = Checker(pickle.load(source))  # noqa: S301 from the process that started this one
         while True:
             _send(answers, checker.check_all(pickle.load(source)))  # noqa: S301

@@ -163,7 +163,7 @@ def test_answers_that_are_not_there_are_told_and_none_are_made(shop):
     for words, said in (
         (
             ["deliverability"],
-            "answers answers.sqlite: there is none; it is made by what is sent while policies.yaml has",
+            "answers answers.sqlite: there is none; it is made when mails are sent",
         ),
         (["bounces", "box"], "bounces: box is no folder"),
     ):

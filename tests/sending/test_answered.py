@@ -13,15 +13,27 @@ from email.parser import BytesParser
 import pytest
 from sqlalchemy import event
 
-from tests.sending.shops import NOON
+from tests.sending.shops import NOON, WELCOME
 from toolkit.errors import InputError, SendingError
-from toolkit.sending import ApprovalPolicy, Ledger, Outbox, approve, send, serve, submit
+from toolkit.sending import (
+    ApprovalPolicy,
+    Ledger,
+    Outbox,
+    approve,
+    approve_standing,
+    parity,
+    round_of,
+    send,
+    serve,
+    submit,
+)
 from toolkit.sending.answered import take_up, tell_sent
 from toolkit.sending.clock import micros
 from toolkit.sending.keys import key_file, mail_key, new_key, public_line, rotate, signing_key
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 from toolkit.tracking import Answers, Incoming, TrackedMail
+from toolkit.tracking.server import tracker
 
 TRACKED = {"tracking": {"url": "https://mail.example.com"}}
 NOW = 1_772_452_800_000_000  # 2 March 2026, noon
@@ -104,9 +116,77 @@ def test_without_a_tracker_in_the_policies_no_mail_is_tracked(shop):
     batch = shop.prepare()
     _, html, _ = parts(batch)
     assert "<img" not in html
+    assert "https://mail.example.com" not in html
     assert all(mail.targets == () for mail in batch.mails)
+
+
+def test_what_was_sent_is_in_the_log_without_a_tracker_too(shop, make_program):
+    experiment = "experiment: {name: hello_1, arms: {control: 0.5, mail: 0.5}, holdout: control}\n"
+    shop.program = make_program(WELCOME.replace("exit_on:", f"{experiment}exit_on:"))
+    batch = shop.prepare()
+    assert not [note for note in batch.notes if "tracking" in note]
+    assert 0 < len(batch) < 12
     send(batch, shop.approve(batch), confirm=len(batch), progress=False)
-    assert not (shop.outbox / "answers.sqlite").exists()
+    log = shop.log.with_answers(shop.outbox / "answers.sqlite")
+    mails = log.events[log.events["event"] == "email_sent"]
+    assert set(mails["decision_id"]) == {mail.letter.decision_id for mail in batch.mails}
+    assert set(zip(mails["scenario"], mails["step"], mails["experiment"], mails["arm"], strict=True)) == {
+        ("welcome", "hello", "hello_1", "mail")
+    }
+
+
+def test_a_scenario_that_begins_with_a_mail_begins_in_rounds_without_a_tracker(shop, tmp_path, make_program):
+    last = """
+---
+scenario: last
+trigger: {event: email_sent, where: "scenario = 'welcome'"}
+reentry: once
+steps: [{wait: 1h}, {id: again, send: welcome/hello}]
+"""
+    shop.program = make_program(WELCOME + last)
+    approval = approve_standing(shop.program, shop.templates, by="ana", mails_a_day=100, clock=lambda: NOON)
+    ways = {"templates": shop.templates, "approval": approval, "transport": f"outbox:{shop.outbox}"}
+    places = {"ledger": shop.outbox / "ledger.sqlite", "captures": tmp_path / "captures"}
+
+    def tick(minutes):
+        moment = NOON + timedelta(minutes=minutes)
+        return round_of(shop.program, shop.log, now=moment, clock=lambda: moment, **ways, **places).sent
+
+    assert [tick(minutes) for minutes in (0, 59, 61, 62)] == [12, 0, 12, 0]
+    found = parity(shop.program, shop.log, day=NOON.date(), **places)
+    assert (len(found.table), found.is_identical) == (24, True)
+    (note,) = [note for note in shop.prepare().notes if note.startswith("last begins")]
+    assert note.endswith("answers.sqlite') reads what became of the mails")
+
+
+def test_links_of_mails_that_another_user_sends_lead_where_they_were_approved_to(tracked_shop, tmp_path, serving):
+    key = new_key(tmp_path / "ana.pem")
+    batch = tracked_shop.prepare()
+    approval = approve(batch, by="ana", key=key, clock=_soon)
+    rules = ApprovalPolicy(approvers={"ana": public_line(signing_key(key)[0])})
+    lines: list[str] = []
+    theirs = tmp_path / "mailer"
+    theirs.mkdir()
+    shutil.copy(key_file(str(tracked_shop.outbox / "ledger.sqlite")), key_file(str(theirs / "ledger.sqlite")))
+    options = {"transport": f"outbox:{theirs}", "ledger": theirs / "ledger.sqlite", "policy": rules, "clock": _soon}
+    folder = submit(batch, approval, tmp_path / "spool")
+    mails = folder / "mails.jsonl"
+    honest = mails.read_text()
+    mails.write_text(honest.replace("https://shop.example.com/new", "https://evil.example.org/new", 1))
+    serve(tmp_path / "spool", once=True, say=lines.append, **options)
+    assert "its links lead elsewhere than those approved" in lines[-1]
+    assert not list(theirs.glob("*.eml"))
+    submit(batch, approval, tmp_path / "spool")
+    serve(tmp_path / "spool", once=True, say=lines.append, **options)
+    assert "sent 12" in lines[-1]
+    _, html, _ = parts(batch)
+    click = re.search(r'href="https://mail\.example\.com(/c/[\w-]{34})"', html).group(1)
+    with Answers.open(theirs / "answers.sqlite") as answers:
+        assert set(answers.events["event"]) == {"email_sent"}
+        assert len(answers.events) == 12
+        with serving(tracker(answers, mail_key(str(theirs / "ledger.sqlite")).tokens)) as client:
+            answer = client.get(click)
+    assert (answer.status_code, answer.headers["location"]) == (302, batch.mails[0].targets[0])
 
 
 def test_links_of_a_tracked_mail_lead_through_the_tracker_and_its_text_stays_readable(tracked_shop):

@@ -94,6 +94,19 @@ def everywhere(tmp_path, kept):
     }
 
 
+def test_what_is_known_of_the_mails_beside_a_ledger_need_not_be_named(kept, tmp_path):
+    found = erase(ZOE, by="ana", ledger=tmp_path / "sender.sqlite")
+    assert {row.what: row.found for row in found.table.itertuples() if row.place.startswith("answers")} == {
+        "tracked mails": 1,
+        "answers": 1,
+        "links": 1,
+    }
+    done = erase(ZOE, by="ana", ledger=tmp_path / "sender.sqlite", yes=True)
+    assert (done.done, done.left) == (True, ())
+    with Answers.open(tmp_path / "answers.sqlite") as answers:
+        assert ZOE not in set(answers.events["customer_id"])
+
+
 def fingerprints(folder):
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 

@@ -165,7 +165,7 @@ def rotate_links(
 def _check_there(place: str, what: str) -> None:
     """A place that is only read: a mistyped one would be made, and found empty."""
     if not Ledger.exists(place):
-        made = "; it is made by what is sent while policies.yaml has tracking:, or by `toolkit bounces`"
+        made = "; it is made when mails are sent, or by `toolkit bounces`"
         raise InputError(f"{what} {place}: there is none{made if what == 'answers' else ''}")
 
 

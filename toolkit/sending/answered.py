@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,8 @@ from toolkit.database import chunks
 from toolkit.errors import AnswersError
 from toolkit.events import EventLog
 from toolkit.mail import Letter
-from toolkit.scenario.models import Policies
+from toolkit.scenario import dump
+from toolkit.scenario.models import Policies, Program
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.feedback import Feedback
@@ -26,9 +27,10 @@ from toolkit.sending.ledger import Ledger
 from toolkit.sending.rows import Delivery
 from toolkit.sending.schema import attempts, deliveries
 from toolkit.sending.states import State
+from toolkit.tables import MAIL_EVENTS
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
 
-__all__ = ["TakenUp", "answers_place", "hand_down", "heard", "links_of", "take_up", "tell_sent", "told"]
+__all__ = ["TakenUp", "answers_place", "heard", "links_of", "mails_of", "take_up", "tell_sent", "told"]
 
 _SOME = 10_000  # attempts told at once
 _TOGETHER = 100  # answers taken up in one commit
@@ -70,40 +72,38 @@ def links_of(policies: Policies, key: MailKey) -> Callable[[Letter], MailLinks] 
     return links
 
 
-def hand_down(batch: Batch, answers: Answers) -> int:
-    """Tell the tracker which mails may be answered, before they leave; how many were new to it."""
+def mails_of(batch: Batch) -> Iterator[TrackedMail]:
+    """A batch's mails, as the store of answers knows them."""
     experiments = {one.scenario: one.experiment for one in batch.program.scenarios}
-
-    def mails() -> Iterator[TrackedMail]:
-        for mail in batch.mails:
-            letter = mail.letter
-            experiment = experiments[letter.scenario]
-            yield TrackedMail(
-                name=batch.key.mail_name(letter.decision_id),
-                decision_id=letter.decision_id,
-                customer_id=mail.customer_id,
-                scenario=letter.scenario,
-                step=letter.step,
-                template=letter.template,
-                experiment=None if experiment is None else experiment.name,
-                arm=mail.arm,
-                class_=letter.class_,
-                domain=letter.to.rpartition("@")[2].lower(),
-                locale=letter.locale,
-                message_id=mail.message_id,
-                due_at=micros(letter.at),
-                targets=mail.targets,
-            )
-
-    return answers.register(mails())
+    for mail in batch.mails:
+        letter = mail.letter
+        experiment = experiments[letter.scenario]
+        yield TrackedMail(
+            name=batch.key.mail_name(letter.decision_id),
+            decision_id=letter.decision_id,
+            customer_id=mail.customer_id,
+            scenario=letter.scenario,
+            step=letter.step,
+            template=letter.template,
+            experiment=None if experiment is None else experiment.name,
+            arm=mail.arm,
+            class_=letter.class_,
+            domain=letter.to.rpartition("@")[2].lower(),
+            locale=letter.locale,
+            message_id=mail.message_id,
+            due_at=micros(letter.at),
+            targets=mail.targets,
+        )
 
 
-def heard(log: EventLog, policies: Policies, ledger: str | os.PathLike[str], *, clock: Clock = utc_now) -> EventLog:
-    """A log with the answers to a ledger's mails, which the ledger takes up first; without a tracker, the log itself.
+def heard(log: EventLog, program: Program, ledger: str | os.PathLike[str], *, clock: Clock = utc_now) -> EventLog:
+    """A log with what was sent and answered by a ledger's mails, which the ledger takes up first.
+
+    Where no tracker brings answers and no scenario asks for what was sent, it is the log itself.
 
     Args:
         log: what customers did.
-        policies: may name a tracker.
+        program: its policies may name a tracker.
         ledger: path or URL of the ledger; the answers are at `answers_place`.
         clock: tells the time.
 
@@ -111,27 +111,32 @@ def heard(log: EventLog, policies: Policies, ledger: str | os.PathLike[str], *, 
         AnswersError: the store of answers cannot be opened or read.
         LedgerError: the ledger cannot be opened or written.
     """
-    if policies.tracking is None:
-        return log
     where = answers_place(ledger)
+    if program.policies.tracking is None and not (Ledger.exists(where) and _asks_for_mails(program)):
+        return log
     with Answers.open(where, clock=lambda: micros(clock())) as answers, Ledger.open(ledger, clock=clock) as book:
         tell_sent(book, answers)
         take_up(book, answers)
     return log.with_answers(where)
 
 
+def _asks_for_mails(program: Program) -> bool:
+    """Whether a scenario names an event of mails anywhere."""
+    text = dump(program)
+    return any(event in text for event in MAIL_EVENTS)
+
+
 @contextmanager
-def told(batch: Batch, ledger: Ledger, where: str | os.PathLike[str], *, clock: Clock = utc_now) -> Iterator[None]:
-    """The tracker told of a batch's mails before they leave, and afterwards of those accepted; nothing without one.
+def told(
+    mails: Iterable[TrackedMail], ledger: Ledger, where: str | os.PathLike[str], *, clock: Clock = utc_now
+) -> Iterator[None]:
+    """The store of answers told of mails before they leave, and afterwards of those accepted.
 
     Raises:
-        AnswersError: the tracker's store cannot be opened or written; nothing was sent.
+        AnswersError: the store cannot be opened or written; nothing was sent.
     """
-    if batch.program.policies.tracking is None or not len(batch):
-        yield
-        return
     with Answers.open(where, clock=lambda: micros(clock())) as answers:
-        hand_down(batch, answers)
+        answers.register(mails)
         try:
             yield
         finally:

@@ -280,6 +280,7 @@ class Batch:
             "message_id": mail.message_id,
             "subject": mail.subject,
             "payload": self.spool.sha256(mail.number),
+            **({"targets": digest_of(list(mail.targets))} if mail.targets else {}),
             **({} if mail.coupon is None else {"coupon": list(mail.coupon)}),
         }
 

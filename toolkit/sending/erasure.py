@@ -19,6 +19,7 @@ from toolkit.errors import InputError, LedgerError
 from toolkit.events.erasure import Person
 from toolkit.readable import lines_html, table_html
 from toolkit.sending import audit
+from toolkit.sending.answered import answers_place
 from toolkit.sending.claims import settle
 from toolkit.sending.clock import Clock, micros, utc_now
 from toolkit.sending.display import frame_text
@@ -116,7 +117,7 @@ def erase(
         logs: folders of stored logs.
         files: CSV or Parquet files, folders or patterns that logs are read from, of events and of customers.
         ledger: path or URL; that of an outbox need not be named.
-        answers: path or URL of what `toolkit track` took; those of an outbox need not be named.
+        answers: path or URL of what `toolkit track` took; those beside a ledger or in an outbox need not be named.
         outboxes: folders that mails were written to.
         spools: folders that `toolkit sender` takes batches from.
         addresses: of theirs that are not in any of these places.
@@ -139,7 +140,8 @@ def erase(
     logs, files, outboxes, spools = (_each(one) for one in (logs, files, outboxes, spools))
     own = [Path(one) / "ledger.sqlite" for one in outboxes if (Path(one) / "ledger.sqlite").is_file()]
     ledgers = [*([ledger] if ledger is not None else []), *own]
-    heard = [Path(one) / "answers.sqlite" for one in outboxes if (Path(one) / "answers.sqlite").is_file()]
+    beside = [*map(answers_place, ledgers), *(str(Path(one) / "answers.sqlite") for one in outboxes)]
+    told = dict.fromkeys([*([str(answers)] if answers is not None else []), *filter(Ledger.exists, beside)])
     if never_mail and not ledgers:
         raise InputError("erase: never_mail needs the ledger, which holds the suppression list")
     mapped = dict(columns or {})
@@ -147,7 +149,7 @@ def erase(
         *(_ledger(one, by=by, never_mail=never_mail, clock=clock) for one in ledgers),
         *(in_log(one) for one in logs),
         *(in_files(one, mapped) for one in files),
-        *(in_answers(one) for one in (*([answers] if answers is not None else []), *heard)),
+        *(in_answers(one) for one in told),
         *(in_outbox(Path(one)) for one in outboxes),
         *(in_spool(Path(one)) for one in spools),
     ]

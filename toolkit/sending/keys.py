@@ -142,6 +142,11 @@ class MailKey:
         return hmac.digest(own_key(self.secret, purpose), value, "sha256")
 
 
+def name_of(message_id: str) -> str:
+    """A mail's name in links and answers, by its Message-ID."""
+    return message_id[:_NAME]
+
+
 def mail_key(ledger: str) -> MailKey:
     """The key that names the mails of a ledger, made on first use beside it (or, for a database, in the user's folder).
 

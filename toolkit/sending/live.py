@@ -80,7 +80,7 @@ def round_of(
         SendingError: the way out or the ledger failed midway; the next round goes on.
         AnswersError: the answers to mails cannot be read; nothing was sent.
     """
-    log = heard(log, program.policies, ledger, clock=clock)
+    log = heard(log, program, ledger, clock=clock)
     there = [one.scenario for one in program.scenarios if one.scenario in approval.scenarios]
     if not there:
         raise ApprovalError(f"approval: covers {', '.join(approval.scenarios) or 'nothing'}, of which nothing is there")
@@ -298,7 +298,7 @@ def parity(
         raise InputError(f"parity: {captures}: nothing was captured on {day}; there are {_days(Path(captures))}")
     first, last = (datetime.fromisoformat(one["now"]) for one in (rounds[0], rounds[-1]))
     approved = {name for one in rounds for name in one["scenarios"]}
-    log = heard(log, program.policies, ledger)
+    log = heard(log, program, ledger)
     decided = replay(never_empty(program), log, until=last, assume="as_logged").decisions
     # Before the first round of the first day ever, nobody was at work.
     begun = first if not _before(Path(captures), day) else datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -10,7 +10,9 @@ import pandas as pd
 from toolkit.engine import Run
 from toolkit.events import EventLog
 from toolkit.scenario.models import EventTrigger, Program
+from toolkit.sending.answered import answers_place
 from toolkit.sending.ledger import Ledger
+from toolkit.tables import MAIL_EVENTS
 
 __all__ = ["notes_of"]
 
@@ -54,7 +56,7 @@ def notes_of(
         )
     if len(going) and "email_sent" not in log.event_names and (ledger is None or ledger.last_approval() is None):
         notes += _on_mails_never_sent(sends, going)
-    return (*notes, *_unheard(run.program, log))
+    return (*notes, *_unheard(run.program, log, ledger))
 
 
 def _on_mails_never_sent(sends: pd.DataFrame, going: pd.DataFrame) -> Iterator[str]:
@@ -68,22 +70,20 @@ def _on_mails_never_sent(sends: pd.DataFrame, going: pd.DataFrame) -> Iterator[s
         )
 
 
-def _unheard(program: Program, log: EventLog) -> Iterator[str]:
-    """One sentence for each scenario that asks for answers which neither a tracker nor the log brings.
-
-    Mails become `email_sent` of the log by the tracker's store alone; from them an experiment is measured.
-    """
-    if program.policies.tracking is not None or "email_sent" in log.event_names:
-        return
+def _unheard(program: Program, log: EventLog, ledger: Ledger | None) -> Iterator[str]:
+    """One sentence for each scenario that begins with what happens to mails, where this log does not hold it."""
     for scenario in program.scenarios:
         trigger = scenario.trigger
-        if isinstance(trigger, EventTrigger) and trigger.event.startswith("email_"):
+        event = trigger.event if isinstance(trigger, EventTrigger) else ""
+        if event not in MAIL_EVENTS or event in log.event_names:
+            continue
+        if event != "email_sent" and program.policies.tracking is None:
             yield (
-                f"{scenario.scenario} begins with {trigger.event!r}, which nothing writes into the log while "
-                "policies.yaml has no tracking:"
+                f"{scenario.scenario} begins with {event!r}, which nothing writes into the log while policies.yaml has "
+                "no tracking:"
             )
-        if scenario.experiment is not None:
+        elif ledger is not None:
             yield (
-                f"the experiment {scenario.experiment.name} cannot be measured from its mails: while policies.yaml has "
-                "no tracking:, nothing writes them into the log as email_sent with experiment and arm"
+                f"{scenario.scenario} begins with {event!r}, which this log does not hold; "
+                f"log.with_answers({answers_place(ledger.place)!r}) reads what became of the mails"
             )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,7 @@ from toolkit.tracking.schema import EVENTS_VIEW, VERSION, answers, create, links
 
 __all__ = ["Answered", "Answers", "Standing", "now_micros"]
 
+_HANDED = 10_000  # mails written down in one commit
 _SIGNS = ("delivered", "opened", "clicked", "complained", "unsubscribed", "bounced")
 _LATE_BY, _LATE_AMONG = 600_000_000, 1_000  # microseconds, and answers, that one may be committed after later ones
 _STANDING = ("unsubscribed", "subscribed", "complained", "bounced", "rejected")
@@ -141,17 +143,22 @@ class Answers:
         Returns:
             How many were new.
         """
-        some = list(handed)
+        count, coming = 0, iter(handed)
+        while some := list(islice(coming, _HANDED)):
+            count += self._register(some)
+        return count
+
+    def _register(self, some: Sequence[TrackedMail]) -> int:
+        count = 0
         with self._writing() as connection:
-            before = connection.execute(select(func.count()).select_from(mails)).scalar_one()
             for chunk in chunks(some):
                 targets = {_link_id(url): url for mail in chunk for url in mail.targets}
                 if targets:
                     rows = [{"id": link, "url": url} for link, url in targets.items()]
                     connection.execute(insert_new(connection, links), rows)
-                connection.execute(insert_new(connection, mails), [_mail_row(mail) for mail in chunk])
+                count += connection.execute(insert_new(connection, mails), [_mail_row(mail) for mail in chunk]).rowcount
             _tie(connection)
-            return connection.execute(select(func.count()).select_from(mails)).scalar_one() - before
+        return count
 
     def sent(self, accepted: Iterable[tuple[str, int, str | None]]) -> int:
         """Write down that mails left: each becomes one `email_sent`.

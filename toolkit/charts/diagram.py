@@ -123,7 +123,7 @@ class _Drawer:
                 text = f"until {step.wait.until}" if isinstance(step.wait, WaitUntil) else length_text(step.wait)
                 if isinstance(step.wait, WaitUntil) and step.wait.on:
                     text += f" {', '.join(step.wait.on)}"
-                return self.pill(step, text, "wait")
+                return self.pill(step, text)
             case WaitFor():
                 event = step.wait_for
                 return self.fork(
@@ -151,7 +151,7 @@ class _Drawer:
         pressed = {"data_act": self.act, "data_value": step.id, "tabindex": 0, "role": "button"} if self.act else {}
         return shape("g", *parts, class_=classes or None, aria_label=said, **pressed)
 
-    def pill(self, step: Step, text: str, kind: str) -> _Block:
+    def pill(self, step: Step, text: str) -> _Block:
         wide = max(52.0, text_width(text, 12) + 44)
         only, lower = self.arms_of(step.only, wide + 20)
 
@@ -166,7 +166,7 @@ class _Drawer:
                 clock,
                 words(x + 29, y + 4, text),
             ]
-            return [self.group(step, f"{kind} {text}", parts), *only(x + 4, y + 24)]
+            return [self.group(step, f"wait {text}", parts), *only(x + 4, y + 24)]
 
         return _Block(wide, 18, 18 + lower, paint)
 

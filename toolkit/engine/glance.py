@@ -36,6 +36,7 @@ from toolkit.scenario import Duration, Program
 
 __all__ = ["Glance", "glance"]
 
+_MOST_BINS = 130  # of days
 _CUSTOMERS = 2048
 """Customers whose journeys are counted at a time: few enough to stay near the processor."""
 
@@ -102,7 +103,6 @@ def glance(
     valid: Duration | None = None,
     edges: Sequence[float],
     watched: bool = True,
-    most_bins: int = 130,
     threads: int | None = None,
 ) -> Glance:
     """What a replay of a program finds of one scenario, counted.
@@ -118,7 +118,6 @@ def glance(
         valid: how long the offer holds; the goal's window unless given.
         edges: hours since the trigger at which purchases are cut.
         watched: whether purchases can be told at all from this log.
-        most_bins: at most so many bins of days.
         threads: on how many threads; all cores' unless given.
 
     Returns:
@@ -143,9 +142,7 @@ def glance(
     """
     compiled, last = compiled_for(program, log, until=until)
     other = None if opened is None else compiled_for(opened, log, until=until)[0]
-    asked = _Asked.of(
-        compiled, log, scenario, last, arm=arm, gift=gift, valid=valid, edges=edges, watched=watched, bins=most_bins
-    )
+    asked = _Asked.of(compiled, log, scenario, last, arm=arm, gift=gift, valid=valid, edges=edges, watched=watched)
     # Customers who tie others, by coupons or by their gaps, are decided with all others there.
     tied = bool(compiled.pools) or ties_customers(compiled)
     parts = [log]
@@ -216,7 +213,6 @@ class _Asked:
         valid: Duration | None,
         edges: Sequence[float],
         watched: bool,
-        bins: int,
     ) -> _Asked:
         place = [one.scenario for one in compiled.scenarios].index(scenario)
         sends = compiled.sends
@@ -225,7 +221,7 @@ class _Asked:
         row[mine] = np.arange(len(mine))
         first_day = (_micros(log.span[0]) if log.span else last) // DAY - 1
         count = last // DAY - first_day + 2
-        bin_days = max(1, -(-count // bins))
+        bin_days = max(1, -(-count // _MOST_BINS))
         goal = compiled.scenarios[place].goal
         lasts = valid or (None if goal is None else goal.within)
         return cls(

@@ -31,15 +31,15 @@ def order_rows(purchases: Rows, rng: np.random.Generator, *, until: int) -> Rows
     order, revenue = purchases["order"], purchases["revenue"].astype(np.float64)
     placed = purchases["at"].astype(np.int64) + _seconds(rng, count, 0.4, 2)
     by_transfer = rng.random(count) < _TRANSFER
-    paid = np.where(by_transfer, _working_time(rng, placed, 1, 3), placed + _seconds(rng, count, 2, 25))
+    paid = np.where(by_transfer, _working_time(rng, placed, 3), placed + _seconds(rng, count, 2, 25))
     cancelled = rng.random(count) < _CANCELLED
     cancelled_at = paid + _seconds(rng, count, 300, 3 * 3600)
-    shipped = _working_time(rng, paid + 3 * HOUR, 1, 2)
-    delivered = _working_time(rng, shipped, 1, 4)
+    shipped = _working_time(rng, paid + 3 * HOUR, 2)
+    delivered = _working_time(rng, shipped, 4)
     second = ~cancelled & (rng.random(count) < _SECOND_PARCEL)
-    second_shipped = _working_time(rng, shipped, 1, 2)
+    second_shipped = _working_time(rng, shipped, 2)
     given_back = ~cancelled & (rng.random(count) < _GIVEN_BACK)
-    refunded = _working_time(rng, delivered + 2 * DAY, 1, 10)
+    refunded = _working_time(rng, delivered + 2 * DAY, 10)
     share = np.where(rng.random(count) < _WHOLE_REFUND, 1.0, 0.5)
     keeps = ~cancelled
 
@@ -69,12 +69,10 @@ def _seconds(rng: np.random.Generator, count: int, least: float, most: float) ->
     return micros
 
 
-def _working_time(
-    rng: np.random.Generator, after: npt.NDArray[np.int64], soonest: int, latest: int
-) -> npt.NDArray[np.int64]:
-    """A moment between nine and five at the warehouse, so many working days after."""
+def _working_time(rng: np.random.Generator, after: npt.NDArray[np.int64], latest: int) -> npt.NDArray[np.int64]:
+    """A moment between nine and five at the warehouse, one to so many working days after."""
     zone = np.zeros(len(after), np.int8)
     today = (local_moment(after, zone, _WAREHOUSE) // DAY).astype("datetime64[D]")
-    day = np.busday_offset(today, rng.integers(soonest, latest + 1, len(after)), roll="backward")
+    day = np.busday_offset(today, rng.integers(1, latest + 1, len(after)), roll="backward")
     local = day.astype(np.int64) * DAY + (rng.uniform(9, 17, len(after)) * HOUR).astype(np.int64)
     return to_utc(local, zone, _WAREHOUSE)

@@ -13,6 +13,7 @@ from starlette.requests import Request
 __all__ = ["body_of", "content_type", "form_of", "is_prefetch", "network_of"]
 
 _AHEAD = (b"purpose", b"sec-purpose", b"x-moz", b"x-purpose")
+_MOST_BYTES = 16_384  # of a form
 _MOST_FIELDS = 200
 
 
@@ -61,14 +62,14 @@ async def body_of(request: Request, *, most: int) -> bytes:
     return b"".join(parts)
 
 
-async def form_of(request: Request, *, most: int = 16_384) -> list[tuple[str, str]]:
+async def form_of(request: Request) -> list[tuple[str, str]]:
     """The fields of a form, url-encoded or multipart (RFC 8058 allows both), in order.
 
     Raises:
         HTTPException: 413 a body too large, 415 another content type, 400 a form that cannot be read.
     """
     kind = content_type(request)
-    body = await body_of(request, most=most)
+    body = await body_of(request, most=_MOST_BYTES)
     if kind == "application/x-www-form-urlencoded":
         try:
             return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)

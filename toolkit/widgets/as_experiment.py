@@ -12,17 +12,16 @@ from toolkit.scenario.writing import dump
 __all__ = ["as_experiment"]
 
 
-def as_experiment(live: Scenario, tuned: Scenario, *, name: str, control: float = 0.2) -> Scenario:
+def as_experiment(live: Scenario, tuned: Scenario, *, name: str) -> Scenario:
     """One scenario whose arms are control, `now` and `tuned`; steps that differ are there twice, each for its arm.
 
     Args:
         live: the scenario as it is.
         tuned: the same scenario with other waits or offers.
         name: of the experiment; people are drawn by it, so it must be new.
-        control: share of the control group, who get nothing; the rest is shared by halves.
 
     Returns:
-        The scenario. Control walks the way of `now`.
+        The scenario. Control, a fifth, walks the way of `now` and gets nothing; the rest is shared by halves.
 
     Raises:
         NotSupportedError: the two differ in their steps, not only in what is set in them; or steps inside branches
@@ -30,8 +29,7 @@ def as_experiment(live: Scenario, tuned: Scenario, *, name: str, control: float 
     """
     if [step.id for step in every_step(live.steps)] != [step.id for step in every_step(tuned.steps)]:
         raise NotSupportedError("the two scenarios have other steps; an experiment compares settings of the same steps")
-    half = round((1 - control) / 2, 6)
-    experiment = Experiment(name=name, arms={"control": control, "now": half, "tuned": half}, holdout="control")
+    experiment = Experiment(name=name, arms={"control": 0.2, "now": 0.4, "tuned": 0.4}, holdout="control")
     steps: list[Step] = []
     for before, after in zip(live.steps, tuned.steps, strict=True):
         # What one arm of the earlier experiment got, both arms get now: they are compared as they are set.

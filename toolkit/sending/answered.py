@@ -21,10 +21,10 @@ from toolkit.scenario import dump
 from toolkit.scenario.models import Policies, Program
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
+from toolkit.sending.delivery_rows import Delivery
 from toolkit.sending.feedback import Feedback
 from toolkit.sending.keys import MailKey
 from toolkit.sending.ledger import Ledger
-from toolkit.sending.rows import Delivery
 from toolkit.sending.schema import attempts, deliveries
 from toolkit.sending.states import State
 from toolkit.tables import MAIL_EVENTS

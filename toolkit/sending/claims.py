@@ -17,9 +17,7 @@ from toolkit.database import CHUNK
 from toolkit.errors import LedgerError
 from toolkit.sending import alarm, pacing
 from toolkit.sending.clock import from_micros
-from toolkit.sending.owners import is_over
-from toolkit.sending.protocol import Receipt
-from toolkit.sending.rows import (
+from toolkit.sending.delivery_rows import (
     READ_ROWS,
     Delivery,
     attempted,
@@ -30,6 +28,8 @@ from toolkit.sending.rows import (
     of_customers,
     rows_where,
 )
+from toolkit.sending.owners import is_over
+from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import deliveries, domains, held_as, rates, runs, suppressions
 from toolkit.sending.statements import changed_by, found, numbered
 from toolkit.sending.states import State

@@ -22,11 +22,11 @@ from toolkit.sending import audit
 from toolkit.sending.answered import answers_place
 from toolkit.sending.claims import settle
 from toolkit.sending.clock import Clock, micros, utc_now
+from toolkit.sending.delivery_rows import Delivery, move, rows_of
 from toolkit.sending.display import frame_text
 from toolkit.sending.erasure_places import Place, in_answers, in_files, in_log, in_outbox, in_spool
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.rows import Delivery, move, rows_of
 from toolkit.sending.schema import attempts, audits, deliveries, events, suppressions
 from toolkit.sending.states import State
 from toolkit.sending.suppression import address_hash

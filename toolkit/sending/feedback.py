@@ -17,8 +17,8 @@ from toolkit.database import insert_new
 from toolkit.errors import InputError, nearest
 from toolkit.sending import alarm, audit, claims
 from toolkit.sending.clock import micros, utc
+from toolkit.sending.delivery_rows import Delivery, rows_of
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.rows import Delivery, rows_of
 from toolkit.sending.schema import deliveries, events, suppressions
 from toolkit.sending.states import State
 from toolkit.sending.suppression import address_hash

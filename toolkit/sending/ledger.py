@@ -20,11 +20,11 @@ from toolkit.database import READ, Writing, chunks, compact, said
 from toolkit.errors import LedgerError
 from toolkit.sending import audit, claims, pacing, steering, turns
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
+from toolkit.sending.delivery_rows import ChangedError, Delivery, rows_of
 from toolkit.sending.feedback import Feedback, Taken, take
 from toolkit.sending.overview import coupons_of, mails_of, overview
 from toolkit.sending.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.rows import ChangedError, Delivery, rows_of
 from toolkit.sending.schema import approvals, attempts, audits, deliveries, events, held_as, open_engine, runs
 from toolkit.sending.schema import suppressions as suppression_rows
 from toolkit.sending.states import OPEN, State, state_of

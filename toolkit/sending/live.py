@@ -29,13 +29,13 @@ from toolkit.scenario.models import Program
 from toolkit.sending.answered import heard
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import send, stopped_by
+from toolkit.sending.delivery_rows import Delivery
 from toolkit.sending.display import frame_text
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.owners import owner
 from toolkit.sending.preparation import prepare
 from toolkit.sending.protocol import Transport
 from toolkit.sending.report import Report
-from toolkit.sending.rows import Delivery
 from toolkit.sending.shares import SHARES, Shares
 from toolkit.sending.standing import StandingApproval
 from toolkit.sending.stock import never_empty

@@ -13,10 +13,10 @@ from toolkit.scenario.models import Program
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import micros
 from toolkit.sending.coupons import Coupon
+from toolkit.sending.delivery_rows import Delivery
 from toolkit.sending.domains import domain_of
 from toolkit.sending.mails import PreparedMail
 from toolkit.sending.planning import Entry
-from toolkit.sending.rows import Delivery
 from toolkit.sending.spool import Store
 
 __all__ = ["STUBS_TOGETHER", "BatchParcel", "Parcel", "Stub", "entry_of", "is_mail"]

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Insert, bindparam, exists, func, select, upda
 from toolkit.database import insert_new, insert_new_in
 from toolkit.errors import ApprovalError, LedgerError
 from toolkit.sending.coupons import Coupon, reserve
+from toolkit.sending.delivery_rows import Delivery, move, rows_of
 from toolkit.sending.domains import domain_of
-from toolkit.sending.rows import Delivery, move, rows_of
 from toolkit.sending.schema import approvals, attempts, deliveries, revocations, runs
 from toolkit.sending.statements import changed_all
 from toolkit.sending.states import NEVER_LEFT, State

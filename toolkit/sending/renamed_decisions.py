@@ -16,8 +16,8 @@ from sqlalchemy import Connection, select
 
 from toolkit.scenario.models import Program, ReentryAfter, Scenario
 from toolkit.sending.clock import micros
+from toolkit.sending.delivery_rows import of_customers
 from toolkit.sending.ledger import Ledger
-from toolkit.sending.rows import of_customers
 from toolkit.sending.schema import deliveries
 from toolkit.sending.states import NEVER_LEFT, State
 

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from toolkit.errors import LedgerError, ToolkitError
 from toolkit.mail.addresses import masked
 from toolkit.sending.clock import Clock, micros
+from toolkit.sending.delivery_rows import Delivery
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.mails import Numbers
 from toolkit.sending.owners import owner
@@ -21,7 +22,6 @@ from toolkit.sending.policy import person
 from toolkit.sending.progress import Pace, Phase, Progress
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.report import ALREADY, SENT, Outcome, Outcomes, Report
-from toolkit.sending.rows import Delivery
 from toolkit.sending.states import NEVER_LEFT, OPEN, State
 from toolkit.sending.turns import Claiming
 from toolkit.sending.waiting import waits_for

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, insert, select, update
 
 from toolkit.errors import InputError, LedgerError
 from toolkit.sending import audit, claims
+from toolkit.sending.delivery_rows import move, rows_of
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.rows import move, rows_of
 from toolkit.sending.schema import COUNTERS, approvals, revocations, runs
 from toolkit.sending.states import State
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Update, bindparam, update
 
 from toolkit.sending.claims import claim, record, run_of, start
+from toolkit.sending.delivery_rows import ChangedError, Delivery, by_id, changed_to
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.rows import ChangedError, Delivery, by_id, changed_to
 from toolkit.sending.schema import deliveries
 from toolkit.sending.statements import changed_by, numbered
 from toolkit.sending.states import State

@@ -82,31 +82,6 @@ def _sweep(result: Sweep, *, value: str | None = None, scenario: str | None = No
 
 
 @figure.register
-def _selection(result: Selection) -> go.Figure:
-    return selection_chart(result)
-
-
-@figure.register
-def _load(result: Load) -> go.Figure:
-    return load_chart(result)
-
-
-@figure.register
-def _overlap(result: Overlap) -> go.Figure:
-    return overlap_chart(result)
-
-
-@figure.register
-def _difference(result: Difference) -> go.Figure:
-    return difference_chart(result)
-
-
-@figure.register
-def _trace(result: Trace) -> go.Figure:
-    return timeline(result)
-
-
-@figure.register
 def _result(
     result: Result, *, show: str = "lift", metric: str | None = None, earlier: Sequence[Result] = ()
 ) -> go.Figure:
@@ -122,37 +97,23 @@ def _result(
 
 
 @figure.register
-def _plan(result: Plan) -> go.Figure:
-    return plan_curve(result)
-
-
-@figure.register
-def _survival(result: Survival, *, horizon: float | None = None, of: str = "it", alpha: float = 0.05) -> go.Figure:
-    return survival_plot(result, horizon=horizon, of=of, alpha=alpha)
-
-
-@figure.register
-def _qini(result: Qini) -> go.Figure:
-    return qini_curve(result)
-
-
-@figure.register
-def _own(result: OwnPurchases, *, highest: float | None = None) -> go.Figure:
-    return own_chart(result, highest=highest)
-
-
-@figure.register
-def _board(result: Board) -> go.Figure:
-    return deliverability_chart(result)
-
-
-@figure.register
 def _forecast(result: Forecast, *, show: Literal["arms", "parts"] = "arms", metric: str = "profit") -> go.Figure:
     if show not in ("arms", "parts"):
         raise InputError(f"show must be arms or parts; found {show!r}")
     return forecast_parts(result) if show == "parts" else forecast_arms(result, metric=metric)
 
 
-@figure.register
-def _tuning(result: Tuning) -> go.Figure:
-    return tuning_chart(result)
+for _kind, _drawing in (
+    (Selection, selection_chart),
+    (Load, load_chart),
+    (Overlap, overlap_chart),
+    (Difference, difference_chart),
+    (Trace, timeline),
+    (Plan, plan_curve),
+    (Survival, survival_plot),
+    (Qini, qini_curve),
+    (OwnPurchases, own_chart),
+    (Board, deliverability_chart),
+    (Tuning, tuning_chart),
+):
+    figure.register(_kind, _drawing)

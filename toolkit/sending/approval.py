@@ -84,7 +84,7 @@ class Approval(Signature):
             InputError: no such file.
             ApprovalError: the file holds no approval, or one of a later version.
         """
-        found = _read(path)
+        found = load_approval(path)
         if isinstance(found, StandingApproval):
             raise ApprovalError(f"approval {path}: is a standing approval; use load_approval")
         return found
@@ -192,7 +192,18 @@ def load_approval(path: str | os.PathLike[str]) -> Approval | StandingApproval:
         InputError: no such file.
         ApprovalError: the file holds no approval, or one of a later version.
     """
-    return _read(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as fault:
+        raise InputError(f"approval {path}: cannot be read: {fault.strerror}") from fault
+    except UnicodeDecodeError as fault:
+        raise ApprovalError(f"approval {path}: is not an approval: {fault}") from fault
+    try:
+        found = json.loads(text)
+        kind = found["kind"]
+    except (ValueError, TypeError, KeyError) as fault:
+        raise ApprovalError(f"approval {path}: is not an approval: {fault}") from fault
+    return approval_from(found | {"kind": kind}, where=str(path))
 
 
 def sound(
@@ -267,21 +278,6 @@ def approval_from(document: Mapping[str, Any], *, where: str) -> Approval | Stan
     """
     of = StandingApproval if str(document.get("kind")).startswith("trigger-toolkit standing") else Approval
     return of.from_document(document, where=where)
-
-
-def _read(path: str | os.PathLike[str]) -> Approval | StandingApproval:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as fault:
-        raise InputError(f"approval {path}: cannot be read: {fault.strerror}") from fault
-    except UnicodeDecodeError as fault:
-        raise ApprovalError(f"approval {path}: is not an approval: {fault}") from fault
-    try:
-        found = json.loads(text)
-        kind = found["kind"]
-    except (ValueError, TypeError, KeyError) as fault:
-        raise ApprovalError(f"approval {path}: is not an approval: {fault}") from fault
-    return approval_from(found | {"kind": kind}, where=str(path))
 
 
 def _listed(title: str, lines: list[str]) -> str:

@@ -38,6 +38,7 @@ __all__ = [
     "TemplateError",
     "ToolkitError",
     "TransportError",
+    "did_you_mean",
     "nearest",
 ]
 
@@ -60,6 +61,16 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     by_fold = {choice.casefold(): choice for choice in choices}
     close = difflib.get_close_matches(str(word).casefold(), by_fold, n=1, cutoff=0.6)
     return by_fold[close[0]] if close else None
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """The end of a message that names the choice most like the word; nothing when none is close.
+
+    >>> did_you_mean("purchse", ["purchase", "cart_add"]), did_you_mean("zebra", ["purchase"])
+    ("; did you mean 'purchase'?", '')
+    """
+    near = nearest(word, choices)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from toolkit.charts.sends import Clock, not_sent, sends_by_day, sends_by_hour
 from toolkit.charts.sweeps import sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 from toolkit.engine import Difference, Load, Overlap, Run, Selection, Sweep, Trace
-from toolkit.errors import InputError, NotSupportedError, nearest
+from toolkit.errors import InputError, NotSupportedError, did_you_mean
 from toolkit.simulation import Forecast, Tuning
 from toolkit.stats import Plan, Qini, Result, Survival
 from toolkit.tracking import Board
@@ -63,10 +63,7 @@ def figure(result: Any, **options: Any) -> go.Figure:
 @figure.register
 def _run(result: Run, *, show: Show = "hours", scenario: str | None = None, clock: Clock = "local") -> go.Figure:
     if show not in _SHOWS:
-        near = nearest(str(show), _SHOWS)
-        raise InputError(
-            f"show must be one of {', '.join(_SHOWS)}; found {show!r}" + (f"; did you mean {near!r}?" if near else "")
-        )
+        raise InputError(f"show must be one of {', '.join(_SHOWS)}; found {show!r}" + did_you_mean(str(show), _SHOWS))
     if show == "own":
         return own_chart(own_purchases(result, scenario=scenario))
     if show == "not_sent":
@@ -86,10 +83,8 @@ def _result(
     result: Result, *, show: str = "lift", metric: str | None = None, earlier: Sequence[Result] = ()
 ) -> go.Figure:
     if show not in _RESULT_SHOWS:
-        near = nearest(str(show), _RESULT_SHOWS)
         raise InputError(
-            f"show must be one of {', '.join(_RESULT_SHOWS)}; found {show!r}"
-            + (f"; did you mean {near!r}?" if near else "")
+            f"show must be one of {', '.join(_RESULT_SHOWS)}; found {show!r}" + did_you_mean(str(show), _RESULT_SHOWS)
         )
     if show == "looks":
         return boundary(result, earlier=earlier)

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from toolkit.charts.style import AFTER_MAIL, BLUE, INK, MAILS, add_units, drawn, label_lines, money
 from toolkit.charts.sweeps import setting_name, setting_text
-from toolkit.errors import InputError, NotSupportedError, nearest
+from toolkit.errors import InputError, NotSupportedError, did_you_mean
 from toolkit.simulation import Forecast, Tuning
 
 __all__ = ["forecast_arms", "forecast_parts", "tuning_chart"]
@@ -43,8 +43,7 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
     table = forecast.table
     known = list(dict.fromkeys(table["metric"]))
     if metric not in known:
-        near = nearest(metric, known)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean(metric, known)
         raise InputError(f"metric must be one of {', '.join(known)}; found {metric!r}{hint}")
     rows = table[table["metric"] == metric]
     keep = [

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, label_lines, say, unit_of
 from toolkit.charts.vector import text_width
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
@@ -36,10 +36,7 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
     """
     names = list(dict.fromkeys(found.metric for found in result.comparisons))
     if metric is not None and metric not in names:
-        near = nearest(metric, names)
-        raise InputError(
-            f"no metric {metric!r}; this result has {', '.join(names)}" + (f"; did you mean {near!r}?" if near else "")
-        )
+        raise InputError(f"no metric {metric!r}; this result has {', '.join(names)}" + did_you_mean(metric, names))
     shown = [metric] if metric else names
     arms = list(dict.fromkeys(found.arm for found in result.comparisons))
     height_of = 40 * len(arms) + 62

@@ -15,7 +15,7 @@ from toolkit.engine import Run, replay
 from toolkit.engine import layout as m
 from toolkit.engine.follow import within
 from toolkit.engine.layout import Floats, Ints
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario import Duration, Program, Scenario
 from toolkit.scenario.models import Send, Split, Step, every_step, steps_below
@@ -193,10 +193,7 @@ def _chosen(program: Program, name: str | None) -> Scenario:
             raise InputError(f"which scenario? pass scenario=; this run has {', '.join(names)}")
         return able[0]
     if name not in names:
-        near = nearest(name, names)
-        raise InputError(
-            f"no scenario {name!r}; this run has {', '.join(names)}" + (f"; did you mean {near!r}?" if near else "")
-        )
+        raise InputError(f"no scenario {name!r}; this run has {', '.join(names)}" + did_you_mean(name, names))
     return program[name]
 
 
@@ -207,10 +204,9 @@ def _offer_step(scenario: Scenario, name: str | None) -> Send | None:
     for step in sends:
         if step.id == name:
             return step
-    near = nearest(name, [str(step.id) for step in sends])
     raise InputError(
         f"{scenario.scenario}: no send step {name!r}; it has {', '.join(str(step.id) for step in sends)}"
-        + (f"; did you mean {near!r}?" if near else "")
+        + did_you_mean(name, [str(step.id) for step in sends])
     )
 
 

@@ -13,7 +13,7 @@ from toolkit.charts.style import BLUE, INK, MAILS, OTHERS, QUIET, add_units, dra
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.events import EventLog
 from toolkit.scenario import Program
 from toolkit.tables import REASONS
@@ -52,10 +52,8 @@ def sends_table(run: Run, *, scenario: str | None = None, clock: Clock = "local"
     """
     names = [one.scenario for one in run.compiled.scenarios]
     if scenario is not None and scenario not in names:
-        near = nearest(scenario, names)
         raise InputError(
-            f"no scenario {scenario!r} in this run; it has {', '.join(names)}"
-            + (f"; did you mean {near!r}?" if near else "")
+            f"no scenario {scenario!r} in this run; it has {', '.join(names)}" + did_you_mean(scenario, names)
         )
     if clock not in ("local", "utc"):
         raise InputError(f"clock must be 'local' or 'utc'; found {clock!r}")

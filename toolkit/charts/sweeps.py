@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 
 from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, add_units, drawn, fitting, say, whole
 from toolkit.engine import OBSERVED, Sweep, column_words
-from toolkit.errors import InputError, NotSupportedError, nearest
+from toolkit.errors import InputError, NotSupportedError, did_you_mean
 from toolkit.scenario import Duration
 
 __all__ = ["setting_name", "setting_text", "sweep_heatmap", "sweep_lines"]
@@ -237,11 +237,7 @@ def _scenario(sweep: Sweep, name: str | None) -> str:
     if name is not None:
         if name in names:
             return name
-        near = nearest(name, names)
-        raise InputError(
-            f"no scenario {name!r} in this sweep; it has {', '.join(names)}"
-            + (f"; did you mean {near!r}?" if near else "")
-        )
+        raise InputError(f"no scenario {name!r} in this sweep; it has {', '.join(names)}" + did_you_mean(name, names))
     owner = next(iter(sweep.over)).partition(".")[0]
     return owner if owner in names else names[0]
 
@@ -271,10 +267,7 @@ def _numeric(sweep: Sweep, value: str) -> str:
     ]
     if value in able:
         return value
-    near = nearest(value, able)
-    raise InputError(
-        f"no number {value!r} in this sweep; it has {', '.join(able)}" + (f"; did you mean {near!r}?" if near else "")
-    )
+    raise InputError(f"no number {value!r} in this sweep; it has {', '.join(able)}" + did_you_mean(value, able))
 
 
 def _kind(column: str) -> str:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from toolkit.cli.app import COMMANDS, app
-from toolkit.errors import nearest
+from toolkit.errors import did_you_mean
 
 __all__ = ["app", "main"]
 
@@ -15,10 +15,8 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Enter from the shell; an unknown command names the nearest."""
     if len(sys.argv) > 1 and not sys.argv[1].startswith("-") and sys.argv[1] not in COMMANDS:
-        near = nearest(sys.argv[1], list(COMMANDS))
         typer.echo(
-            f"no command {sys.argv[1]!r}; there are: {', '.join(COMMANDS)}"
-            + (f"; did you mean {near!r}?" if near else ""),
+            f"no command {sys.argv[1]!r}; there are: {', '.join(COMMANDS)}" + did_you_mean(sys.argv[1], list(COMMANDS)),
             err=True,
         )
         raise SystemExit(2)

@@ -13,7 +13,7 @@ import typer
 
 import toolkit
 from toolkit.cli.app import app, plain_errors
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.mail import VIEWS, Templates, import_hints
 from toolkit.scenario import load
 from toolkit.whole import write_text
@@ -52,8 +52,7 @@ def new(
                 typer.echo(f"{one:24} {' '.join(line.strip('# ') for line in note)}")
             return
         if template not in known:
-            near = nearest(template, known)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = did_you_mean(template, known)
             raise InputError(f"new: no scenario {template!r} in the library; there are: {', '.join(known)}{hint}")
         if not name:
             said = f"give yours a name of small letters, digits and _: toolkit new {template} my_{template}"

@@ -19,7 +19,7 @@ from toolkit.engine.follow import within as followed
 from toolkit.engine.layout import Ints
 from toolkit.engine.marked import Marked, mark
 from toolkit.engine.run import Run, utc
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.events.marks import Mark, Marking
 from toolkit.events.quoting import literal
 from toolkit.scenario.duration import Duration, as_meant
@@ -267,10 +267,8 @@ def _scenario(run: Run, name: str | None) -> tuple[int, Scenario]:
             raise InputError(f"which scenario? pass scenario=; this run has {', '.join(sorted(names))}")
         return 0, run.compiled.scenarios[0]
     if name not in names:
-        near = nearest(name, names)
         raise InputError(
-            f"no scenario {name!r} in this run; it has {', '.join(sorted(names))}"
-            + (f"; did you mean {near!r}?" if near else "")
+            f"no scenario {name!r} in this run; it has {', '.join(sorted(names))}" + did_you_mean(name, names)
         )
     return names.index(name), run.compiled.scenarios[names.index(name)]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.errors import EventLogError, nearest
+from toolkit.errors import EventLogError, did_you_mean, nearest
 
 __all__ = [
     "BASE",
@@ -96,10 +96,8 @@ def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, la
     faults = []
     for ours, theirs in mapping.items():
         if theirs not in found:
-            near = nearest(str(theirs), found)
             faults.append(
-                f"columns={{{ours!r}: {theirs!r}}}: there is no column {theirs!r}"
-                + (f"; did you mean {near!r}?" if near else "")
+                f"columns={{{ours!r}: {theirs!r}}}: there is no column {theirs!r}" + did_you_mean(str(theirs), found)
             )
     claimed = set(mapping.values())
     base = {column: mapping[column] for column in BASE if column in mapping}

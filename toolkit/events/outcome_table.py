@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow.dataset import dataset
 from pyarrow.fs import FileSystem
 
-from toolkit.errors import EventLogError, nearest
+from toolkit.errors import EventLogError, did_you_mean
 from toolkit.events.database import connect, fetch, fetch_rows
 from toolkit.events.log import EventLog
 from toolkit.events.outcome_labels import label_in, label_of_files
@@ -344,15 +344,12 @@ def _check_named(
     events = {entry, *flags.values(), *counts.values(), *(event for event, _ in sums.values())}
     known: dict[str, Sequence[str]] = {"event": log.event_names, "property": tuple(log.properties)}
     asked = {"event": sorted(events), "property": sorted({arm, *(held for _, held in sums.values())})}
-    said = []
-    for what, names in asked.items():
-        for found in names:
-            if found not in known[what]:
-                near = nearest(found, known[what])
-                said.append(
-                    f"no {what} {found!r} in this log; it has {', '.join(known[what]) or 'none'}"
-                    + (f"; did you mean {near!r}?" if near else "")
-                )
+    said = [
+        f"no {what} {found!r} in this log; it has {', '.join(known[what]) or 'none'}" + did_you_mean(found, known[what])
+        for what, names in asked.items()
+        for found in names
+        if found not in known[what]
+    ]
     twice = [called for called in flags if called in counts or called in sums]
     twice += [called for called in counts if called in sums]
     covariates = {f"pre_{called}" for called in (*counts, *sums)} if before else set()

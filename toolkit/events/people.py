@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.errors import EventLogError, nearest
+from toolkit.errors import EventLogError, did_you_mean
 from toolkit.events.database import execute, fetch, fetch_row
 from toolkit.events.kinds import cast, identifier, is_text, is_time, kind_of, plain, spelled_as, spellings
 from toolkit.events.naming import check_distinct, suggestion
@@ -149,8 +149,7 @@ def _renamed(source: Source, columns: Mapping[str, str]) -> Source:
     faults = []
     for ours, theirs in columns.items():
         if theirs not in source.columns:
-            near = nearest(theirs, source.columns)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = did_you_mean(theirs, source.columns)
             faults.append(f"columns={{'customers.{ours}': {theirs!r}}}: there is no column {theirs!r}{hint}")
     ours_of = {theirs: ours for ours, theirs in columns.items()}
     if len(ours_of) < len(columns):

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.errors import EventLogError, NotSupportedError, nearest
+from toolkit.errors import EventLogError, NotSupportedError, did_you_mean
 from toolkit.events.naming import BASE, check_distinct, name_columns
 
 __all__ = ["Facts", "Part", "Reader", "SparkLog", "check_spark", "gathered", "loaded", "made", "spark_session"]
@@ -356,8 +356,7 @@ def _people(frame: Any) -> tuple[Any, dict[str, str]]:
     check_distinct(frame.columns, "customers")
     types: dict[str, str] = dict(frame.dtypes)
     if "customer_id" not in types:
-        near = nearest("customer_id", types)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean("customer_id", types)
         raise EventLogError(
             f"customers: column 'customer_id' is missing{hint}; columns found: {', '.join(types) or 'none'}"
         )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
-from toolkit.errors import EventLogError, nearest
+from toolkit.errors import EventLogError, did_you_mean
 
 __all__ = [
     "check_zone",
@@ -48,8 +48,7 @@ def check_zone(zone: str | None) -> ZoneInfo | None:
     try:
         return ZoneInfo(zone)
     except (KeyError, ValueError, OSError, TypeError) as fault:
-        near = nearest(str(zone), sorted(available_timezones()))
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean(str(zone), sorted(available_timezones()))
         raise EventLogError(f"zone={zone!r} is not an IANA time zone, for example 'Europe/Paris'{hint}") from fault
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.errors import nearest
+from toolkit.errors import did_you_mean
 from toolkit.mail.letter import Letter
 from toolkit.scenario.models import Offer, Program, Scenario, Send, Step, every_step
 
@@ -13,8 +13,7 @@ def step_of(program: Program, letter: Letter) -> tuple[Send | None, str | None]:
     """The step of the program that a letter says it is of; else None, and what does not agree, in words."""
     names = [scenario.scenario for scenario in program.scenarios]
     if letter.scenario not in names:
-        near = nearest(letter.scenario, names)
-        return None, f"no scenario {letter.scenario!r} in the program" + (f"; did you mean {near!r}?" if near else "")
+        return None, f"no scenario {letter.scenario!r} in the program" + did_you_mean(letter.scenario, names)
     scenario: Scenario = program[letter.scenario]
     if scenario.class_ != letter.class_:
         return None, f"the letter is {letter.class_}, its scenario {scenario.class_}"

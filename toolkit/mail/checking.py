@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from toolkit.errors import Fault, TemplateError, nearest
+from toolkit.errors import Fault, TemplateError, did_you_mean
 from toolkit.mail.letter import Letter
 from toolkit.mail.rules import check_mail
 from toolkit.mail.templates import Templates
@@ -88,8 +88,7 @@ class Checker:
 
     def _fault(self, letter: Letter, fault: Fault) -> Noted:
         if fault.message == "no such template":
-            near = nearest(letter.template, self.templates.names)
-            message = f"no template {letter.template!r}" + (f"; did you mean {near!r}?" if near else "")
+            message = f"no template {letter.template!r}" + did_you_mean(letter.template, self.templates.names)
             return "missing_template", message, None, None, ""
         undefined = fault.message == "undefined variable"
         message = f"{fault.message} {fault.found}" if undefined else fault.message

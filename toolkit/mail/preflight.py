@@ -15,7 +15,7 @@ from typing import Literal
 import pandas as pd
 
 from toolkit.bars import Bar
-from toolkit.errors import InputError, TemplateError, nearest
+from toolkit.errors import InputError, TemplateError, did_you_mean, nearest
 from toolkit.mail.addresses import masked, wrong_address
 from toolkit.mail.agreement import offer_differs, sends, step_of
 from toolkit.mail.checking import Checked
@@ -436,5 +436,4 @@ def _mailed(letter: Letter) -> tuple[str, str]:
 
 
 def _no_template(name: str, known: Sequence[str]) -> str:
-    near = nearest(name, known)
-    return f"no template {name!r}" + (f"; did you mean {near!r}?" if near else "")
+    return f"no template {name!r}" + did_you_mean(name, known)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, overload
 
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.mail.letter import Letter, Mail
 from toolkit.mail.screenshot import screenshot
 from toolkit.mail.showing import frame, safe_html
@@ -222,8 +222,7 @@ def _view(name: str) -> Any:
         return VIEWS[name]
     except KeyError:
         choices = [*VIEWS, "text", "headers"]
-        near = nearest(name, choices)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean(name, choices)
         raise InputError(f"preview: no view {name!r}; there are: {', '.join(map(repr, choices))}{hint}") from None
 
 

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, field_vali
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from toolkit.errors import nearest
+from toolkit.errors import did_you_mean
 from toolkit.readable import lines_html
 from toolkit.scenario.base import (
     Amount,
@@ -444,10 +444,8 @@ class Program(Model):
             if scenario.scenario == name:
                 return scenario
         names = [scenario.scenario for scenario in self.scenarios]
-        near = nearest(str(name), names)
         raise KeyError(
-            f"no scenario {name!r}; this program has {', '.join(names) or 'none'}"
-            + (f"; did you mean {near!r}?" if near else "")
+            f"no scenario {name!r}; this program has {', '.join(names) or 'none'}" + did_you_mean(str(name), names)
         )
 
     def describe(self) -> str:

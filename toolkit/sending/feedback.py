@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from toolkit.database import insert_new
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.sending import alarm, audit, claims
 from toolkit.sending.clock import micros, utc
 from toolkit.sending.delivery_rows import Delivery, rows_of
@@ -144,8 +144,7 @@ def _check(report: Feedback) -> None:
         raise InputError(f"report: expected a Feedback; found {type(report).__name__}")
     # An event of mails that is not known here, as of a newer provider, does no harm; another word is a mistake.
     if not str(report.event).startswith("email_"):
-        near = nearest(f"email_{report.event}", DELIVERY_EVENTS)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean(f"email_{report.event}", DELIVERY_EVENTS)
         allowed = f"allowed: {', '.join(DELIVERY_EVENTS)}{hint}"
         raise InputError(f"report {report.event_id!r}: event: found {report.event!r}; {allowed}")
     if report.bounce_type not in (None, "hard", "soft"):

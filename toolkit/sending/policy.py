@@ -13,7 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from toolkit.errors import ApprovalError, Fault, InputError, nearest
+from toolkit.errors import ApprovalError, Fault, InputError, did_you_mean, nearest
 from toolkit.scenario.duration import Duration
 from toolkit.sending.signing import Signature, public_key
 
@@ -113,8 +113,7 @@ class ApprovalPolicy:
         if self.approvers:
             listed = self.approvers.get(signature.by)
             if listed is None:
-                near = nearest(signature.by, self.approvers)
-                hint = f"; did you mean {near!r}?" if near else ""
+                hint = did_you_mean(signature.by, self.approvers)
                 raise ApprovalError(
                     f"approval by {signature.by!r}: may not approve; allowed: {', '.join(sorted(self.approvers))}{hint}"
                 )

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import ApprovalError, InputError, nearest
+from toolkit.errors import ApprovalError, InputError, did_you_mean
 from toolkit.mail import Templates
 from toolkit.readable import counted
 from toolkit.scenario import content_hash
@@ -225,8 +225,7 @@ def scenarios_of(program: Program, wanted: Sequence[str] | None, *, where: str) 
     given = [wanted] if isinstance(wanted, str) else list(wanted)
     for name in given:
         if name not in names:
-            near = nearest(str(name), names)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = did_you_mean(str(name), names)
             raise InputError(f"{where}: no scenario {name!r}; there are {', '.join(names)}{hint}")
     if not given:
         raise InputError(f"{where}: scenarios: none is named; there are {', '.join(names)}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 
 __all__ = ["FINAL", "MOVES", "NEVER_LEFT", "OPEN", "Move", "State", "allowed", "state_of"]
 
@@ -99,7 +99,6 @@ def state_of(word: str) -> State:
     """
     names = [state.value for state in State]
     if word not in names:
-        near = nearest(str(word), names)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean(str(word), names)
         raise InputError(f"state: found {word!r}; allowed: {', '.join(names)}{hint}")
     return State(word)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.scenario.models import Offer, Pool, Program
 from toolkit.sending.coupons import Coupon, given
 from toolkit.sending.ledger import Ledger
@@ -58,10 +58,9 @@ class Stock:
         self.left: dict[str, int] = {}
         for name in self._codes:
             if name not in self._pools:
-                near = nearest(name, self._pools)
                 raise InputError(
                     f"prepare: codes: no pool {name!r}; policies.pools has {', '.join(self._pools) or 'none'}"
-                    + (f"; did you mean {near!r}?" if near else "")
+                    + did_you_mean(name, self._pools)
                 )
 
     def code(self, pool: str, decision_id: str) -> Coupon | None:

@@ -19,7 +19,7 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import Connection, delete, func, select
 
 from toolkit.database import chunks, insert_new
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.sending import audit
 from toolkit.sending.clock import Clock, micros
 from toolkit.sending.domains import in_ascii
@@ -380,8 +380,7 @@ def _text(path: Path) -> str:
 def _address_column(names: Sequence[str], column: str | None, path: Path) -> int | None:
     if column is not None:
         if column.casefold() not in names:
-            near = nearest(column.casefold(), names)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = did_you_mean(column.casefold(), names)
             raise InputError(f"suppressions: {path}: no column {column!r}; it has {', '.join(names)}{hint}")
         return names.index(column.casefold())
     written = [name.replace("e-mail", "email") for name in names]
@@ -405,6 +404,5 @@ def _reason_of(said: str) -> str:
 
 def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
-        near = nearest(value, allowed)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean(value, allowed)
         raise InputError(f"suppressions: {name}: expected one of {', '.join(allowed)}; found {value!r}{hint}")

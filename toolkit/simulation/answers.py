@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.scenario.duration import Duration
 
 __all__ = ["Answers"]
@@ -79,10 +79,10 @@ class Answers:
         Raises:
             InputError: names every unknown mail, and the nearest one.
         """
-        wrong = []
-        for mail in self.buys:
-            if mail not in known:
-                near = nearest(mail, known)
-                wrong.append(f"{mail!r} is not a mail of the program" + (f"; did you mean {near!r}?" if near else ""))
+        wrong = [
+            f"{mail!r} is not a mail of the program{did_you_mean(mail, known)}"
+            for mail in self.buys
+            if mail not in known
+        ]
         if wrong:
             raise InputError("answers: buys: " + "; ".join(wrong) + f"; allowed: {', '.join(known) or 'none'}")

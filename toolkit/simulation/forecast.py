@@ -14,7 +14,7 @@ import pandas as pd
 
 from toolkit.drawable import Drawable
 from toolkit.engine.answers import METRICS
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.readable import lines_html, table_html
 from toolkit.scenario.models import Program
 from toolkit.simulation.model import ResponseModel
@@ -223,8 +223,7 @@ class Forecast(Drawable):
             (metric, list(SHOWN), "metric"),
         ):
             if word not in known:
-                near = nearest(word, known)
-                hint = f"; did you mean {near!r}?" if near else ""
+                hint = did_you_mean(word, known)
                 raise InputError(f"no {what} {word!r} in this forecast; it has {', '.join(known)}{hint}")
         arms = [name for one, name in self.groups.names if one == scenario]
         if arm not in arms:

@@ -14,7 +14,7 @@ from toolkit.engine.follow import within as followed
 from toolkit.engine.marked import mark
 from toolkit.engine.replay import replay
 from toolkit.engine.run import Run
-from toolkit.errors import InputError, NotSupportedError, nearest
+from toolkit.errors import InputError, NotSupportedError, did_you_mean
 from toolkit.events import EventLog
 from toolkit.events.marks import Mark, Marking
 from toolkit.scenario.duration import Duration
@@ -152,8 +152,7 @@ def _scenario(program: Program, name: str | None) -> Scenario:
     if name is None:
         raise InputError(f"which scenario? pass scenario=; this program has {', '.join(sorted(names))}")
     if name not in names:
-        near = nearest(name, names)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean(name, names)
         raise InputError(f"no scenario {name!r} in this program; it has {', '.join(sorted(names))}{hint}")
     return program.scenarios[names.index(name)]
 
@@ -181,8 +180,7 @@ def _step(decided: pd.DataFrame, scenario: Scenario, step: str | None) -> str:
             raise InputError(f"{scenario.scenario}: no mail was withheld from its holdout in this log")
         return open_to_both[0]
     if step not in open_to_both:
-        near = nearest(step, open_to_both)
-        hint = f"; did you mean {near!r}?" if near else ""
+        hint = did_you_mean(step, open_to_both)
         raise InputError(
             f"{scenario.scenario}: nobody was left out at step {step!r}; there were people left out at "
             f"{', '.join(open_to_both) or 'none'}{hint}"

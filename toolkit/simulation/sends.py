@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from toolkit.errors import MetricError, nearest
+from toolkit.errors import MetricError, did_you_mean
 
 __all__ = ["check_sends", "flags_of", "numbers_of"]
 
@@ -23,10 +23,9 @@ def check_sends(sends: object, columns: Sequence[str]) -> None:
     names = list(map(str, sends.columns))
     missing = [name for name in columns if name not in names]
     if missing:
-        near = nearest(str(missing[0]), names)
         raise MetricError(
             f"sends: no column {', '.join(map(str, missing))}; columns found: {', '.join(names) or 'none'}"
-            + (f"; did you mean {near!r}?" if near else "")
+            + did_you_mean(str(missing[0]), names)
         )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

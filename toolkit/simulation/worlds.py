@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.events import EventLog
 from toolkit.simulation.people import customer_ids
 
@@ -99,8 +99,7 @@ def world(kind: str | Kind, *, customers: int = 20_000, seed: int = 1) -> World:
     """
     if isinstance(kind, str):
         if kind not in KINDS:
-            near = nearest(kind, KINDS)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = did_you_mean(kind, KINDS)
             raise InputError(f"no kind of world {kind!r}; there are {', '.join(KINDS)}{hint}")
         kind = KINDS[kind]
     if customers < 1:

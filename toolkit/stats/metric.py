@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from toolkit.errors import MetricError, nearest
+from toolkit.errors import MetricError, did_you_mean
 from toolkit.stats.arguments import check_column, check_number
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.moments import Term
@@ -67,10 +67,9 @@ class Metric(ABC):
         for field, allowed in (("role", _ROLES), ("better", ("higher", "lower"))):
             found = getattr(self, field)
             if found is not None and not (isinstance(found, str) and found in allowed):
-                near = nearest(str(found), allowed)
                 raise MetricError(
                     f"{self.label}: {field}: found {found!r}; allowed: {', '.join(allowed)}"
-                    + (f"; did you mean {near!r}?" if near else "")
+                    + did_you_mean(str(found), allowed)
                 )
         if self.margin is not None and self.margin_relative is not None:
             raise MetricError(f"{self.label}: give margin or margin_relative, not both")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from toolkit.errors import MetricError, nearest
+from toolkit.errors import MetricError, did_you_mean
 
 __all__ = ["Moments", "Term", "missing_column", "numbers", "one_column"]
 
@@ -128,10 +128,9 @@ class Moments:
 def missing_column(column: str, columns: Iterable[str]) -> MetricError:
     """The error of a column that is not there; it names the nearest one."""
     found = list(columns)
-    near = nearest(column, found)
     return MetricError(
         f"outcomes: column {column!r} is missing"
-        + (f"; did you mean {near!r}?" if near else "")
+        + did_you_mean(column, found)
         + f"; columns found: {', '.join(found) or 'none'}"
     )
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from toolkit.errors import MetricError, nearest
+from toolkit.errors import MetricError, did_you_mean
 
 __all__ = [
     "Spending",
@@ -60,10 +60,9 @@ class Spending:
 
     def __post_init__(self) -> None:
         if not isinstance(self.family, str) or self.family not in _FAMILIES:
-            near = nearest(str(self.family), _FAMILIES)
             raise MetricError(
                 f"spending: found {self.family!r}; allowed: {', '.join(_FAMILIES)}"
-                + (f"; did you mean {near!r}?" if near else "")
+                + did_you_mean(str(self.family), _FAMILIES)
             )
         value = self.parameter
         if self.family == "hwang_shih_decani" and not (value is not None and math.isfinite(value) and value != 0):

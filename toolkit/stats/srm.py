@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import chdtrc
 
-from toolkit.errors import MetricError, nearest
+from toolkit.errors import MetricError, did_you_mean
 from toolkit.stats.arguments import array_of_numbers
 
 __all__ = ["SRM_ALARM", "SampleRatio", "sample_ratio"]
@@ -68,9 +68,8 @@ def sample_ratio(observed: Mapping[str, int], weights: Mapping[str, float]) -> S
             )
     for arm in weights:
         if arm not in observed:
-            near = nearest(str(arm), map(str, observed))
             raise MetricError(
-                f"weights: arm {arm!r} is not in the outcomes" + (f"; did you mean {near!r}?" if near else "")
+                f"weights: arm {arm!r} is not in the outcomes" + did_you_mean(str(arm), map(str, observed))
             )
     without = [arm for arm in observed if arm not in weights]
     if without:

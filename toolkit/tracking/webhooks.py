@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from toolkit.errors import AnswersError, InputError, nearest
+from toolkit.errors import AnswersError, InputError, did_you_mean
 from toolkit.tracking.incoming import Incoming, storable
 from toolkit.tracking.providers import PROVIDERS, Call, RefusedError, Report, UnreadableError, ses
 from toolkit.tracking.requests import body_of, content_type
@@ -51,8 +51,7 @@ class Webhooks:
     ) -> None:
         for name, secret in secrets.items():
             if name not in PROVIDERS:
-                near = nearest(name, PROVIDERS)
-                hint = f"; did you mean {near!r}?" if near else ""
+                hint = did_you_mean(name, PROVIDERS)
                 raise InputError(f"webhooks: no provider {name!r}; there are {', '.join(sorted(PROVIDERS))}{hint}")
             if not secret.strip():
                 raise InputError(f"webhooks: {name}: expected {PROVIDERS[name].SECRET}; found nothing")

@@ -10,7 +10,7 @@ import pandas as pd
 from toolkit.charts.experiments import boundary_svg, forest_svg
 from toolkit.charts.lift_report import folded, telling
 from toolkit.charts.style import level_text
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.stats import Rate, Result
 from toolkit.stats.targeting import uplift_by_segment
 from toolkit.stats.verdict import amount
@@ -71,10 +71,7 @@ class ExperimentBoard(Panel):
         columns = [] if outcomes is None else list(map(str, outcomes.columns))
         for name in self._segments:
             if name not in columns:
-                near = nearest(name, columns)
-                raise InputError(
-                    f"segments: no column {name!r} in the outcomes" + (f"; did you mean {near!r}?" if near else "")
-                )
+                raise InputError(f"segments: no column {name!r} in the outcomes" + did_you_mean(name, columns))
         self._segment = self._segments[0] if self._segments else ""
         self._page = "arms"
         super().__init__(title="Experiment")

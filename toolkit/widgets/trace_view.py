@@ -13,7 +13,7 @@ from toolkit.charts.vector import shape, svg, words
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.trace import Trace
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 from toolkit.widgets.markup import Html, at_two_widths, button, chip, field, note, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 
@@ -70,8 +70,7 @@ class TraceView(Panel):
         try:
             self._trace = self.run.trace(customer)
         except InputError as fault:
-            near = nearest(name, self._people)
-            raise InputError(f"{fault}" + (f"; did you mean {near!r}?" if near else "")) from None
+            raise InputError(f"{fault}" + did_you_mean(name, self._people)) from None
         self.customer, self._typed, self._said = name, "", ""
         self.redraw()
         self.changed()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, did_you_mean
 
 __all__ = ["options_of"]
 
@@ -27,7 +27,6 @@ def options_of(query: str, allowed: Sequence[str], *, what: str) -> dict[str, st
     options = dict(parse_qsl(query))
     for name in options:
         if name not in allowed:
-            near = nearest(name, allowed)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = did_you_mean(name, allowed)
             raise InputError(f"{what}: unknown option {name!r}; allowed: {', '.join(allowed)}{hint}")
     return options

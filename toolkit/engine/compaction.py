@@ -41,9 +41,7 @@ def compact(program: Program | Scenario, log: EventLog) -> EventLog:
     >>> small.event_counts, small.left_out
     ({'first_seen': 2, 'cart_add': 1}, ('view',))
     """
-    check_program(program, log)
-    if isinstance(program, Scenario):
-        program = Program(scenarios=(program,))
+    program = check_program(program, log)
     compiled, _ = compiled_for(program, log, assume="as_logged")
     kept = {*asked_events(log, compiled.marking), *DELIVERY_EVENTS, *MACHINE_EVENTS, "customer_updated"}
     return log.compacted(kept)

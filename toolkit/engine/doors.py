@@ -18,14 +18,15 @@ VALUES = "values to try by parameter path, as {'cart.pause.wait': ['1h', '4h']}"
 """What is allowed where settings are tried."""
 
 
-def check_program(program: object, log: object) -> None:
-    """Refuse what is no program, such as the path of one, and what is no log."""
+def check_program(program: object, log: object) -> Program:
+    """The program, made of a scenario where that is what came; what is none, such as a path, and no log is refused."""
     if not isinstance(program, Program | Scenario):
         hint = "; read files with tk.load" if isinstance(program, str) else ""
         raise InputError(f"program: found {reprlib.repr(program)}; allowed: a Program or a Scenario{hint}")
     if not isinstance(log, EventLog | SparkLog):
         hint = "; EventLog.from_pandas makes one of a frame" if isinstance(log, pd.DataFrame) else ""
         raise InputError(f"log: found {type(log).__name__}; allowed: an EventLog, from EventLog.open or from_…{hint}")
+    return Program(scenarios=(program,)) if isinstance(program, Scenario) else program
 
 
 def values_to_try(over: object) -> dict[str, tuple[Any, ...]]:

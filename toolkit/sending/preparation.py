@@ -112,9 +112,7 @@ def prepare(
         TemplateError: the templates cannot be read, or a mail the program sends is not among them.
         LedgerError: the ledger cannot be read.
     """
-    check_program(program, log)
-    if isinstance(program, Scenario):
-        program = Program(scenarios=(program,))
+    program = check_program(program, log)
     if not isinstance(templates, str | os.PathLike | Templates):
         raise InputError(
             f"prepare: templates: found {type(templates).__name__}; allowed: the folder of the mails, or Templates.load"

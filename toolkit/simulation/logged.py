@@ -77,9 +77,7 @@ def logged_sends(
     Traceback (most recent call last):
     toolkit.errors.InputError: cart: no experiment with a holdout; without people left out there is nothing to compare
     """
-    check_program(program, log)
-    if isinstance(program, Scenario):
-        program = Program(scenarios=(program,))
+    program = check_program(program, log)
     chosen = _scenario(program, scenario)
     goal, experiment = chosen.goal, chosen.experiment
     if goal is None:

@@ -88,9 +88,7 @@ class Simulation:
         follow: int | None = None,
         donors: Donors | None = None,
     ) -> None:
-        check_program(program, log)
-        if isinstance(program, Scenario):
-            program = Program(scenarios=(program,))
+        program = check_program(program, log)
         check_response(response)
         check_partitions(partitions)
         check_against(

@@ -189,9 +189,7 @@ def tune(
         InputError: no such objective; a constraint that cannot be read or that nothing meets; a number out of its
             range; a response that is no model.
     """
-    check_program(program, log)
-    if isinstance(program, Scenario):
-        program = Program(scenarios=(program,))
+    program = check_program(program, log)
     check_response(response)
     check_numbers(draws, level, seed)
     values = values_to_try(over)

@@ -31,16 +31,16 @@ demo: $(READY) ## the whole circle on the shipped log: replay, sweep, lift, appr
 
 test: $(READY) ## all tests and docstring examples; long ones are in `make soak`
 	@$(BIN)/python -m tests.kernels
-	@$(BIN)/python -m pytest -m "not soak" -n auto --dist loadfile
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 # The compiled kernel hides from coverage, so that here it runs as plain Python; answers to mails are drawn by simulation,
 # and replays in Spark need Spark.
 coverage: $(SPARK) ## of the language and the engine, at least 95 %, the kernel as plain Python; needs Java 17 for Spark
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -m "not soak" -n auto --dist loadfile tests/scenario tests/engine \
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q -n auto --dist loadfile tests/scenario tests/engine \
 	  --ignore=tests/engine/test_real_logs.py --cov=toolkit.scenario --cov=toolkit.engine --cov-report=
 	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q tests/simulation/test_simulate.py -k "nothing or answers or opens or alike or coupons" \
 	  --cov=toolkit.scenario --cov=toolkit.engine --cov-append --cov-report=
-	@$(BIN)/python -m pytest -q -m "not soak" tests/spark \
+	@$(BIN)/python -m pytest -q tests/spark \
 	  --cov=toolkit.scenario --cov=toolkit.engine --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 lab: $(READY) ## JupyterLab, open on notebooks/00_start_here.ipynb
@@ -67,7 +67,7 @@ $(SPARK): $(READY) requirements-spark.lock
 	@touch $@
 
 spark: $(SPARK) ## the tests of Spark, in executors of their own; installs pyspark, needs Java 17
-	@$(BIN)/python -m pytest -m "not soak" tests/spark
+	@$(BIN)/python -m pytest tests/spark
 
 clean: ## remove the virtual environment and everything made by a run
 	rm -rf $(VENV) outbox report.html build dist .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import InputError
-from toolkit.sending.keys import MailKey, mail_key, signing_key
+from toolkit.sending.keys import MailKey, mail_key, rotate, signing_key
 
 KEY = MailKey(bytes(range(32)))
 ids = st.text(min_size=1, max_size=40)
@@ -90,6 +90,15 @@ def test_a_damaged_mail_key_is_refused(tmp_path, content):
     (tmp_path / "ledger.key").write_bytes(content)
     with pytest.raises(InputError, match="expected 64 hex digits"):
         mail_key(str(tmp_path / "ledger.sqlite"))
+
+
+def test_the_secret_of_a_mistyped_ledger_is_not_changed_but_asked_for(tmp_path):
+    mail_key(str(tmp_path / "ledger.sqlite"))
+    with pytest.raises(
+        InputError, match=r"ledgr\.key: there is none; no mail of ledger .*ledgr\.sqlite was ever prepared"
+    ):
+        rotate(str(tmp_path / "ledgr.sqlite"))
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.key"]
 
 
 def test_the_users_own_signing_key_is_made_once_in_the_users_folder(tmp_path, monkeypatch):

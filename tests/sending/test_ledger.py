@@ -196,6 +196,15 @@ def test_mails_still_waiting_when_the_approval_is_over_expire(ledger, clock, ent
     assert ledger.status().iloc[0].expired == 3
 
 
+def test_of_several_approvals_the_one_that_is_over_first_ends_the_run(ledger, clock, entries, run_record):
+    run = run_record(mails=1)
+    short = replace(run.approvals[0], id="another", expires_at=run.approvals[0].signed_at + 3_600_000_000)
+    ledger.plan(replace(run, approvals=(*run.approvals, short)), entries(1))
+    clock.forward(hours=1)
+    assert ledger.claim("run", owner="a", limit=1, lease=LEASE) == []
+    assert ledger.counts("run") == {State.EXPIRED: 1}
+
+
 def test_a_renewed_lease_lasts_longer(ledger, clock, entries, run_record):
     ledger.plan(run_record(mails=1), entries(1))
     held = ledger.claim("run", owner="a", limit=1, lease=LEASE)

@@ -56,6 +56,19 @@ def test_a_quiet_hour_saves_up_one_second_of_mails_and_no_more(planned, clock):
     assert len(_claim(ledger)) == 5
 
 
+def test_each_way_out_has_its_own_limit_and_uses_no_other_up(ledger, entries, run_record, clock):
+    for number, (way, per_second) in enumerate([(WAY, 5), ("outbox:/there", 3)]):
+        run = run_record(way, mails=10, transport=way)
+        ledger.plan(run, entries(10, first=10 * number))
+        ledger.rates.limit(way, by="ana", per_second=per_second, per_day=7)
+    clock.forward(hours=1)
+    assert len(ledger.claim(WAY, owner="a", limit=10, lease=LEASE)) == 5
+    assert len(ledger.claim("outbox:/there", owner="b", limit=10, lease=LEASE)) == 3
+    clock.forward(seconds=1)
+    assert len(ledger.claim("outbox:/there", owner="b", limit=10, lease=LEASE)) == 3
+    assert len(ledger.claim(WAY, owner="a", limit=10, lease=LEASE)) == 2
+
+
 def test_what_was_allowed_and_not_needed_is_given_back(planned, clock, entries, run_record):
     ledger = planned(3)
     ledger.rates.limit(WAY, by="ana", per_day=10)

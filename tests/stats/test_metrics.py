@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 import tea_tasting
-from scipy.stats import binom
+from scipy.stats import binom, norm, ttest_ind
 
 from toolkit.errors import MetricError
 from toolkit.stats import Mean, Quantile, Rate, Ratio, TimeTo, experiment, survival_curves
@@ -66,6 +67,18 @@ def test_a_mean_is_that_of_tea_tasting(shop: pd.DataFrame) -> None:
     )
     assert ours.pvalue == pytest.approx(theirs.pvalue)
     assert ours.rel == pytest.approx(theirs.rel_effect_size)
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.2])
+def test_the_intervals_of_a_mean_are_of_the_confidence_asked_for(shop: pd.DataFrame, alpha: float) -> None:
+    one, other = (side["revenue"] for side in sides(shop))
+    ours = experiment(shop, [Mean("revenue")], alpha=alpha).comparisons[0]
+    theirs = ttest_ind(one, other, equal_var=False).confidence_interval(1 - alpha)
+    assert (ours.diff_lower, ours.diff_upper) == pytest.approx((theirs.low, theirs.high))
+    # an end of Fieller's interval is where arm and ratio times control just differ
+    for end in (1 + ours.rel_lower, 1 + ours.rel_upper):
+        error = math.sqrt(one.var() / len(one) + end**2 * other.var() / len(other))
+        assert abs(one.mean() - end * other.mean()) / error == pytest.approx(norm.isf(alpha / 2), rel=1e-3)
 
 
 def test_cuped_with_one_covariate_is_that_of_tea_tasting(shop: pd.DataFrame) -> None:

@@ -10,12 +10,16 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from toolkit.errors import ApprovalError, InputError, TransportError
+from toolkit.errors import ApprovalError, InputError, SendingError, TransportError
 from toolkit.events import EventLog
 from toolkit.sending import Outbox, approve_standing, keep_sending, parity, round_of
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.owners import owner
+from toolkit.sending.protocol import Receipt
+from toolkit.sending.refusals import Refusals
+from toolkit.sending.report import Outcomes
 from toolkit.sending.shares import SHARES, Shares
+from toolkit.sending.states import State
 
 
 class Day:
@@ -261,6 +265,37 @@ def test_a_way_out_that_stays_closed_ends_the_loop_after_three_rounds(day, tmp_p
 
     with pytest.raises(TransportError, match="user and password"):
         _keep(day, tmp_path, transport=Closed(tmp_path / "out"), rounds=1000)
+
+
+def test_twenty_mails_refused_in_a_row_end_the_loop_however_small_its_rounds_are():
+    class Round:
+        def __init__(self, sent, failed):
+            self.sent, self.rows = sent, Outcomes()
+            self.rows.reasons["failed", "5.7.1 relay access denied"] = failed
+            self.rows.reasons["deferred", "4.2.0 later"] = 50
+
+    refusals = Refusals()
+    for sent, failed in ((0, 19), (1, 19), (0, 6), (0, 7), (0, 6)):
+        refusals.add(Round(sent, failed))
+    with pytest.raises(
+        SendingError, match=r"the last 20 mails were all refused for good.*'5\.7\.1 relay access denied'"
+    ):
+        refusals.add(Round(0, 1))
+
+
+def test_a_loop_whose_every_mail_is_refused_ends_and_says_by_what_answer(day, tmp_path, monkeypatch):
+    class Refusing(Outbox):
+        def deliver(self, mails, start):
+            for mail in mails:
+                if mail is not None and start([mail.decision_id]):
+                    yield Receipt(mail.decision_id, State.FAILED, code=554, reason="5.7.1 relay access denied")
+
+    monkeypatch.setattr("toolkit.sending.refusals._ENOUGH", 7)
+    day.now = day.noon + timedelta(minutes=60)
+    with pytest.raises(
+        SendingError, match=r"the last 7 mails were all refused for good, most often with '5\.7\.1 relay"
+    ):
+        _keep(day, tmp_path, transport=Refusing(tmp_path / "out"))
 
 
 def test_a_log_that_is_being_replaced_is_read_again_in_the_next_round(day, tmp_path):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pandas as pd
 import pytest
 
-from toolkit.errors import ApprovalError, InputError
+from toolkit.errors import ApprovalError, InputError, TransportError
 from toolkit.events import EventLog
-from toolkit.sending import ApprovalPolicy, Ledger, approve, approve_standing, serve, submit, transport
+from toolkit.sending import ApprovalPolicy, Ledger, Outbox, approve, approve_standing, serve, submit, transport
 from toolkit.sending.delivery import run_record
 from toolkit.sending.gate import gate_of
 from toolkit.sending.keys import new_key, public_line, signing_key
@@ -200,6 +203,23 @@ def test_a_log_that_cannot_be_read_is_no_fault_of_the_batch_which_waits(submitte
     (line,) = serving(log=unreadable)
     assert line == f"{submitted.name}: broken off, goes on later: the log cannot be read: events: no such file"
     assert "sent 12," in serving()[0]
+
+
+def test_a_batch_that_cannot_go_is_tried_less_and_less_often_and_told_once(submitted, policy, noon, tmp_path):
+    tries, lines, stop = [], [], threading.Event()
+
+    class Closed(Outbox):
+        def deliver(self, mails, start):
+            tries.append(time.monotonic())
+            if len(tries) == 5:
+                stop.set()
+            raise TransportError("smtp: does not accept user and password")
+
+    options = {"policy": policy, "transport": Closed(tmp_path / "out"), "clock": lambda: noon + timedelta(minutes=5)}
+    serve(tmp_path / "spool", ledger=tmp_path / "sender.sqlite", every=0.1, stop=stop, say=lines.append, **options)
+    waits = [later - before for before, later in pairwise(tries)]
+    assert [wait >= least for wait, least in zip(waits, (0.1, 0.2, 0.4, 0.8), strict=True)] == [True] * 4
+    assert lines == [f"{submitted.name}: broken off, goes on later: smtp: does not accept user and password"]
 
 
 def test_a_log_without_what_the_scenario_asks_for_keeps_the_batch_waiting(submitted, serving, noon):

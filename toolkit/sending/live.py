@@ -35,6 +35,7 @@ from toolkit.sending.ledger import Ledger
 from toolkit.sending.owners import owner
 from toolkit.sending.preparation import prepare
 from toolkit.sending.protocol import Transport
+from toolkit.sending.refusals import Refusals
 from toolkit.sending.report import Report
 from toolkit.sending.shares import SHARES, Shares
 from toolkit.sending.standing import StandingApproval
@@ -139,7 +140,8 @@ def keep_sending(
     whoever joins gets a part, and what a dead loop held is free when its lease ends, three rounds later at most.
 
     The log is read anew for each round. A way out that fails, or a log that is being replaced at that moment, is tried
-    again in the next round; a wrong password or a void approval ends the loop, lest it be tried a thousand times.
+    again in the next round; a wrong password or a void approval ends the loop, lest it be tried a thousand times. So do
+    twenty mails refused for good with none accepted in between: rounds may be too small for the alarms of a run.
 
     Args:
         program: scenarios and the policies they share.
@@ -159,9 +161,11 @@ def keep_sending(
     Raises:
         ApprovalError: the approval is over or void.
         InputError: the log cannot be read in the first round.
+        SendingError: twenty mails or more were refused for good, and none accepted in between.
         SendingError, AnswersError: the way out, the ledger, the answers or the log fail three rounds in a row.
     """
     over, made, failed, has_read = stop or threading.Event(), 0, 0, False
+    refusals = Refusals()
     way = transport_of(transport)
     with ExitStack() as held:
         opened = held.enter_context(Ledger.open(ledger, clock=clock))
@@ -170,7 +174,7 @@ def keep_sending(
         held.enter_context(stopped_by(over))  # a round may wait for a limit for an hour
         while not over.is_set() and (rounds is None or made < rounds):
             began, now = time.monotonic(), clock()
-            part = ""
+            part, report = "", None
             try:
                 shares = mine.hold()
                 part = "" if len(shares) == SHARES else f"{len(shares)} of {SHARES} shares of the customers, "
@@ -178,21 +182,20 @@ def keep_sending(
                 if shares:
                     log = _read(read_log, again=has_read)
                     has_read = True
-                    said = str(
-                        round_of(
-                            program,
-                            log,
-                            templates=templates,
-                            approval=approval,
-                            transport=way,
-                            ledger=ledger,
-                            captures=captures,
-                            now=now,
-                            shares=shares,
-                            since=since,
-                            clock=clock,
-                        )
+                    report = round_of(
+                        program,
+                        log,
+                        templates=templates,
+                        approval=approval,
+                        transport=way,
+                        ledger=ledger,
+                        captures=captures,
+                        now=now,
+                        shares=shares,
+                        since=since,
+                        clock=clock,
                     )
+                    said = str(report)
             except (SendingError, AnswersError, EventLogError) as fault:
                 # A log that could be read and then no more was stored anew in the middle of the round.
                 if isinstance(fault, EventLogError) and not has_read:
@@ -208,6 +211,8 @@ def keep_sending(
             else:
                 failed = 0
                 say(f"{now:%Y-%m-%d %H:%M:%S} {part}{said}")
+                if report is not None:
+                    refusals.add(report)
             made += 1
             if rounds is None or made < rounds:
                 over.wait(max(0.0, every.total_seconds() - (time.monotonic() - began)))

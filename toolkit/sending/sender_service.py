@@ -10,8 +10,10 @@ import json
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ApprovalError, InputError, SendingError, ToolkitError
@@ -36,6 +38,8 @@ _REMEDY = (
     "the policies"
 )
 
+_WAITING, _FAULT = 60.0, 600.0  # seconds, the longest between two looks at a batch
+
 
 def serve(
     spool: str | os.PathLike[str],
@@ -53,7 +57,9 @@ def serve(
     """How many batches were sent or refused, when it is stopped.
 
     What was sent goes to `done/` below the folder, with its report beside it, what was refused to `refused/`, with the
-    reason. A batch whose sending was broken off stays, and goes on.
+    reason. A batch whose sending was broken off stays, and goes on; it is looked at less and less often, since each
+    look checks every byte of it and may ask a server for the password again: at most a minute apart where mails wait,
+    ten where something failed.
 
     Args:
         spool: the folder that `submit` writes to.
@@ -66,7 +72,7 @@ def serve(
         every: seconds between looks at the folder.
         once: look once.
         stop: ends it, between two mails.
-        say: is told one line for each batch.
+        say: is told one line for each batch, and again where it changes.
         clock: tells the time.
 
     Raises:
@@ -75,10 +81,15 @@ def serve(
     folder, over, count = Path(spool), stop or threading.Event(), 0
     way = transport_of(transport)  # here, since a way out that is none is no fault of the batches
     folder.mkdir(parents=True, exist_ok=True)
+    later: dict[Path, _Later] = {}
     while not over.is_set():
-        for path in _waiting(folder):
+        batches = _batches(folder)
+        later = {path: later.get(path) or _Later(every) for path in batches}
+        for path in batches:
             if over.is_set():
                 break
+            if time.monotonic() < later[path].at:
+                continue
             try:
                 report = take_one(path, transport=way, ledger=ledger, policy=policy, log=log, stop=over, clock=clock)
             except (ApprovalError, InputError) as fault:
@@ -87,9 +98,9 @@ def serve(
                 say(f"{path.name}: refused: {fault}")
                 count += 1
             except ToolkitError as fault:
-                say(f"{path.name}: broken off, goes on later: {fault}")
+                later[path].wait(f"{path.name}: broken off, goes on later: {fault}", _FAULT, say)
             else:
-                say(f"{path.name}: {report}")
+                later[path].wait(f"{path.name}: {report}", _WAITING, say)
                 if not report.waiting:
                     with suppress(FileNotFoundError):
                         _put_away(path, folder / "done", {"report": str(report), "audit": report.audit})
@@ -98,6 +109,22 @@ def serve(
             break
         over.wait(every)
     return count
+
+
+@dataclass(slots=True)
+class _Later:
+    """When a batch that is not over is looked at again, and what was said of it last."""
+
+    pause: float
+    at: float = 0.0
+    said: str = ""
+
+    def wait(self, said: str, longest: float, say: Callable[[str], None]) -> None:
+        if said != self.said:
+            say(said)
+        self.said = said
+        self.at = time.monotonic() + self.pause
+        self.pause = max(self.pause, min(2 * self.pause, longest))
 
 
 def take_one(
@@ -154,7 +181,7 @@ def _of_this_log(gate: Callable[[], Mapping[str, str]]) -> Callable[[], Mapping[
     return closed
 
 
-def _waiting(folder: Path) -> list[Path]:
+def _batches(folder: Path) -> list[Path]:
     """The batches that have no outcome yet, the oldest first."""
     came = {path: when for path in folder.iterdir() if (when := _waits_since(path)) is not None}
     return sorted(came, key=lambda path: came[path])

@@ -14,6 +14,7 @@ import pytest
 
 from toolkit.errors import EventLogError
 from toolkit.events import EventLog
+from toolkit.events.database import fetch
 
 PARIS = ZoneInfo("Europe/Paris")
 
@@ -164,3 +165,18 @@ def test_an_empty_path_of_customers_reads_no_folder(tmp_path, monkeypatch, three
     three_events.to_parquet(Path("some.parquet"))
     with pytest.raises(EventLogError, match="found ''"):
         EventLog.from_pandas(three_events, customers="", zone="UTC")
+
+
+@pytest.mark.parametrize("files", [0, 3])
+def test_many_rows_keep_their_order_on_all_cores(tmp_path: Path, files: int) -> None:
+    count = 600_000
+    frame = pd.DataFrame({"customer_id": [f"c{n % 977}" for n in range(count)], "event": "view", "n": range(count)})
+    frame["at"] = pd.Timestamp("2025-01-01") + pd.to_timedelta(np.arange(count)[::-1], unit="s")  # local: read whole
+    paths = [tmp_path / f"{part}.parquet" for part in range(files)]
+    for part, path in enumerate(paths):
+        frame.iloc[part * count // files : (part + 1) * count // files].to_parquet(path, index=False)
+    zone = "Europe/Paris"
+    log = EventLog.from_parquet([*map(str, paths)], zone=zone) if files else EventLog.from_pandas(frame, zone=zone)
+    read = fetch(log.cursor(), f"SELECT row, n FROM {log.relation}")
+    assert (read.column("row").to_numpy() == np.arange(count)).all()
+    assert (read.column("n").to_numpy() == np.arange(count)).all()

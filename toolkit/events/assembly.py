@@ -110,8 +110,8 @@ def _assemble(
         query = _without_anonymous(connection, source, naming, query, notes)
     if lazy:
         connection.execute(f"CREATE VIEW {_ROWS} AS {query}")
-    else:
-        execute(connection, f"CREATE TABLE {_ROWS} AS {query} ORDER BY row")
+    else:  # in the order of the source, which the database keeps; to sort the rows again would take them twice
+        execute(connection, f"CREATE TABLE {_ROWS} AS {query}")
     _check(connection, source)
     properties = {prop.name: prop.kind for prop in opened.properties}
     given = "event_id" in naming.base

@@ -6,7 +6,9 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
+import nbformat
 import pytest
 
 from tests.notebooks.lab import CHROMIUM, ROOT, Desk, browser, desk, jupyter
@@ -438,6 +440,15 @@ def test_a_notebook_runs_and_no_banner_shows(lab, notebook):
     if lab.titles():
         assert lab.contrast() >= (4.5,)
         assert lab.too_wide() == []
+
+
+def test_a_notebook_that_jupyterlab_exports_holds_its_pictures(lab, folder):
+    figure = {"data": [{"type": "bar", "y": [1, 2]}], "layout": {}}
+    shown = nbformat.v4.new_output("display_data", data={"application/vnd.plotly.v1+json": figure})
+    seen = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[shown])])
+    nbformat.write(seen, folder / "notebooks" / "seen.ipynb")
+    with urlopen(f"{lab.address}/nbconvert/html/notebooks/seen.ipynb", timeout=60) as answer:
+        assert b"Plotly.newPlot(" in answer.read()
 
 
 def test_nothing_was_asked_of_anyone_but_this_machine_and_no_script_failed(lab):

@@ -59,6 +59,8 @@ def test_each_mail_counts_once_in_a_column_and_alarms_name_the_limit(busy):
     )
     assert "Alarm: example.org" in str(board)
     assert "<b>Alarm:</b>" in board._repr_html_()
+    assert ">3 (0.30%)</td>" in board._repr_html_()
+    assert ">5 (5.00%)</td>" in board._repr_html_()
 
 
 def test_the_board_has_a_picture(busy):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from toolkit.charts.style import BLUE, INK, ORANGE, OTHERS, SKY, VERMILLION, add_units, drawn
+from toolkit.charts.style import BLUE, INK, ORANGE, SKY, VERMILLION, add_units, drawn
 from toolkit.tracking.board import COMPLAINTS_LIMIT, Board
 
 __all__ = ["deliverability_chart"]
@@ -13,7 +13,7 @@ _MOST = 12
 _PARTS = (
     ("opened_by_people", "opened by people", BLUE),
     ("perhaps_opened", "opened, perhaps by a machine", SKY),
-    ("not_opened", "arrived, not known to be read", OTHERS),
+    ("not_opened", "arrived, not known to be read", "rgba(128,136,150,.45)"),
     ("bounced_soft", "could not arrive, for now", ORANGE),
     ("bounced_hard", "nobody there", VERMILLION),
 )

@@ -30,7 +30,7 @@ _GAP, _LANE, _FORK, _MARGIN = 26.0, 22.0, 46.0, 18.0
 _CARD_HIGH, _PILL_HIGH = 78.0, 28.0
 _THICKEST, _THINNEST = 15.0, 2.0
 _LINE_HIGH, _MOST_ARMS = 16.0, 4  # of a list of arms
-_SMALLEST = 0.82  # of its size, before a page has to be moved to see the rest
+_SMALLEST = 0.76  # of its size, before a page has to be moved to see the rest
 ARM_COLORS = ("#5e6673", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Colours of arms in the order written; the first, usually control, is grey."""
 

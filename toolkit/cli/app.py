@@ -25,6 +25,10 @@ STOPPED = 130
 COMMANDS: dict[str, tuple[str, str]] = {
     "lab": ("apps", "JupyterLab on the notebooks, with the toolkit's settings: no news, no stray keys, quick answers."),
     "app": ("apps", 'A notebook as an app without code, in the browser; works offline. Needs Voilà (the extra "app").'),
+    "export": (
+        "apps",
+        "A notebook as one HTML page to send on or print: no kernel, no network; screens stand as snapshots.",
+    ),
     "demo": (
         "samples",
         "The whole circle on the shipped log: replay, sweep, lift, approve, send to an outbox, report.",

@@ -98,6 +98,25 @@ def show_app(
         raise typer.Exit(_run(app_command(notebook, port=port, theme=theme, open_browser=browser)))
 
 
+@app.command("export")
+def export(
+    notebook: Annotated[Path, typer.Argument(help="A saved notebook, such as notebooks/05_….ipynb.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="The page to write; beside the notebook unless given.")
+    ] = None,
+    run: Annotated[bool, typer.Option("--run", help="Run its cells first.")] = False,
+) -> None:
+    """A notebook as one HTML page to send on or print: no kernel, no network; screens stand as snapshots."""
+    # nbconvert and plotly take a while to load.
+    from toolkit.charts.pages import write_page  # noqa: PLC0415
+    from toolkit.widgets.exporting import notebook_page  # noqa: PLC0415
+
+    with plain_errors():
+        _there(notebook)
+        written = write_page(to or notebook.with_suffix(".html"), notebook_page(notebook, run=run))
+        typer.echo(f"{written}: open it in any browser")
+
+
 def _there(notebook: Path) -> None:
     if notebook.is_file():
         return

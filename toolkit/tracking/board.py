@@ -49,18 +49,17 @@ _SHOWN = (
     "sent",
     "delivered_rate",
     "bounced_hard",
-    "bounced_hard_rate",
     "bounced_soft",
     "complained",
-    "complained_rate",
     "unsubscribed",
     "opened_by_people",
     "opened_unsure",
     "opened_by_machines",
     "clicked_by_people",
     "busiest_day",
-    "alarm",
 )
+_JUDGED = {"bounced_hard", "complained"}
+"""Counts that are told with their share, by which a provider judges."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,17 +93,23 @@ class Board(Drawable):
         notes = "".join(f"<p>{html.escape(one)}</p>" for one in self.notes)
         if self.table.empty:
             return notes
-        columns = [column for column in _SHOWN if column not in _COUNTS or self.table[column].any()]
+        columns = [
+            column for column in _SHOWN if column not in _COUNTS or column in _JUDGED or self.table[column].any()
+        ]
         shown = self.table[columns].copy()
         for column in columns:
             if column.endswith("_rate"):
-                shown[column] = shown[column].map(lambda rate: "–" if pd.isna(rate) else f"{rate:.2%}")
+                shown[column] = shown[column].map(_percent)
             elif column in _COUNTS:
                 shown[column] = shown[column].map("{:,}".format)
-        shown.columns = [
-            column.removesuffix("_rate").replace("_", " ") + (" %" if "_rate" in column else "") for column in columns
-        ]
-        return f"{said}{table_html(shown, numbers=set(shown.columns) - {'domain', 'alarm', 'busiest day'})}{notes}"
+            if column in _JUDGED:
+                shown[column] += self.table[f"{column}_rate"].map(lambda rate: f" ({_percent(rate)})")
+        shown.columns = [column.removesuffix("_rate").replace("_", " ") for column in columns]
+        return f"{said}{table_html(shown, numbers=set(shown.columns) - {'domain', 'busiest day'})}{notes}"
+
+
+def _percent(rate: float) -> str:
+    return "–" if pd.isna(rate) else f"{rate:.2%}"
 
 
 def deliverability(answers: Answers | EventLog, *, since: datetime | None = None) -> Board:

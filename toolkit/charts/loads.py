@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, fitting, say, whole
+from toolkit.charts.style import AFTER_MAIL, BLUE, DAYS, HOUSE, INK, SEQUENCE, fitting, say, whole
 from toolkit.engine import Load
 
 __all__ = ["load_chart"]
@@ -80,7 +80,9 @@ def load_chart(load: Load) -> go.Figure:
     )
     if len(days):
         half = pd.Timedelta(hours=12)
-        figure.update_xaxes(range=[days["day"].iloc[0] - half, days["day"].iloc[-1] + half], row=1, col=1)
+        figure.update_xaxes(
+            range=[days["day"].iloc[0] - half, days["day"].iloc[-1] + half], tickformat=DAYS, row=1, col=1
+        )
     figure.update_yaxes(
         title_text="mails a day", range=fitting(days["mails"]), **whole(days["mails"].max()), row=1, col=1
     )

@@ -9,7 +9,20 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from toolkit.charts.local_time import DAY, HOUR, local
-from toolkit.charts.style import BLUE, INK, MAILS, OTHERS, QUIET, add_units, drawn, emptied, fitting, label_lines, whole
+from toolkit.charts.style import (
+    BLUE,
+    DAYS,
+    INK,
+    MAILS,
+    OTHERS,
+    QUIET,
+    add_units,
+    drawn,
+    emptied,
+    fitting,
+    label_lines,
+    whole,
+)
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
@@ -184,6 +197,7 @@ def sends_by_day(run: Run, *, scenario: str | None = None, clock: Clock = "local
     )
     if not len(total):
         return emptied(figure)
+    figure.update_xaxes(tickformat=DAYS)
     figure.update_yaxes(range=fitting(total), **whole(max(total, default=0)))
     return add_units(figure, x="local day" if clock == "local" else "UTC day", y=f"mails sent a {unit}")
 

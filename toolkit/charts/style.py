@@ -19,6 +19,7 @@ __all__ = [
     "BEFORE",
     "BLUE",
     "CONFIG",
+    "DAYS",
     "FONT",
     "GREEN",
     "GRID",
@@ -71,6 +72,8 @@ CONFIG = {
 }
 """How a figure behaves on a page."""
 
+DAYS = "%-d %b\n%Y"
+"""How an axis of days tells them: `6 Jan`, and the year where it begins."""
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 _FEW = 8  # as many whole ticks as an axis has
 _TITLE_WIDTH, _SUBTITLE_WIDTH = 74, 104

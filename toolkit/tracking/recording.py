@@ -181,9 +181,11 @@ def _add_verdicts(connection: Connection, rows: Sequence[dict[str, Any]]) -> Non
         others = earlier.get(mail, [])
         verdicts = judge_together([_seen(row) for row in (*others, *mine)])
         for row, (verdict, rule) in zip((*others, *mine), verdicts, strict=True):
-            if "id" in row and row["verdict"] != verdict and mail in clicked:
+            if "id" not in row:
+                row["verdict"], row["rule"] = verdict, rule
+            elif mail in clicked and verdict == "machine" != row["verdict"]:
+                # Never the other way round: what gave a machine away may be too long ago to be among the others.
                 changed.append({"this": row["id"], "verdict": verdict, "rule": rule})
-            row["verdict"], row["rule"] = verdict, rule
     if changed:
         connection.execute(update(answers).where(answers.c.id == bindparam("this")), changed)
 

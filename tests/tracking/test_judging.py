@@ -1,0 +1,59 @@
+"""Who opened or clicked depends neither on the order in which answers come, nor on those to other mails."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from random import Random
+
+import pytest
+
+from tests.tracking.conftest import NAMES, SECOND, START
+from toolkit.tracking import Answers, Incoming
+from toolkit.tracking.tokens import TRAP
+from toolkit.tracking.verdicts import Seen, judge_together
+
+AGENTS = ("Mozilla/5.0 (X11; Linux) Firefox/140.0", "Mozilla/5.0 (iPhone) Safari/604.1", "Mozilla/5.0")
+KNOWN = ("kind", "at", "number", "agent", "network")
+
+
+def _answers(chance: Random):
+    """Half a second or 25 seconds apart, so that none lies at the edge of what is looked at together."""
+    for number in range(chance.randint(2, 12)):
+        kind = chance.choice(["opened", "clicked"])
+        yield {
+            "event_id": f"e{number}",
+            "mail": chance.choice(NAMES[:2]),
+            "kind": kind,
+            "at": START - 500 * SECOND + chance.randrange(7) * 25 * SECOND + chance.randrange(2) * SECOND // 2,
+            "number": chance.choice([0, 0, 1, TRAP]) if kind == "clicked" else 0,
+            "agent": chance.choice(AGENTS),
+            "network": chance.choice(["", "192.0.2.0/24", "198.51.100.0/24"]),
+        }
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_verdicts_are_those_of_all_answers_of_a_mail_together_however_they_come(seed, tmp_path):
+    chance = Random(seed)
+    for turn in range(25):
+        coming = list(_answers(chance))
+        by_mail = defaultdict(list)
+        for one in coming:
+            by_mail[one["mail"]].append(one)
+        wanted = {}
+        for mine in by_mail.values():
+            verdicts = judge_together([Seen(**{name: one[name] for name in KNOWN}) for one in mine])
+            wanted |= {one["event_id"]: verdict for one, (verdict, _) in zip(mine, verdicts, strict=True)}
+        chance.shuffle(coming)
+        with Answers.open(tmp_path / f"{turn}.sqlite", clock=lambda: START) as store:
+            while coming:
+                some = chance.randint(1, 3)
+                store.record([Incoming(provider="x", **one) for one in coming[:some]])
+                coming = coming[some:]
+            assert dict(zip(store.table["event_id"], store.table["verdict"], strict=True)) == wanted
+
+
+def test_what_a_machine_asked_for_stays_a_machine_s_when_a_person_follows_a_link_a_minute_after(answers):
+    for at, kind, number, agent in ((0, "clicked", TRAP, 0), (50, "opened", 0, 0), (100, "clicked", 0, 1)):
+        moment = START - (200 - at) * SECOND
+        answers.record([Incoming(kind, moment, mail=NAMES[0], number=number, agent=AGENTS[agent], event_id=f"e{at}")])
+    assert answers.table["verdict"].tolist() == ["machine", "machine", "human"]

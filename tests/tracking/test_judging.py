@@ -57,3 +57,20 @@ def test_what_a_machine_asked_for_stays_a_machine_s_when_a_person_follows_a_link
         moment = START - (200 - at) * SECOND
         answers.record([Incoming(kind, moment, mail=NAMES[0], number=number, agent=AGENTS[agent], event_id=f"e{at}")])
     assert answers.table["verdict"].tolist() == ["machine", "machine", "human"]
+
+
+@pytest.mark.parametrize(
+    ("agents", "networks", "verdict"),
+    [
+        ((0, 0), ("192.0.2.0/24", "198.51.100.0/24"), "machine"),  # the same name from elsewhere
+        ((0, 1), ("192.0.2.0/24", "192.0.2.0/24"), "machine"),  # another name from the same place
+        ((0, 1), ("192.0.2.0/24", "198.51.100.0/24"), "human"),  # two people
+        ((0, 1), ("", ""), "human"),
+    ],
+)
+def test_a_burst_of_links_is_of_one_program_or_one_place(agents, networks, verdict):
+    seen = [
+        Seen("clicked", number * SECOND, number=number, agent=AGENTS[agent], network=network)
+        for number, (agent, network) in enumerate(zip(agents, networks, strict=True))
+    ]
+    assert [found for found, _ in judge_together(seen)] == [verdict] * 2

@@ -209,6 +209,18 @@ class TestUnsubscribe:
         client.post(back, data={"action": "subscribe"})
         assert answers.events["event"].tolist() == ["email_unsubscribed", "email_subscribed"]
 
+    def test_an_unsubscribe_that_comes_before_its_mail_is_known_holds_from_then_on(
+        self, client, answers, link, tracked_mail
+    ):
+        for _ in range(2):
+            assert client.post(link("unsubscribe", mail=NAMES[3]), data=ONE_CLICK).status_code == 200
+        client.get(link("open"))
+        assert (kinds(answers), answers.unknown_count) == (["unsubscribed", "opened"], 1)
+        answers.register([tracked_mail(3), tracked_mail(customer="c3", name="eeeeeeeeeeeeeeee", decision_id="d9")])
+        assert answers.unknown_count == 0
+        assert answers.events["customer_id"].iloc[0] == "c3"
+        assert answers.standing("eeeeeeeeeeeeeeee").state == "unsubscribed"
+
     def test_the_suppression_list_is_told_before_the_person_is(self, answers, tokens, clock, link, serving):
         told = []
         with serving(tracker(answers, tokens, clock=clock, standing=lambda: told.append(kinds(answers)))) as client:
@@ -236,6 +248,11 @@ class TestPreferences:
         assert answers.events["properties"].tolist() == ['{"topic_news": true, "topic_sales": false}']
         page = client.get(link("preferences")).text
         assert re.findall(r'value="(\w+)"( checked)?>', page)[:2] == [("news", " checked"), ("sales", "")]
+
+    def test_who_leaves_on_the_page_of_choices_has_left(self, client, answers, link):
+        assert client.post(link("preferences"), data={"action": "unsubscribe"}).status_code == 303
+        assert "You are unsubscribed" in client.get(link("preferences")).text
+        assert answers.events["event"].tolist() == ["email_unsubscribed"]
 
     def test_a_topic_that_is_not_there_is_passed_over(self, client, answers, link):
         client.post(link("preferences"), data={"action": "save", "topic": ["news", "evil", "x" * 900]})
@@ -339,6 +356,13 @@ class TestScanners:
         assert set(answers.events["event"]) == {"email_opened_by_machine", "email_clicked_by_machine"}
         assert len(answers.table) == 8
         assert answers.standing(NAMES[0]).state == "subscribed"
+
+    @pytest.mark.parametrize("name", ["Purpose", "Sec-Purpose", "X-Moz"])
+    def test_a_browser_that_fetches_ahead_is_no_reader(self, client, answers, link, name):
+        client.get(link("click"), headers={name: "prefetch;prerender"})
+        client.get(link("click", mail=NAMES[1]), headers={name: "none"})
+        client.get(link("click", mail=NAMES[2]), headers={"X-Other": "prefetch"})
+        assert answers.table["verdict"].tolist() == ["machine", "human", "human"]
 
     def test_the_person_who_reads_the_mail_later_counts(self, client, answers, tokens, clock, link):
         for path in everything_in(tokens, NAMES[0]):

@@ -49,3 +49,8 @@ def test_a_command_loads_only_what_it_needs(args: list[str], loaded: set[str]) -
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert set(done.stdout.splitlines()[-1].split()[1:]) <= loaded, done.stdout + done.stderr
+
+
+def test_whoever_asks_a_ledger_waits_for_no_kernel_and_no_writer_of_mails():
+    code = "import sys, toolkit.cli.ledgers; print({'numba', 'toolkit.engine', 'toolkit.mail'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"

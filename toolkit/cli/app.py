@@ -54,11 +54,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "mails",
         "Name everything in templates of other tools that means nothing here, with what to write instead.",
     ),
-    "status": ("sending", "Where the runs of a ledger stand, why one is paused, and which mails are in doubt."),
-    "settle": ("sending", "Decide about a mail in doubt: take it as sent, or send it again, which may send it twice."),
-    "pause": ("sending", "Let no more mails of a run go, wherever it is being sent; those under way are finished."),
+    "status": ("ledgers", "Where the runs of a ledger stand, why one is paused, and which mails are in doubt."),
+    "settle": ("ledgers", "Decide about a mail in doubt: take it as sent, or send it again, which may send it twice."),
+    "pause": ("ledgers", "Let no more mails of a run go, wherever it is being sent; those under way are finished."),
     "resume": (
-        "sending",
+        "ledgers",
         "Let a paused run go on, with the next round, the sender's next look, or where `send` is called again.",
     ),
     "revoke": ("sending", "Take an approval back; its runs end wherever they are being sent."),
@@ -89,8 +89,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "tracking",
         "Give the links of mails a new secret. Links sent before stay good, unless retired; restart the tracker.",
     ),
-    "keys": ("sending", "Keys that sign approvals."),
-    "audit": ("sending", "The audit of a ledger."),
+    "keys": ("ledgers", "Keys that sign approvals."),
+    "audit": ("ledgers", "The audit of a ledger."),
 }
 """Every command in the order shown: the file of this folder it stands in, and its line in `toolkit --help`."""
 

@@ -1,4 +1,4 @@
-"""Commands about sending: keys, audit, status, doubts, sender, approve, run, parity."""
+"""Commands that send: sender, approve, run, parity, revoke."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.app import STOPPED, app, plain_errors
+from toolkit.cli.ledgers import ByOption, LedgerOption, WhyOption, opened_ledger
 from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, moment_of, read_log
 from toolkit.errors import InputError, nearest
 from toolkit.scenario import load
 from toolkit.sending import (
     ApprovalPolicy,
-    Ledger,
     StandingApproval,
     approve_standing,
     keep_sending,
@@ -30,119 +30,10 @@ from toolkit.sending import (
 from toolkit.sending import parity as compare_day
 from toolkit.sending.clock import length
 from toolkit.sending.key_check import named_elsewhere
-from toolkit.sending.keys import new_key, public_line, signing_key
-from toolkit.sending.waiting import paused_because
 
 __all__: list[str] = []
 
-_LAST = 20  # runs that are shown though they are done
-
-keys = typer.Typer(help="Keys that sign approvals.", no_args_is_help=True)
-audits = typer.Typer(help="The audit of a ledger.", no_args_is_help=True)
-app.add_typer(keys, name="keys")
-app.add_typer(audits, name="audit")
-
-LedgerOption = Annotated[str, typer.Option("--ledger", help="Path or URL of the ledger.")]
 TransportOption = Annotated[str, typer.Option("--transport", help="The way out, such as smtp:mail.example.org.")]
-KeyArgument = Annotated[str | None, typer.Argument(help="The file; your own key's unless given.")]
-HeadOption = Annotated[str | None, typer.Option(help="A head kept elsewhere (Report.audit): must be in the chain.")]
-ByOption = Annotated[str, typer.Option("--by", help="Who decides this; written to the audit.")]
-WhyOption = Annotated[str, typer.Option("--why", help="Why; written to the audit.")]
-
-
-@keys.command("new")
-def keys_new(path: KeyArgument = None) -> None:
-    """Make an Ed25519 key for approvals, readable by you alone, and show its public half for approvers.yaml."""
-    with plain_errors():
-        made = new_key(path)
-        key, _ = signing_key(made)
-        typer.echo(f"private key, keep it to yourself: {made}\npublic key, for approvers.yaml:   {public_line(key)}")
-
-
-@keys.command("show")
-def keys_show(
-    path: KeyArgument = None,
-) -> None:
-    """Show the public half of a key."""
-    with plain_errors():
-        typer.echo(public_line(signing_key(path)[0]))
-
-
-@audits.command("verify")
-def audit_verify(
-    ledger: LedgerOption,
-    head: Annotated[
-        str | None, typer.Option(help="A head you kept elsewhere (Report.audit); must be in the chain.")
-    ] = None,
-) -> None:
-    """Check that no line of the audit was changed, taken out or added, and that every state fits its attempts."""
-    with plain_errors(), _opened(ledger) as opened:
-        faults = opened.verify()
-        lines = opened.audit()
-        if head is not None and head not in set(lines["hash"]):
-            faults = (*faults, f"audit: the head {head[:12]}… is not in it; the ledger was rewritten")
-        for fault in faults:
-            typer.echo(fault, err=True)
-        if faults:
-            raise typer.Exit(1)
-        typer.echo(f"{len(lines):,} lines, unbroken; head {opened.audit_head()}")
-
-
-@app.command()
-def status(
-    ledger: LedgerOption,
-    every: Annotated[
-        bool, typer.Option("--all", help="Show every run, not only the last and those unfinished.")
-    ] = False,
-) -> None:
-    """Where the runs of a ledger stand, why one is paused, and which mails are in doubt."""
-    with plain_errors(), _opened(ledger) as opened:
-        runs, doubts = opened.status(), opened.deliveries(state="unknown")
-        if not len(runs):
-            typer.echo("no run yet")
-        shown = runs if every else runs[~runs["done"] | (runs["unknown"] > 0) | (runs.index >= len(runs) - _LAST)]
-        if len(shown) < len(runs):
-            typer.echo(f"{len(runs) - len(shown):,} earlier runs are done; --all shows them")
-        for run in shown.to_dict("records"):
-            first = f"{run['run_id'][:12]}  {run['created_at']:%Y-%m-%d %H:%M}  {run['approved_by']}"
-            typer.echo(f"{first}: {run['mails']:,} mails, {run['says']}")
-            if opened.run_state(run["run_id"]) == "paused":
-                typer.echo(f"  {paused_because(opened, run['run_id'])}")
-        for mail in doubts.to_dict("records"):
-            typer.echo(f"  in doubt: {mail['decision_id']}  {mail['address']}  {mail['reason'] or ''}")
-
-
-@app.command()
-def settle(
-    decision: Annotated[str, typer.Argument(help="The decision's id, from `toolkit status`.")],
-    ledger: LedgerOption,
-    by: ByOption,
-    sent: Annotated[bool, typer.Option("--assume-sent/--send-again", help="What to make of it.")],
-    why: WhyOption = "",
-) -> None:
-    """Decide about a mail in doubt: take it as sent, or send it again, which may send it twice."""
-    with plain_errors(), _opened(ledger) as opened:
-        (opened.assume_sent if sent else opened.send_again)(decision, by=by, why=why)
-        typer.echo(f"{decision}: {'taken as sent' if sent else 'goes again with the next sending'}")
-
-
-RunArgument = Annotated[str, typer.Argument(help="The run's id, or how it begins, from `toolkit status`.")]
-
-
-@app.command()
-def pause(run: RunArgument, ledger: LedgerOption, by: ByOption, why: WhyOption = "") -> None:
-    """Let no more mails of a run go, wherever it is being sent; those under way are finished."""
-    with plain_errors(), _opened(ledger) as opened:
-        opened.pause(run, by=by, why=why)
-        typer.echo(f"{run}: paused; `toolkit resume {run}` lets it go on")
-
-
-@app.command()
-def resume(run: RunArgument, ledger: LedgerOption, by: ByOption, why: WhyOption = "") -> None:
-    """Let a paused run go on, with the next round, the sender's next look, or where `send` is called again."""
-    with plain_errors(), _opened(ledger) as opened:
-        opened.resume(run, by=by, why=why)
-        typer.echo(f"{run}: goes on with the next round or sending; failures and bounces are counted afresh")
 
 
 @app.command()
@@ -153,7 +44,7 @@ def revoke(
     why: WhyOption = "",
 ) -> None:
     """Take an approval back; its runs end wherever they are being sent."""
-    with plain_errors(), _opened(ledger) as opened:
+    with plain_errors(), opened_ledger(ledger) as opened:
         name = load_approval(approval).id if Path(approval).exists() else approval
         try:
             ended = opened.revoke(name, by=by, why=why)
@@ -290,14 +181,6 @@ def _beside(file: str) -> str:
     folder = Path(file).parent
     near = nearest(Path(file).name, [one.name for one in folder.iterdir()]) if folder.is_dir() else None
     return f"; did you mean {str(folder / near)!r}?" if near else ""
-
-
-@contextmanager
-def _opened(ledger: str) -> Iterator[Ledger]:
-    if not Ledger.exists(ledger):
-        raise InputError(f"ledger {ledger}: there is none")
-    with Ledger.open(ledger) as opened:
-        yield opened
 
 
 @contextmanager

@@ -1,25 +1,74 @@
-"""Prepare, approve, send: mails due at a moment, a signature under them, and a ledger that lets none go twice."""
+"""Prepare, approve, send: mails due at a moment, a signature under them, and a ledger that lets none go twice.
 
-from toolkit.sending.approval import Approval, approve, load_approval
-from toolkit.sending.batch import Batch, Preview
-from toolkit.sending.bundle import Bundle, submit
-from toolkit.sending.delivery import send, start_sending
-from toolkit.sending.erasure import Erasure, erase
-from toolkit.sending.feedback import Feedback, Taken
-from toolkit.sending.job import SendingJob
-from toolkit.sending.ledger import Ledger
-from toolkit.sending.live import Parity, keep_sending, parity, round_of
-from toolkit.sending.policy import ApprovalPolicy
-from toolkit.sending.preparation import prepare
-from toolkit.sending.progress import Phase, Progress
-from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
-from toolkit.sending.report import Report
-from toolkit.sending.sender_service import serve
-from toolkit.sending.standing import StandingApproval, approve_standing
-from toolkit.sending.states import State
-from toolkit.sending.summary import BatchSummary
-from toolkit.sending.suppression import Imported, Suppressions
-from toolkit.sending.transports import Outbox, transport
+Names are loaded when they are first used: whoever asks a ledger waits for no kernel and no writer of mails.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from toolkit.sending.approval import Approval, approve, load_approval
+    from toolkit.sending.batch import Batch, Preview
+    from toolkit.sending.bundle import Bundle, submit
+    from toolkit.sending.delivery import send, start_sending
+    from toolkit.sending.erasure import Erasure, erase
+    from toolkit.sending.feedback import Feedback, Taken
+    from toolkit.sending.job import SendingJob
+    from toolkit.sending.ledger import Ledger
+    from toolkit.sending.live import Parity, keep_sending, parity, round_of
+    from toolkit.sending.policy import ApprovalPolicy
+    from toolkit.sending.preparation import prepare
+    from toolkit.sending.progress import Phase, Progress
+    from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
+    from toolkit.sending.report import Report
+    from toolkit.sending.sender_service import serve
+    from toolkit.sending.standing import StandingApproval, approve_standing
+    from toolkit.sending.states import State
+    from toolkit.sending.summary import BatchSummary
+    from toolkit.sending.suppression import Imported, Suppressions
+    from toolkit.sending.transports import Outbox, transport
+
+_HOMES = {
+    "Approval": "toolkit.sending.approval",
+    "ApprovalPolicy": "toolkit.sending.policy",
+    "Batch": "toolkit.sending.batch",
+    "BatchSummary": "toolkit.sending.summary",
+    "Bundle": "toolkit.sending.bundle",
+    "Erasure": "toolkit.sending.erasure",
+    "Feedback": "toolkit.sending.feedback",
+    "Imported": "toolkit.sending.suppression",
+    "Ledger": "toolkit.sending.ledger",
+    "Outbox": "toolkit.sending.transports",
+    "Outgoing": "toolkit.sending.protocol",
+    "Parity": "toolkit.sending.live",
+    "Phase": "toolkit.sending.progress",
+    "Preview": "toolkit.sending.batch",
+    "Progress": "toolkit.sending.progress",
+    "Receipt": "toolkit.sending.protocol",
+    "Report": "toolkit.sending.report",
+    "SendingJob": "toolkit.sending.job",
+    "StandingApproval": "toolkit.sending.standing",
+    "State": "toolkit.sending.states",
+    "Suppressions": "toolkit.sending.suppression",
+    "Taken": "toolkit.sending.feedback",
+    "Transport": "toolkit.sending.protocol",
+    "Witness": "toolkit.sending.protocol",
+    "approve": "toolkit.sending.approval",
+    "approve_standing": "toolkit.sending.standing",
+    "erase": "toolkit.sending.erasure",
+    "keep_sending": "toolkit.sending.live",
+    "load_approval": "toolkit.sending.approval",
+    "parity": "toolkit.sending.live",
+    "prepare": "toolkit.sending.preparation",
+    "round_of": "toolkit.sending.live",
+    "send": "toolkit.sending.delivery",
+    "serve": "toolkit.sending.sender_service",
+    "start_sending": "toolkit.sending.delivery",
+    "submit": "toolkit.sending.bundle",
+    "transport": "toolkit.sending.transports",
+}
 
 __all__ = [
     "Approval",
@@ -60,3 +109,15 @@ __all__ = [
     "submit",
     "transport",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

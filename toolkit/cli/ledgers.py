@@ -1,0 +1,134 @@
+"""Commands about a ledger and the keys: keys, audit, status, settle, pause, resume. They load nothing that sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from toolkit.cli.app import app, plain_errors
+from toolkit.errors import InputError
+from toolkit.sending.keys import new_key, public_line, signing_key
+from toolkit.sending.ledger import Ledger
+from toolkit.sending.waiting import paused_because
+
+__all__ = ["ByOption", "LedgerOption", "WhyOption", "opened_ledger"]
+
+_LAST = 20  # runs that are shown though they are done
+
+keys = typer.Typer(help="Keys that sign approvals.", no_args_is_help=True)
+audits = typer.Typer(help="The audit of a ledger.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+app.add_typer(audits, name="audit")
+
+LedgerOption = Annotated[str, typer.Option("--ledger", help="Path or URL of the ledger.")]
+KeyArgument = Annotated[str | None, typer.Argument(help="The file; your own key's unless given.")]
+HeadOption = Annotated[str | None, typer.Option(help="A head kept elsewhere (Report.audit): must be in the chain.")]
+ByOption = Annotated[str, typer.Option("--by", help="Who decides this; written to the audit.")]
+WhyOption = Annotated[str, typer.Option("--why", help="Why; written to the audit.")]
+
+
+@keys.command("new")
+def keys_new(path: KeyArgument = None) -> None:
+    """Make an Ed25519 key for approvals, readable by you alone, and show its public half for approvers.yaml."""
+    with plain_errors():
+        made = new_key(path)
+        key, _ = signing_key(made)
+        typer.echo(f"private key, keep it to yourself: {made}\npublic key, for approvers.yaml:   {public_line(key)}")
+
+
+@keys.command("show")
+def keys_show(
+    path: KeyArgument = None,
+) -> None:
+    """Show the public half of a key."""
+    with plain_errors():
+        typer.echo(public_line(signing_key(path)[0]))
+
+
+@audits.command("verify")
+def audit_verify(
+    ledger: LedgerOption,
+    head: Annotated[
+        str | None, typer.Option(help="A head you kept elsewhere (Report.audit); must be in the chain.")
+    ] = None,
+) -> None:
+    """Check that no line of the audit was changed, taken out or added, and that every state fits its attempts."""
+    with plain_errors(), opened_ledger(ledger) as opened:
+        faults = opened.verify()
+        lines = opened.audit()
+        if head is not None and head not in set(lines["hash"]):
+            faults = (*faults, f"audit: the head {head[:12]}… is not in it; the ledger was rewritten")
+        for fault in faults:
+            typer.echo(fault, err=True)
+        if faults:
+            raise typer.Exit(1)
+        typer.echo(f"{len(lines):,} lines, unbroken; head {opened.audit_head()}")
+
+
+@app.command()
+def status(
+    ledger: LedgerOption,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every run, not only the last and those unfinished.")
+    ] = False,
+) -> None:
+    """Where the runs of a ledger stand, why one is paused, and which mails are in doubt."""
+    with plain_errors(), opened_ledger(ledger) as opened:
+        runs, doubts = opened.status(), opened.deliveries(state="unknown")
+        if not len(runs):
+            typer.echo("no run yet")
+        shown = runs if every else runs[~runs["done"] | (runs["unknown"] > 0) | (runs.index >= len(runs) - _LAST)]
+        if len(shown) < len(runs):
+            typer.echo(f"{len(runs) - len(shown):,} earlier runs are done; --all shows them")
+        for run in shown.to_dict("records"):
+            first = f"{run['run_id'][:12]}  {run['created_at']:%Y-%m-%d %H:%M}  {run['approved_by']}"
+            typer.echo(f"{first}: {run['mails']:,} mails, {run['says']}")
+            if opened.run_state(run["run_id"]) == "paused":
+                typer.echo(f"  {paused_because(opened, run['run_id'])}")
+        for mail in doubts.to_dict("records"):
+            typer.echo(f"  in doubt: {mail['decision_id']}  {mail['address']}  {mail['reason'] or ''}")
+
+
+@app.command()
+def settle(
+    decision: Annotated[str, typer.Argument(help="The decision's id, from `toolkit status`.")],
+    ledger: LedgerOption,
+    by: ByOption,
+    sent: Annotated[bool, typer.Option("--assume-sent/--send-again", help="What to make of it.")],
+    why: WhyOption = "",
+) -> None:
+    """Decide about a mail in doubt: take it as sent, or send it again, which may send it twice."""
+    with plain_errors(), opened_ledger(ledger) as opened:
+        (opened.assume_sent if sent else opened.send_again)(decision, by=by, why=why)
+        typer.echo(f"{decision}: {'taken as sent' if sent else 'goes again with the next sending'}")
+
+
+RunArgument = Annotated[str, typer.Argument(help="The run's id, or how it begins, from `toolkit status`.")]
+
+
+@app.command()
+def pause(run: RunArgument, ledger: LedgerOption, by: ByOption, why: WhyOption = "") -> None:
+    """Let no more mails of a run go, wherever it is being sent; those under way are finished."""
+    with plain_errors(), opened_ledger(ledger) as opened:
+        opened.pause(run, by=by, why=why)
+        typer.echo(f"{run}: paused; `toolkit resume {run}` lets it go on")
+
+
+@app.command()
+def resume(run: RunArgument, ledger: LedgerOption, by: ByOption, why: WhyOption = "") -> None:
+    """Let a paused run go on, with the next round, the sender's next look, or where `send` is called again."""
+    with plain_errors(), opened_ledger(ledger) as opened:
+        opened.resume(run, by=by, why=why)
+        typer.echo(f"{run}: goes on with the next round or sending; failures and bounces are counted afresh")
+
+
+@contextmanager
+def opened_ledger(ledger: str) -> Iterator[Ledger]:
+    """The ledger of a command, which must be there."""
+    if not Ledger.exists(ledger):
+        raise InputError(f"ledger {ledger}: there is none")
+    with Ledger.open(ledger) as opened:
+        yield opened

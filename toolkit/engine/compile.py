@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import NamedTuple
 
 import numpy as np
 
@@ -82,43 +85,93 @@ def compile_program(
         "COALESCE(email, '') <> ''" if "email" in attributes else "TRUE": m.BIT_ADDRESS,
     }
     scenarios = tuple(sorted(program.scenarios, key=lambda s: (-s.priority, s.scenario)))
-    moments: list[list[int]] = []
-    rows: list[list[int]] = []
-    exits: list[tuple[int, ...]] = []
-    caps: list[tuple[int, ...]] = []
-    goal_values, arms = [], []
+    tables = _tables(compiler, program, scenarios, (first, until), count_logged_sends)
+    delivery = _delivery_bits(compiler, scenarios, count_logged_sends)
+    _check_room(compiler)
+    salts = tuple(f"{split.name}:" for split in compiler.splits)
+    suffixes = tuple(f":{send.scenario}:{send.step}" for send in compiler.sends)
+    plan, keyed = _plan(compiler, scenarios, tables, delivery, salts=salts, suffixes=suffixes, until=until)
+    return Compiled(
+        scenarios=scenarios,
+        marking=_marking(compiler, scenarios),
+        plan=plan,
+        sends=tuple(compiler.sends),
+        arms=tuple(tables.arms),
+        salts=salts,
+        suffixes=suffixes,
+        goal_values=tuple(tables.goal_values),
+        scenario_of_split=tuple(compiler.split_owners),
+        gaps=tuple(compiler.gaps),
+        keyed=tuple(keyed),
+        pools=tuple((name, program.policies.pools[name].size or 0) for name in compiler.pools),
+    )
+
+
+class _Tables(NamedTuple):
+    """Rows of the plan's tables, and what a scenario has beside them, in the order of the scenarios."""
+
+    rows: list[list[int]]
+    exits: list[tuple[int, ...]]
+    caps: list[tuple[int, ...]]
+    moments: list[list[int]]
+    goal_values: list[int]
+    arms: list[tuple[str, ...]]
+
+
+def _tables(
+    compiler: Instructions,
+    program: Program,
+    scenarios: tuple[Scenario, ...],
+    span: tuple[int, int],
+    count_logged_sends: bool,
+) -> _Tables:
+    """Each scenario's instructions, exits, caps and goal, one scenario after the other."""
+    properties = compiler.properties
+    tables = _Tables([], [], [], [], [], [])
     for place, scenario in enumerate(scenarios):
         compiler.place = place
-        row = compiler.compile_scenario(scenario, moments, (first, until))
+        row = compiler.compile_scenario(scenario, tables.moments, span)
         for one in scenario.exit_on:
             match = -1 if one.match is None else compiler.key(one.match)
-            exits.append((place, compiler.bit(one.event, one.where), match))
-        row[m.S_CAPS] = len(caps)
+            tables.exits.append((place, compiler.bit(one.event, one.where), match))
+        row[m.S_CAPS] = len(tables.caps)
         if scenario.class_ == "marketing":
-            caps += [
+            tables.caps.extend(
                 (cap.limit, cap.per.elapsed, int(cap.scope == "scenario"), _HIT[cap.on_hit])
                 for cap in (*program.policies.caps, *scenario.caps)
-            ]
-        row[m.S_CAPS_END] = len(caps)
+            )
+        row[m.S_CAPS_END] = len(tables.caps)
         value = scenario.goal.value if scenario.goal else None
-        goal_values.append(-1 if value is None or value not in properties else compiler.value(value))
-        arms.append(compiler.arm_names())
+        tables.goal_values.append(-1 if value is None or value not in properties else compiler.value(value))
+        tables.arms.append(compiler.arm_names())
         row[m.S_LOGGED_BIT] = -1
         if count_logged_sends and scenario.class_ == "marketing" and properties.get("scenario") == "text":
             row[m.S_LOGGED_BIT] = compiler.bit("email_sent", f"scenario = '{scenario.scenario}'")
-        rows.append(row)
+        tables.rows.append(row)
         compiler.asked.append((scenario.scenario, len(compiler.marks), len(compiler.facts)))
     starts = 0
-    for row in reversed(rows):
+    for row in reversed(tables.rows):
         row[m.S_STARTS_LATER] = starts
         starts |= row[m.S_STARTS]
-    unsubscribe, bounce, logged = _delivery_bits(compiler, scenarios, count_logged_sends)
-    _check_room(compiler)
-    suffixes = tuple(f":{send.scenario}:{send.step}" for send in compiler.sends)
-    salts = tuple(f"{split.name}:" for split in compiler.splits)
+    return tables
+
+
+def _plan(
+    compiler: Instructions,
+    scenarios: tuple[Scenario, ...],
+    tables: _Tables,
+    delivery: tuple[int, int, int],
+    *,
+    salts: Sequence[str],
+    suffixes: Sequence[str],
+    until: int,
+) -> tuple[Plan, list[int]]:
+    """The arrays of the kernel; and the scenarios whose journeys are told apart by a key where chance draws by them."""
+    rows, moments = tables.rows, tables.moments
+    unsubscribe, bounce, logged = delivery
     told = [row for row in rows if row[m.S_TRIGGER] in (m.TRIGGER_INACTIVE, m.TRIGGER_CYCLE)]
     told_mask = _mask(bit for row in told for bit in (row[m.S_TRIGGER_BIT], row[m.S_SINCE_BIT]) if bit >= 0)
-    delivery = [bounce, logged, *(row[m.S_LOGGED_BIT] for row in rows)]
+    heard = [bounce, logged, *(row[m.S_LOGGED_BIT] for row in rows)]
     salt_bytes, salt_starts = _packed([*salts, "spread:"])
     suffix_bytes, suffix_starts = _packed(suffixes)
     by_journey = [
@@ -131,8 +184,8 @@ def compile_program(
         ops=_table(compiler.ops, m.OP_COLUMNS),
         jumps=np.array([*compiler.jumps, 0], dtype=np.int64),
         scenarios=_table(rows, m.SCENARIO_COLUMNS),
-        exits=_table(exits, 3),
-        caps=_table(caps, 4),
+        exits=_table(tables.exits, 3),
+        caps=_table(tables.caps, 4),
         conditions=_table(compiler.conditions, 4),
         arm_ends=_arm_ends(compiler.splits),
         split_by_journey=np.array(
@@ -151,19 +204,24 @@ def compile_program(
         pool_until=np.full(max(1, len(compiler.pools)), m.NEVER, dtype=np.int64),
         pool_rank=np.zeros(max(1, len(compiler.pools)), dtype=np.int64),
         pool_share=np.zeros(max(1, len(compiler.pools)), dtype=np.int64),
-        exit_mask=_mask(row[m.EXIT_BIT] for row in exits),
-        trigger_mask=starts,
+        exit_mask=_mask(row[m.EXIT_BIT] for row in tables.exits),
+        trigger_mask=reduce(or_, (row[m.S_STARTS] for row in rows), 0),
         told_mask=told_mask,
         count_mask=compiler.count_mask,
         unsubscribe_mask=unsubscribe,
         bounce_bit=bounce,
         logged_bit=logged,
-        learn_mask=told_mask | compiler.count_mask | _mask(bit for bit in delivery if bit >= 0),
+        learn_mask=told_mask | compiler.count_mask | _mask(bit for bit in heard if bit >= 0),
         waits_for=int(any(row[m.S_WAITS_FOR] for row in rows)),
         synthetic=int(any(row[m.S_TRIGGER] != m.TRIGGER_EVENT for row in rows)),
         until=until,
     )
-    marking = Marking(
+    return plan, keyed
+
+
+def _marking(compiler: Instructions, scenarios: tuple[Scenario, ...]) -> Marking:
+    """What is asked of the log."""
+    return Marking(
         marks=tuple(compiler.marks),
         attributes=tuple(compiler.facts),
         keys=tuple(compiler.keys),
@@ -172,20 +230,6 @@ def compile_program(
         groups=tuple(compiler.groups),
         everyone=any(isinstance(s.trigger, DateTrigger | ScheduleTrigger) for s in scenarios),
         heard=any(isinstance(s.trigger, ScheduleTrigger) for s in scenarios),
-    )
-    return Compiled(
-        scenarios=scenarios,
-        marking=marking,
-        plan=plan,
-        sends=tuple(compiler.sends),
-        arms=tuple(arms),
-        salts=salts,
-        suffixes=suffixes,
-        goal_values=tuple(goal_values),
-        scenario_of_split=tuple(compiler.split_owners),
-        gaps=tuple(compiler.gaps),
-        keyed=tuple(keyed),
-        pools=tuple((name, program.policies.pools[name].size or 0) for name in compiler.pools),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from textwrap import wrap
+from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -66,65 +67,22 @@ def _beside(result: Result, metrics: list[str]) -> int:
 
 
 def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str], result: Result) -> None:
+    """One metric: a mark with its interval for each arm, the numbers beside it."""
     scale = 100.0 if found[0].kind == "rate" else 1.0
-    counted = result.unit
-    unit = unit_of(found[0].kind, found[0].currency, counted)
+    unit = unit_of(found[0].kind, found[0].currency, result.unit)
+    axis = row if row > 1 else ""
     for one in found:
+        beside: dict[str, Any] = {"y": one.arm, "yref": f"y{axis}", "xanchor": "left", "align": "left"}
         if not one.defined:
-            figure.add_annotation(
-                x=0,
-                xref=f"x{row if row > 1 else ''} domain",
-                xanchor="left",
-                align="left",
-                y=one.arm,
-                yref=f"y{row if row > 1 else ''}",
-                text="<br>".join(wrap(f"no number: {one.note.split(';')[0]}", _LINE)),
-                showarrow=False,
-                font={"size": 12, "color": INK},
-            )
+            text = "<br>".join(wrap(f"no number: {one.note.split(';')[0]}", _LINE))
+            font = {"size": 12, "color": INK}
+            figure.add_annotation(x=0, xref=f"x{axis} domain", text=text, showarrow=False, font=font, **beside)
             continue
-        sure = one.sure(result.alpha)
-        color = (GREEN if one.improved else VERMILLION) if sure else BLUE
-        words = _interval(one)
-        figure.add_trace(
-            go.Scatter(
-                x=[one.diff * scale],
-                y=[one.arm],
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [(one.diff_upper - one.diff) * scale],
-                    "arrayminus": [(one.diff - one.diff_lower) * scale],
-                    "color": color,
-                    "thickness": 2.5,
-                    "width": 7,
-                },
-                mode="markers",
-                marker={
-                    "color": color,
-                    "size": 13,
-                    "symbol": "square" if sure else "square-open",
-                    "line": {"width": 2.5, "color": color},
-                },
-                hovertemplate=(
-                    f"{one.arm} against {result.control} on {one.metric}<br><b>{words}</b><br>"
-                    f"p = {one.pvalue:.3g}; {one.n:,} and {one.n_control:,} {counted}s<extra></extra>"
-                ),
-            ),
-            row=row,
-            col=1,
-        )
-        figure.add_annotation(
-            x=1.015,
-            xref="paper",
-            xanchor="left",
-            y=one.arm,
-            yref=f"y{row if row > 1 else ''}",
-            text=f"<b>{words.split(' [')[0]}</b><br><span style='font-size:11.5px'>[{words.split(' [')[1]}</span>",
-            showarrow=False,
-            align="left",
-            font={"size": 13, "color": INK},
-        )
+        figure.add_trace(_mark(one, scale, result), row=row, col=1)
+        diff, interval = _interval(one).split(" [")
+        text = f"<b>{diff}</b><br><span style='font-size:11.5px'>[{interval}</span>"
+        font = {"size": 13, "color": INK}
+        figure.add_annotation(x=1.015, xref="paper", text=text, showarrow=False, font=font, **beside)
     any_defined = any(one.defined for one in found)
     ends = [end * scale for one in found if one.defined for end in (one.diff_lower, one.diff, one.diff_upper)]
     ends = [end for end in ends if math.isfinite(end)] or [-1.0, 1.0]
@@ -154,6 +112,36 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
         tickfont={"size": 13},
         row=row,
         col=1,
+    )
+
+
+def _mark(one: Comparison, scale: float, result: Result) -> go.Scatter:
+    """A difference with its interval, filled and in colour where it is established."""
+    sure = one.sure(result.alpha)
+    color = (GREEN if one.improved else VERMILLION) if sure else BLUE
+    return go.Scatter(
+        x=[one.diff * scale],
+        y=[one.arm],
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [(one.diff_upper - one.diff) * scale],
+            "arrayminus": [(one.diff - one.diff_lower) * scale],
+            "color": color,
+            "thickness": 2.5,
+            "width": 7,
+        },
+        mode="markers",
+        marker={
+            "color": color,
+            "size": 13,
+            "symbol": "square" if sure else "square-open",
+            "line": {"width": 2.5, "color": color},
+        },
+        hovertemplate=(
+            f"{one.arm} against {result.control} on {one.metric}<br><b>{_interval(one)}</b><br>"
+            f"p = {one.pvalue:.3g}; {one.n:,} and {one.n_control:,} {result.unit}s<extra></extra>"
+        ),
     )
 
 

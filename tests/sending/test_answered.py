@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email import policy
@@ -481,6 +482,24 @@ def test_a_call_of_a_thousand_bounces_is_taken_up_in_a_few_commits_and_reads_no_
     assert said.unknown == 970
     assert len(commits) <= 10
     assert [plan for plan in plans if "SCAN delivery" in plan] == []
+
+
+def test_a_ledger_put_back_from_a_backup_takes_up_what_was_heard_since(under_way, tmp_path):
+    ledger, answers, names = under_way(20)
+    unsubscribed = [Incoming("unsubscribed", NOW, mail=name) for name in names[:2]]
+    answers.record(unsubscribed[:1])
+    take_up(ledger, answers)
+    with sqlite3.connect(tmp_path / "run.sqlite") as now, sqlite3.connect(tmp_path / "backup.sqlite") as backup:
+        now.backup(backup)
+    answers.record(unsubscribed[1:])
+    assert take_up(ledger, answers).suppressed == {"unsubscribed": 1}
+    with sqlite3.connect(tmp_path / "backup.sqlite") as backup, sqlite3.connect(tmp_path / "run.sqlite") as now:
+        backup.backup(now)
+    assert ledger.suppressions.reason("c1@example.org") is None
+    assert take_up(ledger, answers).suppressed == {"unsubscribed": 1}
+    assert ledger.suppressions.reason("c1@example.org") == "unsubscribed"
+    assert list(answers.standing_since(f"suppressions of {ledger.place}")) == []
+    assert take_up(ledger, answers).suppressed == {}
 
 
 def test_an_answer_whose_mail_is_named_by_wildcards_is_of_no_mail(under_way):

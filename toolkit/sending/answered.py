@@ -4,6 +4,7 @@ its suppression list, its alarms and its doubts."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, bindparam, func, or_, select
+from sqlalchemy import Select, bindparam, func, or_, select, update
 
-from toolkit.database import chunks
+from toolkit.database import chunks, insert_new
 from toolkit.errors import AnswersError
 from toolkit.events import EventLog
 from toolkit.mail import Letter
@@ -25,7 +26,7 @@ from toolkit.sending.delivery_rows import Delivery
 from toolkit.sending.feedback import Feedback
 from toolkit.sending.keys import MailKey
 from toolkit.sending.ledger import Ledger
-from toolkit.sending.schema import attempts, deliveries
+from toolkit.sending.schema import attempts, deliveries, metas
 from toolkit.sending.states import State
 from toolkit.tables import MAIL_EVENTS
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
@@ -212,7 +213,8 @@ def take_up(ledger: Ledger, answers: Answers) -> TakenUp:
     name = f"suppressions of {ledger.place}"
     added: Counter[str] = Counter()
     restored = settled = unknown = 0
-    for some in _up_to_each("subscribed", answers.standing_since(name)):
+    mark = None
+    for some in _up_to_each("subscribed", answers.standing_since(name, since=_heard(ledger, answers))):
         rows = _deliveries(ledger, some)
         found = [(one, rows[one.mail]) for one in some if one.mail in rows]
         unknown += len(some) - len(found)
@@ -222,7 +224,9 @@ def take_up(ledger: Ledger, answers: Answers) -> TakenUp:
         for one, row in found:
             if one.kind == "subscribed":
                 restored += _restore(ledger, answers, row.address, one)
-        answers.taken_up(name, *some)
+        mark = answers.taken_up(name, *some)
+    if mark is not None:
+        _note_heard(ledger, answers, mark)
     doubts = ledger.deliveries(state=State.UNKNOWN)["decision_id"].tolist()
     signs = [_report(one, one.decision_id) for one in answers.signs_of(doubts)]
     settled += ledger.report_events(signs).settled
@@ -254,6 +258,23 @@ def _restore(ledger: Ledger, answers: Answers, address: str, one: Answered) -> b
         ledger.suppressions.add(address, by=by, reason="unsubscribed")
         return False
     return gone
+
+
+def _heard(ledger: Ledger, answers: Answers) -> str | None:
+    """How far the ledger itself says that it took up these answers: one put back from a backup has less than it had."""
+    with ledger.reading() as connection:
+        found: str | None = connection.execute(select(metas.c.value).where(metas.c.name == _mark_of(answers))).scalar()
+    return found
+
+
+def _note_heard(ledger: Ledger, answers: Answers, mark: str) -> None:
+    with ledger.changing() as connection:
+        connection.execute(insert_new(connection, metas), {"name": _mark_of(answers), "value": mark})
+        connection.execute(update(metas).where(metas.c.name == _mark_of(answers)).values(value=mark))
+
+
+def _mark_of(answers: Answers) -> str:
+    return f"heard {hashlib.sha256(answers.place.encode()).hexdigest()[:16]}"
 
 
 def _up_to_each(kind: str, answered: Iterator[Answered]) -> Iterator[list[Answered]]:

@@ -275,15 +275,19 @@ class Answers:
 
     # What the suppression list takes up ...............................................................................
 
-    def standing_since(self, name: str) -> Iterator[Answered]:
+    def standing_since(self, name: str, *, since: str | None = None) -> Iterator[Answered]:
         """Answers that bear on suppression and were not taken up yet under a name, oldest first.
+
+        Args:
+            name: who takes up.
+            since: begin there where that is earlier: what `taken_up` gave to a ledger that was put back since.
 
         In PostgreSQL some that were taken up come again: two trackers write at once there, and the one that commits
         later may have the lower number.
         """
         with self._reading() as connection:
             found = connection.execute(select(metas.c.value).where(metas.c.name == _meta(name))).scalar()
-            after, last = _mark(found or _NOTHING)
+            after, last = map(min, zip(_mark(found or _NOTHING), _mark(since or found or _NOTHING), strict=True))
             # The end of a pause was written long before its time has come; and a clock may have been put back since.
             news = [answers.c.received_at > after, answers.c.id > last]
             if self._engine.dialect.name == "postgresql":
@@ -333,8 +337,12 @@ class Answers:
             compact(self._engine, [answers, mails, links])
         return found
 
-    def taken_up(self, name: str, *answered: Answered) -> None:
-        """Remember under a name that everything up to these answers was taken up; never less than before."""
+    def taken_up(self, name: str, *answered: Answered) -> str:
+        """Remember under a name that everything up to these answers was taken up; never less than before.
+
+        Returns:
+            How far that is, for `standing_since`.
+        """
         mine = metas.c.name == _meta(name)
         with self._writing() as connection:
             connection.execute(insert_new(connection, metas), {"name": _meta(name), "value": _NOTHING})
@@ -344,6 +352,7 @@ class Answers:
             value = f"{max(at for at, _ in places)} {max(number for _, number in places)}"
             if value != found:
                 connection.execute(update(metas).where(mine).values(value=value))
+        return value
 
     def noted(self, name: str) -> int:
         """The number last noted under a name; 0 where none was."""

@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from babel import Locale
 
 from toolkit.errors import TemplateError
 from toolkit.mail import Letter, Templates
+from toolkit.mail.sandbox import MOST_SECONDS, BudgetError, RenderState
 
 Load = Callable[..., Templates]
 Make = Callable[..., Letter]
@@ -181,6 +184,21 @@ def test_a_missing_value_is_an_undefined_one_and_never_printed(missing: object, 
     assert loaded.render(letter(customer={"first_name": missing})).text == "friend\n"
     with pytest.raises(TemplateError, match=r"undefined variable.*customer\.first_name"):
         templates(text="{{ customer.first_name }}").render(letter(customer={"first_name": missing}))
+
+
+def test_a_default_stands_in_for_a_zero_only_where_asked_and_money_may_name_its_currency(
+    templates: Load, letter: Make
+) -> None:
+    loaded = templates(text='{{ event.n | default(3) }} {{ event.n | default(3, true) }} {{ 5 | money("USD") }}')
+    assert loaded.render(letter(event={"n": 0})).text == "0 3 $5.00\n"
+
+
+def test_what_works_for_too_long_is_stopped() -> None:
+    began = time.thread_time() - MOST_SECONDS - 0.01
+    state = RenderState(Locale.parse("en"), UTC, "EUR", started=began)
+    with pytest.raises(BudgetError, match=f"more than {MOST_SECONDS:g} s of work"):
+        state.step()
+    RenderState(Locale.parse("en"), UTC, "EUR").step()
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,7 @@ def test_what_could_begin_a_header_of_its_own_is_refused(text: str, place: str) 
         "",
         "@example.org",
         "ana@exa\u2028mple.org",
+        "ana@mün_chen.example",
     ],
 )
 def test_what_is_not_exactly_one_address_is_refused(address: str) -> None:
@@ -254,6 +255,24 @@ def test_any_subject_comes_back_from_the_parser_as_it_went_in(subject: str) -> N
         return
     read = email.message_from_bytes(message, policy=compat32)["Subject"]
     assert str(make_header(decode_header(read.replace("\r\n", "").replace("\n", "")))) == subject
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["a new word ", "é", "é" * 9, "x" * 40, "_=?", "漢" * 5]), max_size=14).map("".join))
+def test_an_encoded_word_has_at_most_75_characters_and_its_line_76(subject: str) -> None:
+    """RFC 2047, section 2; mostly ASCII goes out quoted, other scripts as base64."""
+    try:
+        message = made(subject=subject)
+    except TemplateError:
+        assert "=?" in subject
+        return
+    header = re.search(rb"^Subject:.*(?:\r\n[ \t].*)*", message, re.MULTILINE)
+    assert header is not None
+    words = re.findall(rb"=\?utf-8\?[bq]\?[^?\s]*\?=", header[0])
+    assert all(len(word) <= 75 for word in words)
+    assert not words or max(map(len, header[0].split(b"\r\n"))) <= 76
+    for word in words:  # no letter is cut in two
+        decode_header(word.decode())[0][0].decode("utf-8")
 
 
 @settings(max_examples=200, deadline=None)

@@ -12,7 +12,7 @@ from glob import escape
 from pathlib import Path
 from secrets import token_hex
 
-__all__ = ["whole_file", "write_text"]
+__all__ = ["parts_beside", "whole_file", "write_text"]
 
 _DAY = 86_400
 
@@ -73,10 +73,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> Path:
     return Path(path)
 
 
+def parts_beside(path: str | os.PathLike[str]) -> list[Path]:
+    """Hidden files that are being written in the place of this one, or that killed programs left of such writing."""
+    target = Path(path).resolve()
+    return sorted(target.parent.glob(f".{escape(target.name)}.????????.part"))
+
+
 def _tidy(target: Path) -> None:
     """Take away what killed programs left beside a file: nobody has written it for a day."""
     lately = time.time() - _DAY
-    for left in target.parent.glob(f".{escape(target.name)}.????????.part"):
+    for left in parts_beside(target):
         with suppress(OSError):
             if left.stat().st_mtime < lately:
                 left.unlink()

@@ -343,3 +343,16 @@ def test_a_place_that_is_not_there_is_told_and_not_found_empty(shop, places, sai
         erase(ZOE, by="ana", **places)
     with pytest.raises(InputError, match="whose, and who does it"):
         erase(5, by="ana", outboxes=["."])
+
+
+def test_copies_that_killed_programs_left_beside_logs_and_files_are_told(tmp_path, make_log, people):
+    make_log(12, people=people).save(tmp_path / "store")
+    people.to_csv(tmp_path / "people.csv", index=False)
+    places = {"logs": [tmp_path / "store"], "files": [tmp_path / "people.csv"]}
+    assert erase(ZOE, by="ana", yes=True, **places).left == ()
+    aside, part = tmp_path / ".store.0a1b2c3d.old", tmp_path / ".people.csv.0a1b2c3d.part"
+    aside.mkdir()
+    part.touch()
+    left = erase(ZOE, by="ana", yes=True, **places).left
+    assert [str(one) in said for one, said in zip((aside, part), left, strict=True)] == [True, True]
+    assert "delete it" in left[0]

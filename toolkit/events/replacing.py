@@ -8,7 +8,7 @@ from glob import escape
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["Stamp", "beside", "left_aside", "set_aside", "stamp_of", "swap"]
+__all__ = ["Stamp", "beside", "copies_beside", "left_aside", "set_aside", "stamp_of", "swap"]
 
 Stamp = tuple[int, int, int, int]
 _DAY = 86_400
@@ -52,8 +52,13 @@ def swap(fresh: Path, target: Path) -> None:
 def _left_behind(target: Path) -> list[Path]:
     """What no program can be writing any more: nothing was made in it for a day."""
     lately = time.time() - _DAY
+    return [path for path in copies_beside(target) if path.stat().st_mtime < lately]
+
+
+def copies_beside(target: Path) -> list[Path]:
+    """Hidden folders that are being written in the place of this one, or that killed programs left of such writing."""
     hidden = [path for ending in ("new", "old") for path in target.parent.glob(_pattern(target, ending))]
-    return [path for path in hidden if path.is_dir() and path.stat().st_mtime < lately]
+    return sorted(path for path in hidden if path.is_dir())
 
 
 def _pattern(target: Path, ending: str) -> str:

@@ -19,8 +19,10 @@ from toolkit.events.erasure import (
     erase_from_log,
     text_names,
 )
+from toolkit.events.replacing import copies_beside
 from toolkit.sending.ledger import Ledger
 from toolkit.tracking import Answers
+from toolkit.whole import parts_beside
 
 __all__ = ["Place", "in_answers", "in_files", "in_log", "in_outbox", "in_spool"]
 
@@ -58,7 +60,8 @@ def in_log(folder: str | os.PathLike[str]) -> Place:
         named = text_names(parts(), person)
         manifest = Path(folder) / "manifest.json"
         said = [f"{count:,} rows of {Path(file).name}" for file, count in named.items() if count]
-        return said + (["manifest.json"] if person.is_named_in(manifest.read_bytes()) else [])
+        said += ["manifest.json"] if person.is_named_in(manifest.read_bytes()) else []
+        return said + _unfinished(copies_beside(Path(folder).resolve()))
 
     return Place(
         f"log {folder}",
@@ -70,6 +73,12 @@ def in_log(folder: str | os.PathLike[str]) -> Place:
 
 def in_files(where: str | os.PathLike[str], columns: Mapping[str, str]) -> Place:
     """CSV or Parquet files that logs are read from."""
+
+    def left(person: Person) -> list[str]:
+        named = text_names(where, person)
+        said = [f"{count:,} rows of {Path(file).name}" for file, count in named.items() if count]
+        return said + _unfinished([copy for file in named for copy in parts_beside(file)])
+
     return Place(
         f"files {where}",
         lambda customer_id: addresses_in_files(where, customer_id, columns),
@@ -80,8 +89,13 @@ def in_files(where: str | os.PathLike[str], columns: Mapping[str, str]) -> Place
             },
             yes=yes,
         ),
-        lambda person: [f"{n:,} rows of {Path(file).name}" for file, n in text_names(where, person).items() if n],
+        left,
     )
+
+
+def _unfinished(copies: Sequence[Path]) -> list[str]:
+    """What a killed program left beside a place holds what stood there, whoever was erased from it since."""
+    return [f"{copy}, a copy that a program which was stopped may have left: delete it" for copy in copies]
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

@@ -289,6 +289,23 @@ def test_an_offer_the_mail_does_not_name_is_a_warning(check: Callable[..., Prefl
     assert [(one.severity, one.rule) for one in result.findings] == [("warning", "offer_not_named")] * 2
 
 
+@pytest.mark.parametrize(
+    ("body", "text", "found"),
+    [
+        ("10 % off with TEN&amp;MORE", "10 % off with TEN&MORE", False),
+        ("10 % off with our code", "10 % off with TEN&MORE", True),
+        ("10 % off with TEN&amp;MORE", "10 % off with our code", True),
+    ],
+)
+def test_an_offers_code_stands_in_both_parts_and_a_warning_blocks_nothing(
+    check: Callable[..., Preflight], body: str, text: str, found: bool
+) -> None:
+    offer = {"percent": 10, "code": "TEN&MORE"}
+    result = check(body, text + "\n", plan={"offer": offer}, letters=[{"offer": offer}])
+    assert ["code in both parts" in one.message for one in result.findings] == [True] * found
+    assert (result.errors, result.warnings, result.ok) == ((), result.findings, True)
+
+
 def test_a_letter_whose_offer_is_not_the_steps_blocks(check: Callable[..., Preflight]) -> None:
     result = check(
         "{{ offer.percent | percent }} off",

@@ -33,7 +33,7 @@ from toolkit.sending.suppression import Suppressions, suppressed
 __all__ = ["Ledger"]
 
 _PLANNED_AT_ONCE = 2_000  # mails in one commit
-_PLANNED = ("added", "adopted", "known", "held", "spent")
+_PLANNED = ("added", "adopted", "known", "held")
 
 
 class Ledger:
@@ -217,7 +217,7 @@ class Ledger:
             LedgerError: a row of the ledger was tampered with; names it.
         """
         now = micros(self._clock())
-        counts: Counter[str] = Counter()
+        counts, spent = Counter[str](), list[str]()
         with self._writing() as connection:
             plan_run(connection, run, now=now)
         mails = iter(entries)
@@ -225,7 +225,8 @@ class Ledger:
             with self._writing() as connection:
                 one = plan_mails(connection, run, some, now=now)
             counts.update({name: getattr(one, name) for name in _PLANNED})
-        planned = Planned(*(counts[name] for name in _PLANNED))
+            spent += one.spent
+        planned = Planned(**{name: counts[name] for name in _PLANNED}, spent=tuple(spent))
         detail = {"digest": run.digest, **{name: counts[name] for name in _PLANNED if counts[name]}}
         if planned.added or planned.adopted:
             with self._writing() as connection:

@@ -112,7 +112,7 @@ def round_of(
     if report.held_back or report.spent:
         with Ledger.open(ledger, clock=clock) as opened:
             known = opened.known(line["due"])
-        why = "held back by the limits" if not report.spent else "held back by the limits, or its code was another's"
+        why = "held back by the limits" if not report.spent else "held back by the limits, or its code is another's"
         held = dict.fromkeys([name for name in line["due"] if name not in known], why)
         _append(capture, {**line, "due": [], "left_out": held})
     return replace(report, notes=tuple(map(str, batch.preflight.set_aside)))

@@ -136,14 +136,14 @@ class Planned:
     Attributes:
         added, adopted, known: mails that are new, taken over from an unfinished run, and there already.
         held: held back by limits.
-        spent: held back since another mail took their coupon code.
+        spent: the decisions that were not planned, since another mail has taken their coupon code.
     """
 
     added: int
     adopted: int
     known: int
     held: int = 0
-    spent: int = 0
+    spent: tuple[str, ...] = ()
 
 
 def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
@@ -258,7 +258,7 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
         mine = runs.c.id == run.id, runs.c.state == "done"
         connection.execute(update(runs).where(*mine).values(state="active"))
     known = len(entries) - added - len(taken) - held - len(spent)
-    return Planned(added, len(taken), known, held, len(spent))
+    return Planned(added, len(taken), known, held, tuple(sorted(spent)))
 
 
 def _within(

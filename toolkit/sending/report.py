@@ -140,7 +140,7 @@ class Report:
         if self.held_back:
             line += f", of which {self.held_back:,} held back by the limits of the approval"
         if self.spent:
-            line += f", of which {self.spent:,} not sent since other mails took their codes: prepare again"
+            line += f", of the skipped {self.spent:,} whose codes other mails took: prepare again"
         if self.notes:
             line += f", left out {self.before.get('render_error', 0):,} ({'; '.join(self.notes)})"
         said = "; ".join(self.waits_for)

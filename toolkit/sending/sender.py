@@ -101,7 +101,8 @@ class Sender:
         self._tell_at = self._count_at = self._began
         self._pace = Pace()
         self._planned = threading.Event()
-        self._held_back = self._spent = 0
+        self._held_back = 0
+        self._spent: frozenset[str] = frozenset()
         self._pause_by: str | None = None
         self._steering = threading.Lock()
 
@@ -157,7 +158,7 @@ class Sender:
         self._recover()
         if self.total:
             planned = self.ledger.plan(self.record, self._entries())
-            self._held_back, self._spent = planned.held, planned.spent
+            self._held_back, self._spent = planned.held, frozenset(planned.spent)
             self.ledger.stop(self.run_id, self.gate())
         with self._steering:
             self._planned.set()
@@ -387,7 +388,7 @@ class Sender:
             audit=self.ledger.audit_head(),
             state=self.ledger.run_state(self.run_id) or "done",
             held_back=self._held_back,
-            spent=self._spent,
+            spent=len(self._spent),
             waits_for=waits_for(self.ledger, self.run_id, others=others) if self._waits() else (),
         )
 
@@ -409,14 +410,15 @@ class Sender:
             rows = {row.decision_id: row for row in self.ledger.rows([stub.decision_id for stub in stubs])}
             for number, stub in zip(some, stubs, strict=True):
                 row = rows.get(stub.decision_id)
-                state = State.PLANNED if row is None else row.state
+                is_spent = row is None and stub.decision_id in self._spent
+                state = row.state if row else State.SKIPPED if is_spent else State.PLANNED
                 outcome = state.value
                 if row is not None and state in OPEN and row.run_id != self.run_id:
                     others[row.run_id] += 1
                 if state is State.ACCEPTED:
                     outcome = SENT if self._sent[number] else ALREADY
                 what = stub.scenario, stub.step, stub.template, outcome
-                why = (row.receipt, row.code, row.reason) if row else (None, None, None)
+                why = (row.receipt, row.code, row.reason) if row else (None, None, "coupon_empty" if is_spent else None)
                 who = stub.decision_id, stub.customer_id, masked(stub.address)
                 outcomes.add(Outcome(*who, *what, *why, stub.message_id))
         return outcomes

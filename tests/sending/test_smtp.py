@@ -355,6 +355,11 @@ def test_a_server_without_encryption_gets_neither_mails_nor_the_password(smtp_se
     assert server.counts["AUTH"] == 0
 
 
+def test_a_server_that_does_not_begin_with_encryption_is_told_from_a_wrong_certificate(smtp_server):
+    with pytest.raises(TransportError, match=r"does not begin with encryption: smtps: is .*587, is smtp:$"):
+        _go(Smtp("localhost", smtp_server().port, security="tls", timeout=5), _mails(1))
+
+
 def test_words_slipped_in_before_encryption_are_not_believed(smtp_server, certificate, monkeypatch):
     public, context = certificate()
     monkeypatch.setenv("SSL_CERT_FILE", str(public))

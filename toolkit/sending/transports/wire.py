@@ -406,4 +406,7 @@ async def _expect(wire: Wire, codes: Sequence[int]) -> Reply:
 
 def _certificate(host: str, fault: ssl.SSLError) -> TransportError:
     why = getattr(fault, "verify_message", "") or fault.reason or str(fault)
+    if fault.reason == "WRONG_VERSION_NUMBER":  # what it said is no TLS
+        how = "smtps: is for port 465; a server that begins without encryption, mostly on port 587, is smtp:"
+        return TransportError(f"smtp {host}: does not begin with encryption: {how}")
     return TransportError(f"smtp {host}: its certificate is not accepted: {why}")

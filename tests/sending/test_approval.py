@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from toolkit.errors import ApprovalError, InputError
-from toolkit.sending import Approval, approve
+from toolkit.sending import Approval, Batch, approve
 
 NOW = datetime(2026, 3, 2, 13, tzinfo=UTC)
 
@@ -270,3 +271,16 @@ def test_an_approval_reads_well_and_is_safe_to_show(batch):
     assert "&lt;b&gt;ana" in page
     assert "written by" in page
     assert "guards against mistakes" in page
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_long_look_at_every_mail_shows_how_far_it_is(shop, monkeypatch, capsys, progress):
+    batch, audience = shop.prepare(), Batch._audience
+
+    def slowly(self, *mail):
+        time.sleep(0.08)
+        return audience(self, *mail)
+
+    monkeypatch.setattr(Batch, "_audience", slowly)
+    shop.approve(batch, progress=progress)
+    assert ("hashing: " in capsys.readouterr().err) == progress

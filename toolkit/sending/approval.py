@@ -132,6 +132,7 @@ def approve(
     expires: str | timedelta | Duration = "72h",
     author: str | None = None,
     policy: ApprovalPolicy | str | os.PathLike[str] | None = None,
+    progress: bool = True,
     clock: Clock = utc_now,
 ) -> Approval:
     """A person's signature under a batch.
@@ -146,6 +147,7 @@ def approve(
         author: who wrote the scenario and its mails, unless the batch says so; it must be someone else, unless the
             policy says otherwise.
         policy: who may approve; unless given, `approvers.yaml` beside the templates.
+        progress: show a progress bar where looking at every mail takes longer than a moment.
         clock: tells the time.
 
     Returns:
@@ -164,7 +166,7 @@ def approve(
     if blocking:
         raise PreflightError(_listed("the batch cannot be approved", blocking))
     lasts = length(expires, name="approve: expires", example="72h")
-    found = sound(batch)
+    found = sound(batch, progress=progress)
     private, path = signing_key(key)
     now = clock()
     wrote = batch.author if author is None else person(author, where="approve: author")
@@ -207,10 +209,14 @@ def load_approval(path: str | os.PathLike[str]) -> Approval | StandingApproval:
 
 
 def sound(
-    batch: Batch, consequence: str = "", each: Callable[[PreparedMail, float | None], None] | None = None
+    batch: Batch,
+    consequence: str = "",
+    each: Callable[[PreparedMail, float | None], None] | None = None,
+    *,
+    progress: bool = False,
 ) -> dict[str, Any]:
     """The outline of the batch as it is now; refused when that is not what was prepared."""
-    found = batch.recomputed(each)
+    found = batch.recomputed(each, progress=progress)
     if digest_of(found) != batch.digest or digest_of(batch.manifest) != batch.digest:
         lines = changes(outline(batch.manifest), outline(found)) or ["digest: not that of the manifest"]
         lines += details(batch.manifest, found)
@@ -225,6 +231,7 @@ def check_approvals(
     policy: ApprovalPolicy | str | os.PathLike[str] | None = None,
     clock: Clock = utc_now,
     each: Callable[[PreparedMail, float | None], None] | None = None,
+    progress: bool = False,
 ) -> None:
     """Whether these approvals together let the batch go now, by the policy.
 
@@ -234,13 +241,14 @@ def check_approvals(
         policy: who must approve.
         clock: tells the time.
         each: is told every mail as it was read, and what its offer may cost.
+        progress: show a progress bar where it takes longer than a moment.
 
     Raises:
         ApprovalError: they do not; says what is missing or changed.
     """
     if not approvals:
         raise ApprovalError("send: no approval was given; nothing was sent")
-    found = sound(batch, "; nothing was sent", each)
+    found = sound(batch, "; nothing was sent", each, progress=progress)
     for one in approvals:
         if isinstance(one, Approval):
             one.check_outline(batch.digest, found, clock=clock)

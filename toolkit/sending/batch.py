@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.bars import Bar
 from toolkit.errors import InputError
 from toolkit.mail import Preflight, Templates
 from toolkit.mail.addresses import masked
@@ -214,15 +215,18 @@ class Batch:
 
     # --- what an approval covers --------------------------------------------------------------------------------------
 
-    def recomputed(self, each: Callable[[PreparedMail, float | None], None] | None = None) -> dict[str, Any]:
+    def recomputed(
+        self, each: Callable[[PreparedMail, float | None], None] | None = None, *, progress: bool = False
+    ) -> dict[str, Any]:
         """The manifest made again from what the batch really holds: every mail hashed anew, samples rendered anew.
 
         Args:
             each: is told every mail as it was read, and what its offer may cost.
+            progress: show a progress bar where it takes longer than a moment.
         """
         policies = self.program.policies
         audience, offers, samples = Rows(), Counter[tuple[str, str, str]](), dict[str, PreparedMail]()
-        for mail in self.mails:
+        for mail in Bar(self.mails, desc="hashing", unit=" mails", disable=not progress, delay=0.5):
             discount = self.discount_of(mail)
             audience.add(self._audience(mail, discount))
             if each is not None:

@@ -106,7 +106,15 @@ def send(
     """
     first = _canary(canary, canary_wait)
     way, where, run, parcel = _checked(
-        batch, approval, transport=transport, confirm=confirm, ledger=ledger, canary=first, policy=policy, clock=clock
+        batch,
+        approval,
+        transport=transport,
+        confirm=confirm,
+        ledger=ledger,
+        canary=first,
+        policy=policy,
+        progress=progress,
+        clock=clock,
     )
     with Ledger.open(where, clock=clock) as opened:
         gate = gate_of(parcel, opened, log, clock, run_id=run.id)
@@ -200,6 +208,7 @@ def _checked(
     canary: tuple[int | None, int],
     policy: ApprovalPolicy | str | os.PathLike[str] | None,
     clock: Clock,
+    progress: bool = False,
 ) -> tuple[Transport, str, RunRecord, Parcel]:
     """The way out, the ledger's place, the run and its mails; refused unless everything is as it was approved."""
     if not isinstance(batch, Batch):
@@ -208,7 +217,7 @@ def _checked(
     approvals = each_approval(approval, where="send")
     _templates_unchanged(batch)
     parcel = BatchParcel(batch)
-    check_approvals(batch, approvals, policy=policy, clock=clock, each=parcel.take)
+    check_approvals(batch, approvals, policy=policy, clock=clock, each=parcel.take, progress=progress)
     if len(batch) and (isinstance(confirm, bool) or confirm != len(batch)):
         raise InputError(f"send: confirm={confirm!r}, but the batch has {len(batch):,} mails; nothing was sent")
     if not way.rehearsal and abs(clock() - batch.now).total_seconds() > 86_400:

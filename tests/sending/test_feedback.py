@@ -54,6 +54,8 @@ def test_the_same_report_twice_counts_once(sent, clock):
     report = _report(0, "email_bounced", clock, bounce_type="hard")
     assert str(ledger.report_events([report])) == "new 1, known 0, mails settled 0, addresses suppressed 1"
     assert str(ledger.report_events([report, report])) == "new 0, known 2, mails settled 0, addresses suppressed 0"
+    of_another = replace(report, provider="postmark", message_id="<m00001@example.com>")
+    assert str(ledger.report_events([of_another])) == "new 1, known 0, mails settled 0, addresses suppressed 1"
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,21 @@ def test_rates_of_many_people_agree_with_the_score_test() -> None:
         assert agrees(compare_shares(START, arm, control, Setting()), 0.05), (arm, control)
 
 
+def test_a_rate_is_given_with_the_intervals_of_newcombe_and_of_miettinen_and_nurminen() -> None:
+    one = compare_shares(START, Share(36, 40), Share(16, 80), Setting(alpha=0.05))
+    assert (1 + one.rel_lower, 1 + one.rel_upper) == pytest.approx((2.93465, 7.16630), abs=1e-5)
+    assert one.method == "Boschloo exact test; Newcombe interval; relative: Miettinen-Nurminen score"
+    other = compare_shares(START, Share(56, 70), Share(48, 80), Setting(alpha=0.05))
+    assert (other.diff_lower, other.diff_upper) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+@pytest.mark.parametrize(("arm", "control", "rough"), [((3, 900), (2, 1_100), True), ((11, 900), (2, 1_100), False)])
+def test_a_score_test_of_few_expected_says_that_it_is_rough(arm, control, rough: bool) -> None:
+    one = compare_shares(START, Share(*arm), Share(*control), Setting(alpha=0.05))
+    assert ("the test is rough" in one.note) is rough
+    assert "rough" not in compare_shares(START, Share(3, 90), Share(2, 110), Setting(alpha=0.05)).note
+
+
 def test_where_newcombe_and_the_test_disagree_the_interval_that_inverts_the_test_is_given() -> None:
     rng = np.random.default_rng(3)
     n, n_control = rng.integers(600, 6_000, (2, 200_000))

@@ -262,8 +262,8 @@ def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Valu
 
 
 def said(fault: BaseException) -> str:
-    """What the database itself said, without SQLAlchemy's words around it."""
-    return str(getattr(fault, "orig", None) or fault)
+    """What the database itself said, on one line and without SQLAlchemy's words around it."""
+    return " ".join(str(getattr(fault, "orig", None) or fault).split())
 
 
 def _url(where: str | os.PathLike[str], *, what: str, error: type[ToolkitError]) -> URL:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import socket
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -95,6 +97,19 @@ def test_a_database_of_something_else_is_refused(place):
         connection.execute("CREATE TABLE run (id integer)")
     with pytest.raises(LedgerError, match=r"is another database \(it holds the tables run\)"):
         Ledger.open(place)
+
+
+def test_what_a_database_says_in_several_lines_is_told_in_one():
+    def hang_up():
+        connection, _ = silent.accept()
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        threading.Thread(target=hang_up, daemon=True).start()
+        with pytest.raises(LedgerError, match="server closed the connection unexpectedly") as raised:
+            Ledger.open(f"postgresql://tester@127.0.0.1:{port}/ledger")
+    assert "\n" not in str(raised.value)
 
 
 def test_a_database_that_is_not_there_is_named_without_the_password(postgres_server):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -213,3 +215,19 @@ def test_an_empty_log_is_swept_to_nothing():
     assert tried.table["sent"].tolist() == [0, 0]
     with pytest.raises(InputError, match="nothing can be chosen"):
         tried.best("sent")
+
+
+def test_who_breaks_off_a_sweep_waits_for_what_has_begun_alone(log, monkeypatch):
+    begun = []
+
+    def count(self, *job):
+        begun.append(job)
+        time.sleep(0.2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("toolkit.engine.sweep._Work._count", count)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    waits = {"cart.pause.wait": [f"{hours}h" for hours in range(1, 9)]}
+    with pytest.raises(KeyboardInterrupt):
+        sweep(loads(CART), log, waits, progress=False)
+    assert 1 <= len(begun) < 3

@@ -8,7 +8,7 @@ from toolkit.engine.instructions import Assumption
 from toolkit.engine.load import Load
 from toolkit.engine.measure import measure
 from toolkit.engine.overlap import Overlap
-from toolkit.engine.replay import is_compiling, replay
+from toolkit.engine.replay import replay
 from toolkit.engine.run import Run
 from toolkit.engine.selection import Selection
 from toolkit.engine.summary import Summary
@@ -29,7 +29,6 @@ __all__ = [
     "Trace",
     "column_words",
     "compact",
-    "is_compiling",
     "measure",
     "replay",
     "sweep",

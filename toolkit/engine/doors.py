@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from toolkit.errors import InputError
 from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.models import Program, Scenario
 
-__all__ = ["VALUES", "check_program", "values_to_try"]
+__all__ = ["VALUES", "check_program", "moment_of", "values_to_try"]
 
 VALUES = "values to try by parameter path, as {'cart.pause.wait': ['1h', '4h']}"
 """What is allowed where settings are tried."""
@@ -43,3 +44,22 @@ def values_to_try(over: object) -> dict[str, tuple[Any, ...]]:
         if isinstance(tried, str | bytes | Mapping) or not isinstance(tried, Iterable):
             raise InputError(f"over: {path}: found {tried!r}; allowed: a list of values, as [{tried!r}, …]")
     return {str(path): tuple(tried) for path, tried in over.items()}
+
+
+def moment_of(value: object, *, name: str) -> pd.Timestamp:
+    """A moment that was handed over, with a time zone; `name` is what it is called there.
+
+    >>> moment_of("2025-03-04T00:00Z", name="until")
+    Timestamp('2025-03-04 00:00:00+0000', tz='UTC')
+    """
+    try:
+        moment = pd.Timestamp(value) if isinstance(value, datetime | str) else pd.NaT
+    except ValueError:
+        moment = pd.NaT
+    if pd.isna(moment):
+        allowed = "a moment with a time zone, for example '2025-03-04T00:00Z'"
+        raise InputError(f"{name}: found {value!r}; allowed: {allowed}")
+    if moment.tzinfo is None:
+        example = f"pd.Timestamp({str(value)!r}, tz='UTC')"
+        raise InputError(f"{name} needs a time zone; found {value!r}; for example {example}")
+    return moment

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.engine import layout as m
+from toolkit.engine.doors import moment_of
 from toolkit.engine.evidence import LoggedMails, evidence_from, mails_in
 from toolkit.engine.follow import within as followed
 from toolkit.engine.layout import Ints
@@ -288,13 +288,8 @@ def _from(run: Run, place: int, since: datetime | str | None) -> Ints:
     journeys = run.walked.journeys
     mine = journeys[:, m.J_SCENARIO] == place
     if since is not None:
-        allowed = "a moment with a time zone, for example '2025-03-04T00:00Z'"
-        moment: Any = pd.NaT
-        with suppress(ValueError):
-            moment = pd.Timestamp(since) if isinstance(since, datetime | str) else pd.NaT
-        if pd.isna(moment) or moment.tzinfo is None:
-            raise InputError(f"since: found {since!r}; allowed: {allowed}")
-        mine &= journeys[:, m.J_ENTERED] >= (moment - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us")
+        begin = moment_of(since, name="since") - pd.Timestamp(0, tz="UTC")
+        mine &= journeys[:, m.J_ENTERED] >= begin // pd.Timedelta(1, unit="us")
     return np.flatnonzero(mine)
 
 

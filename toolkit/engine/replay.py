@@ -9,8 +9,7 @@ from typing import overload
 import pandas as pd
 
 from toolkit.engine.compile import Compiled, compile_program
-from toolkit.engine.compiled import is_first_compilation
-from toolkit.engine.doors import check_program
+from toolkit.engine.doors import check_program, moment_of
 from toolkit.engine.instructions import Assumed, Assumption
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Run
@@ -19,7 +18,6 @@ from toolkit.engine.runners.parted import Parted
 from toolkit.engine.runners.spark import SparkRun
 from toolkit.engine.runners.streamed import replay_in_ranges
 from toolkit.engine.unmet import unmet
-from toolkit.errors import InputError
 from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import DateTrigger, Program, Scenario
@@ -110,9 +108,7 @@ def replay(
     bo reminder 11:00 send
     bo last_call 11:30 send
     """
-    check_program(program, log)
-    if isinstance(program, Scenario):
-        program = Program(scenarios=(program,))
+    program = check_program(program, log)
     warnings = check_against(
         program,
         event_counts=dict.fromkeys(log.event_names, 1),
@@ -177,7 +173,7 @@ def compiled_for(
 ) -> tuple[Compiled, int]:
     """The program in arrays, and the last moment in UTC microseconds; nothing is read of the log but its names."""
     first, last = (_EPOCH, _EPOCH) if log.span is None else log.span
-    stop = last if until is None else _moment(until)
+    stop = last if until is None else moment_of(until, name="until")
     begin, end = ((moment - _EPOCH) // pd.Timedelta(1, unit="us") for moment in (first, stop))
     compiled = compile_program(
         program,
@@ -190,22 +186,6 @@ def compiled_for(
         has_event_ids=log.has_event_ids,
     )
     return compiled, end
-
-
-def _moment(until: object) -> pd.Timestamp:
-    """The last moment that is decided."""
-    allowed = "a moment with a time zone, for example '2025-03-04T00:00Z'"
-    try:
-        moment = pd.Timestamp(until) if isinstance(until, datetime | str) else pd.NaT
-    except ValueError:
-        moment = pd.NaT
-    if pd.isna(moment):
-        raise InputError(f"until: found {until!r}; allowed: {allowed}")
-    if moment.tzinfo is None:
-        raise InputError(
-            f"until needs a time zone; found {until!r}; for example pd.Timestamp({str(until)!r}, tz='UTC')"
-        )
-    return moment
 
 
 def ties_customers(compiled: Compiled) -> bool:
@@ -251,8 +231,3 @@ def _notes(
     elif assume == "as_logged":
         notes.append("assumed: opens and clicks are those in the log, whichever mail they answered")
     return notes
-
-
-def is_compiling() -> bool:
-    """True when the next replay is the first on this machine and compiles the kernel (a minute)."""
-    return is_first_compilation()

@@ -372,8 +372,12 @@ class _Work:
         ranges = self._ranges(log, jobs)
         bar = Bar(total=len(jobs) * len(ranges), desc="sweep", disable=not progress or len(jobs) < 3, delay=0.5)
         with bar, ThreadPoolExecutor(threads) as pool:
-            for part in ranges:
-                self._run_all(part, jobs, pool, threads, bar)
+            try:
+                for part in ranges:
+                    self._run_all(part, jobs, pool, threads, bar)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # who breaks off waits for what has begun alone
+                raise
 
     def _job(self, program: Program, names: tuple[str, ...]) -> _Job:
         own_program = program.model_copy(

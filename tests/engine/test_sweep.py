@@ -225,7 +225,7 @@ def test_who_breaks_off_a_sweep_waits_for_what_has_begun_alone(log, monkeypatch)
         time.sleep(0.2)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("toolkit.engine.sweep._Work._count", count)
+    monkeypatch.setattr(sys.modules["toolkit.engine.sweep"]._Work, "_count", count)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     waits = {"cart.pause.wait": [f"{hours}h" for hours in range(1, 9)]}
     with pytest.raises(KeyboardInterrupt):

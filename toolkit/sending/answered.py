@@ -14,18 +14,19 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, func, or_, select, update
 
-from toolkit.database import chunks, insert_new
+from toolkit.database import insert_new
 from toolkit.errors import AnswersError
 from toolkit.events import EventLog
 from toolkit.mail import Letter
 from toolkit.scenario import dump
 from toolkit.scenario.models import Policies, Program
-from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.delivery_rows import Delivery
+from toolkit.sending.domains import domain_of
 from toolkit.sending.feedback import Feedback
-from toolkit.sending.keys import MailKey
+from toolkit.sending.keys import MailKey, name_of
 from toolkit.sending.ledger import Ledger
+from toolkit.sending.parcel import Parcel
 from toolkit.sending.schema import attempts, deliveries, metas
 from toolkit.sending.states import State
 from toolkit.tables import MAIL_EVENTS
@@ -73,27 +74,26 @@ def links_of(policies: Policies, key: MailKey) -> Callable[[Letter], MailLinks] 
     return links
 
 
-def mails_of(batch: Batch) -> Iterator[TrackedMail]:
-    """A batch's mails, as the store of answers knows them."""
-    experiments = {one.scenario: one.experiment for one in batch.program.scenarios}
-    for mail in batch.mails:
-        letter = mail.letter
-        experiment = experiments[letter.scenario]
+def mails_of(parcel: Parcel) -> Iterator[TrackedMail]:
+    """Mails on their way out, as the store of answers knows them."""
+    experiments = {one.scenario: one.experiment for one in parcel.rules.scenarios}
+    for stub in map(parcel.stub, range(len(parcel))):
+        experiment = experiments[stub.scenario]
         yield TrackedMail(
-            name=batch.key.mail_name(letter.decision_id),
-            decision_id=letter.decision_id,
-            customer_id=mail.customer_id,
-            scenario=letter.scenario,
-            step=letter.step,
-            template=letter.template,
+            name=name_of(stub.message_id),
+            decision_id=stub.decision_id,
+            customer_id=stub.customer_id,
+            scenario=stub.scenario,
+            step=stub.step,
+            template=stub.template,
             experiment=None if experiment is None else experiment.name,
-            arm=mail.arm,
-            class_=letter.class_,
-            domain=letter.to.rpartition("@")[2].lower(),
-            locale=letter.locale,
-            message_id=mail.message_id,
-            due_at=micros(letter.at),
-            targets=mail.targets,
+            arm=stub.arm,
+            class_=stub.class_,
+            domain=domain_of(stub.address),
+            locale=stub.locale,
+            message_id=stub.message_id,
+            due_at=stub.decided_at,
+            targets=stub.targets,
         )
 
 
@@ -163,8 +163,7 @@ def tell_sent(ledger: Ledger, answers: Answers) -> int:
         upto = min(after + _SOME, last)
         with ledger.reading() as connection:
             rows = connection.execute(_ACCEPTED, {"b_after": after, "b_upto": upto}).all()
-        for some in chunks(rows):
-            count += answers.sent([(row.decision_id, row.at, row.receipt) for row in some])
+        count += answers.sent((row.decision_id, row.at, row.receipt) for row in rows)
         after = upto
         if after > noted or noted > last:
             answers.note(name, after)

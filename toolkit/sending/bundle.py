@@ -28,13 +28,11 @@ from toolkit.sending.approval import Approval, approval_from, each_approval
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, utc, utc_now
 from toolkit.sending.coupons import Coupon
-from toolkit.sending.keys import name_of
 from toolkit.sending.manifest import Rows, digest_of, outline
 from toolkit.sending.parcel import STUBS_TOGETHER, BatchParcel, Stub
 from toolkit.sending.policy import ApprovalPolicy
 from toolkit.sending.spool import Store
 from toolkit.sending.standing import StandingApproval
-from toolkit.tracking import TrackedMail
 
 __all__ = ["Bundle", "submit"]
 
@@ -68,10 +66,10 @@ def submit(
             open(part / "messages", "wb") as messages,
         ):
             audience.writelines(line + b"\n" for line in batch.manifest["audience"].lines())
-            for number, mail in enumerate(batch.mails):
+            for number in range(len(parcel)):
                 stub, message = parcel.mail(number)
                 line = {"address": stub.address, "decided_at": stub.decided_at, "size": len(message)}
-                line |= {"locale": mail.letter.locale, "targets": list(mail.targets)}
+                line |= {"locale": stub.locale, "targets": list(stub.targets)}
                 mails.write(json.dumps(line) + "\n")
                 messages.write(message)
             for file in (audience, mails, messages):
@@ -102,14 +100,12 @@ class Bundle:
             self._audience = Rows(_lines(self.folder / "audience.jsonl"))
             self.manifest["audience"] = self._audience
             self._stubs = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
-            self._links = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
             self._starts = array("q", [0])
             sizes = 0
             for approved, mail in zip_longest(self._audience, _lines(self.folder / "mails.jsonl")):
                 sizes += mail is not None
                 if approved is not None and mail is not None:
                     self._stubs.add(tuple(_stub(approved, mail)))
-                    self._links.add((approved["arm"], str(mail["locale"]), tuple(map(str, mail["targets"]))))
                     self._starts.append(self._starts[-1] + int(mail["size"]))
             self.sender = str(self.manifest["sender"].get("email", ""))
             self.now = utc(datetime.fromisoformat(self.manifest["limits"]["as_of"]), name="as_of")
@@ -141,29 +137,6 @@ class Bundle:
     def mail(self, number: int) -> tuple[Stub, bytes]:
         """The same, and the mail's bytes as they are now."""
         return self.stub(number), self._message(number)
-
-    def tracked_mails(self) -> Iterator[TrackedMail]:
-        """The mails, as the store of answers knows them."""
-        experiments = {one.scenario: one.experiment for one in self.rules.scenarios}
-        for number in range(len(self)):
-            stub, (arm, locale, targets) = self.stub(number), self._links[number]
-            experiment = experiments[stub.scenario]
-            yield TrackedMail(
-                name=name_of(stub.message_id),
-                decision_id=stub.decision_id,
-                customer_id=stub.customer_id,
-                scenario=stub.scenario,
-                step=stub.step,
-                template=stub.template,
-                experiment=None if experiment is None else experiment.name,
-                arm=arm,
-                class_=stub.class_,
-                domain=stub.address.rpartition("@")[2].lower(),
-                locale=locale,
-                message_id=stub.message_id,
-                due_at=stub.decided_at,
-                targets=targets,
-            )
 
     def _message(self, number: int) -> bytes:
         self._messages.seek(self._starts[number])
@@ -205,7 +178,7 @@ class Bundle:
             message = self._message(number)
             if hashlib.sha256(message).hexdigest() != approved["payload"]:
                 raise ApprovalError(f"sender: mail {approved['decision']}: its bytes are not those approved")
-            targets = self._links[number][2]
+            targets = self.stub(number).targets
             if (digest_of(list(targets)) if targets else None) != approved.get("targets"):
                 raise ApprovalError(
                     f"sender: mail {approved['decision']}: its links lead elsewhere than those approved"
@@ -250,6 +223,9 @@ def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
         template=approved["template"],
         key=approved["journey"],
         coupon=None if "coupon" not in approved else Coupon(*map(str, approved["coupon"])),
+        arm=approved["arm"],
+        locale=str(mail["locale"]),
+        targets=tuple(map(str, mail["targets"])),
     )
 
 

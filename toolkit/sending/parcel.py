@@ -30,6 +30,8 @@ class Stub(NamedTuple):
         discount: the most its offer is thought to cost; None where that cannot be told.
         decided_at: the moment of the decision, microseconds since 1970.
         coupon: the code of a pool that it gives.
+        arm, locale: of the customer.
+        targets: where its counted links lead; empty where none are counted.
     """
 
     decision_id: str
@@ -44,6 +46,9 @@ class Stub(NamedTuple):
     template: str
     key: str | None
     coupon: Coupon | None
+    arm: str | None
+    locale: str
+    targets: tuple[str, ...]
 
 
 STUBS_TOGETHER = 32
@@ -136,7 +141,7 @@ class BatchParcel:
         letter = mail.letter
         who = letter.decision_id, mail.customer_id, letter.to, letter.class_, mail.message_id
         what = letter.scenario, letter.step, letter.template, mail.key, mail.coupon
-        self._stubs.add((*who, discount, micros(letter.at), *what))
+        self._stubs.add((*who, discount, micros(letter.at), *what, mail.arm, letter.locale, mail.targets))
         self._places.append(mail.number)
 
     def __len__(self) -> int:

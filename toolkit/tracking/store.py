@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import pandas as pd
@@ -156,7 +157,7 @@ class Answers:
                 if targets:
                     rows = [{"id": link, "url": url} for link, url in targets.items()]
                     connection.execute(insert_new(connection, links), rows)
-                count += connection.execute(insert_new(connection, mails), [_mail_row(mail) for mail in chunk]).rowcount
+                count += _insert_mails(connection, chunk)
             _tie(connection)
         return count
 
@@ -169,23 +170,10 @@ class Answers:
         Returns:
             How many were new; mails that are not registered are passed over.
         """
-        count = 0
-        for chunk in chunks(list(accepted)):
+        count, now, coming = 0, self._clock(), iter(accepted)
+        while some := list(islice(coming, _HANDED)):
             with self._writing() as connection:
-                rows = connection.execute(
-                    select(mails.c.decision_id, mails.c.name).where(mails.c.decision_id.in_([one[0] for one in chunk]))
-                )
-                names = {row.decision_id: row.name for row in rows}
-                batch = []
-                for decision_id, at, provider_id in chunk:
-                    if decision_id not in names:
-                        continue
-                    name = names[decision_id]
-                    batch.append(Incoming("sent", at, "ledger", name, event_id=f"sent:{decision_id}"))
-                    if provider_id:
-                        values = {"provider_id": provider_id}
-                        connection.execute(update(mails).where(mails.c.name == name).values(values))
-                count += sum(one.fresh for one in record(connection, batch, now=self._clock()))
+                count += _insert_sent(connection, some, now=now)
                 _tie(connection)
         return count
 
@@ -383,9 +371,39 @@ class Answers:
             raise AnswersError(f"answers {self.place}: cannot be read: {said(fault)}") from fault
 
 
-def _mail_row(mail: TrackedMail) -> dict[str, Any]:
-    row = {column.key: getattr(mail, column.key) for column in mails.c if column.key != "links"}
-    return row | {"links": json.dumps([_link_id(url) for url in mail.targets])}
+_HANDED_DOWN = [column for column in mails.c if column.key != "links"]
+_values = attrgetter(*(column.key for column in _HANDED_DOWN))
+
+
+def _insert_mails(connection: Connection, handed: Sequence[TrackedMail]) -> int:
+    """Mails that were not there yet, written down; how many. Straight to the driver, since there may be a million."""
+    names = ", ".join([*(column.name for column in _HANDED_DOWN), "links"])
+    marks = ", ".join([_mark_of(connection)] * (len(_HANDED_DOWN) + 1))
+    statement = f"INSERT INTO {mails.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+    rows = [(*_values(mail), json.dumps([_link_id(url) for url in mail.targets])) for mail in handed]
+    return connection.exec_driver_sql(statement, rows).rowcount
+
+
+def _insert_sent(connection: Connection, accepted: Sequence[tuple[str, int, str | None]], *, now: int) -> int:
+    """An answer `sent` of each mail that is known and has none yet, and what the provider calls it; how many."""
+    mark = _mark_of(connection)
+    # The id is one for the ledger and for providers, who tell it again.
+    statement = (
+        f"INSERT INTO {answers.name} (event_id, mail, kind, at, received_at, provider, agent, prefetch) "
+        f"SELECT 'sent:' || decision_id, name, 'sent', {mark}, {mark}, 'ledger', '', 0 FROM {mails.name} "
+        f"WHERE decision_id = {mark} ON CONFLICT DO NOTHING"
+    )
+    rows = [(min(at, now), now, decision) for decision, at, _ in accepted]
+    count = connection.exec_driver_sql(statement, rows).rowcount
+    named = [(theirs, decision) for decision, _, theirs in accepted if theirs]
+    if named:
+        statement = f"UPDATE {mails.name} SET provider_id = {mark} WHERE decision_id = {mark}"
+        connection.exec_driver_sql(statement, named)
+    return count
+
+
+def _mark_of(connection: Connection) -> str:
+    return "?" if connection.dialect.name == "sqlite" else "%s"
 
 
 def _link_id(url: str) -> str:

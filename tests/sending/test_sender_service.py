@@ -57,7 +57,8 @@ def serving(tmp_path, policy, noon):
         lines = []
         clock = lambda: noon + timedelta(minutes=5)  # noqa: E731
         options = {"policy": policy, "transport": f"outbox:{tmp_path}/out", "clock": clock, **options}
-        serve(tmp_path / "spool", ledger=tmp_path / "sender.sqlite", once=True, say=lines.append, **options)
+        options.setdefault("ledger", tmp_path / "sender.sqlite")
+        serve(tmp_path / "spool", once=True, say=lines.append, **options)
         return lines
 
     return go
@@ -109,6 +110,10 @@ def _edit(path, before, after):
         (lambda f: (f / "approvals.json").write_text("[]"), "0 of 1 needed approvals"),
         (lambda f: (f / "mails.jsonl").write_text(""), "0 mails, 12 were approved"),
         (lambda f: (f / "manifest.json").write_text("{}"), "holds no batch"),
+        (
+            lambda f: _edit(f / "mails.jsonl", b', "locale": "en", "targets": []', b""),
+            "an earlier version of the toolkit put this batch here; prepare and submit it again",
+        ),
     ],
     ids=[
         "message",
@@ -123,6 +128,7 @@ def _edit(path, before, after):
         "no approval",
         "mails",
         "manifest",
+        "earlier version",
     ],
 )
 def test_whatever_was_changed_is_refused_and_named_and_nothing_goes(submitted, serving, tmp_path, tamper, said):
@@ -270,6 +276,15 @@ def test_whatever_stands_in_a_folder_does_not_end_the_sender(submitted, serving,
     (line,) = serving()
     assert line.startswith(f"{submitted.name}: refused: ")
     assert serving() == []
+
+
+@pytest.mark.parametrize("locale", [r"\ud800", r"\u0000de", "x" * 10_000])
+def test_a_locale_that_no_database_keeps_stops_no_mail(submitted, serving, tmp_path, locale, postgres_server):
+    name = f"locale{abs(hash(locale))}"
+    with postgres_server.psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    _edit(submitted / "mails.jsonl", b'"locale": "en"', b'"locale": "%s"' % locale.encode())
+    assert "sent 12," in serving(ledger=f"{postgres_server.server_url}/{name}")[0]
 
 
 def test_an_outcome_is_never_written_through_a_link(submitted, serving, tmp_path):

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Select, bindparam, func, or_, select, update
@@ -35,6 +36,7 @@ from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
 __all__ = ["TakenUp", "answers_place", "heard", "links_of", "mails_of", "take_up", "tell_sent", "told"]
 
 _SOME = 10_000  # attempts told at once
+_LONGEST_LOCALE = 40  # characters
 _TOGETHER = 100  # answers taken up in one commit
 _AGAIN = 1_000  # attempts looked at once more
 _REASONS = {"complained": "complaint", "unsubscribed": "unsubscribed", "bounced": "hard_bounce"}
@@ -78,7 +80,7 @@ def mails_of(parcel: Parcel) -> Iterator[TrackedMail]:
     """Mails on their way out, as the store of answers knows them."""
     experiments = {one.scenario: one.experiment for one in parcel.rules.scenarios}
     for stub in map(parcel.stub, range(len(parcel))):
-        experiment = experiments[stub.scenario]
+        experiment = experiments.get(stub.scenario)
         yield TrackedMail(
             name=name_of(stub.message_id),
             decision_id=stub.decision_id,
@@ -90,11 +92,17 @@ def mails_of(parcel: Parcel) -> Iterator[TrackedMail]:
             arm=stub.arm,
             class_=stub.class_,
             domain=domain_of(stub.address),
-            locale=stub.locale,
+            locale=_locale(stub.locale),
             message_id=stub.message_id,
             due_at=stub.decided_at,
             targets=stub.targets,
         )
+
+
+@lru_cache
+def _locale(text: str) -> str:
+    """A customer's locale, which may be any text, as every database keeps it."""
+    return "".join(filter(str.isprintable, text))[:_LONGEST_LOCALE]
 
 
 def heard(log: EventLog, program: Program, ledger: str | os.PathLike[str], *, clock: Clock = utc_now) -> EventLog:

@@ -210,6 +210,8 @@ def _lines(path: Path) -> Iterator[Any]:
 
 
 def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
+    if not {"locale", "targets"} <= mail.keys():
+        raise InputError("sender: an earlier version of the toolkit put this batch here; prepare and submit it again")
     return Stub(
         decision_id=str(approved["decision"]),
         customer_id=approved["customer"],

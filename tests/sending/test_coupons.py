@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -21,11 +22,13 @@ from toolkit.events import EventLog
 from toolkit.mail import Templates
 from toolkit.scenario import loads
 from toolkit.sending import Ledger, State, approve, approve_standing, parity, send, serve, submit
+from toolkit.sending.clock import micros
 from toolkit.sending.coupons import Coupon
 from toolkit.sending.delivery import run_record as run_of
 from toolkit.sending.keys import new_key, public_line, signing_key
 from toolkit.sending.live import round_of
 from toolkit.sending.parcel import BatchParcel, entry_of
+from toolkit.sending.planning import plan_mails, plan_run
 from toolkit.sending.policy import ApprovalPolicy
 from toolkit.sending.stock import read_codes
 from toolkit.sending.transports import transport
@@ -365,3 +368,90 @@ def test_senders_at_once_on_postgresql_share_no_code(postgres_server, clock, ent
     with Ledger.open(place, clock=clock) as ledger:
         assert ledger.coupons()["code"].is_unique
         assert len(ledger.deliveries()) == len(ledger.coupons()) == 50
+
+
+def test_a_mail_planned_by_two_senders_at_once_on_postgresql_has_one_code(postgres_server, clock, entries, run_record):
+    name = f"coupons{next(number)}"
+    with postgres_server.psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    place = f"{postgres_server.server_url}/{name}"
+    (entry,) = entries(1)
+    one, two = (replace(entry, coupon=Coupon("s", code)) for code in "AB")
+    now = micros(clock())
+
+    def plan():
+        with Ledger.open(place, clock=clock) as mine:
+            return mine.plan(run_record("two", mails=1), [two])
+
+    with Ledger.open(place, clock=clock) as ledger, ThreadPoolExecutor(1) as threads:
+        with ledger.changing() as connection:
+            plan_run(connection, run_record("one", mails=1), now=now)
+        with ledger.changing() as connection:
+            plan_mails(connection, run_record("one", mails=1), [one], now=now)
+            other = threads.submit(plan)
+            time.sleep(1.0)  # it waits for this transaction by now
+        assert other.result(timeout=30).adopted == 1
+        assert list(ledger.coupons()["code"]) == ["B"]
+
+
+def test_the_code_of_a_mail_that_was_in_doubt_is_never_given_again(tmp_path, clock, entries, run_record):
+    first, second = entries(2, class_="transactional")
+    with Ledger.open(tmp_path / "ledger.sqlite", clock=clock) as ledger:
+        ledger.plan(run_record("one", mails=1), [replace(first, coupon=Coupon("s", "A"))])
+        ledger.start(ledger.claim("one", owner="a", limit=1, lease=1_000_000))
+        clock.forward(seconds=31)
+        ledger.recover()
+        assert ledger.again("one", wait=0)
+        ledger.cancel("one", by="ana")
+        assert ledger.known([first.decision_id]) == {first.decision_id: State.CANCELLED}
+        assert list(ledger.coupons()["code"]) == ["A"]
+        planned = ledger.plan(run_record("two", mails=1), [replace(second, coupon=Coupon("s", "A"))])
+        assert (planned.added, planned.spent) == (0, (second.decision_id,))
+
+
+@pytest.mark.parametrize("heading", ["Codes", "Coupon code", "voucher_code", "Gutscheincode", "vouchers"])
+def test_a_heading_that_is_not_code_is_nobodys_code(tmp_path, heading):
+    path = tmp_path / "spring.csv"
+    path.write_text(f"{heading}\nA\n")
+    with pytest.raises(InputError, match=f"line 1: found '{heading}', which reads like the heading"):
+        read_codes(path)
+
+
+def test_a_quotation_mark_that_is_never_closed_is_told_in_a_line(tmp_path):
+    path = tmp_path / "spring.csv"
+    for count in (50, 100_000):
+        path.write_text('code\n"' + "\n".join(f"SPRING-{number:06}" for number in range(count)))
+        with pytest.raises(InputError, match=r"spring.csv: line \d+: ") as fault:
+            read_codes(path)
+        assert len(str(fault.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ("spring.csv", "codes: found str; allowed: pool to its codes, or to the path of a CSV file"),
+        ({"spring": 5}, r"codes\['spring'\]: found 5; allowed: codes, or the path"),
+        ({"spring": pd.Series([1.5, None])}, r"codes\['spring'\]: code 1: found 1.5; allowed: 1 to 64 characters"),
+    ],
+)
+def test_codes_that_are_none_are_refused_in_words(pooled, codes, said):
+    with pytest.raises(InputError, match=said):
+        pooled.prepare(codes=codes)
+
+
+def test_codes_may_come_from_a_series_or_a_generator(pooled):
+    own = [f"OWN-{number:06}" for number in range(12)]
+    for codes in (pd.Series(own, index=range(5, 17)), (code for code in own)):
+        assert list(codes_in(pooled.prepare(codes={"spring": codes})).values()) == own
+
+
+def test_a_mail_that_waits_elsewhere_is_not_counted_among_those_skipped(pooled, entries, run_record):
+    batch = pooled.prepare(log=log_with(newcomers(1)))
+    parcel = BatchParcel(batch)
+    mine = replace(entry_of(*parcel.mail(0)), coupon=Coupon("spring", "ELSEWHERE"))
+    (other,) = (replace(entry, coupon=parcel.stub(0).coupon) for entry in entries(1))
+    with Ledger.open(pooled.outbox / "ledger.sqlite", clock=lambda: NOON) as ledger:
+        ledger.plan(run_record("first", mails=2, transport="elsewhere"), [mine, other])
+    report = go(pooled, batch)
+    assert (report.sent, report.skipped, report.waiting, report.spent) == (0, 0, 1, 0)
+    assert "prepare again" not in str(report)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pandas as pd
@@ -10,7 +13,8 @@ import pytest
 from tests.sending.shops import NOON, WELCOME, events_of, people_of, program_of
 from toolkit.events import EventLog
 from toolkit.sending import Ledger, send
-from toolkit.sending.renamed_decisions import UNDER_ANOTHER_NAME
+from toolkit.sending.planning import plan_mails, plan_run
+from toolkit.sending.renamed_decisions import UNDER_ANOTHER_NAME, planned_twice
 
 ORDERS = """
 scenario: welcome
@@ -181,3 +185,25 @@ def test_two_mails_of_one_scenario_in_one_moment_both_go(shop):
     batch = shop.prepare(log=_log(events_of(2).assign(revenue=0.0), 2))
     assert len(batch) == 4
     _send(shop, batch)
+
+
+def test_of_two_names_planned_at_the_same_moment_in_postgresql_one_goes(postgres_server, entries, run_record, clock):
+    with postgres_server.psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE renamed_at_once")
+    place, program = f"{postgres_server.server_url}/renamed_at_once", program_of(WELCOME)
+    one, two = (replace(entry, customer_id="c0", scenario="welcome", step="hello") for entry in entries(2))
+
+    def plan():
+        with Ledger.open(place, clock=clock) as mine:
+            mine.plan(run_record("two", mails=1), [two])
+            return planned_twice(mine, program, "two")
+
+    with Ledger.open(place, clock=clock) as ledger, ThreadPoolExecutor(1) as threads:
+        with ledger.changing() as connection:
+            plan_run(connection, run_record("one", mails=1), now=0)
+        with ledger.changing() as connection:
+            plan_mails(connection, run_record("one", mails=1), [one], now=0)
+            other = threads.submit(plan)
+            time.sleep(1.0)  # long enough to be planned first, if it could
+        stopped = {**planned_twice(ledger, program, "one"), **other.result(timeout=30)}
+    assert stopped == {two.decision_id: UNDER_ANOTHER_NAME}

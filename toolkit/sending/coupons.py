@@ -1,7 +1,7 @@
 """Coupon codes in the ledger: each is one mail's, taken in the very transaction that plans the mail.
 
 Whoever sends, and however many do at once, no code goes to two mails. The code of a mail that is over and never left
-is free again.
+is free again, unless the mail was in doubt once: its customer may have it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, not_, select
 
 from toolkit.database import chunks, insert_new
-from toolkit.sending.schema import coupons, deliveries
-from toolkit.sending.states import NEVER_LEFT
+from toolkit.sending.schema import attempts, coupons, deliveries
+from toolkit.sending.states import NEVER_LEFT, State
 
 __all__ = ["TAKEN", "Coupon", "given", "reserve"]
 
+
+_IN_DOUBT = (
+    select(attempts.c.id).where(attempts.c.delivery_id == deliveries.c.id, attempts.c.outcome == State.UNKNOWN).exists()
+)
+_OVER = and_(deliveries.c.state.in_(NEVER_LEFT), not_(_IN_DOUBT))
 
 TAKEN = (
     select(
@@ -25,7 +30,7 @@ TAKEN = (
         *(deliveries.c[name] for name in ("decision_id", "customer_id", "scenario", "step", "state")),
     )
     .join_from(coupons, deliveries, deliveries.c.decision_id == coupons.c.decision_id)
-    .where(deliveries.c.state.not_in(NEVER_LEFT))
+    .where(not_(_OVER))
     .order_by(deliveries.c.id)
 )
 """Every code that is some mail's, with its customer and where the mail stands."""
@@ -55,7 +60,7 @@ def reserve(connection: Connection, wanted: Mapping[str, Coupon | None], *, agai
         The decisions whose code another mail has by now; they must not be planned.
     """
     named = sorted((coupon, decision) for decision, coupon in wanted.items() if coupon is not None)
-    over = select(deliveries.c.decision_id).where(deliveries.c.state.in_(NEVER_LEFT))
+    over = select(deliveries.c.decision_id).where(_OVER)
     for these in _each(coupon for coupon, _ in named):
         connection.execute(delete(coupons).where(these, coupons.c.decision_id.in_(over)))
     if named:  # in one order, so that two senders never wait for each other

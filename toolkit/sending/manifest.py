@@ -222,8 +222,8 @@ def details(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
             continue
         for one, other in zip(rows, found, strict=False):
             if one != other and isinstance(one, Mapping) and isinstance(other, Mapping):
-                fields = [name for name in one if one[name] != other.get(name)]
-                said = ", ".join(f"{name} approved {one[name]!r}, found {other.get(name)!r}" for name in fields)
+                fields = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+                said = ", ".join(f"{name} approved {one.get(name)!r}, found {other.get(name)!r}" for name in fields)
                 lines.append(f"{section}: {one.get('decision', '')}: {said}")
                 if len(lines) == _SHOWN:
                     return lines

@@ -214,6 +214,10 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
         LedgerError: a row was tampered with; names it.
     """
     wanted = {entry.decision_id: entry for entry in entries}
+    if connection.dialect.name == "postgresql":
+        # One sender at a time, as in SQLite: rows have the order in which they are seen, and what is not there now is
+        # not there when its code is taken.
+        connection.execute(select(func.pg_advisory_xact_lock(_PLANNING)))
     there = {row.decision_id: row for row in rows_of(connection, list(wanted), lock=True)}
     stopped = set(connection.execute(select(runs.c.id).where(runs.c.state == "paused")).scalars())
 
@@ -288,6 +292,7 @@ def _within(
 
 _WAITING = (State.PLANNED, State.DEFERRED)
 _DAY = 86_400_000_000  # microseconds
+_PLANNING = -1  # a lock; those of approvals are above zero
 _CENT = 1e-6  # sums of money are floats
 
 

@@ -388,7 +388,7 @@ class Sender:
             audit=self.ledger.audit_head(),
             state=self.ledger.run_state(self.run_id) or "done",
             held_back=self._held_back,
-            spent=len(self._spent),
+            spent=rows.reasons[State.SKIPPED.value, _SPENT],
             waits_for=waits_for(self.ledger, self.run_id, others=others) if self._waits() else (),
         )
 
@@ -418,10 +418,11 @@ class Sender:
                 if state is State.ACCEPTED:
                     outcome = SENT if self._sent[number] else ALREADY
                 what = stub.scenario, stub.step, stub.template, outcome
-                why = (row.receipt, row.code, row.reason) if row else (None, None, "coupon_empty" if is_spent else None)
+                why = (row.receipt, row.code, row.reason) if row else (None, None, _SPENT if is_spent else None)
                 who = stub.decision_id, stub.customer_id, masked(stub.address)
                 outcomes.add(Outcome(*who, *what, *why, stub.message_id))
         return outcomes
 
 
 _HELD_UP = ("paused", "cancelled", "revoked")
+_SPENT = "coupon_empty"

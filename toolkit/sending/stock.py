@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from toolkit.errors import InputError, did_you_mean
@@ -17,11 +18,12 @@ from toolkit.sending.ledger import Ledger
 
 __all__ = ["Codes", "Stock", "check_codes", "never_empty", "read_codes"]
 
-Codes = Mapping[str, str | os.PathLike[str] | Sequence[str]]
+Codes = Mapping[str, str | os.PathLike[str] | Iterable[str]]
 """Pool to the path of a CSV file of its codes, or to the codes themselves."""
 
 _LONGEST = 64
 _SHOWN = 5  # faults of a file
+_HEADING = re.compile(r"(?:(?:coupon|voucher|discount|promo|promotion|gift|gutschein)s?[ _-]?)*(?:codes?)?")
 
 
 def never_empty(program: Program) -> Program:
@@ -52,6 +54,11 @@ class Stock:
         self, program: Program, ledger: Ledger | None, *, folder: Path | None, codes: Codes | None = None
     ) -> None:
         self._pools = program.policies.pools
+        if codes is not None and not isinstance(codes, Mapping):
+            raise InputError(
+                f"prepare: codes: found {type(codes).__name__}; allowed: pool to its codes, or to the path of a CSV "
+                'file of them, for example {"spring": "spring.csv"}'
+            )
         self._ledger, self._folder, self._codes = ledger, folder, codes or {}
         self._had: dict[str, dict[str, str]] = {}
         self._left: dict[str, Iterator[str]] = {}
@@ -90,7 +97,10 @@ class Stock:
     def _read(self, pool: str) -> Sequence[str]:
         handed = self._codes.get(pool)
         if handed is not None and not isinstance(handed, str | os.PathLike):
-            return _checked(f"prepare: codes[{pool!r}]", list(enumerate(handed, start=1)), unit="code")
+            where = f"prepare: codes[{pool!r}]"
+            if not isinstance(handed, Iterable):
+                raise InputError(f"{where}: found {_said(handed)}; allowed: codes, or the path of a CSV file of them")
+            return _checked(where, list(enumerate(handed, start=1)), unit="code")
         if handed is not None:
             return read_codes(Path(handed).expanduser())
         return read_codes(_place(pool, self._pools[pool], self._folder, where="prepare"))
@@ -143,7 +153,10 @@ def read_codes(path: Path) -> tuple[str, ...]:
     lines = text.splitlines()
     separator = max(",;\t", key=lines[0].count) if lines else ","
     reader = csv.reader(lines, delimiter=separator)
-    rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    try:
+        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    except csv.Error as fault:  # a quotation mark that is never closed
+        raise InputError(f"{path}: line {reader.line_num}: no CSV: {fault}; allowed: one code a line") from fault
     head = [name.strip().casefold() for name in rows[0][1]] if rows else []
     if "code" in head:
         place, rows = head.index("code"), rows[1:]
@@ -152,6 +165,9 @@ def read_codes(path: Path) -> tuple[str, ...]:
         raise InputError(f"{path}: line 1: found the columns {', '.join(head)}; allowed: {allowed}")
     else:
         place = 0
+        if head and _HEADING.fullmatch(head[0]):  # else it would be somebody's code
+            said = f"found {rows[0][1][0]!r}, which reads like the heading of a column and no code"
+            raise InputError(f"{path}: line 1: {said}; allowed: the heading `code`, or none")
     return _checked(str(path), [(line, row[place] if place < len(row) else "") for line, row in rows], unit="line")
 
 
@@ -162,7 +178,9 @@ def _checked(where: str, found: Sequence[tuple[int, str]], *, unit: str) -> tupl
     for line, value in found:
         code = value.strip() if isinstance(value, str) else value
         if not isinstance(code, str) or not code or len(code) > _LONGEST or not code.isprintable():
-            faults.append(f"{unit} {line}: found {value!r}; allowed: 1 to {_LONGEST} characters that can be printed")
+            faults.append(
+                f"{unit} {line}: found {_said(value)}; allowed: 1 to {_LONGEST} characters that can be printed"
+            )
         elif code in seen:
             faults.append(f"{unit} {line}: {code!r} stands in {unit} {seen[code]} already")
         else:
@@ -171,3 +189,9 @@ def _checked(where: str, found: Sequence[tuple[int, str]], *, unit: str) -> tupl
         more = f" (and {len(faults) - _SHOWN:,} more)" if len(faults) > _SHOWN else ""
         raise InputError(f"{where}: {'; '.join(faults[:_SHOWN])}{more}")
     return tuple(seen)
+
+
+def _said(value: object) -> str:
+    """The value as it is shown, cut where it is long: it may be half a file."""
+    text = repr(value)
+    return text if len(text) <= 2 * _LONGEST else f"{text[: 2 * _LONGEST]}…"

@@ -300,6 +300,7 @@ def test_rounds_give_codes_until_there_are_none_and_the_day_is_explained(pooled,
         ways = {"templates": pooled.templates, "approval": standing, "transport": f"outbox:{pooled.outbox}"}
         report = round_of(pooled.program, log, now=moment, clock=lambda now=moment: now, **ways, **places)
     assert report.before == {"already sent": 10, "coupon_empty": 4}
+    assert str(report).startswith("sent 0, already sent 10, skipped 0, unknown 0, failed 0, 4 left out for want of a")
     found = parity(pooled.program, log, day=NOON.date(), **places)
     assert sorted(found.table["verdict"].value_counts().to_dict().items()) == [("explained", 4), ("same", 10)]
     assert set(found.table.loc[found.table["verdict"] == "explained", "why"]) == {"left out: coupon_empty"}

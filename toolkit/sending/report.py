@@ -141,6 +141,8 @@ class Report:
             line += f", of which {self.held_back:,} held back by the limits of the approval"
         if self.spent:
             line += f", of the skipped {self.spent:,} whose codes other mails took: prepare again"
+        if count := self.before.get("coupon_empty", 0):
+            line += f", {count:,} left out for want of a coupon code"
         if self.notes:
             line += f", left out {self.before.get('render_error', 0):,} ({'; '.join(self.notes)})"
         said = "; ".join(self.waits_for)

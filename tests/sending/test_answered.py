@@ -28,9 +28,10 @@ from toolkit.sending import (
     serve,
     submit,
 )
-from toolkit.sending.answered import take_up, tell_sent
+from toolkit.sending.answered import answers_place, take_up, tell_sent, told
 from toolkit.sending.clock import micros
 from toolkit.sending.keys import key_file, mail_key, new_key, public_line, rotate, signing_key
+from toolkit.sending.parcel import BatchParcel
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 from toolkit.tracking import Answers, Incoming, TrackedMail
@@ -530,3 +531,27 @@ def _counted(ledger):
 
 def _bounces(names):
     return [Incoming("bounced", NOW, "ses", name, event_id=name, bounce_type="hard") for name in names]
+
+
+def test_links_of_a_mail_that_another_batch_told_before_lead_where_the_mail_that_leaves_says(tracked_shop, serving):
+    key = mail_key(str(tracked_shop.outbox / "ledger.sqlite"))
+    early = tracked_shop.prepare()
+    where = tracked_shop.outbox / "ledger.sqlite"
+    with Ledger.open(where) as ledger, told(BatchParcel(early), ledger, answers_place(where), run_id="never sent"):
+        pass
+    for path in (tracked_shop.templates / "welcome").iterdir():
+        if path.suffix in (".txt", ".mjml"):
+            path.write_text(path.read_text().replace("https://shop.example.com/new", "https://shop.example.com/mended"))
+    mended = tracked_shop.prepare()
+    assert early.mails[0].targets != mended.mails[0].targets
+    send(mended, tracked_shop.approve(mended), confirm=len(mended), progress=False)
+    _, html, _ = parts(mended)
+    click = re.search(r'href="https://mail\.example\.com(/c/[\w-]{34})"', html).group(1)
+    send(mended, tracked_shop.approve(mended), confirm=len(mended), progress=False)
+    with Ledger.open(where) as ledger, told(BatchParcel(early), ledger, answers_place(where), run_id="late") as planned:
+        planned()  # they have left by now, as the other batch has them
+    with Answers.open(tracked_shop.outbox / "answers.sqlite") as answers:
+        with serving(tracker(answers, key.tokens)) as client:
+            answer = client.get(click)
+        assert (answer.status_code, answer.headers["location"]) == (302, mended.mails[0].targets[0])
+        assert answers.erase("c0")["links"] == 2  # what it had is found, too

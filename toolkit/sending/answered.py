@@ -7,10 +7,10 @@ import contextlib
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from sqlalchemy import Select, bindparam, func, or_, select, update
@@ -137,21 +137,34 @@ def _asks_for_mails(program: Program) -> bool:
 
 @contextmanager
 def told(
-    mails: Iterable[TrackedMail], ledger: Ledger, where: str | os.PathLike[str], *, clock: Clock = utc_now
-) -> Iterator[None]:
+    parcel: Parcel, ledger: Ledger, where: str | os.PathLike[str], *, run_id: str, clock: Clock = utc_now
+) -> Iterator[Callable[[], None]]:
     """The store of answers told of mails before they leave, and afterwards of those accepted.
+
+    What it gives is to be called when the mails are planned: another batch may have told them before, with links that
+    lead elsewhere, and now it is known which of them leave as they are here.
 
     Raises:
         AnswersError: the store cannot be opened or written; nothing was sent.
     """
     with Answers.open(where, clock=lambda: micros(clock())) as answers:
-        answers.register(mails)
+        new = answers.register(mails_of(parcel))
+
+        def planned() -> None:
+            if new < len(parcel):
+                answers.correct(mails_of(parcel), partial(_to_leave, ledger, run_id))
+
         try:
-            yield
+            yield planned
         finally:
             # What was sent is in the ledger; should the store fail now, the tracker asks for it when it starts.
             with contextlib.suppress(AnswersError):
                 tell_sent(ledger, answers)
+
+
+def _to_leave(ledger: Ledger, run_id: str, decision_ids: Sequence[str]) -> set[str]:
+    rows = ledger.rows(list(decision_ids))
+    return {one.decision_id for one in rows if one.run_id == run_id and one.state in (State.PLANNED, State.DEFERRED)}
 
 
 def tell_sent(ledger: Ledger, answers: Answers) -> int:

@@ -20,7 +20,7 @@ from toolkit.bars import Bar
 from toolkit.errors import ApprovalError, InputError
 from toolkit.events import EventLog
 from toolkit.scenario.duration import Duration
-from toolkit.sending.answered import answers_place, mails_of, told
+from toolkit.sending.answered import answers_place, told
 from toolkit.sending.approval import Approval, check_approvals, each_approval
 from toolkit.sending.batch import Batch
 from toolkit.sending.clock import Clock, micros, utc_now
@@ -118,7 +118,7 @@ def send(
     )
     with Ledger.open(where, clock=clock) as opened:
         gate = gate_of(parcel, opened, log, clock, run_id=run.id)
-        tracker = told(mails_of(parcel), opened, answers_place(where), clock=clock) if len(batch) else None
+        tracker = told(parcel, opened, answers_place(where), run_id=run.id, clock=clock) if len(batch) else None
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, gate=gate, tracker=tracker)
         sender.stop = _stopped.get() or sender.stop
         with _bar(sender, shown=progress), _stoppable(sender.stop):
@@ -178,7 +178,7 @@ def start_sending(
             opened.close()
             gone()
 
-        tracker = told(mails_of(parcel), opened, answers_place(where), clock=clock) if len(batch) else None
+        tracker = told(parcel, opened, answers_place(where), run_id=run.id, clock=clock) if len(batch) else None
         sender = Sender(
             parcel,
             run,

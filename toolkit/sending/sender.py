@@ -53,7 +53,8 @@ class Sender:
         before: decisions left out when the batch was prepared, by reason; for the report.
         clock: tells the time.
         gate: asked once after planning: decisions that no longer hold, and why.
-        tracker: entered before the first mail leaves and left after the last, so that answers find their mails.
+        tracker: entered before the first mail leaves and left after the last, so that answers find their mails; what it
+            gives is called once after planning.
         lingers: stay while the run is paused, and end with a report when stopped; else end at a pause, and raise
             KeyboardInterrupt when stopped.
     """
@@ -69,7 +70,7 @@ class Sender:
         clock: Clock,
         gate: Callable[[], Mapping[str, str]] = dict,
         lingers: bool = False,
-        tracker: AbstractContextManager[None] | None = None,
+        tracker: AbstractContextManager[Callable[[], None]] | None = None,
     ) -> None:
         self.parcel = parcel
         self.record = run
@@ -81,7 +82,7 @@ class Sender:
         self.clock = clock
         self.gate = gate
         self.lingers = lingers
-        self.tracker = tracker or nullcontext()
+        self.tracker = tracker or nullcontext(lambda: None)
         self.tell: Callable[[Progress], None] = lambda progress: None
         self.stop = threading.Event()
         self.progress = Progress(Phase.PLANNING, self.total, waiting=self.total, run_id=run.id)
@@ -114,9 +115,9 @@ class Sender:
             KeyboardInterrupt: it was stopped, and does not linger.
         """
         try:
-            with self.tracker, self.ledger.at_work(), owner() as self._me:
+            with self.tracker as planned, self.ledger.at_work(), owner() as self._me:
                 try:
-                    self._plan()
+                    self._plan(planned)
                     self._work()
                     if self.stop.is_set() and not self.lingers:
                         raise KeyboardInterrupt
@@ -153,13 +154,14 @@ class Sender:
 
     # --- the work -----------------------------------------------------------------------------------------------------
 
-    def _plan(self) -> None:
+    def _plan(self, told: Callable[[], None]) -> None:
         # First, so that what a dead sender left is either proven sent or can be taken over by this run.
         self._recover()
         if self.total:
             planned = self.ledger.plan(self.record, self._entries())
             self._held_back, self._spent = planned.held, frozenset(planned.spent)
             self.ledger.stop(self.run_id, self.gate())
+            told()
         with self._steering:
             self._planned.set()
             by = self._pause_by

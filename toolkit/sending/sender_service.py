@@ -18,7 +18,7 @@ from pathlib import Path
 
 from toolkit.errors import ApprovalError, InputError, SendingError, ToolkitError
 from toolkit.events import EventLog
-from toolkit.sending.answered import answers_place, mails_of, told
+from toolkit.sending.answered import answers_place, told
 from toolkit.sending.bundle import Bundle
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import run_record
@@ -153,7 +153,7 @@ def take_one(
         with Ledger.open(ledger, clock=clock) as opened:
             run = run_record(bundle, bundle.approvals, way)
             gate = _of_this_log(gate_of(bundle, opened, _read(log), clock, run_id=run.id))
-            tracker = told(mails_of(bundle), opened, answers_place(ledger), clock=clock) if len(bundle) else None
+            tracker = told(bundle, opened, answers_place(ledger), run_id=run.id, clock=clock) if len(bundle) else None
             sender = Sender(bundle, run, way, opened, before={}, clock=clock, gate=gate, tracker=tracker)
             if stop is not None:
                 sender.stop = stop

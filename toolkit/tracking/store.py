@@ -10,16 +10,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from operator import attrgetter
 from typing import Any
 
 import pandas as pd
 from sqlalchemy import BigInteger, Connection, Engine, and_, func, inspect, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolkit.database import READ, chunks, compact, insert_new, opened, place_of, said
+from toolkit.database import CHUNK, READ, chunks, compact, insert_new, opened, place_of, said
 from toolkit.errors import AnswersError
 from toolkit.tracking.erasure import erase_answers
+from toolkit.tracking.handed import change_mails, insert_mails, insert_sent, known_otherwise
 from toolkit.tracking.incoming import Incoming, Kept, TrackedMail
 from toolkit.tracking.recording import count_unknown, record, subscription
 from toolkit.tracking.schema import EVENTS_VIEW, VERSION, answers, create, links, mails, metas
@@ -153,12 +153,30 @@ class Answers:
         count = 0
         with self._writing() as connection:
             for chunk in chunks(some):
-                targets = {_link_id(url): url for mail in chunk for url in mail.targets}
-                if targets:
-                    rows = [{"id": link, "url": url} for link, url in targets.items()]
-                    connection.execute(insert_new(connection, links), rows)
-                count += _insert_mails(connection, chunk)
+                count += insert_mails(connection, chunk)
             _tie(connection)
+        return count
+
+    def correct(self, handed: Iterable[TrackedMail], ours: Callable[[Sequence[str]], Collection[str]]) -> int:
+        """Tell mails anew that are known as they were in another batch, where their links led elsewhere.
+
+        Links they had stay with them, after the new ones, so that an erasure finds these.
+
+        Args:
+            handed: mails as they will leave.
+            ours: is asked with decisions: those that have not left and will leave as handed.
+
+        Returns:
+            How many were changed.
+        """
+        count, coming = 0, iter(handed)
+        while some := list(islice(coming, CHUNK)):
+            with self._reading() as connection:
+                changed = known_otherwise(connection, some)
+            if changed:
+                mine = set(ours([mail.decision_id for mail, _ in changed]))
+                with self._writing() as connection:
+                    count += change_mails(connection, [one for one in changed if one[0].decision_id in mine])
         return count
 
     def sent(self, accepted: Iterable[tuple[str, int, str | None]]) -> int:
@@ -173,7 +191,7 @@ class Answers:
         count, now, coming = 0, self._clock(), iter(accepted)
         while some := list(islice(coming, _HANDED)):
             with self._writing() as connection:
-                count += _insert_sent(connection, some, now=now)
+                count += insert_sent(connection, some, now=now)
                 _tie(connection)
         return count
 
@@ -369,45 +387,6 @@ class Answers:
                 yield connection
         except SQLAlchemyError as fault:
             raise AnswersError(f"answers {self.place}: cannot be read: {said(fault)}") from fault
-
-
-_HANDED_DOWN = [column for column in mails.c if column.key != "links"]
-_values = attrgetter(*(column.key for column in _HANDED_DOWN))
-
-
-def _insert_mails(connection: Connection, handed: Sequence[TrackedMail]) -> int:
-    """Mails that were not there yet, written down; how many. Straight to the driver, since there may be a million."""
-    names = ", ".join([*(column.name for column in _HANDED_DOWN), "links"])
-    marks = ", ".join([_mark_of(connection)] * (len(_HANDED_DOWN) + 1))
-    statement = f"INSERT INTO {mails.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
-    rows = [(*_values(mail), json.dumps([_link_id(url) for url in mail.targets])) for mail in handed]
-    return connection.exec_driver_sql(statement, rows).rowcount
-
-
-def _insert_sent(connection: Connection, accepted: Sequence[tuple[str, int, str | None]], *, now: int) -> int:
-    """An answer `sent` of each mail that is known and has none yet, and what the provider calls it; how many."""
-    mark = _mark_of(connection)
-    # The id is one for the ledger and for providers, who tell it again.
-    statement = (
-        f"INSERT INTO {answers.name} (event_id, mail, kind, at, received_at, provider, agent, prefetch) "
-        f"SELECT 'sent:' || decision_id, name, 'sent', {mark}, {mark}, 'ledger', '', 0 FROM {mails.name} "
-        f"WHERE decision_id = {mark} ON CONFLICT DO NOTHING"
-    )
-    rows = [(min(at, now), now, decision) for decision, at, _ in accepted]
-    count = connection.exec_driver_sql(statement, rows).rowcount
-    named = [(theirs, decision) for decision, _, theirs in accepted if theirs]
-    if named:
-        statement = f"UPDATE {mails.name} SET provider_id = {mark} WHERE decision_id = {mark}"
-        connection.exec_driver_sql(statement, named)
-    return count
-
-
-def _mark_of(connection: Connection) -> str:
-    return "?" if connection.dialect.name == "sqlite" else "%s"
-
-
-def _link_id(url: str) -> str:
-    return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def _tie(connection: Connection) -> None:

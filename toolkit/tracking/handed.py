@@ -1,0 +1,94 @@
+"""Mails that sending hands down, in the tables of the store of answers: written down, told anew, and sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from toolkit.database import insert_new
+from toolkit.tracking.incoming import TrackedMail
+from toolkit.tracking.schema import answers, links, mails
+
+__all__ = ["change_mails", "insert_mails", "insert_sent", "known_otherwise"]
+
+_HANDED_DOWN = [column for column in mails.c if column.key != "links"]
+_values = attrgetter(*(column.key for column in _HANDED_DOWN))
+_MAY_DIFFER = ("scenario", "step", "template", "experiment", "arm", "domain", "locale", "message_id", "due_at")
+_told = attrgetter(*_MAY_DIFFER)
+
+
+def insert_mails(connection: Connection, handed: Sequence[TrackedMail]) -> int:
+    """Mails that were not there yet, written down; how many. Straight to the driver, since there may be a million."""
+    _insert_links(connection, handed)
+    names = ", ".join([*(column.name for column in _HANDED_DOWN), "links"])
+    marks = ", ".join([_mark_of(connection)] * (len(_HANDED_DOWN) + 1))
+    statement = f"INSERT INTO {mails.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+    rows = [(*_values(mail), json.dumps([_link_id(url) for url in mail.targets])) for mail in handed]
+    return connection.exec_driver_sql(statement, rows).rowcount
+
+
+def known_otherwise(connection: Connection, handed: Sequence[TrackedMail]) -> list[tuple[TrackedMail, list[str]]]:
+    """Mails that are written down otherwise than handed now, with the ids of the links that they had and have no more.
+
+    Args:
+        connection: reading.
+        handed: at most as many as one statement lists.
+    """
+    query = select(mails).where(mails.c.name.in_([mail.name for mail in handed]))
+    known = {row.name: row for row in connection.execute(query)}
+    found = []
+    for mail in handed:
+        row = known.get(mail.name)
+        if row is None:
+            continue
+        now, had = [_link_id(url) for url in mail.targets], json.loads(row.links)
+        if had[: len(now)] != now or _told(row) != _told(mail):
+            found.append((mail, [link for link in had if link not in now]))
+    return found
+
+
+def change_mails(connection: Connection, changed: Sequence[tuple[TrackedMail, list[str]]]) -> int:
+    """Mails written down anew; how many. The links they had stay theirs, after the new ones."""
+    _insert_links(connection, [mail for mail, _ in changed])
+    for mail, had in changed:
+        values: dict[str, Any] = {name: getattr(mail, name) for name in _MAY_DIFFER}
+        values["links"] = json.dumps([*map(_link_id, mail.targets), *had])
+        connection.execute(update(mails).where(mails.c.name == mail.name).values(values))
+    return len(changed)
+
+
+def insert_sent(connection: Connection, accepted: Sequence[tuple[str, int, str | None]], *, now: int) -> int:
+    """An answer `sent` of each mail that is known and has none yet, and what the provider calls it; how many."""
+    mark = _mark_of(connection)
+    # The id is one for the ledger and for providers, who tell it again.
+    statement = (
+        f"INSERT INTO {answers.name} (event_id, mail, kind, at, received_at, provider, agent, prefetch) "
+        f"SELECT 'sent:' || decision_id, name, 'sent', {mark}, {mark}, 'ledger', '', 0 FROM {mails.name} "
+        f"WHERE decision_id = {mark} ON CONFLICT DO NOTHING"
+    )
+    rows = [(min(at, now), now, decision) for decision, at, _ in accepted]
+    count = connection.exec_driver_sql(statement, rows).rowcount
+    named = [(theirs, decision) for decision, _, theirs in accepted if theirs]
+    if named:
+        statement = f"UPDATE {mails.name} SET provider_id = {mark} WHERE decision_id = {mark}"
+        connection.exec_driver_sql(statement, named)
+    return count
+
+
+def _mark_of(connection: Connection) -> str:
+    return "?" if connection.dialect.name == "sqlite" else "%s"
+
+
+def _link_id(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def _insert_links(connection: Connection, handed: Sequence[TrackedMail]) -> None:
+    targets = {_link_id(url): url for mail in handed for url in mail.targets}
+    if targets:
+        connection.execute(insert_new(connection, links), [{"id": link, "url": url} for link, url in targets.items()])

@@ -105,3 +105,19 @@ def test_an_unsubscribe_that_is_committed_after_a_later_answer_is_taken_up(place
         taken(answers)
         assert [one.kind for one in answers.standing_since("x")] == ["complained"]  # not for ever
         assert early < clock.now
+
+
+@pytest.mark.parametrize("where", ["sqlite", "postgresql"])
+def test_mails_told_anew_are_those_that_leave_so_and_their_links_lead_there(
+    request, tmp_path, clock, tracked_mail, where
+):
+    place = request.getfixturevalue("place") if where == "postgresql" else tmp_path / "answers.sqlite"
+    new = ("https://shop.example.com/help?a=1&b=2", "https://shop.example.com/new?code=50%25")
+    with Answers.open(place, clock=clock) as answers:
+        answers.register([tracked_mail(number) for number in range(3)])
+        anew = [tracked_mail(number, targets=new, locale="fr") for number in range(2)]
+        assert answers.correct([*anew, tracked_mail(2)], lambda asked: [one for one in asked if one != "d1"]) == 1
+        assert answers.correct([anew[0], tracked_mail(3)], list) == 0  # as it is by now, and one that is not known
+        kept = answers.record([Incoming("clicked", START, mail=NAMES[n], agent=FIREFOX, number=1) for n in range(2)])
+        assert [one.url for one in kept] == [new[1], new[0]]
+        assert [answers.standing(NAMES[n]).locale for n in range(2)] == ["fr", "en"]

@@ -6,9 +6,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from toolkit.database import insert_new
 from toolkit.tracking.incoming import TrackedMail
@@ -55,11 +54,14 @@ def known_otherwise(connection: Connection, handed: Sequence[TrackedMail]) -> li
 def change_mails(connection: Connection, changed: Sequence[tuple[TrackedMail, list[str]]]) -> int:
     """Mails written down anew; how many. The links they had stay theirs, after the new ones."""
     _insert_links(connection, [mail for mail, _ in changed])
-    for mail, had in changed:
-        values: dict[str, Any] = {name: getattr(mail, name) for name in _MAY_DIFFER}
-        values["links"] = json.dumps([*map(_link_id, mail.targets), *had])
-        connection.execute(update(mails).where(mails.c.name == mail.name).values(values))
-    return len(changed)
+    rows = [
+        {"b_name": mail.name, "links": json.dumps([*map(_link_id, mail.targets), *had])}
+        | dict(zip(_MAY_DIFFER, _told(mail), strict=True))
+        for mail, had in changed
+    ]
+    if rows:
+        connection.execute(update(mails).where(mails.c.name == bindparam("b_name")), rows)
+    return len(rows)
 
 
 def insert_sent(connection: Connection, accepted: Sequence[tuple[str, int, str | None]], *, now: int) -> int:

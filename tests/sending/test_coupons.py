@@ -21,7 +21,7 @@ from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
 from toolkit.scenario import loads
-from toolkit.sending import Ledger, State, approve, approve_standing, parity, send, serve, submit
+from toolkit.sending import Ledger, State, approve, approve_standing, parity, send, serve, start_sending, submit
 from toolkit.sending.clock import micros
 from toolkit.sending.coupons import Coupon
 from toolkit.sending.delivery import run_record as run_of
@@ -164,6 +164,12 @@ def test_of_two_batches_prepared_before_either_went_the_second_mails_nobody_a_co
     assert "of the skipped 3 whose codes other mails took: prepare again" in str(report)
     assert report.table["reason"].value_counts().to_dict() == {"coupon_empty": 3}
     assert str(go(pooled, other)).startswith("sent 0, already sent 1, skipped 3")
+    clock = lambda: NOON + timedelta(minutes=2)  # noqa: E731
+    job = start_sending(
+        other, approve(other, by="ana", clock=clock), transport=f"outbox:{pooled.outbox}", confirm=4, clock=clock
+    )
+    assert job.wait(60).spent == 3
+    assert (job.progress.already_sent, job.progress.skipped, job.progress.waiting) == (1, 3, 0)
     again = pooled.prepare(log=log)
     assert sorted(codes_in(again).values()) == ["SPRING-004", "SPRING-005", "SPRING-006"]
     assert str(go(pooled, again)).startswith("sent 3")

@@ -41,7 +41,7 @@ class Progress:
         deferred: refused for now, to be tried again.
         unknown: may or may not have arrived.
         failed: refused for good.
-        skipped: do not go any more: suppressed, expired, cancelled.
+        skipped: do not go any more: suppressed, expired, cancelled, or another mail took their code.
         rate: mails a second over the last ten seconds.
         seconds: since the beginning.
         left_seconds: until the end at this rate; None while that cannot be told.

@@ -159,7 +159,9 @@ class Sender:
         self._recover()
         if self.total:
             planned = self.ledger.plan(self.record, self._entries())
-            self._held_back, self._spent = planned.held, frozenset(planned.spent)
+            self._held_back = planned.held
+            elsewhere = self.ledger.known(planned.spent)  # these wait in another run, with another code
+            self._spent = frozenset(one for one in planned.spent if one not in elsewhere)
             self.ledger.stop(self.run_id, self.gate())
             told()
         with self._steering:
@@ -358,7 +360,7 @@ class Sender:
             self._count()
         every = self._tally + self._elsewhere
         accepted = every[State.ACCEPTED]
-        gone = sum(every[state] for state in NEVER_LEFT)
+        gone = sum(every[state] for state in NEVER_LEFT) + len(self._spent)
         settled = accepted + gone + every[State.FAILED] + every[State.UNKNOWN]
         self.progress = Progress(
             phase,
@@ -390,7 +392,7 @@ class Sender:
             audit=self.ledger.audit_head(),
             state=self.ledger.run_state(self.run_id) or "done",
             held_back=self._held_back,
-            spent=rows.reasons[State.SKIPPED.value, _SPENT],
+            spent=len(self._spent),
             waits_for=waits_for(self.ledger, self.run_id, others=others) if self._waits() else (),
         )
 

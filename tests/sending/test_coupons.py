@@ -26,7 +26,7 @@ from toolkit.sending.clock import micros
 from toolkit.sending.coupons import Coupon
 from toolkit.sending.delivery import run_record as run_of
 from toolkit.sending.keys import new_key, public_line, signing_key
-from toolkit.sending.live import round_of
+from toolkit.sending.live import keep_sending, round_of
 from toolkit.sending.parcel import BatchParcel, entry_of
 from toolkit.sending.planning import plan_mails, plan_run
 from toolkit.sending.policy import ApprovalPolicy
@@ -462,3 +462,27 @@ def test_a_mail_that_waits_elsewhere_is_not_counted_among_those_skipped(pooled, 
     report = go(pooled, batch)
     assert (report.sent, report.skipped, report.waiting, report.spent) == (0, 0, 1, 0)
     assert "prepare again" not in str(report)
+
+
+def test_a_file_of_codes_that_is_half_written_breaks_off_a_round_and_no_loop(pooled, tmp_path):
+    standing = approve_standing(pooled.program, pooled.templates, by="ana", mails_a_day=100, clock=lambda: MORNING)
+    path = pooled.templates / "spring.csv"
+    path.write_text("code\nA\nA\n")
+    lines = []
+
+    def say(line):
+        lines.append(line)
+        write(pooled, 30)
+
+    options = {"templates": pooled.templates, "approval": standing, "transport": f"outbox:{pooled.outbox}"}
+    options |= {"ledger": pooled.outbox / "ledger.sqlite", "captures": tmp_path / "captures", "say": say}
+    options |= {"every": timedelta(seconds=0), "clock": lambda: MORNING + timedelta(minutes=1)}
+    log = log_with(newcomers(3))
+    assert keep_sending(pooled.program, lambda: log, rounds=2, **options) == 2
+    assert "broken off: " in lines[0]
+    assert "spring.csv: line 3: 'A' stands in line 2 already" in lines[0]
+    assert "sent 3" in lines[1]
+    path.unlink()
+    with pytest.raises(InputError, match="codes cannot be read"):
+        keep_sending(pooled.program, lambda: log_with(newcomers(6)), rounds=9, **options | {"say": lines.append})
+    assert sum("broken off" in line for line in lines) == 4

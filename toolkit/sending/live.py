@@ -39,7 +39,7 @@ from toolkit.sending.refusals import Refusals
 from toolkit.sending.report import Report
 from toolkit.sending.shares import SHARES, Shares
 from toolkit.sending.standing import StandingApproval
-from toolkit.sending.stock import never_empty
+from toolkit.sending.stock import CodesError, never_empty
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["Parity", "keep_sending", "parity", "round_of"]
@@ -139,9 +139,10 @@ def keep_sending(
     Several loops with one ledger share the customers among them, by leases that each takes at the beginning of a round:
     whoever joins gets a part, and what a dead loop held is free when its lease ends, three rounds later at most.
 
-    The log is read anew for each round. A way out that fails, or a log that is being replaced at that moment, is tried
-    again in the next round; a wrong password or a void approval ends the loop, lest it be tried a thousand times. So do
-    twenty mails refused for good with none accepted in between: rounds may be too small for the alarms of a run.
+    The log is read anew for each round. A way out that fails, or a log or a file of coupon codes that is being replaced
+    at that moment, is tried again in the next round; a wrong password or a void approval ends the loop, lest it be
+    tried a thousand times. So do twenty mails refused for good with none accepted in between: rounds may be too small
+    for the alarms of a run.
 
     Args:
         program: scenarios and the policies they share.
@@ -162,7 +163,8 @@ def keep_sending(
         ApprovalError: the approval is over or void.
         InputError: the log cannot be read in the first round.
         SendingError: twenty mails or more were refused for good, and none accepted in between.
-        SendingError, AnswersError: the way out, the ledger, the answers or the log fail three rounds in a row.
+        SendingError, AnswersError, InputError: the way out, the ledger, the answers, the log or the codes fail three
+            rounds in a row.
     """
     over, made, failed, has_read = stop or threading.Event(), 0, 0, False
     refusals = Refusals()
@@ -196,8 +198,9 @@ def keep_sending(
                         clock=clock,
                     )
                     said = str(report)
-            except (SendingError, AnswersError, EventLogError) as fault:
-                # A log that could be read and then no more was stored anew in the middle of the round.
+            except (SendingError, AnswersError, EventLogError, CodesError) as fault:
+                # A log that could be read and then no more was stored anew in the middle of the round; codes are
+                # appended to their file while rounds are made.
                 if isinstance(fault, EventLogError) and not has_read:
                     raise
                 failed += 1

@@ -16,7 +16,7 @@ from toolkit.scenario.models import Offer, Pool, Program
 from toolkit.sending.coupons import Coupon, given
 from toolkit.sending.ledger import Ledger
 
-__all__ = ["Codes", "Stock", "check_codes", "never_empty", "read_codes"]
+__all__ = ["Codes", "CodesError", "Stock", "check_codes", "never_empty", "read_codes"]
 
 Codes = Mapping[str, str | os.PathLike[str] | Iterable[str]]
 """Pool to the path of a CSV file of its codes, or to the codes themselves."""
@@ -24,6 +24,10 @@ Codes = Mapping[str, str | os.PathLike[str] | Iterable[str]]
 _LONGEST = 64
 _SHOWN = 5  # faults of a file
 _HEADING = re.compile(r"(?:(?:coupon|voucher|discount|promo|promotion|gift|gutschein)s?[ _-]?)*(?:codes?)?")
+
+
+class CodesError(InputError):
+    """The codes of a pool cannot be read now: their file is away, half written, or has a fault."""
 
 
 def never_empty(program: Program) -> Program:
@@ -85,7 +89,10 @@ class Stock:
         return tuple(f"pool {pool}: {left:,} codes left after these mails" for pool, left in self.left.items())
 
     def _open(self, pool: str) -> None:
-        codes = self._read(pool)
+        try:
+            codes = self._read(pool)
+        except InputError as fault:
+            raise CodesError(str(fault)) from fault
         taken: dict[str, str] = {}
         if self._ledger is not None:
             with self._ledger.reading() as connection:

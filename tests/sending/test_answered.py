@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.sending.shops import NOON, WELCOME
-from toolkit.errors import InputError, SendingError
+from toolkit.errors import InputError, LedgerError, SendingError
 from toolkit.sending import (
     ApprovalPolicy,
     Ledger,
@@ -256,6 +256,20 @@ def test_of_a_long_history_only_what_is_new_is_told(sent, ledger, answers):
     assert tell_sent(ledger, answers) == 0
     assert len(told) == len(sent)
     assert answers.noted(f"sent of {ledger.place}") == len(sent)
+
+
+def test_what_ended_a_sending_is_told_though_the_ledger_cannot_be_read_any_more(tracked_shop, monkeypatch):
+    def gone(*handed):
+        raise LedgerError("ledger: the disk is gone")
+
+    class Broken(Outbox):
+        def deliver(self, mails, start):
+            raise SendingError("the line is cut")
+
+    monkeypatch.setattr("toolkit.sending.answered.tell_sent", gone)
+    batch = tracked_shop.prepare()
+    with pytest.raises(SendingError, match="the line is cut"):
+        send(batch, tracked_shop.approve(batch), transport=Broken("out"), confirm=len(batch), progress=False)
 
 
 def test_no_address_is_in_the_store_of_answers(sent, answers, tracked_shop):

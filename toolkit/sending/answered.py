@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, func, or_, select, update
 
 from toolkit.database import insert_new
-from toolkit.errors import AnswersError
+from toolkit.errors import AnswersError, LedgerError
 from toolkit.events import EventLog
 from toolkit.mail import Letter
 from toolkit.scenario import dump
@@ -157,8 +157,9 @@ def told(
         try:
             yield planned
         finally:
-            # What was sent is in the ledger; should the store fail now, the tracker asks for it when it starts.
-            with contextlib.suppress(AnswersError):
+            # What was sent is in the ledger; should this fail now, the next sending or the tracker asks for it. Nor may
+            # it hide what ended the sending.
+            with contextlib.suppress(AnswersError, LedgerError):
                 tell_sent(ledger, answers)
 
 

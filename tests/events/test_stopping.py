@@ -23,10 +23,12 @@ LONG = "SELECT sum(sqrt(a.range * b.range)) AS n FROM range(60000) a, range(6000
 
 @pytest.fixture
 def stopped_soon() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs in the background ignores it
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     yield
     timer.join()
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("ask", [execute, fetch, fetch_rows, run])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from toolkit.bars import Bar
 from toolkit.errors import MetricError
 from toolkit.stats import Mean, Rate
 from toolkit.stats.targeting import qini, uplift_by_segment
@@ -145,7 +146,11 @@ def test_segments_that_cannot_be_are_errors() -> None:
 
 
 @pytest.mark.parametrize("progress", [True, False])
-def test_many_draws_of_a_qini_show_how_far_they_are(capsys, progress):
+def test_many_draws_of_a_qini_show_how_far_they_are(capsys, monkeypatch, progress):
+    def at_once(draws, **options):
+        return Bar(draws, **{**options, "delay": 0})
+
+    monkeypatch.setattr("toolkit.stats.targeting.Bar", at_once)  # however quick the machine is
     rng = np.random.default_rng(1)
     qini(rng.random(100_000) < 0.1, rng.random(100_000) < 0.5, rng.random(100_000), draws=60, progress=progress)
     assert ("qini: " in capsys.readouterr().err) == progress

@@ -243,7 +243,7 @@ def test_three_senders_on_postgresql_that_are_killed_while_the_server_fails(
     faults = {"MAIL": "451 4.3.0 later", "RCPT": "drop", "BODY": "drop", ".": "take_and_drop"}
     server = smtp_server(
         extensions=["PIPELINING"],
-        slow=0.03,
+        slow=0.1,
         fault=lambda verb, count, recipient: faults.get(verb) if verb in faults and count % 60 == 17 else None,
     )
     ledger = f"{postgres_server.server_url}/three"

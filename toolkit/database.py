@@ -35,6 +35,7 @@ __all__ = [
     "insert_new_in",
     "opened",
     "place_of",
+    "placeholder",
     "said",
 ]
 
@@ -250,6 +251,11 @@ def insert_new_in(dialect: str, table: Table) -> Insert:
     if dialect == "postgresql":
         return postgresql.insert(table).on_conflict_do_nothing()
     return sqlite.insert(table).on_conflict_do_nothing()
+
+
+def placeholder(connection: Connection) -> str:
+    """What stands for a value in text that goes straight to the driver."""
+    return "?" if connection.dialect.name == "sqlite" else "%s"
 
 
 def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Value]]:

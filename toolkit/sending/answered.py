@@ -29,7 +29,7 @@ from toolkit.sending.keys import MailKey, name_of
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.parcel import Parcel
 from toolkit.sending.schema import attempts, deliveries, metas
-from toolkit.sending.states import State
+from toolkit.sending.states import WAITING, State
 from toolkit.tables import MAIL_EVENTS
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
 
@@ -165,7 +165,7 @@ def told(
 
 def _to_leave(ledger: Ledger, run_id: str, decision_ids: Sequence[str]) -> set[str]:
     rows = ledger.rows(list(decision_ids))
-    return {one.decision_id for one in rows if one.run_id == run_id and one.state in (State.PLANNED, State.DEFERRED)}
+    return {one.decision_id for one in rows if one.run_id == run_id and one.state in WAITING}
 
 
 def tell_sent(ledger: Ledger, answers: Answers) -> int:

@@ -32,7 +32,7 @@ from toolkit.sending.owners import is_over
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import deliveries, domains, held_as, rates, runs, suppressions
 from toolkit.sending.statements import changed_by, found, numbered
-from toolkit.sending.states import State
+from toolkit.sending.states import WAITING, State
 from toolkit.sending.suppression import suppressed
 
 __all__ = ["again", "cancel", "claim", "marketing_of", "record", "recover", "renew", "run_of", "settle", "start"]
@@ -95,7 +95,7 @@ def claim(
     if run is None or run["state"] != "active":
         return []
     if now >= run["not_after"]:
-        waiting = deliveries.c.run_id == run_id, deliveries.c.state.in_((State.PLANNED, State.DEFERRED))
+        waiting = deliveries.c.run_id == run_id, deliveries.c.state.in_(WAITING)
         while rows := rows_where(connection, *waiting, limit=CHUNK):
             move(connection, rows, State.EXPIRED, {row.id: {"reason": "too_late"} for row in rows})
         return []
@@ -144,7 +144,7 @@ def _free(connection: Connection, run: Mapping[str, Any], *, limit: int, now: in
     query = _FREE.where(deliveries.c.domain.not_in(blocked)) if blocked else None
     free: list[Delivery] = []
     # One state after the other, so that the index gives them in order and no claim sorts all that waits.
-    for state in (State.PLANNED, State.DEFERRED):
+    for state in WAITING:
         last = 0
         while len(free) < limit:
             values = {
@@ -250,7 +250,7 @@ def again(connection: Connection, run_id: str, *, now: int, wait: int) -> list[D
 
 def cancel(connection: Connection, run_id: str) -> int:
     """How many mails of the run, none of them under way, were cancelled."""
-    waiting = deliveries.c.run_id == run_id, deliveries.c.state.in_((State.PLANNED, State.DEFERRED))
+    waiting = deliveries.c.run_id == run_id, deliveries.c.state.in_(WAITING)
     gone = 0
     while rows := rows_where(connection, *waiting, limit=CHUNK):
         move(connection, rows, State.CANCELLED, {})

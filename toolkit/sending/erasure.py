@@ -28,14 +28,13 @@ from toolkit.sending.erasure_places import Place, in_answers, in_files, in_log, 
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import attempts, audits, deliveries, events, suppressions
-from toolkit.sending.states import State
+from toolkit.sending.states import WAITING, State
 from toolkit.sending.suppression import address_hash
 
 __all__ = ["Erasure", "erase"]
 
 ERASED = "erased"
 _AT_WORK = (State.LEASED, State.SENDING)
-_WAITING = (State.PLANNED, State.DEFERRED)
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+")
 
 
@@ -257,7 +256,7 @@ def _found_in(
     )
     counts = {
         "mails": (len(rows), "replaced, decisions kept"),
-        "of these still to go": (len(found.of(*_WAITING)), "cancelled"),
+        "of these still to go": (len(found.of(*WAITING)), "cancelled"),
         "of these on their way": (len(found.of(*_AT_WORK)), "not erased before their sender is done"),
         "of these in doubt": (len(found.of(State.UNKNOWN)), "taken as sent"),
         "attempts": (connection.execute(tried).scalar_one(), "replaced"),
@@ -280,7 +279,7 @@ def _erase_rows(
             f"ledger {place}: a mail to customer {person.customer_id} is on its way at this moment "
             f"({at_work[0].decision_id}, {at_work[0].state}); nothing was erased: try again when its sender is done"
         )
-    waiting, doubted = found.of(*_WAITING), found.of(State.UNKNOWN)
+    waiting, doubted = found.of(*WAITING), found.of(State.UNKNOWN)
     move(connection, waiting, State.CANCELLED, {row.id: {"reason": ERASED} for row in waiting})
     receipts = {row.decision_id: Receipt(row.decision_id, State.ACCEPTED, receipt=ERASED) for row in doubted}
     settle(connection, doubted, receipts, actor=by, now=now)

@@ -14,11 +14,10 @@ from toolkit.sending.mails import hash_of
 from toolkit.sending.parcel import Parcel
 from toolkit.sending.recheck import Due, over_cap, stopped_by_now
 from toolkit.sending.renamed_decisions import planned_twice
-from toolkit.sending.states import State
+from toolkit.sending.states import WAITING
 
 __all__ = ["gate_of"]
 
-_WAITING = (State.PLANNED, State.DEFERRED)
 _AT_ONCE = 50_000  # mails; each look at the log reads it through
 
 
@@ -51,7 +50,7 @@ def gate_of(
             if capped:
                 # What this very run has sent is in the ledger already, and must not be counted twice.
                 states = ledger.known([mail.decision_id for mail in due])
-                waiting = [mail for mail in due if states.get(mail.decision_id) in _WAITING]
+                waiting = [mail for mail in due if states.get(mail.decision_id) in WAITING]
                 going = [mail for mail in waiting if mail.decision_id not in found]
                 had = ledger.marketing_of(sorted({mail.customer_id for mail in going}))
                 found |= over_cap(program, going, had)

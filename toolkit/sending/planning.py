@@ -17,7 +17,7 @@ from toolkit.sending.delivery_rows import Delivery, move, rows_of
 from toolkit.sending.domains import domain_of
 from toolkit.sending.schema import approvals, attempts, deliveries, revocations, runs
 from toolkit.sending.statements import changed_all
-from toolkit.sending.states import NEVER_LEFT, State
+from toolkit.sending.states import NEVER_LEFT, WAITING, State
 
 __all__ = ["Entry", "Limits", "Planned", "RunRecord", "Signed", "plan_mails", "plan_run"]
 
@@ -222,7 +222,7 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
     stopped = set(connection.execute(select(runs.c.id).where(runs.c.state == "paused")).scalars())
 
     def is_taken(row: Delivery) -> bool:
-        return row.state in _WAITING and row.run_id != run.id and row.run_id not in stopped
+        return row.state in WAITING and row.run_id != run.id and row.run_id not in stopped
 
     asked = [one for one in entries if one.decision_id not in there or is_taken(there[one.decision_id])]
     allowed = asked if run.limits is None else _within(connection, run.approvals[0].id, run.limits, asked, now=now)
@@ -242,7 +242,7 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
         missing = names - {row.decision_id for row in rows}
         if missing:
             raise LedgerError(f"ledger: {min(missing)} cannot be planned: its Message-ID is another mail's")
-    waiting = [row for row in rows if row.state in _WAITING]
+    waiting = [row for row in rows if row.state in WAITING]
     _tampered(connection, waiting)
     for row in waiting:
         changed = [name for name in _ENTRY if getattr(row, name) != getattr(wanted[row.decision_id], name)]
@@ -268,9 +268,7 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
 def _within(
     connection: Connection, approval_id: str, limits: Limits, asked: Sequence[Entry], *, now: int
 ) -> list[Entry]:
-    """The first of the mails that the limits of a standing approval still let go."""
-    if connection.dialect.name == "postgresql":  # one sender at a time counts; in SQLite there is only one writer
-        connection.execute(select(func.pg_advisory_xact_lock(int(approval_id[:15], 16))))
+    """The first of the mails that the limits of a standing approval still let go; one sender plans at a time."""
     mine = select(approvals.c.run_id).where(approvals.c.id == approval_id)
     query = select(func.count(), func.coalesce(func.sum(deliveries.c.discount), 0.0)).where(
         deliveries.c.run_id.in_(mine),
@@ -290,9 +288,8 @@ def _within(
     return allowed
 
 
-_WAITING = (State.PLANNED, State.DEFERRED)
 _DAY = 86_400_000_000  # microseconds
-_PLANNING = -1  # a lock; those of approvals are above zero
+_PLANNING = -1  # the lock of who plans
 _CENT = 1e-6  # sums of money are floats
 
 

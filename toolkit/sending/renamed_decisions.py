@@ -19,7 +19,7 @@ from toolkit.sending.clock import micros
 from toolkit.sending.delivery_rows import of_customers
 from toolkit.sending.ledger import Ledger
 from toolkit.sending.schema import deliveries
-from toolkit.sending.states import NEVER_LEFT, State
+from toolkit.sending.states import NEVER_LEFT, WAITING
 
 __all__ = ["LOOKED_AROUND", "UNDER_ANOTHER_NAME", "planned_twice", "under_another_name"]
 
@@ -70,7 +70,7 @@ def planned_twice(ledger: Ledger, program: Program, run_id: str) -> dict[str, st
     seconds = (other.c.decided_at // _SECOND) - (mine.c.decided_at // _SECOND)
     query = select(mine.c.decision_id).where(
         mine.c.run_id == run_id,
-        mine.c.state.in_((State.PLANNED, State.DEFERRED)),
+        mine.c.state.in_(WAITING),
         mine.c.scenario.in_(names),
         other.c.customer_id == mine.c.customer_id,
         other.c.scenario == mine.c.scenario,

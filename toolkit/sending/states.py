@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from toolkit.errors import InputError, did_you_mean
 
-__all__ = ["FINAL", "MOVES", "NEVER_LEFT", "OPEN", "Move", "State", "allowed", "state_of"]
+__all__ = ["FINAL", "MOVES", "NEVER_LEFT", "OPEN", "WAITING", "Move", "State", "allowed", "state_of"]
 
 
 class State(StrEnum):
@@ -31,6 +31,7 @@ class State(StrEnum):
     EXPIRED = "expired"
 
 
+WAITING = (State.PLANNED, State.DEFERRED)
 OPEN = frozenset({State.PLANNED, State.LEASED, State.SENDING, State.DEFERRED})
 NEVER_LEFT = (State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)
 FINAL = frozenset({State.ACCEPTED, State.FAILED, *NEVER_LEFT})

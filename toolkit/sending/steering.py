@@ -12,7 +12,7 @@ from toolkit.sending import audit, claims
 from toolkit.sending.delivery_rows import move, rows_of
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.schema import COUNTERS, approvals, revocations, runs
-from toolkit.sending.states import State
+from toolkit.sending.states import WAITING, State
 
 __all__ = ["choose", "revoke", "stop_mails", "turn_run"]
 
@@ -87,7 +87,7 @@ def _is_known(connection: Connection, approval_id: str) -> bool:
 def stop_mails(connection: Connection, run_id: str, reasons: Mapping[str, str]) -> int:
     """How many mails of a run, none of them under way, will not go for the reasons given by decision."""
     rows = rows_of(connection, list(reasons), lock=True)
-    mine = [one for one in rows if one.run_id == run_id and one.state in (State.PLANNED, State.DEFERRED)]
+    mine = [one for one in rows if one.run_id == run_id and one.state in WAITING]
     for state in (State.SUPPRESSED, State.SKIPPED):
         some = [one for one in mine if (reasons[one.decision_id] in _AGAINST) is (state is State.SUPPRESSED)]
         move(connection, some, state, {one.id: {"reason": reasons[one.decision_id]} for one in some})

@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from toolkit.database import insert_new
+from toolkit.database import insert_new, placeholder
 from toolkit.tracking.incoming import TrackedMail
 from toolkit.tracking.schema import answers, links, mails
 
@@ -25,7 +25,7 @@ def insert_mails(connection: Connection, handed: Sequence[TrackedMail]) -> int:
     """Mails that were not there yet, written down; how many. Straight to the driver, since there may be a million."""
     _insert_links(connection, handed)
     names = ", ".join([*(column.name for column in _HANDED_DOWN), "links"])
-    marks = ", ".join([_mark_of(connection)] * (len(_HANDED_DOWN) + 1))
+    marks = ", ".join([placeholder(connection)] * (len(_HANDED_DOWN) + 1))
     statement = f"INSERT INTO {mails.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
     rows = [(*_values(mail), json.dumps([_link_id(url) for url in mail.targets])) for mail in handed]
     return connection.exec_driver_sql(statement, rows).rowcount
@@ -66,7 +66,7 @@ def change_mails(connection: Connection, changed: Sequence[tuple[TrackedMail, li
 
 def insert_sent(connection: Connection, accepted: Sequence[tuple[str, int, str | None]], *, now: int) -> int:
     """An answer `sent` of each mail that is known and has none yet, and what the provider calls it; how many."""
-    mark = _mark_of(connection)
+    mark = placeholder(connection)
     # The id is one for the ledger and for providers, who tell it again.
     statement = (
         f"INSERT INTO {answers.name} (event_id, mail, kind, at, received_at, provider, agent, prefetch) "
@@ -80,10 +80,6 @@ def insert_sent(connection: Connection, accepted: Sequence[tuple[str, int, str |
         statement = f"UPDATE {mails.name} SET provider_id = {mark} WHERE decision_id = {mark}"
         connection.exec_driver_sql(statement, named)
     return count
-
-
-def _mark_of(connection: Connection) -> str:
-    return "?" if connection.dialect.name == "sqlite" else "%s"
 
 
 def _link_id(url: str) -> str:

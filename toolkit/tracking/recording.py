@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
-from toolkit.database import CHUNK, chunks
+from toolkit.database import CHUNK, chunks, placeholder
 from toolkit.tracking.incoming import Incoming, Kept
 from toolkit.tracking.schema import answers, links, mails
 from toolkit.tracking.tokens import TRAP
@@ -150,7 +150,7 @@ def _insert(connection: Connection, rows: Sequence[dict[str, Any]]) -> set[str]:
         before.update(connection.execute(select(answers.c.event_id).where(answers.c.event_id.in_(some))).scalars())
     # Straight to the driver: building each row's parameters anew would cost more than writing it.
     names = list(rows[0])
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    mark = placeholder(connection)
     statement = (
         f"INSERT INTO {answers.name} ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))}) "
         "ON CONFLICT DO NOTHING"

@@ -10,8 +10,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -258,13 +259,15 @@ def placeholder(connection: Connection) -> str:
     return "?" if connection.dialect.name == "sqlite" else "%s"
 
 
-def chunks(values: Sequence[Value], size: int = CHUNK) -> Iterator[Sequence[Value]]:
-    """Values some at a time, in their order.
+def chunks(values: Iterable[Value], size: int = CHUNK) -> Iterator[list[Value]]:
+    """Values some at a time, in their order, drawn as they are asked for.
 
     >>> list(chunks("abcde", 2))
-    ['ab', 'cd', 'e']
+    [['a', 'b'], ['c', 'd'], ['e']]
     """
-    return (values[begin : begin + size] for begin in range(0, len(values), size))
+    coming = iter(values)
+    while some := list(islice(coming, size)):
+        yield some
 
 
 def said(fault: BaseException) -> str:

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -220,8 +219,7 @@ class Ledger:
         counts, spent = Counter[str](), list[str]()
         with self._writing() as connection:
             plan_run(connection, run, now=now)
-        mails = iter(entries)
-        while some := list(islice(mails, _PLANNED_AT_ONCE)):
+        for some in chunks(entries, _PLANNED_AT_ONCE):
             with self._writing() as connection:
                 one = plan_mails(connection, run, some, now=now)
             counts.update({name: getattr(one, name) for name in _PLANNED})
@@ -286,7 +284,7 @@ class Ledger:
     def stop(self, run_id: str, reasons: Mapping[str, str]) -> int:
         """How many mails of a run, none of them under way, will not go for the reasons given by decision."""
         gone = 0
-        for some in chunks(list(reasons.items())):
+        for some in chunks(reasons.items()):
             with self._writing() as connection:
                 gone += steering.stop_mails(connection, run_id, dict(some))
         return gone
@@ -432,8 +430,7 @@ class Ledger:
             How many were new, known, settled a mail, suppressed an address; InputError for what is no report.
         """
         total = Taken(0, 0, 0, 0)
-        iterator = iter(reports)
-        while some := list(islice(iterator, 100)):
+        for some in chunks(reports, 100):
             with self._writing() as connection:
                 total += take(connection, some, now=micros(self._clock()))
         return total

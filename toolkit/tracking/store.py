@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import pandas as pd
 from sqlalchemy import BigInteger, Connection, Engine, and_, func, inspect, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolkit.database import CHUNK, READ, chunks, compact, insert_new, opened, place_of, said
+from toolkit.database import READ, chunks, compact, insert_new, opened, place_of, said
 from toolkit.errors import AnswersError
 from toolkit.tracking.erasure import erase_answers
 from toolkit.tracking.handed import change_mails, insert_mails, insert_sent, known_otherwise
@@ -144,17 +143,11 @@ class Answers:
         Returns:
             How many were new.
         """
-        count, coming = 0, iter(handed)
-        while some := list(islice(coming, _HANDED)):
-            count += self._register(some)
-        return count
-
-    def _register(self, some: Sequence[TrackedMail]) -> int:
         count = 0
-        with self._writing() as connection:
-            for chunk in chunks(some):
-                count += insert_mails(connection, chunk)
-            _tie(connection)
+        for some in chunks(handed, _HANDED):
+            with self._writing() as connection:
+                count += insert_mails(connection, some)
+                _tie(connection)
         return count
 
     def correct(self, handed: Iterable[TrackedMail], ours: Callable[[Sequence[str]], Collection[str]]) -> int:
@@ -169,8 +162,8 @@ class Answers:
         Returns:
             How many were changed.
         """
-        count, coming = 0, iter(handed)
-        while some := list(islice(coming, CHUNK)):
+        count = 0
+        for some in chunks(handed):
             with self._reading() as connection:
                 changed = known_otherwise(connection, some)
             if changed:
@@ -188,8 +181,8 @@ class Answers:
         Returns:
             How many were new; mails that are not registered are passed over.
         """
-        count, now, coming = 0, self._clock(), iter(accepted)
-        while some := list(islice(coming, _HANDED)):
+        count, now = 0, self._clock()
+        for some in chunks(accepted, _HANDED):
             with self._writing() as connection:
                 count += insert_sent(connection, some, now=now)
                 _tie(connection)

@@ -28,7 +28,7 @@ from toolkit.scenario import loads
 from toolkit.scenario.models import Policies, Program
 from toolkit.sending import ApprovalPolicy, Batch, Ledger, approve, prepare, send, submit
 from toolkit.sending.clock import micros
-from toolkit.sending.planning import Entry, RunRecord, Signed
+from toolkit.sending.ledger.planning import Entry, RunRecord, Signed
 from toolkit.sending.sender_service import take_one
 
 CONNECTIONS = 20

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from toolkit.cli import app
 from toolkit.sending import Ledger, State
 from toolkit.sending.clock import micros, utc_now
-from toolkit.sending.planning import Entry, RunRecord, Signed
+from toolkit.sending.ledger.planning import Entry, RunRecord, Signed
 from toolkit.sending.protocol import Receipt
 
 

@@ -14,7 +14,7 @@ from toolkit.errors import EventLogError
 from toolkit.events import EventLog
 from toolkit.events.erasure import Person, erase_from_log
 from toolkit.scenario import loads
-from toolkit.sending.recheck import Due, stopped_since
+from toolkit.sending.sender.recheck import Due, stopped_since
 
 ENDED = loads("{scenario: s, trigger: {event: a}, reentry: once, exit_on: [{event: x}], steps: [{send: m/x}]}")
 MADE = """

@@ -23,8 +23,8 @@ from cryptography.x509.oid import NameOID
 
 from tests.sending.shops import NOON, Shop, log_of, people_of, program_of, write_templates
 from toolkit.sending.clock import micros
-from toolkit.sending.ledger import Ledger
-from toolkit.sending.planning import Entry, RunRecord, Signed
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.planning import Entry, RunRecord, Signed
 
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -29,9 +29,9 @@ from toolkit.sending import (
     submit,
 )
 from toolkit.sending.answered import answers_place, take_up, tell_sent, told
+from toolkit.sending.batch.parcel import BatchParcel
 from toolkit.sending.clock import micros
 from toolkit.sending.keys import key_file, mail_key, new_key, public_line, rotate, signing_key
-from toolkit.sending.parcel import BatchParcel
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 from toolkit.tracking import Answers, Incoming, TrackedMail

@@ -22,15 +22,15 @@ from toolkit.events import EventLog
 from toolkit.mail import Templates
 from toolkit.scenario import loads
 from toolkit.sending import Ledger, State, approve, approve_standing, parity, send, serve, start_sending, submit
+from toolkit.sending.approval.policy import ApprovalPolicy
+from toolkit.sending.batch.parcel import BatchParcel, entry_of
+from toolkit.sending.batch.stock import read_codes
 from toolkit.sending.clock import micros
-from toolkit.sending.coupons import Coupon
 from toolkit.sending.delivery import run_record as run_of
 from toolkit.sending.keys import new_key, public_line, signing_key
+from toolkit.sending.ledger.coupons import Coupon
+from toolkit.sending.ledger.planning import plan_mails, plan_run
 from toolkit.sending.live import keep_sending, round_of
-from toolkit.sending.parcel import BatchParcel, entry_of
-from toolkit.sending.planning import plan_mails, plan_run
-from toolkit.sending.policy import ApprovalPolicy
-from toolkit.sending.stock import read_codes
 from toolkit.sending.transports import transport
 
 GIFT = """

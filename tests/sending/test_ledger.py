@@ -12,12 +12,12 @@ import pytest
 
 from toolkit.errors import LedgerError, NotSupportedError
 from toolkit.sending.clock import micros
-from toolkit.sending.ledger import Ledger
-from toolkit.sending.owners import owner
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.owners import owner
+from toolkit.sending.ledger.schema import VERSION
+from toolkit.sending.ledger.turns import Claiming
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.schema import VERSION
 from toolkit.sending.states import State
-from toolkit.sending.turns import Claiming
 
 LEASE = 30_000_000
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from toolkit.sending.ledger import Ledger
+from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import FINAL, State
 

@@ -13,12 +13,12 @@ import pytest
 from toolkit.errors import ApprovalError, InputError, SendingError, TransportError
 from toolkit.events import EventLog
 from toolkit.sending import Outbox, approve_standing, keep_sending, parity, round_of
-from toolkit.sending.ledger import Ledger
-from toolkit.sending.owners import owner
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.owners import owner
+from toolkit.sending.ledger.shares import SHARES, Shares
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.refusals import Refusals
-from toolkit.sending.report import Outcomes
-from toolkit.sending.shares import SHARES, Shares
+from toolkit.sending.sender.refusals import Refusals
+from toolkit.sending.sender.report import Outcomes
 from toolkit.sending.states import State
 
 
@@ -290,7 +290,7 @@ def test_a_loop_whose_every_mail_is_refused_ends_and_says_by_what_answer(day, tm
                 if mail is not None and start([mail.decision_id]):
                     yield Receipt(mail.decision_id, State.FAILED, code=554, reason="5.7.1 relay access denied")
 
-    monkeypatch.setattr("toolkit.sending.refusals._ENOUGH", 7)
+    monkeypatch.setattr("toolkit.sending.sender.refusals._ENOUGH", 7)
     day.now = day.noon + timedelta(minutes=60)
     with pytest.raises(
         SendingError, match=r"the last 7 mails were all refused for good, most often with '5\.7\.1 relay"

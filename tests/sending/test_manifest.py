@@ -6,7 +6,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.sending.manifest import canonical, details
+from toolkit.sending.batch.manifest import canonical, details
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 _LEAF = st.none() | st.booleans() | _TEXT | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-1e9, 1e9)

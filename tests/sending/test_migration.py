@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import sqlite
 
 from toolkit.sending import Ledger, State
-from toolkit.sending.schema import VERSION, deliveries, held_as
+from toolkit.sending.ledger.schema import VERSION, deliveries, held_as
 
 TABLES = Path(__file__).with_name("ledger_version_1.sql").read_text(encoding="utf-8")
 ROWS = """

@@ -7,7 +7,7 @@ import pytest
 
 from toolkit.errors import InputError
 from toolkit.sending.clock import micros
-from toolkit.sending.ledger import Ledger
+from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 from toolkit.sending.transports import transport

@@ -6,7 +6,7 @@ import pytest
 
 from toolkit.errors import LedgerError
 from toolkit.sending import Outbox, send
-from toolkit.sending.ledger import Ledger
+from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 

@@ -370,7 +370,7 @@ def test_mails_missed_since_the_last_run_are_said_to_be(shop, noon, make_log, ma
 
 @pytest.mark.parametrize(("some", "shown"), [(5, True), (12, False)])
 def test_a_large_batch_shows_how_far_its_letters_have_come(shop, monkeypatch, capsys, some, shown):
-    monkeypatch.setattr("toolkit.sending.preparation._SOME", some)
+    monkeypatch.setattr("toolkit.sending.preparation.preparation._SOME", some)
     assert len(shop.prepare(progress=True)) == 12
     said = capsys.readouterr().err
     assert ("letters" in said) == shown

@@ -17,7 +17,7 @@ from toolkit.events import EventLog
 from toolkit.scenario import models as m
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.places import field_of
-from toolkit.sending.recheck import Due, attributes_of, over_cap, stopped_by_now, stopped_since
+from toolkit.sending.sender.recheck import Due, attributes_of, over_cap, stopped_by_now, stopped_since
 
 ONE_BY_ONE = settings(
     deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), derandomize=True

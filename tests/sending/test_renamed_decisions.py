@@ -13,8 +13,8 @@ import pytest
 from tests.sending.shops import NOON, WELCOME, events_of, people_of, program_of
 from toolkit.events import EventLog
 from toolkit.sending import Ledger, send
-from toolkit.sending.planning import plan_mails, plan_run
-from toolkit.sending.renamed_decisions import UNDER_ANOTHER_NAME, planned_twice
+from toolkit.sending.ledger.planning import plan_mails, plan_run
+from toolkit.sending.ledger.renamed_decisions import UNDER_ANOTHER_NAME, planned_twice
 
 ORDERS = """
 scenario: welcome

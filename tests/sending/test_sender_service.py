@@ -17,10 +17,10 @@ import pytest
 from toolkit.errors import ApprovalError, InputError, TransportError
 from toolkit.events import EventLog
 from toolkit.sending import ApprovalPolicy, Ledger, Outbox, approve, approve_standing, serve, submit, transport
+from toolkit.sending.batch.parcel import BatchParcel, entry_of
 from toolkit.sending.delivery import run_record
-from toolkit.sending.gate import gate_of
 from toolkit.sending.keys import new_key, public_line, signing_key
-from toolkit.sending.parcel import BatchParcel, entry_of
+from toolkit.sending.sender.gate import gate_of
 from toolkit.sending.sender_service import take_one
 
 WELCOME = """

@@ -9,8 +9,8 @@ import pytest
 
 from toolkit.errors import SendingError
 from toolkit.sending import send, spool
-from toolkit.sending.mails import Numbers
-from toolkit.sending.manifest import Rows, canonical, digest_of
+from toolkit.sending.batch.mails import Numbers
+from toolkit.sending.batch.manifest import Rows, canonical, digest_of
 from toolkit.sending.spool import Spool, Store
 
 
@@ -110,7 +110,9 @@ def test_rows_are_hashed_as_the_list_they_are():
 def test_a_mail_is_found_by_its_decision_even_where_two_hashes_are_the_same(monkeypatch):
     names = [f"d{number}" for number in range(1_000)]
     for modulus in (2**64, 7):
-        monkeypatch.setattr("toolkit.sending.mails.hash_of", lambda name, modulus=modulus: int(name[1:]) % modulus)
+        monkeypatch.setattr(
+            "toolkit.sending.batch.mails.hash_of", lambda name, modulus=modulus: int(name[1:]) % modulus
+        )
         numbers = Numbers(names, names.__getitem__)
         assert [numbers[name] for name in names] == list(range(1_000))
         assert "d1000" not in numbers

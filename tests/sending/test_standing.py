@@ -14,7 +14,7 @@ from tests.sending.shops import NOON, people_of
 from toolkit.errors import ApprovalError, InputError
 from toolkit.events import EventLog
 from toolkit.sending import StandingApproval, approve_standing, load_approval, send
-from toolkit.sending.ledger import Ledger
+from toolkit.sending.ledger.ledger import Ledger
 
 OFFER = """
 scenario: welcome

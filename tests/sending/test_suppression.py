@@ -6,7 +6,7 @@ import pytest
 
 from toolkit.errors import InputError
 from toolkit.sending import Ledger
-from toolkit.sending.suppression import address_hash
+from toolkit.sending.ledger.suppression import address_hash
 
 LEASE = 30_000_000
 

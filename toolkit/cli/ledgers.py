@@ -11,8 +11,8 @@ import typer
 from toolkit.cli.app import app, plain_errors
 from toolkit.errors import InputError
 from toolkit.sending.keys import new_key, public_line, signing_key
-from toolkit.sending.ledger import Ledger
-from toolkit.sending.waiting import paused_because
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.waiting import paused_because
 
 __all__ = ["ByOption", "LedgerOption", "WhyOption", "opened_ledger"]
 

@@ -29,7 +29,7 @@ from toolkit.sending import (
 )
 from toolkit.sending import parity as compare_day
 from toolkit.sending.clock import length
-from toolkit.sending.key_check import named_elsewhere
+from toolkit.sending.sender.key_check import named_elsewhere
 
 __all__: list[str] = []
 

@@ -19,9 +19,9 @@ from toolkit.errors import InputError, ToolkitError
 from toolkit.scenario import load
 from toolkit.scenario.models import Policies
 from toolkit.sending.answered import answers_place, take_up, tell_sent
-from toolkit.sending.key_check import named_elsewhere
 from toolkit.sending.keys import mail_key, rotate
-from toolkit.sending.ledger import Ledger
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.sender.key_check import named_elsewhere
 from toolkit.tracking import Answers, deliverability
 from toolkit.tracking.bounces import messages_of, take_bounces
 from toolkit.tracking.look import Look

@@ -9,59 +9,59 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from toolkit.sending.approval import Approval, approve, load_approval
-    from toolkit.sending.batch import Batch, Preview
+    from toolkit.sending.approval.approval import Approval, approve, load_approval
+    from toolkit.sending.approval.policy import ApprovalPolicy
+    from toolkit.sending.approval.standing import StandingApproval, approve_standing
+    from toolkit.sending.batch.batch import Batch, Preview
+    from toolkit.sending.batch.summary import BatchSummary
     from toolkit.sending.bundle import Bundle, submit
     from toolkit.sending.delivery import send, start_sending
-    from toolkit.sending.erasure import Erasure, erase
-    from toolkit.sending.feedback import Feedback, Taken
-    from toolkit.sending.job import SendingJob
-    from toolkit.sending.ledger import Ledger
+    from toolkit.sending.erasure.erasure import Erasure, erase
+    from toolkit.sending.ledger.feedback import Feedback, Taken
+    from toolkit.sending.ledger.ledger import Ledger
+    from toolkit.sending.ledger.suppression import Imported, Suppressions
     from toolkit.sending.live import Parity, keep_sending, parity, round_of
-    from toolkit.sending.policy import ApprovalPolicy
-    from toolkit.sending.preparation import prepare
-    from toolkit.sending.progress import Phase, Progress
+    from toolkit.sending.preparation.preparation import prepare
     from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
-    from toolkit.sending.report import Report
+    from toolkit.sending.sender.job import SendingJob
+    from toolkit.sending.sender.progress import Phase, Progress
+    from toolkit.sending.sender.report import Report
     from toolkit.sending.sender_service import serve
-    from toolkit.sending.standing import StandingApproval, approve_standing
     from toolkit.sending.states import State
-    from toolkit.sending.summary import BatchSummary
-    from toolkit.sending.suppression import Imported, Suppressions
     from toolkit.sending.transports import Outbox, transport
 
 _HOMES = {
-    "Approval": "toolkit.sending.approval",
-    "ApprovalPolicy": "toolkit.sending.policy",
-    "Batch": "toolkit.sending.batch",
-    "BatchSummary": "toolkit.sending.summary",
+    "Approval": "toolkit.sending.approval.approval",
+    "ApprovalPolicy": "toolkit.sending.approval.policy",
+    "Batch": "toolkit.sending.batch.batch",
+    "BatchSummary": "toolkit.sending.batch.summary",
     "Bundle": "toolkit.sending.bundle",
-    "Erasure": "toolkit.sending.erasure",
-    "Feedback": "toolkit.sending.feedback",
-    "Imported": "toolkit.sending.suppression",
-    "Ledger": "toolkit.sending.ledger",
+    "Erasure": "toolkit.sending.erasure.erasure",
+    "Feedback": "toolkit.sending.ledger.feedback",
+    "Imported": "toolkit.sending.ledger.suppression",
+    "Ledger": "toolkit.sending.ledger.ledger",
     "Outbox": "toolkit.sending.transports",
     "Outgoing": "toolkit.sending.protocol",
     "Parity": "toolkit.sending.live",
-    "Phase": "toolkit.sending.progress",
-    "Preview": "toolkit.sending.batch",
-    "Progress": "toolkit.sending.progress",
+    "Phase": "toolkit.sending.sender.progress",
+    "Preview": "toolkit.sending.batch.batch",
+    "Progress": "toolkit.sending.sender.progress",
     "Receipt": "toolkit.sending.protocol",
-    "Report": "toolkit.sending.report",
-    "SendingJob": "toolkit.sending.job",
-    "StandingApproval": "toolkit.sending.standing",
+    "Report": "toolkit.sending.sender.report",
+    "SendingJob": "toolkit.sending.sender.job",
+    "StandingApproval": "toolkit.sending.approval.standing",
     "State": "toolkit.sending.states",
-    "Suppressions": "toolkit.sending.suppression",
-    "Taken": "toolkit.sending.feedback",
+    "Suppressions": "toolkit.sending.ledger.suppression",
+    "Taken": "toolkit.sending.ledger.feedback",
     "Transport": "toolkit.sending.protocol",
     "Witness": "toolkit.sending.protocol",
-    "approve": "toolkit.sending.approval",
-    "approve_standing": "toolkit.sending.standing",
-    "erase": "toolkit.sending.erasure",
+    "approve": "toolkit.sending.approval.approval",
+    "approve_standing": "toolkit.sending.approval.standing",
+    "erase": "toolkit.sending.erasure.erasure",
     "keep_sending": "toolkit.sending.live",
-    "load_approval": "toolkit.sending.approval",
+    "load_approval": "toolkit.sending.approval.approval",
     "parity": "toolkit.sending.live",
-    "prepare": "toolkit.sending.preparation",
+    "prepare": "toolkit.sending.preparation.preparation",
     "round_of": "toolkit.sending.live",
     "send": "toolkit.sending.delivery",
     "serve": "toolkit.sending.sender_service",

@@ -21,14 +21,14 @@ from toolkit.events import EventLog
 from toolkit.mail import Letter
 from toolkit.scenario import dump
 from toolkit.scenario.models import Policies, Program
+from toolkit.sending.batch.parcel import Parcel
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
-from toolkit.sending.delivery_rows import Delivery
 from toolkit.sending.domains import domain_of
-from toolkit.sending.feedback import Feedback
 from toolkit.sending.keys import MailKey, name_of
-from toolkit.sending.ledger import Ledger
-from toolkit.sending.parcel import Parcel
-from toolkit.sending.schema import attempts, deliveries, metas
+from toolkit.sending.ledger.delivery_rows import Delivery
+from toolkit.sending.ledger.feedback import Feedback
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.schema import attempts, deliveries, metas
 from toolkit.sending.states import WAITING, State
 from toolkit.tables import MAIL_EVENTS
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail

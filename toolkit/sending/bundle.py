@@ -24,15 +24,15 @@ from typing import Any, BinaryIO
 
 from toolkit.errors import ApprovalError, InputError, ToolkitError
 from toolkit.scenario import content_hash, dump, loads
-from toolkit.sending.approval import Approval, approval_from, each_approval
-from toolkit.sending.batch import Batch
+from toolkit.sending.approval.approval import Approval, approval_from, each_approval
+from toolkit.sending.approval.policy import ApprovalPolicy
+from toolkit.sending.approval.standing import StandingApproval
+from toolkit.sending.batch.batch import Batch
+from toolkit.sending.batch.manifest import Rows, digest_of, outline
+from toolkit.sending.batch.parcel import STUBS_TOGETHER, BatchParcel, Stub
 from toolkit.sending.clock import Clock, utc, utc_now
-from toolkit.sending.coupons import Coupon
-from toolkit.sending.manifest import Rows, digest_of, outline
-from toolkit.sending.parcel import STUBS_TOGETHER, BatchParcel, Stub
-from toolkit.sending.policy import ApprovalPolicy
+from toolkit.sending.ledger.coupons import Coupon
 from toolkit.sending.spool import Store
-from toolkit.sending.standing import StandingApproval
 
 __all__ = ["Bundle", "submit"]
 

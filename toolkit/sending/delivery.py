@@ -21,23 +21,23 @@ from toolkit.errors import ApprovalError, InputError
 from toolkit.events import EventLog
 from toolkit.scenario.duration import Duration
 from toolkit.sending.answered import answers_place, told
-from toolkit.sending.approval import Approval, check_approvals, each_approval
-from toolkit.sending.batch import Batch
+from toolkit.sending.approval.approval import Approval, check_approvals, each_approval
+from toolkit.sending.approval.policy import ApprovalPolicy
+from toolkit.sending.approval.standing import StandingApproval
+from toolkit.sending.batch.batch import Batch
+from toolkit.sending.batch.manifest import digest_of
+from toolkit.sending.batch.parcel import BatchParcel, Parcel
 from toolkit.sending.clock import Clock, micros, utc_now
-from toolkit.sending.gate import gate_of
-from toolkit.sending.job import Running, SendingJob
-from toolkit.sending.key_check import check_links
-from toolkit.sending.ledger import Ledger
-from toolkit.sending.manifest import digest_of
-from toolkit.sending.parcel import BatchParcel, Parcel
-from toolkit.sending.planning import Limits, RunRecord, Signed
-from toolkit.sending.policy import ApprovalPolicy
-from toolkit.sending.preparation import template_bytes
-from toolkit.sending.progress import Progress
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.planning import Limits, RunRecord, Signed
+from toolkit.sending.preparation.preparation import template_bytes
 from toolkit.sending.protocol import Transport
-from toolkit.sending.report import Report
-from toolkit.sending.sender import Sender
-from toolkit.sending.standing import StandingApproval
+from toolkit.sending.sender.gate import gate_of
+from toolkit.sending.sender.job import Running, SendingJob
+from toolkit.sending.sender.key_check import check_links
+from toolkit.sending.sender.progress import Progress
+from toolkit.sending.sender.report import Report
+from toolkit.sending.sender.sender import Sender
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["Approvals", "run_record", "send", "start_sending", "stopped_by"]

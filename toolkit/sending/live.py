@@ -27,19 +27,19 @@ from toolkit.readable import counted, lines_html, table_html
 from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
 from toolkit.sending.answered import heard
+from toolkit.sending.approval.standing import StandingApproval
+from toolkit.sending.batch.stock import CodesError, never_empty
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import send, stopped_by
-from toolkit.sending.delivery_rows import Delivery
 from toolkit.sending.display import frame_text
-from toolkit.sending.ledger import Ledger
-from toolkit.sending.owners import owner
-from toolkit.sending.preparation import prepare
+from toolkit.sending.ledger.delivery_rows import Delivery
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.owners import owner
+from toolkit.sending.ledger.shares import SHARES, Shares
+from toolkit.sending.preparation.preparation import prepare
 from toolkit.sending.protocol import Transport
-from toolkit.sending.refusals import Refusals
-from toolkit.sending.report import Report
-from toolkit.sending.shares import SHARES, Shares
-from toolkit.sending.standing import StandingApproval
-from toolkit.sending.stock import CodesError, never_empty
+from toolkit.sending.sender.refusals import Refusals
+from toolkit.sending.sender.report import Report
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["Parity", "keep_sending", "parity", "round_of"]

@@ -19,16 +19,16 @@ from pathlib import Path
 from toolkit.errors import ApprovalError, InputError, SendingError, ToolkitError
 from toolkit.events import EventLog
 from toolkit.sending.answered import answers_place, told
+from toolkit.sending.approval.policy import ApprovalPolicy
 from toolkit.sending.bundle import Bundle
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import run_record
-from toolkit.sending.gate import gate_of
-from toolkit.sending.key_check import check_links
-from toolkit.sending.ledger import Ledger
-from toolkit.sending.policy import ApprovalPolicy
+from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.protocol import Transport
-from toolkit.sending.report import Report
-from toolkit.sending.sender import Sender
+from toolkit.sending.sender.gate import gate_of
+from toolkit.sending.sender.key_check import check_links
+from toolkit.sending.sender.report import Report
+from toolkit.sending.sender.sender import Sender
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["serve", "take_one"]

@@ -13,7 +13,7 @@ from toolkit.errors import InputError
 from toolkit.mail import Letter
 from toolkit.readable import counted
 from toolkit.sending import Approval, Batch, BatchSummary, approve
-from toolkit.sending.manifest import changes, outline
+from toolkit.sending.batch.manifest import changes, outline
 from toolkit.widgets.markup import Html, button, card, chip, field, note, page_tabs, table, tag, together
 from toolkit.widgets.masking import hidden_letter
 from toolkit.widgets.panel import Panel, script, sheet

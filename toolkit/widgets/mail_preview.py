@@ -13,7 +13,7 @@ from toolkit.mail import Letter, Preview, Templates
 from toolkit.mail.addresses import masked
 from toolkit.scenario import load
 from toolkit.sending import Batch
-from toolkit.sending.mails import hash_of
+from toolkit.sending.batch.mails import hash_of
 from toolkit.widgets.approval_desk import nothing_due
 from toolkit.widgets.markup import Html, button, choice, field, note, tag, together
 from toolkit.widgets.masking import hidden_in, hidden_letter

@@ -14,8 +14,8 @@ import pandas as pd
 from toolkit.charts.style import hours_text
 from toolkit.errors import InputError
 from toolkit.sending import Approval, Batch, Ledger, Report, SendingJob, Transport, start_sending, transport
-from toolkit.sending.manifest import digest_of
-from toolkit.sending.progress import Phase, Progress
+from toolkit.sending.batch.manifest import digest_of
+from toolkit.sending.sender.progress import Phase, Progress
 from toolkit.sending.states import State
 from toolkit.widgets.approval_desk import ApprovalDesk, nothing_due
 from toolkit.widgets.guard import told

@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from toolkit.errors import InputError
-from toolkit.sending.credentials import secret
 from toolkit.sending.protocol import Outgoing, Receipt, Start, Transport, Witness
+from toolkit.sending.transports.credentials import secret
 
 __all__ = ["Dkim", "Signing", "signing"]
 

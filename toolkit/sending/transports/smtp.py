@@ -20,8 +20,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from toolkit.errors import InputError
-from toolkit.sending.credentials import secret
 from toolkit.sending.protocol import PAUSE, Outgoing, Receipt, Start
+from toolkit.sending.transports.credentials import secret
 from toolkit.sending.transports.options import options_of
 from toolkit.sending.transports.traffic import deliver_over
 from toolkit.sending.transports.wire import Login, Security, Session, open_session

@@ -1,0 +1,162 @@
+"""What a sender needs of a batch, and nothing else: the envelope and the bytes of each mail, by number."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
+
+from toolkit.scenario import content_hash
+from toolkit.scenario.models import Program
+from toolkit.sending.batch.batch import Batch
+from toolkit.sending.batch.mails import PreparedMail
+from toolkit.sending.clock import micros
+from toolkit.sending.domains import domain_of
+from toolkit.sending.ledger.coupons import Coupon
+from toolkit.sending.ledger.delivery_rows import Delivery
+from toolkit.sending.ledger.planning import Entry
+from toolkit.sending.spool import Store
+
+__all__ = ["STUBS_TOGETHER", "BatchParcel", "Parcel", "Stub", "entry_of", "is_mail"]
+
+
+class Stub(NamedTuple):
+    """What sending one mail takes, but for its bytes: small, so that it is read in a moment each time it is needed.
+
+    Attributes:
+        key: of its journey, which an event that ends the scenario may have to match.
+        discount: the most its offer is thought to cost; None where that cannot be told.
+        decided_at: the moment of the decision, microseconds since 1970.
+        coupon: the code of a pool that it gives.
+        arm, locale: of the customer.
+        targets: where its counted links lead; empty where none are counted.
+    """
+
+    decision_id: str
+    customer_id: str
+    address: str
+    class_: str
+    message_id: str
+    discount: float | None
+    decided_at: int
+    scenario: str
+    step: str
+    template: str
+    key: str | None
+    coupon: Coupon | None
+    arm: str | None
+    locale: str
+    targets: tuple[str, ...]
+
+
+STUBS_TOGETHER = 32
+"""Stubs that a parcel keeps side by side."""
+
+
+def is_mail(row: Delivery, stub: Stub, message: bytes) -> bool:
+    """Whether the ledger's row is this very mail; the bytes are hashed anew."""
+    return _of_row(row) == (*stub[:5], hashlib.sha256(message).hexdigest(), domain_of(stub.address))
+
+
+_of_row = attrgetter("decision_id", "customer_id", "address", "class_", "message_id", "payload_sha256", "domain")
+
+
+def entry_of(stub: Stub, message: bytes) -> Entry:
+    """How a mail of these bytes enters the ledger; the bytes are hashed anew."""
+    return Entry(
+        decision_id=stub.decision_id,
+        customer_id=stub.customer_id,
+        address=stub.address,
+        class_=stub.class_,
+        message_id=stub.message_id,
+        payload_sha256=hashlib.sha256(message).hexdigest(),
+        discount=stub.discount,
+        decided_at=stub.decided_at,
+        scenario=stub.scenario,
+        step=stub.step,
+        coupon=stub.coupon,
+    )
+
+
+class Parcel(Protocol):
+    """Approved mails on their way out.
+
+    Attributes:
+        digest: of the manifest that was approved.
+        program: the program's content hash (rule R23).
+        rules: the program itself.
+        now: the moment the batch was prepared for, UTC.
+        sender: the envelope's sender.
+    """
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def program(self) -> str: ...
+
+    @property
+    def rules(self) -> Program: ...
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def sender(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def stub(self, number: int) -> Stub:
+        """What sending the mail takes, but for its bytes."""
+        ...
+
+    def mail(self, number: int) -> tuple[Stub, bytes]:
+        """The same, and the mail's bytes as they are now."""
+        ...
+
+
+class BatchParcel:
+    """A batch in this process, as a sender sees it.
+
+    A mail of a batch knows its customer and its event in full, which takes long to read back from the disk. So each is
+    read once: when the batch is held against its approval, which hands each mail to `take`; else when the first stub is
+    asked for. A sender has the stubs from then on.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self._batch = batch
+        sender = batch.program.policies.sender
+        self.digest = batch.digest
+        self.program = content_hash(batch.program, templates=batch.manifest["templates"])
+        self.rules = batch.program
+        self.now = batch.now
+        self.sender = sender.email if sender else ""
+        self._stubs = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
+        self._places = array("q")  # of their bytes, in the spool
+
+    def take(self, mail: PreparedMail, discount: float | None) -> None:
+        """The batch's next mail, and what its offer may cost."""
+        letter = mail.letter
+        who = letter.decision_id, mail.customer_id, letter.to, letter.class_, mail.message_id
+        what = letter.scenario, letter.step, letter.template, mail.key, mail.coupon
+        self._stubs.add((*who, discount, micros(letter.at), *what, mail.arm, letter.locale, mail.targets))
+        self._places.append(mail.number)
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+    def stub(self, number: int) -> Stub:
+        """What sending the mail takes, but for its bytes."""
+        return Stub._make(self._kept()[number])
+
+    def mail(self, number: int) -> tuple[Stub, bytes]:
+        """The same, and the mail's bytes as they are now."""
+        return self.stub(number), self._batch.spool[self._places[number]]
+
+    def _kept(self) -> Store[tuple[Any, ...]]:
+        if not self._places:
+            for mail in self._batch.mails:
+                self.take(mail, self._batch.discount_of(mail))
+        return self._stubs

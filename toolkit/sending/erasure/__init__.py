@@ -1,0 +1,1 @@
+"""Erasure: one customer taken out of everything that is kept."""

@@ -1,0 +1,1 @@
+"""The ledger: what became of every mail, written before and after each thing that cannot be taken back."""

@@ -1,0 +1,494 @@
+"""The ledger: what became of every mail, durable before and after each thing that cannot be taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from toolkit.database import READ, Writing, chunks, compact, said
+from toolkit.errors import LedgerError
+from toolkit.sending.clock import Clock, from_micros, micros, utc_now
+from toolkit.sending.ledger import audit, claims, pacing, steering, turns
+from toolkit.sending.ledger.delivery_rows import ChangedError, Delivery, rows_of
+from toolkit.sending.ledger.feedback import Feedback, Taken, take
+from toolkit.sending.ledger.overview import coupons_of, mails_of, overview
+from toolkit.sending.ledger.planning import Entry, Planned, RunRecord, plan_mails, plan_run
+from toolkit.sending.ledger.schema import approvals, attempts, audits, deliveries, events, held_as, open_engine, runs
+from toolkit.sending.ledger.schema import suppressions as suppression_rows
+from toolkit.sending.ledger.suppression import Suppressions, suppressed
+from toolkit.sending.protocol import Receipt
+from toolkit.sending.states import OPEN, State, state_of
+
+__all__ = ["Ledger"]
+
+_PLANNED_AT_ONCE = 2_000  # mails in one commit
+_PLANNED = ("added", "adopted", "known", "held")
+
+
+class Ledger:
+    """The record of every mail: its state, its attempts, its receipt, and an audit of what people decided.
+
+    SQLite by default (write-ahead log, every commit on the disk), so that a machine that loses power forgets nothing.
+    Two notebooks, or two processes, may use one ledger at the same time.
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> with Ledger.open(f"{folder}/ledger.sqlite") as ledger:
+    ...     len(ledger.status())
+    0
+    """
+
+    def __init__(self, engine: Any, place: str, clock: Clock) -> None:
+        self._engine = engine
+        self._transactions = Writing(engine)
+        self._clock = clock
+        self.place = place
+        self.suppressions = Suppressions(self._writing, self._reading, clock)
+        self.rates = pacing.Rates(self._writing, self._reading, clock)
+
+    @classmethod
+    def open(cls, where: str | os.PathLike[str], *, clock: Clock = utc_now) -> Ledger:
+        """The ledger at a place, made there if there is none yet.
+
+        Args:
+            where: path of a SQLite file, or a database URL such as `postgresql://host/name`.
+            clock: tells the time.
+
+        Returns:
+            The ledger, open.
+
+        Raises:
+            LedgerError: the place cannot be opened, holds something else, or a ledger of a newer version.
+            NotSupportedError: the URL names a database other than SQLite and PostgreSQL.
+        """
+        engine, place = open_engine(where)
+        return cls(engine, place, clock)
+
+    @staticmethod
+    def exists(where: str | os.PathLike[str]) -> bool:
+        """Whether something stands at that place already; always True for a database URL."""
+        return "://" in os.fspath(where) or Path(where).expanduser().exists()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Ledger({self.place!r})"
+
+    # --- what it knows ------------------------------------------------------------------------------------------------
+
+    def status(self) -> pd.DataFrame:
+        """Where every run stands, honest to the last mail.
+
+        Returns:
+            One row per run, the oldest first: run_id, created_at, approved_by, transport, mails, one count per state,
+            done (nothing is planned, leased, sending or deferred) and says, for example `done, 2 unknown`.
+        """
+        with self._reading() as connection:
+            return overview(connection)
+
+    def deliveries(self, *, state: str | None = None) -> pd.DataFrame:
+        """Every mail in the ledger, or those in one state.
+
+        Args:
+            state: for example `unknown`.
+
+        Returns:
+            One row per mail: run_id, decision_id, customer_id, address, class, message_id, state, attempts, receipt,
+            code, reason, scenario and step (None where an older version sent it), decided_at (UTC; NaT likewise).
+        """
+        with self._reading() as connection:
+            return mails_of(connection, None if state is None else state_of(state))
+
+    def coupons(self) -> pd.DataFrame:
+        """The coupon codes of pools that mails have: whose code it is that somebody redeems.
+
+        Returns:
+            One row per code: pool, code, decision_id, customer_id, scenario, step, state. Codes of mails that are over
+            and never left are free again.
+        """
+        with self._reading() as connection:
+            return coupons_of(connection)
+
+    def audit(self) -> pd.DataFrame:
+        """What was done, by whom: one row per line of the audit (seq, at, actor, action, subject, detail, hash)."""
+        names = ["seq", "at", "actor", "action", "subject", "detail", "hash"]
+        with self._reading() as connection:
+            rows = list(connection.execute(select(*(audits.c[name] for name in names)).order_by(audits.c.seq)))
+        frame = pd.DataFrame(rows, columns=names)
+        return frame.assign(at=pd.to_datetime(frame["at"], unit="us", utc=True))
+
+    def audit_head(self) -> str:
+        """The hash of the last line of the audit; kept elsewhere, it shows later whether the ledger was rewritten."""
+        with self._reading() as connection:
+            return audit.head(connection)
+
+    def verify(self) -> tuple[str, ...]:
+        """What does not hold together in this ledger, in words; empty when all of it does.
+
+        The audit's chain, and each mail's state against its attempts.
+        """
+        with self._reading() as connection:
+            return (*audit.chain_faults(connection), *audit.state_faults(connection))
+
+    def known(self, decision_ids: Sequence[str]) -> dict[str, State]:
+        """The state of each of these decisions that the ledger knows."""
+        with self._reading() as connection:
+            return {row.decision_id: row.state for row in rows_of(connection, decision_ids)}
+
+    def settled(self, decision_ids: Sequence[str]) -> dict[str, State]:
+        """Those of the decisions that will not be sent by planning them again, with their state.
+
+        Not among them is what waits, what a sender holds (it may have died), and what is unknown but can be looked up.
+        """
+        with self._reading() as connection:
+            rows = [row for row in rows_of(connection, decision_ids) if row.state not in OPEN]
+            folders = select(runs.c.id).where(runs.c.transport.startswith("outbox:"))
+            looked_up = set(connection.execute(folders).scalars())
+        return {r.decision_id: r.state for r in rows if r.state is not State.UNKNOWN or r.run_id not in looked_up}
+
+    def run_state(self, run_id: str) -> str | None:
+        """Where a run stands: active, paused, cancelled or done; None when it is not in the ledger."""
+        with self._reading() as connection:
+            state: str | None = connection.execute(select(runs.c.state).where(runs.c.id == run_id)).scalar()
+            return state
+
+    def why(self, run_id: str) -> str:
+        """What last happened to a run as a whole, in words, for example `paused by ana`; empty when nothing did."""
+        with self._reading() as connection:
+            query = select(audits.c.action, audits.c.actor).where(audits.c.subject == run_id)
+            last = connection.execute(query.order_by(audits.c.seq.desc()).limit(1)).one_or_none()
+        return "" if last is None else f"{last.action} by {last.actor}"
+
+    def counts(self, run_id: str) -> Counter[State]:
+        """How many mails of a run are in each state."""
+        with self._reading() as connection:
+            return _counts(connection, run_id)
+
+    def last_run(self) -> datetime | None:
+        """The latest moment a batch was sent for, UTC."""
+        with self._reading() as connection:
+            latest = connection.execute(select(func.max(runs.c.as_of))).scalar()
+        return None if latest is None else from_micros(latest)
+
+    def last_approval(self) -> dict[str, Any] | None:
+        """The latest approval of a batch, not a standing one, as plain values; None in a ledger without one."""
+        with self._reading() as connection:
+            query = select(approvals.c.document).where(approvals.c.document.not_like("%toolkit standing approval%"))
+            found = connection.execute(query.order_by(approvals.c.signed_at.desc(), approvals.c.id).limit(1)).scalar()
+        return None if found is None else json.loads(found)
+
+    def rows(self, decision_ids: Sequence[str]) -> list[Delivery]:
+        """The ledger's rows of these decisions, those it knows."""
+        with self._reading() as connection:
+            return rows_of(connection, decision_ids)
+
+    def stopped(self, mails: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Which mails, as (address, class), the suppression list holds back, and why."""
+        with self._reading() as connection:
+            return suppressed(connection, mails)
+
+    # --- what a run does ----------------------------------------------------------------------------------------------
+
+    def plan(self, run: RunRecord, entries: Iterable[Entry]) -> Planned:
+        """A run and its mails written down; what the ledger knows already is not added again.
+
+        Mails of an earlier run that stopped before they were sent are taken over by this one.
+
+        Raises:
+            LedgerError: a row of the ledger was tampered with; names it.
+        """
+        now = micros(self._clock())
+        counts, spent = Counter[str](), list[str]()
+        with self._writing() as connection:
+            plan_run(connection, run, now=now)
+        for some in chunks(entries, _PLANNED_AT_ONCE):
+            with self._writing() as connection:
+                one = plan_mails(connection, run, some, now=now)
+            counts.update({name: getattr(one, name) for name in _PLANNED})
+            spent += one.spent
+        planned = Planned(**{name: counts[name] for name in _PLANNED}, spent=tuple(spent))
+        detail = {"digest": run.digest, **{name: counts[name] for name in _PLANNED if counts[name]}}
+        if planned.added or planned.adopted:
+            with self._writing() as connection:
+                audit.append(connection, at=now, actor=run.approver, action="planned", subject=run.id, detail=detail)
+        return planned
+
+    def claim(self, run_id: str, *, owner: str, limit: int, lease: int) -> list[Delivery]:
+        """At most `limit` mails of the run, leased to the owner for so many microseconds."""
+        with self._writing() as connection:
+            return claims.claim(connection, run_id, owner=owner, limit=limit, lease=lease, now=micros(self._clock()))
+
+    def start(self, held: Sequence[Delivery]) -> list[Delivery]:
+        """Those of the leased mails that may be sent, noted durably as under way."""
+        return self.turn((), held).started
+
+    def record(
+        self, results: Sequence[tuple[Delivery, Receipt]], *, next_at: Mapping[str, int] | None = None
+    ) -> list[Delivery]:
+        """The mails whose receipts were written down; the rest are in other hands."""
+        return self.turn(results, (), next_at=next_at).recorded
+
+    def turn(
+        self,
+        results: Sequence[tuple[Delivery, Receipt]],
+        held: Sequence[Delivery],
+        *,
+        next_at: Mapping[str, int] | None = None,
+        claiming: turns.Claiming | None = None,
+    ) -> turns.Turn:
+        """Receipts written down, leased mails started and further ones leased, in one commit.
+
+        Args:
+            results: mails as they were when started, and their receipts.
+            held: leased mails that are to be started.
+            next_at: for deferred mails, by decision id: when to try again, microseconds since 1970.
+            claiming: what to lease in the same commit.
+
+        Returns:
+            Those recorded, those that may be sent, those leased.
+        """
+        options: dict[str, Any] = {"next_at": next_at or {}, "claiming": claiming}
+        if self._engine.dialect.name == "sqlite":  # one writer at a time: what is remembered can be trusted and tried
+            with suppress(ChangedError), self._writing() as connection:
+                now = micros(self._clock())
+                return turns.turn(connection, results, held, now=now, trusting=True, **options)
+        with self._writing() as connection:
+            return turns.turn(connection, results, held, now=micros(self._clock()), **options)
+
+    def again(self, run_id: str, *, wait: int) -> list[Delivery]:
+        """Transactional mails of a run in doubt, planned again after so many microseconds, while the approval lasts."""
+        with self._writing() as connection:
+            rows = claims.again(connection, run_id, now=micros(self._clock()), wait=wait)
+            for row in rows:
+                self._audited(connection, "sender", "sent again", row.decision_id, {"class": row.class_})
+            return rows
+
+    def stop(self, run_id: str, reasons: Mapping[str, str]) -> int:
+        """How many mails of a run, none of them under way, will not go for the reasons given by decision."""
+        gone = 0
+        for some in chunks(reasons.items()):
+            with self._writing() as connection:
+                gone += steering.stop_mails(connection, run_id, dict(some))
+        return gone
+
+    def marketing_of(self, customer_ids: Sequence[str]) -> dict[str, list[tuple[str, datetime]]]:
+        """Marketing mails that people got or may have got: decision, and the moment it was decided, by customer."""
+        with self._reading() as connection:
+            return claims.marketing_of(connection, customer_ids)
+
+    def next_moment(self, run_id: str, *, patient: bool = True) -> tuple[int | None, str]:
+        """When more of a run may go (microseconds since 1970), and what it waits for; None when nothing is planned.
+
+        Args:
+            run_id: the run.
+            patient: wait for domains that asked for a rest, too.
+        """
+        with self._reading() as connection:
+            run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one_or_none()
+            if run is None or run["state"] != "active":
+                return None, ""
+            return pacing.next_moment(connection, run, now=micros(self._clock()), patient=patient)
+
+    def renew(self, owner: str, *, lease: int) -> None:
+        """The owner's leases, made to last so many microseconds from now."""
+        with self._writing() as connection:
+            claims.renew(connection, owner, until=micros(self._clock()) + lease)
+
+    def recover(self, *, owner: str | None = None) -> list[Delivery]:
+        """Mails that turned unknown, because their sender died, its lease ended, or it is the owner named.
+
+        What such a sender had leased and not started is planned again.
+        """
+        with self._writing() as connection:
+            unknown = claims.recover(connection, now=micros(self._clock()), owner=owner)
+            for row in unknown:
+                self._audited(connection, "sender", "unknown", row.decision_id, {"owner": row.owner or ""})
+            return unknown
+
+    def unknown(self, transport: str) -> list[Delivery]:
+        """The unknown mails of one way out."""
+        with self._reading() as connection:
+            query = select(deliveries.c.decision_id).join(runs, runs.c.id == deliveries.c.run_id)
+            query = query.where(held_as(State.UNKNOWN), runs.c.transport == transport)
+            return rows_of(connection, list(connection.execute(query).scalars()))
+
+    def settle(self, rows: Sequence[Delivery], found: Mapping[str, Receipt], *, by: str) -> list[Delivery]:
+        """Unknown mails settled by evidence: those found as the receipt says, the others planned again."""
+        with self._writing() as connection:
+            settled = claims.settle(connection, rows, found, actor=by, now=micros(self._clock()))
+            for row in settled:
+                self._audited(connection, by, "settled", row.decision_id, {"state": row.state.value})
+            return settled
+
+    def finish(self, run_id: str, *, by: str) -> None:
+        """Note in the audit that nothing of the run is left to do."""
+        with self._writing() as connection:
+            counts = _counts(connection, run_id)
+            active = runs.c.id == run_id, runs.c.state == "active"
+            if any(counts[state] for state in OPEN):
+                return
+            if connection.execute(update(runs).where(*active).values(state="done")).rowcount:
+                self._audited(connection, by, "done", run_id, {state.value: count for state, count in counts.items()})
+
+    # --- what people decide -------------------------------------------------------------------------------------------
+
+    def assume_sent(self, decision_id: str, *, by: str, why: str = "") -> None:
+        """Take an unknown mail as sent: it will not go again.
+
+        Raises:
+            LedgerError: the mail is not unknown.
+        """
+        receipt = Receipt(decision_id, State.ACCEPTED, receipt=f"assumed by {by}")
+        self._choose(decision_id, {decision_id: receipt}, by=by, why=why)
+
+    def send_again(self, decision_id: str, *, by: str, why: str = "") -> None:
+        """Plan an unknown mail again: it may arrive twice.
+
+        Raises:
+            LedgerError: the mail is not unknown.
+        """
+        self._choose(decision_id, {}, by=by, why=why)
+
+    def pause(self, run_id: str, *, by: str, why: str = "") -> None:
+        """Stop claiming mails of a run; those under way are finished. A sender at work stops within a moment.
+
+        Args:
+            run_id: the run, or how its id begins.
+            by: who does it; written to the audit.
+            why: written to the audit.
+
+        Raises:
+            LedgerError: no such run, or it is not active.
+        """
+        self._turn(run_id, by=by, why=why, action="paused", before=("active",), after="paused")
+
+    def resume(self, run_id: str, *, by: str, why: str = "") -> None:
+        """Let a paused run be claimed again; call `send` to go on with it. Failures and bounces are counted afresh.
+
+        Raises:
+            LedgerError: no such run, or it is not paused.
+        """
+        self._turn(run_id, by=by, why=why, action="resumed", before=("paused",), after="active")
+
+    def cancel(self, run_id: str, *, by: str, why: str = "") -> int:
+        """End a run: what was not sent will not be, by no later batch either.
+
+        Returns:
+            How many mails were cancelled.
+
+        Raises:
+            LedgerError: no such run, or it is over.
+        """
+        before = ("active", "paused", "revoked")
+        return self._turn(run_id, by=by, why=why, action="cancelled", before=before, after="cancelled")
+
+    def revoke(self, approval_id: str, *, by: str, why: str = "") -> list[str]:
+        """Take an approval back: it counts no more, and its runs end, wherever they are being sent.
+
+        Args:
+            approval_id: `Approval.id`, all of it; it need not have been used yet.
+            by: who does it; written to the audit.
+            why: written to the audit.
+
+        Returns:
+            The runs that ended; what they had not sent may go under another approval.
+
+        Raises:
+            InputError: not the id of an approval.
+        """
+        with self._writing() as connection:
+            return steering.revoke(connection, approval_id, by=by, why=why, now=micros(self._clock()))
+
+    def report_events(self, reports: Iterable[Feedback]) -> Taken:
+        """Take in what providers report: each report once, in one commit per hundred.
+
+        A mail in doubt is settled by them; hard bounces, complaints and unsubscribes go on the suppression list, and
+        count for the alarms that pause a run.
+
+        Args:
+            reports: deliveries, bounces, complaints … about mails or addresses.
+
+        Returns:
+            How many were new, known, settled a mail, suppressed an address; InputError for what is no report.
+        """
+        total = Taken(0, 0, 0, 0)
+        for some in chunks(reports, 100):
+            with self._writing() as connection:
+                total += take(connection, some, now=micros(self._clock()))
+        return total
+
+    def _turn(self, run_id: str, *, by: str, why: str, action: str, before: Sequence[str], after: str) -> int:
+        with self._writing() as connection:
+            now = micros(self._clock())
+            return steering.turn_run(
+                connection, self.place, run_id, by=by, why=why, action=action, before=before, after=after, now=now
+            )
+
+    def _choose(self, decision_id: str, found: Mapping[str, Receipt], *, by: str, why: str) -> None:
+        with self._writing() as connection:
+            now = micros(self._clock())
+            steering.choose(connection, self.place, decision_id, found, by=by, why=why, now=now)
+
+    # --- connections --------------------------------------------------------------------------------------------------
+
+    def _audited(
+        self, connection: Connection, actor: str, action: str, subject: str, detail: Mapping[str, Any]
+    ) -> None:
+        audit.append(connection, at=micros(self._clock()), actor=actor, action=action, subject=subject, detail=detail)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._faults("written"), self._transactions.begin() as connection:
+            yield connection
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Meanwhile this thread writes through one connection, where the database is a file; for a sender."""
+        return self._transactions.kept()
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection to the ledger's database that only reads, for questions of this room's other files."""
+        return self._reading()
+
+    def changing(self) -> AbstractContextManager[Connection]:
+        """A connection in a transaction that writes, for this room's other files."""
+        return self._writing()
+
+    def compact(self) -> None:
+        """Write the database anew, so that nothing that was replaced stays in its files."""
+        with self._faults("written"):
+            compact(self._engine, [deliveries, attempts, events, suppression_rows])
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._faults("read"), self._engine.connect().execution_options(**READ) as connection:
+            yield connection
+
+    @contextmanager
+    def _faults(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as fault:
+            raise LedgerError(f"ledger {self.place}: cannot be {what}: {said(fault)}") from fault
+
+
+def _counts(connection: Connection, run_id: str) -> Counter[State]:
+    query = select(deliveries.c.state, func.count().label("n")).where(deliveries.c.run_id == run_id)
+    return Counter({State(row.state): row.n for row in connection.execute(query.group_by(deliveries.c.state))})

@@ -1,0 +1,76 @@
+"""A ledger as tables: where every run stands, every mail, and the coupon codes that mails have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Connection, func, select
+
+from toolkit.sending.clock import from_micros
+from toolkit.sending.ledger.coupons import TAKEN
+from toolkit.sending.ledger.schema import approvals, deliveries, held_as, runs
+from toolkit.sending.states import FINAL, OPEN, State
+
+__all__ = ["coupons_of", "mails_of", "overview"]
+
+_MAIL = [
+    *("run_id", "decision_id", "customer_id", "address", "class_", "message_id", "state", "attempts"),
+    *("receipt", "code", "reason", "scenario", "step", "decided_at"),
+]
+
+
+def overview(connection: Connection) -> pd.DataFrame:
+    """One row per run, the oldest first; see `Ledger.status`."""
+    found = connection.execute(select(runs).order_by(runs.c.created_at, runs.c.id)).mappings().all()
+    names: dict[str, list[str]] = {}
+    by = select(approvals.c.run_id, approvals.c.approver).order_by(approvals.c.signed_at, approvals.c.id)
+    for row in connection.execute(by):
+        names.setdefault(row.run_id, []).append(row.approver)
+    counted = select(deliveries.c.run_id, deliveries.c.state, func.count().label("n"))
+    counts: dict[str, Counter[str]] = {}
+    for row in connection.execute(counted.group_by(deliveries.c.run_id, deliveries.c.state)):
+        counts.setdefault(row.run_id, Counter())[row.state] = row.n
+    rows: dict[str, dict[str, Any]] = {}
+    for run in found:
+        count = counts.get(run["id"], Counter())
+        rows[run["id"]] = {
+            "run_id": run["id"],
+            "created_at": from_micros(run["created_at"]),
+            "approved_by": ", ".join(names.get(run["id"], [])),
+            "transport": run["transport"],
+            "mails": run["mails"],
+            **{state.value: count[state] for state in State},
+            "done": not any(count[state] for state in OPEN),
+            "says": _says(run["state"], count),
+        }
+    columns = ["run_id", "created_at", "approved_by", "transport", "mails", *State, "done", "says"]
+    frame = pd.DataFrame(list(rows.values()), columns=[str(name) for name in columns])
+    return frame.astype({"created_at": "datetime64[us, UTC]"})
+
+
+def _says(run_state: str, count: Mapping[str, int]) -> str:
+    left = sum(count[state] for state in OPEN)
+    first = "done" if not left else f"{left} to go" if run_state in ("active", "done") else f"{run_state}, {left} to go"
+    parts = [f"{count[state]} {state}" for state in (State.UNKNOWN, *sorted(FINAL - {State.ACCEPTED})) if count[state]]
+    return ", ".join([first, *parts])
+
+
+def mails_of(connection: Connection, state: State | None) -> pd.DataFrame:
+    """One row per mail, or per mail in one state; see `Ledger.deliveries`."""
+    query = select(*(deliveries.c[name] for name in _MAIL)).order_by(deliveries.c.id)
+    if state is not None:
+        query = query.where(held_as(state))
+    rows = [tuple(row) for row in connection.execute(query)]
+    frame = pd.DataFrame(rows, columns=_MAIL).rename(columns={"class_": "class"})
+    decided = frame["decided_at"].replace(0, None).astype("Int64").astype("datetime64[us, UTC]")
+    return frame.assign(decided_at=decided)
+
+
+def coupons_of(connection: Connection) -> pd.DataFrame:
+    """One row per code that some mail has; see `Ledger.coupons`."""
+    return pd.DataFrame(
+        [tuple(row) for row in connection.execute(TAKEN)], columns=[one.key for one in TAKEN.selected_columns]
+    )

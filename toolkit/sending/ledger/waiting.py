@@ -1,0 +1,76 @@
+"""Why mails of a sending still wait, and what lets them go on, in words for whoever called it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import func, select
+
+from toolkit.sending.clock import from_micros
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.schema import deliveries
+from toolkit.sending.states import State
+
+__all__ = ["paused_because", "waits_for"]
+
+
+def waits_for(ledger: Ledger, run_id: str, *, others: Mapping[str, int]) -> tuple[str, ...]:
+    """What the mails of a batch wait for, a line each.
+
+    Args:
+        ledger: the ledger.
+        run_id: the batch's run.
+        others: how many mails of the batch wait in other runs, by run.
+    """
+    lines = []
+    state = ledger.run_state(run_id)
+    if state == "paused":
+        lines.append(paused_because(ledger, run_id))
+    elif state == "active":
+        moment, why = ledger.next_moment(run_id)
+        if moment is not None and why:
+            lines.append(f"{why}, from {_moment(moment)} on more may go")
+    if state in ("active", "done"):
+        lines += _postponed(ledger, run_id)
+    for other, count in others.items():
+        if ledger.run_state(other) == "paused":
+            lines.append(f"{count:,} in run {other[:12]}, {paused_because(ledger, other)}")
+        else:
+            lines.append(f"{count:,} in run {other[:12]}, which another sender has")
+    return tuple(lines)
+
+
+def paused_because(ledger: Ledger, run_id: str) -> str:
+    """Who or what paused a run, what its mails met most often, and how it is let go on."""
+    met = _most(ledger, run_id, State.FAILED) or _most(ledger, run_id, State.DEFERRED)
+    said = f", most often for {met}" if met else ""
+    how = f"`toolkit resume {run_id[:12]} --ledger {ledger.place} --by NAME` lets it go on"
+    return f"{ledger.why(run_id)}{said}; {how}"
+
+
+def _postponed(ledger: Ledger, run_id: str) -> list[str]:
+    mine = deliveries.c.run_id == run_id, deliveries.c.state == State.DEFERRED
+    with ledger.reading() as connection:
+        count, first = connection.execute(select(func.count(), func.min(deliveries.c.next_at)).where(*mine)).one()
+    if not count:
+        return []
+    met = _most(ledger, run_id, State.DEFERRED)
+    said = f" ({met})" if met else ""
+    when = "" if first is None else f", to go again from {_moment(first)} on"
+    return [f"{count:,} postponed by the other side{said}{when}"]
+
+
+def _most(ledger: Ledger, run_id: str, state: State) -> str:
+    """What most mails of a run in a state were answered."""
+    count = func.count()
+    query = select(deliveries.c.code, deliveries.c.reason).where(
+        deliveries.c.run_id == run_id, deliveries.c.state == state, deliveries.c.reason.is_not(None)
+    )
+    query = query.group_by(deliveries.c.code, deliveries.c.reason).order_by(count.desc(), deliveries.c.reason).limit(1)
+    with ledger.reading() as connection:
+        row = connection.execute(query).first()
+    return "" if row is None else f"{row.code or ''} {row.reason}".strip()
+
+
+def _moment(micros: int) -> str:
+    return f"{from_micros(micros):%Y-%m-%d %H:%M} UTC"

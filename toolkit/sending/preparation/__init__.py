@@ -1,0 +1,1 @@
+"""Preparation: decisions turned into letters, letters into a batch."""

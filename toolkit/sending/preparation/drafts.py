@@ -1,0 +1,179 @@
+"""Decisions turned into letters: the customer, the event, the offer and its code, and the address of each mail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NamedTuple, SupportsIndex, overload
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+from email_validator import EmailNotValidError, validate_email
+
+from toolkit.engine import Run
+from toolkit.events import EventLog
+from toolkit.mail import Letter, offer_values
+from toolkit.scenario.models import Offer, Program
+from toolkit.sending.batch.stock import Stock
+from toolkit.sending.ledger.coupons import Coupon
+from toolkit.sending.sender.recheck import Due, attributes_of
+from toolkit.sending.spool import Store
+
+__all__ = ["Draft", "Letters", "Writer"]
+
+
+class Draft(NamedTuple):
+    """A letter, and what else is known of its decision."""
+
+    letter: Letter
+    customer_id: str
+    arm: str | None
+    offer: str | None
+    due_at: datetime
+    key: str | None
+    coupon: Coupon | None = None
+
+
+class Letters(Sequence[Letter]):
+    """The letters of drafts that lie on the disk."""
+
+    def __init__(self, drafts: Store[Draft]) -> None:
+        self._drafts = drafts
+
+    def __len__(self) -> int:
+        return len(self._drafts)
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Letter: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Letter]: ...
+
+    def __getitem__(self, place: SupportsIndex | slice) -> Letter | list[Letter]:
+        if isinstance(place, slice):
+            return [draft.letter for draft in self._drafts[place]]
+        return self._drafts[place].letter
+
+
+class Writer:
+    """Turns decisions into letters."""
+
+    def __init__(self, program: Program, log: EventLog, run: Run, now: datetime) -> None:
+        self.program = program
+        self.log = log
+        self.run = run
+        self.now = now
+        self.offers = {(send.scenario, send.step): send.offer for send in run.compiled.sends}
+
+    def due(self, sends: pd.DataFrame) -> list[Due]:
+        keys = self.run.journeys.set_index("journey_id")["key"]
+        return [
+            Due(row.decision_id, row.scenario, row.customer_id, _text(keys.get(row.journey_id)), row.at.to_pydatetime())
+            for row in _rows(sends)
+        ]
+
+    def letters(self, sends: pd.DataFrame, keys: Mapping[str, str]) -> tuple[list[Draft], dict[str, str]]:
+        """Letters in the order of the decisions; and those without an address, with the reason."""
+        people = attributes_of(self.log, sorted(set(sends["customer_id"])), now=self.now)
+        triggers = self.run.trigger_properties(sends["journey_id"].unique()) if len(sends) else pd.DataFrame()
+        events = dict(zip(triggers.index, _records(triggers), strict=True))
+        drafts, left_out = [], {}
+        for row in _rows(sends):
+            person = people[row.customer_id]
+            address = _address(person.get("email"))
+            if address is None:
+                left_out[row.decision_id] = "no_address"
+                continue
+            drafts.append(
+                Draft(
+                    letter=self._letter(row, person, events[row.journey_id], address),
+                    customer_id=row.customer_id,
+                    arm=_text(row.arm),
+                    offer=_text(row.offer),
+                    due_at=row.due_at.to_pydatetime(),
+                    key=keys.get(row.decision_id),
+                )
+            )
+        return drafts, left_out
+
+    def with_codes(self, drafts: Sequence[Draft], stock: Stock) -> tuple[list[Draft], dict[str, str]]:
+        """The drafts, each whose offer draws from a pool with its code; and those for whom none is left."""
+        ready, left_out = [], {}
+        for draft in drafts:
+            letter, offer = draft.letter, self.offers[draft.letter.scenario, draft.letter.step]
+            if letter.offer is None or offer is None or offer.pool is None:
+                ready.append(draft)
+            elif (coupon := stock.code(offer.pool, letter.decision_id)) is not None:
+                letter = replace(letter, offer={**letter.offer, "code": coupon.code})
+                ready.append(draft._replace(letter=letter, coupon=coupon))
+            elif offer.on_empty == "send_without":
+                ready.append(draft._replace(letter=replace(letter, offer=None), offer=None))
+            else:
+                left_out[letter.decision_id] = "coupon_empty"
+        return ready, left_out
+
+    def _letter(self, row: Any, person: Mapping[str, Any], event: Mapping[str, Any], address: str) -> Letter:
+        scenario = self.program[row.scenario]
+        at = row.at.to_pydatetime()
+        return Letter(
+            template=row.template,
+            decision_id=row.decision_id,
+            scenario=row.scenario,
+            step=row.step,
+            class_=scenario.class_,
+            customer=person,
+            event=event,
+            offer=self._offer(row, person, at),
+            to=address,
+            locale=str(person.get("locale") or self.program.policies.locale),
+            at=at,
+        )
+
+    def _offer(self, row: Any, person: Mapping[str, Any], at: datetime) -> dict[str, Any] | None:
+        offer: Offer | None = self.offers[row.scenario, row.step]
+        if offer is None or _text(row.offer) is None:
+            return None
+        policies = self.program.policies
+        zone = _zone(person.get("timezone"), policies.timezone)
+        return offer_values(offer, at=at, zone=zone, currency=policies.currency)
+
+
+def _address(value: object) -> str | None:
+    """The address as a mail can be sent to it; None when there is none, or it is not one."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    try:
+        return validate_email(value.strip(), check_deliverability=False, allow_smtputf8=False).normalized
+    except EmailNotValidError:
+        return None
+
+
+def _rows(frame: pd.DataFrame) -> Iterator[Any]:
+    return iter(frame.itertuples())
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {str(name): _plain(value) for name, value in row.items() if not pd.isna(value)}
+        for row in frame.to_dict("records")
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, pd.Timestamp):
+        return value
+    return (value if value.tzinfo else value.tz_localize("UTC")).to_pydatetime()
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _zone(own: object, shared: str) -> ZoneInfo:
+    for name in (own, shared):
+        try:
+            return ZoneInfo(str(name))
+        except (KeyError, ValueError, OSError):  # no such zone, or not the name of one
+            continue
+    return ZoneInfo("UTC")

@@ -1,0 +1,89 @@
+"""What a batch says beside its mails: what came too late, what follows on mails never sent, what nobody will hear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import pandas as pd
+
+from toolkit.engine import Run
+from toolkit.events import EventLog
+from toolkit.scenario.models import EventTrigger, Program
+from toolkit.sending.answered import answers_place
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.tables import MAIL_EVENTS
+
+__all__ = ["notes_of"]
+
+
+def notes_of(
+    run: Run,
+    log: EventLog,
+    ledger: Ledger | None,
+    *,
+    begin: datetime,
+    last: datetime | None,
+    going: pd.DataFrame,
+    renamed: int,
+) -> tuple[str, ...]:
+    """What to tell whoever looks at a batch.
+
+    Args:
+        run: the replay that decided.
+        log: what it was over.
+        ledger: what was mailed before, if anything was.
+        begin: of the window; what is as old is too late.
+        last: when mails were last planned, if ever.
+        going: the decisions that are mailed.
+        renamed: how many mails are left out that the ledger has under another name.
+    """
+    notes = [note for note in run.notes if not note.startswith(("assumed:", "policies.pools."))]
+    if log.span is not None and log.span[1] < begin:
+        notes.append(f"the log ends {log.span[1]:%Y-%m-%d %H:%M} UTC, before the window begins")
+    sends = run.decisions[run.decisions["status"] == "send"]
+    if ledger is not None and last is not None:
+        missed = sends.loc[(sends["at"] > last) & (sends["at"] <= begin), "decision_id"].tolist()
+        count = len(missed) - len(ledger.known(missed))
+        if count:
+            notes.append(f"due since the last run, and by now too late for the window: {count:,}")
+    if renamed:
+        notes.append(
+            f"{renamed:,} mail{'s are' * (renamed > 1) or ' is'} left out that the ledger has under another name: same "
+            "scenario, same customer, decided in the same second. Events without an event_id are named by all that "
+            "they hold, so that a new or changed column renames them: give the log an event_id. A renamed step does "
+            "the same"
+        )
+    if len(going) and "email_sent" not in log.event_names and (ledger is None or ledger.last_approval() is None):
+        notes += _on_mails_never_sent(sends, going)
+    return (*notes, *_unheard(run.program, log, ledger))
+
+
+def _on_mails_never_sent(sends: pd.DataFrame, going: pd.DataFrame) -> Iterator[str]:
+    """Of the first batch ever: how many of its mails follow on others that nobody was sent."""
+    first = sends.groupby("journey_id")["at"].min()
+    count = int((going["journey_id"].map(first) < going["at"]).sum())
+    if count:
+        yield (
+            f"nothing was sent yet, and {count:,} of these mails follow on others of their journey; "
+            "since= leaves out what began before a moment"
+        )
+
+
+def _unheard(program: Program, log: EventLog, ledger: Ledger | None) -> Iterator[str]:
+    """One sentence for each scenario that begins with what happens to mails, where this log does not hold it."""
+    for scenario in program.scenarios:
+        trigger = scenario.trigger
+        event = trigger.event if isinstance(trigger, EventTrigger) else ""
+        if event not in MAIL_EVENTS or event in log.event_names:
+            continue
+        if event != "email_sent" and program.policies.tracking is None:
+            yield (
+                f"{scenario.scenario} begins with {event!r}, which nothing writes into the log while policies.yaml has "
+                "no tracking:"
+            )
+        elif ledger is not None:
+            yield (
+                f"{scenario.scenario} begins with {event!r}, which this log does not hold; "
+                f"log.with_answers({answers_place(ledger.place)!r}) reads what became of the mails"
+            )

@@ -1,0 +1,340 @@
+"""Prepare: a program, a log and a moment in, the mails due at it out: rendered, checked, counted, not sent."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from toolkit.bars import Bar
+from toolkit.engine import Run, replay
+from toolkit.engine.doors import check_program
+from toolkit.errors import InputError
+from toolkit.events import EventLog
+from toolkit.mail import Letter, Preflight, Templates, preflight
+from toolkit.scenario.duration import Duration
+from toolkit.scenario.models import Policies, Program, Scenario
+from toolkit.sending.answered import links_of
+from toolkit.sending.approval.policy import FILE_NAME
+from toolkit.sending.approval.standing import scenarios_of
+from toolkit.sending.batch.batch import Batch
+from toolkit.sending.batch.mails import PreparedMail
+from toolkit.sending.batch.stock import Codes, Stock, never_empty
+from toolkit.sending.clock import length, utc
+from toolkit.sending.keys import MailKey, mail_key
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.renamed_decisions import LOOKED_AROUND, under_another_name
+from toolkit.sending.ledger.shares import in_shares
+from toolkit.sending.people import person
+from toolkit.sending.preparation.drafts import Draft, Letters, Writer
+from toolkit.sending.preparation.notes import notes_of
+from toolkit.sending.sender.recheck import Due, over_cap, stopped_since
+from toolkit.sending.spool import Spool, Store
+from toolkit.sending.states import State
+from toolkit.sending.transports import Outbox
+
+__all__ = ["DEFAULT_OUTBOX", "prepare", "template_bytes"]
+
+DEFAULT_OUTBOX = "./outbox"
+ALREADY_SENT = "already sent"
+BEGAN_BEFORE = "began before the start"
+_SOME = 10_000  # decisions turned into letters at once
+_SETTLED = {
+    State.ACCEPTED: ALREADY_SENT,
+    State.FAILED: "refused before",
+    State.UNKNOWN: "unknown_delivery",
+    State.SUPPRESSED: "suppressed",
+    State.SKIPPED: "skipped before",
+    State.CANCELLED: "cancelled",
+    State.EXPIRED: "too_late",
+}
+
+
+def prepare(
+    program: Program | Scenario,
+    log: EventLog,
+    *,
+    now: datetime,
+    templates: str | os.PathLike[str] | Templates,
+    window: str | timedelta | Duration = "24h",
+    ledger: str | os.PathLike[str] | None = None,
+    scenarios: Sequence[str] | None = None,
+    shares: Collection[int] | None = None,
+    since: datetime | None = None,
+    codes: Codes | None = None,
+    author: str | None = None,
+    price_per_thousand: float | None = None,
+    set_aside: bool = False,
+    progress: bool = True,
+) -> Batch:
+    """The mails due at a moment, decided by the same engine as replay, rendered and checked; nothing is sent.
+
+    Left out, and counted by reason: decisions the engine did not send (holdout, cap, quiet hours …), what the ledger
+    knows already, addresses that are no addresses or on the suppression list, and people who unsubscribed, bounced
+    for good, or did what ends the scenario between the decision and `now`.
+
+    Args:
+        program: scenarios and the policies they share; the policies need a sender, and `brand.unsubscribe_url` with
+            `{token}` in it where a mail is marketing.
+        log: what customers did; the customers need an `email`.
+        now: the moment, with a time zone. Nothing received later is seen.
+        templates: the folder of the mails, or the mails compiled.
+        window: decisions as old as this are too late to be mailed; a day is 24 hours.
+        ledger: path or URL of the ledger; unless given, that of `./outbox`.
+        scenarios: only mails of these; all of the program are decided, so that what they share stays shared.
+        shares: only mails to the customers of these shares (`sending.shares`); all customers are decided.
+        since: no mails of journeys that began before this moment, with a time zone: when the toolkit came to work. What
+            began before has had its mails from another system, or never had the first of them.
+        codes: pool to its coupon codes, or to a CSV file of them; the file that the policies name unless given. Each
+            mail gets one that no other mail has; none is taken before the batch is sent.
+        author: who wrote the scenarios and their mails; part of what is approved.
+        price_per_thousand: what your provider takes for a thousand mails, in the program's currency, 0 or more; the
+            summary then says what the batch costs to send.
+        set_aside: leave out a mail that one customer's own values make unfit (a name that is a placeholder, a value
+            that is missing or cannot be shown), and let the others go; unless given it blocks the batch.
+        progress: show a progress bar where rendering takes a while.
+
+    Returns:
+        The batch, frozen, in the order of the decisions; `len(batch)`, `.table`, `.summary()`, `.preview(0)`.
+
+    Raises:
+        InputError: `now` or `since` without a time zone, a window that is not ahead of nothing, no unsubscribe_url, no
+            e-mails, a scenario that is not in the program, a price that is no number or below zero, codes of a pool
+            that are nowhere or not one each.
+        ScenarioError: the program does not fit the log.
+        TemplateError: the templates cannot be read, or a mail the program sends is not among them.
+        LedgerError: the ledger cannot be read.
+    """
+    program = check_program(program, log)
+    if not isinstance(templates, str | os.PathLike | Templates):
+        raise InputError(
+            f"prepare: templates: found {type(templates).__name__}; allowed: the folder of the mails, or Templates.load"
+        )
+    moment = utc(now, name="prepare: now")
+    start = None if since is None else utc(since, name="prepare: since")
+    _check_price(price_per_thousand)
+    span = length(window, name="prepare: window", example="24h")
+    if moment - datetime.min.replace(tzinfo=UTC) <= span:
+        raise InputError(f"prepare: now: found {moment.date()}; the window would begin before all time")
+    wanted = None if scenarios is None else scenarios_of(program, scenarios, where="prepare")
+    wrote = None if author is None else person(author, where="prepare: author")
+    where = str(ledger) if ledger is not None else Outbox(DEFAULT_OUTBOX).ledger
+    compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
+    if compiled.policies != program.policies:
+        raise InputError("prepare: the templates were loaded with other policies than the program's")
+    folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
+    begin = moment - span
+    with _ledger_at(where) as known:
+        last = None if known is None else known.last_run()
+        stock = Stock(program, known, folder=folder, codes=codes)
+        run = replay(never_empty(program), log, until=moment, assume="as_logged", events_at_once=None)
+        run = run.reaching(pd.Timestamp(begin if last is None else min(begin, last)) - LOOKED_AROUND)
+        reached = _reached(run, begin, scenarios=wanted, shares=shares)
+        sends = reached[reached["status"] == "send"]
+        settled = {} if known is None else _settled(known, sends)
+        sends = _without(sends, settled)
+        renamed = {} if known is None else under_another_name(known, sends, run.decisions)
+        sends = _without(sends, renamed)
+        writer = Writer(program, log, run, moment)
+        due = writer.due(sends)
+        stopped = _stopped(run, sends, due, log, known, start=start, now=moment)
+        going = _without(sends, stopped)
+        keys = {mail.decision_id: mail.key for mail in due if mail.key is not None}
+        drafts, unmailable = _drafts(writer, going, keys, known, stock, progress=progress)
+        notes = notes_of(run, log, known, begin=begin, last=last, going=going, renamed=len(renamed)) + stock.notes()
+        previous = None if known is None else known.last_approval()
+    key = mail_key(where)
+    written = set(_without(going, unmailable)["scenario"])
+    link = _unsubscribe_link(program.policies, key, needed=any(program[one].class_ == "marketing" for one in written))
+    mails, spool, checked, unfit = _rendered(
+        program, compiled, drafts, key, link, set_aside=set_aside, progress=progress
+    )
+    skipped = Counter(reached.loc[reached["status"] != "send", "reason"])
+    for reasons in (settled, renamed, stopped, unmailable):
+        skipped.update(reasons.values())
+    skipped["render_error"] += len(drafts) - len(mails)
+    read = {} if folder is None else template_bytes(folder)
+    return Batch(
+        program=program,
+        templates=compiled,
+        folder=folder,
+        files={name: hashlib.sha256(data).hexdigest() for name, data in read.items()},
+        sources={name: data.decode(errors="replace") for name, data in read.items()},
+        now=moment,
+        window=Duration.parse(window),
+        mails=mails,
+        spool=spool,
+        skipped={str(reason): int(count) for reason, count in sorted(skipped.items()) if count},
+        preflight=checked,
+        problems=(),
+        notes=notes,
+        ledger=None if ledger is None else where,
+        key=key,
+        previous=previous,
+        author=wrote,
+        price_per_thousand=price_per_thousand,
+        left_out={name: str(why) for name, why in {**renamed, **stopped, **unmailable, **unfit}.items()},
+    )
+
+
+def _ledger_at(where: str) -> AbstractContextManager[Ledger | None]:
+    """The ledger of a place; None where none was made yet."""
+    return Ledger.open(where) if Ledger.exists(where) else nullcontext()
+
+
+def _reached(
+    run: Run, begin: datetime, *, scenarios: Sequence[str] | None, shares: Collection[int] | None
+) -> pd.DataFrame:
+    """The decisions of the window that were asked for."""
+    decided = run.decisions
+    reached = decided[decided["at"] > begin]
+    if scenarios is not None:
+        reached = reached[reached["scenario"].isin(scenarios)]
+    return reached if shares is None else reached[in_shares(reached["customer_id"], shares)]
+
+
+def _without(sends: pd.DataFrame, left_out: Collection[str]) -> pd.DataFrame:
+    return sends[~sends["decision_id"].isin(left_out)]
+
+
+def _settled(ledger: Ledger, sends: pd.DataFrame) -> dict[str, str]:
+    """Decisions the ledger has settled, with the reason they are not mailed; what it left undone is due again."""
+    return {name: _SETTLED[state] for name, state in ledger.settled(sends["decision_id"].tolist()).items()}
+
+
+def _stopped(
+    run: Run,
+    sends: pd.DataFrame,
+    due: Sequence[Due],
+    log: EventLog,
+    ledger: Ledger | None,
+    *,
+    start: datetime | None,
+    now: datetime,
+) -> dict[str, str]:
+    """Decisions that no longer hold, with the reason: begun before the start, ended or unsubscribed since, over a cap
+    by mails that the ledger knows and the engine does not."""
+    stopped: dict[str, str] = {}
+    if start is not None and len(sends):
+        entered = sends["journey_id"].map(run.journeys.set_index("journey_id")["entered_at"])
+        stopped = dict.fromkeys(sends.loc[entered < start, "decision_id"], BEGAN_BEFORE)
+    stopped |= stopped_since(log, run.program, [mail for mail in due if mail.decision_id not in stopped], now=now)
+    left = [mail for mail in due if mail.decision_id not in stopped]
+    if ledger is not None and left and run.program.policies.caps:
+        stopped |= over_cap(run.program, left, ledger.marketing_of(sorted({mail.customer_id for mail in left})))
+    return stopped
+
+
+def _drafts(
+    writer: Writer,
+    going: pd.DataFrame,
+    keys: Mapping[str, str],
+    ledger: Ledger | None,
+    stock: Stock,
+    *,
+    progress: bool,
+) -> tuple[Store[Draft], dict[str, str]]:
+    """The letters, and the decisions that have none, with the reason: no address, one on the suppression list, or no
+    coupon code left."""
+    drafts, left_out = Store[Draft](), dict[str, str]()
+    with Bar(total=len(going), desc="letters", unit=" mails", disable=not progress or len(going) <= _SOME) as bar:
+        for begin in range(0, len(going), _SOME):
+            some, no_address = writer.letters(going.iloc[begin : begin + _SOME], keys)
+            held = {} if ledger is None else _suppressed(ledger, [draft.letter for draft in some])
+            ready, no_code = writer.with_codes([one for one in some if one.letter.decision_id not in held], stock)
+            left_out |= no_address | held | no_code
+            for draft in ready:
+                drafts.add(draft)
+            bar.update(min(_SOME, len(going) - begin))
+    return drafts, left_out
+
+
+def _suppressed(ledger: Ledger, letters: Sequence[Letter]) -> dict[str, str]:
+    stopped = ledger.stopped([(letter.to, letter.class_) for letter in letters])
+    return {one.decision_id: stopped[one.to, one.class_] for one in letters if (one.to, one.class_) in stopped}
+
+
+def _rendered(
+    program: Program,
+    templates: Templates,
+    drafts: Store[Draft],
+    key: MailKey,
+    link: Callable[[Letter], str],
+    *,
+    set_aside: bool,
+    progress: bool,
+) -> tuple[Store[PreparedMail], Spool, Preflight, dict[str, str]]:
+    """The mails of these letters, their bytes, what the preflight found, and the decisions whose mails it set aside."""
+    policies = program.policies
+    domain = policies.sender.email.rpartition("@")[2] if policies.sender else "localhost"
+    mails, spool, unfit = Store[PreparedMail](), Spool(), list[int]()
+
+    def named(letter: Letter) -> str:
+        return key.message_id(letter.decision_id, domain=domain)
+
+    def keep(number: int, subject: str, message: bytes, targets: tuple[str, ...] = ()) -> None:
+        draft = drafts[number]
+        mails.add(
+            PreparedMail(
+                **draft._asdict(),
+                message_id=named(draft.letter),
+                subject=subject,
+                number=spool.add(message),
+                targets=targets,
+            )
+        )
+
+    checked = preflight(
+        templates,
+        Letters(drafts),
+        program=program,
+        progress=progress,
+        unsubscribe=link,
+        message_id=named,
+        receive=keep,
+        links=links_of(policies, key),
+        set_aside=unfit.append if set_aside else None,
+    )
+    return mails, spool, checked, {drafts[number].letter.decision_id: "render_error" for number in unfit}
+
+
+def template_bytes(folder: Path) -> dict[str, bytes]:
+    """Each file under a folder that can change what a mail says or who approves it, by its path below the folder."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        named = path.suffix in (".mjml", ".txt") or path.name in ("scenario.yaml", "policies.yaml", FILE_NAME)
+        if named and path.is_file() and not any(part.startswith(".") for part in relative.parts):
+            found[relative.as_posix()] = path.read_bytes()
+    return found
+
+
+def _check_price(price: Any) -> None:
+    try:
+        usable = price is None or 0 <= price < math.inf
+    except TypeError:
+        usable = False
+    if not usable:
+        raise InputError(f"prepare: price_per_thousand: expected 0 or more; found {price!r}")
+
+
+def _unsubscribe_link(policies: Policies, key: MailKey, *, needed: bool) -> Callable[[Letter], str]:
+    pattern = getattr(policies.brand, "unsubscribe_url", None)
+    if pattern is None and policies.tracking is not None:
+        pattern = f"{policies.tracking.url.rstrip('/')}/u/{{token}}"
+    usable = isinstance(pattern, str) and "{token}" in pattern and pattern.startswith("https://")
+    if needed and not usable:
+        found = f"; found {pattern!r}" if pattern else ""
+        raise InputError(
+            "policies: brand.unsubscribe_url: marketing mail needs an https link with {token} in it, "
+            f"for example https://shop.example.com/u/{{token}}{found}"
+        )
+    return lambda letter: str(pattern).replace("{token}", key.token(letter.decision_id, purpose="unsubscribe"))

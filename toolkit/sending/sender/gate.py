@@ -1,0 +1,80 @@
+"""The gate, once more at the moment of sending: what the log, and the ledger, know by now against approved mails."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from toolkit.events import EventLog
+from toolkit.sending.batch.mails import hash_of
+from toolkit.sending.batch.parcel import Parcel
+from toolkit.sending.clock import Clock, from_micros
+from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.renamed_decisions import planned_twice
+from toolkit.sending.sender.recheck import Due, over_cap, stopped_by_now
+from toolkit.sending.states import WAITING
+
+__all__ = ["gate_of"]
+
+_AT_ONCE = 50_000  # mails; each look at the log reads it through
+
+
+def gate_of(
+    parcel: Parcel, ledger: Ledger, log: EventLog | None, clock: Clock, *, run_id: str, at_once: int = _AT_ONCE
+) -> Callable[[], Mapping[str, str]]:
+    """What says, when it is asked, which mails of a parcel no longer hold, and why: decision to reason.
+
+    The log, where it was read again, says who unsubscribed, bounced, or did what ends the scenario; the ledger says who
+    has had as many mails as the caps allow by now, for example from a batch that was prepared at the same time, and who
+    got this very mail from it under another name.
+
+    Args:
+        parcel: approved mails.
+        ledger: where they are written down.
+        log: the log as it is by now; None where there is none.
+        clock: tells the time.
+        run_id: the run whose mails they are.
+        at_once: so many mails are looked at together, all of a customer's among them; takes memory.
+    """
+    program = parcel.rules
+    capped = any(cap.scope == "marketing" for cap in program.policies.caps)
+
+    def closed() -> dict[str, str]:
+        now, stopped = clock(), planned_twice(ledger, program, run_id)
+        if log is None and not capped:
+            return stopped
+        for due in _by_customer(parcel, at_once):
+            found = {} if log is None else stopped_by_now(log, program, due, now=now)
+            if capped:
+                # What this very run has sent is in the ledger already, and must not be counted twice.
+                states = ledger.known([mail.decision_id for mail in due])
+                waiting = [mail for mail in due if states.get(mail.decision_id) in WAITING]
+                going = [mail for mail in waiting if mail.decision_id not in found]
+                had = ledger.marketing_of(sorted({mail.customer_id for mail in going}))
+                found |= over_cap(program, going, had)
+            stopped |= found
+        return stopped
+
+    return closed
+
+
+def _by_customer(parcel: Parcel, at_once: int) -> Iterator[list[Due]]:
+    """The mails some at a time, those of one customer together and in their order."""
+    hashes = np.array(
+        array("Q", (hash_of(parcel.stub(one).customer_id) for one in range(len(parcel)))), dtype=np.uint64
+    )
+    order = np.argsort(hashes, kind="stable")
+    begin = 0
+    while begin < len(order):
+        end = min(begin + at_once, len(order))
+        while end < len(order) and hashes[order[end]] == hashes[order[end - 1]]:
+            end += 1
+        yield [_due(parcel, int(number)) for number in np.sort(order[begin:end])]
+        begin = end
+
+
+def _due(parcel: Parcel, number: int) -> Due:
+    stub = parcel.stub(number)
+    return Due(stub.decision_id, stub.scenario, stub.customer_id, stub.key, from_micros(stub.decided_at))

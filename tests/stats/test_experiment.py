@@ -228,6 +228,16 @@ def test_who_entered_when_there_were_no_mails_is_told_unless_they_are_few() -> N
         assert (said in experiment(frame, [Rate("converted")]).verdict()) is is_told
 
 
+def test_a_test_whose_mails_could_reach_nobody_yet_has_no_lift() -> None:
+    frame = shop(4_000, seed=17)
+    frame.attrs["toolkit"] = {"untouched": 4_000, "mailed": ("2025-05-01", "2025-05-02"), "window": "7d"}
+    told = r"none of these 4,000 customers could get a mail .* window of 7d \(the log holds some from 2025-05-01 to"
+    with pytest.raises(MetricError, match=told):
+        experiment(frame, [Rate("converted")])
+    warned = experiment(frame, [Rate("converted")], observational=True).verdict()
+    assert "4,000 of 4,000 customers entered when no mail of the experiment could reach them" in warned
+
+
 @pytest.mark.parametrize(
     ("known", "column", "word"),
     [

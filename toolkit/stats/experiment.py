@@ -80,8 +80,9 @@ def experiment(
         Result: `.lift` (one row per metric and arm), `.table`, `.verdict()`, `.plot()`.
 
     Raises:
-        MetricError: outcomes not randomised, one arm only, a column missing or not numeric, a unit in several rows
-            or several arms, no metric, or two of the same name, looks that cannot be.
+        MetricError: outcomes not randomised, or all of them out of reach of the experiment's mails; one arm only, a
+            column missing or not numeric, a unit in several rows or several arms, no metric, or two of the same name,
+            looks that cannot be.
 
     >>> import pandas as pd
     >>> from toolkit.stats import Rate
@@ -113,6 +114,8 @@ def experiment(
     touched, touched_terms = contamination(_touched_by(contaminated, outcomes), asked=isinstance(contaminated, str))
     found, notes = take_in(outcomes, chosen, [*before_terms, *touched_terms], arm=arm, control=control, unit=unit)
     counts = {name: found.moments[name].n for name in found.arms.names}
+    if not observational:
+        _check_touched(about, _unit_word(unit, about), sum(counts.values()))
     split = _split(counts, weights, about.get("weights") or (planned.arms if planned else None))
     look, looking = _look(looks, planned, sum(counts.values()), alpha)
     setting = Setting(alpha=look.alpha if look else alpha, seed=seed)
@@ -289,6 +292,19 @@ def _windows(about: Mapping[str, Any], unit: str) -> list[str]:
     if not still_open:
         return []
     return [f"{still_open:,} {unit}s are left out because their window of {about.get('window')} has not closed yet"]
+
+
+def _check_touched(about: Mapping[str, Any], unit: str, units: int) -> None:
+    """Where no mail could reach anyone counted, the arms differ by chance alone: a lift of nothing is no lift."""
+    if not 0 < units <= int(about.get("untouched") or 0):
+        return
+    first, last = about.get("mailed", ("?", "?"))
+    raise MetricError(
+        f"outcomes: none of these {units:,} {unit}s could get a mail of the experiment within their window of "
+        f"{about.get('window')} (the log holds some from {first} to {last}), so its lift cannot be measured yet: whom "
+        f"those mails could reach count when their window has closed; for a comparison labelled as observed, pass "
+        "observational=True"
+    )
 
 
 def _untouched(about: Mapping[str, Any], unit: str, units: int) -> list[str]:

@@ -57,6 +57,14 @@ def test_the_share_to_choose_on_lies_between_0_and_1(share: Any) -> None:
         sweep(CART, LOG, WAITS, chosen_on=share, progress=False)
 
 
+@pytest.mark.parametrize("assume", ["always", "", True, 0, ["never"]])
+def test_an_assumption_that_nobody_knows_is_not_taken_for_another(assume: Any) -> None:
+    with pytest.raises(InputError, match=r"assume: found .*; allowed: 'never', 'as_logged', or None"):
+        replay(CART, LOG, assume=assume)
+    with pytest.raises(InputError, match="assume: found"):
+        sweep(CART, LOG, WAITS, assume=assume, progress=False)
+
+
 @pytest.mark.parametrize("other", [None, LOG, "run"])
 def test_a_run_differs_from_a_run_only(other: Any) -> None:
     with pytest.raises(InputError, match=r"diff: found .*; allowed: a run"):

@@ -9,7 +9,7 @@ from calendar import monthrange
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from toolkit.engine import layout as m
 from toolkit.errors import Fault, ScenarioError
@@ -41,9 +41,10 @@ from toolkit.scenario.models import (
 )
 from toolkit.tables import MAIL_EVENTS, MAIL_PROPERTIES
 
-__all__ = ["ANSWERS", "Assumed", "Assumption", "CompiledSend", "Instructions", "event_columns"]
+__all__ = ["ANSWERS", "ASSUMPTIONS", "Assumed", "Assumption", "CompiledSend", "Instructions", "event_columns"]
 
 Assumption = Literal["never", "as_logged"]
+ASSUMPTIONS: tuple[Assumption, ...] = get_args(Assumption)
 Assumed = Assumption | Literal["modelled"]
 ANSWERS = ("email_opened", "email_clicked")
 """Events that are answers to the mails of a scenario; a replay does not know them (rule R22)."""

@@ -167,7 +167,7 @@ def _parse(text: str, columns: tuple[tuple[str, str], ...] | None) -> tuple[Expr
         if said is not None:
             return None, (said,)
         tree = sqlglot.parse_one(text, into=exp.Condition, dialect="duckdb")
-        writer = _Writer(dict(columns) if columns is not None else None)
+        writer = _Writer(dict(columns) if columns is not None else None, text)
         sql, kind = writer.write(tree)
     except (SqlglotError, ValueError) as error:
         return None, (_unreadable(text, error),)
@@ -240,8 +240,9 @@ Written = tuple[str, str]
 class _Writer:
     """Writes a parsed tree again, construct by construct, and notes what is not allowed."""
 
-    def __init__(self, known: Mapping[str, str] | None) -> None:
+    def __init__(self, known: Mapping[str, str] | None, text: str) -> None:
         self.known = known
+        self.text = text
         self.columns: set[str] = set()
         self.faults: list[Fault] = []
 
@@ -431,8 +432,10 @@ class _Writer:
 
     def _not_allowed(self, node: Any) -> Written:
         if isinstance(node, exp.Func):
-            name = node.name if isinstance(node, exp.Anonymous) else node.sql_name()
-            name = name.lower()
+            # The parser has names of its own: what it calls rand stands there as random(), date_trunc under no name.
+            names = [node.name] if isinstance(node, exp.Anonymous) else node.sql_names()
+            there = set(re.findall(r"\w+", self.text.lower()))
+            name = next((name.lower() for name in names if name.lower() in there), self.text)
             near = nearest(name, FUNCTIONS)
             self.faults.append(
                 Fault("a function that conditions do not have", found=name, allowed=", ".join(FUNCTIONS), nearest=near)

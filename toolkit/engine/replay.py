@@ -19,6 +19,7 @@ from toolkit.engine.runners.spark import SparkRun
 from toolkit.engine.runners.streamed import replay_in_ranges
 from toolkit.engine.unmet import unmet
 from toolkit.events import EventLog, SparkLog
+from toolkit.readable import counted
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import DateTrigger, Program, Scenario
 
@@ -208,13 +209,17 @@ def _notes(
         notes.append("the customers have no email column: everyone counts as having an address")
     for name, count in found.unknown_zones.items():
         notes.append(
-            f"{count:,} customers have the unknown time zone {name!r}; {program.policies.timezone} was used for them"
+            f"the time zone {name!r} of {counted(count, 'customer')} is unknown; {program.policies.timezone} was used"
         )
     if isinstance(log, EventLog):
+        if put_aside := log.quarantined:
+            notes.append(
+                f"{counted(put_aside, 'event')} left out, of which another event has the event_id: log.quarantine"
+            )
         dates = [one.trigger.date for one in program.scenarios if isinstance(one.trigger, DateTrigger)]
         unreadable = {name: log.unreadable_dates(name) for name in dates}
         notes += [
-            f"{count:,} customers have a {name!r} that is no date, and count as without one; write dates as 1990-12-31"
+            f"the {name!r} of {counted(count, 'customer')} is no date, and counts as none; write dates as 1990-12-31"
             for name, count in unreadable.items()
             if count
         ]

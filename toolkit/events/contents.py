@@ -185,8 +185,17 @@ class Contents:
     def quarantine(self) -> pd.DataFrame:
         """Events left out because an earlier received event has their event_id and says something else."""
         chosen = ", ".join(name(column) for column in self._rows.columns)
-        where = QUARANTINE if self.has_event_ids and self._relation == EVENTS else f"{self._relation} LIMIT 0"
+        where = QUARANTINE if self._may_have_put_aside else f"{self._relation} LIMIT 0"
         return fetch_frame(self.cursor(), f"SELECT {chosen} FROM {where}")
+
+    @property
+    def quarantined(self) -> int:
+        """How many events stand in `quarantine`."""
+        return int(fetch_row(self.cursor(), f"SELECT count(*) FROM {QUARANTINE}")[0]) if self._may_have_put_aside else 0
+
+    @property
+    def _may_have_put_aside(self) -> bool:
+        return self.has_event_ids and self._relation == EVENTS
 
     @property
     def event_names(self) -> tuple[str, ...]:

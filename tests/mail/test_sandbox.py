@@ -178,6 +178,16 @@ def test_values_of_numpy_and_pandas_are_welcome(templates: Load, letter: Make) -
     assert mail.text == "42 March 15, 2026 word €2.68 [1, 2]\n"
 
 
+@pytest.mark.parametrize(
+    ("number", "shown"), [(10023.0, "10023"), (np.float64(-3.0), "-3"), (9.5, "9.5"), (1e300, "1e+300")]
+)
+def test_a_whole_number_is_shown_as_one_though_others_of_its_column_are_missing(
+    number: float, shown: str, templates: Load, letter: Make
+) -> None:
+    loaded = templates(text="Order {{ event.order_id }}")
+    assert loaded.render(letter(event={"order_id": number})).text == f"Order {shown}\n"
+
+
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NaT, pd.NA, np.float64("nan"), np.datetime64("NaT")])
 def test_a_missing_value_is_an_undefined_one_and_never_printed(missing: object, templates: Load, letter: Make) -> None:
     loaded = templates(text='{{ customer.first_name | default("friend") }}')

@@ -17,6 +17,7 @@ __all__ = ["LONGEST_TEXT", "given", "plain"]
 LONGEST_TEXT = 64_000
 _LONGEST_LIST = 1_000
 _DEEPEST = 6
+_LARGEST_WHOLE = 2**53  # what a float holds to the last digit
 _MISSING = object()
 
 
@@ -39,6 +40,9 @@ def given(values: object, path: str) -> dict[str, Any]:
 def plain(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The values as plain Python objects; missing ones (None, NaN, NaT, NA) are left out, so that they are undefined.
 
+    10023.0 is 10023: a column of whole numbers holds floats as soon as one of them is missing, and nobody has ordered
+    number 10023.0.
+
     Args:
         values: keys are strings; numpy and pandas scalars are welcome.
         path: name of the whole, for messages.
@@ -49,8 +53,8 @@ def plain(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     Raises:
         TemplateError: a value of another type, a text over 64,000 characters, a list over 1,000 entries.
 
-    >>> plain({"first_name": "Ana", "birthday": None, "orders": np.int64(3)}, "customer")
-    {'first_name': 'Ana', 'orders': 3}
+    >>> plain({"first_name": "Ana", "birthday": None, "orders": np.int64(3), "points": 120.0}, "customer")
+    {'first_name': 'Ana', 'orders': 3, 'points': 120}
     """
     result = {}
     for key, value in values.items():
@@ -80,6 +84,8 @@ def _one(value: Any, path: str, key: object, depth: int) -> Any:
         if len(value) > LONGEST_TEXT:
             raise _refused(where, f"a text of {len(value):,} characters", f"at most {LONGEST_TEXT:,}")
         return str(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_WHOLE:
+        return int(value)
     if isinstance(value, float | Decimal):
         return _MISSING if value != value else value  # noqa: PLR0124 NaN is the one number that differs from itself
     if isinstance(value, bool | int | datetime | date):

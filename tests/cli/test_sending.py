@@ -158,7 +158,7 @@ def test_a_paused_run_says_why_and_is_resumed_from_the_shell(shell, place):
         0,
         "run: goes on with the next round or sending; failures and bounces are counted afresh\n",
     )
-    assert "paused" not in shell("status", "--ledger", place)[1]
+    assert "paused" not in shell("status", "--ledger", place)[1].replace(str(place), "")
     code, said = shell("resume", "run", "--ledger", place, "--by", "ben")
     assert (code, "run run is active; it cannot be resumed" in said) == (1, True)
 
@@ -182,3 +182,42 @@ def test_a_ledger_of_many_runs_shows_the_last_and_those_that_somebody_must_look_
         "run29",
     ]
     assert shell("status", "--ledger", path, "--all")[1].count("1 mails, ") == 30
+
+
+def test_what_one_customer_was_sent_is_told_by_id_or_address(shell, place):
+    for asked in ("c1", "C1@example.org"):
+        code, said = shell("status", "--ledger", place, "--customer", asked)
+        assert (code, "c1@example.org: unknown (no answer)" in said) == (0, True)
+        assert "c1@example.org: not on the suppression list" in said
+    assert shell("status", "--ledger", place, "--customer", "c2") == (0, "c2: no mail in this ledger\n")
+
+
+def test_a_mail_in_doubt_is_told_with_the_command_that_decides(shell, place):
+    said = shell("status", "--ledger", place)[1]
+    assert f"`toolkit settle ID --ledger {place} --by NAME` with --assume-sent, or --send-again" in said
+
+
+def test_a_suppression_list_is_brought_along_before_the_first_mail(shell, tmp_path):
+    old, ledger = tmp_path / "unsubscribed.csv", ("--ledger", tmp_path / "ledger.sqlite")
+    old.write_text("Email Address,Date\nana@example.org,2024\nbo@example.org,2025\nnobody,2025\n")
+    code, said = shell("suppressions", "import", old, *ledger, "--by", "ben", "--reason", "unsubscribed")
+    assert (code, "there was none and it is made" in said) == (0, True)
+    assert "added 2, already there 0, not an address 1" in said
+    assert shell("suppressions", "show", "Ana@example.org", *ledger)[1].startswith(
+        "unsubscribed (marketing mail) since "
+    )
+    assert shell("suppressions", "show", *ledger)[1] == "2 addresses\n  unsubscribed (marketing mail): 2\n"
+
+
+def test_an_address_goes_onto_the_suppression_list_and_off_it_by_hand(shell, tmp_path):
+    ledger = ("--ledger", tmp_path / "ledger.sqlite")
+    assert "on the list now" in shell("suppressions", "add", "ana@example.org", *ledger, "--by", "ben")[1]
+    assert "already" in shell("suppressions", "add", "ana@example.org", *ledger, "--by", "ben")[1]
+    assert "1 lines" in shell("suppressions", "export", tmp_path / "list.csv", "--hashed", *ledger)[1]
+    assert "ana@" not in (tmp_path / "list.csv").read_text()
+    gone = ("suppressions", "remove", "ana@example.org", *ledger, "--by", "ben", "--why", "asked us to")
+    assert shell(*gone) == (0, "ana@example.org: no longer on the list\n")
+    assert shell(*gone) == (1, "ana@example.org: was not on the list\n")
+    assert shell("suppressions", "show", "ana@example.org", *ledger)[1] == "ana@example.org: not on the list\n"
+    code, said = shell("suppressions", "add", "nobody", *ledger, "--by", "ben")
+    assert (code, "expected an address" in said) == (1, True)

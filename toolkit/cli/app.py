@@ -89,6 +89,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "tracking",
         "Give the links of mails a new secret. Links sent before stay good, unless retired; restart the tracker.",
     ),
+    "suppressions": ("suppressing", "Who gets no mail, whatever is approved."),
     "keys": ("ledgers", "Keys that sign approvals."),
     "audit": ("ledgers", "The audit of a ledger."),
 }

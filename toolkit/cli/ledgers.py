@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from toolkit.cli.app import app, plain_errors
@@ -74,9 +75,15 @@ def status(
     every: Annotated[
         bool, typer.Option("--all", help="Show every run, not only the last and those unfinished.")
     ] = False,
+    customer: Annotated[
+        str | None, typer.Option("--customer", help="The mails of one customer instead, by id or address.")
+    ] = None,
 ) -> None:
     """Where the runs of a ledger stand, why one is paused, and which mails are in doubt."""
     with plain_errors(), opened_ledger(ledger) as opened:
+        if customer is not None:
+            _mails_of(opened, customer)
+            return
         runs, doubts = opened.status(), opened.deliveries(state="unknown")
         if not len(runs):
             typer.echo("no run yet")
@@ -90,6 +97,26 @@ def status(
                 typer.echo(f"  {paused_because(opened, run['run_id'])}")
         for mail in doubts.to_dict("records"):
             typer.echo(f"  in doubt: {mail['decision_id']}  {mail['address']}  {mail['reason'] or ''}")
+        if len(doubts):
+            choice = "--assume-sent, or --send-again, which may send it twice"
+            typer.echo(f"  decide each: `toolkit settle ID --ledger {opened.place} --by NAME` with {choice}")
+
+
+def _mails_of(ledger: Ledger, customer: str) -> None:
+    """What somebody who asks is told: every mail to one person, and whether they would get another."""
+    mails = ledger.deliveries()
+    mine = (mails["customer_id"] == customer) | (mails["address"].str.casefold() == customer.strip().casefold())
+    for mail in mails[mine].sort_values("decided_at", kind="stable").to_dict("records"):
+        when = "" if pd.isna(mail["decided_at"]) else f"{mail['decided_at']:%Y-%m-%d %H:%M}  "
+        step = f"{mail['scenario']}.{mail['step']}" if mail["scenario"] else mail["class"]
+        how = next((str(said) for said in (mail["receipt"], mail["reason"]) if said and not pd.isna(said)), "")
+        typer.echo(f"{when}{step}  {mail['address']}: {mail['state']}" + (f" ({how})" if how else ""))
+    if not mine.any():
+        typer.echo(f"{customer}: no mail in this ledger")
+    for address in sorted({*mails.loc[mine, "address"], *([customer] if "@" in customer else [])}):
+        if "@" in address:
+            why = ledger.suppressions.reason(address)
+            typer.echo(f"{address}: {f'{why}, gets no more marketing mail' if why else 'not on the suppression list'}")
 
 
 @app.command()

@@ -3,6 +3,7 @@ shares in percent, a dash for what is not known, and names that break rather tha
 
 from __future__ import annotations
 
+import datetime as dt
 import html
 import math
 from collections.abc import Iterable, Mapping
@@ -10,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["counted", "lines_html", "number_text", "table_html", "words_width"]
+__all__ = ["counted", "day_text", "lines_html", "minus", "number_text", "priced", "table_html", "words_width"]
 
 _DIGITS = 3
+_SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 _NOTHING = 1e-9
 _WORDS = "text-align:left;overflow-wrap:anywhere;min-width:calc({}ch + 1.2em)"
 _WIDEST = 24  # letters of a column of words, before its names break
@@ -29,6 +31,43 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def day_text(moment: dt.datetime, rest: str = "%b %Y") -> str:
+    """A day as screens and pictures write it.
+
+    Args:
+        moment: in the zone it is told in.
+        rest: what follows the number of the day, as for `strftime`.
+
+    >>> day_text(dt.datetime(2025, 5, 5)), day_text(dt.datetime(2025, 5, 5, 6, 1), "%b %H:%M")
+    ('5 May 2025', '5 May 06:01')
+    """
+    return f"{moment.day} {moment:{rest}}"
+
+
+def minus(number: str) -> str:
+    """A number in words with the minus sign that print and pictures have, and none before nothing.
+
+    >>> minus("-3.02"), minus("3.02"), minus("-0.0")
+    ('−3.02', '3.02', '0.0')
+    """
+    if not number.startswith("-"):
+        return number
+    return f"−{number[1:]}" if number.strip("-0.,% ") else number[1:]
+
+
+def priced(number: str, currency: str) -> str:
+    """A number in words as an amount of money: its sign first, then the currency's.
+
+    >>> priced("-3.02", "EUR"), priced("+1,235", "USD"), priced("-12.50", "CHF")
+    ('−€3.02', '+$1,235', '−12.50 CHF')
+    """
+    number, symbol = minus(number), _SIGNS.get(currency)
+    if symbol is None:
+        return f"{number} {currency}"
+    sign = number[:1] if number[:1] in "+−" else ""
+    return f"{sign}{symbol}{number.removeprefix(sign)}"
+
+
 def number_text(value: object, *, share: bool = False) -> str:
     """A value of a table in words: three digits that tell, never an exponent.
 
@@ -38,26 +77,26 @@ def number_text(value: object, *, share: bool = False) -> str:
 
     >>> [number_text(one) for one in (12_345, 11_473.26, 0.0004321, 3.0, 1.5e13, float("nan"), True, "4h")]
     ['12,345', '11,473', '0.000432', '3', '15,000,000,000,000', '–', 'yes', '4h']
-    >>> number_text(0.12345, share=True), number_text(1e-12), number_text(float("-inf"))
-    ('12.3%', '0', '−∞')
+    >>> number_text(0.12345, share=True), number_text(1e-12), number_text(float("-inf")), number_text(-1200)
+    ('12.3%', '0', '−∞', '−1,200')
     """
     if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}"
+        return minus(f"{value:,}")
     if not isinstance(value, float):
         return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, pd.Timestamp) else str(value)
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if share:
-        return f"{100 * value:.1f}%"
+        return minus(f"{100 * value:.1f}%")
     size = abs(value)
     if size < _NOTHING:
         return "0"
     places = max(0, _DIGITS - 1 - math.floor(math.log10(size)))
-    text = f"{value:,.{places}f}"
+    text = minus(f"{value:,.{places}f}")
     return text.rstrip("0").rstrip(".") if places else text
 
 

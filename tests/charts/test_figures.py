@@ -11,6 +11,7 @@ import pytest
 import toolkit as tk
 from toolkit.charts import figure, forest, not_sent, own_purchases, sends_by_day, sends_by_hour, sends_table, timeline
 from toolkit.charts.own import own_chart
+from toolkit.charts.style import DAYS
 from toolkit.engine import Trace
 from toolkit.errors import InputError, NotSupportedError
 from toolkit.events import EventLog
@@ -164,6 +165,11 @@ def test_a_timeline_has_a_mark_for_every_row_of_the_trace(shop_run):
     marked = sum(moment is not None for mark in drawing.data for moment in mark.x)
     assert marked == len(trace.table)
     assert trace.timezone in drawing.layout.xaxis.title.text
+
+
+def test_a_timeline_writes_days_as_all_pictures_do(shop_run):
+    stops = shop_run.trace("c01919").plot().layout.template.layout.xaxis.tickformatstops
+    assert [stop.value for stop in stops] == ["%H:%M\n%-d %b %Y", DAYS]
 
 
 def test_what_has_no_picture_is_named(shop_run):

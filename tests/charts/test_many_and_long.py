@@ -116,7 +116,7 @@ def test_very_large_money_has_no_cents_and_room_beside_the_plot():
     found = tk.experiment(
         outcomes(["control", "mail"], each=3_000, order=9e12), [tk.Mean("revenue", currency="JPY")], control="control"
     )
-    assert re.search(r"[+-][\d,]+ JPY a customer \[-?[\d,]+, -?[\d,]+\]", str(found))
+    assert re.search(r"[+−][\d,]+ JPY a customer \[−?[\d,]+ JPY, −?[\d,]+ JPY\]", str(found))
     drawing = found.plot()
     words = re.sub("<[^>]*>", "", drawing.layout.annotations[0].text.split("<br>")[1])
     assert drawing.layout.margin.r > 6 * len(words)

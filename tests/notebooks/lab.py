@@ -50,7 +50,7 @@ _MUST_HAVE_NAMES = frozenset(
     )
 )
 # Words on what they stand on, however many layers shine through.
-_CONTRAST = """() => {
+_LIGHT = """
   const parts = (color) => {
     const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number);
     return /^color\\(srgb/.test(color) ? [255 * r, 255 * g, 255 * b, a] : [r, g, b, a];
@@ -66,17 +66,32 @@ _CONTRAST = """() => {
       .map((one) => one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
+  const contrast = (color, one) => {
+    const under = ground(one);
+    const [a, b] = [luminance(over(parts(color), under)), luminance(under)].sort((x, y) => y - x);
+    return [(a + 0.05) / (b + 0.05), one.className.baseVal ?? one.className, one.textContent];
+  };
+"""
+_CONTRAST = (
+    "() => {"
+    + _LIGHT
+    + """
   const isSeen = (one) =>
     one.offsetParent && [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
   return [...document.querySelectorAll(".ttk *")]
     .filter((one) => isSeen(one) && !one.closest("svg, :disabled, .ttk-dead"))
-    .map((one) => {
-      const under = ground(one);
-      const words = over(parts(getComputedStyle(one).color), under);
-      const [a, b] = [luminance(words), luminance(under)].sort((x, y) => y - x);
-      return [(a + 0.05) / (b + 0.05), one.className, one.textContent];
-    }).sort((a, b) => a[0] - b[0])[0];
+    .map((one) => contrast(getComputedStyle(one).color, one)).sort((a, b) => a[0] - b[0])[0];
 }"""
+)
+_CONTRAST_OF_PICTURES = (
+    "() => {"
+    + _LIGHT
+    + """
+  return [...document.querySelectorAll(".js-plotly-plot text")].filter((one) => one.textContent.trim())
+    .map((one) => contrast(getComputedStyle(one.querySelector("tspan") ?? one).fill, one))
+    .sort((a, b) => a[0] - b[0])[0];
+}"""
+)
 _TOO_WIDE = """() => [...document.querySelectorAll("section.ttk")].flatMap((screen) => {
   const edge = screen.getBoundingClientRect().right + 1;
   return [...screen.querySelectorAll("*")]
@@ -285,9 +300,9 @@ class Desk:
         )
         return found
 
-    def contrast(self) -> tuple[float, str, str]:
-        """The words of the screens that are hardest to read: their contrast (WCAG 2), class and text."""
-        least, class_, text = self.page.evaluate(_CONTRAST)
+    def contrast(self, *, of_pictures: bool = False) -> tuple[float, str, str]:
+        """The words of screens, or of pictures, that are hardest to read: their contrast (WCAG 2), class and text."""
+        least, class_, text = self.page.evaluate(_CONTRAST_OF_PICTURES if of_pictures else _CONTRAST)
         return float(least), str(class_), str(text)
 
     def too_wide(self) -> list[str]:

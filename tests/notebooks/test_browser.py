@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from tests.notebooks.lab import CHROMIUM, ROOT, Desk, browser, desk, jupyter
+from toolkit.charts.style import money
 
 pytestmark = [
     pytest.mark.browser,
@@ -162,6 +163,25 @@ def test_the_discount_changes_money_and_nothing_else(tuned):
     ).wait_for()
     assert tuned.page.evaluate(HEIGHTS) == bars
     assert "with 30% off" in tuned.cell("value")
+
+
+def test_every_slider_says_its_unit(tuned):
+    for slider, told in (("The offer holds for", "3 d"), ("At most, per person", "3 mails in 7 d")):
+        assert _text(tuned, f"input[aria-label='{slider}']") == f"{told}, as it is now"
+    assert _text(tuned, "input[aria-label='Quiet hours']") == "21:00–08:00, as it is now"
+
+
+def test_the_browser_writes_amounts_as_the_kernel_does(tuned):
+    amounts = [
+        (value, currency)
+        for value in (0, -0.001, -3.02, 44.166, 99.994, -349.4, 12_345.6)
+        for currency in ("EUR", "SEK")
+    ]
+    script = (ROOT / "toolkit" / "widgets" / "bars.js").read_text(encoding="utf-8")
+    told = tuned.page.evaluate(
+        f"(all) => {{ {script}\nreturn all.map(([value, currency]) => money(value, currency)); }}", amounts
+    )
+    assert told == [money(value, currency) for value, currency in amounts]
 
 
 @pytest.mark.parametrize("name", ["The offer holds for", "At most, per person", "Quiet hours"])

@@ -89,6 +89,15 @@ def test_a_batch_is_signed_and_sent_in_the_dark(dark):
     assert dark.outside == []
 
 
+def test_words_of_a_picture_can_be_read_on_a_dark_page_without_any_screen(dark):
+    dark.close()
+    dark.open("notebooks/08_deliverability.ipynb")
+    dark.run_all()
+    dark.page.wait_for_selector(".js-plotly-plot .xtick text")
+    assert dark.page.locator("section.ttk").count() == 0
+    assert dark.contrast(of_pictures=True) >= (4.5,)
+
+
 @pytest.fixture(scope="module")
 def app(tmp_path_factory, opened) -> Iterator[Desk]:
     """The tuning notebook as an app, as `toolkit app notebooks/02…` shows it."""

@@ -168,9 +168,9 @@ def test_times_as_days_need_no_moment_to_count_from() -> None:
     ("value", "shape", "text"),
     [
         (0.0213, {"kind": "rate"}, "+2.1 points"),
-        (-0.00042, {"kind": "rate"}, "-0.042 points"),
+        (-0.00042, {"kind": "rate"}, "−0.042 points"),
         (12.5, {"currency": "EUR"}, "+€12.50"),
-        (-12.5, {"currency": "CHF"}, "-12.50 CHF"),
+        (-12.5, {"currency": "CHF"}, "−12.50 CHF"),
         (3.2, {"kind": "time"}, "+3.2 days"),
         (1234.5, {}, "+1,234.5"),
         (math.inf, {}, "+unbounded"),

@@ -238,6 +238,18 @@ def test_a_timeline_shows_every_moment_and_searches(run):
     assert view.customer != "c01919"
 
 
+def test_every_kind_of_moment_has_a_shape_and_not_only_a_colour(run):
+    strip = TraceView(run, "c01919").view.partition("<svg")[2].partition("</svg>")[0]
+    shapes = {"event": "circle", "journey": "path", "no mail": "path", "mail": "rect"}
+    colors = {"event": "ttk-mail-3", "journey": "ttk-before", "no mail": "ttk-gift", "mail": "ttk-mail-0"}
+    for kind, shape in shapes.items():
+        assert re.search(f'<{shape} [^>]*class="{colors[kind]}"', strip), kind
+    ways = {len(d.split("L")) for d in re.findall(r'<path d="([^"]*)"', strip)}
+    assert len(ways) == 2  # a triangle and a cross
+    assert "8 Feb 2025" in TraceView(run, "c01919").view
+    assert "08 Feb" not in TraceView(run, "c01919").view
+
+
 def test_a_mail_is_shown_with_names_hidden_until_somebody_asks(batch):
     view = MailPreview(batch)
     shown = view.view

@@ -53,6 +53,14 @@ def test_moving_the_sliders_gives_another_frozen_program_and_leaves_the_first(tu
     assert loads(tuner.yaml)["abandoned_cart"] == tuner.value["abandoned_cart"]
 
 
+def test_the_slider_is_called_after_the_mail_that_its_wait_comes_before(program, log):
+    assert (
+        Field(program, log, wait=WAIT, offer=None, until=None, effect=0.03).facts["wait_name"] == "Wait before the mail"
+    )
+    second = Field(program, log, wait="abandoned_cart.second_pause.wait", offer=None, until=None, effect=0.03)
+    assert second.facts["wait_name"] == "Wait before offer"
+
+
 def test_no_discount_is_no_offer(tuner):
     tuner.percent = 0
     offer = next(step for step in tuner.value["abandoned_cart"].steps if step.id == "offer")

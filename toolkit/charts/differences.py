@@ -76,7 +76,6 @@ def difference_chart(difference: Difference) -> go.Figure:
     return add_units(figure, x="lost ← mails → gained, moved or changed", y="").update_yaxes(
         tickvals=order,
         ticktext=[label_lines(name) for name in order],
-        ticksuffix="  ",
         showgrid=False,
         rangemode="normal",
     )

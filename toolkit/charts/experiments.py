@@ -8,6 +8,7 @@ from html import escape
 from itertools import pairwise
 
 from toolkit.charts.vector import Axes, fit_text, nice_steps, shape, svg, text_width, words
+from toolkit.readable import minus
 from toolkit.stats import Plan, Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.looks import Look
@@ -218,7 +219,7 @@ def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]], *, width: 
     places = _apart([axes.at_y(bound), *(axes.at_y(z) for _, z in arms)], 15)
     told = [
         (f"needed today: {look.bound:.1f}" if math.isfinite(look.bound) else "too early for any", "ttk-halo"),
-        *((f"{fit_text(arm, room)} {z:+.1f}", "ttk-strong ttk-halo") for arm, z in arms),
+        *((f"{fit_text(arm, room)} {minus(f'{z:+.1f}')}", "ttk-strong ttk-halo") for arm, z in arms),
     ]
     parts += [
         words(x + away, y + 4, text, anchor=side, class_=kind) for y, (text, kind) in zip(places, told, strict=True)

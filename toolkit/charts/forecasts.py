@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from toolkit.charts.style import AFTER_MAIL, BLUE, INK, MAILS, add_units, drawn, label_lines, money
 from toolkit.charts.sweeps import setting_name, setting_text
 from toolkit.errors import InputError, NotSupportedError, did_you_mean
+from toolkit.readable import minus
 from toolkit.simulation import Forecast, Tuning
 
 __all__ = ["forecast_arms", "forecast_parts", "tuning_chart"]
@@ -63,7 +64,7 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
     is_money = metric in _MONEY
 
     def said(value: float) -> str:
-        return money(value, forecast.currency) if is_money else f"{value:,.0f}"
+        return money(value, forecast.currency) if is_money else minus(f"{value:,.0f}")
 
     ends = rows[["value", "lower", "upper"]].to_numpy(float)
     texts = [f"<b>{said(value)}</b>   {said(lower)} to {said(upper)}" for value, lower, upper in ends]
@@ -322,4 +323,4 @@ def _unit(path: str) -> str:
 
 
 def _said(tuning: Tuning, value: float) -> str:
-    return f"{value:.3f}" if tuning.objective == "caused" else money(float(value), tuning.currency)
+    return minus(f"{value:.3f}") if tuning.objective == "caused" else money(float(value), tuning.currency)

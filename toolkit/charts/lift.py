@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, label_lines, say, unit_of
+from toolkit.charts.themed import Themed
 from toolkit.charts.vector import text_width
 from toolkit.errors import InputError, did_you_mean
 from toolkit.stats import Result
@@ -42,7 +43,10 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
     arms = list(dict.fromkeys(found.arm for found in result.comparisons))
     height_of = 40 * len(arms) + 62
     figure = make_subplots(
-        rows=len(shown), cols=1, vertical_spacing=62 / (height_of * len(shown)) if len(shown) > 1 else 0
+        figure=Themed(),
+        rows=len(shown),
+        cols=1,
+        vertical_spacing=62 / (height_of * len(shown)) if len(shown) > 1 else 0,
     )
     for row, name in enumerate(shown, start=1):
         found = [one for one in result.comparisons if one.metric == name]
@@ -108,7 +112,6 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
         range=[-0.6, len(arms) - 0.4],
         showgrid=False,
         zeroline=False,
-        ticksuffix="  ",
         tickfont={"size": 13},
         row=row,
         col=1,
@@ -153,7 +156,7 @@ def _amount(value: float, one: Comparison) -> str:
     """A difference with the digits that the verdict gives it; the unit of rates and days stands on the axis."""
     if math.isinf(value):
         return "unbounded"
-    return ("+" if value >= 0 else "−") + amount(abs(value), one, bare=one.kind in ("rate", "time"))
+    return amount(value, one, signed=True, bare=True)
 
 
 def _said(result: Result, metrics: list[str]) -> str:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from toolkit.charts.style import AFTER_MAIL, BLUE, DAYS, HOUSE, INK, SEQUENCE, fitting, say, whole
+from toolkit.charts.themed import Themed
 from toolkit.engine import Load
 
 __all__ = ["load_chart"]
@@ -25,13 +26,13 @@ def load_chart(load: Load) -> go.Figure:
         A figure, exact, in UTC: what a mail server has to carry.
     """
     days, hours = load.by_day, load.by_hour
-    figure = make_subplots(rows=2, cols=1, vertical_spacing=0.2, row_heights=[0.5, 0.5])
+    figure = make_subplots(figure=Themed(), rows=2, cols=1, vertical_spacing=0.2, row_heights=[0.5, 0.5])
     figure.add_trace(
         go.Bar(
             x=days["day"],
             y=days["mails"],
             marker={"color": BLUE},
-            hovertemplate="%{x|%a %d %b %Y}<br><b>%{y:,} mails</b><extra></extra>",
+            hovertemplate="%{x|%a %-d %b %Y}<br><b>%{y:,} mails</b><extra></extra>",
         ),
         row=1,
         col=1,

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from toolkit.charts.style import BLUE, HOUSE, INK, SEQUENCE, fitting, label_lines, say, whole
+from toolkit.charts.themed import Themed
 from toolkit.engine import Overlap
 
 __all__ = ["overlap_chart"]
@@ -32,6 +33,7 @@ def overlap_chart(overlap: Overlap) -> go.Figure:
     rows.append(("mails a person a week", 190))
     height = sum(each for _, each in rows)
     figure = make_subplots(
+        figure=Themed(),
         rows=len(rows),
         cols=1,
         vertical_spacing=110 / (height + 110 * len(rows)),
@@ -82,7 +84,6 @@ def overlap_chart(overlap: Overlap) -> go.Figure:
             rangemode="normal",
             tickvals=down,
             ticktext=[label_lines(name) for name in down],
-            ticksuffix=" ",
             row=place,
             col=1,
         )

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from toolkit.charts.style import AFTER_MAIL, BLUE, GRID, INK, add_units, drawn, share_text
 from toolkit.charts.sweeps import setting_text
 from toolkit.engine import Selection, column_words
+from toolkit.readable import day_text
 
 __all__ = ["selection_chart"]
 
@@ -60,7 +61,7 @@ def selection_chart(selection: Selection) -> go.Figure:
         title=f"{what.capitalize()} of the chosen setting: {shown[0]}, and out of time {shown[1]}",
         subtitle=(
             f"{selection.scenario.replace('_', ' ')} · {'lowest' if selection.lowest else 'highest'} of {len(table):,} "
-            f"settings up to {selection.span[1]:%d %b %Y}; the number it was chosen by flatters it"
+            f"settings up to {day_text(selection.span[1])}; the number it was chosen by flatters it"
         ),
         label=selection.kind,
         height=420,

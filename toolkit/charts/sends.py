@@ -28,6 +28,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
 from toolkit.errors import InputError, did_you_mean
 from toolkit.events import EventLog
+from toolkit.readable import day_text
 from toolkit.scenario import Program
 from toolkit.tables import REASONS
 
@@ -184,7 +185,7 @@ def sends_by_day(run: Run, *, scenario: str | None = None, clock: Clock = "local
                 y=count.to_numpy(),
                 name=label_lines(_words(mail), width=36, most=1),
                 marker={"color": color},
-                hovertemplate="%{x|%a %d %b %Y}<br><b>%{y:,} mails</b><extra>%{fullData.name}</extra>",
+                hovertemplate="%{x|%a %-d %b %Y}<br><b>%{y:,} mails</b><extra>%{fullData.name}</extra>",
             )
             for (mail, count), color in zip(counts.items(), _colors(len(counts)), strict=True)
         ],
@@ -258,9 +259,7 @@ def not_sent(run: Run, *, scenario: str | None = None) -> go.Figure:
         return emptied(figure, "no mail was held back")
     figure.update_xaxes(range=[0, counts.max() * 1.1], showgrid=True, **whole(counts.max()))
     told = [label_lines(label, width=30) for label in labels]
-    return add_units(figure, x="mails not sent", y="").update_yaxes(
-        tickvals=labels, ticktext=told, ticksuffix="  ", showgrid=False
-    )
+    return add_units(figure, x="mails not sent", y="").update_yaxes(tickvals=labels, ticktext=told, showgrid=False)
 
 
 # Shared by drawings of mails ..........................................................................................
@@ -321,10 +320,10 @@ def days_text(first: pd.Timestamp, last: pd.Timestamp) -> str:
     '6 Jan – 5 May 2025'
     """
     if first.date() == last.date():
-        return f"{last.day} {last:%b %Y}"
+        return day_text(last)
     if first.year == last.year:
-        return f"{first.day} {first:%b} – {last.day} {last:%b %Y}"
-    return f"{first.day} {first:%b %Y} – {last.day} {last:%b %Y}"
+        return f"{day_text(first, '%b')} – {day_text(last)}"
+    return f"{day_text(first)} – {day_text(last)}"
 
 
 def _order(run: Run, table: pd.DataFrame) -> list[str]:

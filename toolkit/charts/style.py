@@ -11,6 +11,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from toolkit.charts.themed import INK, Themed
+from toolkit.readable import priced
 from toolkit.stats.wording import level_text
 
 __all__ = [
@@ -55,8 +57,6 @@ MAILS = (BLUE, PURPLE, SKY, OTHERS, GREEN, ORANGE, VERMILLION)
 """Colours of mails or scenarios, in order."""
 BEFORE, AFTER_MAIL, AFTER_OFFER = GREEN, ORANGE, VERMILLION
 """Colours of people who buy on their own before a mail, after it, and after an offer."""
-INK = "#717989"
-"""Words: 4.3 to 1 on white and on JupyterLab's dark page alike, the most that one colour can be on both."""
 _TITLE_INK, _SUBTITLE_INK = (f"var(--jp-content-font-color{place},{INK})" for place in (1, 2))
 SEQUENCE = ["#EAF2F9", "#B5D4EA", "#6FAED8", "#2F86C0", "#0072B2", "#00507D"]
 """From few to many in a heatmap."""
@@ -74,7 +74,12 @@ CONFIG = {
 
 DAYS = "%-d %b\n%Y"
 """How an axis of days tells them: `6 Jan`, and the year where it begins."""
-_SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
+_DAY_MS = 86_400_000
+_MOMENTS = [
+    {"dtickrange": [None, _DAY_MS - 1], "value": "%H:%M\n%-d %b %Y"},
+    {"dtickrange": [_DAY_MS, None], "value": DAYS},
+]
+"""The same of any stretch of time: hours, with their day below."""
 _FEW = 8  # as many whole ticks as an axis has
 _TITLE_WIDTH, _SUBTITLE_WIDTH = 74, 104
 
@@ -96,8 +101,8 @@ def _template() -> go.layout.Template:
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "colorway": list(MAILS),
-            "xaxis": {**axis, "showgrid": False, "showline": True},
-            "yaxis": {**axis, "rangemode": "tozero"},
+            "xaxis": {**axis, "showgrid": False, "showline": True, "tickformatstops": _MOMENTS},
+            "yaxis": {**axis, "rangemode": "tozero", "ticklabelstandoff": 6},
             "legend": {
                 "orientation": "h",
                 "x": 0,
@@ -144,7 +149,7 @@ def drawn(
     Returns:
         The figure, on a transparent page.
     """
-    figure = go.Figure(list(traces))
+    figure = Themed(list(traces))
     titles, room = say(title, subtitle, label)
     figure.update_layout(
         template=HOUSE,
@@ -278,10 +283,7 @@ def money(value: float, currency: str) -> str:
     >>> money(1234.6, "EUR"), money(3.2, "SEK"), money(-349, "EUR")
     ('€1,235', '3.20 SEK', '−€349')
     """
-    number = f"{abs(value):,.2f}" if abs(value) < 100 else f"{abs(value):,.0f}"
-    minus = "−" if value < 0 and number != "0.00" else ""
-    sign = _SIGNS.get(currency)
-    return f"{minus}{sign}{number}" if sign else f"{minus}{number} {currency}"
+    return priced(f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}", currency)
 
 
 def share_text(rate: float) -> str:

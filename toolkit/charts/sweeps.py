@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, add_units, drawn, fitting, say, whole
+from toolkit.charts.themed import Themed
 from toolkit.engine import OBSERVED, Sweep, column_words
 from toolkit.errors import InputError, NotSupportedError, did_you_mean
 from toolkit.scenario import Duration
@@ -42,7 +43,7 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
     shares = rows["own_after_rate"]
     lacking = shares.isna().all()
     where = {"control": "the control group", "all": "a log without these mails"}.get(str(rows["basis"].iloc[0]), "")
-    figure = make_subplots(rows=1 if lacking else 2, cols=1, shared_xaxes=True, vertical_spacing=0.13)
+    figure = make_subplots(figure=Themed(), rows=1 if lacking else 2, cols=1, shared_xaxes=True, vertical_spacing=0.13)
     labels = [setting_text(setting) for setting in rows[path]]
     figure.add_trace(_line(labels, rows["sent"], BLUE, "mails sent", "%{y:,}"), row=1, col=1)
     figure.update_yaxes(

@@ -68,7 +68,6 @@ def timeline(trace: Trace) -> go.Figure:
         range=[-0.6, len(lanes) - 0.4],
         showgrid=True,
         gridcolor=GRID,
-        ticksuffix="  ",
         zeroline=False,
     )
     if scenarios and names:
@@ -115,7 +114,7 @@ def _journeys(table: pd.DataFrame, scenario: str, lanes: list[str]) -> go.Scatte
         line={"color": "rgba(86,180,233,.55)", "width": 7},
         marker={"size": 7, "color": "#56B4E9"},
         text=said,
-        hovertemplate="%{x|%a %d %b %Y %H:%M}<br>%{text}<extra></extra>",
+        hovertemplate="%{x|%a %-d %b %Y %H:%M}<br>%{text}<extra></extra>",
         connectgaps=False,
     )
 
@@ -145,7 +144,7 @@ def _marks(rows: pd.DataFrame, lanes: pd.Series, name: str, color: str, symbol: 
         name=name,
         marker={"color": color, "symbol": symbol, "size": size, "line": {"width": 1, "color": "rgba(255,255,255,.7)"}},
         text=[_text(str(what)) for what in rows["what"]],
-        hovertemplate="%{x|%a %d %b %Y %H:%M}<br>%{text}<extra></extra>",
+        hovertemplate="%{x|%a %-d %b %Y %H:%M}<br>%{text}<extra></extra>",
     )
 
 

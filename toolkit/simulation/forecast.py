@@ -15,7 +15,7 @@ import pandas as pd
 from toolkit.drawable import Drawable
 from toolkit.engine.answers import METRICS
 from toolkit.errors import InputError, did_you_mean
-from toolkit.readable import lines_html, table_html
+from toolkit.readable import lines_html, minus, table_html
 from toolkit.scenario.models import Program
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.noise import moved_together
@@ -325,10 +325,11 @@ def _words(value: float, lower: float, upper: float) -> str:
 
     >>> _words(12.3, 8.0, 20.0)
     '12 [8, 20]'
+    >>> _words(-0.5, -3.02, 2.0)
+    '−0.50 [−3.02, 2.00]'
     """
     if math.isnan(value):
         return "not known"
     digits = 0 if abs(value) >= 10 or value == int(value) else 2
-    if lower == upper == value:
-        return f"{value:,.{digits}f}"
-    return f"{value:,.{digits}f} [{lower:,.{digits}f}, {upper:,.{digits}f}]"
+    told, *ends = (minus(f"{one:,.{digits}f}") for one in (value, lower, upper))
+    return told if lower == upper == value else f"{told} [{', '.join(ends)}]"

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from toolkit.errors import InputError, MetricError
+from toolkit.readable import minus
 from toolkit.simulation.doors import check_level
 from toolkit.simulation.sends import check_sends, numbers_of
 
@@ -45,9 +46,9 @@ class PolicyValue:
     def __str__(self) -> str:
         head = (
             f"value of the policy per unit (modelled), from {self.units:,} units, {self.matched:,} of them treated "
-            f"as it wants; worth {self.effective:,.0f}; as logged {self.logged:.4g}"
+            f"as it wants; worth {self.effective:,.0f}; as logged {minus(f'{self.logged:.4g}')}"
         )
-        return f"{head}\n{self.table.to_string(index=False, float_format=lambda value: f'{value:.4g}')}"
+        return f"{head}\n{self.table.to_string(index=False, float_format=lambda value: minus(f'{value:.4g}'))}"
 
     __repr__ = __str__
 

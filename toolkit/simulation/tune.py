@@ -18,7 +18,7 @@ from toolkit.drawable import Drawable
 from toolkit.engine.doors import check_program, values_to_try
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
-from toolkit.readable import lines_html, table_html
+from toolkit.readable import lines_html, minus, table_html
 from toolkit.scenario.models import Program, Scenario
 from toolkit.scenario.parameters import get_parameter, set_parameters
 from toolkit.simulation.doors import check_numbers, check_response
@@ -135,7 +135,7 @@ class Tuning(Drawable):
         if self.objective == "caused":
             head = f"purchases brought about per person who enters (modelled, {self.level:.0%} intervals)"
         shown = self.table[[*self.over, "value", "lower", "upper", "probability_best", "in_region"]]
-        lines = [head, shown.to_string(index=False, float_format=lambda value: f"{value:.4g}"), self.verdict]
+        lines = [head, shown.to_string(index=False, float_format=lambda value: minus(f"{value:.4g}")), self.verdict]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     __repr__ = __str__
@@ -414,9 +414,10 @@ def _verdict(
     level: float,
 ) -> str:
     named = ", ".join(f"{path} = {_shown(one)}" for path, one in best.items())
+    told, least, most = (minus(f"{one:.4g}") for one in (value, lower, upper))
     text = (
-        f"Best in the forecast (modelled): {named}, {objective} {value:.4g} a person; after the selection "
-        f"{lower:.4g} to {upper:.4g} ({level:.0%})."
+        f"Best in the forecast (modelled): {named}, {objective} {told} a person; after the selection "
+        f"{least} to {most} ({level:.0%})."
     )
     if len(table) == 1:
         return text

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError, NotSupportedError
-from toolkit.readable import lines_html, table_html
+from toolkit.readable import lines_html, minus, table_html
 from toolkit.stats.arguments import check_alpha, check_column, check_count, check_number
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
@@ -187,8 +187,8 @@ class Plan(Drawable):
 
     def __str__(self) -> str:
         is_rate = self.metric.kind == "rate"
-        effect = f"{100 * self.diff:+.4g} points" if is_rate else f"{self.diff:+.4g}"
-        effect += f" ({self.rel:+.1%})" if not math.isnan(self.rel) else ""
+        effect = minus(f"{100 * self.diff:+.4g} points" if is_rate else f"{self.diff:+.4g}")
+        effect += f" ({minus(f'{self.rel:+.1%}')})" if not math.isnan(self.rel) else ""
         base = f"{100 * self.baseline:.4g}%" if is_rate else f"{self.baseline:.4g}"
         arms = ", ".join(f"{name} {n:,}" for name, n in self.per_arm.items())
         text = f"{self.metric.label}: {self.units:,} people ({arms}) find {effect} on {base}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from toolkit.readable import minus, priced
 from toolkit.stats.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Verdict", "amount", "judge"]
 
-_SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 _LARGE = 10_000.0
 _ORDER = ("roll out", "keep testing", "stop", "do not roll out")
 
@@ -50,11 +50,19 @@ class Verdict(str):
 def amount(value: float, found: Comparison, *, signed: bool = False, bare: bool = False) -> str:
     """A value of a metric as people write it: points for rates, money with its sign, as exact as its interval.
 
+    Args:
+        value: in the metric's unit; a rate as a share.
+        found: the comparison it belongs to.
+        signed: write a plus, too.
+        bare: leave out `points` and `days`, where they stand beside it; money keeps its currency.
+
     >>> amount(0.0213, Comparison(metric="converted", arm="mail", n_control=1, n=1, kind="rate"), signed=True)
     '+2.1 points'
     >>> yen = Comparison(metric="sales", arm="mail", n_control=1, n=1, currency="JPY", diff_lower=-9e6, diff_upper=7e7)
     >>> amount(36757032.629, yen, signed=True)
     '+36,757,033 JPY'
+    >>> amount(-3.02, Comparison(metric="revenue", arm="mail", n_control=1, n=1, currency="EUR"), bare=True)
+    '−€3.02'
     """
     scale = 100.0 if found.kind == "rate" else 1.0
     width = found.diff_upper - found.diff_lower
@@ -64,20 +72,12 @@ def amount(value: float, found: Comparison, *, signed: bool = False, bare: bool 
         digits = max(digits, min(6, 1 - math.floor(math.log10(size))))
     elif size >= _LARGE:  # digits behind the point of what is known to a hundred at best tell nothing
         digits = 0
-    number = f"{abs(value) * scale:,.{digits}f}"
-    sign = "-" if value < 0 else ("+" if signed else "")
     if math.isinf(value):
-        return f"{sign}unbounded"
-    if bare:
-        return f"{'-' if value < 0 else ''}{number}"
-    if found.kind == "rate":
-        return f"{sign}{number} points"
-    if found.kind == "time":
-        return f"{sign}{number} days"
-    if found.currency:
-        symbol = _SIGNS.get(found.currency)
-        return f"{sign}{symbol}{number}" if symbol else f"{sign}{number} {found.currency}"
-    return f"{sign}{number}"
+        return f"{'−' if value < 0 else '+' if signed else ''}unbounded"
+    number = minus(f"{value * scale:{'+' if signed else ''},.{digits}f}")
+    if found.kind in ("rate", "time"):
+        return number if bare else f"{number} {'points' if found.kind == 'rate' else 'days'}"
+    return priced(number, found.currency) if found.currency else number
 
 
 def _each(found: Comparison, result: Result) -> str:

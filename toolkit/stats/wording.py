@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from toolkit.readable import number_text
+from toolkit.readable import minus, number_text
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
 
@@ -63,7 +63,7 @@ def plan_table(curve: pd.DataFrame, *, unit: str) -> pd.DataFrame:
 
 
 def _effect(value: float, unit: str) -> str:
-    return f"{100 * value:.2f} points" if unit == "points" else f"{number_text(value)} {unit}".rstrip()
+    return minus(f"{100 * value:.2f} points") if unit == "points" else f"{number_text(value)} {unit}".rstrip()
 
 
 def _difference(one: Comparison) -> str:
@@ -98,7 +98,7 @@ def level_text(value: float, *, rate: bool) -> str:
     shown, digits = (100 * value, 1) if rate else (value, 2)
     if 0 < abs(shown) < 1:
         digits = max(digits, min(6, 1 - math.floor(math.log10(abs(shown)))))
-    return f"{shown:,.{digits}f}{'%' if rate else ''}"
+    return minus(f"{shown:,.{digits}f}{'%' if rate else ''}")
 
 
 def relative_text(one: Comparison) -> str:
@@ -106,10 +106,12 @@ def relative_text(one: Comparison) -> str:
     if math.isnan(one.rel):
         return "–"
     if math.isnan(one.rel_lower) or math.isnan(one.rel_upper):
-        return f"{100 * one.rel:+.1f}%"
+        return minus(f"{100 * one.rel:+.1f}%")
     digits = 1 if one.rel_upper - one.rel_lower < 0.2 else 0
-    ends = ["unbounded" if math.isinf(end) else f"{100 * end:+.{digits}f}" for end in (one.rel_lower, one.rel_upper)]
-    return f"{100 * one.rel:+.1f}% [{ends[0]}, {ends[1]}]"
+    ends = [
+        "unbounded" if math.isinf(end) else minus(f"{100 * end:+.{digits}f}") for end in (one.rel_lower, one.rel_upper)
+    ]
+    return f"{minus(f'{100 * one.rel:+.1f}%')} [{ends[0]}, {ends[1]}]"
 
 
 def pvalue_text(value: float) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from toolkit.errors import InputError
 from toolkit.mail import Letter
-from toolkit.readable import counted
+from toolkit.readable import counted, day_text
 from toolkit.sending import Approval, Batch, BatchSummary, approve
 from toolkit.sending.batch.manifest import changes, outline
 from toolkit.widgets.markup import Html, button, card, chip, field, note, page_tabs, table, tag, together
@@ -97,7 +97,7 @@ class ApprovalDesk(Panel):
         head = tag(
             "header",
             tag("h3", "Approve"),
-            tag("span", f"mails due at {batch.now:%d %b %Y, %H:%M} UTC ", chip("exact"), class_="ttk-soft"),
+            tag("span", f"mails due at {day_text(batch.now, '%b %Y, %H:%M')} UTC ", chip("exact"), class_="ttk-soft"),
         )
         if not count:
             return together([head, note(nothing_due(batch), tone="good")])
@@ -205,7 +205,7 @@ class ApprovalDesk(Panel):
                     for name, value in (
                         ("signed by", approval.by),
                         ("for", f"{approval.mails:,} mails"),
-                        ("holds until", f"{approval.expires_at:%d %b %Y, %H:%M} UTC"),
+                        ("holds until", f"{day_text(approval.expires_at, '%b %Y, %H:%M')} UTC"),
                         ("digest", f"{approval.digest[:16]}…"),
                     )
                 ),

@@ -24,17 +24,15 @@ const PLAIN = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 0 });
 const whole = (number) => PLAIN.format(Math.round(number ?? 0));
 const share = (rate) => (rate === null || rate === undefined ? "–" : `${(100 * rate).toFixed(1)}%`);
 
-const writers = new Map();
+const minus = (number) => (/[1-9]/.test(number) ? number.replace("-", "−") : number.replace("-", ""));
+
+// An amount as the kernel writes it (priced, in readable.py).
+const SIGNS = { EUR: "€", USD: "$", GBP: "£" };
+const AMOUNTS = [0, 2].map((digits) => new Intl.NumberFormat("en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 function money(value, currency) {
   if (value === null || value === undefined) return "–";
-  const digits = Math.abs(value) < 100 ? 2 : 0;
-  const kind = `${currency} ${digits}`;
-  if (!writers.has(kind)) {
-    writers.set(kind, new Intl.NumberFormat("en-US", {
-      style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits,
-    }));
-  }
-  return writers.get(kind).format(value);
+  const number = minus(AMOUNTS[Math.abs(value) < 100 ? 1 : 0].format(value));
+  return SIGNS[currency] ? number.replace(/^−?/, (sign) => sign + SIGNS[currency]) : `${number} ${currency}`;
 }
 
 // A frame is short: what is already there is not written again.

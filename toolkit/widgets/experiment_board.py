@@ -11,6 +11,7 @@ from toolkit.charts.experiments import boundary_svg, forest_svg
 from toolkit.charts.lift_report import folded, telling
 from toolkit.charts.style import level_text
 from toolkit.errors import InputError, did_you_mean
+from toolkit.readable import minus
 from toolkit.stats import Rate, Result
 from toolkit.stats.targeting import uplift_by_segment
 from toolkit.stats.verdict import amount
@@ -285,7 +286,7 @@ def _numbers(values: pd.Series, rates: Sequence[bool]) -> list[str]:
 
 
 def _points(value: float) -> str:
-    return "–" if pd.isna(value) else f"{100 * value:+.1f} points"
+    return "–" if pd.isna(value) else minus(f"{100 * value:+.1f} points")
 
 
 def _chance(pvalue: float) -> str:

@@ -17,6 +17,7 @@ from toolkit.charts.style import hours_text
 from toolkit.engine import Run, measure
 from toolkit.engine import layout as m
 from toolkit.errors import InputError, MetricError
+from toolkit.readable import minus
 from toolkit.scenario import Duration, Scenario, set_parameters
 from toolkit.scenario.models import Experiment
 from toolkit.stats import Design, Plan, Rate, plan
@@ -250,7 +251,7 @@ class ExperimentDesigner(Panel):
             ),
             card(
                 "Lift of the rate",
-                f"{100 * plan_.rel:+.0f}%" if not math.isnan(plan_.rel) else "–",
+                minus(f"{100 * plan_.rel:+.0f}%") if not math.isnan(plan_.rel) else "–",
                 f"from {_percent(self._base, 1)} to {_percent(self._base + self._effect, 1)}",
                 "planned",
             ),

@@ -11,7 +11,7 @@ from toolkit.charts.sends import days_text
 from toolkit.charts.vector import Axes, nice_steps, shape, svg
 from toolkit.events import EventLog
 from toolkit.events.profile import Profile
-from toolkit.readable import counted
+from toolkit.readable import counted, day_text
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
 from toolkit.widgets.markup import Html, at_two_widths, card, chip, note, tag, together
@@ -179,7 +179,7 @@ def _bars(days: pd.DataFrame, width: float) -> str:
     top = float(counts.max()) or 1.0
     axes = Axes(width, 170, (0, len(counts)), (0, top * 1.05), left=54)
     most = 8 if width > 600 else 4
-    ticks = [(at + 0.5, f"{counts.index[at]:%d %b}") for at in range(0, len(counts), max(1, len(counts) // most))]
+    ticks = [(at + 0.5, day_text(counts.index[at], "%b")) for at in range(0, len(counts), max(1, len(counts) // most))]
     parts = axes.frame(x_ticks=ticks, y_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, top, 4, whole=True)])
     for at, count in enumerate(counts):
         left, right = axes.at_x(at + 0.08), axes.at_x(at + 0.92)

@@ -11,6 +11,7 @@ from typing import Any
 from toolkit.errors import InputError
 from toolkit.mail import Letter, Preview, Templates
 from toolkit.mail.addresses import masked
+from toolkit.readable import day_text
 from toolkit.scenario import load
 from toolkit.sending import Batch
 from toolkit.sending.batch.mails import hash_of
@@ -207,7 +208,7 @@ class MailPreview(Panel):
             tag(
                 "div",
                 tag("span", to, class_="ttk-soft"),
-                tag("span", f"{self._label(letter)} · {letter.at:%d %b %H:%M}", class_="ttk-soft"),
+                tag("span", f"{self._label(letter)} · {day_text(letter.at, '%b %H:%M')}", class_="ttk-soft"),
                 class_="ttk-lines ttk-right",
             ),
             class_="ttk-inbox",

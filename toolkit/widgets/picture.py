@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from toolkit.charts.own import PHASES
 from toolkit.charts.style import AFTER_OFFER, HOUSE, INK, MAILS, QUIET, fitting, money, say, share_text
+from toolkit.charts.themed import Themed
 
 __all__ = ["PERCENT", "picture", "wait_text"]
 
@@ -34,6 +35,7 @@ def picture(surface: Mapping[str, Any], *, wait: str, percent: float | None = No
     here = next(one for one in settings if one["wait"] == wait)
     has_money = surface["offer"] and any(one["given"] is not None for one in settings)
     figure = make_subplots(
+        figure=Themed(),
         rows=2 if has_money else 1,
         cols=2,
         specs=[[{}, {}], [{"colspan": 2}, None]] if has_money else [[{}, {}]],

@@ -200,7 +200,8 @@ class Field:
 
     Attributes:
         seconds: how long the last point took that was computed.
-        facts: what does not depend on the setting: the span of the log, the mails, the quiet hours of now.
+        facts: what does not depend on the setting: the span of the log, the mails, the quiet hours of now and when they
+            end, the time a cap counts over, and what the slider of the wait is called.
 
     Raises:
         ScenarioError: the program does not fit the log.
@@ -241,7 +242,20 @@ class Field:
             "span": span_words(log, pd.Timestamp(last, unit="us", tz="UTC")),
             "mails": [send.step.replace("_", " ") for send in compiled.sends if send.scenario == self.name],
             "quiet": quiet_hours(program, self.name),
+            "quiet_to": str(get_parameter(program, self.quiet_path).to) if self.has_quiet else "",
+            "cap_per": str(program.policies.caps[0].per) if self.has_cap else "",
+            "wait_name": self._wait_name(),
         }
+
+    def _wait_name(self) -> str:
+        """What the slider moves: the wait before the first mail, or before the mail that comes next."""
+        steps = list(every_step(self.program[self.name].steps))
+        mails = [one for one in steps if isinstance(one, Send)]
+        at = next((place for place, one in enumerate(steps) if self.wait == f"{self.name}.{one.id}.wait"), 0)
+        mail = next((one for one in steps[at:] if isinstance(one, Send)), None)
+        return (
+            "Wait before the mail" if mail is None or mail == mails[0] else f"Wait before {mail.id}".replace("_", " ")
+        )
 
     def now(self) -> Setting:
         """The setting of the program as it is."""

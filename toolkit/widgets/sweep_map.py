@@ -14,6 +14,7 @@ from toolkit.charts.sweeps import setting_name, setting_text
 from toolkit.charts.vector import fit_text, shape, svg, text_width, words
 from toolkit.engine import Sweep
 from toolkit.errors import InputError, NotSupportedError, did_you_mean
+from toolkit.readable import priced
 from toolkit.scenario.duration import Duration
 from toolkit.widgets.markup import Html, chip, choice, legend, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
@@ -22,6 +23,7 @@ from toolkit.widgets.tuner import Tuner
 __all__ = ["SweepMap"]
 
 _SHADES = 9
+_LARGE = 100.0  # of an amount of money; cents beside it tell nothing
 _MOST_CELLS = 900  # above, cells are drawn together and chosen by lists
 _PERCENTS = (0, 5, 10, 15, 20, 25, 30)
 _MEANINGS = {
@@ -238,12 +240,13 @@ class SweepMap(Panel):
         is_small = grid.size <= _MOST_CELLS
         count = max(1, len(columns))
         # As wide as the page of a notebook on a small screen; wider only where the numbers need it.
-        room = max((text_width(self._number(float(one)), 12) for one in grid.flat), default=0) + 12 if is_small else 0
+        texts = [self._number(float(one), beside=grid) for one in grid.flat] if is_small else []
+        room = max((text_width(text, 12) for text in texts), default=-12) + 12
         wide = min(92.0, max(2.0, min(room, (1040.0 - left) / count), (780.0 - left) / count))
         high = 40.0 if len(rows) <= 12 else max(2.0, 420.0 / len(rows))
         if not is_small:  # whole pixels, so that no seam shows between cells
             left, wide, high = float(math.ceil(left)), float(max(2, int(wide))), float(max(2, int(high)))
-        top = 8.0
+        top = 26.0 if len(paths) > 1 else 8.0  # the name of what grows upwards stands above its values
         low, most = (float(np.nanmin(grid)), float(np.nanmax(grid))) if np.isfinite(grid).any() else (0.0, 1.0)
         shades = np.where(
             np.isfinite(grid), np.floor((grid - low) / ((most - low) or 1) * (_SHADES - 1e-9)), -1
@@ -258,6 +261,7 @@ class SweepMap(Panel):
         ]
         every = max(1, math.ceil(18 / high))
         if len(paths) > 1:
+            parts.append(words(2, 14, setting_name(paths[1])))
             parts += [
                 words(left - 8, floor - (at + 0.5) * high + 4, _label(row, paths[1]), anchor="end")
                 for at, row in enumerate(rows)
@@ -298,11 +302,11 @@ class SweepMap(Panel):
         columns, rows = list(self._over[paths[0]]), list(self._over[paths[-1]]) if len(paths) > 1 else [""]
         for y in range(count):
             for x in range(grid.shape[1]):
-                text = self._number(float(grid[y, x]))
+                text = self._number(float(grid[y, x]), beside=grid)
                 at_x, at_y = left + x * wide, top + (count - 1 - y) * high
                 shade = shades[y, x]
                 where = [_label(columns[x], paths[0]), *([_label(rows[y], paths[-1])] if len(paths) > 1 else [])]
-                said = f"{', '.join(where)}: {text}"
+                said = f"{', '.join(where)}: {self._number(float(grid[y, x]))}"
                 inside = [
                     shape(
                         "rect",
@@ -330,11 +334,13 @@ class SweepMap(Panel):
                 )
         return parts
 
-    def _number(self, value: float) -> str:
+    def _number(self, value: float, *, beside: Any = ()) -> str:
+        """A cell's number; amounts of one map all have cents, or none has."""
         if math.isnan(value):
             return "–"
         if self._measure == "given":
-            return money(value, self._currency)
+            is_large = np.size(beside) and np.nanmax(beside) >= _LARGE
+            return priced(f"{value:,.0f}", self._currency) if is_large else money(value, self._currency)
         return f"{100 * value:.1f}%" if self._measure.endswith("_rate") else f"{value:,.0f}"
 
 

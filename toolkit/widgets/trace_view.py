@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from toolkit.charts.vector import shape, svg, words
+from toolkit.charts.vector import path_of, shape, svg, words
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.trace import Trace
 from toolkit.errors import InputError, did_you_mean
+from toolkit.readable import day_text
 from toolkit.widgets.markup import Html, at_two_widths, button, chip, field, note, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 
@@ -137,7 +138,7 @@ class TraceView(Panel):
         kept = table[table["kind"].isin(self._shown)]
         rest = len(kept) - _MOST_ROWS
         days = []
-        for day, rows in groupby(kept.head(_MOST_ROWS).itertuples(), key=lambda row: f"{row.local:%a %d %b %Y}"):
+        for day, rows in groupby(kept.head(_MOST_ROWS).itertuples(), key=_day):
             entries = together(
                 tag(
                     "li",
@@ -167,6 +168,10 @@ class TraceView(Panel):
         )
 
 
+def _day(row: Any) -> str:
+    return f"{row.local:%a} {day_text(row.local)}"
+
+
 def _people_with_mails(run: Run) -> list[str]:
     """Customers whose journeys came to a mail, in the order of the log's customers."""
     decisions = run.walked.decisions
@@ -175,6 +180,20 @@ def _people_with_mails(run: Run) -> list[str]:
 
 
 _COLORS = {"event": "ttk-mail-3", "journey": "ttk-before", "mail": "ttk-mail-0", "no mail": "ttk-gift"}
+
+
+_CROSS = ((-4.5, -3), (-3, -4.5), (0, -1.5), (3, -4.5), (4.5, -3), (1.5, 0))
+
+
+def _mark(kind: str, x: float, y: float) -> str:
+    """A moment on the line: dots are events, triangles journeys, squares mails, crosses mails not sent."""
+    color = _COLORS[kind]
+    if kind == "event":
+        return shape("circle", cx=x, cy=y, r=3, class_=color)
+    if kind == "mail":
+        return shape("rect", x=x - 4, y=y - 4, width=8, height=8, class_=color)
+    half = [(-3.5, -5), (5, 0), (-3.5, 5)] if kind == "journey" else [*_CROSS, *((-left, -up) for left, up in _CROSS)]
+    return shape("path", d=path_of([(x + right, y + down) for right, down in half]) + "Z", class_=color)
 
 
 def _strip(table: pd.DataFrame, width: float) -> str:
@@ -189,13 +208,12 @@ def _strip(table: pd.DataFrame, width: float) -> str:
     for kind, level in (("event", 40), ("journey", 40), ("no mail", 22), ("mail", 22)):
         for moment in at[(table["kind"] == kind).to_numpy()]:
             x = 10 + (moment - low) / span * (width - 20)
-            size = 3 if kind == "event" else 4.5
-            parts.append(shape("circle", cx=x, cy=level, r=size, class_=_COLORS[kind]))
+            parts.append(_mark(kind, x, level))
             if kind == "mail":
                 parts.append(shape("line", x1=x, x2=x, y1=26, y2=40, class_="ttk-grid"))
     first, last = table["local"].iloc[0], table["local"].iloc[-1]
-    parts.append(words(10, 60, f"{first.day} {first:%b %Y}"))
-    parts.append(words(width - 10, 60, f"{last.day} {last:%b %Y}", anchor="end"))
+    parts.append(words(10, 60, day_text(first)))
+    parts.append(words(width - 10, 60, day_text(last), anchor="end"))
     return svg(
         width, height, *parts, label=f"{len(table)} moments from {first.day} {first:%b} to {last.day} {last:%b %Y}"
     )

@@ -126,14 +126,14 @@ function build(model, el) {
   const textOfWait = () => stops.find((one) => one.wait === here.wait)?.text ?? model.get("exact").text ?? here.wait;
   const spoken = (isNow) => (place, text) => text + (isNow(place) ? ", as it is now" : "");
 
-  const capText = (cap) => (cap === 0 ? "no cap" : `${cap} mail${cap === 1 ? "" : "s"}`);
-  const quietText = (from) => (from === "none" ? "none" : `from ${from}`);
+  const capText = (cap) => (cap === 0 ? "no cap" : `${cap} mail${cap === 1 ? "" : "s"} in ${spaced(data.cap_per)}`);
+  const quietText = (from) => (from === "none" ? "none" : `${from}–${data.quiet_to}`);
   const short = (text) => text.replace(":00", "");
   const most = model.get("most");
 
   const controls = {};
   controls.wait = slider({
-    name: "Wait before the mail", values: stops.length, now: node(data.now),
+    name: data.wait_name, values: stops.length, now: node(data.now),
     ticks: waits.map((wait) => [node(wait), stops[node(wait)].text.replace(" min", "m").replace(" ", "").replace("nowait", "0")]),
     moved: (place) => set("wait", stops[place].wait), released: release, spoken: spoken((place) => stops[place].wait === data.now),
   });
@@ -162,8 +162,8 @@ function build(model, el) {
 
   const cards = {
     week: card("Mails a week", "exact"),
-    before: card("Bought before the mail", "observed"),
-    after: card("Bought anyway after it", "observed"),
+    before: card("Bought before mail", "observed"),
+    after: card("Bought anyway after", "observed"),
     given: data.offer && card("Discount given away", "observed"),
     lift: model.get("modelled").is_on && card("Lift of buyers", "modelled"),
     profit: model.get("modelled").is_on && card("Profit by 1,000 people", "modelled"),
@@ -192,7 +192,7 @@ function build(model, el) {
     axis: now.bin_days > 1 ? `local days, ${now.bin_days} in a bar` : "customer's local day", unit: "mails",
   });
   const hours = new Bars({
-    title: "Mails by hour of the day", kind: "exact", places: 24, highest: highest("hours"), shades: data.quiet, series: mailSeries,
+    title: "Mails by hour", kind: "exact", places: 24, highest: highest("hours"), shades: data.quiet, series: mailSeries,
     ticks: [0, 3, 6, 9, 12, 15, 18, 21, 24].map((hour) => [hour, `${hour}`]), axis: "customer's local time", unit: "mails",
   });
 
@@ -208,7 +208,7 @@ function build(model, el) {
   const pin = press("pin", "Pin this setting");
   const tabs = ["day", "hour"].map((name) => element("button", {
     type: "button", class: "ttk-button", onclick: () => { chart = name; showChart(); schedule(); },
-  }, name === "day" ? "By day" : "By hour"));
+  }, name === "day" ? "Day" : "Hour"));
   function showChart() {
     days.root.hidden = chart !== "day";
     hours.root.hidden = chart === "day";
@@ -353,7 +353,7 @@ function build(model, el) {
     const found = told_.at && same(told_.at, here, [...NAMES, "percent"]) ? told_.found : null;
     const span = (low, high, write) => `between ${write(low)} and ${write(high)}`;
     const held = model.get("pinned").modelled ?? null;
-    const points = (value) => `${value >= 0 ? "+" : ""}${(100 * value).toFixed(1)} points`;
+    const points = (value) => `${value >= 0 ? "+" : ""}${minus((100 * value).toFixed(1))} points`;
     const amount = (value) => money(value, currency);
     const wait_ = isDragging ? "let go to forecast" : "forecasting…";
     cards.lift.show(found ? points(found.lift) : "…", found ? span(found.lift_lower, found.lift_upper, points) : wait_,

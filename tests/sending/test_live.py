@@ -12,7 +12,7 @@ import pytest
 
 from toolkit.errors import ApprovalError, InputError, SendingError, TransportError
 from toolkit.events import EventLog
-from toolkit.sending import Outbox, approve_standing, keep_sending, parity, round_of
+from toolkit.sending import Feedback, Outbox, approve_standing, keep_sending, parity, round_of
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.owners import owner
 from toolkit.sending.ledger.shares import SHARES, Shares
@@ -167,6 +167,44 @@ def test_what_the_limits_of_the_approval_hold_back_is_explained_until_it_goes(da
     assert len(result.unexplained) == 0
     assert day.round(51).sent == 4
     assert day.parity().is_identical
+
+
+def test_bounces_of_all_rounds_together_hold_up_the_loop_until_a_person_lets_it_go_on(day, tmp_path, monkeypatch):
+    monkeypatch.setattr("toolkit.sending.ledger.alarm._ENOUGH_OF_A_LOOP", 5)
+    assert [day.round(minutes).sent for minutes in (0, 30, 50)] == [1, 3, 2]
+    _bounce(day, tmp_path, 2)
+    assert day.round(60).sent == 1
+    _bounce(day, tmp_path, 3)  # of rounds that are over
+    first = day.round(70)
+    assert (first.sent, first.waiting, first.state) == (0, 1, "paused")
+    why = "paused by sender: 3 of 7 bounced in 24 hours under its approval"
+    assert f"waiting 1: the run is {why}; `toolkit resume" in str(first)
+    second = day.round(80)
+    assert (second.sent, second.state) == (0, "paused")
+    assert f"the run is {why}; `toolkit resume" in str(second)
+    assert str(second).endswith("until then nothing of its approval goes, 2 mails due")
+    assert len(day.parity().unexplained) == 0
+    with pytest.raises(ApprovalError, match="over"):
+        day.round(60 * 24 * 60)
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        assert list(ledger.status()["says"])[-1] == "paused, 1 to go"
+        ledger.resume(ledger.status()["run_id"].iloc[-1], by="ana")
+    assert [day.round(minutes).sent for minutes in (90, 130)] == [3, 2]
+    assert day.parity().is_identical
+
+
+def test_a_few_bounces_do_not_hold_up_a_small_loop(day, tmp_path):
+    assert day.round(50).sent == 6
+    _bounce(day, tmp_path, 6)
+    assert day.round(60).sent == 1
+
+
+def _bounce(day, tmp_path, count):
+    with Ledger.open(tmp_path / "ledger.sqlite", clock=lambda: day.now) as ledger:
+        mails = ledger.deliveries()["message_id"].head(count)
+        ledger.report_events(
+            Feedback("dsn", name, "email_bounced", day.now, message_id=name, bounce_type="hard") for name in mails
+        )
 
 
 def test_a_day_beside_a_ledger_that_is_not_there_is_refused_and_none_is_made(day, noon, tmp_path):
@@ -355,7 +393,7 @@ def test_an_approval_that_is_void_ends_the_loop(day, tmp_path):
 @pytest.fixture
 def loops(ledger, clock):
     """Loops by name, with leases of a minute."""
-    return lambda name: Shares(ledger, name, lease=timedelta(minutes=1), clock=clock)
+    return lambda name: Shares(ledger, name, approval="a1", lease=timedelta(minutes=1), clock=clock)
 
 
 def test_a_loop_alone_has_everyone_and_one_that_joins_gets_half_without_a_word(loops):
@@ -367,6 +405,14 @@ def test_a_loop_alone_has_everyone_and_one_that_joins_gets_half_without_a_word(l
     assert (len(kept), kept | other.hold(), kept & other.hold()) == (SHARES // 2, frozenset(range(SHARES)), frozenset())
     one.release()
     assert len(other.hold()) == SHARES
+
+
+def test_loops_under_other_approvals_mind_all_customers_each(ledger, clock):
+    receipts, offers = (
+        Shares(ledger, name, approval=name * 64, lease=timedelta(minutes=1), clock=clock) for name in "ab"
+    )
+    for loop in (receipts, offers, receipts):
+        assert len(loop.hold()) == SHARES
 
 
 def test_what_a_loop_that_died_had_is_free_when_its_lease_ends(loops, clock):
@@ -385,7 +431,10 @@ def test_what_a_loop_that_died_had_is_free_when_its_lease_ends(loops, clock):
 
 def test_rounds_of_several_loops_send_everyone_once_each_by_one_of_them(day, tmp_path):
     with Ledger.open(tmp_path / "ledger.sqlite", clock=lambda: day.now) as opened:
-        mine = [Shares(opened, name, lease=timedelta(hours=1), clock=lambda: day.now) for name in "abc"]
+        mine = [
+            Shares(opened, name, approval=day.approval.id, lease=timedelta(hours=1), clock=lambda: day.now)
+            for name in "abc"
+        ]
         for minutes in range(0, 140, 10):
             day.now = day.noon + timedelta(minutes=minutes)
             for one in mine if minutes > 30 else mine[:1]:  # two join midway
@@ -402,12 +451,14 @@ def test_rounds_of_several_loops_send_everyone_once_each_by_one_of_them(day, tmp
 
 def test_a_loop_says_what_part_of_the_customers_it_minds(day, tmp_path):
     with Ledger.open(tmp_path / "ledger.sqlite", clock=lambda: day.now) as opened:
-        other = Shares(opened, "elsewhere", lease=timedelta(hours=1), clock=lambda: day.now)
+        hour = timedelta(hours=1)
+        assert len(Shares(opened, "offers", approval="f" * 64, lease=hour, clock=lambda: day.now).hold()) == SHARES
+        other = Shares(opened, "elsewhere", approval=day.approval.id, lease=hour, clock=lambda: day.now)
         assert len(other.hold()) == SHARES
         _, lines = _keep(day, tmp_path, rounds=1)
         assert "the other loops have everyone still, until 13:00:00 UTC at most" in lines[0]
         with owner() as name:
-            Shares(opened, name, lease=timedelta(hours=1), clock=lambda: day.now).hold()
+            Shares(opened, name, approval=day.approval.id, lease=timedelta(hours=1), clock=lambda: day.now).hold()
             other.hold()
         _, lines = _keep(day, tmp_path, rounds=1)
         assert "12 of 24 shares of the customers, sent" in lines[0]

@@ -28,6 +28,7 @@ from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
 from toolkit.sending.answered import heard
 from toolkit.sending.approval.standing import StandingApproval
+from toolkit.sending.batch.batch import Batch
 from toolkit.sending.batch.stock import CodesError, never_empty
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import send, stopped_by
@@ -36,10 +37,11 @@ from toolkit.sending.ledger.delivery_rows import Delivery
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.owners import owner
 from toolkit.sending.ledger.shares import SHARES, Shares
+from toolkit.sending.ledger.waiting import held_up, paused_because
 from toolkit.sending.preparation.preparation import prepare
 from toolkit.sending.protocol import Transport
 from toolkit.sending.sender.refusals import Refusals
-from toolkit.sending.sender.report import Report
+from toolkit.sending.sender.report import Outcomes, Report
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["Parity", "keep_sending", "parity", "round_of"]
@@ -105,6 +107,12 @@ def round_of(
         "left_out": dict(batch.left_out),
     }
     capture = Path(captures) / f"{batch.now:%Y-%m-%d}.jsonl"
+    with Ledger.open(ledger, clock=clock) as opened:
+        paused = held_up(opened, approval.id)
+        if paused is not None and clock() < approval.expires_at:  # else `send` says that it is over
+            waiting = dict.fromkeys(line["due"], "paused")
+            _append(capture, {**line, "due": [], "left_out": {**batch.left_out, **waiting}})
+            return _none_sent(batch, opened, paused, way=transport)
     _append(capture, line)
     report = send(
         batch, approval, transport=transport, confirm=len(batch), ledger=ledger, log=log, progress=False, clock=clock
@@ -116,6 +124,22 @@ def round_of(
         held = dict.fromkeys([name for name in line["due"] if name not in known], why)
         _append(capture, {**line, "due": [], "left_out": held})
     return replace(report, notes=tuple(map(str, batch.preflight.set_aside)))
+
+
+def _none_sent(batch: Batch, ledger: Ledger, paused: str, *, way: str | Transport) -> Report:
+    said = (
+        f"{paused_because(ledger, paused)}; until then nothing of its approval goes, {counted(len(batch), 'mail')} due"
+    )
+    return Report(
+        rows=Outcomes(),
+        before=batch.skipped,
+        transport=transport_of(way).name,
+        ledger=ledger.place,
+        seconds=0.0,
+        audit=ledger.audit_head(),
+        state="paused",
+        waits_for=(said,),
+    )
 
 
 def keep_sending(
@@ -136,13 +160,13 @@ def keep_sending(
 ) -> int:
     """How many rounds were made, when it is stopped, the approval is over, or nothing more may be sent.
 
-    Several loops with one ledger share the customers among them, by leases that each takes at the beginning of a round:
-    whoever joins gets a part, and what a dead loop held is free when its lease ends, three rounds later at most.
+    Several loops under one approval share the customers, by leases that each takes at the beginning of a round: whoever
+    joins gets a part, and what a dead loop held is free when its lease ends, three rounds later at most.
 
     The log is read anew for each round. A way out that fails, or a log or a file of coupon codes that is being replaced
     at that moment, is tried again in the next round; a wrong password or a void approval ends the loop, lest it be
-    tried a thousand times. So do twenty mails refused for good with none accepted in between: rounds may be too small
-    for the alarms of a run.
+    tried a thousand times. So do twenty mails refused for good with none accepted in between: too few for an alarm,
+    which counts all rounds of 24 hours together and, like a round paused by hand, holds up those that follow.
 
     Args:
         program: scenarios and the policies they share.
@@ -171,7 +195,8 @@ def keep_sending(
     way = transport_of(transport)
     with ExitStack() as held:
         opened = held.enter_context(Ledger.open(ledger, clock=clock))
-        mine = Shares(opened, held.enter_context(owner()), lease=max(_SHORTEST_LEASE, 3 * every), clock=clock)
+        lease = max(_SHORTEST_LEASE, 3 * every)
+        mine = Shares(opened, held.enter_context(owner()), approval=approval.id, lease=lease, clock=clock)
         held.callback(mine.release)
         held.enter_context(stopped_by(over))  # a round may wait for a limit for an hour
         while not over.is_set() and (rounds is None or made < rounds):

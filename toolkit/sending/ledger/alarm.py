@@ -1,6 +1,7 @@
 """When a run pauses itself: where so much goes wrong that going on would do harm.
 
 The counts are kept with the run in the ledger, since it began or was last resumed, so that two senders see the same.
+Rounds of a loop are small, each is a run, and most bounces come when it is over: 24 hours of them are counted together.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, update
 
 from toolkit.sending.ledger import audit
-from toolkit.sending.ledger.schema import COUNTERS, runs
+from toolkit.sending.ledger.schema import COUNTERS, IS_STANDING, approvals, runs
 from toolkit.sending.ledger.statements import changed
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 
-__all__ = ["ALARMS", "Alarm", "count", "counters_of"]
+__all__ = ["ALARMS", "Alarm", "count", "counters_of", "of_one_loop", "pause_at_once", "rings"]
 
+_ENOUGH_OF_A_LOOP = (
+    100  # outcomes; whoever signs up with a few addresses that are none must not stop a small shop's mail
+)
+_DAY = 86_400_000_000  # microseconds
 _POLICY = re.compile(r"\b[45]\.7\.[0-9]+\b")
 
 
@@ -82,15 +87,39 @@ def count(connection: Connection, run_id: str, added: Mapping[str, int], *, now:
     changed(connection, _ADD, {"b_run": run_id, **{f"b_{name}": added.get(name, 0) for name in COUNTERS}})
     if not any(number for name, number in added.items() if name != "outcomes"):
         return
-    query = select(runs.c.state, *(runs.c[name] for name in COUNTERS)).where(runs.c.id == run_id)
-    run = connection.execute(query).mappings().one()
-    if run["state"] != "active":
+    pause_at_once(connection, run_id, now=now)
+
+
+def pause_at_once(connection: Connection, run_id: str, *, now: int) -> None:
+    """Pause a run that is active, where an alarm rings."""
+    active = runs.c.id == run_id, runs.c.state == "active"
+    if connection.execute(select(runs.c.id).where(*active)).first() is None:
         return
+    if (found := rings(connection, run_id, now=now)) is not None:
+        why, detail = found
+        connection.execute(update(runs).where(*active).values(state="paused"))
+        audit.append(connection, at=now, actor=f"sender: {why}", action="paused", subject=run_id, detail=detail)
+
+
+def rings(connection: Connection, run_id: str, *, now: int) -> tuple[str, Mapping[str, int]] | None:
+    """What is wrong with a run, or with the rounds of its loop in the last 24 hours, and the counts; else None."""
+    loop = of_one_loop(connection, run_id)
+    which = runs.c.id == run_id if loop is None else or_(runs.c.id == run_id, loop & (runs.c.created_at > now - _DAY))
+    sums = (func.sum(runs.c[name]).label(name) for name in COUNTERS)
+    counts = {
+        name: int(number) for name, number in connection.execute(select(*sums).where(which)).mappings().one().items()
+    }
+    seen = counts["outcomes"]
     for alarm in ALARMS:
-        found, seen = run[alarm.counter], run["outcomes"]
-        if seen >= alarm.after and found >= alarm.at_least and found > alarm.rate * seen:
-            connection.execute(update(runs).where(runs.c.id == run_id).values(state="paused"))
-            actor = f"sender: {found:,} of {seen:,} {alarm.word}"
-            detail = {name: run[name] for name in COUNTERS}
-            audit.append(connection, at=now, actor=actor, action="paused", subject=run_id, detail=detail)
-            return
+        found, after = counts[alarm.counter], alarm.after if loop is None else _ENOUGH_OF_A_LOOP
+        if seen >= after and found >= alarm.at_least and found > alarm.rate * seen:
+            when = "" if loop is None else " in 24 hours under its approval"
+            return f"{found:,} of {seen:,} {alarm.word}{when}", counts
+    return None
+
+
+def of_one_loop(connection: Connection, run_id: str) -> ColumnElement[bool] | None:
+    """Which runs are rounds under the same standing approval; None for a run that is no round."""
+    standing = select(approvals.c.id).where(approvals.c.run_id == run_id, IS_STANDING)
+    name = connection.execute(standing.limit(1)).scalar()
+    return None if name is None else runs.c.id.in_(select(approvals.c.run_id).where(approvals.c.id == name))

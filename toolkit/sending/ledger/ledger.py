@@ -18,12 +18,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from toolkit.database import READ, Writing, chunks, compact, said
 from toolkit.errors import LedgerError
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
-from toolkit.sending.ledger import audit, claims, pacing, steering, turns
+from toolkit.sending.ledger import alarm, audit, claims, pacing, steering, turns
 from toolkit.sending.ledger.delivery_rows import ChangedError, Delivery, rows_of
 from toolkit.sending.ledger.feedback import Feedback, Taken, take
-from toolkit.sending.ledger.overview import coupons_of, mails_of, overview
+from toolkit.sending.ledger.overview import coupons_of, last_document, mails_of, overview
 from toolkit.sending.ledger.planning import Entry, Planned, RunRecord, plan_mails, plan_run
-from toolkit.sending.ledger.schema import approvals, attempts, audits, deliveries, events, held_as, open_engine, runs
+from toolkit.sending.ledger.schema import attempts, audits, deliveries, events, held_as, open_engine, runs
 from toolkit.sending.ledger.schema import suppressions as suppression_rows
 from toolkit.sending.ledger.suppression import Suppressions, suppressed
 from toolkit.sending.protocol import Receipt
@@ -191,8 +191,7 @@ class Ledger:
     def last_approval(self) -> dict[str, Any] | None:
         """The latest approval of a batch, not a standing one, as plain values; None in a ledger without one."""
         with self._reading() as connection:
-            query = select(approvals.c.document).where(approvals.c.document.not_like("%toolkit standing approval%"))
-            found = connection.execute(query.order_by(approvals.c.signed_at.desc(), approvals.c.id).limit(1)).scalar()
+            found = last_document(connection)
         return None if found is None else json.loads(found)
 
     def rows(self, decision_ids: Sequence[str]) -> list[Delivery]:
@@ -229,6 +228,7 @@ class Ledger:
         if planned.added or planned.adopted:
             with self._writing() as connection:
                 audit.append(connection, at=now, actor=run.approver, action="planned", subject=run.id, detail=detail)
+                alarm.pause_at_once(connection, run.id, now=now)  # what is known of earlier rounds may be reason enough
         return planned
 
     def claim(self, run_id: str, *, owner: str, limit: int, lease: int) -> list[Delivery]:

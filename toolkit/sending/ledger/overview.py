@@ -11,10 +11,10 @@ from sqlalchemy import Connection, func, select
 
 from toolkit.sending.clock import from_micros
 from toolkit.sending.ledger.coupons import TAKEN
-from toolkit.sending.ledger.schema import approvals, deliveries, held_as, runs
+from toolkit.sending.ledger.schema import IS_STANDING, approvals, deliveries, held_as, runs
 from toolkit.sending.states import FINAL, OPEN, State
 
-__all__ = ["coupons_of", "mails_of", "overview"]
+__all__ = ["coupons_of", "last_document", "mails_of", "overview"]
 
 _MAIL = [
     *("run_id", "decision_id", "customer_id", "address", "class_", "message_id", "state", "attempts"),
@@ -67,6 +67,15 @@ def mails_of(connection: Connection, state: State | None) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=_MAIL).rename(columns={"class_": "class"})
     decided = frame["decided_at"].replace(0, None).astype("Int64").astype("datetime64[us, UTC]")
     return frame.assign(decided_at=decided)
+
+
+def last_document(connection: Connection) -> str | None:
+    """The latest approval of a batch, not a standing one, as canonical JSON."""
+    query = select(approvals.c.document).where(~IS_STANDING)
+    found: str | None = connection.execute(
+        query.order_by(approvals.c.signed_at.desc(), approvals.c.id).limit(1)
+    ).scalar()
+    return found
 
 
 def coupons_of(connection: Connection) -> pd.DataFrame:

@@ -38,6 +38,7 @@ from toolkit.sending.states import State
 
 __all__ = [
     "COUNTERS",
+    "IS_STANDING",
     "VERSION",
     "approvals",
     "attempts",
@@ -96,6 +97,9 @@ approvals = Table(
     Column("expires_at", BigInteger, nullable=False),
     Index("signature_run", "run_id"),
 )
+
+IS_STANDING = approvals.c.document.contains("toolkit standing approval", autoescape=True)
+"""Whether an approval lets round after round go, not one batch."""
 
 revocations = Table(
     "revocation",

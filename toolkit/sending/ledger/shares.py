@@ -2,7 +2,7 @@
 
 A loop that joins needs nothing but the ledger's address: at their next round the others leave it its part, and what a
 loop that died had held is free when its lease ends. So each customer is prepared by one loop; that nobody is mailed
-twice does not rest on it, but on the ledger's decisions.
+twice does not rest on it, but on the ledger's decisions. Only loops under one approval share: others send other mails.
 """
 
 from __future__ import annotations
@@ -30,23 +30,26 @@ __all__ = ["SHARES", "Shares", "in_shares"]
 
 SHARES = 24
 """All customers: as many loops can have equal parts as divide it, and no more than it can have any."""
-_ROW = "live_shares"
+_ROW = "live_shares:{}"  # one for each approval
+_DIGITS = 24  # of its id
 _SALT = "toolkit live loop"
 
 
 class Shares:
     """The shares of one loop."""
 
-    def __init__(self, ledger: Ledger, owner: str, *, lease: timedelta, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, owner: str, *, approval: str, lease: timedelta, clock: Clock) -> None:
         """Nothing is held before `hold`.
 
         Args:
             ledger: the loops' common ledger.
             owner: names this loop; see `owners.owner`.
+            approval: the id of what they send under: loops under other approvals mind all customers, too.
             lease: for how long what is held stays so without another `hold`.
             clock: tells the time.
         """
         self._ledger, self._owner, self._clock = ledger, owner, clock
+        self._row = _ROW.format(approval[:_DIGITS])
         self._lease = lease // timedelta(microseconds=1)
 
     def hold(self) -> frozenset[int]:
@@ -64,7 +67,7 @@ class Shares:
     def waits_for(self) -> str:
         """Until when a loop that no longer reports holds shares, in words; empty where every loop is known to be."""
         with self._ledger.reading() as connection:
-            found = connection.execute(select(metas.c.value).where(metas.c.name == _ROW)).scalar()
+            found = connection.execute(select(metas.c.value).where(metas.c.name == self._row)).scalar()
         loops: dict[str, int] = json.loads(found)["loops"] if found else {}
         others = [until for name, until in loops.items() if name != self._owner]
         return f"until {from_micros(max(others)):%H:%M:%S} UTC at most" if others else ""
@@ -72,8 +75,10 @@ class Shares:
     def _changed(self, *, leaving: bool) -> frozenset[int]:
         now = micros(self._clock())
         with self._ledger.changing() as connection:
-            connection.execute(insert_new(connection, metas), {"name": _ROW, "value": '{"loops": {}, "shares": {}}'})
-            held = select(metas.c.value).where(metas.c.name == _ROW).with_for_update()
+            connection.execute(
+                insert_new(connection, metas), {"name": self._row, "value": '{"loops": {}, "shares": {}}'}
+            )
+            held = select(metas.c.value).where(metas.c.name == self._row).with_for_update()
             known: dict[str, Any] = json.loads(connection.execute(held).scalar_one())
             loops = {name: until for name, until in known["loops"].items() if until > now and not is_over(name)}
             loops.pop(self._owner, None)
@@ -87,7 +92,7 @@ class Shares:
             shares = {share: name for share, name in shares.items() if name != self._owner}
             shares |= {str(share): self._owner for share in kept}
             value = json.dumps({"loops": loops, "shares": shares})
-            connection.execute(update(metas).where(metas.c.name == _ROW).values(value=value))
+            connection.execute(update(metas).where(metas.c.name == self._row).values(value=value))
         return frozenset(kept)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, insert, select, update
 
 from toolkit.errors import InputError, LedgerError
-from toolkit.sending.ledger import audit, claims
+from toolkit.sending.ledger import alarm, audit, claims
 from toolkit.sending.ledger.delivery_rows import move, rows_of
 from toolkit.sending.ledger.schema import COUNTERS, approvals, revocations, runs
 from toolkit.sending.protocol import Receipt
@@ -45,9 +45,11 @@ def turn_run(
     run = found[0]
     if run.state not in before:
         raise LedgerError(f"ledger {place}: run {run.id[:12]} is {run.state}; it cannot be {action}")
-    # Whoever resumes has seen what was wrong: it is counted afresh.
-    fresh = dict.fromkeys(COUNTERS, 0) if after == "active" else {}
-    connection.execute(update(runs).where(runs.c.id == run.id).values(state=after, **fresh))
+    connection.execute(update(runs).where(runs.c.id == run.id).values(state=after))
+    if after == "active":  # whoever resumes has seen what was wrong: it is counted afresh, in all rounds of a loop
+        loop = alarm.of_one_loop(connection, run.id)
+        counted = runs.c.id == run.id if loop is None else loop
+        connection.execute(update(runs).where(counted).values(dict.fromkeys(COUNTERS, 0)))
     gone = claims.cancel(connection, run.id) if after == "cancelled" else 0
     detail = {**({"cancelled": gone} if gone else {}), **({"why": why} if why else {})}
     audit.append(connection, at=now, actor=by, action=action, subject=run.id, detail=detail)

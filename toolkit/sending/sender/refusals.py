@@ -1,4 +1,4 @@
-"""Whether a loop goes on though nobody takes its mails: rounds are small, and each is a run with alarms of its own."""
+"""Whether a loop goes on though nobody takes its mails: they may be too few for its alarms."""
 
 from __future__ import annotations
 

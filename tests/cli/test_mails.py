@@ -75,6 +75,16 @@ def test_a_page_shows_the_mails_of_a_scenario_in_both_languages(tmp_path: Path) 
     assert page.read_text(encoding="utf-8").count("<iframe sandbox") == 2
 
 
+def test_a_mail_that_the_scenario_sends_and_nobody_wrote_is_told_beside_the_preview(tmp_path: Path) -> None:
+    into = tmp_path / "mails"
+    RUN.invoke(app, ["new", "abandoned_cart", "my_cart", "--into", str(into)])
+    scenario = into / "my_cart" / "scenario.yaml"
+    scenario.write_text(scenario.read_text().replace("send: my_cart/offer", "send: my_cart/last"))
+    done = RUN.invoke(app, ["preview", str(into / "my_cart"), "--to", str(tmp_path / "page.html")])
+    assert done.exit_code == 0
+    assert "my_cart sends my_cart/last, and there is no such mail: write my_cart/last.mjml and" in done.output
+
+
 def test_a_template_of_another_tool_is_named_line_by_line(tmp_path: Path) -> None:
     old = tmp_path / "old.html"
     old.write_text("<p>*|FNAME|*</p>\n{{#if vip}}x{{/if}}", encoding="utf-8")

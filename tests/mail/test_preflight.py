@@ -75,6 +75,12 @@ def test_an_undefined_variable_names_the_nearest(check: Callable[..., Preflight]
     assert finding.message.endswith("did you mean customer.first_name?")
 
 
+def test_an_undefined_variable_like_no_other_comes_with_those_that_there_are(check: Callable[..., Preflight]) -> None:
+    letters = [{"decision_id": one, "to": f"{one}@example.org", "event": {one: 1}} for one in ("total", "at")]
+    finding = only(check("{{ event.value }}", letters=letters), "undefined_variable")
+    assert (finding.count, finding.message) == (2, "undefined variable event.value; found event.at, event.total")
+
+
 def test_values_that_cannot_be_shown_are_told_together_whatever_each_of_them_is(
     check: Callable[..., Preflight],
 ) -> None:

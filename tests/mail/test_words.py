@@ -56,7 +56,26 @@ def test_words_that_are_missing_name_the_nearest_and_the_file_to_write_them_in(w
     with pytest.raises(TemplateError) as caught:
         worded(body="{{ words.laed }}")
     assert str(caught.value).startswith("shop/mail.mjml:1: no such words; found 'words.laed'")
-    assert "shop/words.en.txt; did you mean 'lead'?" in str(caught.value)
+    assert "a line laed: ... under [mail] in shop/words.en.txt; did you mean 'lead'?" in str(caught.value)
+
+
+def test_words_that_no_language_has_are_asked_for_once_in_the_programs_language(worded: Load) -> None:
+    with pytest.raises(TemplateError) as caught:
+        worded(body="{{ words.more }}", words__fr__txt=FRENCH, words__de__txt=FRENCH)
+    assert [fault.allowed for fault in caught.value.faults] == ["a line more: ... under [mail] in shop/words.en.txt"]
+
+
+def test_words_that_the_brand_has_in_another_language_are_asked_for_in_the_brand(tmp_path: Path) -> None:
+    for name, text in {
+        "brand/words.fr.txt": "lead: Salut\n",
+        "shop/words.en.txt": ENGLISH.replace("lead", "laed"),
+    }.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    (tmp_path / "shop" / "mail.mjml").write_text("<mjml><mj-body></mj-body></mjml>")
+    (tmp_path / "shop" / "mail.txt").write_text(LAYOUT)
+    with pytest.raises(TemplateError, match=r"allowed: a line lead: \.\.\. in brand/words\.en\.txt$"):
+        Templates.load(tmp_path)
 
 
 @pytest.mark.parametrize(

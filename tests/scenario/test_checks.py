@@ -445,6 +445,15 @@ def test_events_the_log_has_never_seen_are_warnings_with_the_nearest() -> None:
     assert found[0].allowed == "cart_add, purchase, view"
 
 
+def test_a_property_asked_of_the_customer_is_told_with_how_events_are_asked() -> None:
+    asked = {"branch": {"where": "value > 100"}, "then": [{"send": "cart/offer"}]}
+    with pytest.raises(ScenarioError) as caught:
+        check_against(program(steps=[{"wait": "1h"}, asked]), **LOG)
+    (fault,) = caught.value.faults
+    assert fault.message == 'customers have no such column, events have: write {trigger: "value > 100"}'
+    assert (fault.found, fault.nearest) == ("value", None)
+
+
 def test_an_empty_log_is_said_to_have_no_events() -> None:
     (found,) = check_against(program(), event_counts={}, properties={}, attributes={})
     assert found.allowed == "no events at all"

@@ -33,3 +33,11 @@ def test_the_page_shows_every_trigger_and_every_step() -> None:
     assert triggers == {m.EventTrigger, m.DateTrigger, m.InactiveTrigger, m.CycleTrigger, m.ScheduleTrigger}
     assert steps == {m.Wait, m.WaitFor, m.Send, m.Branch, m.Split, m.Repeat}
     assert "`exit`" in PAGE
+
+
+def test_another_value_of_a_parameter_is_compared_as_the_page_shows(capsys) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    exec(code, {})
+    said = capsys.readouterr().out
+    assert re.search(r"abandoned_cart\.pause\.wait\s+4h\s+1h", said)
+    assert "gained" in said

@@ -221,6 +221,10 @@ def test_a_pace_cannot_be_told_from_one_moment() -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
+        (
+            {"baseline": pd.DataFrame({"x": [1]})},
+            r"plan: baseline: found a DataFrame; allowed: a number; frames are outcomes= and journeys=$",
+        ),
         ({"baseline": "20%"}, r"plan: baseline: found '20%'; allowed: a number; did you mean 0\.2\?"),
         ({"rel": "much"}, r"plan: rel: found 'much'; allowed: a number$"),
         ({"alpha": True}, "plan: alpha: found True; allowed: a number"),

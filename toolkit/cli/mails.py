@@ -15,6 +15,7 @@ import toolkit
 from toolkit.cli.app import app, plain_errors
 from toolkit.errors import InputError, did_you_mean
 from toolkit.mail import VIEWS, Templates, import_hints
+from toolkit.mail.agreement import sends
 from toolkit.scenario import load
 from toolkit.whole import write_text
 
@@ -109,12 +110,15 @@ def preview(
     scenario: Annotated[str, typer.Argument(help="The folder of a scenario, or of a program.")],
     to: Annotated[str, typer.Option("--to", help="The page to write.")] = "preview.html",
     locales: Annotated[str, typer.Option("--locales", help="Readers' languages, with commas: en,fr.")] = "",
-    view: Annotated[str, typer.Option("--view", help="Or: " + ", ".join([*list(VIEWS)[1:], "text"]))] = "phone",
+    view: Annotated[
+        str, typer.Option("--view", help="One of: " + ", ".join(map(repr, (*VIEWS, "text"))) + ".")
+    ] = "phone",
     png: Annotated[str, typer.Option("--png", help="A folder for one picture a mail, taken by Chromium.")] = "",
 ) -> None:
     """Show the mails with their sample data, on a page that loads nothing from outside."""
     with plain_errors():
-        mails = Templates.load(scenario, load(scenario).policies)
+        program = load(scenario)
+        mails = Templates.load(scenario, program.policies)
         asked = [one.strip() for one in locales.split(",") if one.strip()] or None
         shown = mails.preview(locales=asked)
         title = html.escape(Path(scenario).resolve().name)
@@ -125,6 +129,10 @@ def preview(
             raise InputError(f"--to: {to}: cannot be written: {fault.strerror or fault}") from fault
         typer.echo(f"{to}: {len(shown)} mails")
         typer.echo(str(shown))
+        sent = {(one.scenario, step.send) for one in program.scenarios for step in sends(one.steps)}
+        for name, mail in sorted(sent):
+            if mail not in mails.names:
+                typer.echo(f"warning: {name} sends {mail}, and there is no such mail: write {mail}.mjml and {mail}.txt")
         if png:
             options = VIEWS.get(view, VIEWS["phone"])
             files = shown.png(png, width=int(options["width"]), dark=bool(options["dark"]))

@@ -36,6 +36,7 @@ _FREEMAIL = re.compile(
 _BAR_FROM = 2_000
 _PARALLEL_FROM = 4_000
 _BULK_FROM = 5_000
+_SHOWN = 12  # values of a mail, where one is missing
 _MOST_ADDRESSES = 1 << 14  # remembered at once
 _OF_ALL = ("missing_template", "too_large")  # no matter of one customer, or none that keeps a mail from being read
 _LANGUAGES = "not written in the language of some"
@@ -341,6 +342,9 @@ class _Batch:
             for value in dict.fromkeys(value for variant in variants for value in variant.values):
                 root, _, word = value.partition(".")
                 known = customers if root == "customer" else events
+                said = self.groups.get((name, "undefined_variable", f"undefined variable {value}"))
+                if said is not None and word not in known and known:
+                    said.message += f"; found {', '.join(f'{root}.{one}' for one in sorted(known)[:_SHOWN])}"
                 near = None if word in known else nearest(word, known)
                 if near is not None and SequenceMatcher(None, word.casefold(), near.casefold()).ratio() > 0.84:
                     self._add_misspelt(name, value, f"{root}.{near}")

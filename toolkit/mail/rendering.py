@@ -83,7 +83,7 @@ def _missing(fault: MissingError, part: Part, values: Mapping[str, Any], letter:
             allowed="offer: in the scenario's send step, or {% if offer is defined %}",
         )
     holder = fault.holder if isinstance(fault.holder, dict) else {}
-    choices = [f"{path}.{name}" for name in holder] if path else list(values)
+    near = nearest(fault.name, holder if path else values)
     here = "a value of this customer"
     if letter.decision_id.startswith(SAMPLE):
         here = f"a value of that name in {letter.template.rpartition('/')[0]}/sample.yaml"
@@ -92,7 +92,7 @@ def _missing(fault: MissingError, part: Part, values: Mapping[str, Any], letter:
         file=file,
         line=line,
         found=word,
-        nearest=nearest(word, choices),
+        nearest=f"{path}.{near}" if path and near else near,
         allowed=f'{here}, or {{{{ {word} | default("") }}}} where it may be missing',
     )
 

@@ -108,7 +108,7 @@ class Templates:
         for name, pairs in mails.items():
             reader = Reader(root)
             compiled = compile_mail(reader, name, pairs, policies, brand)
-            faults += [fault for fault in reader.faults if fault not in faults]
+            faults += [fault for fault in dict.fromkeys(reader.faults) if fault not in faults]
             variants[name] = tuple(sorted(compiled, key=lambda one: one.locale or ""))
             hashes[name] = hash_of(reader, variants[name])
         if faults:

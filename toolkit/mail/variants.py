@@ -184,15 +184,24 @@ def compile_mail(
         reader.faults.append(Fault("no words in the program's own language", file=file, found=", ".join(written)))
         return ()
     sources = (folder, reader.root / "brand")
-    said = {locale: _said(reader, sources, locale, name) for locale in {*written, *(one for one in layouts if one)}}
+    locales = dict.fromkeys((own, *sorted({*written, *(one for one in layouts if one)})))
+    said = {locale: _said(reader, sources, locale, name) for locale in locales}
+    shared = _shared(sources[1])
+    file = f"{reader.name(folder)}/words.{own}.txt"
     variants = []
     for locale, lines in said.items():
         spare = said[own] if locale != own else {}
-        reader.words = Words(locale, lines, spare, f"{reader.name(folder)}/words.{locale}.txt")
+        reader.words = Words(locale, lines, spare, file, name.rpartition("/")[2], shared)
         near = next((one for one in (locale, language_of(locale)) if one in layouts), None)
         variants.append(compile_variant(reader, locale, *layouts[near], brand))
     reader.words = None
     return tuple(one for one in variants if one is not None)
+
+
+def _shared(brand: Path) -> set[str]:
+    """What the brand's words name in any language: what all mails say."""
+    texts = (file.read_bytes().decode("utf-8-sig", "replace") for file in words_in(brand).values())
+    return {word for text in texts for word in read_words(text, "")[0][""]}
 
 
 def _said(reader: Reader, sources: Iterable[Path], locale: str, name: str) -> dict[str, Line]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,13 +55,17 @@ class Words:
         locale: of the language.
         own: name to words, of the language itself: those of the mail before those of its scenario and the brand.
         spare: likewise in the program's language, for what is not translated.
-        file: where one would write what is missing.
+        file: where one would write what is missing, in the program's language.
+        mail: the section of that file for this mail.
+        shared: names that the brand's words have, in whatever language.
     """
 
     locale: str
     own: Mapping[str, Line]
     spare: Mapping[str, Line]
     file: str
+    mail: str = ""
+    shared: Collection[str] = ()
     untranslated: dict[str, None] = field(default_factory=dict)
 
     def find(self, name: str) -> Line | Fault:
@@ -72,8 +76,11 @@ class Words:
             self.untranslated[name] = None
             return self.spare[name]
         known = [*self.own, *self.spare]
-        allowed = f"a line {name}: ... in {self.file}"
-        return Fault("no such words", found=f"words.{name}", allowed=allowed, nearest=nearest(name, known))
+        under = f" under [{self.mail}]" if self.mail else ""
+        place = f"brand/{self.file.rpartition('/')[2]}" if name in self.shared else f"{self.file}"
+        allowed = f"a line {name}: ...{'' if name in self.shared else under} in {place}"
+        near = None if name in self.shared else nearest(name, known)
+        return Fault("no such words", found=f"words.{name}", allowed=allowed, nearest=near)
 
 
 def language_of(locale: str) -> str:

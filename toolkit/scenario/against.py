@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from toolkit.errors import nearest
 from toolkit.scenario import models as m
@@ -95,13 +96,22 @@ class _Against:
 
     def _condition(self, condition: Condition, place: Place) -> Iterator[Finding]:
         if condition.where is not None:
-            yield from _expression(condition.where, (*place, "where"), self.attributes)
+            yield from self._of_customers(condition.where, (*place, "where"))
         yield from self._where(condition.trigger, (*place, "trigger"))
         for name in ("happened", "not_happened"):
             for index, history in enumerate(getattr(condition, name)):
                 yield from self._event(history, (*place, name, index))
         for index, inner in enumerate(condition.any_):
             yield from self._condition(inner, (*place, "any", index))
+
+    def _of_customers(self, text: str, place: Place) -> Iterator[Finding]:
+        """Of a column that only events have, it is said how one asks for it."""
+        for found in _expression(text, place, self.attributes):
+            if found.found in (self.properties or ()) and found.found not in EVENT_COLUMNS:
+                how = f'write {{trigger: "{text}"}}'
+                yield replace(found, message=f"customers have no such column, events have: {how}", nearest=None)
+            else:
+                yield found
 
     def _event(self, match: EventMatch, place: Place) -> Iterator[Finding]:
         yield from self._name(match.event, (*place, "event"))

@@ -269,7 +269,7 @@ def check_donors(donors: Donors, response: ResponseModel) -> None:
         raise InputError(
             f"the log has no event {response.purchase!r} with a number in {response.value!r}: purchases that mails "
             "bring about are made like those of the log; name the event and the property in the response model "
-            "(purchase:, value:)"
+            "(purchase:, value:), or where the log has no prices, give its purchases a column with a usual one"
         )
 
 

@@ -25,6 +25,11 @@ def check_numbers(values: Mapping[str, object], *, where: str, needed: Sequence[
     """Refuse a value that is no number; None stands for one that is not given, where it is not needed."""
     for name, value in values.items():
         if (value is not None or name in needed) and (isinstance(value, bool) or not isinstance(value, Real)):
+            if isinstance(value, pd.DataFrame):
+                # The rows say nothing here, and would fill the screen.
+                raise MetricError(
+                    f"{where}: {name}: found a DataFrame; allowed: a number; frames are outcomes= and journeys="
+                )
             raise MetricError(f"{where}: {name}: found {value!r}; allowed: a number{_as_share(value)}")
 
 

@@ -28,6 +28,7 @@ OTHERS = [
 WAIT, DISCOUNT = "input[aria-label='Wait before the mail']", "input[aria-label='Discount in the offer']"
 EXACT, ESTIMATE = ".ttk-tuner[data-state='exact']", ".ttk-tuner[data-state='estimate']"
 BARS = ".ttk-tuner .ttk-figure:not([hidden]) path[class^=ttk]"
+KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 HEIGHTS = f"() => [...document.querySelectorAll('{BARS}')].map((one) => one.getAttribute('d'))"
 REMINDER = "document.querySelector('[data-act=step][data-value=reminder]').getAttribute('aria-label')"
 BODIES = "() => [...document.querySelectorAll('section.ttk:not(.ttk-tuner) .ttk-body')].map((one) => one.innerText)"
@@ -234,6 +235,26 @@ def test_an_error_in_a_callback_stands_on_the_screen_and_goes_with_the_next_move
     tuned.ask("tuner._callbacks.clear()")
     tuned.page.keyboard.press("ArrowLeft")
     tuned.page.locator(".ttk-tuner .ttk-error").wait_for(state="hidden")
+
+
+def test_a_move_that_is_interrupted_says_so_and_the_next_one_works(tuned):
+    tuned.page.wait_for_selector(EXACT)
+    tuned.ask(
+        "import time; tuner.finish(); plain = tuner._field.point; tuner._field.seconds = 0.0\n"
+        "def slow(*values, **named): tuner._field.point = plain; time.sleep(60)\n"
+        "tuner._field.point = slow"
+    )
+    tuned.page.locator(WAIT).focus()
+    tuned.page.keyboard.press("ArrowLeft")
+    tuned.page.wait_for_function(f"{KERNEL}.status === 'busy'")
+    tuned.page.wait_for_timeout(500)
+    tuned.page.evaluate(f"{KERNEL}.interrupt()")
+    tuned.page.locator(".ttk-tuner .ttk-error:visible").wait_for()
+    assert "The kernel was interrupted" in tuned.banners()[0]
+    tuned.page.keyboard.press("ArrowLeft")
+    tuned.page.locator(".ttk-tuner .ttk-error:visible").wait_for(state="detached")
+    tuned.page.wait_for_selector(EXACT)
+    assert tuned.banners() == []
 
 
 def test_a_widget_shown_twice_is_one(tuned):

@@ -38,7 +38,7 @@ from toolkit.widgets import (
     TraceView,
     Tuner,
 )
-from toolkit.widgets.jobs import Cancelled, Jobs
+from toolkit.widgets.jobs import Cancelled, Job, Jobs
 from toolkit.widgets.masking import hidden_letter
 from toolkit.widgets.panel import Panel
 from toolkit.widgets.server import MADE, WIDGET_VIEW, without_widgets
@@ -635,6 +635,68 @@ def test_a_console_shows_the_sending_of_its_own_batch_and_not_of_another_in_the_
     finally:
         way.gate.release(100)
     assert console.wait(60).sent == len(first[0])
+
+
+def test_two_consoles_of_one_batch_show_one_sending(batch, tmp_path):
+    signed = tk.approve(batch, by="ana")
+    way = f"outbox:{tmp_path / 'outbox'}"
+    first, second, other = (SendConsole(batch, signed, transport=way) for _ in range(3))
+    elsewhere = SendConsole(batch, signed, transport=way, ledger=str(tmp_path / "another.sqlite"))
+    other.close()
+    first.act_count(str(len(batch)))
+    first.act_send(None)
+    first.wait()
+    second.wait()
+    assert second.job is first.job
+    assert "settled" in second.view
+    assert other.job is None
+    assert elsewhere.job is None
+
+
+def test_a_screen_that_is_closed_ends_its_work(log):
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(job: Job) -> None:
+        try:
+            while True:
+                begun.set()
+                job.step(0, 1)
+                time.sleep(0.01)
+        finally:
+            ended.set()
+
+    screen = LogProfile(log)
+    screen.wait(600)
+    screen._jobs.start(work, done=print, failed=print)
+    assert begun.wait(10)
+    screen.close()
+    assert ended.wait(10)
+
+
+def test_a_press_that_is_interrupted_stands_on_the_screen(program):
+    view = ScenarioView(program)
+    view.act_step = interrupted
+    view._heard(view, {"act": "step", "value": "pause", "number": 1}, None)
+    assert "interrupted" in view.error
+    view._heard(view, {"act": "close", "value": None, "number": 2}, None)
+    assert view.error == ""
+    with pytest.raises(KeyboardInterrupt):  # a cell that moves a screen is interrupted, too
+        view.guarded(interrupted)
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_timeline_whose_log_was_replaced_says_so_and_proposes_nobody(tmp_path, program, log):
+    log.save(tmp_path / "store")
+    kept = EventLog.open(tmp_path / "store")
+    view = TraceView(tk.replay(program, kept))
+    for path in (tmp_path / "store").glob("*.parquet"):
+        path.write_bytes(b"another")
+    view._heard(view, {"act": "move", "value": "1", "number": 1}, None)
+    assert "open it again" in view.error
+    assert "did you mean" not in view.error
 
 
 def test_a_desk_walks_over_the_mails_once_however_often_something_is_pressed(batch, monkeypatch):

@@ -18,11 +18,13 @@ import traitlets
 
 from toolkit.errors import ToolkitError
 from toolkit.widgets.guard import told
+from toolkit.widgets.jobs import Jobs
 from toolkit.widgets.markup import Html, tag
 from toolkit.widgets.server import MADE
 
 __all__ = ["Panel", "script", "sheet"]
 
+_INTERRUPTED = "The kernel was interrupted before this was done. What stands here is how it was; do it once more."
 _HERE = Path(__file__).parent
 
 
@@ -70,6 +72,16 @@ class Panel(anywidget.AnyWidget):
         """The screen, from its state."""
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Take the screen away; what it does beside the notebook ends at its next step."""
+        self._end()
+        super().close()
+
+    def _end(self) -> None:
+        jobs: Jobs | None = getattr(self, "_jobs", None)  # a screen that could not be made has none, and closes, too
+        if jobs is not None:
+            jobs.cancel()
+
     def on_change(self, callback: Callable[[Any], object]) -> None:
         """Call back with `value` whenever it changes; an error in it is shown on the screen.
 
@@ -98,6 +110,9 @@ class Panel(anywidget.AnyWidget):
             except Exception as fault:  # JupyterLab drops errors of callbacks without a word
                 self.error = told(fault)
                 return False
+            except KeyboardInterrupt:
+                self.error = _INTERRUPTED
+                raise
             self.error = ""
             return True
 
@@ -108,6 +123,8 @@ class Panel(anywidget.AnyWidget):
             self.guarded(self._act, str(content["act"]), content.get("value"))
             # What was pressed may have failed halfway; what is shown is what is held all the same.
             self.guarded_draw()
+        except KeyboardInterrupt:
+            self.error = _INTERRUPTED  # it was this press that was interrupted, and no cell
         finally:
             self.send({"seen": content.get("number")})
 

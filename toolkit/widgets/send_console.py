@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ _ADDRESS = re.compile(r"[^\s<>]+@[^\s<>:;,]+")
 _MOST_REFUSED = 50
 _SHORT = 90  # seconds; what takes longer is told in minutes
 _STARTED: dict[str, SendingJob] = {}  # the last job by ledger, so that a cell run again shows it
+_OPEN: weakref.WeakSet[SendConsole] = weakref.WeakSet()  # all of them, so that those of one batch show one job
 _LOCK = threading.Lock()
 
 
@@ -53,6 +55,7 @@ class SendConsole(Panel):
 
     _esm = script("panel.js", "screen.js")
     _css = sheet()
+    _quit: Callable[[], None] | None = None
 
     def __init__(
         self,
@@ -80,13 +83,13 @@ class SendConsole(Panel):
         self._typed, self._said = "", ""
         self._is_sure = False
         self._gone = 0  # cancelled after the sending had ended
-        self._quit: Callable[[], None] | None = None
         self._drawing = threading.Lock()
         self.job: SendingJob | None = None
         super().__init__(title="Send")
         if self._desk is not None:
             self._desk.on_change(self._signed)
         with _LOCK:
+            _OPEN.add(self)
             known = _STARTED.get(self._ledger)
         if known is not None and known.is_running and self._is_sent_by(known):
             self._follow(known)
@@ -177,7 +180,11 @@ class SendConsole(Panel):
         job = start_sending(self.batch, approval, transport=self._way, confirm=len(self.batch), ledger=self._ledger)
         with _LOCK:
             _STARTED[self._ledger] = job
+            beside = [one for one in _OPEN if one is not self and one._ledger == self._ledger]
         self._follow(job)
+        for one in beside:
+            if one.job is not job and one._run_id() == job.run_id:
+                one._follow(job)
 
     def _is_sent_by(self, job: SendingJob) -> bool:
         """Whether a job sends this batch, or what was due when this cell ran before; not another batch."""
@@ -193,6 +200,13 @@ class SendConsole(Panel):
         self.job = job
         self._gone = 0
         self._quit = job.observe(self._moved)
+
+    def _end(self) -> None:
+        # The sending goes on: it is the ledger's and not the screen's.
+        with _LOCK:
+            _OPEN.discard(self)
+        if self._quit is not None:
+            self._quit()
 
     def redraw(self) -> None:
         """Draw the screen; safe from any thread."""

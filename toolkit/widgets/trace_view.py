@@ -13,7 +13,7 @@ from toolkit.charts.vector import path_of, shape, svg, words
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.trace import Trace
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import EventLogError, InputError, did_you_mean
 from toolkit.readable import day_text
 from toolkit.widgets.markup import Html, at_two_widths, button, chip, field, note, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
@@ -70,6 +70,8 @@ class TraceView(Panel):
         name = str(customer).strip()
         try:
             self._trace = self.run.trace(customer)
+        except EventLogError:
+            raise
         except InputError as fault:
             raise InputError(f"{fault}" + did_you_mean(name, self._people)) from None
         self.customer, self._typed, self._said = name, "", ""

@@ -175,7 +175,9 @@ def test_a_maildir_is_read_once_however_often(maildir, answers):
     assert (said.messages, said.hard, said.soft, said.no_bounce, said.unknown) == (3, 1, 1, 1, 1)
     again = take_bounces(messages_of(maildir), answers)
     assert (again.hard, again.soft, again.again) == (0, 0, 2)
-    assert str(again) == ("messages 3: hard bounces 0, soft 0, known already 2, no bounce 1; of unknown mails 1")
+    assert str(again) == (
+        "messages 3: hard bounces 0, soft 0, known already 2, no bounce 1; of mails not sent from here 1"
+    )
     events = answers.events
     assert events[["event", "decision_id", "bounce_type"]].values.tolist() == [["email_bounced", "d0", "hard"]]
     assert "nobody@example.org" not in answers.table.to_string()

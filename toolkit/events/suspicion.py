@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from zoneinfo import available_timezones
 
@@ -29,6 +30,7 @@ _ID_ENDINGS = ("id", "code", "zip", "number", "phone", "sku", "postcode")
 # Of the answers to mails, which are read with a log whether or not anybody answered.
 _OF_ANSWERS = ("verdict", "verdict_rule", "link", "bounce_type")
 _CURRENCY = r"(EUR|USD|GBP|CHF|[^0-9A-Za-z.,' -]{1,2})?"
+_BY_COMMA = ', as pandas.read_csv(path, sep=";", decimal=",") reads them, for from_pandas'
 _AMOUNT = rf"\s*{_CURRENCY}\s*[+-]?\s*[0-9]{{1,3}}([.' ]?[0-9]{{3}})*([.,][0-9]+)?\s*{_CURRENCY}\s*"
 _ADDRESS = r"[^@\s]+@[^@\s]+\.[^@\s.]+"
 _MISSING_WORDS = ("", "nan", "none", "null", "na", "n/a", "undefined", "unknown", "0", "-1", "anonymous")
@@ -193,9 +195,10 @@ def _amounts(cursor: duckdb.DuckDBPyConnection, relation: str, texts: Sequence[s
             if not are_amounts or example is None:
                 break
         else:
+            by_comma = _BY_COMMA if re.search(r",\d{1,2}\b", example) else ""
             yield (
                 f"property {prop!r} holds amounts as text, such as {example!r}, which nothing can compare or add up; "
-                "make them numbers such as 1234.50"
+                f"make them numbers such as 1234.50{by_comma}"
             )
 
 

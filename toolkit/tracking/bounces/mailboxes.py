@@ -46,7 +46,7 @@ class BouncesRead:
     def __str__(self) -> str:
         return (
             f"messages {self.messages:,}: hard bounces {self.hard:,}, soft {self.soft:,}, known already "
-            f"{self.again:,}, no bounce {self.no_bounce:,}; of unknown mails {self.unknown:,}"
+            f"{self.again:,}, no bounce {self.no_bounce:,}; of mails not sent from here {self.unknown:,}"
         )
 
 

@@ -14,7 +14,7 @@ from tests.sending.shops import NOON, WELCOME, events_of, people_of, program_of
 from toolkit.events import EventLog
 from toolkit.sending import Ledger, send
 from toolkit.sending.ledger.planning import plan_mails, plan_run
-from toolkit.sending.ledger.renamed_decisions import UNDER_ANOTHER_NAME, planned_twice
+from toolkit.sending.ledger.renamed_decisions import TOO_SOON, UNDER_ANOTHER_NAME, planned_twice
 
 ORDERS = """
 scenario: welcome
@@ -207,3 +207,80 @@ def test_of_two_names_planned_at_the_same_moment_in_postgresql_one_goes(postgres
             time.sleep(1.0)  # long enough to be planned first, if it could
         stopped = {**planned_twice(ledger, program, "one"), **other.result(timeout=30)}
     assert stopped == {two.decision_id: UNDER_ANOTHER_NAME}
+
+
+BIRTHDAY = """
+scenario: welcome
+trigger: {date: born, every: year, at: "09:00"}
+reentry: {after: 300d, from: entry}
+steps: [{id: hello, send: welcome/hello}]
+"""
+SILENCE = """
+scenario: welcome
+trigger: {inactive: purchase, for: 60d}
+reentry: {after: 180d, from: entry}
+steps: [{id: hello, send: welcome/hello}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("scenario", "before", "after", "later"),
+    [
+        (BIRTHDAY, "09:00", "10:00", timedelta(0)),
+        (BIRTHDAY, "09:00", "08:00", timedelta(0)),
+        (BIRTHDAY, "300d", "299d", timedelta(0)),
+        (SILENCE, "60d", "61d", timedelta(days=1)),
+        (WELCOME, "trigger: {event: sign_up}", "trigger: {event: sign_in}", timedelta(days=30)),
+    ],
+    ids=["an hour later", "an hour sooner", "another gap", "a day more of silence", "another event"],
+)
+def test_an_edited_scenario_mails_nobody_again_whom_its_reentry_protects(shop, scenario, before, after, later):
+    log = _of_silence(later)
+    first = shop.prepare(log=log, program=program_of(scenario))
+    assert len(first) == 4
+    _send(shop, first)
+    again = shop.prepare(log=log, program=program_of(scenario.replace(before, after)), now=NOON + later)
+    assert len(again) == 0
+    assert again.skipped == ({"already sent": 4} if before == "300d" else {TOO_SOON: 4})
+    if before != "300d":
+        (note,) = [note for note in again.notes if "an earlier version" in note]
+        assert note.startswith(
+            "4 mails are left out because an earlier version of the scenario sent this step to the same"
+        )
+
+
+def test_who_may_have_it_again_by_the_reentry_gets_it_from_an_edited_scenario(shop):
+    log = _of_silence(timedelta(0))
+    _send(shop, shop.prepare(log=log, program=program_of(BIRTHDAY)))
+    later = program_of(BIRTHDAY.replace("09:00", "10:00"))
+    assert len(shop.prepare(log=log, program=later, now=NOON + timedelta(days=365))) == 4
+    every = BIRTHDAY.replace("{after: 300d, from: entry}", "every").replace("09:00", "10:00")
+    assert len(shop.prepare(log=log, program=program_of(every))) == 4
+
+
+def test_a_second_mail_of_this_very_version_is_no_earlier_one(shop):
+    """The same step, to the same customer, of a scenario that begins once: the replay names both."""
+    twice = WELCOME.replace(
+        "  - {id: hello, send: welcome/hello}", "  - {repeat: 2, steps: [{id: hello, send: welcome/hello}, {wait: 2d}]}"
+    )
+    for later in (timedelta(0), timedelta(days=2)):
+        batch = shop.prepare(program=program_of(twice), now=NOON + later)
+        assert len(batch) == len(shop.log.customers)
+        _send(shop, batch)
+    written = [path.read_bytes() for path in sorted(shop.outbox.glob("*.eml"))]
+    assert len(written) == 24
+    assert all(b"\nFeedback-ID: welcome:hello:marketing:maisonlune" in one for one in written)
+
+
+def _of_silence(later):
+    """Four people whose birthday is today, who bought 60 days ago, signed up this morning and sign in again later."""
+    people = people_of(4).assign(born=pd.Timestamp("1990-03-02"))
+    events = (
+        ("purchase", NOON - timedelta(days=60, hours=2)),
+        ("sign_up", NOON - timedelta(hours=2)),
+        ("sign_in", NOON + later - timedelta(hours=2)),
+    )
+    rows = [
+        {"customer_id": f"c{n}", "event": event, "at": at, "revenue": 10.0} for n in range(4) for event, at in events
+    ]
+    return EventLog.from_pandas(pd.DataFrame(rows), customers=people)

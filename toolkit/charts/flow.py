@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from toolkit.engine import Run
 from toolkit.engine import layout as m
+from toolkit.engine.instructions import CompiledSend
 from toolkit.errors import InputError
 
 __all__ = ["Flow", "flow_of"]
@@ -19,7 +22,7 @@ class Flow:
 
     Attributes:
         journeys: entries, those that began again left out.
-        sent, withheld, skipped: by send step.
+        sent, withheld, skipped: by send step, the rounds of a repeat together.
         left: journeys that an exit or an unsubscription ended, by the last send step they had come to ("" for none).
         ended: journeys by how they ended.
         arms: journeys by arm.
@@ -65,15 +68,23 @@ def flow_of(run: Run, scenario: str) -> Flow:
     last[decisions[order, m.D_JOURNEY]] = decisions[order, m.D_SEND]
     gone = counted & np.isin(journeys[:, m.J_ENDED_BY], (m.END_EXITED, m.END_UNSUBSCRIBED))
     left = {"": int((last[gone] < 0).sum())}
-    left |= {sends[number].step: int((last[gone] == number).sum()) for number in own}
+    left |= _by_step(sends, {number: int((last[gone] == number).sum()) for number in own})
     ends = ("finished", "exited", "superseded", "unsubscribed", "open")
     arms = run.compiled.arms[place]
     return Flow(
         journeys=int(counted.sum()),
-        sent={sends[number].step: int(table[number, m.STATUS_SEND]) for number in own},
-        withheld={sends[number].step: int(table[number, m.STATUS_WITHHELD]) for number in own},
-        skipped={sends[number].step: int(table[number, m.STATUS_SKIPPED]) for number in own},
+        sent=_by_step(sends, {number: int(table[number, m.STATUS_SEND]) for number in own}),
+        withheld=_by_step(sends, {number: int(table[number, m.STATUS_WITHHELD]) for number in own}),
+        skipped=_by_step(sends, {number: int(table[number, m.STATUS_SKIPPED]) for number in own}),
         left=left,
         ended={name: int((journeys[counted, m.J_ENDED_BY] == number).sum()) for number, name in enumerate(ends)},
         arms={arm: int((journeys[counted, m.J_ARM] == number).sum()) for number, arm in enumerate(arms)},
     )
+
+
+def _by_step(sends: Sequence[CompiledSend], counts: Mapping[int, int]) -> Counter[str]:
+    """Counts of send gates by the id of their step, the rounds of a repeat together."""
+    added: Counter[str] = Counter()
+    for number, count in counts.items():
+        added[sends[number].step_id] += count
+    return added

@@ -256,7 +256,9 @@ class _People:
         walked = run.walked
         name = run.compiled.scenarios[place].scenario
         went = walked.decisions[walked.decisions[:, m.D_STATUS] != m.STATUS_SKIPPED]
-        is_gift = [gift is not None and send.scenario == name and send.step == gift.id for send in run.compiled.sends]
+        is_gift = [
+            gift is not None and send.scenario == name and send.step_id == gift.id for send in run.compiled.sends
+        ]
         offers = went[np.array(is_gift, dtype=bool)[went[:, m.D_SEND]] & (went[:, m.D_PLAIN] == 0)]
         mine = (walked.journeys[:, m.J_SCENARIO] == place) & (walked.journeys[:, m.J_ENDED_BY] != m.END_SUPERSEDED)
         if arm is not None:

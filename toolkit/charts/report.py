@@ -246,6 +246,6 @@ def _percent(run: Run, own: OwnPurchases) -> float | None:
     if own.offer is None:
         return None
     for send in run.compiled.sends:
-        if send.scenario == own.scenario and send.step == own.offer and send.offer is not None:
+        if send.scenario == own.scenario and send.step_id == own.offer and send.offer is not None:
             return send.offer.percent
     return None

@@ -229,7 +229,7 @@ class _Asked:
             arm=-1 if arm is None else compiled.arms[place].index(arm),
             row=row,
             is_gift=np.array(
-                [bool(gift) and one.scenario == scenario and one.step == gift for one in sends] or [False]
+                [bool(gift) and one.scenario == scenario and one.step_id == gift for one in sends] or [False]
             ),
             first_day=first_day,
             bin_days=bin_days,

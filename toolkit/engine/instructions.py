@@ -38,6 +38,7 @@ from toolkit.scenario.models import (
     Wait,
     WaitFor,
     WaitUntil,
+    without_round,
 )
 from toolkit.tables import MAIL_EVENTS, MAIL_PROPERTIES
 
@@ -62,6 +63,11 @@ class CompiledSend:
     template: str
     offer: Offer | None
     arms: tuple[str, ...]
+
+    @property
+    def step_id(self) -> str:
+        """The step's id as it is written."""
+        return without_round(self.step)
 
 
 def event_columns(properties: Mapping[str, str], *, has_event_ids: bool) -> dict[str, str]:

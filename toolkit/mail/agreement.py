@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from toolkit.errors import did_you_mean
 from toolkit.mail.letter import Letter
-from toolkit.scenario.models import Offer, Program, Scenario, Send, Step, every_step
+from toolkit.scenario.models import Offer, Program, Scenario, Send, Step, every_step, without_round
 
 __all__ = ["offer_differs", "sends", "step_of"]
 
@@ -17,7 +17,7 @@ def step_of(program: Program, letter: Letter) -> tuple[Send | None, str | None]:
     scenario: Scenario = program[letter.scenario]
     if scenario.class_ != letter.class_:
         return None, f"the letter is {letter.class_}, its scenario {scenario.class_}"
-    found = next((send for send in sends(scenario.steps) if send.id == letter.step), None)
+    found = next((send for send in sends(scenario.steps) if send.id == without_round(letter.step)), None)
     if found is None:
         return None, f"scenario {letter.scenario!r} has no send step {letter.step!r}"
     if found.send != letter.template:

@@ -25,7 +25,7 @@ from toolkit.mail.source import Reader
 from toolkit.mail.values import given, plain
 from toolkit.mail.variants import Variant, compile_mail, hash_of, mails_in, words_astray
 from toolkit.mail.writer import Address, compose
-from toolkit.scenario.models import Policies
+from toolkit.scenario.models import Policies, without_round
 
 __all__ = ["PREVIEW_UNSUBSCRIBE", "MailTemplate", "Templates"]
 
@@ -464,4 +464,4 @@ def _feedback_id(letter: Letter, policies: Policies) -> str:
     # Gmail groups complaints by each field; the last is the sender, 5 to 15 characters, the same in every mail.
     brand = policies.brand.name if policies.brand else policies.sender.name if policies.sender else ""
     own = (_identifier(brand) or "sender")[:15].ljust(5, "0")
-    return f"{letter.scenario}:{letter.step}:{letter.class_}:{own}"
+    return f"{letter.scenario}:{without_round(letter.step)}:{letter.class_}:{own}"

@@ -70,6 +70,7 @@ __all__ = [
     "every_step",
     "id_of_its_own",
     "steps_below",
+    "without_round",
 ]
 
 # The kinds of a construct are told apart by a tag. Tags stand in angle brackets, so that in the place of a fault
@@ -349,6 +350,15 @@ def every_step(steps: tuple[Step, ...]) -> Iterator[Step]:
         yield step
         for _, below in steps_below(step):
             yield from every_step(below)
+
+
+def without_round(step: str) -> str:
+    """The id of a step as it is written; a mail that a `repeat` sends carries `#` and the round as well.
+
+    >>> without_round("reminder#2"), without_round("reminder")
+    ('reminder', 'reminder')
+    """
+    return step.partition("#")[0]
 
 
 def id_of_its_own(step: Step, taken: Container[str]) -> str:

@@ -95,7 +95,7 @@ class Draughtsman:
         return (send.offer.percent or 0.0) + amount
 
     def _check_mails(self) -> None:
-        known = [f"{send.scenario}.{_step(send)}" for send in self.compiled.sends]
+        known = [f"{send.scenario}.{send.step_id}" for send in self.compiled.sends]
         named = {".".join(path.split(".")[1:3]) for path in self.model.numbers if path.startswith("mails.")}
         faults = [
             Fault(
@@ -108,7 +108,7 @@ class Draughtsman:
             raise ScenarioError(faults)
 
     def _send(self, place: int, send: CompiledSend, places: dict[tuple[str, ...], int]) -> None:
-        model, own = self.model, f"mails.{send.scenario}.{_step(send)}."
+        model, own = self.model, f"mails.{send.scenario}.{send.step_id}."
         scenarios = {one.scenario: one for one in self.compiled.scenarios}
         marketing = scenarios[send.scenario].class_ == "marketing"
 
@@ -212,7 +212,7 @@ class Draughtsman:
         for send in self.compiled.sends:
             about = {
                 "scenario": send.scenario,
-                "step": _step(send),
+                "step": send.step_id,
                 "template": send.template,
                 "experiment": experiments[send.scenario],
             }
@@ -226,11 +226,6 @@ class Draughtsman:
             return
         bits = bits_of_events(self.log, self.compiled.marking, events).reshape(-1, 3)
         self._ways[:, [a.W_OPEN_BITS, a.W_MACHINE_BITS, a.W_CLICK_BITS]] = bits
-
-
-def _step(send: CompiledSend) -> str:
-    """The step's name without the round of a repeat."""
-    return send.step.split("#", maxsplit=1)[0]
 
 
 def _along(values: Values, *, paths: list[str]) -> Floats:

@@ -19,7 +19,7 @@ from toolkit.events import EventLog
 from toolkit.events.marks import Mark, Marking
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
-from toolkit.scenario.models import Program, Scenario, Send, every_step
+from toolkit.scenario.models import Program, Scenario, Send, every_step, without_round
 
 __all__ = ["logged_sends"]
 
@@ -224,7 +224,7 @@ def _agreed(
 
 
 def _percent(scenario: Scenario, step: str) -> float:
-    (send,) = (one for one in every_step(scenario.steps) if isinstance(one, Send) and one.id == step)
+    (send,) = (one for one in every_step(scenario.steps) if isinstance(one, Send) and one.id == without_round(step))
     if send.offer is None:
         return 0.0
     if send.offer.percent is None:

@@ -5,15 +5,22 @@ by all that they hold: a new column, a rounded number or another way to read the
 decision that follows. So does a step that is called otherwise. Nobody is mailed twice for that: what the ledger has of
 one scenario, for one customer, decided at one moment, is the same mail whatever it is called. A moment is a second,
 since an export may cut off what is less.
+
+Nor does an edit mail anybody twice. A journey that a date, a schedule or silence began is named by its moment: birthday
+mails at ten instead of nine are other decisions. So the scenario's own re-entry holds for what an earlier version of it
+sent, too: who had this step, `once`, or less than `after` ago, and not by a journey of this version, does not get it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 from sqlalchemy import Connection, select
 
+from toolkit.engine import Run
 from toolkit.scenario.models import Program, ReentryAfter, Scenario
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger.delivery_rows import of_customers
@@ -21,41 +28,61 @@ from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import deliveries
 from toolkit.sending.states import NEVER_LEFT, WAITING
 
-__all__ = ["LOOKED_AROUND", "UNDER_ANOTHER_NAME", "planned_twice", "under_another_name"]
+__all__ = ["LOOKED_AROUND", "TOO_SOON", "UNDER_ANOTHER_NAME", "planned_twice", "under_another_name"]
 
 UNDER_ANOTHER_NAME = "known under another name"
+TOO_SOON = "mailed by an earlier version"
 LOOKED_AROUND = pd.Timedelta(2, unit="s")
 """How far from a mail another may lie that is taken for the same; the replay must name all that is so near."""
 
 _SECOND = 1_000_000  # microseconds
 _MINUTE = 60 * _SECOND
+_DAY = 24 * 60 * _MINUTE
 
-_Mail = tuple[str, str, int]
+
+class _Mail(NamedTuple):
+    decision_id: str
+    scenario: str
+    customer_id: str
+    step: str
+    decided_at: int
 
 
-def under_another_name(ledger: Ledger, sends: pd.DataFrame, decided: pd.DataFrame) -> dict[str, str]:
+def under_another_name(ledger: Ledger, sends: pd.DataFrame, run: Run, whole: Run) -> dict[str, str]:
     """Decisions to send that the ledger has under another name, with the reason they are not mailed.
 
     Args:
         ledger: what was mailed before.
         sends: decisions whose names the ledger does not know.
-        decided: all decisions of the replay as early as `LOOKED_AROUND` before the first of `sends`; what they name is
-            a mail of its own, as of two orders of one moment.
+        run: has all decisions as early as `LOOKED_AROUND` before the first of `sends`; what they name is a mail of its
+            own, as of two orders of one moment.
+        whole: the same from the beginning of the log; its decisions are named only where some must be looked up.
     """
     if not len(sends):
         return {}
     with ledger.reading() as connection:
         there = list(_mails_to(connection, sends["customer_id"].unique().tolist()))
-    if not there:
+    others = _not_of(run, there)
+    if not others:
         return {}
-    own = set(decided.loc[decided["decision_id"].isin([name for name, _ in there]), "decision_id"])
-    others = {mail for name, mail in there if name not in own}
-    asked = zip(sends["decision_id"], sends["scenario"], sends["customer_id"], sends["at"], strict=True)
-    return {
-        str(name): UNDER_ANOTHER_NAME
-        for name, scenario, customer, at in asked
-        if not others.isdisjoint(_around(str(scenario), str(customer), micros(at.to_pydatetime())))
-    }
+    at_once = {(one.scenario, one.customer_id, one.decided_at // _SECOND) for one in others}
+    before: dict[tuple[str, str, str], list[_Mail]] = {}
+    for one in others:
+        before.setdefault((one.scenario, one.customer_id, one.step), []).append(one)
+    gaps = {one.scenario: _gap(one) for one in run.program.scenarios}
+    found: dict[str, str] = {}
+    suspected: dict[str, list[_Mail]] = {}
+    asked = zip(sends["decision_id"], sends["scenario"], sends["customer_id"], sends["step"], sends["at"], strict=True)
+    for name, scenario, customer, step, moment in asked:
+        at = micros(moment.to_pydatetime())
+        if not at_once.isdisjoint((scenario, customer, at // _SECOND + away) for away in (-1, 0, 1)):
+            found[name] = UNDER_ANOTHER_NAME
+            continue
+        near = before.get((scenario, customer, step), [])
+        suspected[name] = [one for one in near if abs(one.decided_at - at) < gaps[scenario]]
+    strange = {one.decision_id for one in _not_of(whole, [one for some in suspected.values() for one in some])}
+    found |= {name: TOO_SOON for name, some in suspected.items() if any(one.decision_id in strange for one in some)}
+    return found
 
 
 def planned_twice(ledger: Ledger, program: Program, run_id: str) -> dict[str, str]:
@@ -89,16 +116,30 @@ def _is_one_at_a_time(scenario: Scenario) -> bool:
     return seldom and scenario.key is None and scenario.while_active != "parallel"
 
 
-def _around(scenario: str, customer: str, at: int) -> Iterator[_Mail]:
-    """A mail, and those a second before and after it."""
-    return ((scenario, customer, at // _SECOND + away) for away in (-1, 0, 1))
+def _gap(scenario: Scenario) -> float:
+    """How near two mails of one step can not be to each other, in microseconds; 0 where nothing forbids it."""
+    if not _is_one_at_a_time(scenario):
+        return 0
+    if isinstance(scenario.reentry, ReentryAfter):
+        after = scenario.reentry.after.elapsed
+        return after - min(after / 2, _DAY)  # quiet hours may bring two nearer than their journeys began
+    return math.inf
 
 
-def _mails_to(connection: Connection, customer_ids: Sequence[str]) -> Iterator[tuple[str, _Mail]]:
-    """Mails to these customers that went, or may go: the decision's name, and scenario, customer and second."""
+def _not_of(run: Run, mails: Sequence[_Mail]) -> list[_Mail]:
+    """Those of the mails that are no decisions of this run."""
+    if not mails:
+        return []
+    decided = run.decisions["decision_id"]
+    own = set(decided[decided.isin([one.decision_id for one in mails])])
+    return [one for one in mails if one.decision_id not in own]
+
+
+def _mails_to(connection: Connection, customer_ids: Sequence[str]) -> Iterator[_Mail]:
+    """Mails to these customers that went, or may go."""
     d = deliveries.c
-    query = select(d.decision_id, d.scenario, d.customer_id, d.decided_at).where(
+    query = select(d.decision_id, d.scenario, d.customer_id, d.step, d.decided_at).where(
         d.scenario.is_not(None), d.state.not_in(NEVER_LEFT)
     )
     for row in of_customers(connection, query, customer_ids):
-        yield row.decision_id, (row.scenario, row.customer_id, row.decided_at // _SECOND)
+        yield _Mail(row.decision_id, row.scenario, row.customer_id, row.step or "", row.decided_at)

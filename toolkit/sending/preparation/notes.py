@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import pandas as pd
 
 from toolkit.engine import Run
 from toolkit.events import EventLog
+from toolkit.readable import counted
 from toolkit.scenario.models import EventTrigger, Program
 from toolkit.sending.answered import answers_place
 from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.renamed_decisions import TOO_SOON, UNDER_ANOTHER_NAME
 from toolkit.tables import MAIL_EVENTS
 
 __all__ = ["notes_of"]
+
+_OTHERS = {
+    UNDER_ANOTHER_NAME: "that the ledger has under another name: same scenario, same customer, decided in the same "
+    "second. Events without an event_id are named by all that they hold, so that a new or changed column renames them: "
+    "give the log an event_id. A renamed step does the same",
+    TOO_SOON: "because an earlier version of the scenario sent this step to the same customer, and its reentry lets "
+    "nobody get it again so soon",
+}
 
 
 def notes_of(
@@ -25,7 +35,7 @@ def notes_of(
     begin: datetime,
     last: datetime | None,
     going: pd.DataFrame,
-    renamed: int,
+    renamed: Mapping[str, int],
 ) -> tuple[str, ...]:
     """What to tell whoever looks at a batch.
 
@@ -36,7 +46,7 @@ def notes_of(
         begin: of the window; what is as old is too late.
         last: when mails were last planned, if ever.
         going: the decisions that are mailed.
-        renamed: how many mails are left out that the ledger has under another name.
+        renamed: how many mails are left out that the ledger has under another name, by reason.
     """
     notes = [note for note in run.notes if not note.startswith(("assumed:", "policies.pools."))]
     if log.span is not None and log.span[1] < begin:
@@ -47,13 +57,9 @@ def notes_of(
         count = len(missed) - len(ledger.known(missed))
         if count:
             notes.append(f"due since the last run, and by now too late for the window: {count:,}")
-    if renamed:
-        notes.append(
-            f"{renamed:,} mail{'s are' * (renamed > 1) or ' is'} left out that the ledger has under another name: same "
-            "scenario, same customer, decided in the same second. Events without an event_id are named by all that "
-            "they hold, so that a new or changed column renames them: give the log an event_id. A renamed step does "
-            "the same"
-        )
+    for reason, said in _OTHERS.items():
+        if count := renamed.get(reason, 0):
+            notes.append(f"{counted(count, 'mail')} {'is' if count == 1 else 'are'} left out {said}")
     if len(going) and "email_sent" not in log.event_names and (ledger is None or ledger.last_approval() is None):
         notes += _on_mails_never_sent(sends, going)
     return (*notes, *_unheard(run.program, log, ledger))

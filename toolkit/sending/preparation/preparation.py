@@ -135,13 +135,13 @@ def prepare(
     with _ledger_at(where) as known:
         last = None if known is None else known.last_run()
         stock = Stock(program, known, folder=folder, codes=codes)
-        run = replay(never_empty(program), log, until=moment, assume="as_logged", events_at_once=None)
-        run = run.reaching(pd.Timestamp(begin if last is None else min(begin, last)) - LOOKED_AROUND)
+        whole = replay(never_empty(program), log, until=moment, assume="as_logged", events_at_once=None)
+        run = whole.reaching(pd.Timestamp(begin if last is None else min(begin, last)) - LOOKED_AROUND)
         reached = _reached(run, begin, scenarios=wanted, shares=shares)
         sends = reached[reached["status"] == "send"]
         settled = {} if known is None else _settled(known, sends)
         sends = _without(sends, settled)
-        renamed = {} if known is None else under_another_name(known, sends, run.decisions)
+        renamed = {} if known is None else under_another_name(known, sends, run, whole)
         sends = _without(sends, renamed)
         writer = Writer(program, log, run, moment)
         due = writer.due(sends)
@@ -149,7 +149,8 @@ def prepare(
         going = _without(sends, stopped)
         keys = {mail.decision_id: mail.key for mail in due if mail.key is not None}
         drafts, unmailable = _drafts(writer, going, keys, known, stock, progress=progress)
-        notes = notes_of(run, log, known, begin=begin, last=last, going=going, renamed=len(renamed)) + stock.notes()
+        others = Counter(renamed.values())
+        notes = notes_of(run, log, known, begin=begin, last=last, going=going, renamed=others) + stock.notes()
         previous = None if known is None else known.last_approval()
     key = mail_key(where)
     written = set(_without(going, unmailable)["scenario"])

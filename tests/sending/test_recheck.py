@@ -201,3 +201,24 @@ def test_nobody_is_mailed_without_a_yes_where_the_log_knows_of_consents(gate, pe
 def test_an_address_that_events_alone_tell_is_known(noon):
     events = pd.DataFrame({"customer_id": "c0", "event": "customer_updated", "email": "c0@example.org", "at": [noon]})
     assert attributes_of(EventLog.from_pandas(events), ["c0"], now=noon)["c0"]["email"] == "c0@example.org"
+
+
+def test_a_number_that_is_missing_elsewhere_is_still_the_key_of_its_journey(make_program, noon):
+    ended = {"event": "delivered", "at": noon - timedelta(hours=1), "order_id": 7.0}
+    rows = [{"event": "ordered", "at": noon - timedelta(hours=4), "order_id": 7}, ended, {"event": "view", "at": noon}]
+    log = EventLog.from_pandas(pd.DataFrame(rows).assign(customer_id="c0"))
+    scenario = (
+        make_program()
+        .scenarios[0]
+        .replace(
+            trigger=m.EventTrigger(event="ordered"),
+            key="order_id",
+            exit_on=(m.ExitOn(event="delivered", match="order_id"),),
+            goal=None,
+        )
+    )
+    program = make_program((scenario,))
+    run = replay(program, log, until=noon - timedelta(hours=2))
+    assert run.journeys["key"].tolist() == ["7"]
+    due = Due("d0", "welcome", "c0", "7", noon - timedelta(hours=3))
+    assert stopped_since(log, program, [due], now=noon) == {"d0": "exited"}

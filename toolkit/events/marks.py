@@ -38,6 +38,7 @@ __all__ = [
     "events_of",
     "facts_of",
     "first_heard",
+    "key_text",
     "logged_mails",
     "mailed_scenarios",
     "marked_events",
@@ -113,7 +114,7 @@ def marked_events(log: EventLog, marking: Marking) -> pa.Table:
         'epoch_us("at") AS "at"',
         '"row"',
         f"{_bits(tuple(enumerate(marking.marks)), small=len(marking.marks) <= _BITS_OF_A_BYTE)} AS bits",
-        *(f"CAST({quoting.name(name)} AS VARCHAR) AS key_{k}" for k, name in enumerate(marking.keys)),
+        *(f"{key_text(log, name)} AS key_{k}" for k, name in enumerate(marking.keys)),
         *(f"TRY_CAST({quoting.name(name)} AS DOUBLE) AS value_{v}" for v, name in enumerate(marking.values)),
         *(f"CAST({quoting.name(name)} AS VARCHAR) AS group_{g}" for g, name in enumerate(marking.groups)),
     ]
@@ -375,15 +376,32 @@ def _kind(log: EventLog, name: str) -> str:
     return log.properties.get(name, "text")
 
 
+def key_text(log: EventLog, column: str, *, table: str = "") -> str:
+    """SQL of a key's value as text. 7.0 is the key 7: whole numbers are such in a frame as soon as one is missing."""
+    value = f"{table}{quoting.name(column)}"
+    if log.properties.get(column) != "number":
+        return f"CAST({value} AS VARCHAR)"
+    return (
+        f"CASE WHEN abs({value}::DOUBLE) < 1e18 AND {value}::DOUBLE = trunc({value}::DOUBLE) "
+        f"THEN {value}::BIGINT::VARCHAR ELSE {value}::VARCHAR END"
+    )
+
+
 def rows_of(
     log: EventLog, rows: Sequence[int] | Ints, columns: Sequence[str], *, as_text: bool = False
 ) -> pd.DataFrame:
-    """Some columns of some events of a log, by row number: one row per number asked, in the order asked."""
+    """Some columns of some events of a log, by row number: one row per number asked, in the order asked.
+
+    `as_text` gives them as the texts of keys.
+    """
     cursor = log.cursor()
     cursor.register("asked_rows", pa.table({"asked": np.asarray(rows, dtype=np.int64), "place": np.arange(len(rows))}))
     names = [quoting.name(name) for name in columns]
-    chosen = ", ".join(f"CAST({name} AS VARCHAR) AS {name}" if as_text else name for name in names)
-    table = fetch(cursor, f"SELECT {chosen} FROM asked_rows LEFT JOIN {log.relation} ON row = asked ORDER BY place")
+    if as_text:
+        names = [f"{key_text(log, column)} AS {name}" for column, name in zip(columns, names, strict=True)]
+    table = fetch(
+        cursor, f"SELECT {', '.join(names)} FROM asked_rows LEFT JOIN {log.relation} ON row = asked ORDER BY place"
+    )
     frame: pd.DataFrame = table.to_pandas()
     return frame
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from toolkit.events import EventLog
 from toolkit.events.database import fetch, fetch_rows
-from toolkit.events.marks import ALWAYS_KNOWN, CONSENT_EVENTS
+from toolkit.events.marks import ALWAYS_KNOWN, CONSENT_EVENTS, key_text
 from toolkit.events.quoting import literal, name
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import ExitOn, Program
@@ -224,7 +224,7 @@ def _is_exit(exit_on: ExitOn, log: EventLog) -> str:
         # Only the event's columns are in scope of its condition.
         parts.append(f"e.row IN (SELECT row FROM {log.relation} WHERE event = {literal(exit_on.event)} AND {own})")
     if exit_on.match is not None:
-        parts.append(f"CAST(e.{name(exit_on.match)} AS VARCHAR) = d.journey_key")
+        parts.append(f"{key_text(log, exit_on.match, table='e.')} = d.journey_key")
     return " AND ".join(parts)
 
 

@@ -561,6 +561,10 @@ def test_policies_with_a_mistyped_key_are_still_policies() -> None:
     [
         ("sender: {name: '', email: a@example.org}", "at least one character"),
         ("sender: {name: Ana, email: here}", "an address such as hello@example.com"),
+        (
+            "sender: {name: Ana, email: a@example.com, bounces: b+c@example.com}",
+            "at most 31 letters before the @, and no +",
+        ),
         ("tracking: {url: http://example.com}", "a link that begins with https://"),
     ],
 )

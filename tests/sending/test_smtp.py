@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.sending.nursery import Nursery
-from tests.sending.shops import NOON, batches_of
+from tests.sending.shops import NOON, batches_of, program_of
 from toolkit.errors import InputError, TransportError
 from toolkit.sending import Ledger, Outgoing, State, approve, send, transport
 from toolkit.sending.transports import Smtp
@@ -569,3 +569,19 @@ def test_a_sink_of_postfix_that_refuses_everything_gets_nothing_and_says_so(batc
     assert outcome.total() == COUNT
     assert (outcome["unknown"] > 0) == (how == "-q" and verb == ".")
     assert (outcome["failed"] > 0) == (how == "-f" and verb != "MAIL")
+
+
+def test_each_mail_has_an_address_of_its_own_to_which_it_is_returned(tmp_path, make_shop, make_log, smtp_server):
+    shop = make_shop(tmp_path, make_log(3))
+    sender = {"name": "Maison Lune", "email": "hello@example.com", "bounces": "bounces@mail.example.com"}
+    batch = shop.prepare(program=program_of(sender=sender))
+    server = smtp_server()
+    approval = approve(batch, by="ana", clock=lambda: NOON)
+    ways = {"transport": f"smtp:127.0.0.1:{server.port}", "ledger": tmp_path / "l.sqlite", "clock": lambda: NOON}
+    send(batch, approval, confirm=3, progress=False, **ways)
+    names = {mail.letter.to: mail.message_id.partition("@")[0] for mail in batch.mails}
+    assert {recipient: returned for returned, recipient, _ in server.taken} == {
+        recipient: f"bounces+{name}@mail.example.com" for recipient, name in names.items()
+    }
+    assert all(b"From: Maison Lune <hello@example.com>\r\n" in body for _, _, body in server.taken)
+    assert not any(b"bounces" in body for _, _, body in server.taken)

@@ -143,6 +143,12 @@ def test_the_table_of_causes_is_hard_only_where_it_is_about_the_address():
     assert cause_of("what nobody ever said", None) == ("unknown", "soft")
 
 
+def test_a_bounce_that_quotes_nothing_is_told_by_the_address_it_came_to():
+    name = OWN_ID.strip("<>").partition("@")[0]
+    raw = f"To: bounces+{name}@mail.example.com\nSubject: failed\n\n550 5.1.1 <ana@example.org> unknown user\n"
+    assert [one.mail for one in read_bounce(raw.encode())] == [name[:16]]
+
+
 @given(st.binary(max_size=600) | st.text(max_size=300).map(lambda text: dsn(said=text.replace("\n", " "))))
 @settings(max_examples=150)
 def test_no_message_whatever_stops_the_reader(raw):

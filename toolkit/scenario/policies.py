@@ -31,14 +31,21 @@ class Cap(Model):
 
 Language = Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 Address = Annotated[str, Field(pattern=r"^[^@\s<>\",]+@[^@\s<>\",]+$", max_length=254)]
+# Room for a + and the 32 letters that name the mail: 64 letters may stand before the @.
+Mailbox = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,30}@[^@\s<>\",]+$", max_length=221)]
 
 
 class Sender(Model):
-    """Who the mails come from."""
+    """Who the mails come from.
+
+    `bounces` is a mailbox that takes `bounces+anything@…`: each mail over SMTP then has an envelope sender of its own
+    (VERP), by which a bounce finds its mail even where it quotes nothing of it.
+    """
 
     name: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=200)]
     email: Address
     reply_to: Address | None = None
+    bounces: Mailbox | None = None
 
 
 class Brand(Model):

@@ -117,6 +117,7 @@ _MEANINGS = {
     "ReentryAfter.from": "Counted from when the last one began or ended.",
     "ScheduleTrigger.from": "First day, or the day.",
     "ScheduleTrigger.to": "Last day.",
+    "Sender.bounces": "A mailbox that takes bounces+anything@…: each mail gets an envelope sender of its own.",
     "Sender.name": "Name of the sender.",
     "Tracking.url": "Where `toolkit track` answers, for example https://mail.shop.example.com.",
 }

@@ -48,6 +48,7 @@ _PATTERNS = {
     r"^[^\x00-\x1f\x7f]+$": "at least one character, and no line breaks",
     r"^[a-z]{2,3}$": "a language, for example en or fr",
     r"^[^@\s<>\",]+@[^@\s<>\",]+$": "an address such as hello@example.com",
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,30}@[^@\s<>\",]+$": "an address with at most 31 letters before the @, and no +",
 }
 _KINDS = {
     "string_type": ("expected text", "text; numbers and true or false in quotes"),

@@ -342,7 +342,8 @@ def _policies(policies: m.Policies) -> Iterator[str]:
         yield _cap(cap, "of each scenario by itself")
     if policies.sender:
         reply = f"; answers go to {policies.sender.reply_to}" if policies.sender.reply_to else ""
-        yield f"The sender is {policies.sender.name} <{policies.sender.email}>{reply}."
+        back = f"; bounces come to {policies.sender.bounces}" if policies.sender.bounces else ""
+        yield f"The sender is {policies.sender.name} <{policies.sender.email}>{reply}{back}."
     if policies.tracking:
         yield from _answers(policies.tracking, getattr(policies.brand, "unsubscribe_url", None))
     for name, pool in policies.pools.items():

@@ -108,6 +108,8 @@ class Bundle:
                     self._stubs.add(tuple(_stub(approved, mail)))
                     self._starts.append(self._starts[-1] + int(mail["size"]))
             self.sender = str(self.manifest["sender"].get("email", ""))
+            bounces = self.manifest["sender"].get("bounces")
+            self.bounces = None if bounces is None else str(bounces)
             self.now = utc(datetime.fromisoformat(self.manifest["limits"]["as_of"]), name="as_of")
             self.program = str(self.manifest["program"]["content_hash"])
             if sizes != len(self._audience):

@@ -17,13 +17,19 @@ __all__ = ["PAUSE", "Outgoing", "Receipt", "Start", "Transport", "Witness"]
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One mail on its way out: the envelope and the bytes."""
+    """One mail on its way out: the envelope and the bytes.
+
+    Attributes:
+        sender: who it comes from.
+        bounces: the address of this very mail to which a server returns it (VERP); the sender's where there is none.
+    """
 
     decision_id: str
     message_id: str
     sender: str
     recipient: str
     message: bytes
+    bounces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

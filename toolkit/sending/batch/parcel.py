@@ -88,7 +88,8 @@ class Parcel(Protocol):
         program: the program's content hash (rule R23).
         rules: the program itself.
         now: the moment the batch was prepared for, UTC.
-        sender: the envelope's sender.
+        sender: who the mails come from.
+        bounces: the mailbox to which servers return them, where each has an address of its own in it.
     """
 
     @property
@@ -106,6 +107,9 @@ class Parcel(Protocol):
     @property
     def sender(self) -> str: ...
 
+    @property
+    def bounces(self) -> str | None: ...
+
     def __len__(self) -> int: ...
 
     def stub(self, number: int) -> Stub:
@@ -115,6 +119,18 @@ class Parcel(Protocol):
     def mail(self, number: int) -> tuple[Stub, bytes]:
         """The same, and the mail's bytes as they are now."""
         ...
+
+
+def returned_to(mailbox: str | None, message_id: str) -> str | None:
+    """The address to which a server returns one mail (VERP): a bounce to it names its mail, whatever it quotes.
+
+    >>> returned_to("bounces@example.com", "4t2u25w354t6cfumfehlwb4viddeu6nj@shop.example.com")
+    'bounces+4t2u25w354t6cfumfehlwb4viddeu6nj@example.com'
+    """
+    if mailbox is None:
+        return None
+    local, _, domain = mailbox.rpartition("@")
+    return f"{local}+{message_id.partition('@')[0]}@{domain}"
 
 
 class BatchParcel:
@@ -133,6 +149,7 @@ class BatchParcel:
         self.rules = batch.program
         self.now = batch.now
         self.sender = sender.email if sender else ""
+        self.bounces = sender.bounces if sender else None
         self._stubs = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
         self._places = array("q")  # of their bytes, in the spool
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from toolkit.errors import LedgerError, ToolkitError
 from toolkit.mail.addresses import masked
 from toolkit.sending.batch.mails import Numbers
-from toolkit.sending.batch.parcel import Parcel, entry_of, is_mail
+from toolkit.sending.batch.parcel import Parcel, entry_of, is_mail, returned_to
 from toolkit.sending.clock import Clock, micros
 from toolkit.sending.ledger.delivery_rows import Delivery
 from toolkit.sending.ledger.ledger import Ledger
@@ -249,7 +249,8 @@ class Sender:
         self._next_number, self._numbers[row.decision_id] = number + 1, number
         if not is_mail(row, stub, message):
             raise LedgerError(f"ledger: row {row.decision_id} was tampered with: it is not the mail approved")
-        return Outgoing(row.decision_id, row.message_id, self.parcel.sender, row.address, message)
+        bounces = returned_to(self.parcel.bounces, row.message_id)
+        return Outgoing(row.decision_id, row.message_id, self.parcel.sender, row.address, message, bounces)
 
     def _start(self, decision_ids: Sequence[str]) -> Collection[str]:
         self._beat()  # while there is always more to send, nothing else comes by

@@ -92,7 +92,7 @@ class _Job:
 
     def __init__(self, mail: Outgoing) -> None:
         self.mail = mail
-        self.sender, self.recipient = _envelope(mail.sender), _envelope(mail.recipient)
+        self.sender, self.recipient = _envelope(mail.bounces or mail.sender), _envelope(mail.recipient)
         self.wrong = _unfit(mail)
         self.tries = 0
 
@@ -364,7 +364,7 @@ class _Traffic:
         mail = job.mail
         if replies[0].code >= 500:
             self.fault = self.fault or TransportError(
-                f"smtp {self.server.host}: does not take mail from {mail.sender}: {replies[0]}"
+                f"smtp {self.server.host}: does not take mail from {mail.bounces or mail.sender}: {replies[0]}"
             )
             return Receipt(mail.decision_id, State.PLANNED)
         if bad.code >= 500:
@@ -405,7 +405,7 @@ def _postponed(mail: Outgoing, why: str) -> Receipt:
 
 def _unfit(mail: Outgoing) -> str | None:
     """Why a mail cannot go over SMTP as it is: it would say more than its envelope."""
-    if not (_ADDRESS.fullmatch(mail.recipient) and _ADDRESS.fullmatch(mail.sender)):
+    if not (_ADDRESS.fullmatch(mail.recipient) and _ADDRESS.fullmatch(mail.bounces or mail.sender)):
         return "not an address"
     ends = mail.message.count(b"\r\n")
     if mail.message.count(b"\r") != ends or mail.message.count(b"\n") != ends or b"\0" in mail.message:

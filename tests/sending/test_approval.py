@@ -152,6 +152,18 @@ def test_an_approval_by_nobody_is_refused(batch, by):
         approve(batch, by=by)
 
 
+@pytest.mark.parametrize("by", ["ana\n2026-03-02 ben", "ana\x1b[2K", "ana\u2028ben"])
+def test_a_name_that_would_be_another_line_of_the_audit_is_refused(batch, by):
+    with pytest.raises(InputError, match="the name of who approves in one line"):
+        approve(batch, by=by)
+
+
+@pytest.mark.parametrize("other", ["jose\u0301 lopez", "José  Lopez", "Jos\u200bé Lopez", "Ｊosé Lopez"])
+def test_a_name_that_reads_the_same_is_the_same_person(batch, other):
+    with pytest.raises(ApprovalError, match="someone else has to approve it"):
+        approve(batch, by=other, author="José Lopez")
+
+
 def test_nobody_approves_what_they_wrote_themselves(batch):
     with pytest.raises(ApprovalError, match="someone else has to approve it"):
         approve(batch, by="Ana ", author="ana")

@@ -16,7 +16,7 @@ from ruamel.yaml.error import YAMLError
 from toolkit.errors import ApprovalError, Fault, InputError, did_you_mean, nearest
 from toolkit.scenario.duration import Duration
 from toolkit.sending.approval.signing import Signature, public_key
-from toolkit.sending.people import is_same
+from toolkit.sending.people import as_read, is_same
 
 __all__ = ["FILE_NAME", "ApprovalPolicy", "policy_of"]
 
@@ -139,7 +139,7 @@ class ApprovalPolicy:
         """
         for one in signatures:
             self.check_one(one)
-        people = {one.by.strip().casefold() for one in signatures}
+        people = {as_read(one.by) for one in signatures}
         keys = {one.public_key for one in signatures}
         count = min(len(people), len(keys))
         if count < self.needed:

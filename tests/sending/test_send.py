@@ -190,6 +190,13 @@ def test_yes_is_no_count_of_one_mail(shop, make_log):
         send(one, shop.approve(one), transport=f"outbox:{shop.outbox}", confirm=True, progress=False)
 
 
+@pytest.mark.parametrize("log", ["data/shop", 5])
+def test_what_is_no_log_is_refused_before_anything_is_sent(shop, batch, sent, log):
+    with pytest.raises(InputError, match=r"log: found .*; allowed: an EventLog.*; nothing was sent"):
+        sent(batch, log=log)
+    assert shop.mails() == []
+
+
 def test_what_is_no_batch_and_no_way_out_is_refused_in_words(shop, batch):
     with pytest.raises(InputError, match=r"send: batch: expected what tk\.prepare gives; found NoneType"):
         send(None, shop.approve(batch), confirm=12)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.sending.batch.mails import hash_of
 from toolkit.sending.batch.parcel import Parcel
@@ -37,7 +38,14 @@ def gate_of(
         clock: tells the time.
         run_id: the run whose mails they are.
         at_once: so many mails are looked at together, all of a customer's among them; takes memory.
+
+    Raises:
+        InputError: what was given as the log is none.
     """
+    given: object = log
+    if not isinstance(given, EventLog | None):
+        said = f"log: found {type(given).__name__}; allowed: an EventLog, from EventLog.open or from_…"
+        raise InputError(f"{said}; nothing was sent")
     program = parcel.rules
     capped = any(cap.scope == "marketing" for cap in program.policies.caps)
 

@@ -53,6 +53,7 @@ NOTHING: Any = None
         (lambda: experiment(ROWS, RATES, unit=NOTHING), "experiment: unit: found None"),
         (lambda: experiment(ROWS, RATES, covariates=NOTHING), "covariates: found None; allowed: the name of a column"),
         (lambda: experiment(ROWS, [Mean("converted")], covariates="pre"), "column 'pre' is missing"),
+        (lambda: experiment(ROWS, RATES, covariates="pre"), "covariates: found 'pre', which no metric here takes"),
         (lambda: experiment(ROWS, RATES, weights=[1, 1]), "weights: found .* the weight of each arm"),  # type: ignore[arg-type]
         (lambda: experiment(ROWS, RATES, weights={"control": "a", "mail": 1}), "weights: found"),  # type: ignore[dict-item]
         (lambda: experiment(ROWS, RATES, design=0.8), "design: found float; allowed: a plan, a Design"),  # type: ignore[arg-type]

@@ -63,7 +63,7 @@ def test_a_discount_that_converts_but_loses_money_is_not_rolled_out() -> None:
     assert "mail beats control on converted" in verdict
     money = next(line for line in verdict.splitlines() if line.startswith("It costs €"))
     assert re.fullmatch(
-        r"It costs €\d\.\d\d a customer \[.*\] and loses €\d\.\d\d profit a customer \[\d.*, \d.*\]\.", money
+        r"It costs €\d\.\d\d a customer \[.*\] and loses €\d\.\d\d profit a customer \[€\d.*, €\d.*\]\.", money
     )
     assert "Do not roll out mail." in verdict
 

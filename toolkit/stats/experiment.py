@@ -82,7 +82,7 @@ def experiment(
     Raises:
         MetricError: outcomes not randomised, or all of them out of reach of the experiment's mails; one arm only, a
             column missing or not numeric, a unit in several rows or several arms, no metric, or two of the same name,
-            looks that cannot be.
+            looks that cannot be, covariates that no metric takes.
 
     >>> import pandas as pd
     >>> from toolkit.stats import Rate
@@ -189,6 +189,12 @@ def _checked(metrics: Sequence[Metric], covariates: tuple[str, ...]) -> tuple[Me
             else metric
             for metric in chosen
         )
+        if not any(getattr(metric, "covariate", ()) == covariates for metric in chosen):
+            named = ", ".join(map(repr, covariates))
+            raise MetricError(
+                f"experiment: covariates: found {named}, which no metric here takes; allowed beside a Mean or a Ratio "
+                "that names no covariate and no strata of its own"
+            )
     if any(metric.role == "primary" for metric in chosen):
         return tuple(metric if metric.role else replace(metric, role="secondary") for metric in chosen)
     first = next((at for at, metric in enumerate(chosen) if metric.role is None), None)

@@ -41,6 +41,29 @@ def test_replay_of_a_file_with_columns_mapped(tmp_path: Path) -> None:
     assert (tmp_path / "out/decisions.csv").read_text().count("\n") >= 2
 
 
+def test_a_file_of_other_habits_is_read_by_every_command_and_its_faults_name_options(tmp_path: Path) -> None:
+    events = tmp_path / "events.csv"
+    written = "zoé;cart_add;03.04.2025 10:00;30,50\r\nbo;view;09.04.2025 10:00;\r\n"
+    events.write_bytes(f"sep=;\r\ncustomer_id;event;at;value\r\n{written}".encode("cp1252"))
+    asked = ["replay", str(ROOT / "templates/abandoned_cart"), "--events", str(events), "--trace", "zoé"]
+    asked += ["--set", "abandoned_cart.goal.value=null"]
+    told = []
+    for more in ("--encoding=cp1252", "--date-format=day first", "--zone=Europe/Paris", "--decimal=,"):
+        told.append(RUN.invoke(app, asked).output)
+        asked.append(more)
+    assert (
+        "line 3 is not in UTF-8; allowed: UTF-8 and UTF-16; or say which it is, for example --encoding 'cp1252'"
+        in told[0]
+    )
+    assert "say which it is: --date-format 'day first' or --date-format 'month first'" in told[1]
+    assert "say which zone they are in, for example --zone 'Europe/Paris' or --zone 'UTC'" in told[2]
+    assert "value" in told[3]
+    done = RUN.invoke(app, asked)
+    assert (done.exit_code, "2025-04-03 10:00" in done.output) == (0, True), done.output
+    parquet = ["profile", "--events", str(tmp_path / "events.parquet"), "--decimal", ","]
+    assert "is read as Parquet; --decimal: for CSV files alone" in RUN.invoke(app, parquet).output
+
+
 def test_columns_of_both_tables_are_mapped_and_faults_are_told_in_the_words_of_a_shell(tmp_path: Path) -> None:
     events, people, more = (tmp_path / name for name in ("events.csv", "people.csv", "more.csv"))
     events.write_text("visitor,event,timestamp\nana,view,2025-03-03T10:00Z\n")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from toolkit.events import EventLog
-from toolkit.events.erasure import Person, addresses_in_files, erase_from_files, erase_from_log
+from toolkit.events.erasure import Person, addresses_in_files, erase_from_files, erase_from_log, text_names
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,16 @@ def test_only_the_lines_of_the_customer_go(tmp_path, before, customer, after):
     file.write_bytes(before.encode())
     assert erase_from_files(file, Person(customer), yes=True) == {str(file): 1}
     assert file.read_bytes().decode() == after
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "cp1252", "latin-1"])
+def test_lines_go_from_files_of_other_encodings_below_what_a_spreadsheet_wrote_above_them(tmp_path, encoding):
+    mark = "\ufeff" if encoding.startswith("utf") else ""
+    file = tmp_path / "events.csv"
+    file.write_bytes(f"{mark}sep=;\r\ncustomer_id;event\r\nzoé;x\r\nbé;\x7f\r\n".encode(encoding))
+    assert erase_from_files(file, Person("zoé"), yes=True) == {str(file): 1}
+    assert file.read_bytes() == f"{mark}sep=;\r\ncustomer_id;event\r\nbé;\x7f\r\n".encode(encoding)
+    assert text_names(file, Person("bé")) == {str(file): 1}
 
 
 def test_the_address_of_an_id_of_a_spreadsheet_is_found(tmp_path):

@@ -194,7 +194,7 @@ def test_amounts_as_a_spreadsheet_writes_them_are_suspicious_but_codes_and_dates
     )
     assert "property 'price' holds amounts as text, such as '1.234,50', which nothing can compare or add up" in said
     assert "property 'cost' holds amounts as text, such as '€ 12.50'" in said
-    assert said.count('as pandas.read_csv(path, sep=";", decimal=",") reads them, for from_pandas') == 1
+    assert said.count("as EventLog.from_csv(path, decimal=',') reads them") == 1
     assert said.count("holds amounts") == 2
 
 

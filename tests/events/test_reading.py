@@ -399,12 +399,14 @@ class TestCsv:
             assert str(fault.value).startswith(f"{path}: cannot be read as CSV: {why}")
             assert "search space" not in str(fault.value)
 
-    @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-    def test_a_file_in_two_bytes_a_letter_is_an_error_that_names_the_encoding(self, tmp_path, encoding):
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+    def test_a_file_tells_its_unicode_encoding_by_itself(self, tmp_path, encoding):
         path = tmp_path / "log.csv"
-        path.write_bytes("customer_id,event,at\né,a,2024-01-01\n".encode(encoding))
-        with pytest.raises(EventLogError, match=rf"its encoding is {encoding[:6].upper()}; allowed: UTF-8"):
+        path.write_bytes("customer_id,event,at\né,a,2024-01-01\nb,a,soon\n".encode(encoding))
+        with pytest.raises(EventLogError, match=r"^\S+/log.csv, row 2: column 'at' .* found 'soon'"):
             EventLog.from_csv(path, zone="UTC")
+        path.write_bytes("customer_id,event,at\né,a,2024-01-01\n".encode(encoding))
+        assert EventLog.from_csv(path, zone="UTC").events["customer_id"].tolist() == ["é"]
 
     def test_a_file_that_only_looks_packed_is_an_error(self, write):
         with pytest.raises(EventLogError, match=r"log.csv.gz: cannot be read: Not a gzipped file"):

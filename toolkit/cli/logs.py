@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,21 @@ from toolkit.cli.app import app, plain_errors
 from toolkit.errors import EventLogError, InputError
 from toolkit.events import EventLog
 
-__all__ = ["CustomersOption", "EventsOption", "MapOption", "ZoneOption", "columns_of", "moment_of", "read_log"]
+__all__ = [
+    "CustomersOption",
+    "DateFormatOption",
+    "DecimalOption",
+    "EncodingOption",
+    "EventsOption",
+    "MapOption",
+    "ZoneOption",
+    "columns_of",
+    "in_csv",
+    "moment_of",
+    "read_log",
+]
 
+_NOTHING: Mapping[str, str] = {}
 EventsOption = Annotated[
     str,
     typer.Option("--events", help="A CSV or Parquet file, a glob, a folder of them, or the folder of a stored log."),
@@ -24,6 +38,14 @@ MapOption = Annotated[
 ]
 ZoneOption = Annotated[str | None, typer.Option("--zone", help="Zone of times that name none, such as Europe/Paris.")]
 CustomersOption = Annotated[str | None, typer.Option("--customers", help="A CSV or Parquet file of customers.")]
+DateFormatOption = Annotated[
+    str | None,
+    typer.Option(help="Of dates in CSV files: 'day first' (27.11.2026), 'month first', or as '%d.%m.%y %H:%M'."),
+]
+DecimalOption = Annotated[str | None, typer.Option(help="The sign before decimals in CSV files; a comma in 19,90.")]
+EncodingOption = Annotated[
+    str | None, typer.Option(help="Of CSV files that are neither UTF-8 nor UTF-16, such as cp1252.")
+]
 
 
 def columns_of(text: str) -> dict[str, str]:
@@ -37,35 +59,63 @@ def columns_of(text: str) -> dict[str, str]:
     return columns
 
 
-def read_log(events: str, columns: str, zone: str | None, customers: str | None, later: str | None = None) -> EventLog:
+def in_csv(date_format: str | None, decimal: str | None, encoding: str | None) -> dict[str, str]:
+    """What is said of CSV files, as arguments of `EventLog.from_csv`."""
+    said = {"date_format": date_format, "decimal": decimal, "encoding": encoding}
+    return {argument: value for argument, value in said.items() if value is not None}
+
+
+def read_log(
+    events: str,
+    columns: str,
+    zone: str | None,
+    customers: str | None,
+    later: str | None = None,
+    *,
+    csv: Mapping[str, str] = _NOTHING,
+) -> EventLog:
     """The log that the options of a command name."""
     mapped = columns_of(columns)
-    named = ("--map", mapped), ("--zone", zone), ("--customers", customers)
-    given = [option for option, value in named if value]
+    of_csv = {_option(argument): value for argument, value in csv.items()}
+    given = [
+        option
+        for option, value in {"--map": mapped, "--zone": zone, "--customers": customers, **of_csv}.items()
+        if value
+    ]
     if _is_stored(events):
         if given and later is None:
             raise InputError(f"{events} is a stored log, which needs no {' or '.join(given)}")
         log = EventLog.open(events)
-        return log if later is None else log.followed_by(_read(later, mapped, zone, customers))
-    log = _read(events, mapped, zone, customers)
+        return log if later is None else log.followed_by(_read(later, mapped, zone, customers, csv))
+    log = _read(events, mapped, zone, customers, csv)
     of_events = {ours: theirs for ours, theirs in mapped.items() if not ours.startswith("customers.")}
-    return log if later is None else log.followed_by(_read(later, of_events, zone, None))
+    return log if later is None else log.followed_by(_read(later, of_events, zone, None, csv))
 
 
-def _read(file: str, mapped: dict[str, str], zone: str | None, customers: str | None) -> EventLog:
+def _read(
+    file: str, mapped: dict[str, str], zone: str | None, customers: str | None, csv: Mapping[str, str]
+) -> EventLog:
     if _is_stored(file):
         return EventLog.open(file)
     named = file if not Path(file).is_dir() else next((one.name for one in Path(file).glob("*.csv")), "")
-    reader = EventLog.from_csv if named.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt")) else EventLog.from_parquet
     try:
-        return reader(file, customers=customers, zone=zone, columns=mapped)
+        if named.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt")):
+            return EventLog.from_csv(file, customers=customers, zone=zone, columns=mapped, **csv)
+        if csv:
+            raise InputError(f"{file} is read as Parquet; {', '.join(map(_option, csv))}: for CSV files alone")
+        return EventLog.from_parquet(file, customers=customers, zone=zone, columns=mapped)
     except EventLogError as fault:
         raise EventLogError(_as_options(str(fault))) from fault
+
+
+def _option(argument: str) -> str:
+    return f"--{argument.replace('_', '-')}"
 
 
 def _as_options(text: str) -> str:
     """A message in the words of a shell: --map instead of columns=."""
     said = re.sub(r"columns=\{'([^']*)': (?:'([^']*)'|\.\.\.)\}", lambda one: f"--map {one[1]}={one[2] or '...'}", text)
+    said = re.sub(r"\b(date_format|decimal|encoding|zone)=(?=[' ])", lambda one: f"{_option(one[1])} ", said)
     return re.sub(r"columns=(\{\.\.\.\})?", "--map", said).replace("give customers=", "give --customers")
 
 
@@ -97,7 +147,11 @@ def profile(
     columns: MapOption = "",
     zone: ZoneOption = None,
     customers: CustomersOption = None,
+    date_format: DateFormatOption = None,
+    decimal: DecimalOption = None,
+    encoding: EncodingOption = None,
 ) -> None:
     """What is in a log: event names, counts, first and last, customers, gaps, suspicious things."""
     with plain_errors():
-        typer.echo(str(read_log(events, columns, zone, customers).profile()))
+        csv = in_csv(date_format, decimal, encoding)
+        typer.echo(str(read_log(events, columns, zone, customers, csv=csv).profile()))

@@ -14,7 +14,18 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from toolkit.cli.app import app, plain_errors
-from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, moment_of, read_log
+from toolkit.cli.logs import (
+    CustomersOption,
+    DateFormatOption,
+    DecimalOption,
+    EncodingOption,
+    EventsOption,
+    MapOption,
+    ZoneOption,
+    in_csv,
+    moment_of,
+    read_log,
+)
 from toolkit.engine import compact, replay
 from toolkit.engine.trace import check_known
 from toolkit.errors import InputError
@@ -36,6 +47,9 @@ def replay_command(
     columns: MapOption = "",
     zone: ZoneOption = None,
     customers: CustomersOption = None,
+    date_format: DateFormatOption = None,
+    decimal: DecimalOption = None,
+    encoding: EncodingOption = None,
     later: LaterOption = None,
     changes: Annotated[
         list[str] | None,
@@ -49,7 +63,7 @@ def replay_command(
     with plain_errors():
         program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
         last = None if until is None else moment_of(until, "--until")
-        log = read_log(events, columns, zone, customers, later)
+        log = read_log(events, columns, zone, customers, later, csv=in_csv(date_format, decimal, encoding))
         folder = None if out is None else _folder(out)
         if trace is not None:
             check_known(log, trace)
@@ -105,11 +119,14 @@ def compact_command(
     columns: MapOption = "",
     zone: ZoneOption = None,
     customers: CustomersOption = None,
+    date_format: DateFormatOption = None,
+    decimal: DecimalOption = None,
+    encoding: EncodingOption = None,
     later: LaterOption = None,
 ) -> None:
     """Keep of a log what scenarios ask for, so that the rest of a long history need not be kept."""
     with plain_errors():
-        log = read_log(events, columns, zone, customers, later)
+        log = read_log(events, columns, zone, customers, later, csv=in_csv(date_format, decimal, encoding))
         small = compact(load(scenario), log)
         counts = f"{len(log):,} events, {len(small):,} kept in {into}"
         small.save(into)

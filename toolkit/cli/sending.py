@@ -16,7 +16,18 @@ import typer
 
 from toolkit.cli.app import STOPPED, app, plain_errors
 from toolkit.cli.ledgers import ByOption, LedgerOption, WhyOption, opened_ledger
-from toolkit.cli.logs import CustomersOption, EventsOption, MapOption, ZoneOption, moment_of, read_log
+from toolkit.cli.logs import (
+    CustomersOption,
+    DateFormatOption,
+    DecimalOption,
+    EncodingOption,
+    EventsOption,
+    MapOption,
+    ZoneOption,
+    in_csv,
+    moment_of,
+    read_log,
+)
 from toolkit.errors import InputError, nearest
 from toolkit.scenario import load
 from toolkit.sending import (
@@ -68,15 +79,19 @@ def sender(
     columns: MapOption = "",
     zone: ZoneOption = None,
     customers: CustomersOption = None,
+    date_format: DateFormatOption = None,
+    decimal: DecimalOption = None,
+    encoding: EncodingOption = None,
 ) -> None:
     """Send approved batches as a user of its own, who alone holds the credentials. Ctrl-C ends it between two mails."""
+    csv = in_csv(date_format, decimal, encoding)
     with plain_errors(), _stopping() as stop:
         serve(
             spool,
             transport=transport,
             ledger=ledger,
             policy=ApprovalPolicy.load(approvers),
-            log=None if events is None else lambda: read_log(events, columns, zone, customers),
+            log=None if events is None else lambda: read_log(events, columns, zone, customers, csv=csv),
             every=length(every, name="--every", example="1m").total_seconds(),
             once=once,
             stop=stop,
@@ -131,8 +146,12 @@ def run_command(
     columns: MapOption = "",
     zone: ZoneOption = None,
     customers: CustomersOption = None,
+    date_format: DateFormatOption = None,
+    decimal: DecimalOption = None,
+    encoding: EncodingOption = None,
 ) -> None:
     """Send what falls due, round after round, on a growing log, within a standing approval."""
+    csv = in_csv(date_format, decimal, encoding)
     with plain_errors(), _stopping() as stop:
         start = None if since is None else moment_of(since, "--since")
         standing = load_approval(approval)
@@ -142,7 +161,7 @@ def run_command(
             raise InputError(strange)
         keep_sending(
             load(scenarios),
-            lambda: read_log(events, columns, zone, customers),
+            lambda: read_log(events, columns, zone, customers, csv=csv),
             templates=scenarios,
             approval=standing,
             transport=transport,
@@ -166,10 +185,13 @@ def parity_command(
     columns: MapOption = "",
     zone: ZoneOption = None,
     customers: CustomersOption = None,
+    date_format: DateFormatOption = None,
+    decimal: DecimalOption = None,
+    encoding: EncodingOption = None,
 ) -> None:
     """Whether a day of `toolkit run` went as a replay says: identical, or each difference explained."""
     with plain_errors():
-        log = read_log(events, columns, zone, customers)
+        log = read_log(events, columns, zone, customers, csv=in_csv(date_format, decimal, encoding))
         result = compare_day(load(scenarios), log, ledger=ledger, captures=captures, day=_day(day))
         typer.echo(str(result))
         if len(result.unexplained):

@@ -16,6 +16,7 @@ from toolkit.events.kinds import identifier
 from toolkit.events.naming import Naming, name_columns
 from toolkit.events.properties import Opened, open_properties
 from toolkit.events.quoting import name
+from toolkit.events.respelling import in_plain_form
 from toolkit.events.sources import ROW, Source, first_line
 from toolkit.events.time_columns import Moment, moment
 from toolkit.events.times import check_zone
@@ -97,12 +98,16 @@ def _assemble(
 ) -> Rows:
     local = check_zone(zone)
     naming = name_columns(source.columns, columns, source.label)
+    notes = list(naming.notes)
+    times = {ours: theirs for ours, theirs in naming.base.items() if ours in ("at", "received_at")}
+    texts = {theirs for theirs in (*naming.base.values(), naming.document) if theirs is not None}
+    source = in_plain_form(connection, source, times=times, texts=texts - set(times.values()), notes=notes)
     at = moment(connection, source, naming.base["at"], ours="at", zone=local)
     received = None
     if "received_at" in naming.base:
         received = moment(connection, source, naming.base["received_at"], ours="received_at", zone=local)
     opened = open_properties(connection, source, naming, zone=local)
-    notes = [*naming.notes, *at.notes, *(received.notes if received else ()), *opened.notes]
+    notes += [*at.notes, *(received.notes if received else ()), *opened.notes]
     lazy = source.lazy and at.plain and opened.plain and (received is None or received.plain)
 
     query = _rows_query(connection, source, naming, opened, times=(at, received), notes=notes)

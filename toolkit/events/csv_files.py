@@ -5,73 +5,159 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import re
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 from toolkit.errors import EventLogError
 from toolkit.readable import counted
 
-__all__ = ["check_encoding", "header_of", "separator_of", "why_not_csv"]
+__all__ = ["CsvFile", "csv_file", "decoded", "encoding_of", "header_of", "separator_told", "why_not_csv"]
 
 _MARKS = (
-    (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "UTF-32"),
-    (codecs.BOM_UTF16_LE, "UTF-16"),
-    (codecs.BOM_UTF16_BE, "UTF-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_UTF_8 = "utf-8-sig"  # with a byte order mark or without
+_HEAD = 1024
 _SHOWN = 3
 _UNREADABLE = (OSError, EOFError, zlib.error)
+_SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+_ALLOWED = "allowed: UTF-8 and UTF-16; or say which it is, for example encoding='cp1252'"
 
 
-def check_encoding(file: str) -> None:
-    """Nothing where a file can be UTF-8.
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """A CSV file as it can be read.
+
+    Attributes:
+        name: its path, as it was given.
+        path: where the same text lies in UTF-8.
+        separator: one character.
+        above: how many lines stand above the header: 1 where a spreadsheet wrote `sep=;`.
+    """
+
+    name: str
+    path: str
+    separator: str
+    above: int
+
+
+def csv_file(file: str, *, encoding: str | None, folder: Path) -> CsvFile:
+    """A file and how it is to be read.
+
+    Args:
+        file: its path, also of a packed one that ends in `.gz`.
+        encoding: of a file without a byte order mark; None where it is UTF-8, or UTF-16 by its zeros.
+        folder: where a copy in UTF-8 may be laid.
 
     Raises:
-        EventLogError: it is in UTF-16 or UTF-32, or cannot be opened.
+        EventLogError: it cannot be opened, is empty, or is not in that encoding.
     """
     try:
+        if Path(file).stat().st_size == 0:
+            raise EventLogError(f"{file}: the file is empty; expected a header line with the names of the columns")
         with _opened(file, "rb") as opened:
-            head = opened.read(1024)
+            found = encoding_of(opened.read(_HEAD)) or encoding or _UTF_8
+        path = file if found == _UTF_8 else _in_utf_8(file, found, folder)
+        with _opened(path) as lines:
+            first = lines.readline()
+            told = separator_told(first)
+            separator = told or _most_frequent(first)
     except _UNREADABLE as fault:
         raise EventLogError(f"{file}: cannot be read: {fault}") from fault
-    found = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
-    if found is None and head.count(0) * 3 >= len(head) > 0:  # every second byte of UTF-16 is 0, as a rule
-        found = "UTF-16"
-    if found is not None:
-        raise EventLogError(
-            f"{file}: cannot be read as CSV: its encoding is {found}; allowed: UTF-8 (in a spreadsheet, save it as "
-            "CSV UTF-8)"
-        )
+    return CsvFile(file, path, separator, above=1 if told else 0)
 
 
-def separator_of(file: str) -> str:
-    """The separator that stands most often in the header line, outside quotes."""
-    with _opened(file) as lines:
-        header = "".join(lines.readline().split('"')[::2])
-    return max(",;\t|", key=header.count)
+def encoding_of(head: bytes) -> str | None:
+    """The encoding that the first bytes of a file tell: by a byte order mark, or by the zeros of UTF-16.
+
+    >>> encoding_of("é".encode("utf-16")), encoding_of("id,at".encode("utf-16-le")), encoding_of(b"id,at")
+    ('utf-16', 'utf-16-le', None)
+    """
+    marked = next((encoding for mark, encoding in _MARKS if head.startswith(mark)), None)
+    if marked is not None or head.count(0) * 3 < len(head) or not head:
+        return marked
+    return "utf-16-le" if head[1::2].count(0) > head[::2].count(0) else "utf-16-be"
 
 
-def header_of(file: str, separator: str) -> list[str]:
+def decoded(content: bytes) -> tuple[str, str]:
+    """The text of a whole file, its mark included, and the encoding that makes the very same bytes of it again.
+
+    What is neither marked nor UTF-8 is taken for cp1252, or for Latin-1, which has a sign for every byte.
+
+    >>> decoded("é".encode()), decoded("é".encode("cp1252"))
+    (('é', 'utf-8'), ('é', 'cp1252'))
+    """
+    encoding = (encoding_of(content[:_HEAD]) or "utf-8").removesuffix("-sig")
+    if encoding in ("utf-16", "utf-32"):
+        encoding += "-le" if content[:1] == b"\xff" else "-be"
+    for possible in (encoding, "cp1252"):
+        with suppress(UnicodeDecodeError):
+            return content.decode(possible), possible
+    return content.decode("latin-1"), "latin-1"
+
+
+def separator_told(line: str) -> str | None:
+    """The separator that a spreadsheet's first line tells; None where the line is another.
+
+    >>> separator_told("sep=;"), separator_told("customer_id;event;at")
+    (';', None)
+    """
+    found = _SEPARATOR_LINE.fullmatch(line)
+    return found[1] if found else None
+
+
+def _in_utf_8(file: str, encoding: str, folder: Path) -> str:
+    """The path of a copy in UTF-8."""
+    copy = folder / f"{len(list(folder.iterdir()))}.csv"
+    line = 0
+    with _opened(file, encoding=encoding, errors="strict") as lines, copy.open("w", encoding="utf-8", newline="") as to:
+        try:
+            for line, text in enumerate(lines, start=1):  # noqa: B007
+                to.write(text)
+        except UnicodeDecodeError as fault:
+            line += 1 + fault.object[: fault.start].decode(encoding, errors="replace").count("\n")
+            raise EventLogError(
+                f"{file}: cannot be read as CSV: line {line} is not in {encoding}; {_ALLOWED}"
+            ) from fault
+    return str(copy)
+
+
+def _most_frequent(header: str) -> str:
+    """The separator that stands most often in a header line, outside quotes."""
+    outside = "".join(header.split('"')[::2])
+    return max(",;\t|", key=outside.count)
+
+
+def header_of(file: CsvFile) -> list[str]:
     """The names in the first line that is not empty."""
-    with _opened(file) as lines:
-        names = next((row for row in csv.reader(lines, delimiter=separator) if row), [])
+    with _opened(file.path) as lines:
+        for _ in range(file.above):
+            lines.readline()
+        names = next((row for row in csv.reader(lines, delimiter=file.separator) if row), [])
     return [name.strip() for name in names]
 
 
-def why_not_csv(files: list[str], separator: str) -> str | None:
+def why_not_csv(files: Sequence[CsvFile]) -> str | None:
     """What keeps the first of these files that has a fault from being read, as a message; None where it is not found.
 
     Every line is looked at, so this is for files that could not be read.
     """
     for file in files:
         try:
-            why = _why_not(file, separator)
+            why = _why_not(file)
         except _UNREADABLE as fault:
             why = str(fault)
         if why is not None:
-            return f"{file}: cannot be read as CSV: {why}"
+            return f"{file.name}: cannot be read as CSV: {why}"
     return None
 
 
@@ -79,13 +165,16 @@ class _NotUtf8Error(Exception):
     """A line that is not UTF-8; its number."""
 
 
-def _why_not(file: str, separator: str) -> str | None:
+def _why_not(file: CsvFile) -> str | None:
     ends: dict[str, int] = {}
-    width, begin = 0, 1
+    width, begin = 0, 1 + file.above
     ragged: list[tuple[int, int]] = []
     open_ended: list[tuple[int, int]] = []
-    with _opened(file, errors="surrogateescape") as lines:
-        rows = csv.reader(_checked(lines, ends), delimiter=separator, strict=True)
+    with _opened(file.path, errors="surrogateescape") as lines:
+        checked = _checked(lines, ends)
+        for _ in range(file.above):
+            next(checked)
+        rows = csv.reader(checked, delimiter=file.separator, strict=True)
         try:
             for row in rows:
                 if row and not width:
@@ -93,16 +182,16 @@ def _why_not(file: str, separator: str) -> str | None:
                 elif row and len(row) != width:
                     is_open = len(row) == width + 1 and not row[-1]
                     (open_ended if is_open else ragged).append((begin, len(row)))
-                begin = rows.line_num + 1
+                begin = rows.line_num + 1 + file.above
         except _NotUtf8Error as fault:
-            return f"line {fault} is not in UTF-8; save the file in this encoding"
+            return f"line {fault} is not in UTF-8; {_ALLOWED}"
         except csv.Error as fault:
             if not ragged:
-                return _quoted_wrongly(begin, rows.line_num, str(fault))
+                return _quoted_wrongly(begin, rows.line_num + file.above, str(fault))
     # A separator at the end of every line is allowed; at the end of some it may be the fault.
     wrong = ragged or open_ended
     if wrong:
-        return _ragged(wrong, width, separator)
+        return _ragged(wrong, width, file.separator)
     if len(ends) > 1:
         kinds = " and ".join(f"line {line} in {end!r}" for end, line in ends.items())
         return f"its lines end in more than one way: {kinds}"
@@ -142,8 +231,8 @@ def _quoted_wrongly(begin: int, line: int, fault: str) -> str:
 
 
 @contextmanager
-def _opened(file: str, mode: str = "rt", errors: str = "replace") -> Iterator[IO[Any]]:
-    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8-sig", "errors": errors, "newline": ""}
+def _opened(file: str, mode: str = "rt", errors: str = "replace", encoding: str = _UTF_8) -> Iterator[IO[Any]]:
+    text: dict[str, Any] = {} if "b" in mode else {"encoding": encoding, "errors": errors, "newline": ""}
     opening: Any = gzip.open if file.endswith(".gz") else open
     with opening(file, mode, **text) as opened:
         yield opened

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import QUARANTINE
+from toolkit.events.csv_files import decoded, separator_told
 from toolkit.events.database import fetch, fetch_row, run, utc
 from toolkit.events.log import EventLog
 from toolkit.events.people import People
@@ -260,15 +261,18 @@ class _Lines:
     def __init__(self, path: Path) -> None:
         opened = gzip.open if path.suffix.lower() == ".gz" else open
         with opened(path, "rb") as file:
-            self.text = file.read().decode("utf-8", errors="surrogateescape")
+            self.text, self.encoding = decoded(file.read())
         first = next((line for line in self.text.split("\n") if line.strip()), "")
-        self._separator = max(",;\t|", key=first.count)
+        told = separator_told(first)
+        self._separator = told or max(",;\t|", key=first.count)
         self._lines = list(StringIO(self.text, newline=""))  # at the ends of lines alone
+        above = self._lines.pop(0) if told else ""
         self.head, self.names = next(((text, fields) for fields, text in self._rows() if fields), ("", []))
         if self.names:  # a byte order mark is no part of the first name
             self.names = next(
                 csv.reader(StringIO(self.head.strip("\r\n").lstrip("\ufeff")), delimiter=self._separator), []
             )
+        self.head = above + self.head
 
     def __iter__(self) -> Iterator[tuple[list[str], str]]:
         rows = self._rows()
@@ -304,7 +308,7 @@ def _erase_lines(path: Path, customer_id: str, column: str, *, yes: bool) -> int
     ]
     if yes and any(theirs):
         kept = lines.head + "".join(text for (_, text), gone in zip(lines, theirs, strict=True) if not gone)
-        content = kept.encode("utf-8", errors="surrogateescape")
+        content = kept.encode(lines.encoding)
         with whole_file(path, mode=0o600) as part:
             part.write_bytes(gzip.compress(content) if path.suffix.lower() == ".gz" else content)
     return sum(theirs)

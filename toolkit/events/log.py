@@ -18,6 +18,7 @@ from toolkit.events.assembly import EVENTS, Rows, assemble
 from toolkit.events.canonical import event_id
 from toolkit.events.compaction import compacted
 from toolkit.events.contents import Contents
+from toolkit.events.csv_forms import CsvForm
 from toolkit.events.database import connect, drop_view, fetch, run
 from toolkit.events.joining import join_rows
 from toolkit.events.naming import index_names, of_each_table
@@ -100,6 +101,9 @@ class EventLog(Contents):
         zone: str | None = None,
         columns: Mapping[str, str] | None = None,
         anonymous: str = "error",
+        date_format: str | None = None,
+        decimal: str = ".",
+        encoding: str | None = None,
     ) -> EventLog:
         """An event log from CSV files with a header line; the separator is found out.
 
@@ -112,17 +116,25 @@ class EventLog(Contents):
             zone: as in `from_pandas`.
             columns: as in `from_pandas`.
             anonymous: as in `from_pandas`.
+            date_format: of dates and times not written as 2026-11-27 14:05: "day first" (27.11.2026 14:05, 27/11/2026),
+                "month first" (11/27/2026 2:05 PM), or a format of strptime such as "%d.%m.%y %H:%M". Never guessed.
+                Columns in which every value is such become times; others are read as without it.
+            decimal: "," where decimals stand after a comma: 19,90 and 1.234,50.
+            encoding: of files that are neither UTF-8 nor UTF-16, such as "cp1252".
+            The last three hold for a CSV file of customers, too.
 
         Returns:
             The log, held in memory.
 
         Raises:
-            EventLogError: no such file, a column is missing, or values in it cannot be used.
+            EventLogError: no such file, a column is missing, or values in it cannot be used; names file, row and value.
         """
+        form = CsvForm(date_format, decimal, encoding)
         connection = connect()
         columns, of_people = of_each_table(columns)
-        people = read_people(connection, customers, zone=check_zone(zone), columns=of_people)
-        rows = assemble(connection, csv_source(connection, paths), zone=zone, columns=columns, anonymous=anonymous)
+        people = read_people(connection, customers, zone=check_zone(zone), columns=of_people, form=form)
+        source = csv_source(connection, paths, form)
+        rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
 
     @classmethod

@@ -14,10 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.errors import EventLogError, did_you_mean
+from toolkit.events.csv_forms import ISO, CsvForm
 from toolkit.events.database import execute, fetch, fetch_row
 from toolkit.events.kinds import cast, identifier, is_text, is_time, kind_of, plain, spelled_as, spellings
 from toolkit.events.naming import check_distinct, suggestion
 from toolkit.events.quoting import name
+from toolkit.events.respelling import in_plain_form
 from toolkit.events.sources import (
     ROW,
     PathOrPaths,
@@ -82,6 +84,7 @@ def read_people(
     *,
     zone: ZoneInfo | None,
     columns: Mapping[str, str] | None = None,
+    form: CsvForm = ISO,
 ) -> People:
     """The customers table from a frame or a file.
 
@@ -90,6 +93,7 @@ def read_people(
         customers: a DataFrame, or a CSV or Parquet path, list or pattern; None for none.
         zone: the declared zone of local times; dates are left alone.
         columns: our name to theirs.
+        form: of CSV files.
 
     Raises:
         EventLogError: no customer_id, a column that is not there, missing or repeated ids, or a consent that is neither
@@ -100,7 +104,7 @@ def read_people(
             said = ", ".join(f"'customers.{ours}'" for ours in columns)
             raise EventLogError(f"columns= names {said}, and there is no customers table; give customers=")
         return no_people()
-    return people_of(connection, _source(connection, customers, columns or {}), zone=zone, columns=columns)
+    return people_of(connection, _source(connection, customers, columns or {}, form), zone=zone, columns=columns)
 
 
 def people_of(
@@ -125,6 +129,7 @@ def _people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: Z
         found = ", ".join(source.columns) or "none"
         raise EventLogError(f"{label}: column 'customer_id' is missing; {hint}; columns found: {found}")
     notes: list[str] = []
+    source = in_plain_form(connection, source, times={}, texts={"customer_id", "consent", *_TEXTS}, notes=notes)
     columns = _columns(connection, source, zone, notes)
     _check_ids(connection, source, columns["customer_id"][0])
     chosen = ", ".join(f"{sql} AS {name(column)}" for column, (sql, _) in columns.items())
@@ -163,7 +168,9 @@ def _renamed(source: Source, columns: Mapping[str, str]) -> Source:
     return replace(source, relation=f"(SELECT {chosen} FROM {source.relation})", columns=kinds)
 
 
-def _source(connection: duckdb.DuckDBPyConnection, customers: Customers, columns: Mapping[str, str]) -> Source:
+def _source(
+    connection: duckdb.DuckDBPyConnection, customers: Customers, columns: Mapping[str, str], form: CsvForm
+) -> Source:
     if isinstance(customers, pd.DataFrame):
         return frame_source(connection, customers, "customers", index=("customer_id", *columns.values()))
     if not isinstance(customers, str | PathLike) and not _is_paths(customers):
@@ -174,7 +181,7 @@ def _source(connection: duckdb.DuckDBPyConnection, customers: Customers, columns
         return parquet_source(connection, files)
     if endings & {".parquet", ".pq"}:
         raise EventLogError(f"customers: CSV and Parquet files mixed: {', '.join(files[:5])}")
-    return csv_source(connection, files)
+    return csv_source(connection, files, form)
 
 
 def _is_paths(customers: object) -> bool:

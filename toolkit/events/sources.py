@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -18,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError, nearest
-from toolkit.events.csv_files import check_encoding, header_of, separator_of, why_not_csv
+from toolkit.events.csv_files import CsvFile, csv_file, header_of, why_not_csv
+from toolkit.events.csv_forms import ISO, CsvForm
 from toolkit.events.database import execute
 from toolkit.events.frames import arrow_of
 from toolkit.events.naming import check_distinct, check_free
@@ -59,6 +62,7 @@ class Source:
         all_text: nothing is typed yet, as in a CSV file.
         typed: every column is what its type says; texts are not looked into.
         counted_from: how a person counts the rows of this source: 0 in a frame, 1 in a file.
+        form: what was said of its dates and numbers, where all is text.
     """
 
     relation: str
@@ -68,6 +72,7 @@ class Source:
     all_text: bool = False
     typed: bool = False
     counted_from: int = 1
+    form: CsvForm = ISO
 
     @property
     def label(self) -> str:
@@ -203,33 +208,40 @@ def parquet_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) ->
     return Source(f"(SELECT *, {row} AS {ROW} FROM {relation})", columns, tuple(starts), lazy=True)
 
 
-def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) -> Source:
+def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths, form: CsvForm) -> Source:
     """CSV files with a header line, read whole and as text, so that an id such as 00123 keeps its zeros."""
-    files = find_files(where, folder_pattern="**/*.csv")
-    for file in files:
-        if Path(file).stat().st_size == 0:
-            raise EventLogError(f"{file}: the file is empty; expected a header line with the names of the columns")
-        check_encoding(file)
-        check_free(header_of(file, separator_of(file)), file, _ROW, "source file")
-    separator = separator_of(files[0])
-    missing = "[" + ", ".join(literal(word) for word in _MISSING) + "]"
-    options = (
-        f"header=true, skip=0, delim={literal(separator)}, quote='\"', escape='\"', all_varchar=true, "
-        f"union_by_name=true, nullstr={missing}, filename='source file'"
-    )
-    try:
-        execute(connection, f"CREATE OR REPLACE TABLE incoming AS SELECT * FROM read_csv({paths(files)}, {options})")
-    except duckdb.Error as fault:
-        why = why_not_csv(files, separator) or f"{files[0]}: cannot be read as CSV: {first_line(fault)}"
-        raise EventLogError(why) from fault
-    for file in files:
-        check_distinct([column for column in header_of(file, separator) if column], file)
+    with TemporaryDirectory(prefix="toolkit-csv-") as folder:
+        files = [
+            csv_file(file, encoding=form.encoding, folder=Path(folder))
+            for file in find_files(where, folder_pattern="**/*.csv")
+        ]
+        for file in files:
+            check_free(header_of(file), file.name, _ROW, "source file")
+        alike = (list(part) for _, part in itertools.groupby(files, key=lambda file: (file.separator, file.above)))
+        query = " UNION ALL BY NAME ".join(f"SELECT * FROM {_read_csv(part)}" for part in alike)
+        try:
+            execute(connection, f"CREATE OR REPLACE TABLE incoming AS {query}")
+        except duckdb.Error as fault:
+            why = why_not_csv(files) or f"{files[0].name}: cannot be read as CSV: {first_line(fault)}"
+            raise EventLogError(why) from fault
+        for file in files:
+            check_distinct([column for column in header_of(file) if column], file.name)
     columns = columns_of(connection, "incoming")
     columns.pop("source file")
     firsts = dict(execute(connection, 'SELECT "source file", min(rowid) FROM incoming GROUP BY 1').fetchall())
-    starts = tuple((file, firsts[file]) for file in files if file in firsts) or ((files[0], 0),)
+    starts = tuple((file.name, firsts[file.path]) for file in files if file.path in firsts) or ((files[0].name, 0),)
     relation = f'(SELECT * EXCLUDE ("source file"), rowid AS {ROW} FROM incoming)'
-    return Source(relation, columns, starts, all_text=True)
+    return Source(relation, columns, starts, all_text=True, form=form)
+
+
+def _read_csv(files: Sequence[CsvFile]) -> str:
+    """SQL that reads files which are alike."""
+    missing = "[" + ", ".join(literal(word) for word in _MISSING) + "]"
+    return (
+        f"read_csv({paths(file.path for file in files)}, header=true, skip={files[0].above}, "
+        f"delim={literal(files[0].separator)}, quote='\"', escape='\"', all_varchar=true, union_by_name=true, "
+        f"nullstr={missing}, filename='source file')"
+    )
 
 
 def first_line(fault: Exception) -> str:

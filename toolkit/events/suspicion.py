@@ -30,7 +30,7 @@ _ID_ENDINGS = ("id", "code", "zip", "number", "phone", "sku", "postcode")
 # Of the answers to mails, which are read with a log whether or not anybody answered.
 _OF_ANSWERS = ("verdict", "verdict_rule", "link", "bounce_type")
 _CURRENCY = r"(EUR|USD|GBP|CHF|[^0-9A-Za-z.,' -]{1,2})?"
-_BY_COMMA = ', as pandas.read_csv(path, sep=";", decimal=",") reads them, for from_pandas'
+_BY_COMMA = ", as EventLog.from_csv(path, decimal=',') reads them"
 _AMOUNT = rf"\s*{_CURRENCY}\s*[+-]?\s*[0-9]{{1,3}}([.' ]?[0-9]{{3}})*([.,][0-9]+)?\s*{_CURRENCY}\s*"
 _ADDRESS = r"[^@\s]+@[^@\s]+\.[^@\s.]+"
 _MISSING_WORDS = ("", "nan", "none", "null", "na", "n/a", "undefined", "unknown", "0", "-1", "anonymous")

@@ -13,6 +13,7 @@ from toolkit.errors import EventLogError
 from toolkit.events.database import execute
 from toolkit.events.kinds import finite, is_number, is_text, is_time
 from toolkit.events.quoting import name
+from toolkit.events.respelling import which_is_first
 from toolkit.events.sources import ROW, Source
 from toolkit.events.times import epoch, epoch_unit, epoch_words, from_aware, from_local, held, is_aware, text_has_offset
 from toolkit.readable import counted
@@ -24,6 +25,11 @@ _DATED = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ].*)?"
 _ALLOWED = (
     "allowed: ISO 8601 such as 2024-05-31 18:30:00 or 2024-05-31T18:30:00+02:00, timestamps, or whole numbers of "
     "seconds or milliseconds since 1970; make other forms times with pandas.to_datetime and use from_pandas"
+)
+_ALLOWED_IN_A_CSV_FILE = (
+    "allowed: ISO 8601 such as 2024-05-31 18:30:00 or 2024-05-31T18:30:00+02:00, whole numbers of seconds or "
+    "milliseconds since 1970, or the form that date_format= says, for example date_format='day first' or "
+    "date_format='%d.%m.%y %H:%M'"
 )
 
 
@@ -63,6 +69,10 @@ def moment(
     if is_text(kind):
         return _text(connection, source, theirs, ours, zone)
     raise EventLogError(f"{source.label}: column {theirs!r} ({ours}) should hold times, found {kind}; {_ALLOWED}")
+
+
+def _allowed(source: Source) -> str:
+    return _ALLOWED_IN_A_CSV_FILE if source.all_text else _ALLOWED
 
 
 def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
@@ -152,8 +162,9 @@ def _text(
             f"SELECT {ROW}, {x} FROM {source.relation} WHERE {x} IS NOT NULL AND NOT {good} ORDER BY {ROW} LIMIT 1",
         )
         raise EventLogError(
-            f"{source.locate(row)}: column {theirs!r} ({ours}) should hold times, found {value!r}; "
-            f"not a time in {counted(given - times, 'row')} of {given:,}; {_ALLOWED}"
+            f"{source.locate(row)}: column {theirs!r} ({ours}) should hold times, found {value!r}; not a time in "
+            f"{counted(given - times, 'row')} of {given:,}; "
+            + (which_is_first(connection, source, theirs, value) or _allowed(source))
         )
     if naive and zone is None:
         (example,) = _one(connection, f"SELECT {x} FROM {source.relation} WHERE {good} AND NOT {offset} LIMIT 1")

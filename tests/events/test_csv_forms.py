@@ -1,0 +1,177 @@
+"""CSV files of people with other habits: dates, decimals, separators and encodings of their own."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from toolkit.errors import EventLogError
+from toolkit.events import EventLog
+
+HEAD = "customer_id;event;at;revenue;paid\n"
+
+
+def read(path, lines, *, encoding="utf-8", **said):
+    path.write_bytes((HEAD + lines).encode(encoding))
+    return EventLog.from_csv(path, zone="Europe/Paris", **said)
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "log.csv"
+
+
+@pytest.mark.parametrize(
+    ("order", "written", "utc"),
+    [
+        ("day first", "27.11.2026 14:05", "2026-11-27 13:05"),
+        ("day first", "3/4/2026 9:05:30.25", "2026-04-03 07:05:30.25"),
+        ("day first", " 03-04-2026 ", "2026-04-02 22:00"),
+        ("day first", "27.11.2026T14:05Z", "2026-11-27 14:05"),
+        ("day first", "27.11.2026 14:05+03:00", "2026-11-27 11:05"),
+        ("day first", "27.11.2026 14:05 UTC", "2026-11-27 14:05"),
+        ("month first", "11/27/2026 2:05 PM", "2026-11-27 13:05"),
+        ("month first", "11/27/2026, 12:05:09 a.m.", "2026-11-26 23:05:09"),
+        ("%d.%m.%y %H:%M", "27.11.26 14:05", "2026-11-27 13:05"),
+        ("%d %b %Y", "27 Nov 2026", "2026-11-26 23:00"),
+        ("%Y%m%d%H%M%S%z", "20261127140500+0300", "2026-11-27 11:05"),
+        ("day first", "2026-11-27 14:05", "2026-11-27 13:05"),
+        ("%Y-%d-%m", "2026-03-04", "2026-04-02 22:00"),
+    ],
+)
+def test_times_are_read_as_it_was_said_that_they_are_written(file, order, written, utc):
+    log = read(file, f"1;x;{written};;\n", date_format=order)
+    assert log.events["at"].iloc[0] == pd.Timestamp(utc, tz="UTC")
+
+
+def test_which_of_day_and_month_is_first_is_never_guessed(file):
+    with pytest.raises(EventLogError) as fault:
+        read(file, "1;x;05.05.2026 14:05;;\n1;x;03.04.2026 14:05;;\n")
+    assert str(fault.value) == (
+        f"{file}, row 1: column 'at' (at) should hold times, found '05.05.2026 14:05'; not a time in 2 rows of 2; "
+        "'03.04.2026 14:05' is 2026-04-03 with the day first and 2026-03-04 with the month first; say which it is: "
+        "date_format='day first' or date_format='month first'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (["03.04.2026", "27.11.2026"], "have the day first, since 27 is no month; say so: date_format='day first'"),
+        (["3/4/2026", "11/28/2026"], "have the month first, since 28 is no month; say so: date_format='month first'"),
+        (["27/11/2026", "11/28/2026"], "some values have the day first and some the month: no one reading fits all"),
+        (["5/5/2026"], "say whether such dates have the day or the month first: date_format='day first' or"),
+    ],
+)
+def test_what_all_values_tell_of_their_order_is_said(file, written, told):
+    with pytest.raises(EventLogError) as fault:
+        read(file, "".join(f"1;x;{one};;\n" for one in written))
+    assert told in str(fault.value)
+
+
+def test_such_dates_in_a_frame_are_left_to_pandas():
+    frame = pd.DataFrame({"customer_id": ["a"], "event": "x", "at": "27.11.2026"})
+    with pytest.raises(EventLogError, match=r"27 is no month; say so: pandas.to_datetime\(…, dayfirst=True\)"):
+        EventLog.from_pandas(frame, zone="UTC")
+
+
+def test_a_time_of_another_form_is_an_error_with_file_row_and_what_is_allowed(file):
+    with pytest.raises(EventLogError) as fault:
+        read(file, "1;x;27.11.2026;;\n1;x;31.02.2026;;\n1;x;2026-11-27;;\n", date_format="day first")
+    assert str(fault.value).startswith(
+        f"{file}, row 2: column 'at' (at) should hold times with the day first, found '31.02.2026'; no such time in 2 "
+        "rows of 3; date_format='day first' holds for all values of a column; allowed: 'day first' (27.11.2026"
+    )
+
+
+def test_a_property_of_such_dates_is_a_time_and_one_that_is_not_all_dates_stays_text(file):
+    log = read(file, "1;x;27.11.2026;a;01.02.2026\n1;x;28.11.2026;03.04.2026;\n", date_format="day first")
+    assert log.properties == {"revenue": "text", "paid": "time"}
+    assert log.events["paid"].dropna().tolist() == [pd.Timestamp("2026-02-01", tz="UTC")]
+    assert "dates are read with the day first: at, paid" in log.notes
+
+
+def test_what_is_first_known_after_many_empty_rows_is_read_too(file):
+    empty = "1;x;27.11.2026;;\n" * 2500
+    log = read(file, f"{empty}1;y;27.11.2026;19,90;01.02.2026\n", date_format="day first", decimal=",")
+    assert log.properties == {"revenue": "number", "paid": "time"}
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        (["19,90", "5"], [19.9, 5.0]),
+        (["1.234,50", "-0,5"], [1234.5, -0.5]),
+        (["1 234,50", "1\u202f234"], [1234.5, 1234.0]),
+        (["1.234"], [1234]),
+        (["48.85", "2.5"], [48.85, 2.5]),
+        (["19,90", "free"], ["19,90", "free"]),
+        (["007,5"], ["007,5"]),
+    ],
+)
+def test_decimals_after_a_comma_are_numbers_where_all_of_a_column_are(file, written, read_as):
+    log = read(file, "".join(f"1;x{n};2026-11-27;{one};\n" for n, one in enumerate(written)), decimal=",")
+    assert log.events["revenue"].tolist() == read_as
+
+
+def test_ids_and_names_are_texts_whatever_is_said_of_dates_and_decimals(file):
+    file.write_text("customer_id;event;at;event_id\n1,5;27.11.2026;27.11.2026;2,50\n")
+    log = EventLog.from_csv(file, zone="UTC", date_format="day first", decimal=",")
+    assert log.events[["customer_id", "event", "event_id"]].to_numpy().tolist() == [["1,5", "27.11.2026", "2,50"]]
+
+
+def test_customers_in_a_csv_file_are_read_in_the_same_form(file, tmp_path):
+    people = tmp_path / "people.csv"
+    people.write_bytes(
+        "sep=;\r\nid;consent;birthday;score;email\r\n1;yes;01.02.1990;2,5;zoé@example.org\r\n".encode("cp1252")
+    )
+    said = {"date_format": "day first", "decimal": ",", "encoding": "cp1252"}
+    file.write_text(f"{HEAD}1;x;27.11.2026;;\n")
+    log = EventLog.from_csv(file, customers=people, columns={"customers.customer_id": "id"}, zone="UTC", **said)
+    one = log.customers.iloc[0]
+    assert (str(one["birthday"])[:10], one["score"], one["email"]) == ("1990-02-01", 2.5, "zoé@example.org")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8-sig", "utf-16"])
+def test_files_of_many_habits_are_read_as_one(tmp_path, encoding):
+    (tmp_path / "a.csv").write_bytes(f"sep=;\r\n{HEAD}zoé;x;2026-11-27;1;\r\n".replace("\r", "").encode(encoding))
+    (tmp_path / "b.csv").write_text("customer_id,event,at\nbo,y,2026-11-28\n")
+    log = EventLog.from_csv(tmp_path, zone="UTC", encoding=encoding if encoding == "cp1252" else None)
+    assert log.events[["customer_id", "event"]].to_numpy().tolist() == [["zoé", "x"], ["bo", "y"]]
+    (tmp_path / "b.csv").write_text("customer_id,event,at\nbo,y,soon\n")
+    with pytest.raises(EventLogError, match=r"b.csv, row 1: .* found 'soon'"):
+        EventLog.from_csv(tmp_path, zone="UTC", encoding=encoding if encoding == "cp1252" else None)
+
+
+def test_a_fault_below_the_line_of_a_spreadsheet_has_the_number_of_its_line(file):
+    file.write_text(f"sep=;\n{HEAD}1;x;2026-11-27;;\n1;x\n")
+    with pytest.raises(EventLogError, match="line 4 has 2 fields; the header has 5"):
+        EventLog.from_csv(file, zone="UTC")
+
+
+def test_another_encoding_is_told_with_its_line_and_what_to_say(file):
+    with pytest.raises(EventLogError, match=r"line 3 is not in UTF-8; allowed: .* for example encoding='cp1252'"):
+        read(file, "1;x;2026-11-27;;\nzoé;x;2026-11-27;;\n", encoding="cp1252")
+    file.write_bytes(f"{HEAD}1;x;2026-11-27;;\n\x81;x;2026-11-27;;\n".encode("latin-1"))
+    with pytest.raises(EventLogError, match=r"log.csv: cannot be read as CSV: line 3 is not in cp1252"):
+        EventLog.from_csv(file, zone="UTC", encoding="cp1252")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"date_format": "dayfirst"}, "date_format='dayfirst'; did you mean 'day first'?; allowed: 'day first'"),
+        ({"date_format": "DD.MM.YYYY"}, "date_format='DD.MM.YYYY'; allowed: 'day first'"),
+        ({"date_format": "%d.%m."}, "or a format of strptime with year, month and day"),
+        ({"date_format": "%d.%m.%Y %q"}, "Unrecognized format for strftime/strptime: %q; allowed"),
+        ({"date_format": 5}, "date_format=5; allowed"),
+        ({"decimal": ";"}, "decimal=';'; allowed: '.' (19.90) or ',' (19,90)"),
+        ({"encoding": "cp1253x"}, "encoding='cp1253x'; allowed: one that Python knows, such as 'cp1252'"),
+        ({"encoding": "base64"}, "encoding='base64'; allowed"),
+    ],
+)
+def test_a_form_that_cannot_be_is_refused_with_what_is_allowed(file, said, told):
+    file.write_text(f"{HEAD}1;x;2026-11-27;;\n")
+    with pytest.raises(EventLogError) as fault:
+        EventLog.from_csv(file, zone="UTC", **said)
+    assert told in str(fault.value)

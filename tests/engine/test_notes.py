@@ -51,6 +51,29 @@ def test_r24_events_set_aside_are_counted_in_the_report(stored: bool, tmp_path: 
     assert notes_of(people, ("e1", "e2"), tmp_path / "two" if stored else None) == ()
 
 
+WHOLE = {"trigger": "{event: view}", "reentry": "every", "steps": "[{send: m/x}]"}
+WAIT = "[{wait_for: {event: view, within: 1d}, else: [{wait_for: {event: email_sent, within: 1d}}]}, {send: m/x}]"
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ({"trigger": "{event: email_sent}"}, True),
+        ({"trigger": "{inactive: email_sent, for: 3d}"}, True),
+        ({"audience": "{any: [{not_happened: {event: email_sent}}, {happened: {event: view}}]}"}, True),
+        ({"exit_on": "[{event: email_sent}]"}, True),
+        ({"steps": WAIT}, True),
+        ({"goal": "{event: email_sent, within: 1d}"}, False),  # what is looked at afterwards decides nothing
+        ({}, False),
+    ],
+)
+def test_r22_a_scenario_that_goes_by_mails_of_the_log_says_so(part: dict[str, str], told: bool) -> None:
+    text = "\n".join(f"{key}: {value}" for key, value in {"scenario": "s", **WHOLE, **part}.items())
+    frame = pd.DataFrame({"customer_id": ["ana", "ana"], "event": ["view", "email_sent"], "at": "2025-03-03T10:00Z"})
+    said = "s: email_sent is what the log holds; mails that this replay decides begin, end and branch nothing"
+    assert (said in replay(loads(text), EventLog.from_pandas(frame)).notes) is told
+
+
 def test_r11_what_is_no_date_counts_as_none_and_is_told() -> None:
     people: list[dict[str, object]] = [{"customer_id": "ana", "birthday": "31/12/1990"}]
     said = "the 'birthday' of 1 customer is no date, and counts as none; write dates as 1990-12-31"

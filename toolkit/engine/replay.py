@@ -11,6 +11,7 @@ import pandas as pd
 from toolkit.engine.compile import Compiled, compile_program
 from toolkit.engine.doors import check_program, moment_of
 from toolkit.engine.instructions import Assumed, Assumption
+from toolkit.engine.own_mails import by_logged_mails
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.run import Run
 from toolkit.engine.runners.local import run_kernel
@@ -201,7 +202,7 @@ def _notes(
     found: Prepared | Parted,
     assume: Assumption | None,
 ) -> list[str]:
-    notes = unmet(compiled.scenarios, log, compiled.marking, found.seen)
+    notes = unmet(compiled.scenarios, log, compiled.marking, found.seen) + by_logged_mails(compiled.scenarios)
     marketing = any(scenario.class_ == "marketing" for scenario in program.scenarios)
     if marketing and "consent" not in log.attributes:
         notes.append("the customers have no consent column: everyone counts as consenting until they unsubscribe")

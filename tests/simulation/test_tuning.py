@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from toolkit.events import EventLog
 from toolkit.scenario import loads
-from toolkit.simulation import fit, tune, world
+from toolkit.simulation import ResponseModel, fit, tune, world
 from toolkit.simulation.tune import _region, _selected
 from toolkit.simulation.worlds import MAIL_COST, MARGIN
 
@@ -35,6 +36,20 @@ def told_and_true(kind: str, seed: int, *, customers: int, draws: int) -> tuple[
     delay, offer = float(str(found.best["cart.pause.wait"]).rstrip("h")), found.best["cart.mail.offer.percent"]
     real = roll_out.roll_out(delay=delay, offer=float(offer))["profit"]
     return best["lower"], found.best_lower, found.best_upper, real
+
+
+def test_what_is_held_against_later_people_ends_where_one_asked_to() -> None:
+    history = world("impatient", customers=4_000, seed=5).log()
+    events, (first, last) = history.events, history.span
+    until = first + (last - first) * 2 / 3
+    cut = EventLog.from_pandas(events[events["received_at"] <= until])
+    model = ResponseModel.parse("{response: x, buys: {rate: [0.01, 0.05, 0.1]}, order: {margin: 0.4}}")
+    asked = {"over": {"cart.pause.wait": ["1h", "24h"]}, "draws": 20, "progress": False}
+    found, alone = tune(CART, history, model, until=until, **asked), tune(CART, cut, model, until=until, **asked)
+    row, same = found.out_of_time.iloc[0], alone.out_of_time.iloc[0]
+    # Purchases that mails bring about are made like those of the whole log.
+    assert row["value_after"] == pytest.approx(same["value_after"], rel=2e-3)
+    assert f"later {row['value_after']:.4g}, place {row['rank_after']} of 2 (modelled)." in str(found)
 
 
 def strays(rate: float, runs: int) -> float:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from toolkit.errors import MetricError
-from toolkit.stats import Mean, Quantile, Rate, Ratio, TimeTo, experiment, plan, survival_curves
+from toolkit.stats import Looks, Mean, Quantile, Rate, Ratio, TimeTo, experiment, plan, survival_curves
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.gathering import gather
 from toolkit.stats.moments import Term
@@ -178,6 +178,12 @@ def test_times_as_days_need_no_moment_to_count_from() -> None:
 )
 def test_amounts_are_written_as_people_write_them(value: float, shape: dict, text: str) -> None:
     assert amount(value, Comparison(metric="x", arm="mail", n_control=1, n=1, **shape), signed=True) == text
+
+
+def test_a_look_that_comes_too_early_for_an_interval_says_so() -> None:
+    looked = experiment(frame(UNITS["small numbers"]), [Mean("converted")], looks=Looks(planned=1_000_000)).verdict()
+    assert "[too early for an interval]." in looked
+    assert "unbounded" not in looked
 
 
 def test_a_verdict_shows_itself_as_its_text() -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
-from toolkit.engine.doors import check_program, values_to_try
+from toolkit.engine.doors import check_program, moment_of, values_to_try
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.readable import lines_html, minus, table_html
@@ -136,7 +136,19 @@ class Tuning(Drawable):
             head = f"purchases brought about per person who enters (modelled, {self.level:.0%} intervals)"
         shown = self.table[[*self.over, "value", "lower", "upper", "probability_best", "in_region"]]
         lines = [head, shown.to_string(index=False, float_format=lambda value: minus(f"{value:.4g}")), self.verdict]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([*lines, *self._later(), *(f"note: {note}" for note in self.notes)])
+
+    def _later(self) -> list[str]:
+        """How the choice made on the first part of the log did with those who came later."""
+        if self.out_of_time.empty:
+            return []
+        row = self.out_of_time.iloc[0]
+        chosen = ", ".join(f"{path} = {row[path]}" for path in self.over)
+        before, after = (minus(f"{row[name]:.4g}") for name in ("value_before", "value_after"))
+        return [
+            f"Chosen on the first two thirds of the log: {chosen}, {self.objective} {before} a person; of those who "
+            f"came later {after}, place {row['rank_after']} of {row['settings']} (modelled)."
+        ]
 
     __repr__ = __str__
 
@@ -144,7 +156,7 @@ class Tuning(Drawable):
         first = str(self).splitlines()[0]
         names = {"value": self.objective, "probability_best": "chance to be best", "in_region": "as good as the best"}
         table = table_html(self.table, names=names)
-        return f"{lines_html([first])}{table}{lines_html([self.verdict, *self.notes])}"
+        return f"{lines_html([first])}{table}{lines_html([self.verdict, *self._later(), *self.notes])}"
 
 
 def tune(
@@ -219,7 +231,10 @@ def tune(
     people, deviation = _people(forecasts[best], objective)
     later = pd.DataFrame()
     if check_out_of_time and len(settings) > 1:
-        later = _out_of_time(settings, programs, log, response, objective, allowed, draws=min(draws, 100), seed=seed)
+        later = _out_of_time(
+            settings, programs, log, response, objective, allowed,
+            draws=min(draws, 100), seed=seed, until=until, progress=progress,
+        )  # fmt: skip
     return Tuning(
         over=values,
         objective=objective,
@@ -368,17 +383,19 @@ def _out_of_time(
     *,
     draws: int,
     seed: int,
+    until: datetime | str | None,
+    progress: bool,
 ) -> pd.DataFrame:
     """The choice made on people of the first two thirds of the log, held against those who came later."""
     if log.span is None:
         return pd.DataFrame()
-    first, last = log.span
+    first, last = log.span[0], log.span[1] if until is None else moment_of(until, name="until")
     cut = first + (last - first) * 2 / 3
     earlier, later = [], []
-    for changed in programs:
+    for changed in Bar(programs, desc="tune: later people", disable=not progress, delay=1.0):
         try:
             early = Simulation(changed, log, response=response, until=cut).run(draws=draws, seed=seed, level=0.9)
-            whole = Simulation(changed, log, response=response).run(draws=draws, seed=seed, level=0.9)
+            whole = Simulation(changed, log, response=response, until=until).run(draws=draws, seed=seed, level=0.9)
         except InputError:
             return pd.DataFrame()
         people = [float(sum(one.entered(group) for group in _mailed(one))) for one in (early, whole)]

@@ -85,6 +85,8 @@ def _each(found: Comparison, result: Result) -> str:
 
 
 def _interval(found: Comparison) -> str:
+    if math.isinf(found.diff_lower) and math.isinf(found.diff_upper):
+        return "[too early for an interval]"  # a look that spends next to none of alpha
     return f"[{amount(found.diff_lower, found, bare=True)}, {amount(found.diff_upper, found, bare=True)}]"
 
 

@@ -131,6 +131,16 @@ def test_a_click_sends_the_other_mail_and_an_unsubscribe_ends_the_journey(shop, 
     assert "5 decisions to send, same 5, explained 0, unexplained 0" in parity(shop)
 
 
+def test_half_a_line_at_the_end_of_a_growing_file_is_left_for_a_later_round_and_told_once(shop):
+    half = "eve,sign_up,2026-"
+    with (shop / "events.csv").open("a") as events:
+        events.write(half)
+    said = tick("--rounds", "2", "--every", "1s")
+    assert "sent 4," in said
+    assert said.count("events.csv: the last line does not end yet, and is left until it does") == 1
+    assert "broken off" not in said
+
+
 def test_what_began_before_the_start_gets_no_mail(shop):
     start = datetime.now(UTC) - timedelta(minutes=5)
     pd.concat(

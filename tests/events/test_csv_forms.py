@@ -175,3 +175,33 @@ def test_a_form_that_cannot_be_is_refused_with_what_is_allowed(file, said, told)
     with pytest.raises(EventLogError) as fault:
         EventLog.from_csv(file, zone="UTC", **said)
     assert told in str(fault.value)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+@pytest.mark.parametrize("form", ["utf-8-sig", "cp1252"])
+def test_of_a_file_that_grows_every_whole_line_is_read_wherever_its_writer_stands(file, ending, form):
+    lines = [
+        HEAD.strip(), "zoé;x;2026-11-27;19.90;", 'bo;x;2026-11-28;"two', 'lines, ""quoted""";', "cy;x;2026-11-29;1;"
+    ]  # fmt: skip
+    whole = "".join(line + ending for line in lines).encode(form)
+    ends = [len(ending.join([*lines[:n], ""]).encode(form)) for n in (2, 4, 5)]
+    said = {"encoding": "cp1252"} if form == "cp1252" else {}
+    for size in range(ends[0], len(whole) + 1):
+        file.write_bytes(whole[:size])
+        log = EventLog.from_csv(file, zone="UTC", growing=True, **said)
+        assert len(log) == sum(size >= end for end in ends), whole[:size]
+        assert any("the last line does not end yet" in note for note in log.notes) == (size not in ends)
+
+
+def test_a_broken_line_of_a_file_that_grows_is_an_error_all_the_same(file):
+    file.write_text(f"{HEAD}a;x;2026-11-27\nb;x;2026-11-27;;\nc;x;20")
+    with pytest.raises(EventLogError, match=r"log.csv: cannot be read as CSV: line 2 has 3 fields; the header has 5"):
+        EventLog.from_csv(file, zone="UTC", growing=True)
+    file.write_text(f'{HEAD}a;x;2026-11-27;;"open\n' + "b;x;2026-11-27;;\n" * 1000)
+    with pytest.raises(EventLogError, match="a quote in line 2 is not closed"):
+        EventLog.from_csv(file, zone="UTC", growing=True)
+
+
+def test_a_whole_file_may_end_without_an_end_of_line(file):
+    file.write_text(f"{HEAD}a;x;2026-11-27;19.9;")
+    assert EventLog.from_csv(file, zone="UTC").events["revenue"].tolist() == [19.9]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
 from toolkit.cli.app import app, plain_errors
 from toolkit.errors import EventLogError, InputError
-from toolkit.events import EventLog
+from toolkit.events import UNFINISHED, EventLog
 
 __all__ = [
     "CustomersOption",
@@ -23,12 +23,13 @@ __all__ = [
     "MapOption",
     "ZoneOption",
     "columns_of",
+    "growing_log",
     "in_csv",
     "moment_of",
     "read_log",
 ]
 
-_NOTHING: Mapping[str, str] = {}
+_NOTHING: Mapping[str, Any] = {}
 EventsOption = Annotated[
     str,
     typer.Option("--events", help="A CSV or Parquet file, a glob, a folder of them, or the folder of a stored log."),
@@ -72,7 +73,7 @@ def read_log(
     customers: str | None,
     later: str | None = None,
     *,
-    csv: Mapping[str, str] = _NOTHING,
+    csv: Mapping[str, Any] = _NOTHING,
 ) -> EventLog:
     """The log that the options of a command name."""
     mapped = columns_of(columns)
@@ -92,8 +93,26 @@ def read_log(
     return log if later is None else log.followed_by(_read(later, of_events, zone, None, csv))
 
 
+def growing_log(
+    events: str, columns: str, zone: str | None, customers: str | None, *, csv: Mapping[str, str]
+) -> Callable[[], EventLog]:
+    """Reads the log as it is by now, again and again. That another program is just writing the last line of a CSV file
+    is told, the first time."""
+    told = set[str]()
+
+    def read() -> EventLog:
+        log = read_log(events, columns, zone, customers, csv={**csv, "growing": True})
+        for note in log.notes:
+            if note.endswith(UNFINISHED) and note not in told:
+                told.add(note)
+                typer.echo(note)
+        return log
+
+    return read
+
+
 def _read(
-    file: str, mapped: dict[str, str], zone: str | None, customers: str | None, csv: Mapping[str, str]
+    file: str, mapped: dict[str, str], zone: str | None, customers: str | None, csv: Mapping[str, Any]
 ) -> EventLog:
     if _is_stored(file):
         return EventLog.open(file)
@@ -101,11 +120,15 @@ def _read(
     try:
         if named.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt")):
             return EventLog.from_csv(file, customers=customers, zone=zone, columns=mapped, **csv)
-        if csv:
-            raise InputError(f"{file} is read as Parquet; {', '.join(map(_option, csv))}: for CSV files alone")
+        if given := _options(csv):
+            raise InputError(f"{file} is read as Parquet; {', '.join(given)}: for CSV files alone")
         return EventLog.from_parquet(file, customers=customers, zone=zone, columns=mapped)
     except EventLogError as fault:
         raise EventLogError(_as_options(str(fault))) from fault
+
+
+def _options(csv: Mapping[str, Any]) -> list[str]:
+    return [_option(argument) for argument in csv if argument != "growing"]
 
 
 def _option(argument: str) -> str:

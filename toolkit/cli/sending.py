@@ -24,6 +24,7 @@ from toolkit.cli.logs import (
     EventsOption,
     MapOption,
     ZoneOption,
+    growing_log,
     in_csv,
     moment_of,
     read_log,
@@ -91,7 +92,7 @@ def sender(
             transport=transport,
             ledger=ledger,
             policy=ApprovalPolicy.load(approvers),
-            log=None if events is None else lambda: read_log(events, columns, zone, customers, csv=csv),
+            log=None if events is None else growing_log(events, columns, zone, customers, csv=csv),
             every=length(every, name="--every", example="1m").total_seconds(),
             once=once,
             stop=stop,
@@ -161,7 +162,7 @@ def run_command(
             raise InputError(strange)
         keep_sending(
             load(scenarios),
-            lambda: read_log(events, columns, zone, customers, csv=csv),
+            growing_log(events, columns, zone, customers, csv=csv),
             templates=scenarios,
             approval=standing,
             transport=transport,

@@ -98,7 +98,7 @@ def _assemble(
 ) -> Rows:
     local = check_zone(zone)
     naming = name_columns(source.columns, columns, source.label)
-    notes = list(naming.notes)
+    notes = [*source.notes, *naming.notes]
     times = {ours: theirs for ours, theirs in naming.base.items() if ours in ("at", "received_at")}
     texts = {theirs for theirs in (*naming.base.values(), naming.document) if theirs is not None}
     source = in_plain_form(connection, source, times=times, texts=texts - set(times.values()), notes=notes)

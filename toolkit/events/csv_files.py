@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,9 @@ _MARKS = (
 _UTF_8 = "utf-8-sig"  # with a byte order mark or without
 _HEAD = 1024
 _SHOWN = 3
+_PIECE = 1 << 20
+_MOST_LEFT = 1 << 16
+_BUFFER = 1 << 13
 _UNREADABLE = (OSError, EOFError, zlib.error)
 _SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 _ALLOWED = "allowed: UTF-8 and UTF-16; or say which it is, for example encoding='cp1252'"
@@ -42,21 +46,25 @@ class CsvFile:
         path: where the same text lies in UTF-8.
         separator: one character.
         above: how many lines stand above the header: 1 where a spreadsheet wrote `sep=;`.
+        is_cut: a last line that does not end yet is left out.
     """
 
     name: str
     path: str
     separator: str
     above: int
+    is_cut: bool = False
 
 
-def csv_file(file: str, *, encoding: str | None, folder: Path) -> CsvFile:
+def csv_file(file: str, *, encoding: str | None, folder: Path, growing: bool = False) -> CsvFile:
     """A file and how it is to be read.
 
     Args:
         file: its path, also of a packed one that ends in `.gz`.
         encoding: of a file without a byte order mark; None where it is UTF-8, or UTF-16 by its zeros.
         folder: where a copy in UTF-8 may be laid.
+        growing: another program appends to it, so a last line without an end is left out. Of UTF-8 alone, and of
+            encodings of one byte a sign.
 
     Raises:
         EventLogError: it cannot be opened, is empty, or is not in that encoding.
@@ -66,14 +74,17 @@ def csv_file(file: str, *, encoding: str | None, folder: Path) -> CsvFile:
             raise EventLogError(f"{file}: the file is empty; expected a header line with the names of the columns")
         with _opened(file, "rb") as opened:
             found = encoding_of(opened.read(_HEAD)) or encoding or _UTF_8
-        path = file if found == _UTF_8 else _in_utf_8(file, found, folder)
+        is_cut, path = False, file
+        if growing and not file.endswith(".gz") and not found.startswith(("utf-16", "utf-32")):
+            path, is_cut = _whole_lines(file, folder)
+        path = path if found == _UTF_8 else _in_utf_8(path, found, folder, name=file)
         with _opened(path) as lines:
             first = lines.readline()
             told = separator_told(first)
             separator = told or _most_frequent(first)
     except _UNREADABLE as fault:
         raise EventLogError(f"{file}: cannot be read: {fault}") from fault
-    return CsvFile(file, path, separator, above=1 if told else 0)
+    return CsvFile(file, path, separator, above=1 if told else 0, is_cut=is_cut)
 
 
 def encoding_of(head: bytes) -> str | None:
@@ -115,9 +126,40 @@ def separator_told(line: str) -> str | None:
     return found[1] if found else None
 
 
-def _in_utf_8(file: str, encoding: str, folder: Path) -> str:
+def _new(folder: Path) -> Path:
+    return folder / f"{len(list(folder.iterdir()))}.csv"
+
+
+def _whole_lines(file: str, folder: Path) -> tuple[str, bool]:
+    """The path of a copy that ends with a whole line, and whether anything is left out of it.
+
+    What is appended while it is copied is left out, too. A line break within quotes ends no line; where the open quote
+    lies further back than a writer's buffer, it is rather a fault, and nothing is left out.
+    """
+    copy = _new(folder)
+    with open(file, "rb") as source, copy.open("w+b") as to:
+        size = left = os.fstat(source.fileno()).st_size
+        quotes = 0
+        while left and (piece := source.read(min(_PIECE, left))):
+            quotes += piece.count(b'"')
+            left -= to.write(piece)
+        to.seek(max(0, size - _MOST_LEFT))
+        tail = to.read()
+        end = tail.rfind(b"\n") + 1
+        quotes -= tail[end:].count(b'"')
+        while end and quotes % 2:
+            begin = tail.rfind(b"\n", 0, end - 1) + 1
+            quotes -= tail[begin:end].count(b'"')
+            end = begin if len(tail) - begin <= _BUFFER else 0
+        if not end or end == len(tail):
+            return str(copy), False
+        to.truncate(max(0, size - _MOST_LEFT) + end)
+    return str(copy), True
+
+
+def _in_utf_8(file: str, encoding: str, folder: Path, *, name: str) -> str:
     """The path of a copy in UTF-8."""
-    copy = folder / f"{len(list(folder.iterdir()))}.csv"
+    copy = _new(folder)
     line = 0
     with _opened(file, encoding=encoding, errors="strict") as lines, copy.open("w", encoding="utf-8", newline="") as to:
         try:
@@ -126,7 +168,7 @@ def _in_utf_8(file: str, encoding: str, folder: Path) -> str:
         except UnicodeDecodeError as fault:
             line += 1 + fault.object[: fault.start].decode(encoding, errors="replace").count("\n")
             raise EventLogError(
-                f"{file}: cannot be read as CSV: line {line} is not in {encoding}; {_ALLOWED}"
+                f"{name}: cannot be read as CSV: line {line} is not in {encoding}; {_ALLOWED}"
             ) from fault
     return str(copy)
 

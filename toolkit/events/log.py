@@ -104,6 +104,7 @@ class EventLog(Contents):
         date_format: str | None = None,
         decimal: str = ".",
         encoding: str | None = None,
+        growing: bool = False,
     ) -> EventLog:
         """An event log from CSV files with a header line; the separator is found out.
 
@@ -120,8 +121,10 @@ class EventLog(Contents):
                 "month first" (11/27/2026 2:05 PM), or a format of strptime such as "%d.%m.%y %H:%M". Never guessed.
                 Columns in which every value is such become times; others are read as without it.
             decimal: "," where decimals stand after a comma: 19,90 and 1.234,50.
-            encoding: of files that are neither UTF-8 nor UTF-16, such as "cp1252".
-            The last three hold for a CSV file of customers, too.
+            encoding: of files that are neither UTF-8 nor UTF-16, such as "cp1252". Like the two before it, it holds for
+                a CSV file of customers, too.
+            growing: another program appends to the files of events: a last line that does not end yet is left out,
+                which `notes` tells.
 
         Returns:
             The log, held in memory.
@@ -133,7 +136,7 @@ class EventLog(Contents):
         connection = connect()
         columns, of_people = of_each_table(columns)
         people = read_people(connection, customers, zone=check_zone(zone), columns=of_people, form=form)
-        source = csv_source(connection, paths, form)
+        source = csv_source(connection, paths, form, growing=growing)
         rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
 

@@ -29,6 +29,7 @@ from toolkit.events.quoting import literal, paths
 
 __all__ = [
     "ROW",
+    "UNFINISHED",
     "PathOrPaths",
     "Source",
     "arrow_source",
@@ -47,6 +48,7 @@ ROW = '"source row number"'
 _ROW = ROW.strip('"')
 _RENAMED = re.compile(r".*_\d+", re.DOTALL)  # what DuckDB makes of a name that is taken
 _PATHS = "allowed: a path, a list of paths, a folder, or a pattern such as 'data/2024-*.csv'"
+UNFINISHED = "the last line does not end yet, and is left until it does; write whole lines, each with its end"
 _MISSING = ["", "NULL", "null", "NaN", "nan"]
 
 
@@ -63,6 +65,7 @@ class Source:
         typed: every column is what its type says; texts are not looked into.
         counted_from: how a person counts the rows of this source: 0 in a frame, 1 in a file.
         form: what was said of its dates and numbers, where all is text.
+        notes: what was left out of it.
     """
 
     relation: str
@@ -73,6 +76,7 @@ class Source:
     typed: bool = False
     counted_from: int = 1
     form: CsvForm = ISO
+    notes: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -208,11 +212,13 @@ def parquet_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) ->
     return Source(f"(SELECT *, {row} AS {ROW} FROM {relation})", columns, tuple(starts), lazy=True)
 
 
-def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths, form: CsvForm) -> Source:
+def csv_source(
+    connection: duckdb.DuckDBPyConnection, where: PathOrPaths, form: CsvForm, *, growing: bool = False
+) -> Source:
     """CSV files with a header line, read whole and as text, so that an id such as 00123 keeps its zeros."""
     with TemporaryDirectory(prefix="toolkit-csv-") as folder:
         files = [
-            csv_file(file, encoding=form.encoding, folder=Path(folder))
+            csv_file(file, encoding=form.encoding, folder=Path(folder), growing=growing)
             for file in find_files(where, folder_pattern="**/*.csv")
         ]
         for file in files:
@@ -231,7 +237,8 @@ def csv_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths, form: 
     firsts = dict(execute(connection, 'SELECT "source file", min(rowid) FROM incoming GROUP BY 1').fetchall())
     starts = tuple((file.name, firsts[file.path]) for file in files if file.path in firsts) or ((files[0].name, 0),)
     relation = f'(SELECT * EXCLUDE ("source file"), rowid AS {ROW} FROM incoming)'
-    return Source(relation, columns, starts, all_text=True, form=form)
+    notes = tuple(f"{file.name}: {UNFINISHED}" for file in files if file.is_cut)
+    return Source(relation, columns, starts, all_text=True, form=form, notes=notes)
 
 
 def _read_csv(files: Sequence[CsvFile]) -> str:

@@ -12,6 +12,7 @@ from toolkit.events import EventLog
 from toolkit.scenario import loads
 
 GREETING = loads("scenario: s\ntrigger: {date: birthday}\nreentry: every\nsteps: [{send: m/x}]")
+BORN = {"customer_id": "ana", "birthday": "1990-03-03"}
 CUSTOMERS = {"consent": True, "email": "someone@example.com"}
 
 
@@ -49,6 +50,12 @@ def test_r24_events_set_aside_are_counted_in_the_report(stored: bool, tmp_path: 
     said = "1 event left out, of which another event has the event_id: log.quarantine"
     assert notes_of(people, ("e1", "e1"), tmp_path / "one" if stored else None) == (said,)
     assert notes_of(people, ("e1", "e2"), tmp_path / "two" if stored else None) == ()
+
+
+def test_a_replay_that_ends_before_the_log_begins_says_so() -> None:
+    frame = pd.DataFrame({"customer_id": ["ana"], "event": ["view"], "at": ["2025-03-03T10:00Z"]})
+    run = replay(GREETING, EventLog.from_pandas(frame, customers=pd.DataFrame([BORN])), until="2024-12-31T00:00Z")
+    assert str(run.summary()).splitlines()[0] == "Replay until 2024-12-31, before the log begins on 2025-03-03 (exact)"
 
 
 WHOLE = {"trigger": "{event: view}", "reentry": "every", "steps": "[{send: m/x}]"}

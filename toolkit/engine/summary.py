@@ -46,7 +46,11 @@ class Summary:
 
     def _when(self) -> str:
         first, last = self.span
-        return f", {first:%Y-%m-%d} to {last:%Y-%m-%d}" if first is not None else ""
+        if first is None or last is None:
+            return ""
+        if last < first:
+            return f" until {last:%Y-%m-%d}, before the log begins on {first:%Y-%m-%d}"
+        return f", {first:%Y-%m-%d} to {last:%Y-%m-%d}"
 
     def _repr_html_(self) -> str:
         body = f"<p><b>Replay</b>{html.escape(self._when())} · <i>exact</i></p>" + table_html(self.table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import duckdb
 import pytest
 from hypothesis import given, settings
@@ -355,10 +357,16 @@ def test_the_checked_form_means_what_was_written(text: str) -> None:
     agrees_with_the_database(text)
 
 
+@cache
+def database() -> duckdb.DuckDBPyConnection:
+    """One for all examples: to open one takes a hundred times as long as a question."""
+    return duckdb.connect()
+
+
 def answer(query: str) -> list[tuple[object, ...]]:
-    """All rows, of a database of its own: one that is shared keeps an unfinished answer from test to test."""
-    with duckdb.connect() as connection:
-        return connection.execute(query).fetchall()
+    """All rows, of a cursor of its own: one that is shared keeps an unfinished answer from test to test."""
+    with database().cursor() as cursor:
+        return cursor.execute(query).fetchall()
 
 
 def agrees_with_the_database(text: str) -> None:

@@ -6,6 +6,9 @@ READY := $(VENV)/ready
 SPARK := $(VENV)/spark
 BENCH ?=
 
+# Without compiled modules beside their sources, every process that a test starts would compile the toolkit anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test coverage lab lint types bench soak spark clean

@@ -129,10 +129,18 @@ def _read(
         with _opened(file, metadata=part[0].footer, read_dictionary=[labels], buffer_size=buffer) as opened:
             for stretch in part:
                 if _is_small(stretch.rows, len(columns)):
-                    table = opened.read_row_groups(stretch.groups, columns=columns, use_threads=cores)
-                    yield from table.to_batches(_ROWS)
+                    order = _largest_first(stretch, columns) if cores else columns  # so that no core is left with it
+                    table = opened.read_row_groups(stretch.groups, columns=order, use_threads=cores)
+                    yield from table.select(columns).to_batches(_ROWS)
                 else:
                     yield from opened.iter_batches(_ROWS, row_groups=stretch.groups, columns=columns)
+
+
+def _largest_first(stretch: _Stretch, columns: Sequence[str]) -> list[str]:
+    group = stretch.footer.row_group(stretch.groups[0])
+    parts = (group.column(at) for at in range(group.num_columns))
+    sizes = {part.path_in_schema: part.total_uncompressed_size for part in parts}
+    return sorted(columns, key=lambda column: sizes.get(column, 0), reverse=True)
 
 
 def _of_some_size(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

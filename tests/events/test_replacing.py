@@ -101,6 +101,21 @@ def test_what_killed_programs_left_is_deleted_a_day_later(store):
     assert sorted(os.listdir(store.parent)) == [".store.4567cdef.new", "store"]
 
 
+def test_what_a_program_left_is_deleted_as_soon_as_it_is_killed(store):
+    writing = store.with_name(".store.0123abcd.new")
+    writing.mkdir()
+    code = "import sys, pathlib, time\nfrom toolkit.events.replacing import held\n"
+    code += "with held(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code, str(writing)], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "held\n"
+        log_of("ana").save(store)
+        assert sorted(os.listdir(store.parent)) == [".store.0123abcd.new", "store"]
+        program.kill()
+    log_of("ana").save(store)
+    assert os.listdir(store.parent) == ["store"]
+    assert sorted(os.listdir(store)) == ["customers.parquet", "events.parquet", "ids.parquet", "manifest.json"]
+
+
 def test_a_damaged_customers_table_is_told(store):
     (store / "customers.parquet").write_bytes(b"PAR1 cut")
     with pytest.raises(EventLogError, match=r"customers\.parquet: cannot be read as Parquet"):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["Stamp", "beside", "copies_beside", "left_aside", "set_aside", "stamp_of", "swap"]
+__all__ = ["Stamp", "beside", "copies_beside", "held", "left_aside", "set_aside", "stamp_of", "swap"]
 
 Stamp = tuple[int, int, int, int]
 _DAY = 86_400
+_WRITING = ".writing"
 _PATIENCE = 40
 _PAUSE = 0.05  # seconds; a swap takes less than a thousandth of one
 
@@ -28,6 +32,34 @@ def stamp_of(file: Path) -> Stamp | None:
 def beside(target: Path, ending: str) -> Path:
     """A free name beside a folder, that is not seen in a listing."""
     return target.parent / f".{target.name}.{uuid4().hex[:8]}.{ending}"
+
+
+@contextmanager
+def held(fresh: Path) -> Iterator[None]:
+    """Mark a folder as being written, until the end or until this program is killed, so that others leave it alone.
+
+    A lock of the system on a file in it says so, which ends with its program. It has the name that is looked for only
+    once it is locked. Where the place knows no locks, there is no such file.
+    """
+    unlocked = fresh / f"{_WRITING}.part"
+    with unlocked.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            unlocked.rename(fresh / _WRITING)
+        except OSError:
+            unlocked.unlink()
+        try:
+            yield
+        finally:
+            (fresh / _WRITING).unlink(missing_ok=True)
+
+
+def _is_given_up(fresh: Path) -> bool:
+    """Whether the program that held a folder is no more."""
+    with suppress(OSError), (fresh / _WRITING).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def swap(fresh: Path, target: Path) -> None:
@@ -50,9 +82,9 @@ def swap(fresh: Path, target: Path) -> None:
 
 
 def _left_behind(target: Path) -> list[Path]:
-    """What no program can be writing any more: nothing was made in it for a day."""
+    """What no program can be writing any more: it was killed, or nothing was made in it for a day."""
     lately = time.time() - _DAY
-    return [path for path in copies_beside(target) if path.stat().st_mtime < lately]
+    return [path for path in copies_beside(target) if path.stat().st_mtime < lately or _is_given_up(path)]
 
 
 def copies_beside(target: Path) -> list[Path]:

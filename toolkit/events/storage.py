@@ -24,7 +24,7 @@ from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
 from toolkit.events.database import bar_of, execute, fetch_row
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
-from toolkit.events.replacing import beside, left_aside, swap
+from toolkit.events.replacing import beside, held, left_aside, swap
 from toolkit.events.sources import first_line, no_such_file, path_of
 from toolkit.events.times import from_aware
 
@@ -97,20 +97,21 @@ def write_stored(
         fresh.mkdir()
         if target.exists():  # whoever could not look into the one before cannot look into this one
             fresh.chmod(target.stat().st_mode | stat.S_IRWXU)
-        # Most logs know one time only; leaving the second out saves a fifth of the reading.
-        (late,) = fetch_row(cursor, f'SELECT count(*) FROM {relation} WHERE received_at <> "at"')
-        columns = tuple(column for column in stored.rows.columns if late or column != "received_at")
-        shape, section = _Shape(columns, stored.rows), _section(stored.counts)
-        with (
-            _bounded(cursor, lazy=stored.rows.lazy),
-            bar_of(cursor, "storing the log", shown=progress) as bar,
-        ):
-            _write_events(cursor, relation, shape, section, fresh, bar)
-            bar.update(bar.total - bar.n)
-        quarantined = _write_quarantine(cursor, stored.rows, fresh) if stored.whole else 0
-        pq.write_table(stored.people.table, fresh / "customers.parquet", compression="zstd")
-        manifest = json.dumps(_manifest(stored, columns, quarantined), indent=2, ensure_ascii=False)
-        (fresh / "manifest.json").write_text(manifest + "\n", encoding="utf-8")
+        with held(fresh):
+            # Most logs know one time only; leaving the second out saves a fifth of the reading.
+            (late,) = fetch_row(cursor, f'SELECT count(*) FROM {relation} WHERE received_at <> "at"')
+            columns = tuple(column for column in stored.rows.columns if late or column != "received_at")
+            shape, section = _Shape(columns, stored.rows), _section(stored.counts)
+            with (
+                _bounded(cursor, lazy=stored.rows.lazy),
+                bar_of(cursor, "storing the log", shown=progress) as bar,
+            ):
+                _write_events(cursor, relation, shape, section, fresh, bar)
+                bar.update(bar.total - bar.n)
+            quarantined = _write_quarantine(cursor, stored.rows, fresh) if stored.whole else 0
+            pq.write_table(stored.people.table, fresh / "customers.parquet", compression="zstd")
+            manifest = json.dumps(_manifest(stored, columns, quarantined), indent=2, ensure_ascii=False)
+            (fresh / "manifest.json").write_text(manifest + "\n", encoding="utf-8")
         check()
         swap(fresh, target)
     except duckdb.Error as fault:

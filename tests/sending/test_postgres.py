@@ -7,11 +7,14 @@ import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
 from toolkit.errors import LedgerError
 from toolkit.sending import Ledger, Receipt, State, approve, send
+from toolkit.sending.clock import micros, utc_now
+from toolkit.sending.ledger import server_clock
 
 LEASE = 30_000_000
 number = itertools.count()
@@ -68,6 +71,49 @@ def test_senders_at_once_each_with_its_own_connection_mail_everyone_once(place, 
     with ThreadPoolExecutor(4) as pool:
         done = Counter(name for names in pool.map(lambda n: _work(place, clock, f"s{n}"), range(4)) for name in names)
     assert done == Counter(entry.decision_id for entry in entries(120))
+
+
+class _Wrong:
+    """A machine's clock that is wrong by so much."""
+
+    def __init__(self, **apart):
+        self.apart = timedelta(**apart)
+
+    def __call__(self):
+        return utc_now() + self.apart
+
+
+def _machine(monkeypatch, place, clock):
+    """The ledger as a machine opens it that has this clock."""
+    monkeypatch.setattr(server_clock, "utc_now", clock)
+    return Ledger.open(place, clock=clock)
+
+
+def test_machines_whose_clocks_differ_leave_each_other_what_they_hold(place, entries, run_record, monkeypatch):
+    right, ahead = _Wrong(), _Wrong(seconds=90)
+    with _machine(monkeypatch, place, right) as one, _machine(monkeypatch, place, ahead) as other:
+        one.plan(run_record(mails=4, now=utc_now()), entries(4, class_="transactional"))
+        started = one.start(one.claim("run", owner="a", limit=2, lease=LEASE))
+        assert len(started) == 2
+        assert other.recover() == []
+        assert other.again("run", wait=0) == []
+        held = other.claim("run", owner="b", limit=4, lease=LEASE)
+        assert len(held) == 2
+        assert len(other.start(held)) == 2
+        assert one.recover() == []
+        assert {row.state for row in one.record([_accept(row) for row in started])} == {State.ACCEPTED}
+
+
+def test_a_clock_that_is_set_while_mails_are_held_moves_no_lease(place, entries, run_record, monkeypatch):
+    clock = _Wrong(hours=-1)
+    with _machine(monkeypatch, place, clock) as ledger:
+        ledger.plan(run_record(mails=2, now=utc_now()), entries(2))
+        held = ledger.claim("run", owner="a", limit=2, lease=LEASE)
+        for hours in (5, -5):
+            clock.apart = timedelta(hours=hours)
+            assert ledger.recover() == []
+            assert abs(micros(ledger.clock()) - micros(utc_now())) < 5_000_000
+        assert len(ledger.start(held)) == 2
 
 
 def test_the_audit_stays_one_chain_when_many_write_it(place, ledger, clock, entries, run_record):

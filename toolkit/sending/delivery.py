@@ -119,7 +119,7 @@ def send(
     with Ledger.open(where, clock=clock) as opened:
         gate = gate_of(parcel, opened, log, clock, run_id=run.id)
         tracker = told(parcel, opened, answers_place(where), run_id=run.id, clock=clock) if len(batch) else None
-        sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=clock, gate=gate, tracker=tracker)
+        sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=opened.clock, gate=gate, tracker=tracker)
         sender.stop = _stopped.get() or sender.stop
         with _bar(sender, shown=progress), _stoppable(sender.stop):
             return sender.run()
@@ -185,7 +185,7 @@ def start_sending(
             way,
             opened,
             before=batch.skipped,
-            clock=clock,
+            clock=opened.clock,
             gate=gate_of(parcel, opened, log, clock, run_id=run.id),
             lingers=True,
             tracker=tracker,

@@ -196,7 +196,7 @@ def keep_sending(
     with ExitStack() as held:
         opened = held.enter_context(Ledger.open(ledger, clock=clock))
         lease = max(_SHORTEST_LEASE, 3 * every)
-        mine = Shares(opened, held.enter_context(owner()), approval=approval.id, lease=lease, clock=clock)
+        mine = Shares(opened, held.enter_context(owner()), approval=approval.id, lease=lease, clock=opened.clock)
         held.callback(mine.release)
         held.enter_context(stopped_by(over))  # a round may wait for a limit for an hour
         while not over.is_set() and (rounds is None or made < rounds):

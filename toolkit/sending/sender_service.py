@@ -154,7 +154,7 @@ def take_one(
             run = run_record(bundle, bundle.approvals, way)
             gate = _of_this_log(gate_of(bundle, opened, _read(log), clock, run_id=run.id))
             tracker = told(bundle, opened, answers_place(ledger), run_id=run.id, clock=clock) if len(bundle) else None
-            sender = Sender(bundle, run, way, opened, before={}, clock=clock, gate=gate, tracker=tracker)
+            sender = Sender(bundle, run, way, opened, before={}, clock=opened.clock, gate=gate, tracker=tracker)
             if stop is not None:
                 sender.stop = stop
             return sender.run()

@@ -25,6 +25,7 @@ from toolkit.sending.ledger.overview import coupons_of, last_document, mails_of,
 from toolkit.sending.ledger.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.ledger.schema import attempts, audits, deliveries, events, held_as, open_engine, runs
 from toolkit.sending.ledger.schema import suppressions as suppression_rows
+from toolkit.sending.ledger.server_clock import shared_clock
 from toolkit.sending.ledger.suppression import Suppressions, suppressed
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import OPEN, State, state_of
@@ -51,7 +52,7 @@ class Ledger:
     def __init__(self, engine: Any, place: str, clock: Clock) -> None:
         self._engine = engine
         self._transactions = Writing(engine)
-        self._clock = clock
+        self._clock = self.clock = clock
         self.place = place
         self.suppressions = Suppressions(self._writing, self._reading, clock)
         self.rates = pacing.Rates(self._writing, self._reading, clock)
@@ -62,7 +63,7 @@ class Ledger:
 
         Args:
             where: path of a SQLite file, or a database URL such as `postgresql://host/name`.
-            clock: tells the time.
+            clock: tells the time; in PostgreSQL the server's clock does, where this machine's own is meant.
 
         Returns:
             The ledger, open.
@@ -72,7 +73,7 @@ class Ledger:
             NotSupportedError: the URL names a database other than SQLite and PostgreSQL.
         """
         engine, place = open_engine(where)
-        return cls(engine, place, clock)
+        return cls(engine, place, shared_clock(engine, clock))
 
     @staticmethod
     def exists(where: str | os.PathLike[str]) -> bool:

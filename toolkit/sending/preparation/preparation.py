@@ -142,6 +142,7 @@ def prepare(
         settled = {} if known is None else _settled(known, sends)
         sends = _without(sends, settled)
         renamed = {} if known is None else under_another_name(known, sends, run, whole)
+        del whole  # of a long log it is large
         sends = _without(sends, renamed)
         writer = Writer(program, log, run, moment)
         due = writer.due(sends)

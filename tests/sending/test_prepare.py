@@ -10,12 +10,14 @@ from email.parser import BytesParser
 import pandas as pd
 import pytest
 
-from tests.sending.shops import WELCOME
+from tests.sending.shops import POLICIES, WELCOME
 from toolkit.errors import InputError, PreflightError, TemplateError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
+from toolkit.scenario.models import Policies
 from toolkit.sending import Batch, Ledger, send
 from toolkit.sending.keys import mail_key
+from toolkit.sending.preparation.notes import made_up_in
 from toolkit.sending.spool import Store
 from toolkit.tables import REASONS
 
@@ -325,6 +327,19 @@ def test_an_empty_log_gives_an_empty_batch(shop, make_people):
     assert batch.table.empty
     assert isinstance(batch, Batch)
     assert "0 mails due at 2026-03-02 12:00 UTC" in str(batch.summary())
+
+
+def test_a_sender_and_links_that_the_library_came_with_are_told_before_people_get_them(shop):
+    (said,) = [note for note in shop.prepare().notes if "made-up names" in note]
+    assert said.startswith(
+        "hello@example.com, shop.example.com: made-up names, which lead nowhere; write your own sender:"
+    )
+    own = {
+        "sender": {"name": "Maison Lune", "email": "hello@maisonlune.test"},
+        "brand": {**POLICIES["brand"], "url": "https://maisonlune.test", "help": "https://maisonlune.test/help"},
+    }
+    own["brand"]["unsubscribe_url"] = "https://maisonlune.test/u/{token}"
+    assert made_up_in(Policies.model_validate(own)) == ()
 
 
 def test_the_first_batch_says_which_mails_follow_on_others_that_were_never_sent(shop, noon, make_program, make_log):

@@ -137,8 +137,9 @@ def test_a_change_voids_it_and_is_named(shop, standing, sent, make_program, chan
         program = make_program(OFFER % "percent: 90")
     else:
         program = make_program(sender={"name": "Maison Noire", "email": "hello@example.com"})
-    with pytest.raises(ApprovalError, match=rf"standing approval is void; nothing was sent(\n.*)*{said}"):
+    with pytest.raises(ApprovalError, match=rf"standing approval is void; nothing was sent(\n.*)*{said}") as told:
         sent(shop.prepare(program=program), approval)
+    assert "approve it anew (`toolkit approve`, approve_standing)" in str(told.value)
     assert shop.mails() == []
 
 

@@ -41,6 +41,7 @@ from toolkit.sending import (
 )
 from toolkit.sending import parity as compare_day
 from toolkit.sending.clock import length
+from toolkit.sending.preparation.notes import made_up_in
 from toolkit.sending.sender.key_check import named_elsewhere
 
 __all__: list[str] = []
@@ -116,8 +117,11 @@ def approve_command(
 ) -> None:
     """Let the mails of scenarios go as they fall due, as they are now, within limits: what `toolkit run` needs."""
     with plain_errors():
+        program = load(scenarios)
+        for note in made_up_in(program.policies):
+            typer.echo(f"warning: {note}", err=True)
         approval = approve_standing(
-            load(scenarios),
+            program,
             scenarios,
             by=by,
             mails_a_day=mails_a_day,

@@ -212,7 +212,7 @@ class TakenUp:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.suppressed.items())) or "none"
         return (
             f"suppressed: {reasons}; restored {self.restored:,}; mails settled {self.settled:,}; "
-            f"of unknown mails {self.unknown:,}"
+            f"of mails not sent from here {self.unknown:,}"
         )
 
 

@@ -138,7 +138,8 @@ class StandingApproval(Signature):
     def _check_version(self, found: Mapping[str, Any]) -> None:
         lines = changes(outline(self.version), outline(found))
         if lines:
-            raise ApprovalError("\n  ".join(["the standing approval is void; nothing was sent", *lines]))
+            again = "look at what is there now, and approve it anew (`toolkit approve`, approve_standing)"
+            raise ApprovalError("\n  ".join(["the standing approval is void; nothing was sent", *lines, again]))
 
 
 def approve_standing(

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import pandas as pd
 
 from toolkit.engine import Run
 from toolkit.events import EventLog
 from toolkit.readable import counted
-from toolkit.scenario.models import EventTrigger, Program
+from toolkit.scenario.models import EventTrigger, Policies, Program
 from toolkit.sending.answered import answers_place
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.renamed_decisions import TOO_SOON, UNDER_ANOTHER_NAME
 from toolkit.tables import MAIL_EVENTS
 
-__all__ = ["notes_of"]
+__all__ = ["made_up_in", "notes_of"]
+
+_RESERVED = re.compile(r"(^|[@.])example\.(com|net|org)$")  # RFC 2606: nobody's
 
 _OTHERS = {
     UNDER_ANOTHER_NAME: "that the ledger has under another name: same scenario, same customer, decided in the same "
@@ -62,7 +66,21 @@ def notes_of(
             notes.append(f"{counted(count, 'mail')} {'is' if count == 1 else 'are'} left out {said}")
     if len(going) and "email_sent" not in log.event_names and (ledger is None or ledger.last_approval() is None):
         notes += _on_mails_never_sent(sends, going)
-    return (*notes, *_unheard(run.program, log, ledger))
+    return (*notes, *_unheard(run.program, log, ledger), *(made_up_in(run.program.policies) if len(going) else ()))
+
+
+def made_up_in(policies: Policies) -> tuple[str, ...]:
+    """A sentence where sender or links are still those that the library's templates come with, which lead nowhere."""
+    said = (str(value) for value in (policies.brand.model_dump() if policies.brand else {}).values())
+    links = (urlsplit(value).hostname or "" for value in said if value.startswith("https://"))
+    places = [policies.sender.email] if policies.sender else []
+    found = [place for place in dict.fromkeys((*places, *links)) if _RESERVED.search(place)]
+    if not found:
+        return ()
+    return (
+        f"{', '.join(found)}: made-up names, which lead nowhere; write your own sender: and brand: "
+        "into policies.yaml before mails go to people",
+    )
 
 
 def _on_mails_never_sent(sends: pd.DataFrame, going: pd.DataFrame) -> Iterator[str]:

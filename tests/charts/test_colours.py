@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolkit.charts.diagram import ARM_COLORS
-from toolkit.charts.style import MAILS
+from toolkit.charts.style import MAILS, words_on
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 SEEN_BY = {
@@ -46,6 +46,12 @@ def test_any_two_series_differ_by_more_than_red_and_green(colors, seen):
     seen_as = {color: lab(SEEN_BY[seen] @ linear(color)) for color in colors}
     for one, other in combinations(colors, 2):
         assert np.linalg.norm(seen_as[one] - seen_as[other]) > 15, (one, other)
+
+
+@pytest.mark.parametrize("color", MAILS)
+def test_words_within_a_bar_are_as_easy_to_read_as_its_colour_allows(color):
+    assert contrast(words_on(color), color) == max(contrast(words, color) for words in ("#FFFFFF", "#1F2733"))
+    assert contrast(words_on(color), color) > 3.8
 
 
 def test_every_series_but_orange_and_sky_has_three_to_one_on_white_and_all_have_on_jupyters_dark_page():

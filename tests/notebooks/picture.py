@@ -1,6 +1,9 @@
-"""Take the pictures of the screens that README and docs/notebooks.md show, in a real JupyterLab and Chromium.
+"""Take the pictures of the screens that README and docs/notebooks.md show, in a real JupyterLab and Chromium; and the
+picture of docs/forecast.md, of what that page's own code gives.
 
-python -m tests.notebooks.picture [FOLDER]
+python -m tests.notebooks.picture [FOLDER] [--only forecast]
+
+Those of mails are taken by tests.mail.contact_sheet.
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.notebooks.lab import ROOT, Desk, browser, desk, jupyter
+from PIL import Image
+
+from tests.notebooks.lab import ROOT, Desk, browser, chromium, desk, jupyter
 
 _MOST_BYTES = 250_000
 SCREENS: dict[str, list[tuple[str, str, str | None]]] = {
@@ -32,6 +37,7 @@ _EXACT = ".ttk-tuner[data-state='exact']"
 def take(folder: Path) -> None:
     """All pictures, in light and one in dark."""
     folder.mkdir(parents=True, exist_ok=True)
+    forecast(folder / "forecast.png")
     with tempfile.TemporaryDirectory() as place:
         os.environ["XDG_CONFIG_HOME"] = f"{place}/config"
         with jupyter(desk(Path(place))) as address, browser(address, width=1240, height=1500) as seen:
@@ -50,6 +56,28 @@ def take(folder: Path) -> None:
         browser(address, theme="dark", width=1240, height=1000) as seen,
     ):
         _tuner(seen, folder / "tuner_dark.png")
+
+
+def forecast(path: Path) -> None:
+    """The forecast that docs/forecast.md makes, by arm, and what its interval is made of."""
+    page = (ROOT / "docs" / "forecast.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+    made: dict[str, Any] = {}
+    exec(code.replace('"data/', f'"{ROOT}/data/').replace('"templates/', f'"{ROOT}/templates/'), made)
+    figures = [made["forecast"].plot(), made["forecast"].plot(show="parts")]
+    shown = "".join(one.to_html(full_html=False, include_plotlyjs=place == 0) for place, one in enumerate(figures))
+    theme = "--jp-content-font-color1:#1b2130;--jp-content-font-color2:#5a6272"
+    with chromium() as opened:
+        sheet = opened.new_page(viewport={"width": 700, "height": 620}, device_scale_factor=2)
+        sheet.set_content(
+            f"<body style='margin:0;background:#fff;{theme}'><div style='width:688px'>{shown}</div></body>"
+        )
+        sheet.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length >= 2")
+        sheet.wait_for_timeout(800)
+        sheet.locator("body > div").screenshot(path=str(path))
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    _tell(path)
 
 
 def _tuner(seen: Desk, path: Path) -> None:
@@ -101,6 +129,10 @@ def _shoot(seen: Desk, screen: Any, path: Path) -> None:
     screen.scroll_into_view_if_needed()
     seen.page.wait_for_timeout(1500)
     screen.screenshot(path=str(path))
+    _tell(path)
+
+
+def _tell(path: Path) -> None:
     size = path.stat().st_size
     print(f"{path}: {size:,} bytes", flush=True)
     if size > _MOST_BYTES:
@@ -110,4 +142,9 @@ def _shoot(seen: Desk, screen: Any, path: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "docs" / "images")
-    take(parser.parse_args().folder)
+    parser.add_argument("--only", choices=["forecast"], help="this picture alone")
+    given = parser.parse_args()
+    if given.only:
+        forecast(given.folder / "forecast.png")
+    else:
+        take(given.folder)

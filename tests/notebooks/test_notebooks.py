@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from nbclient import NotebookClient
 from tests.notebooks.lab import COMPILING, ROOT, desk
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_every_picture_of_the_docs_is_made_by_a_script():
+    scripts = [ROOT / "tests" / "notebooks" / "picture.py", ROOT / "tests" / "mail" / "contact_sheet.py"]
+    names = set(re.findall(r'"(\w+)(?:\.png)?"', "".join(one.read_text(encoding="utf-8") for one in scripts)))
+    assert [one.name for one in (ROOT / "docs" / "images").glob("*.png") if one.stem not in names] == []
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

@@ -55,7 +55,7 @@ def test_hillstrom_is_forecast_as_it_came() -> None:
 def test_the_page_on_forecasts_runs(capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs" / "forecast.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     told: dict[str, object] = {}
     for code in blocks:
         exec(

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.simulation.page import stands_there
 from toolkit.errors import InputError, MetricError
 from toolkit.scenario import loads
 from toolkit.scenario.models import Program
@@ -223,6 +224,12 @@ def foretold(kind: str) -> np.ndarray:
     return np.array([forecast_and_truth(kind, seed) for seed in range(RUNS)])
 
 
+def counts(told: np.ndarray) -> tuple[int, int, int]:
+    """Roll-outs that came within the interval, below it, and above it."""
+    below, above = int((told[:, 2] < told[:, 0]).sum()), int((told[:, 2] > told[:, 1]).sum())
+    return len(told) - below - above, below, above
+
+
 def assert_covered(told: np.ndarray, name: str) -> None:
     """85 to 95% of the intervals hold; wider only where chance moves an honest 90% interval farther than that."""
     covered = float(((told[:, 0] <= told[:, 2]) & (told[:, 2] <= told[:, 1])).mean())
@@ -238,6 +245,8 @@ def assert_covered(told: np.ndarray, name: str) -> None:
 def test_intervals_fitted_from_a_pilot_hold_the_roll_out(kind: str) -> None:
     told = foretold(kind)
     assert_covered(told, kind)
+    if RUNS == 100:
+        stands_there(f"`{kind}`" + (": mails do nothing" if kind == "null" else ""), *counts(told))
     if kind == "null":
         promised = float((told[:, 0] > 0).mean())
         assert promised <= 0.05 + strays(0.05, RUNS), f"profit was promised in {promised:.1%} of null worlds"
@@ -245,4 +254,8 @@ def test_intervals_fitted_from_a_pilot_hold_the_roll_out(kind: str) -> None:
 
 @pytest.mark.soak
 def test_intervals_hold_the_roll_outs_of_all_kinds_together() -> None:
-    assert_covered(np.concatenate([foretold(kind) for kind in KINDS]), "all kinds")
+    told = np.concatenate([foretold(kind) for kind in KINDS])
+    assert_covered(told, "all kinds")
+    if RUNS == 100:
+        held, below, above = (f"{count / len(told):.1%}" for count in counts(told))
+        stands_there("all together", f"{held} of {len(told):,}", below, above)

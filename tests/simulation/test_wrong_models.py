@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from tests.simulation.page import stands_there
+from toolkit.readable import minus
 from toolkit.scenario import loads
 from toolkit.simulation import ResponseModel, fit, simulate, world
 from toolkit.simulation.worlds import MAIL_COST, MARGIN
@@ -45,6 +47,16 @@ CASES = {
     "effect of other people (loyal) taken": Wrong(kind="loyal"),
     "nobody uses the offer who would have bought": Wrong(used_anyway=0.0),
 }
+SAID = {
+    "right": "is right",
+    "effect twice as large": "states twice the effect",
+    "effect half as large": "states half of it",
+    "effect of a mail after 1h taken for 24h": "takes the effect of a mail after 1 hour for one after 24",
+    "effect of other people (loyal) taken": "takes the effect on other people (`loyal`)",
+    "nobody uses the offer who would have bought": "says that nobody who would have bought uses the offer "
+    "(half of them do)",
+}
+"""The same as the page says it."""
 
 
 @functools.cache
@@ -96,6 +108,9 @@ def test_a_right_model_holds_and_one_twice_as_large_tells_twice_as_much() -> Non
 @pytest.mark.soak
 def test_each_wrong_model_misses_in_its_own_way() -> None:
     found = {name: missed(name, 40) for name in CASES}
+    for name, (times, off, held) in found.items():
+        profit = minus(f"{off:{'+' if off > 0 else ''}.2f}")
+        stands_there(SAID[name], f"{times:.1f}" if times > 3 else f"{times:.2f}", profit, round(40 * held))
     assert found["right"][0] == pytest.approx(1.0, abs=0.08)
     assert found["right"][2] > 0.8
     assert found["effect twice as large"][0] == pytest.approx(2.0, abs=0.15)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from toolkit.charts.style import BLUE, GREEN, MAILS, VERMILLION, add_units, drawn, emptied, label_lines, whole
+from toolkit.charts.style import BLUE, GREEN, MAILS, VERMILLION, add_units, drawn, emptied, label_lines, whole, words_on
 from toolkit.engine import CHANGES, Difference
 
 __all__ = ["difference_chart"]
@@ -42,7 +42,7 @@ def difference_chart(difference: Difference) -> go.Figure:
                     textposition="inside",
                     textangle=0,
                     insidetextanchor="middle",
-                    textfont={"color": "white"},
+                    textfont={"color": words_on(_COLORS[change])},
                     customdata=people.to_numpy(),
                     hovertemplate=(
                         f"%{{y}}<br><b>%{{text}} mails {change}</b> of %{{customdata:,}} people<extra></extra>"

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
-from toolkit.charts.style import AFTER_MAIL, BLUE, INK, MAILS, add_units, drawn, label_lines, money
+from toolkit.charts.style import AFTER_MAIL, BLUE, INK, MAILS, add_units, drawn, label_lines, money, words_on
 from toolkit.charts.sweeps import setting_name, setting_text
 from toolkit.errors import InputError, NotSupportedError, did_you_mean
 from toolkit.readable import minus
@@ -143,7 +143,7 @@ def forecast_parts(forecast: Forecast) -> go.Figure:
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
-            textfont={"color": "white", "size": 12.5},
+            textfont={"color": INK if colour == _REST else words_on(colour), "size": 12.5},
             hovertemplate=f"%{{y}}<br>{word}: <b>%{{x:.0%}}</b><extra></extra>",
         )
         for word, share, colour in bars
@@ -165,7 +165,7 @@ def forecast_parts(forecast: Forecast) -> go.Figure:
         barmode="stack",
         showlegend=True,
         legend={"itemclick": False, "itemdoubleclick": False, "yref": "container", "y": 0, "yanchor": "bottom"},
-        margin={"b": 34 + below},
+        margin={"b": 34 + below, "r": 26},
     )
     figure.update_xaxes(tickformat=".0%", range=[0, 1.0], showline=False, automargin=False)
     figure.update_yaxes(showgrid=False, autorange="reversed", ticklabelstandoff=8)

@@ -46,6 +46,7 @@ __all__ = [
     "title_room",
     "unit_of",
     "whole",
+    "words_on",
 ]
 
 # Okabe and Ito's palette, without its yellow and black, which vanish on a white or a black page.
@@ -80,6 +81,7 @@ _MOMENTS = [
     {"dtickrange": [_DAY_MS, None], "value": DAYS},
 ]
 """The same of any stretch of time: hours, with their day below."""
+_WHITE, _DARK = "#FFFFFF", "#1F2733"
 _FEW = 8  # as many whole ticks as an axis has
 _TITLE_WIDTH, _SUBTITLE_WIDTH = 74, 104
 
@@ -284,6 +286,27 @@ def money(value: float, currency: str) -> str:
     ('€1,235', '3.20 SEK', '−€349')
     """
     return priced(f"{value:,.2f}" if abs(value) < 100 else f"{value:,.0f}", currency)
+
+
+def words_on(color: str) -> str:
+    """The colour of words within a bar: white, or ink where that is easier to read.
+
+    >>> words_on(BLUE), words_on(SKY)
+    ('#FFFFFF', '#1F2733')
+    """
+    return max((_WHITE, _DARK), key=lambda words: _contrast(words, color))
+
+
+def _contrast(one: str, other: str) -> float:
+    """How well one colour stands out from another, 1 to 21, as WCAG 2 says it."""
+    low, high = sorted(_luminance(color) for color in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: str) -> float:
+    parts = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def share_text(rate: float) -> str:

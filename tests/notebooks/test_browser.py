@@ -221,6 +221,21 @@ def test_a_cell_of_the_map_moves_the_tuner(tuned):
     tuned.page.wait_for_selector(EXACT)
 
 
+def test_a_map_is_one_stop_of_the_tab_key_and_the_arrows_go_from_cell_to_cell(tuned):
+    cells = tuned.page.locator("[data-act=cell]")
+    assert cells.count() > 20
+    assert tuned.page.locator("[data-act=cell][tabindex='0']").count() == 1
+    tuned.page.locator("[data-act=cell][tabindex='0']").focus()
+    for key in ("ArrowLeft", "ArrowDown", "Enter"):
+        tuned.page.keyboard.press(key)
+    tuned.page.wait_for_selector("[data-act=cell][aria-pressed='true'][aria-label^='12h, 10%']")
+    assert tuned.page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("12h, 10%")
+    tuned.page.wait_for_function(f"() => document.querySelector(\"{WAIT}\").getAttribute('aria-valuetext') === '12 h'")
+    tuned.page.locator("[data-act=cell][aria-label^='1d, 15%']").click()
+    tuned.page.wait_for_function(f"() => document.querySelector(\"{WAIT}\").getAttribute('aria-valuetext') === '1 d'")
+    tuned.page.wait_for_selector(EXACT)
+
+
 def test_a_version_is_saved_beside_the_notebook(tuned, folder):
     tuned.page.get_by_role("button", name="Save as a version").click()
     tuned.page.get_by_text("Saved as versions/abandoned_cart_v1.yaml").wait_for()
@@ -342,6 +357,12 @@ def test_a_batch_is_signed(sending):
     sending.page.get_by_label("I have looked at the samples").check()
     sending.page.get_by_role("button", name=re.compile(r"^Sign for \d+ mails$")).click()
     sending.page.get_by_text("Signed by ana.").wait_for()
+    # The button that was pressed is gone; whoever uses the keyboard is still on the desk.
+    sending.page.wait_for_function("() => document.activeElement.getAttribute('aria-label') === 'Approval desk'")
+    sending.page.keyboard.press("Tab")
+    assert (
+        sending.page.evaluate("document.activeElement.closest('section').getAttribute('aria-label')") == "Approval desk"
+    )
 
 
 def test_a_sending_is_paused_and_stopped_and_goes_on_and_nobody_is_mailed_twice(sending, folder):
@@ -396,6 +417,17 @@ def test_a_step_is_edited_in_the_diagram_and_the_counts_follow(started):
     started.ask("assert str(view.value.steps[0].wait) == '2d'")
     started.page.get_by_role("button", name="Undo").click()
     started.page.wait_for_function(f"(before) => {REMINDER} === before", arg=before)
+    assert started.banners() == []
+
+
+def test_a_step_is_left_by_escape_and_opened_by_enter(started):
+    step = "[data-act=step][data-value=pause]"
+    started.page.locator(".ttk-sheet input[data-act=wait]").focus()
+    started.page.keyboard.press("Escape")
+    started.page.locator(".ttk-sheet").wait_for(state="detached")
+    started.page.wait_for_function(f"() => document.activeElement === document.querySelector('{step}')")
+    started.page.keyboard.press("Enter")
+    started.page.locator(".ttk-sheet").wait_for()
     assert started.banners() == []
 
 

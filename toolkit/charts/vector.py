@@ -34,7 +34,7 @@ def words(x: float, y: float, text: object, *, anchor: str = "start", class_: st
     return shape("text", escape(str(text)), x=x, y=y, text_anchor=where, class_=class_, **more)
 
 
-def svg(width: float, height: float, *parts: str, label: str, fluid: bool = True) -> str:
+def svg(width: float, height: float, *parts: str, label: str, fluid: bool = True, role: str = "img") -> str:
     """A whole picture.
 
     Args:
@@ -42,10 +42,11 @@ def svg(width: float, height: float, *parts: str, label: str, fluid: bool = True
         *parts: elements.
         label: what a screen reader says.
         fluid: shrink with the page.
+        role: `group` where something in it can be pressed.
     """
     size = {"width": "100%", "style": f"max-width:{width:.0f}px"} if fluid else {"width": width, "height": height}
     return shape(
-        "svg", *parts, viewBox=f"0 0 {width:.0f} {height:.0f}", role="img", aria_label=label, class_="ttk-plot", **size
+        "svg", *parts, viewBox=f"0 0 {width:.0f} {height:.0f}", role=role, aria_label=label, class_="ttk-plot", **size
     )
 
 

@@ -154,7 +154,11 @@ class LogProfile(Panel):
         names = ("event", "", "events", "customers", "properties")
         sides = (None, "ttk-optional", "ttk-number", "ttk-number", "ttk-optional")
         head = tag(
-            "tr", together(tag("th", name, scope="col", class_=side) for name, side in zip(names, sides, strict=True))
+            "tr",
+            together(
+                tag("th", name, scope="col", class_=side, aria_label=None if name else "beside the most frequent")
+                for name, side in zip(names, sides, strict=True)
+            ),
         )
         more = len(found.table) - _MOST_KINDS
         rest = note(f"and {counted(more, 'more kind')} of events, fewer of each") if more > 0 else None

@@ -47,19 +47,22 @@ export default {
     const root = document.createElement("section");
     root.className = "ttk";
     root.setAttribute("aria-label", model.get("title"));
+    root.setAttribute(QUIET, "true");
+    root.tabIndex = -1;
     const wrong = banner();
     const body = document.createElement("div");
     body.className = "ttk-body";
     root.append(wrong, body);
     el.append(root);
     const kernel = link(model, root);
-    let pressed = null;
+    let pressed = null, opener = null;
     const away = new Map(); // boxes whose news the kernel has not answered yet, and how many
 
     function draw() {
       const box = document.createElement("template");
       box.innerHTML = model.get("view");
       const active = body.getRootNode().activeElement;
+      const isMine = body.contains(active);
       const typing = active && body.contains(active) && HELD.has(active.nodeName) && active.type !== "range" ? active : null;
       const scrolled = [...body.querySelectorAll("[data-scroll]")].map((one) => [one.dataset.scroll, one.scrollLeft, one.scrollTop]);
       children(body, box.content, new Set([...away.keys(), pressed, typing?.dataset.changed ? typing : null]));
@@ -67,6 +70,8 @@ export default {
         const one = body.querySelector(`[data-scroll="${name}"]`);
         if (one) { one.scrollLeft = left; one.scrollTop = top; }
       }
+      // What was pressed may be gone. Whoever uses the keyboard stays on this screen.
+      if (active && body !== active && isMine && (!body.contains(active) || active.disabled)) root.focus({ preventScroll: true });
       keepKeys(root);
     }
     function guarded(work) {
@@ -105,6 +110,7 @@ export default {
       // What stands in a box but was not told yet comes first.
       const typed = body.querySelector("[data-changed]");
       if (typed) tell(typed);
+      if (one.dataset.act === "step") opener = one.dataset.value;
       one.classList.add("ttk-pressed");
       kernel.send(one.dataset.act, one.dataset.value ?? null).then(() => one.classList.remove("ttk-pressed"));
     });
@@ -132,8 +138,30 @@ export default {
     body.addEventListener("pointerdown", (event) => { pressed = event.target.type === "range" ? event.target : null; });
     const released = () => { pressed = null; };
     window.addEventListener("pointerup", released);
-    body.addEventListener("keydown", (event) => {
+    // The cells of a map: the arrows go from one to the next.
+    const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    function step(from, [right, up]) {
+      const [x, y] = from.dataset.value.split(",").map(Number);
+      const place = y === undefined ? x + right : [x + right, y + up].join();
+      const to = body.querySelector(`[data-act="cell"][data-value="${place}"]`);
+      if (!to) return;
+      from.setAttribute("tabindex", "-1");
+      to.setAttribute("tabindex", "0");
+      to.focus();
+    }
+    async function closed() {
+      const close = body.querySelector('[data-act="close"]');
+      if (!close) return;
+      await kernel.send("close", null);
+      (body.querySelector(`[data-act="step"][data-value="${CSS.escape(opener ?? "")}"]`) ?? root).focus();
+    }
+    root.addEventListener("keydown", (event) => {
       const one = actor(event);
+      if (event.key === "Escape") closed();
+      if (one?.dataset.act === "cell" && ARROWS[event.key]) {
+        event.preventDefault();
+        step(one, ARROWS[event.key]);
+      }
       if (one && !HELD.has(one.nodeName) && one.nodeName !== "BUTTON" && (event.key === "Enter" || event.key === " ")) {
         event.preventDefault();
         one.dispatchEvent(new MouseEvent("click", { bubbles: true }));

@@ -285,7 +285,8 @@ class SweepMap(Panel):
                     )
                 )
         width = left + wide * len(columns) + 12
-        return svg(width, floor + 46, *parts, label=f"Map of {_meaning(self._measure)[0]}", fluid=False)
+        role = "group" if is_small else "img"
+        return svg(width, floor + 46, *parts, label=f"Map of {_meaning(self._measure)[0]}", fluid=False, role=role)
 
     def _of(self, settings: Mapping[str, str]) -> tuple[int, int] | None:
         values = list(self._over.values())
@@ -300,6 +301,7 @@ class SweepMap(Panel):
         count = len(grid)
         paths = list(self._over)
         columns, rows = list(self._over[paths[0]]), list(self._over[paths[-1]]) if len(paths) > 1 else [""]
+        chosen = self._places()
         for y in range(count):
             for x in range(grid.shape[1]):
                 text = self._number(float(grid[y, x]), beside=grid)
@@ -329,8 +331,10 @@ class SweepMap(Panel):
                         )
                     )
                 value = f"{x},{y}" if len(paths) > 1 else f"{x}"
+                is_chosen = (x, y) == chosen  # by Tab one comes to it alone, by the arrows from there to the others
+                more = {"tabindex": 0 if is_chosen else -1, "aria_pressed": str(is_chosen).lower()}
                 parts.append(
-                    shape("g", *inside, data_act="cell", data_value=value, tabindex=0, role="button", aria_label=said)
+                    shape("g", *inside, data_act="cell", data_value=value, role="button", aria_label=said, **more)
                 )
         return parts
 

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from toolkit.cli import app
+from toolkit.events import EventLog
 from toolkit.sending import Ledger
 from toolkit.sending.answered import take_up
 from toolkit.sending.clock import micros
@@ -139,6 +140,27 @@ def test_half_a_line_at_the_end_of_a_growing_file_is_left_for_a_later_round_and_
     assert "sent 4," in said
     assert said.count("events.csv: the last line does not end yet, and is left until it does") == 1
     assert "broken off" not in said
+
+
+def test_a_stored_log_is_sent_from_as_a_file_is(shop):
+    EventLog.from_csv("events.csv", customers="people.csv").save("log", progress=False)
+    words = [
+        "--approval",
+        "standing.json",
+        "--transport",
+        "outbox:outbox",
+        "--ledger",
+        "ledger.sqlite",
+        "--rounds",
+        "1",
+    ]
+    done = CliRunner().invoke(app, ["run", "mails", "--events", "log", *words])
+    assert (done.exit_code, "sent 4," in done.output) == (0, True), done.output
+
+
+def test_what_is_approved_with_a_made_up_sender_is_told(shop):
+    done = CliRunner().invoke(app, ["approve", "mails", "--by", "ana", "--mails-a-day", "5"])
+    assert "warning: hello@example.com, shop.example.com: made-up names" in done.output
 
 
 def test_what_began_before_the_start_gets_no_mail(shop):

@@ -77,7 +77,7 @@ def read_log(
 ) -> EventLog:
     """The log that the options of a command name."""
     mapped = columns_of(columns)
-    of_csv = {_option(argument): value for argument, value in csv.items()}
+    of_csv = {_option(argument): value for argument, value in csv.items() if argument != "growing"}
     given = [
         option
         for option, value in {"--map": mapped, "--zone": zone, "--customers": customers, **of_csv}.items()

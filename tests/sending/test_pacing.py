@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pandas as pd
 import pytest
 
@@ -162,6 +164,20 @@ def test_a_domain_that_says_later_again_and_again_is_left_alone_and_the_others_g
     assert {row.domain for row in _claim(ledger, 100)} == {"a.example"}
 
 
+def test_many_refusals_at_once_are_one_step_and_those_after_the_rest_the_next(planned, clock):
+    ledger = planned(90)
+    for least, most in ((5, 7), (15, 19), (60, 75)):
+        at_once, later = _claim(ledger, 16), _claim(ledger, 4)
+        started = ledger.start([*at_once, *later])
+        receipts = [(row, Receipt(row.decision_id, State.DEFERRED, code=452)) for row in started]
+        ledger.record(receipts[:16])
+        (until,) = ledger.rates.resting.until
+        assert timedelta(minutes=least) <= until - clock() < timedelta(minutes=most)
+        ledger.record(receipts[16:])  # these were under way
+        assert list(ledger.rates.resting.until) == [until]
+        clock.forward(minutes=most)
+
+
 def test_a_sender_waits_for_a_domain_that_rests_only_when_nothing_else_is_left(ledger, clock, entries, run_record):
     ledger.plan(run_record(mails=40), _of_two_domains(entries, 40))
     now = micros(clock())
@@ -180,6 +196,13 @@ def test_a_sender_waits_for_a_domain_that_rests_only_when_nothing_else_is_left(l
     assert ledger.next_moment("run") == (micros(clock()), "")
     _settle(ledger, _claim(ledger, 100))
     assert ledger.next_moment("run") == (None, "")
+
+
+@pytest.mark.parametrize("words", ["greylisted, come again", "Recipient address rejected: Graylisting in action"])
+def test_servers_that_ask_a_stranger_to_come_again_pause_nothing(planned, words):
+    ledger = planned(60)
+    _settle(ledger, _claim(ledger, 40), State.DEFERRED, code=450, reason=f"4.7.1 {words}")
+    assert ledger.run_state("run") == "active"
 
 
 def test_one_full_mailbox_says_nothing_of_its_domain(planned):

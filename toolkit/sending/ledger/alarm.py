@@ -26,6 +26,7 @@ _ENOUGH_OF_A_LOOP = (
 )
 _DAY = 86_400_000_000  # microseconds
 _POLICY = re.compile(r"\b[45]\.7\.[0-9]+\b")
+_GREYLISTED = re.compile(r"gr[ae]y-?list", re.IGNORECASE)  # any stranger is asked to come again; no policy against us
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,10 @@ def counters_of(receipts: Sequence[Receipt]) -> Counter[str]:
             continue
         added["failures"] += receipt.state is State.FAILED
         added["doubts"] += receipt.state is State.UNKNOWN
-        refused = receipt.state in (State.FAILED, State.DEFERRED)
-        added["policy_errors"] += bool(refused and _POLICY.search(receipt.reason or ""))
+        reason = receipt.reason or ""
+        is_later = receipt.state is State.DEFERRED
+        refused = receipt.state is State.FAILED or (is_later and not _GREYLISTED.search(reason))
+        added["policy_errors"] += bool(refused and _POLICY.search(reason))
     return +added
 
 

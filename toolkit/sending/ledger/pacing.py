@@ -224,7 +224,11 @@ def seen(connection: Connection, results: Sequence[tuple[str, Receipt]], *, now:
         connection.execute(delete(domains).where(domains.c.name.in_(better)))
     reasons = {domain: receipt.reason for domain, receipt in results if receipt.state is State.DEFERRED}
     for name, count in bad.items():
-        failures = count + (known[name].failures if name in known else 0)
+        before = known[name].failures if name in known else 0
+        if name in known and known[name].until is not None and known[name].until > now:
+            continue  # it was under way when the rest began, and says no more than what began it
+        # What several connections hear at once is one step: a minute of a full disk is not hours of it.
+        failures = min(before + count, (before // _ENOUGH + 1) * _ENOUGH)
         until = None if failures < _ENOUGH else now + _rest(name, failures)
         values = {"failures": failures, "until": until, "reason": reasons[name]}
         if name in known:

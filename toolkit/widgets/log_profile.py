@@ -156,7 +156,7 @@ class LogProfile(Panel):
         head = tag(
             "tr",
             together(
-                tag("th", name, scope="col", class_=side, aria_label=None if name else "beside the most frequent")
+                tag("th" if name else "td", name, scope="col" if name else None, class_=side)
                 for name, side in zip(names, sides, strict=True)
             ),
         )

@@ -199,10 +199,11 @@ def test_a_sender_waits_for_a_domain_that_rests_only_when_nothing_else_is_left(l
 
 
 @pytest.mark.parametrize("words", ["greylisted, come again", "Recipient address rejected: Graylisting in action"])
-def test_servers_that_ask_a_stranger_to_come_again_pause_nothing(planned, words):
+def test_servers_that_ask_a_stranger_to_come_again_hold_nothing_up(planned, words):
     ledger = planned(60)
     _settle(ledger, _claim(ledger, 40), State.DEFERRED, code=450, reason=f"4.7.1 {words}")
     assert ledger.run_state("run") == "active"
+    assert ledger.rates.resting.empty
 
 
 def test_one_full_mailbox_says_nothing_of_its_domain(planned):

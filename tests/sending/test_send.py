@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import tqdm.auto
 
 from toolkit.errors import ApprovalError, InputError, LedgerError, NotSupportedError, PreflightError, TransportError
-from toolkit.sending import Ledger, Outbox, Receipt, State, send, transport
+from toolkit.sending import Ledger, Outbox, Receipt, State, delivery, send, transport
+from toolkit.sending.sender.progress import Phase, Progress
 
 
 @pytest.fixture
@@ -450,3 +453,18 @@ def test_no_sending_waits_for_the_lock_of_progress_bars_that_forked_processes_sh
     monkeypatch.setattr(tqdm.auto.tqdm, "_lock", Held(), raising=False)
     report = send(batch, approval, transport=f"outbox:{shop.outbox}", confirm=12, progress=shown)
     assert report.sent == 12
+
+
+def test_the_speed_shown_is_of_sending_alone(monkeypatch):
+    shown = []
+    sender = SimpleNamespace(total=1000, progress=Progress(Phase.PLANNING, 1000))
+    with delivery._bar(sender, shown=True):
+        bar = inspect.getclosurevars(sender.tell).nonlocals["bar"]
+        assert bar.desc.startswith("planning")
+        monkeypatch.setattr(bar, "start_t", bar.start_t - 3600)  # planning took an hour
+        monkeypatch.setattr(bar, "refresh", lambda: shown.append(bar.format_dict))
+        sender.tell(Progress(Phase.SENDING, 1000, already_sent=500))
+        sender.tell(Progress(Phase.SENDING, 1000, already_sent=500, sent=100))
+    last = shown[-1]
+    assert (last["n"], last["initial"]) == (600, 500)
+    assert last["elapsed"] < 600

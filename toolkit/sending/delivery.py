@@ -35,7 +35,7 @@ from toolkit.sending.protocol import Transport
 from toolkit.sending.sender.gate import gate_of
 from toolkit.sending.sender.job import Running, SendingJob
 from toolkit.sending.sender.key_check import check_links
-from toolkit.sending.sender.progress import Progress
+from toolkit.sending.sender.progress import Phase, Progress
 from toolkit.sending.sender.report import Report
 from toolkit.sending.sender.sender import Sender
 from toolkit.sending.transports import transport as transport_of
@@ -282,9 +282,14 @@ def _bar(sender: Sender, *, shown: bool) -> Iterator[None]:
     if not (shown and sender.total):
         yield
         return
-    with Bar(total=sender.total, desc="sending", unit="mail") as bar:
+    sending: list[bool] = []
+    with Bar(total=sender.total, desc=str(sender.progress.phase), unit="mail") as bar:
 
         def tell(look: Progress) -> None:
+            if look.phase is not Phase.PLANNING and not sending:
+                # What was sent before, and the minutes that planning took, are no part of the speed.
+                sending.append(True)
+                bar.initial, bar.start_t = look.settled, bar._time()
             counts = {name: getattr(look, name) for name in ("deferred", "unknown", "failed", "skipped")}
             bar.n = look.settled
             bar.set_postfix({name: f"{count:,}" for name, count in counts.items() if count}, refresh=False)

@@ -463,8 +463,8 @@ def test_the_speed_shown_is_of_sending_alone(monkeypatch):
         assert bar.desc.startswith("planning")
         monkeypatch.setattr(bar, "start_t", bar.start_t - 3600)  # planning took an hour
         monkeypatch.setattr(bar, "refresh", lambda: shown.append(bar.format_dict))
-        sender.tell(Progress(Phase.SENDING, 1000, already_sent=500))
-        sender.tell(Progress(Phase.SENDING, 1000, already_sent=500, sent=100))
+        sender.tell(Progress(Phase.SENDING, 1000, already_sent=500, waiting=500))
+        sender.tell(Progress(Phase.SENDING, 1000, already_sent=500, sent=100, waiting=400))
     last = shown[-1]
     assert (last["n"], last["initial"]) == (600, 500)
     assert last["elapsed"] < 600

@@ -205,3 +205,14 @@ def test_a_broken_line_of_a_file_that_grows_is_an_error_all_the_same(file):
 def test_a_whole_file_may_end_without_an_end_of_line(file):
     file.write_text(f"{HEAD}a;x;2026-11-27;19.9;")
     assert EventLog.from_csv(file, zone="UTC").events["revenue"].tolist() == [19.9]
+
+
+def test_an_impossible_time_is_not_told_to_say_what_is_said(file):
+    with pytest.raises(EventLogError, match=r"found '27/11/2026 25:00'.* is said, but no such time can be; allowed"):
+        read(file, "1;x;27/11/2026 25:00;;\n", date_format="day first")
+
+
+def test_a_file_that_is_not_in_the_utf_16_it_is_said_to_be_in_is_told(file):
+    file.write_text(f"{HEAD}1;x;2026-11-27;;\n")
+    with pytest.raises(EventLogError, match=r"log.csv: cannot be read as CSV: line 1 is not in utf-16"):
+        EventLog.from_csv(file, zone="UTC", encoding="utf-16")

@@ -165,8 +165,10 @@ def _in_utf_8(file: str, encoding: str, folder: Path, *, name: str) -> str:
         try:
             for line, text in enumerate(lines, start=1):  # noqa: B007
                 to.write(text)
-        except UnicodeDecodeError as fault:
-            line += 1 + fault.object[: fault.start].decode(encoding, errors="replace").count("\n")
+        except UnicodeError as fault:
+            line += 1
+            if isinstance(fault, UnicodeDecodeError):
+                line += fault.object[: fault.start].decode(encoding, errors="replace").count("\n")
             raise EventLogError(
                 f"{name}: cannot be read as CSV: line {line} is not in {encoding}; {_ALLOWED}"
             ) from fault

@@ -144,6 +144,8 @@ def which_is_first(connection: duckdb.DuckDBPyConnection, source: Source, theirs
         return "some values have the day first and some the month: no one reading fits all; write them as 2026-05-31"
     if first > _MONTHS or second > _MONTHS:
         order, number = ("day", first) if first > _MONTHS else ("month", second)
+        if source.form.date_format == f"{order} first":
+            return f"date_format={source.form.date_format!r} is said, but no such time can be; {FORMATS}"
         return f"these dates have the {order} first, since {number} is no month; say so: {said[order]}"
     if example[0] is None:
         return f"say whether such dates have the day or the month first: {said['day']} or {said['month']}"

@@ -72,12 +72,12 @@ def shop(tmp_path, monkeypatch):
     return tmp_path
 
 
-def tick(*options):
+def tick(*options, code=0):
     """One round of the command; the mails in the outbox after it, subject to message."""
     command = ["run", "mails", "--events", "events.csv", "--customers", "people.csv", "--approval", "standing.json"]
     command += ["--transport", "outbox:out", "--ledger", "out/ledger.sqlite", "--rounds", "1", *options]
     done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == code, done.output
     return done.output
 
 
@@ -226,5 +226,5 @@ def test_who_did_not_click_in_time_gets_the_mail_for_them(shop):
 def test_answers_that_cannot_be_read_send_nothing(shop):
     (shop / "out").mkdir()
     (shop / "out" / "answers.sqlite").write_bytes(b"no database" * 100)
-    assert "broken off: answers out/answers.sqlite: cannot be opened" in tick()
+    assert "broken off: answers out/answers.sqlite: cannot be opened" in tick(code=1)
     assert outbox(shop) == {}

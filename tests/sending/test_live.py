@@ -305,6 +305,16 @@ def test_a_way_out_that_stays_closed_ends_the_loop_after_three_rounds(day, tmp_p
         _keep(day, tmp_path, transport=Closed(tmp_path / "out"), rounds=1000)
 
 
+def test_who_asks_for_one_round_hears_that_it_was_broken_off(day, tmp_path):
+    class Closed(Outbox):
+        def _write(self, mail):
+            raise TransportError("outbox: closed for today")
+
+    with pytest.raises(TransportError, match="closed for today"):
+        _keep(day, tmp_path, transport=Closed(tmp_path / "out"), rounds=1)
+    assert _keep(day, tmp_path, rounds=1)[0] == 1
+
+
 def test_twenty_mails_refused_in_a_row_end_the_loop_however_small_its_rounds_are():
     class Round:
         def __init__(self, sent, failed):

@@ -205,6 +205,15 @@ def test_the_same_seed_gives_the_same_numbers_however_the_customers_are_parted(l
     pd.testing.assert_frame_equal(one.table, many.table, check_exact=True)
 
 
+def test_nothing_after_the_last_moment_decided_is_looked_at(log: EventLog) -> None:
+    """Not even as a pattern for the purchases that mails bring about."""
+    first, last = log.span
+    until = first + (last - first) * 2 / 3
+    early = EventLog.from_pandas(log.events[log.events["received_at"] <= until])
+    whole, cut = (simulate(CART, one, response=MODEL, draws=8, seed=3, until=until) for one in (log, early))
+    pd.testing.assert_frame_equal(whole.table, cut.table, check_exact=True)
+
+
 def test_a_customer_answers_alike_in_a_log_of_their_own(log: EventLog) -> None:
     events = log.events
     ids = sorted(events["customer_id"].unique())

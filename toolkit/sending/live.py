@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.engine import replay
-from toolkit.errors import AnswersError, ApprovalError, EventLogError, InputError, SendingError
+from toolkit.errors import AnswersError, ApprovalError, EventLogError, InputError, SendingError, ToolkitError
 from toolkit.events import EventLog
 from toolkit.mail import Templates
 from toolkit.readable import counted, lines_html, table_html
@@ -188,9 +188,10 @@ def keep_sending(
         InputError: the log cannot be read in the first round.
         SendingError: twenty mails or more were refused for good, and none accepted in between.
         SendingError, AnswersError, InputError: the way out, the ledger, the answers, the log or the codes fail three
-            rounds in a row.
+            rounds in a row, or in the last of `rounds`.
     """
     over, made, failed, has_read = stop or threading.Event(), 0, 0, False
+    last: ToolkitError | None = None
     refusals = Refusals()
     way = transport_of(transport)
     with ExitStack() as held:
@@ -228,7 +229,7 @@ def keep_sending(
                 # appended to their file while rounds are made.
                 if isinstance(fault, EventLogError) and not has_read:
                     raise
-                failed += 1
+                failed, last = failed + 1, fault
                 say(f"{now:%Y-%m-%d %H:%M:%S} broken off: {fault}")
                 if failed == _MOST_FAILURES:
                     raise
@@ -244,6 +245,8 @@ def keep_sending(
             made += 1
             if rounds is None or made < rounds:
                 over.wait(max(0.0, every.total_seconds() - (time.monotonic() - began)))
+    if failed and last is not None and made == rounds:
+        raise last  # whoever asked for so many rounds waits for them, and must hear that the last was broken off
     return made
 
 

@@ -258,9 +258,10 @@ def _processors() -> int:
 
 
 def donors_in(asked: Asked) -> Donors:
-    """The purchases of a log that has been asked."""
+    """The purchases of a log that has been asked, those known at the last moment decided."""
     marked = asked.prepared.marked
-    return donors_of(marked.bits, marked.values, purchase_bit=asked.purchase_bit, value=asked.value)
+    known = np.where(marked.received <= asked.until, marked.bits, 0)
+    return donors_of(known, marked.values, purchase_bit=asked.purchase_bit, value=asked.value)
 
 
 def check_donors(donors: Donors, response: ResponseModel) -> None:

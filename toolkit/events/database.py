@@ -150,6 +150,8 @@ def _stoppable(cursor: duckdb.DuckDBPyConnection, ask: Callable[[], Answer], *, 
         while asked.is_alive() and not answer.done():  # a question that is only about to begin does not hear of it yet
             cursor.interrupt()
             wait([answer], timeout=_AGAIN)
+        if asked.is_alive():
+            asked.join()
 
 
 @contextmanager

@@ -6,15 +6,27 @@ from __future__ import annotations
 import datetime as dt
 import html
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["counted", "day_text", "lines_html", "minus", "number_text", "priced", "table_html", "words_width"]
+__all__ = [
+    "counted",
+    "day_text",
+    "lines_html",
+    "minus",
+    "number_text",
+    "priced",
+    "table_html",
+    "text_html",
+    "words_width",
+]
 
 _DIGITS = 3
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
+_BEFORE_SIGN = re.compile("−(?=[€$£])")
 _NOTHING = 1e-9
 _WORDS = "text-align:left;overflow-wrap:anywhere;min-width:calc({}ch + 1.2em)"
 _WIDEST = 24  # letters of a column of words, before its names break
@@ -124,9 +136,18 @@ def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, n
     return f'<table border="0" class="dataframe"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
 
 
+def text_html(text: str) -> str:
+    """Text as HTML, in which no line ends between the minus of an amount and its currency.
+
+    >>> text_html("[−€3.02, €17.21] & more")
+    '[−&#8288;€3.02, €17.21] &amp; more'
+    """
+    return _BEFORE_SIGN.sub("−&#8288;", html.escape(text))
+
+
 def lines_html(lines: Iterable[str], *, first: bool = False) -> str:
     """Lines of text, close together; the first one bold where asked."""
-    told = [html.escape(line) for line in lines]
+    told = [text_html(line) for line in lines]
     if first and told:
         told[0] = f"<b>{told[0]}</b>"
     return "".join(f'<p style="margin:.2em 0;overflow-wrap:anywhere">{line}</p>' for line in told)

@@ -15,6 +15,7 @@ from toolkit.charts.lift import forest
 from toolkit.charts.looks import boundary
 from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
 from toolkit.charts.style import share_text
+from toolkit.readable import text_html
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
@@ -61,13 +62,13 @@ def experiment_report(result: Result, *, path: str | os.PathLike[str], title: st
 def verdict_box(result: Result) -> Iterator[str]:
     """The verdict, with its action and warnings set apart."""
     first, rest = folded(result)
-    said = [f'<p class="finding">{escape(line)}</p>' for line in first]
+    said = [f'<p class="finding">{text_html(line)}</p>' for line in first]
     if rest:
-        more = "".join(f"<p>{escape(line)}</p>" for line in rest)
+        more = "".join(f"<p>{text_html(line)}</p>" for line in rest)
         said.append(f"<details><summary>and {len(rest)} more findings</summary>{more}</details>")
     *_, advice = (line for line in result.verdict().splitlines() if not line.startswith("Warning"))
-    said.append(f'<p class="action">{escape(advice)}</p>')
-    said += [f'<p class="warning">Warning: {escape(warning)}.</p>' for warning in result.verdict().warnings]
+    said.append(f'<p class="action">{text_html(advice)}</p>')
+    said += [f'<p class="warning">Warning: {text_html(warning)}.</p>' for warning in result.verdict().warnings]
     tone = _TONES.get(result.verdict().action, "")
     yield f'<div class="verdict{tone}">{"".join(said)}</div>'
 

@@ -26,16 +26,16 @@ class Business:
         said = made.program.policies.model_dump(by_alias=True, exclude_none=True)
         self.program = Program(scenarios=made.program.scenarios, policies=Policies.model_validate({**said, **POLICIES}))
         self.folder, self.templates, self.frame = folder, folder / "templates", made.frame()
+        # An address may come with an event alone, for a customer of whom nothing else is known.
+        html, text = (one.replace("customer.first_name", "customer.customer_id") for one in (HTML, TEXT))
         for name in {step.send for step in self.sends()}:
             path = self.templates / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".mjml").write_text(HTML, encoding="utf-8")
-            path.with_suffix(".txt").write_text(TEXT, encoding="utf-8")
+            path.with_suffix(".mjml").write_text(html, encoding="utf-8")
+            path.with_suffix(".txt").write_text(text, encoding="utf-8")
         customers = people(made.customers)
         count = range(len(customers))
-        self.customers = customers.assign(
-            email=[f"u{number}@example.org" for number in count], first_name=[f"Name{number}" for number in count]
-        )
+        self.customers = customers.assign(email=[f"u{number}@example.org" for number in count])
         named = self.frame.get("received_at", self.frame["at"])
         self.received = pd.to_datetime(named, utc=True).fillna(pd.to_datetime(self.frame["at"], utc=True))
         self.log = self.log_at(self.received.max())

@@ -10,10 +10,10 @@ import duckdb
 from toolkit.errors import EventLogError, did_you_mean
 from toolkit.events.quoting import literal
 
-__all__ = ["FORMATS", "ISO", "CsvForm", "is_decimal", "with_point"]
+__all__ = ["DATE", "FORMATS", "ISO", "CsvForm", "is_decimal", "with_point"]
 
 _ORDERS = ("day first", "month first")
-_DATE = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})"
+DATE = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})"
 _TIME = r"(?:,? +|T)(\d{1,2}:\d{2}(?::\d{2}(?:[.]\d+)?)?)"
 _TWELVE = r" *([AaPp])[.]?[Mm][.]?"
 _THOUSANDS = ".'’ \u00a0\u202f"
@@ -93,7 +93,7 @@ def _check_format(form: object) -> None:
 def _iso_by_order(x: str, *, day_first: bool) -> str:
     x = f"trim({x})"
     day, month = (1, 2) if day_first else (2, 1)
-    any_form = f"^{_DATE}(?:{_TIME}(?:{_TWELVE}|( *(?:Z|[+-].*| [A-Za-z].*)?))?)?$"
+    any_form = f"^{DATE}(?:{_TIME}(?:{_TWELVE}|( *(?:Z|[+-].*| [A-Za-z].*)?))?)?$"
 
     def part(number: int) -> str:
         return f"regexp_extract({x}, {literal(any_form)}, {number})"

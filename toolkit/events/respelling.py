@@ -9,7 +9,7 @@ from dataclasses import replace
 import duckdb
 
 from toolkit.errors import EventLogError
-from toolkit.events.csv_forms import FORMATS, is_decimal, with_point
+from toolkit.events.csv_forms import DATE, FORMATS, is_decimal, with_point
 from toolkit.events.database import execute, fetch_row
 from toolkit.events.quoting import name
 from toolkit.events.sources import ROW, Source
@@ -19,7 +19,7 @@ __all__ = ["in_plain_form", "which_is_first"]
 
 _LOOK = 2000  # rows
 _AT_ONCE = 100  # columns
-_DATE = r"^\s*(\d{1,2})[./-](\d{1,2})[./-](\d{4})"
+_BEGINS = rf"^\s*{DATE}"
 _PARTS = ((1, "a"), (2, "b"), (3, "y"))
 _MONTHS = 12
 _DAY_FIRST = {"day": "date_format='day first'", "month": "date_format='month first'"}
@@ -130,10 +130,10 @@ def which_is_first(connection: duckdb.DuckDBPyConnection, source: Source, theirs
         theirs: the column.
         found: the first of its texts that is no time.
     """
-    if not re.match(_DATE, found):
+    if not re.match(_BEGINS, found):
         return None
     x = name(theirs)
-    parts = ", ".join(f"TRY_CAST(regexp_extract({x}, '{_DATE}', {at}) AS INT) AS {part}" for at, part in _PARTS)
+    parts = ", ".join(f"TRY_CAST(regexp_extract({x}, '{_BEGINS}', {at}) AS INT) AS {part}" for at, part in _PARTS)
     first, second, *example = fetch_row(
         connection,
         f"SELECT max(a), max(b), {', '.join(f'arg_min({part}, place) FILTER (a <> b)' for part in 'xaby')} "

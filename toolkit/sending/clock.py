@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 from toolkit.errors import InputError
 from toolkit.scenario.duration import Duration
 
-__all__ = ["Clock", "from_micros", "length", "micros", "utc", "utc_now"]
+__all__ = ["DAY", "Clock", "from_micros", "length", "micros", "utc", "utc_now"]
 
 Clock = Callable[[], datetime]
+
+DAY = 86_400_000_000
+"""Microseconds in 24 hours."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -282,13 +282,14 @@ def _bar(sender: Sender, *, shown: bool) -> Iterator[None]:
     if not (shown and sender.total):
         yield
         return
-    sending: list[bool] = []
+    is_sending = False
     with Bar(total=sender.total, desc=str(sender.progress.phase), unit="mail") as bar:
 
         def tell(look: Progress) -> None:
-            if look.phase is not Phase.PLANNING and not sending:
+            nonlocal is_sending
+            if look.phase is not Phase.PLANNING and not is_sending:
                 # What was sent before, and the minutes that planning took, are no part of the speed.
-                sending.append(True)
+                is_sending = True
                 bar.initial, bar.start_t = look.settled, bar._time()
             counts = {name: getattr(look, name) for name in ("deferred", "unknown", "failed", "skipped")}
             bar.n = look.settled

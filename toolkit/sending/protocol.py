@@ -6,6 +6,7 @@ and says what came of each. Whoever can tell afterwards whether a mail arrived i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -52,6 +53,17 @@ class Receipt:
     reason: str | None = None
     already: bool = False
 
+    @property
+    def is_greylisted(self) -> bool:
+        """Whether a stranger was asked to come again, as servers do that know nothing against anybody.
+
+        >>> Receipt("d", State.DEFERRED, code=450, reason="4.7.1 Greylisted, try again later").is_greylisted
+        True
+        """
+        return self.state is State.DEFERRED and _GREYLISTED.search(self.reason or "") is not None
+
+
+_GREYLISTED = re.compile(r"gr[ae]y-?list", re.IGNORECASE)
 
 PAUSE = 0.05
 """Seconds before a transport draws again where no mail could go."""

@@ -13,20 +13,18 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, update
 
+from toolkit.sending.clock import DAY
 from toolkit.sending.ledger import audit
-from toolkit.sending.ledger.schema import COUNTERS, IS_STANDING, approvals, runs
+from toolkit.sending.ledger.schema import COUNTERS, IS_STANDING, approvals, runs, runs_under
 from toolkit.sending.ledger.statements import changed
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 
-__all__ = ["ALARMS", "Alarm", "count", "counters_of", "of_one_loop", "pause_at_once", "rings"]
+__all__ = ["ALARMS", "Alarm", "count", "counters_of", "of_one_loop", "pause_at_once"]
 
-_ENOUGH_OF_A_LOOP = (
-    100  # outcomes; whoever signs up with a few addresses that are none must not stop a small shop's mail
-)
-_DAY = 86_400_000_000  # microseconds
+# Outcomes; whoever signs up with a few addresses that are none must not stop a small shop's mail.
+_ENOUGH_OF_A_LOOP = 100
 _POLICY = re.compile(r"\b[45]\.7\.[0-9]+\b")
-_GREYLISTED = re.compile(r"gr[ae]y-?list", re.IGNORECASE)  # any stranger is asked to come again; no policy against us
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +74,8 @@ def counters_of(receipts: Sequence[Receipt]) -> Counter[str]:
             continue
         added["failures"] += receipt.state is State.FAILED
         added["doubts"] += receipt.state is State.UNKNOWN
-        reason = receipt.reason or ""
-        is_later = receipt.state is State.DEFERRED
-        refused = receipt.state is State.FAILED or (is_later and not _GREYLISTED.search(reason))
-        added["policy_errors"] += bool(refused and _POLICY.search(reason))
+        refused = receipt.state in (State.FAILED, State.DEFERRED) and not receipt.is_greylisted
+        added["policy_errors"] += bool(refused and _POLICY.search(receipt.reason or ""))
     return +added
 
 
@@ -98,16 +94,16 @@ def pause_at_once(connection: Connection, run_id: str, *, now: int) -> None:
     active = runs.c.id == run_id, runs.c.state == "active"
     if connection.execute(select(runs.c.id).where(*active)).first() is None:
         return
-    if (found := rings(connection, run_id, now=now)) is not None:
+    if (found := _rings(connection, run_id, now=now)) is not None:
         why, detail = found
         connection.execute(update(runs).where(*active).values(state="paused"))
         audit.append(connection, at=now, actor=f"sender: {why}", action="paused", subject=run_id, detail=detail)
 
 
-def rings(connection: Connection, run_id: str, *, now: int) -> tuple[str, Mapping[str, int]] | None:
+def _rings(connection: Connection, run_id: str, *, now: int) -> tuple[str, Mapping[str, int]] | None:
     """What is wrong with a run, or with the rounds of its loop in the last 24 hours, and the counts; else None."""
     loop = of_one_loop(connection, run_id)
-    which = runs.c.id == run_id if loop is None else or_(runs.c.id == run_id, loop & (runs.c.created_at > now - _DAY))
+    which = runs.c.id == run_id if loop is None else or_(runs.c.id == run_id, loop & (runs.c.created_at > now - DAY))
     sums = (func.sum(runs.c[name]).label(name) for name in COUNTERS)
     counts = {
         name: int(number) for name, number in connection.execute(select(*sums).where(which)).mappings().one().items()
@@ -125,4 +121,4 @@ def of_one_loop(connection: Connection, run_id: str) -> ColumnElement[bool] | No
     """Which runs are rounds under the same standing approval; None for a run that is no round."""
     standing = select(approvals.c.id).where(approvals.c.run_id == run_id, IS_STANDING)
     name = connection.execute(standing.limit(1)).scalar()
-    return None if name is None else runs.c.id.in_(select(approvals.c.run_id).where(approvals.c.id == name))
+    return None if name is None else runs.c.id.in_(runs_under(name))

@@ -18,7 +18,7 @@ import pandas as pd
 from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, or_, select, update
 
 from toolkit.errors import InputError
-from toolkit.sending.clock import Clock, from_micros, micros
+from toolkit.sending.clock import DAY, Clock, from_micros, micros
 from toolkit.sending.ledger import audit
 from toolkit.sending.ledger.schema import deliveries, domains, rates, runs
 from toolkit.sending.ledger.statements import found
@@ -29,11 +29,9 @@ from toolkit.sending.transports import named
 __all__ = ["Rates", "canary_allows", "may_go", "next_moment", "not_used", "resting", "seen"]
 
 _SECOND = 1_000_000
-_DAY = 86_400 * _SECOND
 _REST = (5, 15, 60, 240)  # minutes a domain is left alone, longer each time
 _ENOUGH = 3  # refusals for now in a row before a domain is left alone
-# A full mailbox says nothing of its domain; nor does a stranger who is asked to come again, for each recipient anew.
-_ONE_MAILBOX = re.compile(r"\b4\.2\.[0-9]+\b|gr[ae]y-?list", re.IGNORECASE)
+_FULL_MAILBOX = re.compile(r"\b4\.2\.[0-9]+\b")
 
 
 _ANY_DOMAIN = select(domains.c.name).limit(1)
@@ -110,8 +108,8 @@ class Rates:
                 "transport": row["transport"],
                 "per_second": row["per_second"],
                 "per_day": _cap(row, now),
-                "used_today": row["used"] if row["day"] == now // _DAY else 0,
-                "first_day": None if row["first_day"] is None else from_micros(row["first_day"] * _DAY),
+                "used_today": row["used"] if row["day"] == now // DAY else 0,
+                "first_day": None if row["first_day"] is None else from_micros(row["first_day"] * DAY),
             }
             for row in found
         ]
@@ -141,7 +139,7 @@ def may_go(connection: Connection, transport: str, wanted: int, *, now: int) -> 
         most = max(1.0, row["per_second"])  # what a quiet moment may save up: one second's worth
         tokens = min(most, tokens + max(0, now - row["at"]) / _SECOND * row["per_second"])
         allowed = min(allowed, int(tokens))
-    day = now // _DAY
+    day = now // DAY
     used = row["used"] if row["day"] == day else 0
     cap = _cap(row, now)
     if cap is not None:
@@ -212,7 +210,8 @@ def seen(connection: Connection, results: Sequence[tuple[str, Receipt]], *, now:
         for domain, receipt in results
         if receipt.state is State.DEFERRED
         and receipt.code is not None
-        and not _ONE_MAILBOX.search(receipt.reason or "")
+        # Neither says anything of the domain: a greylisting comes for each recipient anew.
+        and not (receipt.is_greylisted or _FULL_MAILBOX.search(receipt.reason or ""))
         and domain not in good
     )
     if not good and not bad:
@@ -253,8 +252,8 @@ def next_moment(connection: Connection, run: RowMapping, *, now: int, patient: b
     row = _rate(connection, run["transport"])
     if row is not None:
         cap = _cap(row, now)
-        if cap is not None and row["day"] == now // _DAY and row["used"] >= cap:
-            return (now // _DAY + 1) * _DAY, f"the limit of {cap:,} mails a day is reached"
+        if cap is not None and row["day"] == now // DAY and row["used"] >= cap:
+            return (now // DAY + 1) * DAY, f"the limit of {cap:,} mails a day is reached"
         if row["per_second"] is not None:
             tokens = row["tokens"] + max(0, now - row["at"]) / _SECOND * row["per_second"]
             if tokens < 1:
@@ -289,6 +288,6 @@ def _rate(connection: Connection, transport: str, *, lock: bool = False) -> RowM
 def _cap(row: RowMapping, now: int) -> int | None:
     """Mails allowed on this day: of the warm-up while it lasts, then the lasting limit."""
     caps: list[int | None] = json.loads(row["per_day"])
-    day = now // _DAY
+    day = now // DAY
     gone = day - (row["first_day"] if row["first_day"] is not None else day)
     return caps[min(gone, len(caps) - 1)]

@@ -12,10 +12,11 @@ from sqlalchemy import Connection, Insert, bindparam, exists, func, select, upda
 
 from toolkit.database import insert_new, insert_new_in
 from toolkit.errors import ApprovalError, LedgerError
+from toolkit.sending.clock import DAY
 from toolkit.sending.domains import domain_of
 from toolkit.sending.ledger.coupons import Coupon, reserve
 from toolkit.sending.ledger.delivery_rows import Delivery, move, rows_of
-from toolkit.sending.ledger.schema import approvals, attempts, deliveries, revocations, runs
+from toolkit.sending.ledger.schema import approvals, attempts, deliveries, revocations, runs, runs_under
 from toolkit.sending.ledger.statements import changed_all
 from toolkit.sending.states import NEVER_LEFT, WAITING, State
 
@@ -269,10 +270,9 @@ def _within(
     connection: Connection, approval_id: str, limits: Limits, asked: Sequence[Entry], *, now: int
 ) -> list[Entry]:
     """The first of the mails that the limits of a standing approval still let go; one sender plans at a time."""
-    mine = select(approvals.c.run_id).where(approvals.c.id == approval_id)
     query = select(func.count(), func.coalesce(func.sum(deliveries.c.discount), 0.0)).where(
-        deliveries.c.run_id.in_(mine),
-        deliveries.c.planned_at > now - _DAY,
+        deliveries.c.run_id.in_(runs_under(approval_id)),
+        deliveries.c.planned_at > now - DAY,
         deliveries.c.state.not_in(NEVER_LEFT),
     )
     mails, discount = connection.execute(query).one()
@@ -288,7 +288,6 @@ def _within(
     return allowed
 
 
-_DAY = 86_400_000_000  # microseconds
 _PLANNING = -1  # the lock of who plans
 _CENT = 1e-6  # sums of money are floats
 

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, select
 
 from toolkit.engine import Run
 from toolkit.scenario.models import Program, ReentryAfter, Scenario
-from toolkit.sending.clock import micros
+from toolkit.sending.clock import DAY, micros
 from toolkit.sending.ledger.delivery_rows import of_customers
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import deliveries
@@ -37,7 +37,6 @@ LOOKED_AROUND = pd.Timedelta(2, unit="s")
 
 _SECOND = 1_000_000  # microseconds
 _MINUTE = 60 * _SECOND
-_DAY = 24 * 60 * _MINUTE
 
 
 class _Mail(NamedTuple):
@@ -122,7 +121,7 @@ def _gap(scenario: Scenario) -> float:
         return 0
     if isinstance(scenario.reentry, ReentryAfter):
         after = scenario.reentry.after.elapsed
-        return after - min(after / 2, _DAY)  # quiet hours may bring two nearer than their journeys began
+        return after - min(after / 2, DAY)  # quiet hours may bring two nearer than their journeys began
     return math.inf
 
 

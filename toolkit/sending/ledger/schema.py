@@ -19,6 +19,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Select,
     String,
     Table,
     Text,
@@ -53,6 +54,7 @@ __all__ = [
     "rates",
     "revocations",
     "runs",
+    "runs_under",
     "suppressions",
 ]
 
@@ -100,6 +102,12 @@ approvals = Table(
 
 IS_STANDING = approvals.c.document.contains("toolkit standing approval", autoescape=True)
 """Whether an approval lets round after round go, not one batch."""
+
+
+def runs_under(approval_id: str) -> Select[tuple[str]]:
+    """The ids of the runs that an approval lets go."""
+    return select(approvals.c.run_id).where(approvals.c.id == approval_id)
+
 
 revocations = Table(
     "revocation",

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, update
 from toolkit.errors import InputError, LedgerError
 from toolkit.sending.ledger import alarm, audit, claims
 from toolkit.sending.ledger.delivery_rows import move, rows_of
-from toolkit.sending.ledger.schema import COUNTERS, approvals, revocations, runs
+from toolkit.sending.ledger.schema import COUNTERS, approvals, revocations, runs, runs_under
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import WAITING, State
 
@@ -70,8 +70,7 @@ def revoke(connection: Connection, approval_id: str, *, by: str, why: str, now: 
         return []
     line = {"approval_id": approval_id, "at": now, "actor": by, "why": why}
     connection.execute(insert(revocations), line)
-    under = select(approvals.c.run_id).where(approvals.c.id == approval_id)
-    query = select(runs.c.id).where(runs.c.id.in_(under), runs.c.state.in_(("active", "paused")))
+    query = select(runs.c.id).where(runs.c.id.in_(runs_under(approval_id)), runs.c.state.in_(("active", "paused")))
     ended = list(connection.execute(query.with_for_update()).scalars())
     if ended:
         connection.execute(update(runs).where(runs.c.id.in_(ended)).values(state="revoked"))

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from toolkit.sending.clock import from_micros
 from toolkit.sending.ledger.ledger import Ledger
-from toolkit.sending.ledger.schema import approvals, deliveries, runs
+from toolkit.sending.ledger.schema import deliveries, runs, runs_under
 from toolkit.sending.states import State
 
 __all__ = ["held_up", "paused_because", "waits_for"]
@@ -42,8 +42,7 @@ def waits_for(ledger: Ledger, run_id: str, *, others: Mapping[str, int]) -> tupl
 
 def held_up(ledger: Ledger, approval_id: str) -> str | None:
     """The run under a standing approval that is paused, and with it all under that approval; None where none is."""
-    mine = select(approvals.c.run_id).where(approvals.c.id == approval_id)
-    query = select(runs.c.id).where(runs.c.id.in_(mine), runs.c.state == "paused")
+    query = select(runs.c.id).where(runs.c.id.in_(runs_under(approval_id)), runs.c.state == "paused")
     with ledger.reading() as connection:
         found: str | None = connection.execute(query.order_by(runs.c.created_at, runs.c.id).limit(1)).scalar()
         return found

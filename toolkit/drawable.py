@@ -6,7 +6,10 @@ from __future__ import annotations
 import importlib
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 __all__ = ["Drawable", "Reportable"]
 
@@ -16,7 +19,7 @@ class Drawable:
 
     __slots__ = ()
 
-    def plot(self, **options: Any) -> Any:
+    def plot(self, **options: Any) -> Figure:
         """The picture of this result.
 
         Args:

@@ -218,12 +218,12 @@ def test_a_frozen_design_is_read_back_and_does_not_change(tmp_path: Path) -> Non
 def test_a_plan_reads_as_a_sentence() -> None:
     opened = plan(Rate("opened"), baseline=0.2, rel=0.1, per_day=1000, looks=2, machine_opens=0.3)
     assert str(opened) == (
-        "opened: 39,741 people (control 19,871, mail 19,871) find +2 points (+10.0%) on 20% with power 80% at alpha "
+        "opened: 39,742 people (control 19,871, mail 19,871) find +2 points (+10.0%) on 20% with power 80% at alpha "
         "0.05, in 40 days; 2 looks cost 0.4% more people; 30% of the opens are a machine's"
     )
     mean = plan(Mean("revenue", currency="EUR"), baseline=0, sd=2, diff=0.1)
     assert str(mean) == (
-        "revenue: 12,561 people (control 6,281, mail 6,281) find +0.1 on 0 with power 80% at alpha 0.05"
+        "revenue: 12,562 people (control 6,281, mail 6,281) find +0.1 on 0 with power 80% at alpha 0.05"
     )
     assert "EUR" in mean._repr_html_()
     assert "points" not in mean._repr_html_()

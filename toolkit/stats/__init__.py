@@ -10,6 +10,7 @@ from toolkit.stats.looks import Looks
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric
 from toolkit.stats.planning import Plan, plan
+from toolkit.stats.proportions import Share
 from toolkit.stats.quantiles import Quantile
 from toolkit.stats.rates import Rate
 from toolkit.stats.ratios import Ratio
@@ -36,6 +37,7 @@ __all__ = [
     "Ratio",
     "Result",
     "SampleRatio",
+    "Share",
     "Source",
     "Spending",
     "Survival",

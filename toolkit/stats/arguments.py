@@ -18,8 +18,10 @@ __all__ = [
     "check_alpha",
     "check_column",
     "check_count",
+    "check_flag",
     "check_number",
     "check_seed",
+    "check_text",
     "column_names",
 ]
 
@@ -42,6 +44,12 @@ def check_count(value: object, *, where: str, least: int = 1, most: int) -> None
         raise MetricError(f"{where}: found {reprlib.repr(value)}; allowed: a whole number, {least} to {most:,}")
 
 
+def check_flag(value: object, *, where: str) -> None:
+    """Refuse what is neither True nor False: a text such as `no` would count as yes."""
+    if not isinstance(value, bool | np.bool_):
+        raise MetricError(f"{where}: found {reprlib.repr(value)}; allowed: True or False")
+
+
 def check_seed(seed: object, *, where: str) -> None:
     """Refuse a seed that is no whole number from 0."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0:
@@ -52,6 +60,12 @@ def check_column(column: object, *, where: str) -> None:
     """Refuse what is no name of a column."""
     if not isinstance(column, str) or not column:
         raise MetricError(f"{where}: found {reprlib.repr(column)}; allowed: the name of a column, a text")
+
+
+def check_text(value: object, *, where: str) -> None:
+    """Refuse what is no text, or an empty one."""
+    if not isinstance(value, str) or not value:
+        raise MetricError(f"{where}: found {reprlib.repr(value)}; allowed: a text")
 
 
 def column_names(given: object, *, where: str) -> tuple[str, ...]:

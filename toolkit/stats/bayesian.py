@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import reprlib
 import sys
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from toolkit.errors import MetricError
 from toolkit.stats.arguments import array_of_numbers, check_number
 from toolkit.stats.proportions import Share
 
-__all__ = ["Belief", "effect_posterior", "rates_posterior"]
+__all__ = ["Belief", "check_prior", "effect_posterior", "rates_posterior"]
 
 _NODES = 400
 _TAIL = 1e-18
@@ -49,7 +50,7 @@ def rates_posterior(arm: Share, control: Share, *, prior: tuple[float, float] = 
         Probability that the arm's rate is higher, and the expected losses.
 
     Raises:
-        MetricError: a prior parameter that is not positive, or more successes than trials.
+        MetricError: a prior parameter that is not positive, what is no Share, or more successes than trials.
 
     Reference: Stucchio (2015), Bayesian A/B Testing at VWO; the integrals are computed by Gauss-Legendre quadrature.
 
@@ -57,12 +58,14 @@ def rates_posterior(arm: Share, control: Share, *, prior: tuple[float, float] = 
     >>> f"{belief.probability:.8f} {belief.expected_loss:.9f}"
     '0.61077052 0.019116461'
     """
-    a, b = (
-        array_of_numbers(prior, where="prior").tolist() if np.ndim(prior) == 1 and np.size(prior) == 2 else (0.0, 0.0)
-    )
-    if not (0 < a < math.inf and 0 < b < math.inf):
-        raise MetricError(f"prior: found {prior!r}; allowed: two positive numbers, for example (1, 1)")
-    for share in (arm, control):
+    a, b = check_prior(prior)
+    given: dict[str, object] = {"arm": arm, "control": control}
+    for name, share in given.items():
+        if not isinstance(share, Share):
+            allowed = "a Share, for example Share(51, 100)"
+            raise MetricError(f"rates posterior: {name}: found {reprlib.repr(share)}; allowed: {allowed}")
+        for count in share:
+            check_number(count, where=f"rates posterior: {name}", allowed="two counts", least=0.0, most=1e15)
         if not 0 <= share.successes <= share.trials:
             raise MetricError(f"found {share.successes} successes of {share.trials} trials")
     a1, b1 = a + float(arm.successes), b + float(arm.trials - arm.successes)
@@ -72,6 +75,17 @@ def rates_posterior(arm: Share, control: Share, *, prior: tuple[float, float] = 
     loss = base * _greater(a0 + 1, b0, a1, b1) - mean * (1 - _greater(a1 + 1, b1, a0, b0))
     loss_control = mean * _greater(a1 + 1, b1, a0, b0) - base * (1 - _greater(a0 + 1, b0, a1, b1))
     return Belief(probability, max(loss, 0.0), max(loss_control, 0.0), mean - base)
+
+
+def check_prior(prior: object) -> tuple[float, float]:
+    """The two parameters of a Beta prior; what is none is refused."""
+    try:
+        a, b = array_of_numbers(prior, where="prior").tolist()  # type: ignore[arg-type]
+    except ValueError:
+        a, b = 0.0, 0.0
+    if not (0 < a < math.inf and 0 < b < math.inf):
+        raise MetricError(f"prior: found {reprlib.repr(prior)}; allowed: two positive numbers, for example (1, 1)")
+    return a, b
 
 
 def _greater(a1: float, b1: float, a0: float, b0: float) -> float:

@@ -102,7 +102,10 @@ def _metrics(metrics: object) -> Sequence[Metric]:
         return (metrics,)
     if not isinstance(metrics, Iterable) or isinstance(metrics, str):
         raise MetricError(f"calibrate: metrics: found {metrics!r}; allowed: a list, for example [Rate('converted')]")
-    return tuple(metrics)
+    chosen = tuple(metrics)
+    if not chosen:
+        raise MetricError("calibrate: metrics: found none; give at least one, for example Rate('converted')")
+    return chosen
 
 
 def _values(outcomes: pd.DataFrame, column: str) -> Floats:

@@ -40,16 +40,16 @@ def check_frames(values: Mapping[str, object], *, where: str, needed: Sequence[s
             raise MetricError(f"{where}: {name}: found {type(value).__name__}; allowed: a pandas DataFrame")
 
 
-def check_window(window: object) -> None:
+def check_window(window: object, *, where: str) -> None:
     """Refuse a window that is no length of time, or none at all; None stands for one that is not given."""
     if window is None:
         return
     try:
         days = days_of(window)
     except ValueError as fault:
-        raise MetricError(f"plan: window: {fault}") from None
+        raise MetricError(f"{where}: window: {fault}") from None
     if not days > 0:
-        raise MetricError(f"plan: window: found {window!r}; allowed: longer than nothing, for example 7d")
+        raise MetricError(f"{where}: window: found {window!r}; allowed: longer than nothing, for example 7d")
 
 
 def _as_share(value: object) -> str:

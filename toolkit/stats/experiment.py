@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from toolkit.errors import MetricError
-from toolkit.stats.arguments import check_alpha, check_column, check_seed, column_names
+from toolkit.stats.arguments import check_alpha, check_column, check_flag, check_seed, column_names
 from toolkit.stats.checks import before_differences, contamination, opens_alone, too_few_buyers
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.design import Design
@@ -26,6 +26,7 @@ from toolkit.stats.result import OBSERVED, RANDOMISED, Result
 from toolkit.stats.source import Source
 from toolkit.stats.srm import SampleRatio, sample_ratio
 from toolkit.stats.times import TimeTo
+from toolkit.stats.windows import days_of
 
 __all__ = ["experiment"]
 
@@ -36,7 +37,7 @@ _ENOUGH = 0.98  # of the planned units: a plan with one look is then taken as co
 
 def experiment(
     outcomes: OutcomesLike,
-    metrics: Sequence[Metric],
+    metrics: Metric | Sequence[Metric] = (),
     *,
     control: object = "control",
     arm: str = "arm",
@@ -58,8 +59,8 @@ def experiment(
         outcomes: one row per unit (a customer); a column for the arm, one for the unit, one for each metric. A frame,
             the path of Parquet files, or an `OutcomeTable` (over files or an event log; only sums leave the database).
             Units may have several rows when every metric is a `Ratio`.
-        metrics: what to compare, for example `Rate("converted")`, `Mean("revenue")`. The first is primary unless
-            roles are given.
+        metrics: what to compare, at least one, for example `Rate("converted")`, `Mean("revenue")`. The first is
+            primary unless roles are given.
         control: the value of the arm column which is control.
         arm: the column that says which arm a unit is in.
         unit: the column that names the unit; without a column `unit`, each row counts as one unit.
@@ -98,10 +99,11 @@ def experiment(
     for name, column in (("arm", arm), ("unit", unit)):
         check_column(column, where=f"experiment: {name}")
     check_seed(seed, where="experiment")
+    check_flag(observational, where="experiment: observational")
     planned = _designed(design)
     alpha = alpha if alpha is not None else (planned.alpha if planned else 0.05)
     check_alpha(alpha, where="experiment")
-    chosen = _checked(metrics, column_names(covariates, where="experiment: covariates"))
+    chosen = _checked(metrics, column_names(covariates, where="experiment: covariates"), planned)
     outcomes = opened(outcomes)
     about = known_about(outcomes)
     if about.get("randomised") is False and not observational:
@@ -133,7 +135,7 @@ def experiment(
     warnings = [
         *notes,
         *_too_early(look),
-        *_held_against(planned, chosen, about, alpha, sum(counts.values()), look),
+        *_held_against(planned, chosen, about, alpha, counts, found.arms.control, look),
         *_windows(about, _unit_word(unit, about)),
         *_untouched(about, _unit_word(unit, about), sum(counts.values())),
         *before(found),
@@ -169,12 +171,17 @@ def _designed(design: Design | Plan | str | Path | None) -> Design | None:
     raise MetricError(f"design: found {type(design).__name__}; allowed: a plan, a Design, or the path of a frozen one")
 
 
-def _checked(metrics: Sequence[Metric], covariates: tuple[str, ...]) -> tuple[Metric, ...]:
+def _checked(
+    metrics: Metric | Sequence[Metric], covariates: tuple[str, ...], design: Design | None
+) -> tuple[Metric, ...]:
     if not isinstance(metrics, Metric | Iterable):
         raise MetricError(f"metrics: found {metrics!r}; allowed: a list, for example [Rate('converted')]")
     chosen = (metrics,) if isinstance(metrics, Metric) else tuple(metrics)
     if not chosen:
-        raise MetricError("metrics: found none; give at least one, for example Rate('converted')")
+        meant = "for example Rate('converted')"
+        if design is not None:
+            meant = f"first the {design.kind} that the design was made for, {design.metric!r}"
+        raise MetricError(f"metrics: found none; give at least one, {meant}")
     for metric in chosen:
         if not isinstance(metric, Metric):
             raise MetricError(f"metrics: found {metric!r}; allowed: Rate, Mean, Ratio, Quantile or TimeTo of a column")
@@ -257,19 +264,25 @@ def _held_against(
     metrics: Sequence[Metric],
     about: Mapping[str, Any],
     alpha: float,
-    units: int,
+    counts: Mapping[str, int],
+    control: str,
     look: Look | None,
 ) -> list[str]:
     if design is None:
         return []
+    units = sum(counts.values())
     said = []
     primary = [metric.label for metric in metrics if metric.role == "primary"]
     if design.metric not in primary:
         said.append(f"the design was made for {design.metric}, here {', '.join(primary) or 'nothing'} is primary")
     if not math.isclose(alpha, design.alpha):
         said.append(f"the design has alpha {design.alpha:g}, here it is {alpha:g}")
+    said += _other_arms(design, counts, control)
+    for metric in metrics:
+        if metric.role == "primary" and metric.label == design.metric:
+            said += _other_metric(design, metric)
     window = about.get("window")
-    if window and design.window and window != design.window:
+    if window and design.window and days_of(window) != days_of(design.window):
         said.append(f"the design counts outcomes for {design.window}, here it is {window}")
     unit = about.get("unit")
     if unit and unit != design.unit:
@@ -279,6 +292,26 @@ def _held_against(
             f"this is a look before the end: {units:,} of {design.units:,} planned units, and the design foresaw one"
             " look; false alarms are more frequent than alpha says (plan looks, or wait)"
         )
+    return said
+
+
+def _other_arms(design: Design, counts: Mapping[str, int], control: str) -> list[str]:
+    """Where the arms are not those of the design, which was then made for another experiment."""
+    said = []
+    if set(counts) != set(design.arms):
+        said.append(f"the design has the arms {', '.join(design.arms)}, here they are {', '.join(counts)}")
+    if control != design.control:
+        said.append(f"the design holds arms against {design.control}, here it is {control}")
+    return said
+
+
+def _other_metric(design: Design, metric: Metric) -> list[str]:
+    """Where the primary metric has the name that the design has, and is another."""
+    said = []
+    if metric.kind != design.kind:
+        said.append(f"the design was made for {design.metric} as a {design.kind}, here it is a {metric.kind}")
+    if metric.better != design.better:
+        said.append(f"in the design {design.better} is better for {design.metric}, here {metric.better} is")
     return said
 
 

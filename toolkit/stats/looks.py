@@ -12,7 +12,7 @@ from typing import Literal
 from scipy.special import ndtr
 
 from toolkit.errors import MetricError
-from toolkit.stats.arguments import check_number
+from toolkit.stats.arguments import check_alpha, check_number
 from toolkit.stats.sequential import Family, Spending, sequence_threshold, solve_falling, spending_boundaries
 
 __all__ = ["Look", "Looks"]
@@ -88,8 +88,15 @@ class Looks:
             The boundary of |z| today and the p-value that goes with it.
 
         Raises:
-            MetricError: fewer units than at an earlier look, or a look after all was spent.
+            MetricError: fewer units than at an earlier look, or a look after all was spent; a number of units or an
+                alpha that is none.
         """
+        allowed, most = "a positive number of units", sys.float_info.max
+        check_number(units, where="looks: units", allowed=allowed, least=math.ulp(0.0), most=most)
+        check_alpha(alpha, where="looks")
+        return self._at(units, alpha)
+
+    def _at(self, units: float, alpha: float) -> Look:
         past = [taken for taken in self.past if taken != units]
         if past and past[-1] > units:
             raise MetricError(
@@ -114,19 +121,24 @@ class Looks:
         Returns:
             A p-value that may be compared with alpha; at most 1; NaN for NaN.
 
+        Raises:
+            MetricError: what is no p-value; as `at`.
+
         Reference: Jennison & Turnbull (2000), Group Sequential Methods, section 9.5.
 
         >>> f"{Looks(planned=1000, past=[500]).repeated_pvalue(0.01, 1000):.4f}"
         '0.0101'
         """
-        if math.isnan(pvalue):
+        if isinstance(pvalue, float) and math.isnan(pvalue):
             return math.nan
+        check_number(pvalue, where="looks: pvalue", allowed="a p-value, 0 to 1, or NaN", least=0.0, most=1.0)
         highest = 0.999
-        if pvalue <= 0 or self.at(units, alpha=highest).alpha <= pvalue:
+        today = self.at(units, alpha=highest).alpha
+        if pvalue <= 0 or today <= pvalue:
             return 0.0 if pvalue <= 0 else 1.0
 
         def asked(surprise: float) -> float:  # falls as the total alpha, exp(-surprise), falls
-            return self.at(units, alpha=math.exp(-surprise)).alpha
+            return self._at(units, math.exp(-surprise)).alpha
 
         start = -math.log(highest)
         return min(1.0, math.exp(-solve_falling(asked, pvalue, start=start)))

@@ -34,7 +34,7 @@ from toolkit.stats.power import (
 from toolkit.stats.rates import Rate
 from toolkit.stats.ratios import Ratio
 from toolkit.stats.sequential import Spending, sample_inflation, sequence_threshold, spending_boundaries
-from toolkit.stats.windows import days_of
+from toolkit.stats.windows import days_of, window_text
 from toolkit.stats.wording import plan_table
 
 __all__ = ["Plan", "plan"]
@@ -90,8 +90,11 @@ class Plan(Drawable):
 
     @property
     def per_arm(self) -> dict[str, int]:
-        """Units by arm."""
-        return {name: math.ceil(self.units * share) for name, share in self.arms.items()}
+        """Units by arm; together they are `units` (largest remainders)."""
+        whole = {name: math.floor(self.units * share + 1e-9) for name, share in self.arms.items()}
+        fullest = sorted(whole, key=lambda name: whole[name] - self.units * self.arms[name])
+        more = fullest[: self.units - sum(whole.values())]
+        return {name: n + (name in more) for name, n in whole.items()}
 
     @property
     def days(self) -> float:
@@ -269,7 +272,7 @@ def plan(
 
     >>> planned = plan(Rate("converted"), baseline=0.20, rel=0.10, per_day=500)
     >>> planned.units, planned.per_arm["control"], round(planned.days, 1)
-    (13019, 6510, 26.0)
+    (13020, 6510, 26.0)
     """
     check_metric(metric, where="plan")
     check_numbers(
@@ -289,7 +292,8 @@ def plan(
     if outcomes is not None and window is None:
         about = outcomes.attrs.get("toolkit")
         window = about.get("window") if isinstance(about, Mapping) else None
-    check_window(window)
+    check_window(window, where="plan")
+    window = None if window is None else window_text(window)
     shares = _shares(arms, holdout, control)
     times = _times(looks, spending)
     spending = Spending(spending) if isinstance(spending, str) and spending != "always" else spending  # type: ignore[arg-type]
@@ -312,6 +316,8 @@ def plan(
         return replace(draft, diff=effect, units=_needed(draft, effect))
     if units is None and days is None:
         raise MetricError("plan: give the effect to find (diff or rel), or units or days")
+    if units is not None and days is not None:
+        raise MetricError("plan: give units or days, not both")
     size = units if units is not None else _units_within(draft.entries, float(days or 0.0))
     if not 2 <= size < math.inf:
         raise MetricError(f"plan: found {size!r} units; allowed: a number, at least two")
@@ -329,7 +335,7 @@ def _needed(draft: Plan, effect: float) -> int:
         pair = units_of_rates(rate, base, share=share, alpha=draft._alpha, power=draft.power)
     else:
         pair = units_of_means(effect, draft.sd, share=share, alpha=draft._alpha, power=draft.power)
-    return math.ceil(pair / together * draft.inflation - 1e-6)
+    return sum(math.ceil(pair / together * draft.inflation * share - 1e-6) for share in draft.arms.values())
 
 
 def _mixed(rate: float, machine_opens: float) -> float:
@@ -345,6 +351,8 @@ def _read(
     correlation: float | None,
     control: str,
 ) -> tuple[float, float]:
+    if metric.kind == "rate" and sd is not None:
+        raise MetricError("plan: sd is for Mean and Ratio; that of a rate follows from its baseline")
     if outcomes is not None:
         rows = outcomes
         if "arm" in outcomes.columns and (outcomes["arm"].astype("str") == control).any():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import check_flag
 from toolkit.stats.comparison import Comparison, settle
 from toolkit.stats.exact import boschloo_test
 from toolkit.stats.metric import Metric, Setting, fault_of, join
@@ -53,6 +54,8 @@ class Rate(Metric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.opens is not None:
+            check_flag(self.opens, where=f"{self.label}: opens")
         if self.verdict is not None and self.opens is False:
             raise MetricError(f"{self.label}: a verdict of human, machine or unsure is for opens; found opens=False")
         if self.opens is None:

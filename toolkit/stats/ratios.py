@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from toolkit.errors import MetricError
-from toolkit.stats.arguments import column_names
+from toolkit.stats.arguments import check_flag, column_names
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.cuped import adjusted, regressors, slopes, weighted
 from toolkit.stats.means import compare_estimates
@@ -51,6 +51,7 @@ class Ratio(Metric):
         covariates = column_names(self.covariate, where="Ratio: covariate")
         object.__setattr__(self, "covariate", covariates)
         super().__post_init__()
+        check_flag(self.repeats, where=f"{self.label}: repeats")
         if self.numerator == self.denominator or {self.numerator, self.denominator} & set(covariates):
             raise MetricError(f"{self.label}: numerator, denominator and covariates must be different columns")
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 from toolkit.drawable import Reportable
 from toolkit.readable import lines_html, table_html
-from toolkit.stats.bayesian import effect_posterior, rates_posterior
+from toolkit.stats.arguments import check_number
+from toolkit.stats.bayesian import check_prior, effect_posterior, rates_posterior
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.design import Design
 from toolkit.stats.looks import Look, Looks
@@ -93,8 +94,14 @@ class Result(Reportable):
             One row per metric and arm: metric, arm, probability (that the arm is better), expected_loss (of choosing
             it although it is not), expected_loss_control. NaN where the lift is undefined.
 
+        Raises:
+            MetricError: a prior that is none.
+
         Reference: `toolkit.stats.bayesian`.
         """
+        check_prior(prior)
+        allowed = "a positive number, or inf for a flat prior"
+        check_number(prior_sd, where="beliefs: prior_sd", allowed=allowed, least=math.ulp(0.0))
         rows = []
         for one in self.comparisons:
             row = {"metric": one.metric, "arm": one.arm, "probability": math.nan}

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from toolkit.errors import MetricError, did_you_mean
+from toolkit.stats.arguments import check_number
 
 __all__ = [
     "Spending",
@@ -81,7 +82,12 @@ class Spending:
 
         Returns:
             A number from 0 to alpha.
+
+        Raises:
+            MetricError: a time below 0, or an alpha out of its range.
         """
+        check_number(time, where="spending: time", allowed="a share of the planned information, from 0", least=0.0)
+        check_number(alpha, where="spending: alpha", allowed="a number, 0 to 1", least=0.0, most=1.0)
         time = min(max(time, 0.0), 1.0)
         if time == 0:
             return 0.0

@@ -11,7 +11,7 @@ from scipy.special import chdtrc, ndtri
 
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
-from toolkit.stats.arguments import array_of_numbers, check_number
+from toolkit.stats.arguments import array_of_numbers, check_alpha, check_number
 
 __all__ = ["Survival", "kaplan_meier", "log_rank"]
 
@@ -39,8 +39,15 @@ class Survival(Drawable):
     n: int
 
     def at(self, time: float) -> float:
-        """The share to whom it has not happened by a time; NaN beyond the follow-up unless the curve is at 0."""
-        if math.isnan(time) or (time > self.last and not (len(self.survival) and self.survival[-1] == 0)):
+        """The share to whom it has not happened by a time; NaN beyond the follow-up unless the curve is at 0.
+
+        Raises:
+            MetricError: a time that is no number, or below 0.
+        """
+        if isinstance(time, float) and math.isnan(time):
+            return math.nan
+        check_number(time, where="survival: time", allowed="0 or more, in the unit of the times", least=0.0)
+        if time > self.last and not (len(self.survival) and self.survival[-1] == 0):
             return math.nan
         before = np.searchsorted(self.times, time, side="right")
         return float(self.survival[before - 1]) if before else 1.0
@@ -54,8 +61,12 @@ class Survival(Drawable):
     def band(self, *, alpha: float = 0.05) -> tuple[Floats, Floats]:
         """Pointwise interval of the curve at each moment, on the complementary log-log scale (Greenwood's variance).
 
+        Raises:
+            MetricError: an alpha out of its range.
+
         Reference: Kalbfleisch & Prentice (2002), The Statistical Analysis of Failure Time Data, section 1.4.
         """
+        check_alpha(alpha, where="survival")
         z = -float(ndtri(alpha / 2))
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = np.sqrt(np.cumsum(self.events / (self.at_risk * (self.at_risk - self.events))))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import numpy as np
@@ -67,6 +68,12 @@ class TimeTo(Metric):
         super().__post_init__()
         if self.days <= 0:
             raise MetricError(f"{self.label}: within: found {self.within}; allowed: longer than nothing")
+        is_moment = isinstance(self.until, datetime) and not pd.isna(self.until)
+        if self.until is not None and not is_moment and not (isinstance(self.until, str) and self.until):
+            found = reprlib.repr(self.until)
+            raise MetricError(
+                f"{self.label}: until: found {found}; allowed: a column, or a moment together with since="
+            )
 
     @property
     def label(self) -> str:
@@ -143,6 +150,8 @@ class TimeTo(Metric):
                 raise MetricError(f"{self.label}: {column!r} holds times; say since= which column to count from")
             if self.since not in rows.columns or not pd.api.types.is_datetime64_any_dtype(rows[self.since]):
                 raise MetricError(f"{self.label}: since: column {self.since!r} is missing or holds no times")
+            if (rows[column].dt.tz is None) != (rows[self.since].dt.tz is None):
+                raise MetricError(f"{self.label}: of {column!r} and {self.since!r} only one has a time zone")
             return np.asarray((rows[column] - rows[self.since]).dt.total_seconds() / 86_400, dtype=np.float64)
         return np.asarray(numbers(rows, column), dtype=np.float64)
 
@@ -155,9 +164,15 @@ class TimeTo(Metric):
             end = pd.Timestamp(moment)
         except (TypeError, ValueError):
             raise MetricError(f"{self.label}: until: found {moment!r}; allowed: a column or a moment") from None
+        if not pd.api.types.is_datetime64_any_dtype(rows[self.since]):
+            raise MetricError(
+                f"{self.label}: since: column {self.since!r} holds no times, to which until={moment!r} asks"
+            )
         zone = rows[self.since].dt.tz
         if zone is not None and end.tzinfo is None:
             end = end.tz_localize(zone)
+        if zone is None and end.tzinfo is not None:
+            raise MetricError(f"{self.label}: of {self.since!r} and until={moment!r} only one has a time zone")
         return np.asarray((end - rows[self.since]).dt.total_seconds() / 86_400, dtype=np.float64)
 
     def _whether(self, start: Comparison, one: Followed, other: Followed, setting: Setting) -> Comparison:

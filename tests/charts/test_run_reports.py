@@ -32,7 +32,7 @@ def test_a_load_draws_every_mail_and_names_its_peak(shop_run):
     capped = shop_run.load(largest_order=100.0)
     rows = capped.offers.set_index(["scenario", "step"])
     assert rows.loc[("abandoned_cart", "offer"), "ceiling"] == 10.0 * rows.loc[("abandoned_cart", "offer"), "mails"]
-    assert "assumed: no order above 100.00 EUR" in capped._repr_html_()
+    assert "assumed: no order above €100.00" in capped._repr_html_()
 
 
 def test_an_overlap_draws_people_collisions_and_weeks(shop_run):

@@ -242,6 +242,7 @@ def test_every_kind_of_step_has_its_sentence() -> None:
     [
         ("{percent: 12.5}", "12.5% off"),
         ("{amount: 5, currency: CHF, minimum: 30}", "5 CHF off, from 30 on"),
+        ("{amount: 7.5, currency: EUR}", "€7.5 off"),
         ("{amount: 5}", "5 of the shop’s currency off"),
         ("{percent: 10, free_shipping: true, code: LUNE10}", "10% off and free shipping, code LUNE10"),
         ("{free_shipping: true, pool: s}", "free shipping, a code of the pool s (when it is empty, no mail)"),

@@ -252,7 +252,7 @@ def test_an_offer_is_in_the_mail_the_table_and_the_sum_at_stake(shop, make_progr
 
 def test_an_amount_off_has_an_upper_bound(shop, make_program):
     batch = shop.prepare(program=make_program(ARMS.replace("percent: 10", "amount: 5, currency: EUR")))
-    assert f"at most {5 * len(batch):,.2f} EUR if everyone uses it once" in str(batch.summary())
+    assert f"at most €{5 * len(batch):,.2f} if everyone uses it once" in str(batch.summary())
 
 
 def test_a_share_of_what_set_the_mail_off_is_added_up(shop, make_program, make_log, make_people, noon):
@@ -266,7 +266,7 @@ def test_a_share_of_what_set_the_mail_off_is_added_up(shop, make_program, make_l
     )
     program = make_program(ARMS.replace("experiment", "# experiment"))
     batch = shop.prepare(program=program, log=EventLog.from_pandas(events, customers=make_people(2)))
-    assert "what set off 2 of them is worth 150.00 EUR, 10% of that is 15.00; no upper bound" in str(batch.summary())
+    assert "what set off 2 of them is worth €150.00, 10% of that is €15.00; no upper bound" in str(batch.summary())
 
 
 @pytest.mark.parametrize("link", [None, "https://example.org/u", "http://example.org/u/{token}"])
@@ -460,7 +460,7 @@ def test_a_preview_shows_the_very_mail_and_loads_nothing(shop):
 
 def test_the_summary_says_what_sending_costs_where_the_price_is_known(shop, make_log):
     priced = shop.prepare(log=make_log(500), price_per_thousand=0.4)
-    assert "sending costs about 0.20 EUR, at 0.40 a thousand" in priced.summary().lines
+    assert "sending costs about €0.20, at €0.40 a thousand" in priced.summary().lines
     plain = shop.prepare(log=make_log(500))
     assert not [line for line in plain.summary().lines if "costs" in line]
     assert plain.digest == priced.digest

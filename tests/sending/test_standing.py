@@ -202,6 +202,6 @@ def test_limits_that_are_none_are_refused(standing, options, said):
 def test_it_says_what_it_lets_go(standing):
     approval = standing(discount_a_day=200)
     assert repr(approval).startswith(
-        "StandingApproval of welcome by ana: at most 100 mails a day, 200.00 EUR discount a day, until 2026-04-01"
+        "StandingApproval of welcome by ana: at most 100 mails a day, €200.00 discount a day, until 2026-04-01"
     )
     assert "Any change to these scenarios" in approval._repr_html_()

@@ -317,9 +317,10 @@ def test_a_map_of_a_sweep_gives_the_settings_of_the_cell_that_is_pressed(program
     over = {"abandoned_cart.pause.wait": ["1h", "4h"], "policies.caps[0].limit": [1, 3]}
     sweep = tk.sweep(program, log, over, progress=False)
     view = SweepMap(sweep)
-    assert view.value == {"abandoned_cart.pause.wait": "4h", "policies.caps[0].limit": "3"}
+    assert view.value == {"abandoned_cart.pause.wait": "4h", "policies.caps[0].limit": 3}
     press(view, "cell", "0,0")
-    assert view.value == {"abandoned_cart.pause.wait": "1h", "policies.caps[0].limit": "1"}
+    assert view.value == {"abandoned_cart.pause.wait": "1h", "policies.caps[0].limit": 1}
+    assert set_parameters(program, view.value).policies.caps[0].limit == 1
     row = sweep.table[(sweep.table.iloc[:, 0] == "1h") & (sweep.table.iloc[:, 1] == 1)]
     assert f"{int(row['sent'].iloc[0]):,}" in view.view
     with pytest.raises(InputError, match="did you mean 'sent'"):
@@ -332,6 +333,7 @@ def test_a_map_and_its_tuner_move_each_other(program, log):
     view = SweepMap(tuner)
     press(view, "cell", "6,4")
     assert (tuner.wait, tuner.percent) == ("12h", 20)
+    assert view.value == {"abandoned_cart.pause.wait": "12h", "abandoned_cart.offer.offer.percent": 20}
     tuner.wait = "1h"
     assert view.value["abandoned_cart.pause.wait"] == "1h"
     tuner.wait = "7h"  # between two cells: the mark goes to the nearer one
@@ -351,7 +353,7 @@ def test_ten_thousand_settings_are_drawn_in_few_shapes_and_chosen_from_lists():
     )
     view = SweepMap(sweep)
     press(view, "across", "50m")
-    assert view.value == {"a.pause.wait": "50m", "policies.caps[0].limit": "3"}
+    assert view.value == {"a.pause.wait": "50m", "policies.caps[0].limit": 3}
     assert len(view.view) < 600_000
     assert view.view.count("<path") < 20
     assert '<span class="ttk-scale">0<span class="ttk-shades">' in view.view

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolkit.charts.style import hours_text
+from toolkit.readable import priced
 from toolkit.scenario import Duration, Scenario
 from toolkit.scenario.models import CycleTrigger, DateTrigger, InactiveTrigger, Offer, ScheduleTrigger
 
@@ -69,7 +70,8 @@ def offer_text(offer: Offer | None) -> str:
     if offer.percent is not None:
         parts.append(f"{offer.percent:g}% off")
     if offer.amount is not None:
-        parts.append(f"{offer.amount:g} {offer.currency or ''} off".replace("  ", " "))
+        amount = f"{offer.amount:g}"
+        parts.append(f"{priced(amount, offer.currency) if offer.currency else amount} off")
     if offer.free_shipping:
         parts.append("free shipping")
     valid = f", {length_text(offer.valid)}" if offer.valid else ""

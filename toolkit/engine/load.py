@@ -16,7 +16,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.layout import Ints
 from toolkit.errors import InputError
-from toolkit.readable import lines_html, table_html
+from toolkit.readable import lines_html, priced, table_html
 from toolkit.scenario.models import Offer, Program
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Load(Drawable):
         if given:
             known = self.offers["ceiling"].notna()
             sums = self.offers[known].groupby("currency", sort=True)["ceiling"].sum()
-            cost = " and ".join(f"{amount:,.2f} {currency}" for currency, amount in sums.items())
+            cost = " and ".join(priced(f"{amount:,.2f}", str(currency)) for currency, amount in sums.items())
             open_ended = int(self.offers.loc[~known, "mails"].sum())
             text = f"{given:,} offers given"
             if cost:
@@ -195,7 +195,7 @@ def _ceiling(offer: Offer, largest_order: float | None, own: str) -> tuple[float
         return float("nan"), "a share of an order has no ceiling: pass largest_order="
     return (
         offer.percent / 100 * largest_order + float(offer.amount or 0.0),
-        f"assumed: no order above {largest_order:,.2f} {offer.currency or own}",
+        f"assumed: no order above {priced(f'{largest_order:,.2f}', offer.currency or own)}",
     )
 
 

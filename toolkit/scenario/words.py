@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from toolkit.readable import priced
 from toolkit.scenario import models as m
 from toolkit.scenario.base import Condition, EventMatch, History
 from toolkit.scenario.coherence import counts_for
@@ -255,7 +256,9 @@ def _offer(offer: m.Offer) -> str:
     if offer.percent is not None:
         gifts.append(f"{offer.percent:g}% off")
     if offer.amount is not None:
-        gifts.append(f"{offer.amount:g} {offer.currency or 'of the shop’s currency'} off")
+        amount = f"{offer.amount:g}"
+        told = priced(amount, offer.currency) if offer.currency else f"{amount} of the shop’s currency"
+        gifts.append(f"{told} off")
     if offer.free_shipping:
         gifts.append("free shipping")
     more = [_and(gifts)]

@@ -54,7 +54,8 @@ class SweepMap(Panel):
         measure: the column to begin with.
 
     Attributes:
-        value: the settings of the cell chosen: parameter path to value; frozen by being a new dict each time.
+        value: the settings of the cell chosen: parameter path to the value as it was tried; frozen by being a new dict
+            each time.
 
     Raises:
         NotSupportedError: a sweep over more than two parameters.
@@ -72,12 +73,17 @@ class SweepMap(Panel):
                 source.finish()
             self._currency = str(source.surface["currency"])
             self._over, self._table, base = _of_tuner(source)
+            wait, offer = source.paths
+            self._tried: dict[str, dict[str, Any]] = {wait: {one: one for one in self._over[wait]}}
+            if offer is not None:
+                self._tried[offer] = {one: float(one) for one in self._over[offer]}
         else:
             if len(source.over) > 2:
                 raise NotSupportedError(
                     f"a map shows two parameters; this sweep has {len(source.over)}: {', '.join(source.over)}"
                 )
-            self._over = {path: [_text(one) for one in values] for path, values in source.over.items()}
+            self._tried = {path: {_text(one): one for one in values} for path, values in source.over.items()}
+            self._over = {path: list(tried) for path, tried in self._tried.items()}
             first = next(iter(self._over)).partition(".")[0]
             table = source.table
             self._table = (
@@ -107,7 +113,7 @@ class SweepMap(Panel):
     @property
     def value(self) -> Mapping[str, Any]:
         """The settings chosen, by parameter path; for `set_parameters`."""
-        return dict(zip(self._over, self._chosen, strict=True))
+        return {path: self._tried[path][text] for path, text in zip(self._over, self._chosen, strict=True)}
 
     # --- what is pressed ----------------------------------------------------------------------------------------------
 

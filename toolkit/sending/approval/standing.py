@@ -17,7 +17,7 @@ from typing import Any
 
 from toolkit.errors import ApprovalError, InputError, did_you_mean
 from toolkit.mail import Templates
-from toolkit.readable import counted
+from toolkit.readable import counted, priced
 from toolkit.scenario import content_hash
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program, Scenario, Send, every_step
@@ -61,20 +61,21 @@ class StandingApproval(Signature):
         object.__setattr__(self, "scenarios", tuple(self.scenarios))
 
     def __repr__(self) -> str:
-        discount = "" if self.discount_a_day is None else f", {self.discount_a_day:,.2f} {self.currency} discount a day"
+        discount = "" if self.discount_a_day is None else f", {self._discount()} discount a day"
         return (
             f"StandingApproval of {', '.join(self.scenarios)} by {self.by}: at most "
             f"{counted(self.mails_a_day, 'mail')} a day{discount}, until {self.expires_at:%Y-%m-%d %H:%M} UTC"
         )
+
+    def _discount(self) -> str:
+        return "no limit" if self.discount_a_day is None else priced(f"{self.discount_a_day:,.2f}", self.currency)
 
     def _repr_html_(self) -> str:
         facts = {
             "approved by": self.by,
             "scenarios": ", ".join(self.scenarios),
             "mails a day": f"{self.mails_a_day:,}",
-            "discount a day": "no limit"
-            if self.discount_a_day is None
-            else f"{self.discount_a_day:,.2f} {self.currency}",
+            "discount a day": self._discount(),
             "holds until": f"{self.expires_at:%Y-%m-%d %H:%M} UTC",
             "public key": self.public_key,
         }

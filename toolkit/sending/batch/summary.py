@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from toolkit.mail.addresses import masked
-from toolkit.readable import counted, lines_html, table_html
+from toolkit.readable import counted, lines_html, priced, table_html
 from toolkit.sending.batch.mails import PreparedMail
 from toolkit.sending.batch.manifest import changes, outline
 from toolkit.sending.display import frame_text
@@ -115,7 +115,8 @@ def _cost(batch: Batch) -> list[str]:
         return []
     cost = len(batch) * batch.price_per_thousand / 1000
     currency = batch.program.policies.currency
-    return [f"sending costs about {cost:,.2f} {currency}, at {batch.price_per_thousand:,.2f} a thousand"]
+    about, each = (priced(f"{amount:,.2f}", currency) for amount in (cost, batch.price_per_thousand))
+    return [f"sending costs about {about}, at {each} a thousand"]
 
 
 def _liability(batch: Batch, scenario: str, step: str, offer: _Offer) -> str:
@@ -124,16 +125,17 @@ def _liability(batch: Batch, scenario: str, step: str, offer: _Offer) -> str:
     amount, percent = offer.values.get("amount"), offer.values.get("percent")
     currency = offer.values.get("currency", batch.program.policies.currency)
     if amount is not None:
-        return f"{said}: at most {float(amount) * offer.mails:,.2f} {currency} if everyone uses it once"
+        most = priced(f"{float(amount) * offer.mails:,.2f}", currency)
+        return f"{said}: at most {most} if everyone uses it once"
     if percent is None:
         return said
     open_ended = "no upper bound, since people choose what they buy"
     if not offer.known:
         return f"{said}: {open_ended}"
     own = batch.program.policies.currency
-    on = f"what set off {offer.known:,} of them is worth {offer.worth:,.2f} {own}"
-    share = offer.worth * float(percent) / 100
-    return f"{said}: {on}, {float(percent):g}% of that is {share:,.2f}; {open_ended}"
+    worth, share = (priced(f"{offer.worth * part:,.2f}", own) for part in (1, float(percent) / 100))
+    on = f"what set off {offer.known:,} of them is worth {worth}"
+    return f"{said}: {on}, {float(percent):g}% of that is {share}; {open_ended}"
 
 
 def _since(batch: Batch) -> list[str]:

@@ -368,6 +368,11 @@ def test_repeats_unfold_to_at_most_two_thousand_steps() -> None:
             "a currency without an amount",
         ),
         (
+            {"steps": [{"send": "a", "offer": {"percent": 0.1}}]},
+            "cart.steps.a.offer.percent",
+            "a discount of less than one percent",
+        ),
+        (
             {"steps": [{"send": "a", "offer": {"percent": 5, "on_empty": "send_without"}}]},
             "cart.steps.a.offer.on_empty",
             "no pool that could run empty",

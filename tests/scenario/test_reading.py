@@ -312,7 +312,7 @@ def test_every_fault_of_a_file_comes_at_once_with_line_path_and_nearest_word() -
         """
     )
     assert [(fault.line, fault.path, fault.nearest) for fault in found] == [
-        (1, "scenario", None),
+        (1, "scenario", "abandoned_cart"),
         (2, "class", "marketing"),
         (3, "trigger.wher", "where"),
         (4, "audience", None),
@@ -338,8 +338,8 @@ def test_every_fault_of_a_file_comes_at_once_with_line_path_and_nearest_word() -
         ("priority: 101", "out of range", "priority", None),
         ("priority: yes", "expected a whole number", "priority", None),
         ("priority: true", "expected a whole number", "priority", None),
-        ("reentry: [once]", "unknown word", "reentry", None),
-        ("reentry: always", "unknown word", "reentry", None),
+        ("reentry: [once]", "unknown word", "reentry", "once"),
+        ("reentry: always", "unknown word", "reentry", "every"),
         ("reentry: evry", "unknown word", "reentry", "every"),
         ("reentry: {after: -1d}", "expected a duration longer than 0", "reentry.after", None),
         ("trigger: sign_up", "expected a trigger", "trigger", "{event: sign_up}"),
@@ -367,7 +367,7 @@ def test_every_fault_of_a_file_comes_at_once_with_line_path_and_nearest_word() -
         ("trigger: {cycle: purchase, after: 0d}", "expected a duration longer than 0", "trigger.after", None),
         ("trigger: {cycle: purchase, after: 30 days}", "expected a duration", "trigger.after", "30d"),
         ("trigger: {schedule: weekly}", "unknown word", "trigger.schedule", "week"),
-        ("exit_on: {event: purchase}", "expected a list", "exit_on", None),
+        ("exit_on: {event: purchase}", "expected a list", "exit_on", "[{event: purchase}]"),
         ("exit_on: purchase", "expected a list", "exit_on", "[{event: purchase}]"),
         ("exit_on: [purchase]", "expected a mapping", "exit_on[0]", "{event: purchase}"),
         ("goal: {event: purchase}", "is required", "goal.within", None),
@@ -382,9 +382,25 @@ def test_every_fault_of_a_file_comes_at_once_with_line_path_and_nearest_word() -
             None,
         ),
         ("experiment: {name: x, arms: [a, b]}", "expected a mapping", "experiment.arms", None),
+        ("reentry: never", "unknown word", "reentry", "once"),
+        ("scenario: Rückgewinnung", "not a name that can be used here", "scenario", "Rueckgewinnung"),
+        ("caps: {limit: 1, per: 7d}", "expected a list", "caps", "[{limit: 1, per: 7d}]"),
+        ("caps: [{limit: 1, per: 2 Wochen}]", "expected a duration", "caps[0].per", "2w"),
+        ("trigger: {date: birthday, offset: 3 days before}", "expected a duration", "trigger.offset", "-3d"),
+        ("holdout: 0.1", "unknown key", "holdout", "experiment"),
+        ("audience: \"country is 'DE'\"", "not allowed in a condition", "audience", "country = 'DE'"),
+        ("audience: a && b || c = 'x&&y'", "not a condition in SQL", "audience", "a and b or c = 'x&&y'"),
+        ("audience: value >= 19,90", "not a condition in SQL", "audience", "value >= 19.90"),
+        ("audience: birthday > 01.05.1990", "not allowed in a condition", "audience", "'1990-05-01'"),
+        ("steps: [{delay: 4h}]", "expected a step", "steps[0]", "wait"),
+        ("steps: [{if: a, then: []}]", "expected a step", "steps[0]", "branch"),
+        ("steps: [{send: a/b, coupon: {percent: 5}}]", "unknown key", "steps[0].coupon", "offer"),
+        ("steps: [{send: a/b, offer: {amount: 5€}}]", "expected a number", "steps[0].offer.amount", "5"),
+        ("steps: [{send: Körbe/Größe 1}]", "not a name that can be used here", "steps[0].send", "Koerbe/Groesse_1"),
+        ("steps: [{wait: {until: '09:00', on: [Dienstag]}}]", "unknown word", "steps[0].wait.on[0]", "tue"),
         ("steps: []", "is empty", "steps", None),
         ("steps:", "expected a list", "steps", None),
-        ("steps: [{send: welcome/hello.mjml}]", "not a name that can be used here", "steps[0].send", None),
+        ("steps: [{send: welcome/hello.mjml}]", "not a name that can be used here", "steps[0].send", "welcome/hello"),
         ("steps: [{send: a/b, wait: 4h}]", "a step does one thing", "steps[0].send", None),
         ("steps: [{exit: false}]", "unknown word", "steps[0].exit", None),
         ("steps: [{id: 1st, send: a/b}]", "not a name that can be used here", "steps[0].id", None),
@@ -405,6 +421,26 @@ def test_a_fault_says_what_is_wrong_and_where(line: str, message: str, path: str
     assert fault.message.startswith(message)
     assert (fault.path, fault.nearest, fault.file) == (path, near, "cart.yaml")
     assert fault.line == len(text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "found"),
+    [
+        ("scenario: {{ name }}\nreentry: once", 1, "scenario: {{ name }}"),
+        ("scenario:x\ntrigger: {event: a}", 1, "scenario:x"),
+        ("scenario: x\nreentry: once\nsteps:\n  - send:a/b\n    offer: {percent: 10}", 4, "- send:a/b"),
+    ],
+)
+def test_what_is_not_yaml_is_shown_where_the_slip_is(text: str, line: int, found: str) -> None:
+    fault = only_fault(text)
+    assert (fault.line, fault.found) == (line, found)
+    assert fault.allowed
+
+
+def test_a_list_or_mapping_where_none_belongs_is_shown_as_it_was_written() -> None:
+    assert only_fault(with_line("exit_on: {event: purchase}")).found == "{event: purchase}"
+    assert only_fault(with_line("scenario: [a, {b: true}]")).found == "[a, {b: true}]"
+    assert only_fault(with_line("steps: [{send: }]")).found == "nothing"
 
 
 def test_an_allowed_word_is_always_named() -> None:

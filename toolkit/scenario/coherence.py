@@ -368,6 +368,9 @@ class _Steps:
             yield Finding("an offer is a percentage or an amount", place, allowed="one of percent, amount")
         if offer.percent is None and offer.amount is None and not offer.free_shipping:
             yield Finding("an offer of nothing", place, allowed="one of percent, amount, free_shipping")
+        if offer.percent is not None and offer.percent < 1:
+            message, near = "a discount of less than one percent", f"{offer.percent * 100:g}"
+            yield Finding(message, (*place, "percent"), offer.percent, "10 for ten percent", near, warning=True)
         if offer.currency and offer.amount is None and offer.minimum is None:
             yield Finding("a currency without an amount", (*place, "currency"), offer.currency, warning=True)
         if offer.pool and offer.code:

@@ -41,6 +41,7 @@ MAX_INTEGER = 2**53 - 1
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_NO_SPACE = re.compile(r"\s*(?:- )?\w+:[^\s:/]")
 _WORDS = {"": None, "~": None} | {
     form: value
     for word, value in (("null", None), ("true", True), ("false", False))
@@ -121,7 +122,7 @@ def read(text: str, *, file: str | None = None) -> tuple[list[Node], list[Fault]
         raise ScenarioError(
             [Fault("the file is too long", file=file, found=len(text), allowed=f"{MAX_CHARACTERS:,} characters")]
         )
-    reader = _Reader(file)
+    reader = _Reader(file, text)
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             reader.take(event)
@@ -172,6 +173,8 @@ def _syntax_fault(error: MarkedYAMLError, text: str, file: str | None) -> Fault:
     written = lines[line - 1] if line and line <= len(lines) else ""
     if "'\\t'" in problem or written[: len(written) - len(written.lstrip())].count("\t"):
         return Fault("a tab", file=file, line=line, allowed="spaces, two for each level")
+    if line and line > 1 and "mapping values are not allowed" in problem and _NO_SPACE.match(lines[line - 2]):
+        line, written = line - 1, lines[line - 2]  # where the space is missing, not where that is noticed
     begun = error.context_mark.line + 1 if error.context_mark else line
     message, hint = problem, None
     for words, said, allowed in _SYNTAX:
@@ -184,8 +187,9 @@ def _syntax_fault(error: MarkedYAMLError, text: str, file: str | None) -> Fault:
 class _Reader:
     """Builds nodes from the events of the parser, without recursion."""
 
-    def __init__(self, file: str | None) -> None:
+    def __init__(self, file: str | None, text: str) -> None:
         self.file = file
+        self.text = text
         self.documents: list[Node] = []
         self.faults: list[Fault] = []
         self.root: Node | None = None
@@ -230,7 +234,9 @@ class _Reader:
                 self._put(Node(self._value(event.value, line) if is_plain else event.value, line), event.anchor)
         else:
             if self._wants_key():
-                raise self._stop("a key that is a list or a mapping", line)
+                allowed = "text that begins with a brace or a bracket in quotes; a scenario has no placeholders"
+                found = self.text.splitlines()[line - 1].strip()[:80]
+                raise self._stop("a key that is a list or a mapping", line, found=found, allowed=allowed)
             if len(self.open) >= MAX_DEPTH:
                 raise self._stop(f"nested deeper than {MAX_DEPTH} levels", line)
             value: Any = {} if isinstance(event, MappingStartEvent) else []
@@ -278,8 +284,8 @@ class _Reader:
     def _fault(self, message: str, line: int, **more: Any) -> None:
         self.faults.append(Fault(message, file=self.file, line=line, **more))
 
-    def _stop(self, message: str, line: int) -> ScenarioError:
-        return ScenarioError([*self.faults, Fault(message, file=self.file, line=line)])
+    def _stop(self, message: str, line: int, **more: Any) -> ScenarioError:
+        return ScenarioError([*self.faults, Fault(message, file=self.file, line=line, **more)])
 
 
 def scalar(text: str) -> str | int | float | bool | None:

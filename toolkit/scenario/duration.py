@@ -13,7 +13,22 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 __all__ = ["Duration", "NotNegative", "Positive", "TimeOfDay", "as_meant"]
 
-_LOOSE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*-?\s*(s|m|h|d|w)[a-z]*\.?\s*", re.IGNORECASE)
+# How people write units, in the languages they think in. A month is none: it has no length.
+_WRITTEN = {
+    word: unit
+    for unit, words in (
+        ("s", "s sec secs second seconds sek sekunde sekunden seconde secondes"),
+        ("m", "m min mins minute minutes minuten"),
+        ("h", "h hr hrs hour hours std stunde stunden heure heures"),
+        ("d", "d day days daily tag tage tagen jour jours"),
+        ("w", "w wk wks week weeks weekly woche wochen semaine semaines"),
+    )
+    for word in words.split()
+}
+_BEFORE = re.compile(r"\s*(?:before|prior|earlier|vorher|davor|zuvor|avant)\s*$")
+_AFTER = re.compile(r"\s*(?:after|later|danach|apr[eè]s)\s*$")
+_AMOUNT = re.compile(r"(\d+(?:[.,]\d+)?)?[\s-]*([^\W\d_]+)\.?(?:\s*(?:,|and|und|et)?\s*)")
+_ISO = re.compile(r"p(?=.)((?:\d+w)?(?:\d+d)?)(?:t((?:\d+h)?(?:\d+m)?(?:\d+s)?))?")
 _UNITS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 _DAY = 86_400_000_000
 MAX_DAYS = 36_500
@@ -28,15 +43,39 @@ def as_meant(text: str) -> str | None:
 
     >>> as_meant("4 hours"), as_meant("9am"), as_meant("9.30"), as_meant("soon")
     ('4h', '09:00', '09:30', None)
+    >>> as_meant("2 Tage"), as_meant("3 days before"), as_meant("1.5 days"), as_meant("PT4H")
+    ('2d', '-3d', '36h', '4h')
     """
-    clock = re.fullmatch(r"\s*(\d{1,2})(?:[:.h](\d{2}))?(?::\d{2})?\s*(am|pm)?\s*", text, re.IGNORECASE)
+    clock = re.fullmatch(r"\s*(\d{1,2})(?:[:.h](\d{2}))?(?::\d{2})?\s*(am|pm|uhr)?\s*", text, re.IGNORECASE)
     if clock and (clock[2] or clock[3]):
-        hour = int(clock[1]) % 12 + 12 * (clock[3].lower() == "pm") if clock[3] else int(clock[1])
+        halves = (clock[3] or "").lower() in ("am", "pm")
+        hour = int(clock[1]) % 12 + 12 * (clock[3].lower() == "pm") if halves else int(clock[1])
         return f"{hour:02d}:{clock[2] or '00'}" if hour < 24 and int(clock[2] or 0) < 60 else None
-    loose = _LOOSE.fullmatch(text)
-    if loose and not text.strip().lower().lstrip("0123456789. -").startswith(("mo", "ms")):
-        return f"{loose[1]}{loose[2].lower()}"
-    return None
+    return _length_meant(text.casefold().strip())
+
+
+def _length_meant(text: str) -> str | None:
+    iso = _ISO.fullmatch(text)
+    if iso and (iso[1] or iso[2]):
+        return f"{iso[1] or ''}{iso[2] or ''}"
+    said, before = _BEFORE.subn("", _AFTER.sub("", text))
+    sign = "-" if before or said.startswith("-") else ""
+    said = said.lstrip("+- ")
+    parts: list[str] = []
+    at = 0
+    while at < len(said):
+        match = _AMOUNT.match(said, at)
+        unit = _WRITTEN.get(match[2]) if match else None
+        if match is None or unit is None or (match[1] is None and parts):
+            return None
+        number = float((match[1] or "1").replace(",", "."))
+        if unit in "dw" and number % 1:
+            number, unit = number * (24 if unit == "d" else 168), "h"
+        if number > MAX_DAYS:
+            return None
+        parts.append(f"{number:.6f}".rstrip("0").rstrip(".") + unit)
+        at = match.end()
+    return sign + "".join(parts) if parts else None
 
 
 @dataclass(frozen=True, slots=True, order=False)

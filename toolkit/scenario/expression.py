@@ -189,7 +189,8 @@ def _odd_words(text: str, tokens: list[Any]) -> Fault | None:
     if sqlglot.TokenType.SEMICOLON in kinds:
         return Fault("more than one expression", found=text, allowed="one, without ;")
     if "&&" in words or "||" in words:
-        return Fault("not a condition in SQL", found=text, allowed="and, or")
+        right = _outside_quotes(r"\s*&&\s*", " and ", _outside_quotes(r"\s*\|\|\s*", " or ", text))
+        return Fault("not a condition in SQL", found=text, allowed="and, or", nearest=_readable(right))
     for word, kind in zip(words, kinds, strict=True):
         if word == "IF" and kind is not sqlglot.TokenType.IDENTIFIER:
             return Fault("a function that conditions do not have", found="if", allowed=", ".join(FUNCTIONS))
@@ -223,7 +224,18 @@ def _unreadable(text: str, error: Exception) -> Fault:
         hint = f": it cannot be read from {word!r} on" if word else ""
     else:
         hint = "" if "Failed to parse" in message else f": {message.partition('. ')[0]}"
-    return Fault("not a condition in SQL" + hint, found=text, allowed=_ALLOWED)
+    near = None if "(" in text else _readable(_outside_quotes(r"(?<=\d),(?=\d{1,2}(?!\d))", ".", text))
+    return Fault("not a condition in SQL" + hint, found=text, allowed=_ALLOWED, nearest=near)
+
+
+def _readable(text: str) -> str | None:
+    """A corrected condition, where it is one."""
+    return None if _parse(text, None)[1] else text
+
+
+def _outside_quotes(sign: str, right: str, text: str) -> str:
+    """A text with another sign in the place of one, save in what it quotes."""
+    return re.sub(rf"('[^']*'|\"[^\"]*\")|{sign}", lambda found: found[1] or right, text)
 
 
 _A = {"number": "a number", "text": "text", "time": "a time", "flag": "true or false", "missing": "nothing"}
@@ -364,7 +376,8 @@ class _Writer:
             return f"({self.write(node.this)[0]} IS NULL)", "flag"
         if isinstance(node.expression, exp.Boolean):
             return f"({self._of(node.this, 'flag')} IS {self.write(node.expression)[0]})", "flag"
-        return self._refused("is", "is null, is not null, is true, is false")
+        near = f"{node.this.sql('duckdb')} = {node.expression.sql('duckdb')}"
+        return self._refused("is", "is null, is not null, is true, is false", near)
 
     def _in(self, node: exp.In) -> Written:
         if not node.expressions:
@@ -443,12 +456,20 @@ class _Writer:
             return "NULL", "any"
         return self._refused(node.sql("duckdb"), _ALLOWED)
 
-    def _refused(self, found: str, allowed: str) -> Written:
-        self.faults.append(Fault("not allowed in a condition", found=found, allowed=allowed))
+    def _refused(self, found: str, allowed: str, near: str | None = None) -> Written:
+        near = near or _day_meant(found)
+        self.faults.append(Fault("not allowed in a condition", found=found, allowed=allowed, nearest=near))
         return "NULL", "any"
 
     def _fault(self, message: str, node: exp.Expression, *, allowed: str | None = None) -> None:
-        self.faults.append(Fault(message, found=node.sql("duckdb"), allowed=allowed))
+        found = node.sql("duckdb")
+        self.faults.append(Fault(message, found=found, allowed=allowed, nearest=_day_meant(found)))
+
+
+def _day_meant(written: str) -> str | None:
+    """A day as a condition has it; 01/05 may be in January or in May, and is not guessed."""
+    day = re.fullmatch(r"'?(\d{1,2})\.(\d{1,2})\.(\d{4})'?", written)
+    return f"'{day[3]}-{int(day[2]):02d}-{int(day[1]):02d}'" if day else None
 
 
 _WRITERS: dict[type[exp.Expression], Callable[[_Writer, Any], Written]] = {

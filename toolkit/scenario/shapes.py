@@ -9,11 +9,12 @@ from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import ValidationError
 
-from toolkit.errors import Fault, nearest
+from toolkit.errors import Fault
 from toolkit.scenario import models as m
 from toolkit.scenario.base import EventMatch, Model
 from toolkit.scenario.document import Node, Place
 from toolkit.scenario.duration import as_meant
+from toolkit.scenario.meant import as_name, as_number, as_template, key_meant
 
 __all__ = ["Shaped", "faults_in", "fields_by_alias", "place_text", "shaped"]
 
@@ -38,7 +39,7 @@ _TAGGED: dict[str, type[Model]] = {
 }
 _STEP_KINDS = ("wait", "wait_for", "send", "branch", "split", "repeat", "exit")
 _TRIGGER_KINDS = ("event", "date", "inactive", "cycle", "schedule")
-_NAME = "a letter, then letters, digits and _, at most 64"
+_NAME = "a letter, then letters, digits and _, at most 64; letters are those from a to z"
 _TEMPLATE = "folder and mail without file ending, for example abandoned_cart/reminder"
 _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_]*$": _NAME,
@@ -225,7 +226,7 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
     kind: str = fault["type"]
     found = fault["input"]
     context = fault.get("ctx", {})
-    shown = found if isinstance(found, str | int | float | bool) else None
+    shown: object = found if isinstance(found, str | int | float | bool) else _as_written(found)
     if isinstance(shown, str) and len(shown) > 80:
         shown = shown[:77] + "…"
     match kind:
@@ -236,12 +237,14 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
         case "literal_error":
             words = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"].lower()]
             more = ", {after: 7d}" if fault["loc"][-1] == "<word>" else ""
-            near = nearest(shown, words) if isinstance(shown, str) else None
+            near = key_meant(str(shown), words)
             return {"message": "unknown word", "found": shown, "allowed": ", ".join(words) + more, "nearest": near}
         case "string_pattern_mismatch":
             allowed = _PATTERNS.get(context["pattern"], "a link that begins with https://")
             message = "not a name that can be used here" if allowed in (_NAME, _TEMPLATE) else "cannot be used here"
-            return {"message": message, "found": shown, "allowed": allowed}
+            name = {_NAME: as_name, _TEMPLATE: as_template}.get(allowed)
+            near = None if name is None else name(str(found))
+            return {"message": message, "found": shown, "allowed": allowed, "nearest": near}
         case "duration" | "time_of_day":
             near = as_meant(found) if isinstance(found, str) else None
             near = None if near == found else near
@@ -252,8 +255,8 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
         case "trigger" | "step":
             kinds = _TRIGGER_KINDS if kind == "trigger" else _STEP_KINDS
             keys = list(found) if isinstance(found, dict) else [found] if isinstance(found, str) else []
-            near = next((close for key in keys if key not in ("id", "only") and (close := nearest(key, kinds))), None)
-            shown = ", ".join(keys) or None
+            near = next((close for key in keys if key not in ("id", "only") and (close := key_meant(key, kinds))), None)
+            shown = ", ".join(keys) or shown
             if kind == "trigger" and isinstance(found, str) and near is None:
                 near = f"{{event: {found}}}"
             return {"message": fault["msg"], "found": shown, "allowed": context["allowed"], "nearest": near}
@@ -267,14 +270,27 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
             near = f"{found / 100:g}" if is_percent else None
             return {"message": "out of range", "found": shown, "allowed": bound, "nearest": near}
     message, allowed = _KINDS.get(kind, (fault["msg"], context.get("allowed")))
-    near = _meant(kind, shown, fault["loc"], owner)
+    near = _meant(kind, found, fault["loc"], owner)
     return {"message": message, "found": shown, "allowed": allowed, "nearest": near}
 
 
-def _meant(kind: str, shown: object, place: Place, owner: type[Model]) -> str | None:
-    """What a value of the wrong kind seems to mean: an event by its name, a list of one, a percentage."""
-    if not isinstance(shown, str):
+def _as_written(value: object) -> str:
+    """A value as one writes it on a line of YAML; what one wrote nothing for is nothing."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_as_written(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_as_written, value)) + "]"
+    return "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _meant(kind: str, found: object, place: Place, owner: type[Model]) -> str | None:
+    """What a value of the wrong kind seems to mean: an event by its name, a list of one, a percentage, an amount."""
+    if kind == "tuple_type" and isinstance(found, dict):
+        listed = f"[{_as_written(found)}]"
+        return listed if len(listed) <= 80 else None
+    if not isinstance(found, str):
         return None
+    shown = found
     field = fields_by_alias(owner).get(str(place[-1])) if place else None
     # What a list holds has no key of its own: its owner is the model that was meant.
     models = _models_in(field.annotation) if field is not None else [owner] if isinstance(place[-1], int) else []
@@ -286,7 +302,8 @@ def _meant(kind: str, shown: object, place: Place, owner: type[Model]) -> str | 
     percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", shown)
     if kind == "float_type" and percent:
         return f"{float(percent[1]) / (100 if 'arms' in place else 1):g}"
-    return None
+    number = as_number(shown) if kind in ("float_type", "int_type") else None
+    return number if number != shown else None
 
 
 _BOUNDS = {"gt": "more than", "ge": "at least", "lt": "less than", "le": "at most"}
@@ -303,4 +320,4 @@ def _unknown_key(key: str, owner: type[Model]) -> dict[str, Any]:
         return {"message": "this belongs in a step, under steps", "found": key}
     elif owner is m.Policies and key in fields_by_alias(m.Scenario):
         return {"message": "this belongs in a scenario, not in policies", "found": key}
-    return {"message": message, "found": key, "allowed": ", ".join(keys), "nearest": nearest(key, keys)}
+    return {"message": message, "found": key, "allowed": ", ".join(keys), "nearest": key_meant(key, keys)}

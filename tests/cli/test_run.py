@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from toolkit.cli import app
 from toolkit.events import EventLog
-from toolkit.sending import Ledger
+from toolkit.sending import Ledger, load_approval
 from toolkit.sending.answered import take_up
 from toolkit.sending.clock import micros
 from toolkit.sending.keys import mail_key
@@ -102,6 +102,37 @@ def links(message):
     html = next(part for part in message.walk() if part.get_content_type() == "text/html").get_content()
     click = re.search(r'href="https://mail\.example\.com(/c/[\w-]{34})"', html).group(1)
     return click, message["List-Unsubscribe"].strip("<>").removeprefix("https://mail.example.com")
+
+
+def test_a_loop_is_paused_by_the_file_of_its_approval_and_says_in_round_and_status_how_it_goes_on(shop):
+    def told(*words, code=0):
+        done = CliRunner().invoke(app, [*words, "--ledger", "out/ledger.sqlite"])
+        assert done.exit_code == code, done.output
+        return done.output
+
+    assert "sent 0," in tick("--since", "2099-01-01T00:00Z")  # a ledger, in which the approval has no run yet
+    said = told("pause", "standing.json", "--by", "ben", "--why", "new server")
+    assert said == (
+        "standing.json: paused; `toolkit resume standing.json --ledger out/ledger.sqlite --by NAME` lets it go on\n"
+    )
+    assert "sent 0," in (round_ := tick())
+    short = load_approval("standing.json").id[:12]
+    how = f"(new server); `toolkit resume {short} --ledger"
+    assert how in round_
+    assert "4 mails due" in round_
+    status = told("status")
+    assert f"approval {short}: paused by ben on " in status
+    assert how in status
+    assert "there is no such file; did you mean 'standing.json'?" in told("resume", "standin.json", "--by", "b", code=1)
+    assert told("resume", "standing.json", "--by", "ben").startswith("standing.json: goes on with the next round")
+    assert "sent 4," in tick()
+    assert "approval" not in told("status")
+    run = told("status").split()[0]
+    assert f"it is one round of a loop, which is paused by its approval, {short}" in told(
+        "pause", run, "--by", "ben", code=1
+    )
+    told("pause", short, "--by", "ben")
+    assert f"approval {short} of welcome: paused by ben" in told("status")
 
 
 def test_a_click_sends_the_other_mail_and_an_unsubscribe_ends_the_journey(shop, serving):

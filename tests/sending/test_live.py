@@ -193,6 +193,42 @@ def test_bounces_of_all_rounds_together_hold_up_the_loop_until_a_person_lets_it_
     assert day.parity().is_identical
 
 
+def test_a_loop_paused_by_hand_says_so_in_each_round_and_sends_nothing_until_it_is_resumed(day, tmp_path):
+    assert day.round(0).sent == 1
+    with Ledger.open(tmp_path / "ledger.sqlite", clock=lambda: day.now) as ledger:
+        ledger.pause(day.approval.id, by="ben", why="the server is moved")
+    for minutes, due in ((10, "1 mail"), (20, "2 mails")):
+        report = day.round(minutes)
+        assert (report.sent, report.state) == (0, "paused")
+        assert "the run is paused by ben on 2026-03-02 12:00 UTC (the server is moved); `toolkit resume" in str(report)
+        assert str(report).endswith(f"lets it go on; until then nothing of its approval goes, {due} due")
+    assert set(day.parity().table["why"]) == {"", "left out: paused"}
+    with Ledger.open(tmp_path / "ledger.sqlite", clock=lambda: day.now) as ledger:
+        ledger.resume(day.approval.id[:12], by="ben")
+    assert day.round(30).sent == 3
+    assert day.parity().is_identical
+
+
+def test_a_round_that_is_under_way_stops_when_its_approval_is_paused(day, tmp_path):
+    class Slow(Outbox):
+        def deliver(self, mails, start):
+            for number, receipt in enumerate(super().deliver(mails, start)):
+                if number == 0:
+                    with Ledger.open(tmp_path / "ledger.sqlite", clock=lambda: day.now) as ledger:
+                        ledger.pause(day.approval.id, by="ben")
+                yield receipt
+
+    Slow.at_once = 1
+    report = day.round(130, transport=Slow(tmp_path / "out"))
+    assert report.state == "paused"
+    assert 0 < report.sent < 12
+    assert len(list((tmp_path / "out").glob("*.eml"))) == report.sent
+    with Ledger.open(tmp_path / "ledger.sqlite", clock=lambda: day.now) as ledger:
+        ledger.resume(day.approval.id, by="ben")
+    assert day.round(131).sent == 12 - report.sent
+    assert day.parity().is_identical
+
+
 def test_a_few_bounces_do_not_hold_up_a_small_loop(day, tmp_path):
     assert day.round(50).sent == 6
     _bounce(day, tmp_path, 6)

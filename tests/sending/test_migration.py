@@ -83,6 +83,18 @@ def test_a_ledger_of_the_fourth_version_gets_room_for_codes(tmp_path, clock, ent
         assert ledger.counts("run") == {State.PLANNED: 3}
 
 
+def test_a_ledger_of_the_fifth_version_gets_room_for_approvals_held_up(tmp_path, clock, entries, run_record):
+    path = tmp_path / "ledger.sqlite"
+    with Ledger.open(path, clock=clock) as ledger:
+        ledger.plan(run_record(mails=3), entries(3))
+    with sqlite3.connect(path) as connection:
+        connection.executescript("DROP TABLE hold; UPDATE meta SET value = '5' WHERE name = 'version'")
+    connection.close()
+    with Ledger.open(path, clock=clock) as ledger:
+        ledger.pause("approval of run", by="ana")
+        assert ledger.run_state("run") == "paused"
+
+
 def test_mails_in_hand_and_in_doubt_are_found_by_their_own_index(tmp_path, clock):
     path = tmp_path / "ledger.sqlite"
     Ledger.open(path, clock=clock).close()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from toolkit.errors import LedgerError
 from toolkit.sending import Outbox, send
 from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.waiting import approvals_paused, paused_because
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 
@@ -132,3 +135,80 @@ def test_a_run_cancelled_midway_says_so_and_its_mails_are_not_prepared_again(sho
     assert report.skipped == 12 - report.sent
     assert str(report).endswith("the run is cancelled")
     assert shop.prepare().skipped == {"already sent": report.sent, "cancelled": report.skipped}
+
+
+def _under(name, run_record, approval="loop", **options):
+    """A run under an approval that others share, as the rounds of a loop."""
+    run = run_record(name, **options)
+    return replace(run, approvals=(replace(run.approvals[0], id=approval),))
+
+
+def test_an_approval_that_is_paused_holds_its_runs_and_those_to_come_until_it_is_resumed(ledger, entries, run_record):
+    ledger.plan(_under("first", run_record, mails=2), entries(2))
+    ledger.plan(run_record("another", mails=1), entries(1, first=8))
+    held = ledger.claim("first", owner="a", limit=1, lease=LEASE)
+    ledger.pause("loop", by="ana", why="the server is moved")
+    assert ledger.start(held) == []
+    assert ledger.plan(_under("second", run_record, mails=2), entries(2, first=2)).added == 2
+    for name in ("first", "second"):
+        assert ledger.claim(name, owner="a", limit=4, lease=LEASE) == []
+        assert "paused by ana on 2026-03-02 12:00 UTC (the server is moved)" in paused_because(ledger, name)
+    assert len(ledger.claim("another", owner="a", limit=4, lease=LEASE)) == 1
+    for again, said in ((ledger.pause, "is paused; it cannot be paused"), (ledger.resume, None)):
+        with pytest.raises(LedgerError, match=said or "run first is paused with its approval loop; resume that"):
+            again("loop" if said else "first", by="ana")
+    ledger.resume("loop", by="ana")
+    assert [len(ledger.claim(name, owner="a", limit=4, lease=LEASE)) for name in ("first", "second")] == [2, 2]
+    with pytest.raises(LedgerError, match="approval loop is not paused; it cannot be resumed"):
+        ledger.resume("loop", by="ana")
+    lines = ledger.audit()[["action", "subject"]].to_numpy().tolist()
+    turned = [line for line in lines if line[0] in ("paused", "resumed")]
+    paused = [["paused", one] for one in ("first", "loop", "second")]
+    assert turned == [*paused, *(["resumed", one] for one in ("first", "second", "loop"))]
+    assert ledger.verify() == ()
+
+
+def test_an_approval_without_a_run_is_paused_by_its_whole_id_and_a_mistyped_one_is_none(ledger, entries, run_record):
+    whole = "0a" * 32
+    with pytest.raises(LedgerError, match="names no run or approval"):
+        ledger.pause(whole[:12], by="ana")
+    ledger.pause(whole, by="ana")
+    ledger.plan(_under("run", run_record, whole, mails=2), entries(2))
+    assert ledger.claim("run", owner="a", limit=2, lease=LEASE) == []
+    ledger.resume(whole[:12], by="ana")
+    assert len(ledger.claim("run", owner="a", limit=2, lease=LEASE)) == 2
+
+
+def test_a_run_under_two_approvals_goes_on_when_both_do(ledger, entries, run_record):
+    run = _under("run", run_record, "one", mails=2)
+    run = replace(run, approvals=(*run.approvals, replace(run.approvals[0], id="two")))
+    ledger.plan(run, entries(2))
+    for name in ("one", "two"):
+        ledger.pause(name, by="ana")
+    ledger.resume("one", by="ana")
+    assert ledger.claim("run", owner="a", limit=2, lease=LEASE) == []
+    ledger.resume("two", by="ana")
+    assert len(ledger.claim("run", owner="a", limit=2, lease=LEASE)) == 2
+
+
+def test_a_mail_in_doubt_that_goes_again_waits_for_its_approval_too(ledger, entries, run_record):
+    ledger.plan(_under("run", run_record, mails=1), entries(1))
+    (row,) = ledger.start(ledger.claim("run", owner="a", limit=1, lease=LEASE))
+    ledger.record([(row, Receipt(row.decision_id, State.UNKNOWN))])
+    ledger.finish("run", by="ana")
+    assert ledger.run_state("run") == "done"
+    ledger.pause("loop", by="ana")
+    ledger.send_again(row.decision_id, by="ana")
+    assert ledger.run_state("run") == "paused"
+    assert ledger.claim("run", owner="a", limit=1, lease=LEASE) == []
+    ledger.resume("loop", by="ana")
+    assert len(ledger.claim("run", owner="a", limit=1, lease=LEASE)) == 1
+
+
+def test_what_is_revoked_is_no_longer_paused_and_cannot_be(ledger, entries, run_record):
+    ledger.plan(_under("run", run_record, mails=1), entries(1))
+    ledger.pause("loop", by="ana")
+    assert ledger.revoke("loop", by="ben") == ["run"]
+    assert approvals_paused(ledger) == []
+    with pytest.raises(LedgerError, match="approval loop is revoked; it cannot be paused"):
+        ledger.pause("loop", by="ana")

@@ -56,10 +56,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "status": ("ledgers", "Where the runs of a ledger stand, why one is paused, and which mails are in doubt."),
     "settle": ("ledgers", "Decide about a mail in doubt: take it as sent, or send it again, which may send it twice."),
-    "pause": ("ledgers", "Let no more mails of a run go, wherever it is being sent; those under way are finished."),
+    "pause": (
+        "sending",
+        "Let no more mails of a run go, or of a loop, wherever it is being sent; those under way are finished.",
+    ),
     "resume": (
-        "ledgers",
-        "Let a paused run go on, with the next round, the sender's next look, or where `send` is called again.",
+        "sending",
+        "Let a paused run or loop go on, with the next round, the sender's next look, or where `send` is called again.",
     ),
     "revoke": ("sending", "Take an approval back; its runs end wherever they are being sent."),
     "sender": (

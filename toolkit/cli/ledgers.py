@@ -1,4 +1,4 @@
-"""Commands about a ledger and the keys: keys, audit, status, settle, pause, resume. They load nothing that sends."""
+"""Commands about a ledger and the keys: keys, audit, status, settle. They load nothing that sends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from toolkit.cli.app import app, plain_errors
 from toolkit.errors import InputError
 from toolkit.sending.keys import new_key, public_line, signing_key
 from toolkit.sending.ledger.ledger import Ledger
-from toolkit.sending.ledger.waiting import paused_because
+from toolkit.sending.ledger.waiting import approvals_paused, paused_because
 
 __all__ = ["ByOption", "LedgerOption", "WhyOption", "opened_ledger"]
 
@@ -90,6 +90,8 @@ def status(
         shown = runs if every else runs[~runs["done"] | (runs["unknown"] > 0) | (runs.index >= len(runs) - _LAST)]
         if len(shown) < len(runs):
             typer.echo(f"{len(runs) - len(shown):,} earlier runs are done; --all shows them")
+        for line in approvals_paused(opened):
+            typer.echo(line)
         for run in shown.to_dict("records"):
             first = f"{run['run_id'][:12]}  {run['created_at']:%Y-%m-%d %H:%M}  {run['approved_by']}"
             typer.echo(f"{first}: {run['mails']:,} mails, {run['says']}")
@@ -131,25 +133,6 @@ def settle(
     with plain_errors(), opened_ledger(ledger) as opened:
         (opened.assume_sent if sent else opened.send_again)(decision, by=by, why=why)
         typer.echo(f"{decision}: {'taken as sent' if sent else 'goes again with the next sending'}")
-
-
-RunArgument = Annotated[str, typer.Argument(help="The run's id, or how it begins, from `toolkit status`.")]
-
-
-@app.command()
-def pause(run: RunArgument, ledger: LedgerOption, by: ByOption, why: WhyOption = "") -> None:
-    """Let no more mails of a run go, wherever it is being sent; those under way are finished."""
-    with plain_errors(), opened_ledger(ledger) as opened:
-        opened.pause(run, by=by, why=why)
-        typer.echo(f"{run}: paused; `toolkit resume {run}` lets it go on")
-
-
-@app.command()
-def resume(run: RunArgument, ledger: LedgerOption, by: ByOption, why: WhyOption = "") -> None:
-    """Let a paused run go on, with the next round, the sender's next look, or where `send` is called again."""
-    with plain_errors(), opened_ledger(ledger) as opened:
-        opened.resume(run, by=by, why=why)
-        typer.echo(f"{run}: goes on with the next round or sending; failures and bounces are counted afresh")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Commands that send: sender, approve, run, parity, revoke."""
+"""Commands that send, and that hold up what sends: sender, approve, run, parity, pause, resume, revoke."""
 
 from __future__ import annotations
 
@@ -49,6 +49,30 @@ __all__: list[str] = []
 TransportOption = Annotated[str, typer.Option("--transport", help="The way out, such as smtp:mail.example.org.")]
 
 
+HeldArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A standing approval's file, which holds up its loop; or the id of a run or an approval, or how it begins."
+    ),
+]
+
+
+@app.command()
+def pause(what: HeldArgument, ledger: LedgerOption, by: ByOption, why: WhyOption = "") -> None:
+    """Let no more mails of a run go, or of a loop, wherever it is being sent; those under way are finished."""
+    with plain_errors(), opened_ledger(ledger) as opened:
+        opened.pause(_held(what), by=by, why=why)
+        typer.echo(f"{what}: paused; `toolkit resume {what} --ledger {ledger} --by NAME` lets it go on")
+
+
+@app.command()
+def resume(what: HeldArgument, ledger: LedgerOption, by: ByOption, why: WhyOption = "") -> None:
+    """Let a paused run or loop go on, with the next round, the sender's next look, or where `send` is called again."""
+    with plain_errors(), opened_ledger(ledger) as opened:
+        opened.resume(_held(what), by=by, why=why)
+        typer.echo(f"{what}: goes on with the next round or sending; failures and bounces are counted afresh")
+
+
 @app.command()
 def revoke(
     approval: Annotated[str, typer.Argument(help="The approval's file, or its whole id.")],
@@ -58,7 +82,7 @@ def revoke(
 ) -> None:
     """Take an approval back; its runs end wherever they are being sent."""
     with plain_errors(), opened_ledger(ledger) as opened:
-        name = load_approval(approval).id if Path(approval).exists() else approval
+        name = _named(approval)
         try:
             ended = opened.revoke(name, by=by, why=why)
         except InputError as fault:
@@ -201,6 +225,18 @@ def parity_command(
         typer.echo(str(result))
         if len(result.unexplained):
             raise typer.Exit(1)
+
+
+def _named(word: str) -> str:
+    """The id of the approval in a file, or the word itself."""
+    return load_approval(word).id if Path(word).exists() else word
+
+
+def _held(word: str) -> str:
+    """The id of what is to be paused or to go on, which is named by a file or by itself."""
+    if not Path(word).exists() and ("." in word or "/" in word):
+        raise InputError(f"{word}: there is no such file{_beside(word)}")
+    return _named(word)
 
 
 def _beside(file: str) -> str:

@@ -37,7 +37,7 @@ from toolkit.sending.ledger.delivery_rows import Delivery
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.owners import owner
 from toolkit.sending.ledger.shares import SHARES, Shares
-from toolkit.sending.ledger.waiting import held_up, paused_because
+from toolkit.sending.ledger.waiting import held_up
 from toolkit.sending.preparation.preparation import prepare
 from toolkit.sending.protocol import Transport
 from toolkit.sending.sender.refusals import Refusals
@@ -127,9 +127,7 @@ def round_of(
 
 
 def _none_sent(batch: Batch, ledger: Ledger, paused: str, *, way: str | Transport) -> Report:
-    said = (
-        f"{paused_because(ledger, paused)}; until then nothing of its approval goes, {counted(len(batch), 'mail')} due"
-    )
+    said = f"{paused}; until then nothing of its approval goes, {counted(len(batch), 'mail')} due"
     return Report(
         rows=Outcomes(),
         before=batch.skipped,

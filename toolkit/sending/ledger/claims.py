@@ -28,6 +28,7 @@ from toolkit.sending.ledger.delivery_rows import (
     of_customers,
     rows_where,
 )
+from toolkit.sending.ledger.holding import reopen
 from toolkit.sending.ledger.owners import is_over
 from toolkit.sending.ledger.schema import deliveries, domains, held_as, rates, runs, suppressions
 from toolkit.sending.ledger.statements import changed_by, found, numbered
@@ -244,7 +245,7 @@ def again(connection: Connection, run_id: str, *, now: int, wait: int) -> list[D
     attempted(connection, rows, receipts, now)
     planned = _back(connection, rows, next_at=now + wait)
     if planned:
-        connection.execute(update(runs).where(runs.c.id == run_id, runs.c.state == "done").values(state="active"))
+        reopen(connection, runs.c.id == run_id)
     return planned
 
 
@@ -302,8 +303,7 @@ def settle(
         connection, absent, [Receipt(r.decision_id, State.PLANNED, reason=f"not sent: {actor}") for r in absent], now
     )
     settled += _back(connection, absent)
-    again = runs.c.id.in_({row.run_id for row in absent}), runs.c.state == "done"
-    connection.execute(update(runs).where(*again).values(state="active"))
+    reopen(connection, runs.c.id.in_({row.run_id for row in absent}))
     for state in (State.ACCEPTED, State.FAILED):
         there = [row for row in rows if row.decision_id in found and found[row.decision_id].state is state]
         attempted(connection, there, [found[row.decision_id] for row in there], now)

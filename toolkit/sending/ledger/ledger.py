@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from toolkit.database import READ, Writing, chunks, compact, said
 from toolkit.errors import LedgerError
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
-from toolkit.sending.ledger import alarm, audit, claims, pacing, steering, turns
+from toolkit.sending.ledger import alarm, audit, claims, holding, pacing, steering, turns
 from toolkit.sending.ledger.delivery_rows import ChangedError, Delivery, rows_of
 from toolkit.sending.ledger.feedback import Feedback, Taken, take
 from toolkit.sending.ledger.overview import coupons_of, last_document, mails_of, overview
@@ -229,6 +229,7 @@ class Ledger:
         if planned.added or planned.adopted:
             with self._writing() as connection:
                 audit.append(connection, at=now, actor=run.approver, action="planned", subject=run.id, detail=detail)
+                holding.hold_if_held(connection, run.id, now=now)
                 alarm.pause_at_once(connection, run.id, now=now)  # what is known of earlier rounds may be reason enough
         return planned
 
@@ -368,26 +369,35 @@ class Ledger:
         """
         self._choose(decision_id, {}, by=by, why=why)
 
-    def pause(self, run_id: str, *, by: str, why: str = "") -> None:
-        """Stop claiming mails of a run; those under way are finished. A sender at work stops within a moment.
+    def pause(self, name: str, *, by: str, why: str = "") -> None:
+        """Let no more mails of a run go, or of all runs under an approval, those to come included.
+
+        Those under way are finished; a sender at work stops within a moment, and a loop waits round after round.
 
         Args:
-            run_id: the run, or how its id begins.
+            name: the run's id or the approval's, or how it begins; all of it where an approval has no run yet.
             by: who does it; written to the audit.
             why: written to the audit.
 
         Raises:
-            LedgerError: no such run, or it is not active.
+            LedgerError: no such run or approval, or it is not active.
         """
-        self._turn(run_id, by=by, why=why, action="paused", before=("active",), after="paused")
+        self._paused(name, by=by, why=why, pauses=True)
 
-    def resume(self, run_id: str, *, by: str, why: str = "") -> None:
-        """Let a paused run be claimed again; call `send` to go on with it. Failures and bounces are counted afresh.
+    def resume(self, name: str, *, by: str, why: str = "") -> None:
+        """Let a paused run, or all runs under an approval, be claimed again; call `send` to go on with a batch.
+
+        Failures and bounces are counted afresh.
 
         Raises:
-            LedgerError: no such run, or it is not paused.
+            LedgerError: no such run or approval, it is not paused, or it is a run whose approval is paused.
         """
-        self._turn(run_id, by=by, why=why, action="resumed", before=("paused",), after="active")
+        self._paused(name, by=by, why=why, pauses=False)
+
+    def _paused(self, name: str, *, by: str, why: str, pauses: bool) -> None:
+        with self._writing() as connection:
+            now = micros(self._clock())
+            steering.turn_named(connection, self.place, name, by=by, why=why, pauses=pauses, now=now)
 
     def cancel(self, run_id: str, *, by: str, why: str = "") -> int:
         """End a run: what was not sent will not be, by no later batch either.
@@ -398,8 +408,8 @@ class Ledger:
         Raises:
             LedgerError: no such run, or it is over.
         """
-        before = ("active", "paused", "revoked")
-        return self._turn(run_id, by=by, why=why, action="cancelled", before=before, after="cancelled")
+        with self._writing() as connection:
+            return steering.cancel(connection, self.place, run_id, by=by, why=why, now=micros(self._clock()))
 
     def revoke(self, approval_id: str, *, by: str, why: str = "") -> list[str]:
         """Take an approval back: it counts no more, and its runs end, wherever they are being sent.
@@ -435,13 +445,6 @@ class Ledger:
             with self._writing() as connection:
                 total += take(connection, some, now=micros(self._clock()))
         return total
-
-    def _turn(self, run_id: str, *, by: str, why: str, action: str, before: Sequence[str], after: str) -> int:
-        with self._writing() as connection:
-            now = micros(self._clock())
-            return steering.turn_run(
-                connection, self.place, run_id, by=by, why=why, action=action, before=before, after=after, now=now
-            )
 
     def _choose(self, decision_id: str, found: Mapping[str, Receipt], *, by: str, why: str) -> None:
         with self._writing() as connection:

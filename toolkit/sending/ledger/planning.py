@@ -16,6 +16,7 @@ from toolkit.sending.clock import DAY
 from toolkit.sending.domains import domain_of
 from toolkit.sending.ledger.coupons import Coupon, reserve
 from toolkit.sending.ledger.delivery_rows import Delivery, move, rows_of
+from toolkit.sending.ledger.holding import reopen
 from toolkit.sending.ledger.schema import approvals, attempts, deliveries, revocations, runs, runs_under
 from toolkit.sending.ledger.statements import changed_all
 from toolkit.sending.states import NEVER_LEFT, WAITING, State
@@ -260,8 +261,7 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
         ids = [row.id for row in taken]
         connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(planned_at=now))
     if added or taken:
-        mine = runs.c.id == run.id, runs.c.state == "done"
-        connection.execute(update(runs).where(*mine).values(state="active"))
+        reopen(connection, runs.c.id == run.id)
     known = len(entries) - added - len(taken) - held - len(spent)
     return Planned(added, len(taken), known, held, tuple(sorted(spent)))
 

@@ -49,6 +49,7 @@ __all__ = [
     "domains",
     "events",
     "held_as",
+    "holds",
     "metas",
     "open_engine",
     "rates",
@@ -58,7 +59,7 @@ __all__ = [
     "suppressions",
 ]
 
-VERSION = 5
+VERSION = 6
 
 COUNTERS = ("outcomes", "failures", "doubts", "policy_errors", "bounces", "complaints")
 """What a run counts since it began or was last resumed, so that it can be paused when too much goes wrong."""
@@ -111,6 +112,15 @@ def runs_under(approval_id: str) -> Select[tuple[str]]:
 
 revocations = Table(
     "revocation",
+    _metadata,
+    Column("approval_id", String(64), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+holds = Table(
+    "hold",
     _metadata,
     Column("approval_id", String(64), primary_key=True),
     Column("at", BigInteger, nullable=False),
@@ -277,7 +287,7 @@ def _brought_up_to_date(connection: Connection, place: str) -> None:
         _metadata.create_all(connection)
         connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
     elif found < VERSION:
-        for step in (_second_version, _third_version, _fourth_version, _fifth_version)[found - 1 :]:
+        for step in (_second_version, _third_version, _fourth_version, _fifth_version, _sixth_version)[found - 1 :]:
             step(connection)
         connection.execute(update(metas).where(metas.c.name == "version").values(value=str(VERSION)))
 
@@ -311,6 +321,11 @@ def _fourth_version(connection: Connection) -> None:
 def _fifth_version(connection: Connection) -> None:
     """A ledger of version 4, brought up to version 5 in the transaction under way; no codes were given before."""
     coupons.create(connection, checkfirst=True)
+
+
+def _sixth_version(connection: Connection) -> None:
+    """A ledger of version 5, brought up to version 6 in the transaction under way; no approval was held up before."""
+    holds.create(connection, checkfirst=True)
 
 
 def _add_columns(connection: Connection, *tables: Table) -> None:

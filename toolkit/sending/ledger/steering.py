@@ -5,29 +5,38 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from toolkit.errors import InputError, LedgerError
-from toolkit.sending.ledger import alarm, audit, claims
+from toolkit.sending.ledger import alarm, audit, claims, holding
 from toolkit.sending.ledger.delivery_rows import move, rows_of
-from toolkit.sending.ledger.schema import COUNTERS, approvals, revocations, runs, runs_under
+from toolkit.sending.ledger.schema import COUNTERS, IS_STANDING, approvals, holds, revocations, runs, runs_under
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import WAITING, State
 
-__all__ = ["choose", "revoke", "stop_mails", "turn_run"]
+__all__ = ["cancel", "choose", "revoke", "stop_mails", "turn_named"]
 
 _DIGITS = 64
 _ID = re.compile(f"[0-9a-f]{{{_DIGITS}}}")
 
 
-def turn_run(
+def cancel(connection: Connection, place: str, run_id: str, *, by: str, why: str, now: int) -> int:
+    """How many mails were cancelled with a run.
+
+    Raises:
+        LedgerError: no such run, or it is over.
+    """
+    before = ("active", "paused", "revoked")
+    return _turn(connection, place, run_id, by=by, why=why, before=before, after="cancelled", now=now)
+
+
+def _turn(
     connection: Connection,
     place: str,
     run_id: str,
     *,
     by: str,
     why: str,
-    action: str,
     before: Sequence[str],
     after: str,
     now: int,
@@ -35,16 +44,21 @@ def turn_run(
     """How many mails were cancelled when a run turned from one state to another.
 
     Raises:
-        LedgerError: no such run, or it is in another state.
+        LedgerError: no such run, it is in another state, or it is to go on though its approval is held up.
     """
+    action = "resumed" if after == "active" else after
     like = runs.c.id.startswith(str(run_id), autoescape=True)
     found = connection.execute(select(runs.c.id, runs.c.state).where(like).with_for_update()).all()
     if len(found) != 1 or not run_id:
-        what = "names no run" if not found or not run_id else f"names {len(found)} runs"
+        what = "names no run or approval" if not found or not run_id else f"names {len(found)} runs"
         raise LedgerError(f"ledger {place}: {run_id!r} {what}; see .status()")
     run = found[0]
     if run.state not in before:
-        raise LedgerError(f"ledger {place}: run {run.id[:12]} is {run.state}; it cannot be {action}")
+        hint = _instead(connection, run.id) if after == "paused" else ""
+        raise LedgerError(f"ledger {place}: run {run.id[:12]} is {run.state}; it cannot be {action}{hint}")
+    if after == "active" and (held := holding.hold_of_run(connection, run.id)) is not None:
+        with_it = f"paused with its approval {held.approval_id[:12]}; resume that"
+        raise LedgerError(f"ledger {place}: run {run.id[:12]} is {with_it}")
     connection.execute(update(runs).where(runs.c.id == run.id).values(state=after))
     if after == "active":  # whoever resumes has seen what was wrong: it is counted afresh, in all rounds of a loop
         loop = alarm.of_one_loop(connection, run.id)
@@ -54,6 +68,45 @@ def turn_run(
     detail = {**({"cancelled": gone} if gone else {}), **({"why": why} if why else {})}
     audit.append(connection, at=now, actor=by, action=action, subject=run.id, detail=detail)
     return gone
+
+
+def turn_named(connection: Connection, place: str, name: str, *, by: str, why: str, pauses: bool, now: int) -> None:
+    """Pause the run or the approval of that name, or let it go on.
+
+    Args:
+        connection: in a writing transaction.
+        place: the ledger, in words.
+        name: the id of a run or of an approval, or how it begins; all of an approval's that has no run yet.
+        by: who does it.
+        why: for the audit.
+        pauses: pause it; else let it go on.
+        now: microseconds since 1970.
+
+    Raises:
+        LedgerError: no such run or approval, or several, or it is in another state.
+    """
+    there = select(runs.c.id).where(runs.c.id.startswith(str(name), autoescape=True))
+    found = holding.approvals_named(connection, str(name)) if name else []
+    is_run = connection.execute(there.limit(1)).first() is not None
+    if is_run and found:
+        raise LedgerError(f"ledger {place}: {name!r} names a run and an approval; write more of the id")
+    if len(found) > 1:
+        raise LedgerError(f"ledger {place}: {name!r} names {len(found)} approvals; write more of the id")
+    if not found and not is_run and _ID.fullmatch(str(name)):
+        found = [name]  # not used yet
+    if not found:
+        before, after = ("active", "paused") if pauses else ("paused", "active")
+        _turn(connection, place, name, by=by, why=why, before=(before,), after=after, now=now)
+        return
+    change = holding.hold if pauses else holding.let_go
+    change(connection, place, found[0], by=by, why=why, now=now)
+
+
+def _instead(connection: Connection, run_id: str) -> str:
+    """What holds up a loop of which this run is a round that is over."""
+    standing = select(approvals.c.id).where(approvals.c.run_id == run_id, IS_STANDING)
+    name = connection.execute(standing.limit(1)).scalar()
+    return "" if name is None else f"; it is one round of a loop, which is paused by its approval, {name[:12]}"
 
 
 def revoke(connection: Connection, approval_id: str, *, by: str, why: str, now: int) -> list[str]:
@@ -70,6 +123,7 @@ def revoke(connection: Connection, approval_id: str, *, by: str, why: str, now: 
         return []
     line = {"approval_id": approval_id, "at": now, "actor": by, "why": why}
     connection.execute(insert(revocations), line)
+    connection.execute(delete(holds).where(holds.c.approval_id == approval_id))
     query = select(runs.c.id).where(runs.c.id.in_(runs_under(approval_id)), runs.c.state.in_(("active", "paused")))
     ended = list(connection.execute(query.with_for_update()).scalars())
     if ended:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 
 from toolkit.sending.clock import from_micros
+from toolkit.sending.ledger.holding import hold_of_run
 from toolkit.sending.ledger.ledger import Ledger
-from toolkit.sending.ledger.schema import deliveries, runs, runs_under
+from toolkit.sending.ledger.schema import approvals, deliveries, holds, runs, runs_under
 from toolkit.sending.states import State
 
-__all__ = ["held_up", "paused_because", "waits_for"]
+__all__ = ["approvals_paused", "held_up", "paused_because", "waits_for"]
 
 
 def waits_for(ledger: Ledger, run_id: str, *, others: Mapping[str, int]) -> tuple[str, ...]:
@@ -41,19 +44,46 @@ def waits_for(ledger: Ledger, run_id: str, *, others: Mapping[str, int]) -> tupl
 
 
 def held_up(ledger: Ledger, approval_id: str) -> str | None:
-    """The run under a standing approval that is paused, and with it all under that approval; None where none is."""
+    """What holds up all under a standing approval, in words: a person, or a run under it that is paused; else None."""
     query = select(runs.c.id).where(runs.c.id.in_(runs_under(approval_id)), runs.c.state == "paused")
     with ledger.reading() as connection:
+        held = connection.execute(select(holds).where(holds.c.approval_id == approval_id)).first()
         found: str | None = connection.execute(query.order_by(runs.c.created_at, runs.c.id).limit(1)).scalar()
-        return found
+    if held is not None:
+        return _held(ledger, held)
+    return None if found is None else paused_because(ledger, found)
+
+
+def approvals_paused(ledger: Ledger) -> list[str]:
+    """One line for each approval that somebody holds up: which, who, why, and how it is let go on."""
+    lines = []
+    with ledger.reading() as connection:
+        for held in connection.execute(select(holds).order_by(holds.c.at, holds.c.approval_id)).all():
+            written = select(approvals.c.document).where(approvals.c.id == held.approval_id).limit(1)
+            names = json.loads(connection.execute(written).scalar() or "{}").get("scenarios", [])
+            of = f" of {', '.join(names)}" if names else ""
+            lines.append(f"approval {held.approval_id[:12]}{of}: {_held(ledger, held)}")
+    return lines
 
 
 def paused_because(ledger: Ledger, run_id: str) -> str:
     """Who or what paused a run, what its mails met most often, and how it is let go on."""
+    with ledger.reading() as connection:
+        held = hold_of_run(connection, run_id)
+    if held is not None:
+        return _held(ledger, held)
     met = _most(ledger, run_id, State.FAILED) or _most(ledger, run_id, State.DEFERRED)
     said = f", most often for {met}" if met else ""
-    how = f"`toolkit resume {run_id[:12]} --ledger {ledger.place} --by NAME` lets it go on"
-    return f"{ledger.why(run_id)}{said}; {how}"
+    return f"{ledger.why(run_id)}{said}; {_how(ledger, run_id)}"
+
+
+def _held(ledger: Ledger, held: Row[Any]) -> str:
+    why = f" ({held.why})" if held.why else ""
+    return f"paused by {held.actor} on {_moment(held.at)}{why}; {_how(ledger, held.approval_id)}"
+
+
+def _how(ledger: Ledger, name: str) -> str:
+    return f"`toolkit resume {name[:12]} --ledger {ledger.place} --by NAME` lets it go on"
 
 
 def _postponed(ledger: Ledger, run_id: str) -> list[str]:

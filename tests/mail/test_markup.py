@@ -136,11 +136,21 @@ def test_brand_values_can_be_colours_and_are_written_at_once(templates: Load, le
         ('{% include "../../etc/passwd" %}', "outside of the folder"),
         ("jtk3z", "reserved"),
         ("<mjml><mj-body><mj-section></mj-section>", "not closed"),
+        ("one\n\na < b", r"mail\.mjml:3: a < that begins no tag; found '< b'; allowed: &lt; for the sign"),
+        ("one\n<% if x %>", r"mail\.mjml:2: a < that begins no tag; found '<% if x %>'; allowed: jinja"),
+        ("one\n\n<img src=x>", r"mail\.mjml:3: an attribute without quotes; found '<img src=x>'; allowed: name"),
     ],
 )  # fmt: skip
 def test_a_fault_in_the_mjml_is_named_with_its_line(body: str, message: str, templates: Load) -> None:
     with pytest.raises(TemplateError, match=message):
         templates(body)
+
+
+def test_html_in_the_place_of_mjml_is_told(folder: Callable[..., Path]) -> None:
+    root = folder()
+    (root / "shop" / "mail.mjml").write_text("<html><body>Hi</body></html>", encoding="utf-8")
+    with pytest.raises(TemplateError, match="not MJML; found '<html><body>Hi</body></html>'; allowed: <mjml>"):
+        Templates.load(root)
 
 
 def test_a_fault_at_many_places_is_told_once_and_kept_for_each(templates: Load) -> None:

@@ -62,6 +62,59 @@ def test_a_pattern_that_would_show_another_date_is_refused(pattern: str, templat
 
 
 @pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [
+        ("DD.MM.YYYY", "dd.MM.yyyy"),
+        ("TT.MM.JJJJ", "dd.MM.yyyy"),
+        ("dd/mm/yyyy", "dd/MM/yyyy"),
+        ("%d.%m.%Y", "dd.MM.yyyy"),
+        ("%A, %-d. %B", "EEEE, d. MMMM"),
+        ("hh a", None),
+    ],
+)
+def test_a_pattern_in_other_letters_is_named_with_the_right_one(
+    pattern: str, meant: str | None, templates: Load, letter: Make
+) -> None:
+    with pytest.raises(TemplateError) as caught:
+        templates(f'{{{{ now | date("{pattern}") }}}}').render(letter())
+    assert caught.value.faults[0].nearest == meant
+
+
+@pytest.mark.parametrize(
+    ("said", "near"),
+    [
+        ("{{ first_name }}", "customer.first_name"),
+        ("{{ Vorname }}", "customer.first_name"),
+        ("{{ costumer.first_name }}", "customer"),
+        ("{{ event.value | round(2) }}", "number"),
+        ("{{ event.value | currency }}", "money"),
+        ("{{ now | strftime }}", "date"),
+        ("{{ customer.first_name | capitalise }}", "capitalize"),
+    ],
+)
+def test_a_word_of_another_tool_is_named_with_ours(said: str, near: str, templates: Load) -> None:
+    with pytest.raises(TemplateError) as caught:
+        templates("x", f"{said}\n")
+    assert [fault.nearest for fault in caught.value.faults] == [near]
+
+
+def test_tags_of_another_tool_are_all_told_at_once_with_what_to_write(templates: Load) -> None:
+    with pytest.raises(TemplateError) as caught:
+        templates("x", "Hi {{ first_name | default: 'you' }}\n{% assign a = 1 %}\n{% unless a %}b{% endunless %}\n")
+    assert [(fault.line, fault.allowed) for fault in caught.value.faults] == [
+        (4, "jinja: {{ customer.first_name | default('you') }}"),
+        (5, "jinja: {% set a = 1 %}"),
+        (6, "jinja: {% if not a %}"),
+        (6, "jinja: {% endif %}"),
+    ]
+
+
+def test_what_only_looks_like_another_tool_inside_of_quotes_is_jinja(templates: Load, letter: Make) -> None:
+    loaded = templates("x", """{{ customer.nick | default("a | b: {% unless %}") }}\n""")
+    assert loaded.render(letter()).text == "a | b: {% unless %}\n"
+
+
+@pytest.mark.parametrize(
     ("pattern", "shown"),
     [("dd/MM/yyyy", "01/03/2026"), ("EEE d. MMM yy", "Sun 1. Mar 26"), ("d 'Days of' LLLL", "1 Days of March")],
 )

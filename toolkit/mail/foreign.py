@@ -8,7 +8,7 @@ from pathlib import Path
 
 from toolkit.errors import Fault, InputError
 
-__all__ = ["FOREIGN", "import_hints", "instead_of"]
+__all__ = ["FOREIGN", "field_named", "import_hints", "instead_of", "tool_of"]
 
 FOREIGN = re.compile(
     r"\{\{.*?\}\}|\{%.*?%\}|\*\|[^|\n]{1,60}\|\*|%%\w{1,60}%%|\[\[[^\]\n]{1,60}\]\]|<%=?.*?%>|\$\{\w[\w.]*\}"
@@ -28,6 +28,7 @@ _ALL = re.compile(
     r"|(?P<erb><%=?.*?%>)"
     r"|(?P<freemarker>\$\{[^}\n]{1,60}\}|</?#\w[^>\n]*>)"
 )
+_STRING = re.compile(r"\"[^\"]*\"|'[^']*'")
 _TOOLS = {
     "handlebars": "handlebars",
     "liquid": "Liquid",
@@ -59,6 +60,9 @@ _FIELDS = {
     "fname": "first_name",
     "firstname": "first_name",
     "prenom": "first_name",
+    "prénom": "first_name",
+    "vorname": "first_name",
+    "nachname": "last_name",
     "givenname": "first_name",
     "lname": "last_name",
     "lastname": "last_name",
@@ -104,6 +108,26 @@ def instead_of(placeholder: str) -> str:
         value = _value(filtered[1].strip()).removesuffix(" }}").removesuffix(' | default("")')
         return f"{value} | {filtered[2]}({filtered[3].strip()}) }}}}"
     return _value(words)
+
+
+def tool_of(tag: str) -> str | None:
+    """The tool whose language a tag is in, where jinja cannot be meant.
+
+    >>> tool_of("{{ first_name | default: 'you' }}"), tool_of("{% unless a %}"), tool_of("{{ first_name }}")
+    ('Liquid or Django', 'Liquid', None)
+    """
+    match = _ALL.fullmatch(_STRING.sub("''", tag))
+    return _TOOLS[str(match.lastgroup)] if match and match.lastgroup != "value" else None
+
+
+def field_named(name: str) -> str | None:
+    """The value of a customer that a bare name stands for in other tools.
+
+    >>> field_named("first_name"), field_named("FNAME"), field_named("order")
+    ('customer.first_name', 'customer.first_name', None)
+    """
+    field = _FIELDS.get(name.lower().replace("_", ""))
+    return f"customer.{field}" if field else None
 
 
 def import_hints(path: str | Path) -> tuple[Fault, ...]:

@@ -124,13 +124,24 @@ def as_date(value: object, style: str, locale: Locale, zone: tzinfo) -> str:
 @lru_cache(maxsize=1 << 14)
 def _day(day: date, style: str, locale: Locale) -> str:
     if style not in _DATE_STYLES and not _PATTERN.fullmatch(style):
-        raise ShownError(f"expected {', '.join(_DATE_STYLES)} or a pattern such as 'EEEE d MMMM'", style)
+        message = f"expected {', '.join(_DATE_STYLES)} or a pattern such as 'EEEE d MMMM'"
+        raise ShownError(message, style, _pattern_meant(style))
     odd = None if style in _DATE_STYLES else _NOT_OF_A_DAY.search(_QUOTED.sub("", style))
     if odd is not None:
         # D is the day of the year and Y the year of the week: 11 March would read 70/03.
         message = f"{odd[0]!r} in a pattern: a date has d, M, y and E, a time of day its own filter, time"
-        raise ShownError(message, style, "dd/MM/yyyy" if "/" in style else None)
+        raise ShownError(message, style, _pattern_meant(style))
     return str(format_date(day, format=style, locale=locale))
+
+
+def _pattern_meant(style: str) -> str | None:
+    """The pattern of one in Python's letters, in German or French ones, or in large ones."""
+    by_letter = {"%d": "dd", "%-d": "d", "%m": "MM", "%-m": "M", "%B": "MMMM", "%Y": "yyyy", "%y": "yy", "%A": "EEEE"}
+    meant = re.sub("%-?[A-Za-z]", lambda sign: by_letter.get(sign[0], sign[0]), style)
+    if meant == style:
+        meant = style.translate(str.maketrans("DTjJYAam", "dddyyyyM"))
+    right = meant != style and _PATTERN.fullmatch(meant) and not _NOT_OF_A_DAY.search(_QUOTED.sub("", meant))
+    return meant if right else None
 
 
 def as_time(value: object, locale: Locale, zone: tzinfo) -> str:

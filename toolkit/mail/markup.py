@@ -14,6 +14,7 @@ from jinja2 import Environment, nodes
 from jinja2.exceptions import TemplateSyntaxError
 
 from toolkit.errors import Fault, nearest
+from toolkit.mail.foreign import instead_of
 from toolkit.mail.source import Piece
 
 __all__ = ["compile_mjml"]
@@ -93,6 +94,11 @@ def compile_mjml(pieces: Sequence[Piece], brand: Mapping[str, Any]) -> tuple[lis
             )
             compiled = inliner.inline(compiled)
     except (ValueError, css_inline.InlineError) as fault:
+        if not re.search(r"<mjml\b", text):
+            begins = " ".join(text.split())[:40]
+            allowed = "<mjml><mj-body> ... </mj-body></mjml>, as in the layouts of the library"
+            work.fault(text, 0, "not MJML", found=begins, allowed=allowed)
+            return [], work.faults
         position = re.search(r"position (\d+):", str(fault))
         offset = work.offset_of(int(position[1])) if position else 0
         reason = re.sub(r" in root template.*", "", str(fault))
@@ -177,6 +183,7 @@ def _checked(text: str, work: _Work) -> str:
     for match in _MARKUP.finditer(text):
         if any(start <= match.start() < end for start, end in styles):
             continue
+        _check_stretch(text, at, match.start(), styles, work)
         add(_statements_hidden(text[at : match.start()], work, styles, at), at)
         at = match.end()
         if match[2] is None:
@@ -186,6 +193,7 @@ def _checked(text: str, work: _Work) -> str:
         _check_tag(text, match, name, work)
         _check_closed(text, match, name, opened, work)
         add(_table_bodies(text, match, name, bodies), match.start())
+    _check_stretch(text, at, len(text), styles, work)
     add(_statements_hidden(text[at:], work, styles, at), at)
     for name, offset in opened:
         work.fault(text, offset, "this tag is not closed", found=f"<{name}>")
@@ -217,6 +225,19 @@ def _check_closed(text: str, match: re.Match[str], name: str, opened: list[tuple
         opened.pop()
     else:
         work.fault(text, match.start(), "this tag closes nothing", found=f"</{name}>")
+
+
+def _check_stretch(text: str, start: int, end: int, styles: list[tuple[int, int]], work: _Work) -> None:
+    """Between two tags: what looks like one and is none, of which MJML's reader says no place."""
+    at = text.find("<", start, end)
+    if at < 0 or any(begin <= at < stop for begin, stop in styles):
+        return
+    found = text[at:end].partition("\n")[0].strip()[:60]
+    foreign = re.match("<%=?.*?%>", text[at:end])
+    allowed = (
+        f"jinja: {instead_of(foreign[0])}" if foreign else "&lt; for the sign; a tag with its attributes in quotes"
+    )
+    work.fault(text, at, "a < that begins no tag", found=found, allowed=allowed)
 
 
 def _statements_hidden(text: str, work: _Work, styles: list[tuple[int, int]], offset: int) -> str:
@@ -254,6 +275,10 @@ def _check_tag(text: str, match: re.Match[str], name: str, work: _Work) -> None:
         work.fault(text, at, "mail programs drop or distrust this tag", found=f"<{match[2]}>")
     rest = match[3]
     outside = _ATTRIBUTE.sub("", rest)
+    if "=" in outside and not match[1] and not _TOKEN.search(outside):
+        found = " ".join(match[0].split())[:60]
+        work.fault(text, at, "an attribute without quotes", found=found, allowed='name="value"')
+        return
     if _TOKEN.search(outside):
         work.fault(
             text,

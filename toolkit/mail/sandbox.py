@@ -23,6 +23,7 @@ from jinja2.tests import TESTS
 from markupsafe import Markup, escape
 
 from toolkit.errors import Fault, nearest
+from toolkit.mail.foreign import field_named
 from toolkit.mail.formats import ShownError, as_date, as_link, as_money, as_number, as_percent, as_time
 from toolkit.mail.values import LONGEST_TEXT
 
@@ -198,6 +199,18 @@ _TESTS = (
     *("true", "false", "in", "eq", "equalto", "==", "ne", "!="),
     *("lt", "lessthan", "<", "le", "<=", "gt", "greaterthan", ">", "ge", ">="),
 )
+# What other tools call a filter.
+_OTHER_FILTERS = {
+    "currency": "money",
+    "price": "money",
+    "round": "number",
+    "format": "number",
+    "strftime": "date",
+    "size": "length",
+    "upcase": "upper",
+    "downcase": "lower",
+    "strip": "trim",
+}
 FILTER_NAMES = tuple(sorted([*_OWN_FILTERS, *_BORROWED_FILTERS]))
 
 
@@ -386,9 +399,8 @@ def _fault_of(node: nodes.Node, known: set[str], own: set[str]) -> Fault | None:
     if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
         return Fault("names that begin with _ are not allowed in a mail", found=node.attr)
     if isinstance(node, nodes.Filter) and (node.name not in FILTER_NAMES or node.node is None):
-        return Fault(
-            "no such filter", found=node.name, allowed=", ".join(FILTER_NAMES), nearest=nearest(node.name, FILTER_NAMES)
-        )
+        near = _OTHER_FILTERS.get(node.name) or nearest(node.name, FILTER_NAMES)
+        return Fault("no such filter", found=node.name, allowed=", ".join(FILTER_NAMES), nearest=near)
     if isinstance(node, nodes.Test) and node.name not in _TESTS:
         return Fault(
             "no such test",
@@ -417,7 +429,7 @@ def _fault_of_name(node: nodes.Name, known: set[str], own: set[str]) -> Fault | 
         "no such value",
         found=node.name,
         allowed=", ".join(sorted(known)),
-        nearest=nearest(node.name, known | own),
+        nearest=field_named(node.name) or nearest(node.name, known | own),
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import Fault, nearest
-from toolkit.mail.foreign import instead_of
+from toolkit.mail.foreign import instead_of, tool_of
 from toolkit.mail.words import Line, Words, language_in, marked_up, no_link_in, plainly
 
 __all__ = ["Piece", "Reader", "fault_at", "split_headers", "to_jinja"]
@@ -122,7 +122,9 @@ class Reader:
             elif kind == "statement" and words in ("raw", "endraw"):
                 self.faults.append(Fault("not allowed in a mail", file=file, line=here, found=f"{{% {words} %}}"))
             elif kind == "value" and _FOREIGN.match(words):
-                self.faults.append(_foreign(words, file, here))
+                self.faults.append(_foreign("{{" + words + "}}", "handlebars", file, here))
+            elif (tool := tool_of(match[0])) is not None:
+                self.faults.append(_foreign(match[0], tool, file, here))
             else:
                 found.append(Piece(kind, f" {words} ", file, here, match[f"{kind}_open"], match[f"{kind}_close"]))
         self._add_text(found, text[at:], file, line + text.count("\n", 0, at))
@@ -184,9 +186,8 @@ class Reader:
         return [] if text is None else self.split(text.removesuffix("\n"), self.name(path), 1, depth + 1, markup=markup)
 
 
-def _foreign(words: str, file: str, line: int) -> Fault:
-    found = "{{" + words + "}}"
-    message = "a placeholder of another tool (handlebars)"
+def _foreign(found: str, tool: str, file: str, line: int) -> Fault:
+    message = f"a placeholder of another tool ({tool})"
     return Fault(message, file=file, line=line, found=found, allowed=f"jinja: {instead_of(found)}")
 
 

@@ -31,6 +31,8 @@ _SYNTAX = (
     ("unexpected char '’'", "straight quotes: 'you'"),
     ("unexpected char '‘'", "straight quotes: 'you'"),
     ("unexpected char '«'", 'straight quotes: "you"'),
+    ("unexpected char '„'", 'straight quotes: "you"'),
+    ("unexpected char '&'", 'the signs themselves in a tag, no html: " < >'),
     ("got '='", "two signs to compare: {% if event.value == 3 %}"),
     ("block', got 'if'", "{% elif ... %}"),
     ("looking for the following tags", "an {% endif %} for each {% if %}, an {% endfor %} for each {% for %}"),

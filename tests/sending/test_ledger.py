@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.sending.addresses import check_that_addresses_are_found
 from toolkit.errors import LedgerError, NotSupportedError
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger.ledger import Ledger
@@ -355,6 +356,10 @@ def test_a_place_that_cannot_hold_a_ledger_says_why_and_shows_no_password(where,
 
 
 # --- one commit -------------------------------------------------------------------------------------------------------
+
+
+def test_the_mails_of_one_customer_are_found_however_their_address_is_written(ledger, run_record, entries):
+    check_that_addresses_are_found(ledger, run_record, entries)
 
 
 def test_receipts_starts_and_the_next_leases_are_one_commit(ledger, run_record, entries):

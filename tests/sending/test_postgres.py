@@ -7,12 +7,15 @@ import socket
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+import pandas as pd
 import pytest
 
+from tests.sending.addresses import check_that_addresses_are_found
 from toolkit.errors import LedgerError
-from toolkit.sending import Ledger, Receipt, State, approve, send
+from toolkit.events import EventLog
+from toolkit.sending import Ledger, Receipt, State, approve, approve_standing, keep_sending, send
 from toolkit.sending.clock import micros, utc_now
 from toolkit.sending.ledger import server_clock
 
@@ -172,3 +175,41 @@ def test_a_batch_is_sent_with_its_ledger_in_postgresql(place, shop, signing_key_
     assert send(batch, approval, transport=way, confirm=12, progress=False).already_sent == 12
     assert shop.prepare(ledger=place).skipped == {"already sent": 12}
     assert not (shop.outbox / "ledger.sqlite").exists()
+
+
+def test_the_mails_of_one_customer_are_found_however_their_address_is_written(ledger, entries, run_record):
+    check_that_addresses_are_found(ledger, run_record, entries)
+
+
+def test_an_approval_is_paused_and_resumed_with_the_runs_under_it(ledger, entries, run_record):
+    ledger.plan(run_record("first", mails=2), entries(2))
+    held = ledger.claim("first", owner="a", limit=1, lease=LEASE)
+    ledger.pause("approval of f", by="ana", why="moved")
+    assert ledger.start(held) == []
+    assert ledger.run_state("first") == "paused"
+    ledger.resume("approval of f", by="ana")
+    assert len(ledger.claim("first", owner="a", limit=4, lease=LEASE)) == 2
+    assert ledger.verify() == ()
+
+
+def test_a_round_goes_by_the_servers_clock_not_by_that_of_its_machine(place, shop, make_people, tmp_path, monkeypatch):
+    behind, said = _Wrong(minutes=-90), []
+    monkeypatch.setattr(server_clock, "utc_now", behind)
+    signed = pd.DataFrame({"customer_id": ["c1"], "event": "sign_up", "at": utc_now() - timedelta(minutes=70)})
+    log = EventLog.from_pandas(signed.assign(revenue=float("nan")), customers=make_people(2))
+    keep_sending(
+        shop.program,
+        lambda: log,
+        templates=shop.templates,
+        approval=approve_standing(shop.program, shop.templates, by="ana", mails_a_day=100),
+        transport=f"outbox:{tmp_path}/out",
+        ledger=place,
+        captures=tmp_path / "captures",
+        every=timedelta(seconds=1),
+        rounds=1,
+        say=said.append,
+        clock=behind,
+    )
+    (line,) = said
+    assert "sent 1," in line  # an hour after the sign-up, which this machine's clock has not yet
+    assert abs(datetime.fromisoformat(f"{line[:19]}+00:00") - utc_now()) < timedelta(minutes=5)

@@ -106,16 +106,15 @@ def status(
 
 def _mails_of(ledger: Ledger, customer: str) -> None:
     """What somebody who asks is told: every mail to one person, and whether they would get another."""
-    mails = ledger.deliveries()
-    mine = (mails["customer_id"] == customer) | (mails["address"].str.casefold() == customer.strip().casefold())
-    for mail in mails[mine].sort_values("decided_at", kind="stable").to_dict("records"):
+    mails = ledger.deliveries(customer=customer)
+    for mail in mails.sort_values("decided_at", kind="stable").to_dict("records"):
         when = "" if pd.isna(mail["decided_at"]) else f"{mail['decided_at']:%Y-%m-%d %H:%M}  "
         step = f"{mail['scenario']}.{mail['step']}" if mail["scenario"] else mail["class"]
         how = next((str(said) for said in (mail["receipt"], mail["reason"]) if said and not pd.isna(said)), "")
         typer.echo(f"{when}{step}  {mail['address']}: {mail['state']}" + (f" ({how})" if how else ""))
-    if not mine.any():
+    if not len(mails):
         typer.echo(f"{customer}: no mail in this ledger")
-    for address in sorted({*mails.loc[mine, "address"], *([customer] if "@" in customer else [])}):
+    for address in sorted({*mails["address"], *([customer] if "@" in customer else [])}):
         if "@" in address:
             why = ledger.suppressions.reason(address)
             typer.echo(f"{address}: {f'{why}, gets no more marketing mail' if why else 'not on the suppression list'}")

@@ -179,7 +179,7 @@ def keep_sending(
         rounds: at most so many; None for no end.
         stop: ends it, also in the middle of a round, between two mails.
         say: is told one line a round.
-        clock: tells the time.
+        clock: tells the time; with a ledger in PostgreSQL its server's clock does, where this machine's own is meant.
 
     Raises:
         ApprovalError: the approval is over or void.
@@ -194,8 +194,9 @@ def keep_sending(
     way = transport_of(transport)
     with ExitStack() as held:
         opened = held.enter_context(Ledger.open(ledger, clock=clock))
+        clock = opened.clock  # one for the round and for its mails, and for all machines that share the ledger
         lease = max(_SHORTEST_LEASE, 3 * every)
-        mine = Shares(opened, held.enter_context(owner()), approval=approval.id, lease=lease, clock=opened.clock)
+        mine = Shares(opened, held.enter_context(owner()), approval=approval.id, lease=lease, clock=clock)
         held.callback(mine.release)
         held.enter_context(stopped_by(over))  # a round may wait for a limit for an hour
         while not over.is_set() and (rounds is None or made < rounds):

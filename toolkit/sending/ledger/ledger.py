@@ -105,18 +105,19 @@ class Ledger:
         with self._reading() as connection:
             return overview(connection)
 
-    def deliveries(self, *, state: str | None = None) -> pd.DataFrame:
-        """Every mail in the ledger, or those in one state.
+    def deliveries(self, *, state: str | None = None, customer: str | None = None) -> pd.DataFrame:
+        """Every mail in the ledger, or those in one state, or of one customer.
 
         Args:
             state: for example `unknown`.
+            customer: an id or an address, as the suppression list compares addresses.
 
         Returns:
             One row per mail: run_id, decision_id, customer_id, address, class, message_id, state, attempts, receipt,
             code, reason, scenario and step (None where an older version sent it), decided_at (UTC; NaT likewise).
         """
         with self._reading() as connection:
-            return mails_of(connection, None if state is None else state_of(state))
+            return mails_of(connection, state=None if state is None else state_of(state), customer=customer)
 
     def coupons(self) -> pd.DataFrame:
         """The coupon codes of pools that mails have: whose code it is that somebody redeems.

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, LargeBinary, cast, collate, func, or_, select
 
 from toolkit.sending.clock import from_micros
 from toolkit.sending.ledger.coupons import TAKEN
 from toolkit.sending.ledger.schema import IS_STANDING, approvals, deliveries, held_as, runs
+from toolkit.sending.ledger.suppression import normal_address
 from toolkit.sending.states import FINAL, OPEN, State
 
 __all__ = ["coupons_of", "last_document", "mails_of", "overview"]
@@ -58,15 +59,33 @@ def _says(run_state: str, count: Mapping[str, int]) -> str:
     return ", ".join([first, *parts])
 
 
-def mails_of(connection: Connection, state: State | None) -> pd.DataFrame:
-    """One row per mail, or per mail in one state; see `Ledger.deliveries`."""
+def mails_of(connection: Connection, *, state: State | None, customer: str | None) -> pd.DataFrame:
+    """One row per mail, or per mail in one state, of one customer; see `Ledger.deliveries`."""
     query = select(*(deliveries.c[name] for name in _MAIL)).order_by(deliveries.c.id)
     if state is not None:
         query = query.where(held_as(state))
+    if customer is not None:
+        query = query.where(deliveries.c.id.in_(_of(connection, customer)))
     rows = [tuple(row) for row in connection.execute(query)]
     frame = pd.DataFrame(rows, columns=_MAIL).rename(columns={"class_": "class"})
     decided = frame["decided_at"].replace(0, None).astype("Int64").astype("datetime64[us, UTC]")
     return frame.assign(decided_at=decided)
+
+
+def _of(connection: Connection, customer: str) -> list[int]:
+    """The numbers of the mails to a customer of that id, or to that address, however it is written."""
+    found = set(connection.execute(select(deliveries.c.id).where(deliveries.c.customer_id == customer)).scalars())
+    if "@" in customer:
+        # SQLite knows the small letters of ASCII alone, PostgreSQL those of its locale: addresses with other letters
+        # are compared here.
+        normal, address = normal_address(customer), deliveries.c.address
+        if connection.dialect.name == "postgresql":
+            small, size = func.lower(collate(address, "C")), func.octet_length(address)
+        else:
+            small, size = func.lower(address), func.length(cast(address, LargeBinary))
+        alike = select(deliveries.c.id, address).where(or_(small == normal, size > func.length(address)))
+        found.update(row.id for row in connection.execute(alike) if normal_address(row.address) == normal)
+    return sorted(found)
 
 
 def last_document(connection: Connection) -> str | None:

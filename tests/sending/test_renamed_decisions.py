@@ -97,6 +97,24 @@ def test_another_scenario_of_the_same_moment_is_another_mail(shop, sent):
     assert len(shop.prepare(log=_log(sent), program=both)) == 12
 
 
+def test_a_renamed_scenario_is_told_before_it_mails_the_same_people_again(shop, sent):
+    batch = shop.prepare(log=_log(sent), program=program_of(WELCOME.replace("scenario: welcome", "scenario: greeting")))
+    assert len(batch) == 12
+    (note,) = [note for note in batch.notes if "same second" in note]
+    assert note.startswith(
+        "12 mails of greeting go to people whom welcome, which is not in this program, mailed in the"
+    )
+    later = program_of(WELCOME.replace("scenario: welcome", "scenario: greeting").replace("1h", "2h"))
+    assert not any("same second" in note for note in shop.prepare(log=_log(sent), program=later).notes)
+
+
+def test_a_scenario_beside_another_of_the_same_program_is_no_renamed_one(shop, sent):
+    beside = program_of(f"{WELCOME}\n---\n{WELCOME.replace('scenario: welcome', 'scenario: greeting')}")
+    batch = shop.prepare(log=_log(sent), program=beside)
+    assert {mail.letter.scenario for mail in batch.mails} == {"greeting"}
+    assert not any("same second" in note for note in batch.notes)
+
+
 def test_a_second_order_of_the_same_moment_is_another_mail(shop):
     program = program_of(ORDERS)
     first = events_of(3).assign(order_id="1", event_id=["a0", "a1", "a2"])

@@ -101,11 +101,14 @@ class Bundle:
             self.manifest["audience"] = self._audience
             self._stubs = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
             self._starts = array("q", [0])
+            self.scenarios = set[str]()
             sizes = 0
             for approved, mail in zip_longest(self._audience, _lines(self.folder / "mails.jsonl")):
                 sizes += mail is not None
                 if approved is not None and mail is not None:
-                    self._stubs.add(tuple(_stub(approved, mail)))
+                    stub = _stub(approved, mail)
+                    self._stubs.add(tuple(stub))
+                    self.scenarios.add(stub.scenario)
                     self._starts.append(self._starts[-1] + int(mail["size"]))
             self.sender = str(self.manifest["sender"].get("email", ""))
             bounces = self.manifest["sender"].get("bounces")

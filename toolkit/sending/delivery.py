@@ -28,6 +28,7 @@ from toolkit.sending.batch.batch import Batch
 from toolkit.sending.batch.manifest import digest_of
 from toolkit.sending.batch.parcel import BatchParcel, Parcel
 from toolkit.sending.clock import Clock, micros, utc_now
+from toolkit.sending.ledger.draws import draws_of
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.planning import Limits, RunRecord, Signed
 from toolkit.sending.preparation.preparation import template_bytes
@@ -264,6 +265,7 @@ def run_record(
         limits=limits,
         canary=canary[0],
         canary_wait=canary[1],
+        draws=draws_of(parcel.rules, parcel.scenarios),
     )
 
 

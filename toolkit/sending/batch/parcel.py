@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
+from collections.abc import Collection
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -87,6 +88,7 @@ class Parcel(Protocol):
         digest: of the manifest that was approved.
         program: the program's content hash (rule R23).
         rules: the program itself.
+        scenarios: those that have mails in it.
         now: the moment the batch was prepared for, UTC.
         sender: who the mails come from.
         bounces: the mailbox to which servers return them, where each has an address of its own in it.
@@ -100,6 +102,9 @@ class Parcel(Protocol):
 
     @property
     def rules(self) -> Program: ...
+
+    @property
+    def scenarios(self) -> Collection[str]: ...
 
     @property
     def now(self) -> datetime: ...
@@ -152,6 +157,7 @@ class BatchParcel:
         self.bounces = sender.bounces if sender else None
         self._stubs = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
         self._places = array("q")  # of their bytes, in the spool
+        self._scenarios = set[str]()
 
     def take(self, mail: PreparedMail, discount: float | None) -> None:
         """The batch's next mail, and what its offer may cost."""
@@ -160,6 +166,13 @@ class BatchParcel:
         what = letter.scenario, letter.step, letter.template, mail.key, mail.coupon
         self._stubs.add((*who, discount, micros(letter.at), *what, mail.arm, letter.locale, mail.targets))
         self._places.append(mail.number)
+        self._scenarios.add(letter.scenario)
+
+    @property
+    def scenarios(self) -> Collection[str]:
+        """Those that have mails in the batch."""
+        self._kept()
+        return self._scenarios
 
     def __len__(self) -> int:
         return len(self._batch)

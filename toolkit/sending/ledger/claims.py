@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Update, bindparam, exists, or_, select, update
 
@@ -36,7 +36,19 @@ from toolkit.sending.ledger.suppression import suppressed
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import WAITING, State
 
-__all__ = ["again", "cancel", "claim", "marketing_of", "record", "recover", "renew", "run_of", "settle", "start"]
+__all__ = [
+    "Sent",
+    "again",
+    "cancel",
+    "claim",
+    "marketing_of",
+    "record",
+    "recover",
+    "renew",
+    "run_of",
+    "settle",
+    "start",
+]
 
 _RUN = select(
     runs,
@@ -311,13 +323,27 @@ def settle(
     return settled
 
 
-def marketing_of(connection: Connection, customer_ids: Sequence[str]) -> dict[str, list[tuple[str, datetime]]]:
-    """Marketing mails that people got or may have got: decision, and the moment it was decided, by customer."""
-    found: dict[str, list[tuple[str, datetime]]] = {}
+class Sent(NamedTuple):
+    """A mail that its customer got, or may have got.
+
+    Attributes:
+        scenario: None in a ledger of before its version 4.
+        at: the moment it was decided, UTC.
+    """
+
+    decision_id: str
+    scenario: str | None
+    at: datetime
+
+
+def marketing_of(connection: Connection, customer_ids: Sequence[str]) -> dict[str, list[Sent]]:
+    """Marketing mails that people got or may have got, by customer."""
+    found: dict[str, list[Sent]] = {}
     there = deliveries.c.class_ == "marketing", deliveries.c.state.in_((State.ACCEPTED, State.UNKNOWN))
-    query = select(deliveries.c.customer_id, deliveries.c.decision_id, deliveries.c.decided_at).where(*there)
+    d = deliveries.c
+    query = select(d.customer_id, d.decision_id, d.scenario, d.decided_at).where(*there)
     for row in of_customers(connection, query, customer_ids):
-        found.setdefault(row.customer_id, []).append((row.decision_id, from_micros(row.decided_at)))
+        found.setdefault(row.customer_id, []).append(Sent(row.decision_id, row.scenario, from_micros(row.decided_at)))
     return found
 
 

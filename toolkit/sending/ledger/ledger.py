@@ -292,8 +292,8 @@ class Ledger:
                 gone += steering.stop_mails(connection, run_id, dict(some))
         return gone
 
-    def marketing_of(self, customer_ids: Sequence[str]) -> dict[str, list[tuple[str, datetime]]]:
-        """Marketing mails that people got or may have got: decision, and the moment it was decided, by customer."""
+    def marketing_of(self, customer_ids: Sequence[str]) -> dict[str, list[claims.Sent]]:
+        """Marketing mails that people got or may have got, by customer."""
         with self._reading() as connection:
             return claims.marketing_of(connection, customer_ids)
 

@@ -16,6 +16,7 @@ from toolkit.sending.clock import DAY
 from toolkit.sending.domains import domain_of
 from toolkit.sending.ledger.coupons import Coupon, reserve
 from toolkit.sending.ledger.delivery_rows import Delivery, move, rows_of
+from toolkit.sending.ledger.draws import Draw, note_draws, redrawn
 from toolkit.sending.ledger.holding import reopen
 from toolkit.sending.ledger.schema import approvals, attempts, deliveries, revocations, runs, runs_under
 from toolkit.sending.ledger.statements import changed_all
@@ -107,6 +108,7 @@ class RunRecord:
         limits: of a standing approval, which is then the only one.
         canary: so many mails go first, and the rest waits for bounces; None for all at once.
         canary_wait: for so many microseconds.
+        draws: of the scenarios that have mails in it.
     """
 
     id: str
@@ -119,6 +121,7 @@ class RunRecord:
     limits: Limits | None = None
     canary: int | None = None
     canary_wait: int = 0
+    draws: tuple[Draw, ...] = ()
 
     @property
     def approver(self) -> str:
@@ -152,7 +155,7 @@ def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
     """The run and its approvals written down, unless they are there already.
 
     Raises:
-        ApprovalError: one of them was revoked.
+        ApprovalError: one of them was revoked, or people would change arms (rule R13).
         LedgerError: rows of the ledger were removed: their mails must not go again, nor others come by their attempts.
     """
     _none_removed(connection)
@@ -161,6 +164,9 @@ def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
     if gone is not None:
         why = f": {gone.why}" if gone.why else ""
         raise ApprovalError(f"approval {gone.approval_id[:12]}: revoked by {gone.actor}{why}; nothing was sent")
+    if others := redrawn(connection, run.draws):
+        raise ApprovalError(f"{'; '.join(others)}; nothing was sent")
+    note_draws(connection, run.draws, now=now)
     connection.execute(
         insert_new(connection, runs),
         {

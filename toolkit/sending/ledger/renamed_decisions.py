@@ -9,11 +9,15 @@ since an export may cut off what is less.
 Nor does an edit mail anybody twice. A journey that a date, a schedule or silence began is named by its moment: birthday
 mails at ten instead of nine are other decisions. So the scenario's own re-entry holds for what an earlier version of it
 sent, too: who had this step, `once`, or less than `after` ago, and not by a journey of this version, does not get it.
+
+A scenario that is called otherwise is another scenario: one ledger may serve several programs. So who is mailed by one
+in the very second in which a scenario that this program has not mailed them is counted, and not left out.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,7 +32,7 @@ from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import deliveries
 from toolkit.sending.states import NEVER_LEFT, WAITING
 
-__all__ = ["LOOKED_AROUND", "TOO_SOON", "UNDER_ANOTHER_NAME", "planned_twice", "under_another_name"]
+__all__ = ["LOOKED_AROUND", "TOO_SOON", "UNDER_ANOTHER_NAME", "Renamed", "planned_twice", "under_another_name"]
 
 UNDER_ANOTHER_NAME = "known under another name"
 TOO_SOON = "mailed by an earlier version"
@@ -47,8 +51,21 @@ class _Mail(NamedTuple):
     decided_at: int
 
 
-def under_another_name(ledger: Ledger, sends: pd.DataFrame, run: Run, whole: Run) -> dict[str, str]:
-    """Decisions to send that the ledger has under another name, with the reason they are not mailed.
+class Renamed(NamedTuple):
+    """What the ledger may have of decisions whose names it does not know.
+
+    Attributes:
+        left_out: decisions that are not mailed, with the reason.
+        scenarios: how many of the others a scenario that is not in the program mailed in the same second, by the name
+            of that scenario and of theirs.
+    """
+
+    left_out: dict[str, str]
+    scenarios: Counter[tuple[str, str]]
+
+
+def under_another_name(ledger: Ledger, sends: pd.DataFrame, run: Run, whole: Run) -> Renamed:
+    """Decisions to send that the ledger has under another name.
 
     Args:
         ledger: what was mailed before.
@@ -58,17 +75,19 @@ def under_another_name(ledger: Ledger, sends: pd.DataFrame, run: Run, whole: Run
         whole: the same from the beginning of the log; its decisions are named only where some must be looked up.
     """
     if not len(sends):
-        return {}
+        return Renamed({}, Counter())
     with ledger.reading() as connection:
         there = list(_mails_to(connection, sends["customer_id"].unique().tolist()))
     others = _not_of(run, there)
     if not others:
-        return {}
+        return Renamed({}, Counter())
     at_once = {(one.scenario, one.customer_id, one.decided_at // _SECOND) for one in others}
     before: dict[tuple[str, str, str], list[_Mail]] = {}
     for one in others:
         before.setdefault((one.scenario, one.customer_id, one.step), []).append(one)
     gaps = {one.scenario: _gap(one) for one in run.program.scenarios}
+    gone = {(one.customer_id, one.decided_at // _SECOND): one.scenario for one in others if one.scenario not in gaps}
+    scenarios = Counter[tuple[str, str]]()
     found: dict[str, str] = {}
     suspected: dict[str, list[_Mail]] = {}
     asked = zip(sends["decision_id"], sends["scenario"], sends["customer_id"], sends["step"], sends["at"], strict=True)
@@ -77,11 +96,13 @@ def under_another_name(ledger: Ledger, sends: pd.DataFrame, run: Run, whole: Run
         if not at_once.isdisjoint((scenario, customer, at // _SECOND + away) for away in (-1, 0, 1)):
             found[name] = UNDER_ANOTHER_NAME
             continue
+        if (other := gone.get((customer, at // _SECOND))) is not None:
+            scenarios[other, scenario] += 1
         near = before.get((scenario, customer, step), [])
         suspected[name] = [one for one in near if abs(one.decided_at - at) < gaps[scenario]]
     strange = {one.decision_id for one in _not_of(whole, [one for some in suspected.values() for one in some])}
     found |= {name: TOO_SOON for name, some in suspected.items() if any(one.decision_id in strange for one in some)}
-    return found
+    return Renamed(found, scenarios)
 
 
 def planned_twice(ledger: Ledger, program: Program, run_id: str) -> dict[str, str]:

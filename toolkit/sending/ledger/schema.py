@@ -47,6 +47,7 @@ __all__ = [
     "coupons",
     "deliveries",
     "domains",
+    "draws",
     "events",
     "held_as",
     "holds",
@@ -190,6 +191,16 @@ coupons = Table(
     Column("decision_id", String(64), nullable=False, index=True),
 )
 
+draws = Table(
+    "draw",
+    _metadata,
+    Column("scenario", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("unit", String(16), nullable=False),
+    Column("arms", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
 
 def held_as(*states: State) -> ColumnElement[bool]:
     """Mails in the hands of a sender, or in doubt, in one of these states.
@@ -324,8 +335,12 @@ def _fifth_version(connection: Connection) -> None:
 
 
 def _sixth_version(connection: Connection) -> None:
-    """A ledger of version 5, brought up to version 6 in the transaction under way; no approval was held up before."""
+    """A ledger of version 5, brought up to version 6 in the transaction under way.
+
+    No approval was held up before, and the shares of experiments are kept from now on.
+    """
     holds.create(connection, checkfirst=True)
+    draws.create(connection, checkfirst=True)
 
 
 def _add_columns(connection: Connection, *tables: Table) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from toolkit.readable import counted
 from toolkit.scenario.models import EventTrigger, Policies, Program
 from toolkit.sending.answered import answers_place
 from toolkit.sending.ledger.ledger import Ledger
-from toolkit.sending.ledger.renamed_decisions import TOO_SOON, UNDER_ANOTHER_NAME
+from toolkit.sending.ledger.renamed_decisions import TOO_SOON, UNDER_ANOTHER_NAME, Renamed
 from toolkit.tables import MAIL_EVENTS
 
 __all__ = ["made_up_in", "notes_of"]
@@ -39,7 +40,7 @@ def notes_of(
     begin: datetime,
     last: datetime | None,
     going: pd.DataFrame,
-    renamed: Mapping[str, int],
+    renamed: Renamed,
 ) -> tuple[str, ...]:
     """What to tell whoever looks at a batch.
 
@@ -50,7 +51,7 @@ def notes_of(
         begin: of the window; what is as old is too late.
         last: when mails were last planned, if ever.
         going: the decisions that are mailed.
-        renamed: how many mails are left out that the ledger has under another name, by reason.
+        renamed: what the ledger may have under another name.
     """
     notes = [note for note in run.notes if not note.startswith(("assumed:", "policies.pools."))]
     if log.span is not None and log.span[1] < begin:
@@ -61,9 +62,16 @@ def notes_of(
         count = len(missed) - len(ledger.known(missed))
         if count:
             notes.append(f"due since the last run, and by now too late for the window: {count:,}")
+    left_out = Counter(renamed.left_out.values())
     for reason, said in _OTHERS.items():
-        if count := renamed.get(reason, 0):
+        if count := left_out[reason]:
             notes.append(f"{counted(count, 'mail')} {'is' if count == 1 else 'are'} left out {said}")
+    notes += [
+        f"{counted(count, 'mail')} of {name} {'goes' if count == 1 else 'go'} to people whom {before}, which is not in "
+        "this program, mailed in the same second: if it was renamed, they get the same again; keep its name, or leave "
+        "out with since= what began before"
+        for (before, name), count in sorted(renamed.scenarios.items())
+    ]
     if len(going) and "email_sent" not in log.event_names and (ledger is None or ledger.last_approval() is None):
         notes += _on_mails_never_sent(sends, going)
     return (*notes, *_unheard(run.program, log, ledger), *(made_up_in(run.program.policies) if len(going) else ()))

@@ -30,13 +30,14 @@ from toolkit.sending.batch.mails import PreparedMail
 from toolkit.sending.batch.stock import Codes, Stock, never_empty
 from toolkit.sending.clock import length, utc
 from toolkit.sending.keys import MailKey, mail_key
+from toolkit.sending.ledger.draws import draws_of, redrawn
 from toolkit.sending.ledger.ledger import Ledger
-from toolkit.sending.ledger.renamed_decisions import LOOKED_AROUND, under_another_name
+from toolkit.sending.ledger.renamed_decisions import LOOKED_AROUND, Renamed, under_another_name
 from toolkit.sending.ledger.shares import in_shares
 from toolkit.sending.people import person
 from toolkit.sending.preparation.drafts import Draft, Letters, Writer
 from toolkit.sending.preparation.notes import notes_of
-from toolkit.sending.sender.recheck import Due, over_cap, stopped_since
+from toolkit.sending.sender.recheck import Due, caps_of, over_cap, stopped_since
 from toolkit.sending.spool import Spool, Store
 from toolkit.sending.states import State
 from toolkit.sending.transports import Outbox
@@ -141,18 +142,18 @@ def prepare(
         sends = reached[reached["status"] == "send"]
         settled = {} if known is None else _settled(known, sends)
         sends = _without(sends, settled)
-        renamed = {} if known is None else under_another_name(known, sends, run, whole)
+        renamed = Renamed({}, Counter()) if known is None else under_another_name(known, sends, run, whole)
         del whole  # of a long log it is large
-        sends = _without(sends, renamed)
+        sends = _without(sends, renamed.left_out)
         writer = Writer(program, log, run, moment)
         due = writer.due(sends)
         stopped = _stopped(run, sends, due, log, known, start=start, now=moment)
         going = _without(sends, stopped)
         keys = {mail.decision_id: mail.key for mail in due if mail.key is not None}
         drafts, unmailable = _drafts(writer, going, keys, known, stock, progress=progress)
-        others = Counter(renamed.values())
-        notes = notes_of(run, log, known, begin=begin, last=last, going=going, renamed=others) + stock.notes()
+        notes = notes_of(run, log, known, begin=begin, last=last, going=going, renamed=renamed) + stock.notes()
         previous = None if known is None else known.last_approval()
+        problems = () if known is None else _redrawn(known, program, going)
     key = mail_key(where)
     written = set(_without(going, unmailable)["scenario"])
     link = _unsubscribe_link(program.policies, key, needed=any(program[one].class_ == "marketing" for one in written))
@@ -160,7 +161,7 @@ def prepare(
         program, compiled, drafts, key, link, set_aside=set_aside, progress=progress
     )
     skipped = Counter(reached.loc[reached["status"] != "send", "reason"])
-    for reasons in (settled, renamed, stopped, unmailable):
+    for reasons in (settled, renamed.left_out, stopped, unmailable):
         skipped.update(reasons.values())
     skipped["render_error"] += len(drafts) - len(mails)
     read = {} if folder is None else template_bytes(folder)
@@ -176,14 +177,14 @@ def prepare(
         spool=spool,
         skipped={str(reason): int(count) for reason, count in sorted(skipped.items()) if count},
         preflight=checked,
-        problems=(),
+        problems=problems,
         notes=notes,
         ledger=None if ledger is None else where,
         key=key,
         previous=previous,
         author=wrote,
         price_per_thousand=price_per_thousand,
-        left_out={name: str(why) for name, why in {**renamed, **stopped, **unmailable, **unfit}.items()},
+        left_out={name: str(why) for name, why in {**renamed.left_out, **stopped, **unmailable, **unfit}.items()},
     )
 
 
@@ -230,9 +231,15 @@ def _stopped(
         stopped = dict.fromkeys(sends.loc[entered < start, "decision_id"], BEGAN_BEFORE)
     stopped |= stopped_since(log, run.program, [mail for mail in due if mail.decision_id not in stopped], now=now)
     left = [mail for mail in due if mail.decision_id not in stopped]
-    if ledger is not None and left and run.program.policies.caps:
+    if ledger is not None and left and any(caps_of(run.program).values()):
         stopped |= over_cap(run.program, left, ledger.marketing_of(sorted({mail.customer_id for mail in left})))
     return stopped
+
+
+def _redrawn(ledger: Ledger, program: Program, going: pd.DataFrame) -> tuple[str, ...]:
+    """Experiments whose people would change arms between the mails the ledger knows and these."""
+    with ledger.reading() as connection:
+        return redrawn(connection, draws_of(program, set(going["scenario"])))
 
 
 def _drafts(

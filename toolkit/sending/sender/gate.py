@@ -14,7 +14,7 @@ from toolkit.sending.batch.parcel import Parcel
 from toolkit.sending.clock import Clock, from_micros
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.renamed_decisions import planned_twice
-from toolkit.sending.sender.recheck import Due, over_cap, stopped_by_now
+from toolkit.sending.sender.recheck import Due, caps_of, over_cap, stopped_by_now
 from toolkit.sending.states import WAITING
 
 __all__ = ["gate_of"]
@@ -47,7 +47,7 @@ def gate_of(
         said = f"log: found {type(given).__name__}; allowed: an EventLog, from EventLog.open or from_…"
         raise InputError(f"{said}; nothing was sent")
     program = parcel.rules
-    capped = any(cap.scope == "marketing" for cap in program.policies.caps)
+    capped = any(caps_of(program).values())
 
     def closed() -> dict[str, str]:
         now, stopped = clock(), planned_twice(ledger, program, run_id)

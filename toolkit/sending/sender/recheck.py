@@ -19,9 +19,10 @@ from toolkit.events.database import fetch, fetch_rows
 from toolkit.events.marks import ALWAYS_KNOWN, CONSENT_EVENTS, key_text
 from toolkit.events.quoting import literal, name
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
-from toolkit.scenario.models import ExitOn, Program
+from toolkit.scenario.models import Cap, ExitOn, Program
+from toolkit.sending.ledger.claims import Sent
 
-__all__ = ["Due", "attributes_of", "over_cap", "stopped_by_now", "stopped_since"]
+__all__ = ["Due", "attributes_of", "caps_of", "over_cap", "stopped_by_now", "stopped_since"]
 
 _AGAINST = ("email_unsubscribed", "email_complained")
 _FACTS = (*_AGAINST, "email_bounced", "customer_updated")
@@ -153,40 +154,42 @@ def stopped_by_now(log: EventLog, program: Program, mails: Sequence[Due], *, now
     return stopped
 
 
-def over_cap(
-    program: Program,
-    mails: Sequence[Due],
-    sent: Mapping[str, Sequence[tuple[str, datetime]]],
-) -> dict[str, str]:
-    """Decisions that would go over a shared cap, by what the ledger says was really sent.
+def over_cap(program: Program, mails: Sequence[Due], sent: Mapping[str, Sequence[Sent]]) -> dict[str, str]:
+    """Decisions that would go over a cap, by what the ledger says was really sent.
 
     The engine counts the mails it decides itself. A mail that an earlier version of the program sent is known to the
     ledger alone.
 
     Args:
-        program: its policies hold the caps (rule R16).
+        program: its policies and scenarios hold the caps (rule R16).
         mails: decisions to send; of those of one moment the more urgent scenario's go first (rule R17).
-        sent: customer to their marketing mails in the ledger: decision, and the moment of the decision.
+        sent: customer to their marketing mails in the ledger.
 
     Returns:
         Decision to `cap`.
     """
-    caps = [cap for cap in program.policies.caps if cap.scope == "marketing"]
+    caps = caps_of(program)
     urgency = {one.scenario: -one.priority for one in program.scenarios if one.class_ == "marketing"}
-    going: dict[str, list[datetime]] = {}
+    going: dict[str, list[Sent]] = {}
     stopped: dict[str, str] = {}
     marketing = [mail for mail in mails if mail.scenario in urgency]
     for mail in sorted(marketing, key=lambda one: (one.at, urgency[one.scenario], one.scenario)):
-        past = [at for decision, at in sent.get(mail.customer_id, ()) if decision != mail.decision_id]
+        past = [one for one in sent.get(mail.customer_id, ()) if one.decision_id != mail.decision_id]
         past += going.get(mail.customer_id, [])
-        for cap in caps:
-            window = timedelta(microseconds=cap.per.elapsed)
-            if sum(mail.at - window < at <= mail.at for at in past) >= cap.limit:
+        for cap in caps[mail.scenario]:
+            begin = mail.at - timedelta(microseconds=cap.per.elapsed)
+            mine = past if cap.scope == "marketing" else [one for one in past if one.scenario == mail.scenario]
+            if sum(begin < one.at <= mail.at for one in mine) >= cap.limit:
                 stopped[mail.decision_id] = "cap"
                 break
         else:
-            going.setdefault(mail.customer_id, []).append(mail.at)
+            going.setdefault(mail.customer_id, []).append(Sent(mail.decision_id, mail.scenario, mail.at))
     return stopped
+
+
+def caps_of(program: Program) -> dict[str, tuple[Cap, ...]]:
+    """Scenario to its caps, those of the program and its own; only marketing scenarios have any."""
+    return {one.scenario: (*program.policies.caps, *one.caps) for one in program.scenarios if one.class_ == "marketing"}
 
 
 def _refusals(cursor: Any, log: EventLog, program: Program, since: str, now: datetime) -> dict[str, str]:

@@ -238,3 +238,21 @@ def test_every_scenario_of_the_library_finds_its_people_in_the_shipped_log() -> 
     sent = run.decisions[run.decisions["status"] == "send"]
     assert sorted(sent["template"].unique()) == NAMES
     assert not [note for note in run.notes if "unknown" in note]
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_the_small_print_of_every_mail_links_to_a_legal_notice_where_the_brand_has_one(
+    locale: str, library_program: Program
+) -> None:
+    link = "https://shop.example.com/imprint"
+    brand = library_program.policies.brand
+    assert brand is not None
+    policies = library_program.policies.model_copy(update={"brand": brand.model_copy(update={"imprint": link})})
+    program = library_program.model_copy(update={"policies": policies})
+    mails = Templates.load(LIBRARY, policies)
+    letters = [sample(mails, name, locale) for name in NAMES]
+    assert preflight(mails, letters, program=program).findings == ()
+    label = {"en": "Legal notice:", "fr": "Mentions légales\u00a0:"}[locale]
+    for mail in map(mails.render, letters):
+        assert f'href="{link}"' in mail.html
+        assert f"{label} {link}\n\n" in mail.text

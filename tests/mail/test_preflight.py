@@ -262,6 +262,11 @@ def test_a_percentage_that_is_not_the_offers_blocks(check: Callable[..., Preflig
     assert check("{{ offer.percent | percent }} off", "{{ offer.percent | percent }} off, 100% linen", **given).ok
 
 
+@pytest.mark.parametrize("words", ["15 % Nachlass", "Sparen Sie 15 %", "15 % günstiger"])
+def test_a_german_promise_is_one(words: str, check: Callable[..., Preflight]) -> None:
+    assert only(check(words), "offer_differs").message == "the html promises 15%, the step has no such offer"
+
+
 @pytest.mark.parametrize("words", ["100% linen", "Made of 55% wool, off white", "98% of you, save the date"])
 def test_a_percentage_that_promises_nothing_is_fine(words: str, check: Callable[..., Preflight]) -> None:
     assert check(words, words).findings == ()
@@ -522,6 +527,10 @@ def test_a_link_without_a_goal_blocks(link: str, check: Callable[..., Preflight]
         ("€5 off", None, ["offer_differs"]),
         ("€5 for a lamp", None, []),
         ("Free delivery", {"free_shipping": True}, []),
+        ("Kostenloser Versand", {"free_shipping": True}, []),
+        ("Die Lieferung ist gratis", {"free_shipping": True}, []),
+        ("Sie sparen 5 €, also 5 € Nachlass", {"amount": 5.0, "currency": "EUR"}, []),
+        ("7 € günstiger", {"amount": 5.0, "currency": "EUR"}, ["offer_differs", "offer_not_named"]),
         ("A present", {"free_shipping": True}, ["offer_not_named"]),
     ],
 )

@@ -47,6 +47,15 @@ def test_words_are_escaped_and_marked_up_in_html_and_plain_in_text(worded: Load,
     assert mail.text == "Fish & <chips>, now: see Ana (https://shop.example.com/)\n"
 
 
+def test_a_sign_written_as_in_html_is_the_sign_and_a_soft_hyphen_stays_in_the_html(worded: Load, letter: Make) -> None:
+    lead = "lead: Größen&shy;berater&nbsp;&amp; 5&euro; &lt;b&gt; &copy=1 [go](https://shop.example.com/?a=1&amp;b=2)\n"
+    mail = worded("subject: Größen&shy;berater\npreheader: a&nbsp;b\n" + lead).render(letter())
+    assert (mail.subject, mail.preheader) == ("Größenberater", "a\u00a0b")
+    assert mail.text == "Größenberater\u00a0& 5€ <b> &copy=1 go (https://shop.example.com/?a=1&b=2)\n"
+    link = '<a href="https://shop.example.com/?a=1&amp;b=2">go</a>'
+    assert f"Größen\u00adberater\u00a0&amp; 5€ &lt;b&gt; &amp;copy=1 {link}" in mail.html
+
+
 def test_a_link_in_words_is_checked_like_any_other(worded: Load) -> None:
     with pytest.raises(TemplateError, match=r"words\.en\.txt:3: a link from a value is not checked"):
         worded("subject: Hello\npreheader: A word\nlead: [go]({{ event.url }})\n")

@@ -428,6 +428,7 @@ def test_a_fault_says_what_is_wrong_and_where(line: str, message: str, path: str
     [
         ("scenario: {{ name }}\nreentry: once", 1, "scenario: {{ name }}"),
         ("scenario:x\ntrigger: {event: a}", 1, "scenario:x"),
+        ("scenario: x\nreentry once\n\ntrigger: {event: a}", 2, "reentry once"),
         ("scenario: x\nreentry: once\nsteps:\n  - send:a/b\n    offer: {percent: 10}", 4, "- send:a/b"),
     ],
 )

@@ -35,23 +35,20 @@ _PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?%")
 _PERCENT_SHOWN = re.compile(r"%(?=[^<>]*<)")
 _ENDS_IN_NUMBER = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?$")
 # A percentage is a promise when a word of giving stands beside it, in the same breath: "100% linen" is none.
-_GIVES_AFTER = re.compile(
-    r"%[^,.;:!?\n\d]{0,16}?(?:\boff\b|discount|\bless\b|reduc|réduc|remise|rabais|de moins|rabatt|descuento|sconto)",
-    re.I,
-)
+_GIVING = r"discount|reduc|réduc|remise|rabais|rabatt|nachlass|descuento|sconto"
+_GIVES_AFTER = re.compile(rf"%[^,.;:!?\n\d]{{0,16}}?(?:\boff\b|\bless\b|de moins|günstiger|sparen|{_GIVING})", re.I)
 _GIVES_BEFORE = re.compile(
-    r"(?:\bsave\b|\bless\b|\bminus\b|discount|reduc|réduc|remise|rabais|rabatt|descuento|sconto)[^,.;:!?\n\d]{0,16}\d[\d.,]*\s?%",
-    re.I,
+    rf"(?:\bsave\b|\bless\b|\bminus\b|\bspar(?:en|e|t)\b|{_GIVING})[^,.;:!?\n\d]{{0,16}}\d[\d.,]*\s?%", re.I
 )
 _AMOUNT = re.compile(
     r"[€$£]\s?(\d[\d.,\u00a0\u202f]*)|(\d[\d.,\u00a0\u202f]*)[ \u00a0\u202f]?(?:€|\$|£|EUR\b|USD\b|GBP\b|CHF\b)"
 )
-_GIVES = re.compile(
-    r"[^,.;:!?\n\d]{0,16}?(?:\boff\b|discount|\bless\b|reduc|réduc|remise|rabais|de moins|rabatt|descuento|sconto)",
-    re.I,
-)
+_GIVES = re.compile(rf"[^,.;:!?\n\d]{{0,16}}?(?:\boff\b|\bless\b|de moins|günstiger|sparen|{_GIVING})", re.I)
 _FREE_SHIPPING = re.compile(
-    r"free (?:delivery|shipping)|(?:livraison|frais de port|port) (?:offerte?s?|gratuite?s?)|versandkostenfrei", re.I
+    r"free (?:delivery|shipping)|(?:livraison|frais de port|port) (?:offerte?s?|gratuite?s?)"
+    r"|versandkostenfrei|portofrei|gratisversand|(?:kostenlos|kostenfrei|gratis|frei)(?:e[rn]?)? (?:versand|lieferung)"
+    r"|(?:versand|lieferung)(?: ist)? (?:kostenlos|kostenfrei|gratis|frei)\b",
+    re.I,
 )
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _ANSWER = re.compile(r"\s*(?:re|fwd?|aw|wg|tr)\s*:", re.I)
@@ -59,7 +56,7 @@ _NOWHERE = re.compile(
     r"https?://(?:localhost|127\.|10\.|192\.168\.|0\.0\.0\.0|\[::1\]|[^/:?#]+\.(?:invalid|test|local|localhost)(?=[/:?#]|$))",
     re.I,
 )
-_UNSUBSCRIBE = ("unsubscribe", "désabonn", "désinscri", "abbestellen")
+_UNSUBSCRIBE = ("unsubscribe", "désabonn", "désinscri", "abbestell", "newsletter abmelden")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@
     lead: It is just as you left it. [Write to us]({{ link(brand.help) }}) if something **held you up**.
 
 A layout says `{{ words.lead }}` where they stand. A line that begins with a space goes on with the one before. Nothing
-needs quotes or html: `[words](link)` is a link, `**words**` are bold, and jinja's values work as everywhere.
+needs quotes or html: `[words](link)` is a link, `**words**` are bold, and jinja's values work as everywhere. `&shy;` is
+a place where a long word may part; the text part and the subject go without.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _FILE = re.compile(r"words\.([a-z]{2,3}(?:_[A-Z]{2})?)\.txt")
 _LINK = re.compile(r"\[([^\[\]\n]+)\]\(([^()\s]+(?:\([^()\s]*\)[^()\s]*)*)\)")
 _NO_LINK = re.compile(r"\[[^\[\]\n]*\] ?\([^)\n]*\)?")
 _BOLD = re.compile(r"\*\*(?=\S)(.+?)(?<=\S)\*\*")
+_ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,30}|#\d{1,6}|#[xX][0-9A-Fa-f]{1,5});")
+_SOFT_HYPHEN = "\u00ad"
 _BEFORE_SIGN = re.compile(r"(?<=\S) (?=[?!:;»](?:\s|$))|(?<=«) ")
 _MARK = "\ue000{}\ue001"
 _MARKED = re.compile("\ue000(\\d+)\ue001")
@@ -166,7 +169,7 @@ def plainly(text: str, tags: Iterable[re.Match[str]], language: str = "") -> str
     'Salt & pepper, here (https://shop.example.com/)'
     """
     hidden, kept = _without_tags(text, tags)
-    hidden = _typeset(hidden, language)
+    hidden = _typeset(hidden, language).replace(_SOFT_HYPHEN, "")
     return _with_tags(_BOLD.sub(r"\1", _LINK.sub(r"\1 (\2)", hidden)), kept)
 
 
@@ -177,6 +180,8 @@ def language_in(file: str) -> str:
 
 
 def _typeset(text: str, language: str) -> str:
+    # What is written as in html, such as &shy; and &nbsp;, is the sign it stands for.
+    text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     # A French sign stands apart from its word and must not begin a line.
     return _BEFORE_SIGN.sub("\u00a0", text) if language == "fr" else text
 

@@ -161,6 +161,7 @@ _SYNTAX = (
         "as many spaces as its neighbours have; text that begins with a quote in quotes as a whole",
     ),
     ("unexpected end of stream", "a quote of line {begun} is not closed", 'text in quotes: "value > 3"'),
+    ("could not find expected ':'", "a line without a colon", "one `key: value` a line; longer text in quotes"),
     ("cannot start any token", "{problem}", "text that begins with a sign in quotes"),
 )
 
@@ -169,6 +170,8 @@ def _syntax_fault(error: MarkedYAMLError, text: str, file: str | None) -> Fault:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else None
     problem = error.problem or error.context or "not YAML"
+    if "could not find expected ':'" in problem and error.context_mark:
+        line = error.context_mark.line + 1  # where the text begins that has none
     lines = text.splitlines()
     written = lines[line - 1] if line and line <= len(lines) else ""
     if "'\\t'" in problem or written[: len(written) - len(written.lstrip())].count("\t"):

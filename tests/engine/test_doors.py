@@ -57,12 +57,36 @@ def test_the_share_to_choose_on_lies_between_0_and_1(share: Any) -> None:
         sweep(CART, LOG, WAITS, chosen_on=share, progress=False)
 
 
-@pytest.mark.parametrize("assume", ["always", "", True, 0, ["never"]])
+@pytest.mark.parametrize("assume", ["always", "", True, 0, ["never"], "modelled"])
 def test_an_assumption_that_nobody_knows_is_not_taken_for_another(assume: Any) -> None:
     with pytest.raises(InputError, match=r"assume: found .*; allowed: 'never', 'as_logged', or None"):
         replay(CART, LOG, assume=assume)
+    with pytest.raises(InputError, match="parts: found 0; allowed: a whole number, at least 1 part"):
+        sweep(CART, LOG, WAITS, parts=0, progress=False)
     with pytest.raises(InputError, match="assume: found"):
         sweep(CART, LOG, WAITS, assume=assume, progress=False)
+
+
+def test_modelled_answers_are_for_a_simulation_and_it_is_named() -> None:
+    with pytest.raises(InputError, match=r"assume: found 'modelled'; .*; simulate\(program, log, response=\)"):
+        replay(CART, LOG, assume="modelled")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"events_at_once": "x"}, "events_at_once: found 'x'; allowed: a whole number, at least 1 event, or None"),
+        ({"events_at_once": float("nan")}, "events_at_once: found nan"),
+        ({"events_at_once": 0}, "events_at_once: found 0"),
+        ({"events_at_once": True}, "events_at_once: found True"),
+        ({"parts": 1.5}, "parts: found 1.5"),
+        ({"count_logged_sends": "no"}, "count_logged_sends: found 'no'; allowed: True or False"),
+        ({"count_logged_sends": 1}, "count_logged_sends: found 1"),
+    ],
+)
+def test_a_number_and_a_flag_of_a_replay_are_that(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        replay(CART, LOG, **asked)
 
 
 @pytest.mark.parametrize("other", [None, LOG, "run"])

@@ -25,6 +25,7 @@ def blank(past: Past) -> Answers:
         value=0,
         leave_bits=0,
         leave_fact=0,
+        begin=0,
         cut=0,
         log=past,
         chosen=nothing,

@@ -104,6 +104,7 @@ class Answers(NamedTuple):
     value: int
     leave_bits: int
     leave_fact: int
+    begin: int
     cut: int
     log: Past
     chosen: Ints
@@ -324,7 +325,7 @@ def _answer(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, deci
     ways = answers.ways[send]
     scenario = journey[m.J_SCENARIO]
     group = answers.groups[scenario] + max(0, journey[m.J_ARM])
-    counts = 1 if journey[m.J_ENTERED] <= answers.cut else 0
+    counts = 1 if answers.begin <= journey[m.J_ENTERED] <= answers.cut else 0
     own = answers.own[group]
     own[N_MAILS] += counts
     key = mixed(mixed(answers.seed, answers.keys[work.n[m.N_CUSTOMER]]), mixed(ways[W_STEP], journey[m.J_TRIGGER]))

@@ -33,7 +33,7 @@ def close_customer(plan: Plan, past: Past, work: Work, out: Out, answers: Answer
     for j in range(first, work.n[m.N_JOURNEYS]):
         journey = out.journeys[j]
         scenario = journey[m.J_SCENARIO]
-        if journey[m.J_ENTERED] > answers.cut:
+        if journey[m.J_ENTERED] < answers.begin or journey[m.J_ENTERED] > answers.cut:
             continue
         group = answers.groups[scenario] + max(0, journey[m.J_ARM])
         own = answers.own[group]

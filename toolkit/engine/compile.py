@@ -6,7 +6,6 @@ the same question (`Marking`) and share its answer.
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -16,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.engine import layout as m
-from toolkit.engine.instructions import ASSUMPTIONS, Assumed, CompiledSend, Instructions
+from toolkit.engine.instructions import Assumed, CompiledSend, Instructions
 from toolkit.engine.layout import Plan
-from toolkit.errors import Fault, InputError, ScenarioError
+from toolkit.errors import Fault, ScenarioError
 from toolkit.events.marks import Mark, Marking
 from toolkit.scenario.models import DateTrigger, EventTrigger, Experiment, Program, Scenario, ScheduleTrigger
 
@@ -79,11 +78,7 @@ def compile_program(
     Raises:
         ScenarioError: a scenario depends on answers to its mails and `assume` is not given; more conditions than the
             engine holds.
-        InputError: `assume` is none of these words.
     """
-    if assume not in (None, "modelled", *ASSUMPTIONS):
-        allowed = ", ".join(map(repr, ASSUMPTIONS))
-        raise InputError(f"assume: found {reprlib.repr(assume)}; allowed: {allowed}, or None")
     compiler = Instructions(program, attributes, properties, assume, has_event_ids)
     compiler.facts = {
         "COALESCE(consent, FALSE)": m.BIT_CONSENT,

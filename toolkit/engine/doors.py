@@ -5,15 +5,18 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from toolkit.engine.instructions import ASSUMPTIONS
 from toolkit.errors import InputError
 from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.models import Program, Scenario
 
-__all__ = ["VALUES", "check_program", "moment_of", "values_to_try"]
+__all__ = ["VALUES", "check_assumption", "check_flag", "check_program", "check_whole", "moment_of", "values_to_try"]
 
 VALUES = "values to try by parameter path, as {'cart.pause.wait': ['1h', '4h']}"
 """What is allowed where settings are tried."""
@@ -44,6 +47,26 @@ def values_to_try(over: object) -> dict[str, tuple[Any, ...]]:
         if isinstance(tried, str | bytes | Mapping) or not isinstance(tried, Iterable):
             raise InputError(f"over: {path}: found {tried!r}; allowed: a list of values, as [{tried!r}, …]")
     return {str(path): tuple(tried) for path, tried in over.items()}
+
+
+def check_assumption(assume: object) -> None:
+    """Refuse what a replay cannot assume of answers; that they are modelled is for simulations alone (rule R22)."""
+    if assume is not None and not (isinstance(assume, str) and assume in ASSUMPTIONS):
+        hint = "; simulate(program, log, response=) is for modelled answers" if assume == "modelled" else ""
+        allowed = f"{', '.join(map(repr, ASSUMPTIONS))}, or None"
+        raise InputError(f"assume: found {reprlib.repr(assume)}; allowed: {allowed}{hint}")
+
+
+def check_flag(value: object, *, name: str) -> None:
+    """Refuse what is neither True nor False: a text such as `no` would count as yes."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: True or False")
+
+
+def check_whole(value: object, *, name: str, of: str) -> None:
+    """Refuse what is no whole number from 1; None stands for one that is not given."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
+        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: a whole number, at least 1 {of}, or None")
 
 
 def moment_of(value: object, *, name: str) -> pd.Timestamp:

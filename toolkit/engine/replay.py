@@ -9,7 +9,7 @@ from typing import overload
 import pandas as pd
 
 from toolkit.engine.compile import Compiled, compile_program
-from toolkit.engine.doors import check_program, moment_of
+from toolkit.engine.doors import check_assumption, check_flag, check_program, check_whole, moment_of
 from toolkit.engine.instructions import Assumed, Assumption
 from toolkit.engine.own_mails import by_logged_mails
 from toolkit.engine.prepared import Prepared, prepare_log
@@ -88,7 +88,7 @@ def replay(
 
     Raises:
         ScenarioError: the program does not fit the log (an unknown column), or depends on answers.
-        InputError: `until` without a time zone, or no moment.
+        InputError: `until` without a time zone, or no moment; no program, log, assumption or number where one belongs.
 
     >>> import pandas as pd
     >>> from toolkit.scenario import loads
@@ -111,6 +111,10 @@ def replay(
     bo last_call 11:30 send
     """
     program = check_program(program, log)
+    check_assumption(assume)
+    check_flag(count_logged_sends, name="count_logged_sends")
+    check_whole(events_at_once, name="events_at_once", of="event")
+    check_whole(parts, name="parts", of="part")
     warnings = check_against(
         program,
         event_counts=dict.fromkeys(log.event_names, 1),

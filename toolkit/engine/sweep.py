@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import config
-from toolkit.engine.doors import VALUES, check_program, values_to_try
+from toolkit.engine.doors import VALUES, check_assumption, check_program, check_whole, values_to_try
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints, Past
 from toolkit.engine.prepared import Prepared, prepare_log
@@ -37,6 +37,9 @@ from toolkit.readable import lines_html, table_html
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Program, Scenario, Send, every_step
 from toolkit.scenario.parameters import get_parameter, set_parameters
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 __all__ = ["OBSERVED", "Sweep", "sweep"]
 
@@ -107,7 +110,7 @@ class Sweep(Drawable):
             more.append(f"{still:,} scenario{'s' * (still > 1)} that no setting changes left out here; .table has all")
         return table.head(_SHOWN), more
 
-    def heatmap(self, value: str = "sent", **options: Any) -> Any:
+    def heatmap(self, value: str = "sent", **options: Any) -> Figure:
         """The picture of one column over the settings; see `toolkit.charts`.
 
         Args:
@@ -173,7 +176,7 @@ def sweep(
     log: EventLog | SparkLog,
     over: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]],
     *,
-    until: datetime | None = None,
+    until: datetime | str | None = None,
     assume: Assumption | None = None,
     progress: bool = True,
     chosen_on: float = 0.5,
@@ -220,9 +223,9 @@ def sweep(
     >>> tried.table[["cart.pause.wait", "sent", "own_before"]].values.tolist()
     [['1h', 2, 0], ['4h', 1, 1]]
     """
-    check_program(program, log)
-    if isinstance(program, Scenario):
-        program = Program(scenarios=(program,))
+    program = check_program(program, log)
+    check_assumption(assume)
+    check_whole(parts, name="parts", of="part")
     if not (isinstance(chosen_on, int | float) and 0 < chosen_on < 1):
         raise InputError(f"chosen_on must lie between 0 and 1; found {chosen_on!r}")
     values, settings = _settings(program, over)
@@ -346,7 +349,7 @@ class _Work:
     """What all settings of a sweep share."""
 
     log: EventLog | SparkLog
-    until: datetime | None
+    until: datetime | str | None
     assume: Assumption | None
     mailed: frozenset[str]
     chosen_on: float

@@ -79,7 +79,7 @@ class Draughtsman:
             rates[send, column] = values[path]
         for send, factor in self._factors:
             rates[send, a.R_BUY] *= factor(values)
-        if "order.price" in values:
+        if "order.price" in values and self.usual_price > 0:
             rates[:, a.R_SCALE] = values["order.price"] / self.usual_price
         for place, (x, height) in enumerate(self._curves):
             y = height(values)

@@ -84,6 +84,7 @@ class Forecast(Drawable):
         seed, level: where chance came from; share of the intervals.
         notes: what a reader must know.
         currency: of all money.
+        stated_prices: the log has no prices: what purchases cost, people's own too, is that of the model.
     """
 
     program: Program
@@ -98,6 +99,7 @@ class Forecast(Drawable):
     level: float
     notes: tuple[str, ...]
     currency: str
+    stated_prices: bool = False
 
     @property
     def draws(self) -> int:
@@ -129,8 +131,8 @@ class Forecast(Drawable):
 
         One row per scenario, arm that is mailed, and metric (conversions, revenue, profit): unit (`customer`, or
         `journey` where arms are drawn journey by journey: all that follows is then per journey), n of them, control
-        (what the same did on their own, observed), value, diff with diff_lower and diff_upper, rel with rel_lower
-        and rel_upper (missing where control is 0), label.
+        (what the same did on their own, observed; of revenue in a log without prices modelled), value, diff with
+        diff_lower and diff_upper, rel with rel_lower and rel_upper (missing where control is 0), label.
         """
         rows = []
         for group, (scenario, arm) in enumerate(self.groups.names):
@@ -270,7 +272,7 @@ class Forecast(Drawable):
 
     def _label(self, metric: str, group: int) -> str:
         if metric in _ON_THEIR_OWN:
-            return "observed"
+            return "modelled" if self.stated_prices and metric == "own_revenue" else "observed"
         place = METRICS.index(metric) if metric in METRICS else -1
         fixed = place >= 0 and bool((self.counted[:, group, place] == self.silent[group, place]).all())
         return "exact" if metric in ("people", "journeys") and fixed else "modelled"

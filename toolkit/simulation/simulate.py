@@ -25,6 +25,7 @@ def simulate(
     seed: int = 1,
     level: float = 0.9,
     until: datetime | str | None = None,
+    since: datetime | str | None = None,
     partitions: int | None = None,
     progress: bool = True,
 ) -> Forecast:
@@ -47,6 +48,8 @@ def simulate(
             two programs simulated with one seed meet the same people in the same mood (common random numbers).
         level: share of an interval, between 0 and 1.
         until: the last moment that is decided; the end of the log unless given.
+        since: journeys that began before this moment, with a time zone, count for nothing: where the people of a long
+            log were others once (a note says so where it shows).
         partitions: in how many parts the customers are simulated at once; the number of processors unless given, in
             Spark as in `replay`.
         progress: show a progress bar where it takes longer than a moment.
@@ -56,8 +59,8 @@ def simulate(
 
     Raises:
         ScenarioError: the program does not fit the log, or the model names a mail that is not in it.
-        InputError: a number out of its range; a response that is no model; a log without purchases, or too short to
-            see what follows.
+        InputError: a number out of its range; a response that is no model; a log without purchases, or without their
+            price where the model states none (`order.price`); a log too short to see what follows.
         NotSupportedError: coupons that may run out, over a log in Spark.
 
     >>> import pandas as pd
@@ -84,7 +87,8 @@ def simulate(
     check_numbers(draws, level, seed)
     if isinstance(log, SparkLog):
         return simulate_in_spark(
-            program, log, response=response, draws=draws, seed=seed, level=level, until=until, partitions=partitions
-        )
-    simulation = Simulation(program, log, response=response, until=until, partitions=partitions)
+            program, log, response=response, draws=draws, seed=seed, level=level, until=until, since=since,
+            partitions=partitions,
+        )  # fmt: skip
+    simulation = Simulation(program, log, response=response, until=until, since=since, partitions=partitions)
     return simulation.run(draws=draws, seed=seed, level=level, progress=progress)

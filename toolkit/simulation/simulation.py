@@ -16,7 +16,7 @@ from toolkit.bars import Bar
 from toolkit.engine import answers as a
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
-from toolkit.engine.doors import check_program
+from toolkit.engine.doors import check_program, moment_of
 from toolkit.engine.instructions import ANSWERS
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.replay import compiled_for
@@ -30,6 +30,7 @@ from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import Program, Scenario
 from toolkit.simulation.doors import check_numbers, check_partitions, check_response
 from toolkit.simulation.drawing import Draughtsman
+from toolkit.simulation.drift import drift_of, drift_told
 from toolkit.simulation.forecast import Forecast, Groups
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.noise import Scatter, scatter_of
@@ -37,6 +38,7 @@ from toolkit.simulation.noise import Scatter, scatter_of
 __all__ = ["Asked", "Counts", "Simulation", "asked_of", "check_donors", "donors_in", "draw_seed"]
 
 _EPOCH = pd.Timestamp("1970-01-01", tz="UTC")
+_LONG_AGO = -(2**62)
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -47,32 +49,43 @@ class Counts:
     """What all draws counted, of everyone or of the people of a part; those of parts add up.
 
     drawn: draws x groups x `engine.answers.METRICS`. silent: the same without any answer. scatter: of the people.
+    drift: of `drift_of`.
     """
 
     drawn: Ints
     silent: Ints
     scatter: Scatter
+    drift: Ints
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.drawn + other.drawn, self.silent + other.silent, self.scatter + other.scatter)
+        return Counts(
+            self.drawn + other.drawn,
+            self.silent + other.silent,
+            self.scatter + other.scatter,
+            self.drift + other.drift,
+        )
 
 
 @dataclass
 class Asked:
-    """A compiled program with what a simulation asks besides: purchases and their price."""
+    """A compiled program with what a simulation asks besides: purchases and their price.
+
+    stated: the price is that of the model, because the log has no such property.
+    """
 
     compiled: Compiled
     prepared: Prepared
     until: int
     purchase_bit: int
     value: int
+    stated: bool
 
 
 class Simulation:
     """A program over a log, ready to be answered; what `simulate` and `tune` run.
 
     Args:
-        program, log, response, until, partitions: as in `simulate`.
+        program, log, response, until, since, partitions: as in `simulate`.
         follow: how long after an entry the log must go on, microseconds; of the program and the model unless given.
         donors: the purchases of the larger log that this one is a part of; this log's own unless given.
     """
@@ -84,6 +97,7 @@ class Simulation:
         *,
         response: ResponseModel,
         until: datetime | str | None = None,
+        since: datetime | str | None = None,
         partitions: int | None = None,
         follow: int | None = None,
         donors: Donors | None = None,
@@ -135,13 +149,15 @@ class Simulation:
             tuple(s.experiment.holdout if s.experiment else None for s in compiled.scenarios),
             tuple(s.experiment.unit if s.experiment else "customer" for s in compiled.scenarios),
         )
+        self.entries = _entries(log, since, asked.until - self.follow)
         settings = Settings(
             purchase_bit=asked.purchase_bit,
             value=asked.value,
             kept=~answer_bits,
             leave_bits=int(leaves[0]),
             left=bits_by_consent(log, compiled.marking, marked.customers, consent=False),
-            cut=asked.until - self.follow,
+            begin=_LONG_AGO if since is None else self.entries[0],
+            cut=self.entries[1],
             groups=np.array(starts, dtype=np.int64),
             by_journey=np.array([unit == "journey" for unit in self.groups.units_of_groups], dtype=np.int64),
             windows=windows,
@@ -160,11 +176,12 @@ class Simulation:
     def check_people(self, silent: Ints) -> None:
         """Refuse a log that ends before anything that follows an entry can be seen."""
         if not silent[:, a.N_PEOPLE].any():
+            late = self.respondents.settings.begin > _LONG_AGO
             raise InputError(
                 f"nobody enters early enough to see what follows: the log ends "
                 f"{_EPOCH + pd.Timedelta(self.asked.until, unit='us'):%Y-%m-%d %H:%M} UTC, and "
-                f"{pd.Timedelta(self.follow, unit='us')} are needed after an entry; take a longer log, or a shorter "
-                "goal and window"
+                f"{pd.Timedelta(self.follow, unit='us')} are needed after an entry; take a longer log, "
+                f"{'an earlier since, ' if late else ''}or a shorter goal and window"
             )
 
     def counts(self, values: Mapping[str, Floats], draws: int, seed: int, *, progress: bool = False) -> Counts:
@@ -175,7 +192,8 @@ class Simulation:
         for draw in Bar(range(draws), desc="simulate", disable=not progress, delay=1.0):
             answers = self.draughtsman.draw({path: float(column[draw]) for path, column in values.items()})
             drawn[draw] = self.respondents.draw(answers, draw_seed(seed, draw))
-        return Counts(drawn, self.respondents.totals, scatter_of(self.respondents, draws))
+        drift = drift_of(self.respondents, *self.entries)
+        return Counts(drawn, self.respondents.totals, scatter_of(self.respondents, draws), drift)
 
     def forecast(
         self, counts: Counts, values: Mapping[str, Floats], *, seed: int, level: float, mailed: Collection[str]
@@ -201,10 +219,12 @@ class Simulation:
             notes=(
                 *_too_few(len(counts.drawn), level),
                 *self._notes(mailed),
+                *drift_told(counts.drift, self.groups.scenarios, *self.entries),
                 *self.draughtsman.notes,
                 *self.response.notes,
             ),
             currency=self.program.policies.currency,
+            stated_prices=self.asked.stated,
         )
 
     def as_run(self, draw: int, *, seed: int) -> Run:
@@ -228,6 +248,11 @@ class Simulation:
             "forecast is of what comes on top; simulate over people who were not mailed for the whole effect"
             for name in sorted(set(mailed) & set(self.groups.scenarios))
         ]
+        if self.asked.stated:
+            notes.append(
+                f"the log has no {self.response.value!r}: every purchase, those that people make on their own too, is "
+                f"taken to cost {self.donors.usual_price:,.2f}, the likely order.price of the response model (modelled)"
+            )
         if "order.margin" not in self.response.numbers:
             notes.append("no order.margin in the response model: margin and profit are not known")
         notes += [
@@ -270,7 +295,7 @@ def check_donors(donors: Donors, response: ResponseModel) -> None:
         raise InputError(
             f"the log has no event {response.purchase!r} with a number in {response.value!r}: purchases that mails "
             "bring about are made like those of the log; name the event and the property in the response model "
-            "(purchase:, value:), or where the log has no prices, give its purchases a column with a usual one"
+            "(purchase:, value:), or where purchases of the log have no such property, state order: {price: 40} there"
         )
 
 
@@ -289,4 +314,21 @@ def asked_of(program: Program, log: EventLog, response: ResponseModel, until: da
         value = values.index(response.value)
     marking = replace(compiled.marking, marks=tuple(marks), values=tuple(values))
     asked = replace(compiled, marking=marking)
-    return Asked(asked, prepare_log(log, asked, zone=program.policies.timezone), last, marks.index(purchase), value)
+    prepared, bit = prepare_log(log, asked, zone=program.policies.timezone), marks.index(purchase)
+    price = response.numbers.get("order.price")
+    if stated := value < 0 and price is not None:
+        prepared, value = _priced(prepared, bit, price.likely), len(values)
+    return Asked(asked, prepared, last, bit, value, stated)
+
+
+def _priced(prepared: Prepared, purchase_bit: int, price: float) -> Prepared:
+    """The log with one price more: what every purchase is taken to cost."""
+    marked = prepared.marked
+    prices = np.where((marked.bits >> purchase_bit) & 1 == 1, price, np.nan)
+    return replace(prepared, marked=replace(marked, values=np.vstack([marked.values, prices])))
+
+
+def _entries(log: EventLog, since: datetime | str | None, last: int) -> tuple[int, int]:
+    """The first and the last moment of an entry that counts, UTC microseconds."""
+    first = moment_of(since, name="since") if since is not None else _EPOCH if log.span is None else log.span[0]
+    return int((first - _EPOCH) // pd.Timedelta(1, unit="us")), last

@@ -40,6 +40,7 @@ class _Task:
     program: Program
     response: ResponseModel
     until: datetime | str | None
+    since: datetime | str | None
     reader: Reader
 
     def donors(self, rows: pa.Table) -> Donors:
@@ -50,7 +51,9 @@ class _Task:
     def simulation(self, rows: pa.Table, donors: Donors) -> Simulation:
         """The people of one part, ready to answer."""
         log = EventLog.of_part(self.reader.read(rows))
-        return Simulation(self.program, log, response=self.response, until=self.until, partitions=1, donors=donors)
+        return Simulation(
+            self.program, log, response=self.response, until=self.until, since=self.since, partitions=1, donors=donors
+        )
 
     def counts(self, rows: pa.Table, *, donors: Donors, values: Mapping[str, Floats], draws: int, seed: int) -> Counts:
         """What all draws count of the people of one part."""
@@ -66,12 +69,13 @@ def simulate_in_spark(
     seed: int,
     level: float,
     until: datetime | str | None,
+    since: datetime | str | None,
     partitions: int | None,
 ) -> Forecast:
     """What `simulate` gives, over a log in Spark; only the kinds of purchases and the counts of draws come back.
 
     Args:
-        program, log, response, draws, seed, level, until, partitions: as in `simulate`.
+        program, log, response, draws, seed, level, until, since, partitions: as in `simulate`.
 
     Raises:
         ScenarioError, InputError: as in `simulate`.
@@ -80,7 +84,7 @@ def simulate_in_spark(
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
     check_partitions(partitions)
-    task = _Task(program, response, until, log.reader)
+    task = _Task(program, response, until, since, log.reader)
     nobody = log.nobody
     # Whether the program can be simulated shows without anybody, before a job starts.
     none = task.donors(nobody)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
-from toolkit.engine.doors import check_program, moment_of, values_to_try
+from toolkit.engine.doors import check_flag, check_program, moment_of, values_to_try
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.readable import lines_html, minus, table_html
@@ -171,6 +171,7 @@ def tune(
     seed: int = 1,
     level: float = 0.9,
     until: datetime | str | None = None,
+    since: datetime | str | None = None,
     check_out_of_time: bool = True,
     progress: bool = True,
 ) -> Tuning:
@@ -189,7 +190,7 @@ def tune(
             who enters an arm that is mailed.
         constraint: an expression on the columns of the table, as `pandas.DataFrame.query` takes it, for example
             "unsubscribes <= 20"; settings that break it are shown, and never the best.
-        draws, seed, level, until: as in `simulate`.
+        draws, seed, level, until, since: as in `simulate`.
         check_out_of_time: choose on the first two thirds of the log, too, and see how the choice does in the rest.
         progress: show a progress bar where it takes longer than a moment.
 
@@ -204,14 +205,16 @@ def tune(
     program = check_program(program, log)
     check_response(response)
     check_numbers(draws, level, seed)
+    check_flag(check_out_of_time, name="check_out_of_time")
     values = values_to_try(over)
     _check(values, objective, response)
     base = {path: get_parameter(program, path) for path in values}
     settings = [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
     programs = [set_parameters(program, setting) for setting in settings]
     found, forecasts = _tried(
-        programs, log, response, objective, draws=draws, seed=seed, level=level, until=until, progress=progress
-    )
+        programs, log, response, objective, draws=draws, seed=seed, level=level, until=until, since=since,
+        progress=progress,
+    )  # fmt: skip
     rows = [_row(setting, forecast) for setting, forecast in zip(settings, forecasts, strict=True)]
     table = pd.DataFrame(rows)
     allowed = _allowed(table, constraint)
@@ -233,7 +236,7 @@ def tune(
     if check_out_of_time and len(settings) > 1:
         later = _out_of_time(
             settings, programs, log, response, objective, allowed,
-            draws=min(draws, 100), seed=seed, until=until, progress=progress,
+            draws=min(draws, 100), seed=seed, until=until, since=since, progress=progress,
         )  # fmt: skip
     return Tuning(
         over=values,
@@ -281,11 +284,13 @@ def _tried(
     seed: int,
     level: float,
     until: datetime | str | None,
+    since: datetime | str | None,
     progress: bool,
 ) -> tuple[Floats, list[Forecast]]:
     found, forecasts = np.empty((len(programs), draws)), []
     for place, changed in enumerate(Bar(programs, desc="tune", disable=not progress, delay=1.0)):
-        forecast = Simulation(changed, log, response=response, until=until).run(draws=draws, seed=seed, level=level)
+        simulation = Simulation(changed, log, response=response, until=until, since=since)
+        forecast = simulation.run(draws=draws, seed=seed, level=level)
         forecasts.append(forecast)
         found[place] = _per_person(forecast, objective)
     return found, forecasts
@@ -384,18 +389,24 @@ def _out_of_time(
     draws: int,
     seed: int,
     until: datetime | str | None,
+    since: datetime | str | None,
     progress: bool,
 ) -> pd.DataFrame:
     """The choice made on people of the first two thirds of the log, held against those who came later."""
     if log.span is None:
         return pd.DataFrame()
     first, last = log.span[0], log.span[1] if until is None else moment_of(until, name="until")
+    first = first if since is None else max(first, moment_of(since, name="since"))
     cut = first + (last - first) * 2 / 3
     earlier, later = [], []
     for changed in Bar(programs, desc="tune: later people", disable=not progress, delay=1.0):
         try:
-            early = Simulation(changed, log, response=response, until=cut).run(draws=draws, seed=seed, level=0.9)
-            whole = Simulation(changed, log, response=response, until=until).run(draws=draws, seed=seed, level=0.9)
+            early, whole = (
+                Simulation(changed, log, response=response, until=end, since=since).run(
+                    draws=draws, seed=seed, level=0.9
+                )
+                for end in (cut, until)
+            )
         except InputError:
             return pd.DataFrame()
         people = [float(sum(one.entered(group) for group in _mailed(one))) for one in (early, whole)]

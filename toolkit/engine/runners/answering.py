@@ -39,10 +39,10 @@ class Settings:
 
     purchase_bit, value: which events are purchases, and where their price stands. kept: bits that events of the log
     keep (opens and clicks of the log are none of these mails'). leave_bits: bits of an unsubscribe; left: attribute
-    bits of each customer who has left. cut: journeys that begin later are not counted. groups: first group of each
-    scenario and, last, how many there are. by_journey: of each group, whether each journey is a unit of its own; a
-    customer is then in several arms of a scenario and has a row for each of them, else one row for the scenario.
-    windows, goals: window, and bit and value, of each scenario's goal.
+    bits of each customer who has left. begin, cut: journeys that begin earlier, or later, are not counted. groups:
+    first group of each scenario and, last, how many there are. by_journey: of each group, whether each journey is a
+    unit of its own; a customer is then in several arms of a scenario and has a row for each of them, else one row for
+    the scenario. windows, goals: window, and bit and value, of each scenario's goal.
     """
 
     purchase_bit: int
@@ -50,6 +50,7 @@ class Settings:
     kept: int
     leave_bits: int
     left: Ints
+    begin: int
     cut: int
     groups: Ints
     by_journey: Ints
@@ -181,6 +182,7 @@ class Respondents:
             value=settings.value,
             leave_bits=settings.leave_bits,
             leave_fact=count,
+            begin=settings.begin,
             cut=settings.cut,
             keys=self._keys,
             donors=donors,

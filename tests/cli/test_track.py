@@ -232,6 +232,39 @@ def here(url):
     return url.replace("mail.example.com", "localhost")
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_tracker_is_tried_on_this_machine_without_a_certificate_and_every_step_says_so(program, tmp_path, host):
+    """Prepared, sent to an outbox, clicked, opened and unsubscribed from."""
+    port, now, ledger_at = program[1], datetime.now(UTC), tmp_path / "ledger.sqlite"
+    base = f"http://{host}:{port}"
+    policies = tmp_path / "templates" / "policies.yaml"
+    policies.write_text(policies.read_text().replace(f"https://mail.example.com:{port}", base))
+    batch = prepare(
+        load(policies.parent), shop(now), now=now, templates=policies.parent, ledger=ledger_at, progress=False
+    )
+    (note,) = [note for note in batch.notes if "tracking.url" in note]
+    assert note.startswith(f"tracking.url {base} leads to the machine that a mail is read on: it is for a trial")
+    assert send(batch, approve(batch, by="ana"), transport="outbox:out", confirm=4, ledger=ledger_at, progress=False)
+    message = email.message_from_bytes(next((tmp_path / "out").glob("*.eml")).read_bytes(), policy=policy.default)
+    html = message.get_body(("html",)).get_content()
+    with tracking(tmp_path, port, "--ledger", str(ledger_at)), httpx.Client() as client:
+        answer = client.get(re.search(rf'href="({re.escape(base)}/c/[^"]*)"', html)[1])
+        assert (answer.status_code, answer.headers["location"]) == (302, "https://shop.example.com/new?of=mails")
+        assert client.get(re.search(rf'src="({re.escape(base)}/o/[^"]*)"', html)[1]).status_code == 200
+        link = message["List-Unsubscribe"].strip("<>")
+        assert link.startswith(f"{base}/u/")
+        assert client.post(link, data={"List-Unsubscribe": "One-Click"}).status_code == 200
+    with Ledger.open(ledger_at) as ledger:
+        assert len(ledger.suppressions) == 1
+    first, second, third, fourth = (tmp_path / "tracker.log").read_text().splitlines()[:4]
+    assert first == (
+        f"what people and providers say is kept in {tmp_path}/answers.sqlite; who gets no more mail, in {ledger_at}"
+    )
+    assert second.startswith("since the last start: mails sent 0; suppressed: none")
+    assert third == f"warning: mails lead to {base}, which answers on this machine alone: a trial"
+    assert fourth == f"listening on http://127.0.0.1:{port}"
+
+
 def mail_in(folder):
     (path,) = (folder / "new").iterdir()
     message = email.message_from_bytes(path.read_bytes(), policy=policy.default)

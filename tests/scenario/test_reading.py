@@ -603,6 +603,11 @@ def test_policies_with_a_mistyped_key_are_still_policies() -> None:
             "at most 31 letters before the @, and no +",
         ),
         ("tracking: {url: http://example.com}", "a link that begins with https://"),
+        ("tracking: {url: http://localhost.example.com}", "http:// leads to this machine alone"),
+        ("tracking: {url: http://localhost@example.com/}", "http:// leads to this machine alone"),
+        ("tracking: {url: http://127.0.0.2:8080}", "http:// leads to this machine alone"),
+        ("tracking: {url: 'http://[::2]:8080'}", "http:// leads to this machine alone"),
+        ("tracking: {url: http://0.0.0.0:8080}", "http:// leads to this machine alone"),
     ],
 )
 def test_what_is_allowed_is_said_of_the_value_that_is_wrong(policies: str, allowed: str) -> None:

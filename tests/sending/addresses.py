@@ -9,7 +9,7 @@ __all__ = ["check_that_addresses_are_found"]
 WRITTEN = (
     "ana.info@example.org",
     "Ana.INFO@Example.ORG",
-    "ana.info@example.orga",
+    "ana.info@shop.example.org",
     "Élise@example.org",
     "éLISE@EXAMPLE.org",
     "bo@bücher.example",

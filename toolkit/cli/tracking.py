@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import threading
 import tomllib
+from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from toolkit.cli.app import app, plain_errors
 from toolkit.cli.patience import BACKLOG, PatientProtocol, most_connections
 from toolkit.errors import InputError, ToolkitError
 from toolkit.scenario import load
-from toolkit.scenario.models import Policies
+from toolkit.scenario.models import Policies, Tracking
 from toolkit.sending.answered import answers_place, take_up, tell_sent
 from toolkit.sending.keys import mail_key, rotate
 from toolkit.sending.ledger.ledger import Ledger
@@ -70,8 +71,10 @@ def track(
         store = opened.enter_context(Answers.open(where))
         book = opened.enter_context(Ledger.open(ledger))
         hooks = _webhooks(webhooks, policies)
-        typer.echo(f"answers: {store.place}; suppression list: {book.place}")
-        typer.echo(f"mails sent and not told before: {tell_sent(book, store):,}; {take_up(book, store)}")
+        typer.echo(f"what people and providers say is kept in {store.place}; who gets no more mail, in {book.place}")
+        typer.echo(f"since the last start: mails sent {tell_sent(book, store):,}; {take_up(book, store)}")
+        for note in _led_here(policies.tracking, behind=certificate is None):
+            typer.echo(note, err=True)
         lock, over = threading.Lock(), threading.Event()
 
         def standing() -> None:
@@ -90,7 +93,8 @@ def track(
         server = tracker(store, tokens, look=Look.of(policies), webhooks=hooks, standing=standing)
         threading.Thread(target=look_again, daemon=True).start()
         PatientProtocol.most = most_connections()
-        typer.echo(f"listening on {host}:{port}" + (f"; webhooks: {', '.join(hooks.names)}" if hooks else ""))
+        here = f"{'https' if certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+        typer.echo(f"listening on {here}" + (f"; webhooks: {', '.join(hooks.names)}" if hooks else ""))
         try:
             uvicorn.run(
                 server,
@@ -108,6 +112,16 @@ def track(
             )
         finally:
             over.set()
+
+
+def _led_here(tracking: Tracking | None, *, behind: bool) -> Iterator[str]:
+    """Where the links of mails lead that this tracker is to answer, as far as it cannot be taken for granted."""
+    if tracking is None:
+        yield "warning: policies.yaml names no tracking: url, so that no mail leads here; only webhooks are taken"
+    elif tracking.is_trial:
+        yield f"warning: mails lead to {tracking.url}, which answers on this machine alone: a trial"
+    else:
+        yield f"mails lead to {tracking.url}" + ("; let your web server pass that on to here" if behind else "")
 
 
 @app.command()

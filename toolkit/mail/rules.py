@@ -178,7 +178,9 @@ def _check_links(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[F
     links = _unescaped(_HREF.findall(mail.html))
     images = _unescaped(_SRC.findall(mail.html)) if "<img" in mail.html else set()
     in_text = {link.rstrip(".,;:!?)") for link in _URL.findall(mail.text)}
-    for link in sorted(links | images):
+    # A tracker that is tried on this machine, which the policies allow and the batch warns of.
+    trial = {unsubscribe_url} if unsubscribe_url.startswith("http://") else set()
+    for link in sorted((links | images) - trial):
         if link.strip() in ("", "#"):
             yield Found("dead_link", "a link without a goal", 'href="' + link)
         elif _NOWHERE.match(link):
@@ -188,7 +190,7 @@ def _check_links(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[F
     for link in sorted(links - in_text):
         if link.startswith("https://") and link != unsubscribe_url:
             yield Found("text_link_missing", f"the text part lacks {_short(link)}", _short(link))
-    for link in sorted(in_text):
+    for link in sorted(in_text - trial):
         if not link.startswith("https://"):
             yield Found("bad_link", "a link that is not https", link, "text", f"found {link[:80]!r}")
     if letter.class_ == "marketing":

@@ -35,7 +35,7 @@ _DOMAIN = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)+"
 )
 _MESSAGE_ID = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,128}@[A-Za-z0-9.-]{1,120}")
-_LINK = re.compile(r"https://[!#-;=?-\[\]_a-z~]{1,900}")
+_LINK = re.compile(r"(?:https://|http://(?:localhost|127\.0\.0\.1|\[::1\])[:/])[!#-;=?-\[\]_a-z~]{1,900}")
 _FEEDBACK = re.compile(r"[A-Za-z0-9._-]{0,60}(?::[A-Za-z0-9._-]{0,60}){3}")
 _WORD_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -76,7 +76,8 @@ def compose(
         html: the html part.
         text: the text part, which stands first.
         reply_to: an address for answers.
-        unsubscribe_url: an https link that takes a one-click POST; sets List-Unsubscribe and List-Unsubscribe-Post.
+        unsubscribe_url: an https link that takes a one-click POST; sets List-Unsubscribe and List-Unsubscribe-Post. For
+            a trial also http to this machine (localhost, 127.0.0.1, [::1]).
         feedback_id: four fields joined by colons, for the mailbox providers' statistics.
         html_pieces: the html in the pieces it was put together from, which is faster to write.
         smtputf8: allow letters other than ASCII before the @ of an address; the server must offer SMTPUTF8.

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from toolkit.scenario.base import Currency, Flag, Model, Name
 from toolkit.scenario.duration import Duration, NotNegative, Positive, TimeOfDay
 
-__all__ = ["Brand", "Cap", "Policies", "Pool", "Quiet", "Sender", "Tracking"]
+__all__ = ["TRACKER", "Brand", "Cap", "Policies", "Pool", "Quiet", "Sender", "Tracking"]
 
 
 class Quiet(Model):
@@ -59,21 +59,33 @@ class Brand(Model):
     logo: str | None = None
 
 
+TRACKER = (
+    r"^(https://[A-Za-z0-9][A-Za-z0-9.:-]*|http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?)(/[A-Za-z0-9._~/-]*)?$"
+)
+"""A tracker's address; without https on this machine alone, where nobody can listen in."""
+
+
 class Tracking(Model):
     """Where answers come home. Without it no mail is tracked.
 
     `url` is where `toolkit track` answers: the unsubscribe link, and the links and the picture of tracked mails, begin
-    with it. `trap` is a link that no person can see; who follows it is a machine. `topics` are what people can choose
-    on the preference page: a name, and the words people read, by language.
+    with it; http:// is for a trial on this machine (localhost, 127.0.0.1, [::1]). `trap` is a link that no person can
+    see; who follows it is a machine. `topics` are what people can choose on the preference page: a name, and the words
+    people read, by language.
     """
 
-    url: Annotated[str, Field(pattern=r"^https://[A-Za-z0-9][A-Za-z0-9.:-]*(/[A-Za-z0-9._~/-]*)?$", max_length=200)]
+    url: Annotated[str, Field(pattern=TRACKER, max_length=200)]
     opens: Flag = True
     clicks: Flag = True
     trap: Flag = True
     topics: dict[Name, dict[Language, Annotated[str, Field(min_length=1, max_length=200)]]] = Field(
         default_factory=dict
     )
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether its links lead to the machine they are opened on, and nowhere else."""
+        return self.url.startswith("http://")
 
 
 class Pool(Model):

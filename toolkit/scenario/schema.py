@@ -119,7 +119,7 @@ _MEANINGS = {
     "ScheduleTrigger.to": "Last day.",
     "Sender.bounces": "A mailbox that takes bounces+anything@…: each mail gets an envelope sender of its own.",
     "Sender.name": "Name of the sender.",
-    "Tracking.url": "Where `toolkit track` answers, for example https://mail.shop.example.com.",
+    "Tracking.url": "Where `toolkit track` answers: https://mail.shop.example.com; http://localhost:8080 for a trial.",
 }
 
 

@@ -78,17 +78,23 @@ def notes_of(
 
 
 def made_up_in(policies: Policies) -> tuple[str, ...]:
-    """A sentence where sender or links are still those that the library's templates come with, which lead nowhere."""
-    said = (str(value) for value in (policies.brand.model_dump() if policies.brand else {}).values())
-    links = (urlsplit(value).hostname or "" for value in said if value.startswith("https://"))
+    """What leads nowhere for whoever gets the mails: the library's own sender and links, a tracker on trial."""
+    values = (str(value) for value in (policies.brand.model_dump() if policies.brand else {}).values())
+    links = (urlsplit(value).hostname or "" for value in values if value.startswith("https://"))
     places = [policies.sender.email] if policies.sender else []
     found = [place for place in dict.fromkeys((*places, *links)) if _RESERVED.search(place)]
-    if not found:
-        return ()
-    return (
-        f"{', '.join(found)}: made-up names, which lead nowhere; write your own sender: and brand: "
-        "into policies.yaml before mails go to people",
-    )
+    said = []
+    if found:
+        said.append(
+            f"{', '.join(found)}: made-up names, which lead nowhere; write your own sender: and brand: "
+            "into policies.yaml before mails go to people"
+        )
+    if policies.tracking is not None and policies.tracking.is_trial:
+        said.append(
+            f"tracking.url {policies.tracking.url} leads to the machine that a mail is read on: it is for a trial on "
+            "this one; whoever reads a mail elsewhere can neither click nor unsubscribe"
+        )
+    return tuple(said)
 
 
 def _on_mails_never_sent(sends: pd.DataFrame, going: pd.DataFrame) -> Iterator[str]:

@@ -337,9 +337,9 @@ def _check_price(price: Any) -> None:
 
 def _unsubscribe_link(policies: Policies, key: MailKey, *, needed: bool) -> Callable[[Letter], str]:
     pattern = getattr(policies.brand, "unsubscribe_url", None)
-    if pattern is None and policies.tracking is not None:
-        pattern = f"{policies.tracking.url.rstrip('/')}/u/{{token}}"
     usable = isinstance(pattern, str) and "{token}" in pattern and pattern.startswith("https://")
+    if pattern is None and policies.tracking is not None:
+        pattern, usable = f"{policies.tracking.url.rstrip('/')}/u/{{token}}", True
     if needed and not usable:
         found = f"; found {pattern!r}" if pattern else ""
         raise InputError(

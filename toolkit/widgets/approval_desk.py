@@ -175,7 +175,7 @@ class ApprovalDesk(Panel):
                     tag("div", Html(shown.frame("phone", scale=0.72, height=760)), class_="ttk-device"),
                     tag(
                         "figcaption",
-                        tag("b", name.replace("_", " ").replace("/", " › ")),
+                        tag("b", _spaced(name)),
                         tag("br"),
                         shown.mail.subject,
                     ),
@@ -258,12 +258,12 @@ def _reasons(batch: Batch) -> str:
 def _told(frame: pd.DataFrame) -> pd.DataFrame:
     """A table of the summary in words: names without their underscores, reasons as people say them."""
     shown = frame.assign(reason=frame["reason"].map(_reason)) if "reason" in frame else frame
-    names = {name: shown[name].map(_spaced) for name in ("scenario", "step", "arm") if name in shown}
+    names = {name: shown[name].map(_spaced) for name in ("scenario", "step", "arm", "template") if name in shown}
     return shown.assign(**names)
 
 
 def _spaced(name: object) -> object:
-    return name.replace("_", " ") if isinstance(name, str) else name
+    return name.replace("_", " ").replace("/", " › ") if isinstance(name, str) else name
 
 
 def _reason(name: str) -> str:

@@ -76,7 +76,7 @@ class SweepMap(Panel):
             wait, offer = source.paths
             self._tried: dict[str, dict[str, Any]] = {wait: {one: one for one in self._over[wait]}}
             if offer is not None:
-                self._tried[offer] = {one: float(one) for one in self._over[offer]}
+                self._tried[offer] = {one: _number_of(one) for one in self._over[offer]}
         else:
             if len(source.over) > 2:
                 raise NotSupportedError(
@@ -180,7 +180,7 @@ class SweepMap(Panel):
         )
         grid = self._grid()
         here = grid[self._places()[::-1]] if grid.size else math.nan
-        chosen = ", ".join(f"{setting_name(path)} {_label(value, path)}" for path, value in self.value.items())
+        chosen = ", ".join(f"{setting_name(path)} {_label(value, path)}" for path, value in zip(self._over, self._chosen, strict=True))
         picks = self._picks() if grid.size > _MOST_CELLS else None
         words_ = f"{chosen}: {self._number(float(here))}"
         return together(
@@ -399,6 +399,10 @@ def _meaning(column: str) -> tuple[str, str]:
     if column in _MEANINGS:
         return _MEANINGS[column]
     return column.replace("_", " "), "observed" if column.startswith("own_") else "exact"
+
+
+def _number_of(text: str) -> float:
+    return int(text) if text.isdigit() else float(text)
 
 
 def _text(value: object) -> str:

@@ -113,3 +113,46 @@ def test_the_shipped_shop_has_no_domain_near_a_limit():
     board = deliverability(EventLog.open(ROOT / "data" / "shop"))
     assert board.table["sent"].sum() == 10_329
     assert board.alarms == ()
+
+
+def test_the_same_by_mail_from_a_log_says_how_readers_answered_and_what_names_no_mail():
+    rows = [(f"c{n}", "sent", f"d{n}", "hello") for n in range(4)] + [("c4", "sent", "d4", "offer")]
+    rows += [("c0", "delivered", "d0", "hello"), ("c1", "delivered", "d1", "hello"), ("c2", "bounced", "d2", "hello")]
+    rows += [("c0", "clicked", "d0", "hello"), ("c0", "clicked", "d0", "hello"), ("c1", "unsubscribed", "d1", "hello")]
+    rows += [("c1", "unsubscribed", None, None)]
+    events = pd.DataFrame(rows, columns=["customer_id", "event", "decision_id", "step"])
+    events = events.assign(event="email_" + events["event"], at="2025-03-03T10:00Z", scenario="welcome")
+    events.loc[events["step"].isna(), "scenario"] = None
+    board = deliverability(EventLog.from_pandas(events), by="mail")
+    table = board.table.set_index("mail")
+    assert table.index.tolist() == ["welcome.hello", "welcome.offer"]
+    assert table.loc["welcome.hello", ["sent", "delivered", "bounced_hard", "unsubscribed"]].tolist() == [4, 2, 1, 1]
+    assert table.loc["welcome.hello", "clicked_by_people_rate"] == 0.5
+    assert table.loc["welcome.hello", "bounced_hard_rate"] == 0.25
+    assert board.alarms == ("welcome.hello: 1 of 4 to nobody (25.0%); stay below 2%",)
+    assert board.notes == (
+        "Left out, because it names no mail: 1 answer.",
+        "These are answers. What a mail brings, only people drawn at random can tell: tk.experiment.",
+    )
+    assert ">1 (50.00%)</td>" in board._repr_html_()
+    figure = board.plot()
+    assert "1 of 2 mails need a look" in figure.layout.title.text
+    assert "50.0% clicked, 50.00% unsubscribed" in figure.data[0].y[1]
+
+
+def test_the_same_by_mail_from_the_tracker(busy, answers):
+    board = deliverability(busy, by="mail")
+    assert board.table["mail"].tolist() == ["cart.reminder"]
+    assert board.table["sent"].sum() == 1100
+    assert deliverability(answers, by="mail").notes[0].startswith("No mails here yet")
+
+
+def test_a_log_that_names_no_mail_says_so_and_another_row_is_refused():
+    log = EventLog.from_pandas(
+        pd.DataFrame({"customer_id": ["a"], "event": ["email_sent"], "at": ["2025-03-03T10:00Z"]})
+    )
+    assert deliverability(log, by="mail").notes == (
+        "Nothing here names its mail; a log does so in the columns scenario and step.",
+    )
+    with pytest.raises(InputError, match="allowed: domain, mail; did you mean 'mail'"):
+        deliverability(log, by="mails")

@@ -1,4 +1,4 @@
-"""The picture of a deliverability board: per recipient domain, what became of its mails, in shares."""
+"""The picture of a deliverability board: per recipient domain or mail, what became of it, in shares."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _PARTS = (
 
 
 def deliverability_chart(board: Board) -> go.Figure:
-    """Each recipient domain's mails as one bar, and the alarms.
+    """The mails to each recipient domain, or each mail, as one bar, and the alarms.
 
     Args:
         board: from `deliverability`.
 
     Returns:
-        A figure, observed. Domains beyond the twelve with the most mails are left out; the table has them.
+        A figure, observed. Rows beyond the twelve with the most mails are left out; the table has them.
     """
     rows = board.table[board.table["sent"] > 0].head(_MOST).iloc[::-1].copy()
     lost = rows["bounced_hard"] + rows["bounced_soft"]
@@ -35,7 +35,12 @@ def deliverability_chart(board: Board) -> go.Figure:
     told = rows["opened_by_people"] > 0
     rows["perhaps_opened"] = rows["opened_unsure"].where(~told, 0).clip(upper=rows["not_opened"])
     rows["not_opened"] -= rows["perhaps_opened"]
-    names = [_named(*row) for row in rows[["domain", "complained_rate", "alarm"]].to_numpy()]
+    rates = [
+        "complained_rate",
+        "alarm",
+        *(["clicked_by_people_rate", "unsubscribed_rate"] if board.by == "mail" else []),
+    ]
+    names = [_named(*row) for row in rows[[board.by, *rates]].to_numpy()]
     bars = [
         go.Bar(
             y=names,
@@ -57,11 +62,12 @@ def deliverability_chart(board: Board) -> go.Figure:
     title = (
         "No mails yet"
         if not total
-        else f"{over} of {len(board.table)} domains need a look"
+        else f"{over} of {len(board.table)} {board.by}s need a look"
         if over
-        else "No domain is near a limit"
+        else f"No {board.by} is near a limit"
     )
-    subtitle = f"{total:,} mails by recipient domain · spam complaints must stay under {COMPLAINTS_LIMIT:.1%}"
+    grain = "recipient domain" if board.by == "domain" else "scenario and step"
+    subtitle = f"{total:,} mails by {grain} · spam complaints must stay under {COMPLAINTS_LIMIT:.1%}"
     figure = drawn(
         bars,
         title=title,
@@ -76,9 +82,13 @@ def deliverability_chart(board: Board) -> go.Figure:
     return add_units(figure, x="share of the mails sent", y="")
 
 
-def _named(domain: str, complained_rate: float, alarm: str) -> str:
-    """The domain, marked where it needs a look, and below it how many called its mails spam."""
-    spam = (
-        "" if not complained_rate > 0 else f"<br><span style='font-size:11px'>{complained_rate:.2%} called spam</span>"
+def _named(name: str, complained_rate: float, alarm: str, clicked: float = 0, unsubscribed: float = 0) -> str:
+    """The domain or mail, marked where it needs a look, and below it how its readers answered."""
+    answers = (
+        (f"{clicked:.1%} clicked", clicked),
+        (f"{unsubscribed:.2%} unsubscribed", unsubscribed),
+        (f"{complained_rate:.2%} called spam", complained_rate),
     )
-    return f"{'⚠ ' if alarm else ''}{domain}{spam}"
+    said = ", ".join(words for words, rate in answers if rate > 0)
+    below = f"<br><span style='font-size:11px'>{said}</span>" if said else ""
+    return f"{'⚠ ' if alarm else ''}{name}{below}"

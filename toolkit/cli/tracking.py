@@ -147,14 +147,15 @@ def bounces(
 def deliverability_command(
     ledger: LedgerOption = "outbox/ledger.sqlite",
     answers: AnswersOption = None,
+    by: Annotated[str, typer.Option(help="What a row is: domain, or mail (its scenario and step).")] = "domain",
     picture: Annotated[str | None, typer.Option(help="Write the picture to this .html file.")] = None,
 ) -> None:
-    """What became of the mails at each recipient domain, and where a limit for bulk senders is near."""
+    """What became of the mails by recipient domain or by mail, and where a limit for bulk senders is near."""
     where = answers or answers_place(ledger)
     with plain_errors(), ExitStack() as opened:
         _check_there(where, "answers")
         store = opened.enter_context(Answers.open(where))
-        board = deliverability(store)
+        board = deliverability(store, by=by)
         typer.echo(str(board))
         if picture is not None:
             try:

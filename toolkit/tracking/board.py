@@ -1,4 +1,4 @@
-"""The deliverability board: what became of the mails at each recipient domain, and where a limit is near. Observed."""
+"""The deliverability board: what became of the mails by recipient domain or by mail, with alarms. Observed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from toolkit.drawable import Drawable
-from toolkit.errors import InputError
+from toolkit.errors import InputError, did_you_mean
 from toolkit.events import EventLog
-from toolkit.events.mail_counts import mails_by_domain, mails_by_domain_and_day
-from toolkit.readable import table_html
+from toolkit.events.mail_counts import mails_by_day, mails_by_group
+from toolkit.readable import counted, table_html
 from toolkit.tracking.store import Answers
 
 __all__ = ["BULK_FROM", "COMPLAINTS_LIMIT", "COMPLAINTS_NEAR", "HARD_BOUNCES_LIMIT", "Board", "deliverability"]
@@ -44,8 +44,8 @@ _COUNTS = (
     "clicked_by_machines",
 )
 
+_GRAINS = ("domain", "mail")
 _SHOWN = (
-    "domain",
     "sent",
     "delivered_rate",
     "bounced_hard",
@@ -60,29 +60,40 @@ _SHOWN = (
 )
 _JUDGED = {"bounced_hard", "complained"}
 """Counts that are told with their share, by which a provider judges."""
+_ANSWERED = {"opened_by_people", "opened_unsure", "clicked_by_people", "unsubscribed"}
+"""Counts that are told with their share where mails are held against each other."""
+_RATED = ("bounced_hard", "complained", "unsubscribed", "opened_by_people", "opened_unsure", "clicked_by_people")
+_RATES = tuple(f"{name}_rate" for name in _RATED)
+_NO_EFFECT = "These are answers. What a mail brings, only people drawn at random can tell: tk.experiment."
 
 
 @dataclass(frozen=True, eq=False)
 class Board(Drawable):
-    """What became of the mails at each recipient domain.
+    """What became of the mails at each recipient domain, or of each mail.
 
     Attributes:
-        table: one row per domain, the most mails first: the counts of mails (each mail once in a column), the rates
-            (shares 0 to 1; missing where nothing was delivered), busiest_day (mails) and alarm (in words, or empty).
+        table: one row per domain or mail, the most mails first: the counts of mails (each mail once in a column), the
+            rates (shares 0 to 1; missing where nothing was delivered), busiest_day (mails) and alarm (in words, or
+            empty).
         alarms: what is over a limit or near it, in words.
         notes: what a reader must know.
+        by: what a row is, and the name of the first column: `domain`, or `mail`.
         label: what kind of numbers these are.
     """
 
     table: pd.DataFrame
     alarms: tuple[str, ...]
     notes: tuple[str, ...]
+    by: str = "domain"
     label: str = field(default="observed")
 
     def __str__(self) -> str:
         if self.table.empty:
             return "\n".join([f"Deliverability ({self.label})", "", *self.notes])
-        shown = self.table[["domain", "sent", "delivered", "bounced_hard", "complained", "opened_by_people", "alarm"]]
+        told = (
+            ["opened_by_people"] if self.by == "domain" else ["opened_by_people", "opened_unsure", "clicked_by_people"]
+        )
+        shown = self.table[[self.by, "sent", "delivered", "bounced_hard", "complained", *told, "alarm"]]
         lines = [*(f"Alarm: {one}" for one in self.alarms), *self.notes]
         return "\n".join([f"Deliverability ({self.label})", "", shown.to_string(index=False), "", *lines]).rstrip()
 
@@ -93,8 +104,12 @@ class Board(Drawable):
         notes = "".join(f"<p>{html.escape(one)}</p>" for one in self.notes)
         if self.table.empty:
             return notes
-        columns = [
-            column for column in _SHOWN if column not in _COUNTS or column in _JUDGED or self.table[column].any()
+        is_by_mail = self.by == "mail"
+        columns = [self.by] + [
+            column
+            for column in _SHOWN
+            if (column not in _COUNTS or column in _JUDGED or self.table[column].any())
+            and not (is_by_mail and column in ("bounced_soft", "busiest_day"))
         ]
         shown = self.table[columns].copy()
         for column in columns:
@@ -102,29 +117,30 @@ class Board(Drawable):
                 shown[column] = shown[column].map(_percent)
             elif column in _COUNTS:
                 shown[column] = shown[column].map("{:,}".format)
-            if column in _JUDGED:
+            if column in _JUDGED or (is_by_mail and column in _ANSWERED):
                 shown[column] += self.table[f"{column}_rate"].map(lambda rate: f" ({_percent(rate)})")
         shown.columns = [column.removesuffix("_rate").replace("_", " ") for column in columns]
-        return f"{said}{table_html(shown, numbers=set(shown.columns) - {'domain', 'busiest day'})}{notes}"
+        return f"{said}{table_html(shown, numbers=set(shown.columns) - {self.by, 'busiest day'})}{notes}"
 
 
 def _percent(rate: float) -> str:
     return "–" if pd.isna(rate) else f"{rate:.2%}"
 
 
-def deliverability(answers: Answers | EventLog, *, since: datetime | None = None) -> Board:
-    """What became of the mails at each recipient domain, with alarms against the limits for bulk senders.
+def deliverability(answers: Answers | EventLog, *, since: datetime | None = None, by: str = "domain") -> Board:
+    """What became of the mails by recipient domain or by mail, with alarms against the limits for bulk senders.
 
     Args:
         answers: what came home; or a log that holds it, as `email_sent`, `email_delivered`, `email_bounced` and so on,
             with the addresses of its customers.
         since: only what happened from this moment on, with a time zone; everything unless given.
+        by: `domain`; or `mail`, the scenario and the step as in `abandoned_cart.reminder`.
 
     Returns:
         A `Board`: `.table`, `.alarms`, `.plot()`.
 
     Raises:
-        InputError: `since` without a time zone.
+        InputError: `since` without a time zone, or another `by`.
 
     >>> import tempfile, pathlib
     >>> with Answers.open(pathlib.Path(tempfile.mkdtemp(), "answers.sqlite")) as answers:
@@ -133,22 +149,26 @@ def deliverability(answers: Answers | EventLog, *, since: datetime | None = None
     """
     if since is not None and since.tzinfo is None:
         raise InputError(f"deliverability: since needs a time zone; found {since!r}")
+    if by not in _GRAINS:
+        raise InputError(f"deliverability: by={by!r}; allowed: {', '.join(_GRAINS)}" + did_you_mean(by, _GRAINS))
     start = 0 if since is None else int(since.timestamp() * 1_000_000)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(_COUNTS, 0))
-    found = mails_by_domain(answers, since) if isinstance(answers, EventLog) else answers.mails_by_domain(start)
-    for domain, kind, verdict, bounce, number in found:
+    if isinstance(answers, EventLog):
+        found, by_day = mails_by_group(answers, since, by=by), mails_by_day(answers, since, by=by)
+    else:
+        found, by_day = answers.mails_by_group(start, by=by), answers.sent_by_day(start, by=by)
+    for group, kind, verdict, bounce, number in found:
         column = _column(kind, verdict, bounce)
         if column is not None:
-            counts[domain][column] += number
+            counts[group][column] += number
+    nameless = sum(counts.pop("", {}).values())
     busiest: dict[str, int] = defaultdict(int)
-    by_day = mails_by_domain_and_day(answers, since) if isinstance(answers, EventLog) else answers.sent_by_day(start)
-    for domain, _, number in by_day:
-        busiest[domain] = max(busiest[domain], number)
-    rows = [_rated(domain, own, busiest[domain]) for domain, own in counts.items()]
-    rows.sort(key=lambda row: (-row["sent"], row["domain"]))
-    names = ["domain", *_COUNTS, "delivered_rate", "bounced_hard_rate", "complained_rate", "opened_by_people_rate"]
-    table = pd.DataFrame(rows, columns=[*names, "busiest_day", "alarm"])
-    alarms = tuple(f"{row['domain']}: {row['alarm']}" for row in rows if row["alarm"])
+    for group, _, number in by_day:
+        busiest[group] = max(busiest[group], number)
+    rows = [{by: group, **_rated(own, busiest[group], by)} for group, own in counts.items()]
+    rows.sort(key=lambda row: (-row["sent"], row[by]))
+    table = pd.DataFrame(rows, columns=[by, *_COUNTS, "delivered_rate", *_RATES, "busiest_day", "alarm"])
+    alarms = tuple(f"{row[by]}: {row['alarm']}" for row in rows if row["alarm"])
     notes = [] if table["delivered"].sum() else ["No provider reports deliveries here: rates are of the mails sent."]
     if not rows:
         notes = ["No mails here yet: once some have left and `toolkit track` runs, they are counted here."]
@@ -157,7 +177,13 @@ def deliverability(answers: Answers | EventLog, *, since: datetime | None = None
             notes.append("This log does not tell people's opens from machines': they are counted as unsure.")
     elif answers.unknown_count:
         notes.append(f"Kept apart: {answers.unknown_count:,} answers to mails that are not known here.")
-    return Board(table, alarms, tuple(notes))
+    if by == "mail":
+        if nameless and not rows:
+            notes = ["Nothing here names its mail; a log does so in the columns scenario and step."]
+        elif nameless:
+            notes.append(f"Left out, because it names no mail: {counted(nameless, 'answer')}.")
+        notes += [_NO_EFFECT] if rows else []
+    return Board(table, alarms, tuple(notes), by)
 
 
 def _column(kind: str, verdict: str, bounce: str) -> str | None:
@@ -170,19 +196,17 @@ def _column(kind: str, verdict: str, bounce: str) -> str | None:
     return kind if kind in _COUNTS else None
 
 
-def _rated(domain: str, counts: dict[str, int], busiest: int) -> dict[str, Any]:
+def _rated(counts: dict[str, int], busiest: int, by: str) -> dict[str, Any]:
     reached = counts["delivered"] or counts["sent"]
 
     def rate(name: str, base: int) -> float:
         return counts[name] / base if base else float("nan")
 
-    row: dict[str, Any] = {"domain": domain, **counts}
+    row: dict[str, Any] = {**counts}
     row["delivered_rate"] = rate("delivered", counts["sent"]) if counts["delivered"] else float("nan")
-    row["bounced_hard_rate"] = rate("bounced_hard", counts["sent"])
-    row["complained_rate"] = rate("complained", reached)
-    row["opened_by_people_rate"] = rate("opened_by_people", reached)
+    row |= {f"{name}_rate": rate(name, counts["sent"] if name == "bounced_hard" else reached) for name in _RATED}
     row["busiest_day"] = busiest
-    row["alarm"] = "; ".join(_alarms(counts, reached, busiest))
+    row["alarm"] = "; ".join(_alarms(counts, reached, busiest if by == "domain" else 0))
     return row
 
 

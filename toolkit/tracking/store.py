@@ -247,27 +247,29 @@ class Answers:
                 topics.update({name.removeprefix("topic_"): bool(value) for name, value in json.loads(choice).items()})
             return Standing(True, state, until, row.locale, topics)
 
-    def mails_by_domain(self, since: int) -> list[Any]:
-        """Per recipient domain: distinct mails with each kind of answer; see `deliverability`."""
+    def mails_by_group(self, since: int, *, by: str = "domain") -> list[Any]:
+        """Per recipient domain, or per mail: distinct mails with each kind of answer; see `deliverability`."""
+        group = _group(by)
         verdict = func.coalesce(answers.c.verdict, "")
         bounce = func.coalesce(answers.c.bounce_type, "")
         query = (
-            select(mails.c.domain, answers.c.kind, verdict, bounce, func.count(func.distinct(mails.c.name)))
+            select(group, answers.c.kind, verdict, bounce, func.count(func.distinct(mails.c.name)))
             .select_from(answers.join(mails, mails.c.name == answers.c.mail))
             .where(answers.c.at >= since)
-            .group_by(mails.c.domain, answers.c.kind, verdict, bounce)
+            .group_by(group, answers.c.kind, verdict, bounce)
         )
         with self._reading() as connection:
             return list(connection.execute(query))
 
-    def sent_by_day(self, since: int) -> list[Any]:
-        """Per recipient domain and day (UTC, whole days since 1970): how many mails were sent."""
+    def sent_by_day(self, since: int, *, by: str = "domain") -> list[Any]:
+        """Per recipient domain, or per mail, and day (UTC, whole days since 1970): how many mails were sent."""
+        group = _group(by)
         day = (answers.c.at / 86_400_000_000).cast(BigInteger)
         query = (
-            select(mails.c.domain, day, func.count())
+            select(group, day, func.count())
             .select_from(answers.join(mails, mails.c.name == answers.c.mail))
             .where(answers.c.at >= since, answers.c.kind == "sent")
-            .group_by(mails.c.domain, day)
+            .group_by(group, day)
         )
         with self._reading() as connection:
             return list(connection.execute(query))
@@ -380,6 +382,10 @@ class Answers:
                 yield connection
         except SQLAlchemyError as fault:
             raise AnswersError(f"answers {self.place}: cannot be read: {said(fault)}") from fault
+
+
+def _group(by: str) -> Any:
+    return mails.c.domain if by == "domain" else mails.c.scenario + "." + mails.c.step
 
 
 def _tie(connection: Connection) -> None:

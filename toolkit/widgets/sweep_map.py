@@ -180,7 +180,9 @@ class SweepMap(Panel):
         )
         grid = self._grid()
         here = grid[self._places()[::-1]] if grid.size else math.nan
-        chosen = ", ".join(f"{setting_name(path)} {_label(value, path)}" for path, value in zip(self._over, self._chosen, strict=True))
+        chosen = ", ".join(
+            f"{setting_name(path)} {_label(value, path)}" for path, value in zip(self._over, self._chosen, strict=True)
+        )
         picks = self._picks() if grid.size > _MOST_CELLS else None
         words_ = f"{chosen}: {self._number(float(here))}"
         return together(

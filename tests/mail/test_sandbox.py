@@ -162,8 +162,48 @@ def test_values_too_large_may_not_enter(templates: Load, letter: Make) -> None:
             loaded.render(letter(event={"x": value}))
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "{{ event.items }}",
+        "{{ event }}",
+        "{{ event.items | upper }}",
+        "{{ event.items | truncate(9) }}",
+        "{{ event.items[0] }}",
+        "{{ event.items | join(', ') }}",
+        "{{ 'x' ~ event.items }}",
+        "{{ event.items[0] | items }}",
+        "{{ event.items[0] | e }}",
+    ],
+)
+def test_a_list_or_values_by_name_never_stand_in_a_mail_as_python_writes_them(
+    shown: str, templates: Load, letter: Make
+) -> None:
+    loaded = templates(text=f"subject: x\npreheader: x\n---\n\n{shown}")
+    with pytest.raises(TemplateError, match=r"^shop/mail\.txt:5: .* cannot be shown as (?:it is|they are)"):
+        loaded.render(letter(event={"items": [{"name": "Lamp", "price": 3.5, "text": "long " * 60}]}))
+
+
+def test_the_items_of_values_by_name_are_looped_over(templates: Load, letter: Make) -> None:
+    loaded = templates(text="{% for name, price in event.prices | items %}{{ name }} {{ price | money }}. {% endfor %}")
+    assert loaded.render(letter(event={"prices": {"Lamp": 3.5, "Bulb": 1}})).text == "Lamp €3.50. Bulb €1.00.\n"
+    with pytest.raises(TemplateError, match="items are those of values by name, and this is none; found 'Lamp'"):
+        loaded.render(letter(event={"prices": "Lamp"}))
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [("{{ event.value | length }}", "length and count are"), ("{{ event.value | last }}", "the last is")],
+)
+def test_a_filter_of_lists_says_what_it_needs(shown: str, said: str, templates: Load, letter: Make) -> None:
+    with pytest.raises(TemplateError, match=rf"^shop/mail\.txt:4: {said}"):
+        templates(text=shown).render(letter(event={"value": 3}))
+
+
 def test_values_of_numpy_and_pandas_are_welcome(templates: Load, letter: Make) -> None:
-    loaded = templates(text="{{ event.a + 1 }} {{ event.b | date }} {{ event.c }} {{ event.d | money }} {{ event.e }}")
+    loaded = templates(
+        text="{{ event.a + 1 }} {{ event.b | date }} {{ event.c }} {{ event.d | money }} {{ event.e | join(', ') }}"
+    )
     mail = loaded.render(
         letter(
             event={
@@ -175,7 +215,7 @@ def test_values_of_numpy_and_pandas_are_welcome(templates: Load, letter: Make) -
             }
         )
     )
-    assert mail.text == "42 March 15, 2026 word €2.68 [1, 2]\n"
+    assert mail.text == "42 March 15, 2026 word €2.68 1, 2\n"
 
 
 @pytest.mark.parametrize(

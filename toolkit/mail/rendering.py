@@ -22,6 +22,8 @@ _PLAINLY = (
     ("not supported between instances", "a number and a text cannot be compared; a number stands without quotes"),
     ("division by zero", "a division by zero"),
     ("is not iterable", "for goes through a list, and this is none"),
+    ("has no len()", "length and count are those of a text or a list, and this is none"),
+    ("is not reversible", "the last is that of a text or a list, and this is none"),
 )
 
 

@@ -25,7 +25,7 @@ from markupsafe import Markup, escape
 from toolkit.errors import Fault, nearest
 from toolkit.mail.foreign import field_named
 from toolkit.mail.formats import ShownError, as_date, as_link, as_money, as_number, as_percent, as_time
-from toolkit.mail.values import LONGEST_TEXT
+from toolkit.mail.values import LONGEST_TEXT, Listed
 
 __all__ = ["FILTER_NAMES", "BudgetError", "MissingError", "RenderState", "Sandbox", "check_tree", "run"]
 
@@ -159,6 +159,15 @@ def _default(value: Any, default_value: Any = "", boolean: bool = False) -> Any:
     return default_value if missing or (boolean and not value) else value
 
 
+def _items(value: Any) -> Listed:
+    # jinja's own is a generator, which shows its place in memory where it is not looped over.
+    if isinstance(value, Undefined):
+        return Listed()
+    if not isinstance(value, dict):
+        raise ShownError("items are those of values by name, and this is none", value)
+    return Listed(value.items())
+
+
 def _sized(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         raise BudgetError(f"a value of more than {LONGEST_TEXT:,} characters")
@@ -172,6 +181,7 @@ _OWN_FILTERS = {
     "number": _number,
     "percent": _percent,
     "date": _date,
+    "items": _items,
     "join": _join,
     "time": _time,
 }
@@ -184,7 +194,6 @@ _BORROWED_FILTERS = (
     "first",
     "float",
     "int",
-    "items",
     "last",
     "length",
     "lower",

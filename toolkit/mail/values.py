@@ -11,14 +11,30 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import Fault, TemplateError
+from toolkit.mail.formats import ShownError
 
-__all__ = ["LONGEST_TEXT", "given", "plain"]
+__all__ = ["LONGEST_TEXT", "Listed", "Named", "given", "plain"]
 
 LONGEST_TEXT = 64_000
 _LONGEST_LIST = 1_000
 _DEEPEST = 6
 _LARGEST_WHOLE = 2**53  # what a float holds to the last digit
 _MISSING = object()
+
+
+class Listed(list[Any]):
+    """A list for a template to loop over; Python's own way to write it is none for a reader."""
+
+    def __str__(self) -> str:
+        message = "a list cannot be shown as it is: {% for one in ... %} shows each, | join(', ') all"
+        raise ShownError(message, repr(self)[:60])
+
+
+class Named(dict[str, Any]):
+    """Values by name for a template to pick from, likewise."""
+
+    def __str__(self) -> str:
+        raise ShownError("values by name cannot be shown as they are: name one, behind a dot", repr(self)[:60])
 
 
 def given(values: object, path: str) -> dict[str, Any]:
@@ -56,7 +72,7 @@ def plain(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     >>> plain({"first_name": "Ana", "birthday": None, "orders": np.int64(3), "points": 120.0}, "customer")
     {'first_name': 'Ana', 'orders': 3, 'points': 120}
     """
-    result = {}
+    result = Named()
     for key, value in values.items():
         kind = type(value)
         if (kind is str and len(value) <= LONGEST_TEXT) or kind is int or kind is bool:
@@ -93,11 +109,11 @@ def _one(value: Any, path: str, key: object, depth: int) -> Any:
     if isinstance(value, Mapping):
         _check_size(value, where, depth)
         inner = {str(name): _one(one, where, name, depth + 1) for name, one in value.items()}
-        return {name: one for name, one in inner.items() if one is not _MISSING}
+        return Named((name, one) for name, one in inner.items() if one is not _MISSING)
     if isinstance(value, list | tuple | np.ndarray):
         _check_size(value, where, depth)
         entries = (_one(one, where, index, depth + 1) for index, one in enumerate(value))
-        return [one for one in entries if one is not _MISSING]
+        return Listed(one for one in entries if one is not _MISSING)
     raise _refused(where, type(value).__name__, "text, number, flag, date, time, list or dict of these")
 
 

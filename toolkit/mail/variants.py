@@ -271,7 +271,8 @@ def _compile(
         code = _code(environment.compile(tree, name=file, filename=file))
     except TemplateSyntaxError as fault:
         said = fault.message or ""
-        right = next((right for words, right in _SYNTAX if words in said), None)
+        usual = "{{ value | filter }}, {% if value %} ... {% endif %}, {% for one in values %} ... {% endfor %}"
+        right = next((right for words, right in _SYNTAX if words in said), usual)
         faults.append(fault_at(Fault(f"not well-formed jinja: {said}", allowed=right), fault.lineno, places))
         return None
     except (RecursionError, MemoryError, SyntaxError) as fault:

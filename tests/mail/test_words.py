@@ -38,6 +38,20 @@ def test_the_reader_gets_their_locale_else_their_language_else_the_programs(word
     assert [one for one in ("en", "fr", "fr_CA", "de") if mail.fell_back("shop/mail", one)] == ["de"]
 
 
+def test_a_preview_says_what_is_in_the_programs_language(worded: Load, folder: Callable[..., Path]) -> None:
+    mails = worded(words__fr__txt="subject: Bonjour\n")
+    sample = "customer: {first_name: Ana, email: ana@example.org}\nclass: transactional\nat: 2026-03-11\n"
+    (folder("{{ words.lead }}", LAYOUT) / "shop" / "sample.yaml").write_text(sample, encoding="utf-8")
+    shown = mails.preview("shop", locales=["en", "fr", "de"])
+    lacking = "Taken from the program's own language, since shop/words.fr.txt lacks them: lead, preheader."
+    assert [one.note for one in shown.previews] == [
+        "",
+        lacking,
+        "Not written in de: shown as readers of de would get it.",
+    ]
+    assert str(shown).splitlines()[1:3] == ["shop/mail, fr: Bonjour", f"  {lacking}"]
+
+
 def test_words_are_escaped_and_marked_up_in_html_and_plain_in_text(worded: Load, letter: Make) -> None:
     lead = 'lead: Fish & <chips>, **now**: [see {{ customer.first_name }}]({{ link("https://shop.example.com/") }})\n'
     mail = worded("subject: Hello\npreheader: A word\n" + lead).render(letter())

@@ -176,7 +176,10 @@ class Previews(Sequence[Preview]):
         return iter(self.previews)
 
     def __str__(self) -> str:
-        return "\n".join(f"{label}: {one.mail.subject}" for label, one in zip(self.labels, self.previews, strict=True))
+        lines = []
+        for label, one in zip(self.labels, self.previews, strict=True):
+            lines += [f"{label}: {one.mail.subject}", *([f"  {one.note}"] if one.note else [])]
+        return "\n".join(lines)
 
     def png(self, folder: str | Path, *, width: int = 680, dark: bool = False, scale: float = 1.0) -> tuple[Path, ...]:
         """One picture a mail, `NAME.LOCALE.png`, in a folder.

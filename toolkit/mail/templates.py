@@ -314,8 +314,12 @@ class Templates:
             name = f"preview@{self._policies.sender.email.rpartition('@')[2]}"
             message = self.write(mail, letter, message_id=name, unsubscribe_url=url)
         note = ""
+        lacking = self.untranslated(letter.template, letter.locale)
         if self.fell_back(letter.template, letter.locale):
             note = f"Not written in {letter.locale}: shown as readers of {letter.locale} would get it."
+        elif lacking:
+            names = ", ".join(name for name, _ in lacking)
+            note = f"Taken from the program's own language, since {lacking[0][1]} lacks them: {names}."
         return Preview(letter, mail, message, note)
 
     def sample(self, template: str, *, locale: str | None = None) -> Letter:

@@ -59,6 +59,23 @@ def test_what_a_machine_asked_for_stays_a_machine_s_when_a_person_follows_a_link
     assert answers.table["verdict"].tolist() == ["machine", "machine", "human"]
 
 
+def test_a_burst_that_begins_at_the_end_of_the_minute_still_gives_a_machine_away_before_the_log_hears(tmp_path):
+    """The second link of the burst comes 61.5 seconds after the first answer; all are judged as together."""
+    moments = {"first": 0, "link": 59.5, "other link": 61.5}
+    seen = [
+        Seen("clicked", int(at * SECOND), number=number, agent=AGENTS[0]) for number, at in enumerate(moments.values())
+    ]
+    assert [verdict for verdict, _ in judge_together(seen)] == ["machine"] * 3
+    now = START
+    with Answers.open(tmp_path / "answers.sqlite", clock=lambda: now) as store:
+        for number, (name, at) in enumerate(moments.items()):
+            now = START + int(at * SECOND)
+            store.record([Incoming("clicked", now, mail=NAMES[0], number=number, agent=AGENTS[0], event_id=name)])
+            told = store.table
+            assert (told["received_at"] - told["at"] == 62 * SECOND).all()
+        assert store.table["verdict"].tolist() == ["machine"] * 3
+
+
 @pytest.mark.parametrize(
     ("agents", "networks", "verdict"),
     [

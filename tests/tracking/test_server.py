@@ -129,7 +129,7 @@ class TestOpensAndClicks:
         ]
         assert events["link"].fillna("").tolist() == ["", "https://shop.example.com/cart"]
         waited = (events["received_at"] - events["at"]).dt.total_seconds()
-        assert waited.tolist() == [60, 60]
+        assert waited.tolist() == [62, 62]
 
 
 class TestTokens:

@@ -40,6 +40,12 @@ def check(
         ScenarioError: the program contradicts itself, or names a column or template that is not there; carries all.
     """
     check_is(program, m.Program, "a program, as load gives it")
+    for kinds in (properties, attributes):
+        check_is(kinds or {}, Mapping, "columns and their kinds, such as {'revenue': 'number'}")
+    for names in (events, templates):
+        if isinstance(names, str):
+            raise ScenarioError([Fault("expected names in a list", found=names)])
+        check_is(names or (), Collection, "names in a list")
     found: list[tuple[bool, Fault]] = []
 
     def take(finding: Finding, root: m.Scenario | m.Policies, name: str) -> None:
@@ -85,4 +91,5 @@ def check_against(
     Raises:
         ScenarioError: the program contradicts itself, or names a column that is not there.
     """
+    check_is(event_counts, Mapping, "how often each event stands in the log, such as {'purchase': 10}")
     return check(program, events=tuple(event_counts), properties=properties, attributes=attributes)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from numbers import Integral
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from toolkit.errors import InputError
 
 __all__ = ["Duration", "NotNegative", "Positive", "TimeOfDay", "as_meant"]
 
@@ -97,15 +100,19 @@ class Duration:
     microseconds: int = 0
 
     def __post_init__(self) -> None:
+        lengths: tuple[object, object] = (self.days, self.microseconds)
+        for length in lengths:
+            if isinstance(length, bool) or not isinstance(length, Integral):
+                raise InputError(f"expected whole days and microseconds; found {length!r}; or Duration.parse('4h')")
         if self.days * self.microseconds < 0:
-            raise ValueError(f"expected days and microseconds of one sign; found {self.days} and {self.microseconds}")
+            raise InputError(f"expected days and microseconds of one sign; found {self.days} and {self.microseconds}")
 
     @classmethod
     def parse(cls, value: str | timedelta | Duration) -> Duration:
         """A duration from text such as `4h`, or from a timedelta (elapsed time).
 
         Raises:
-            ValueError: the text is not a duration; says what is allowed.
+            InputError: the text is not a duration; says what is allowed.
         """
         if isinstance(value, Duration):
             return value
@@ -113,20 +120,20 @@ class Duration:
             return cls(0, (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds)
         match = _WHOLE.fullmatch(value) if isinstance(value, str) else None
         if not match:
-            raise ValueError(f"expected a duration; found {value!r}; allowed: {_ALLOWED}")
+            raise InputError(f"expected a duration; found {value!r}; allowed: {_ALLOWED}")
         days = 0
         micros = 0
         for number, unit in _PART.findall(match[2]):
             if len(number) > 30:
-                raise ValueError(f"expected at most {MAX_DAYS} days; found {value[:30] + '…'!r}")
+                raise InputError(f"expected at most {MAX_DAYS} days; found {value[:30] + '…'!r}")
             if unit in _UNITS:
                 micros += round(float(number) * _UNITS[unit])
             elif "." in number:
-                raise ValueError(f"expected whole days and weeks; found {value!r}; write hours instead")
+                raise InputError(f"expected whole days and weeks; found {value!r}; write hours instead")
             else:
                 days += int(number) * (7 if unit == "w" else 1)
         if days > MAX_DAYS or micros > MAX_DAYS * _DAY:
-            raise ValueError(f"expected at most {MAX_DAYS} days; found {value!r}")
+            raise InputError(f"expected at most {MAX_DAYS} days; found {value!r}")
         sign = -1 if match[1] == "-" else 1
         return cls(sign * days, sign * micros)
 
@@ -203,13 +210,13 @@ class TimeOfDay:
         """A time of day from `HH:MM`.
 
         Raises:
-            ValueError: the text is not a time between 00:00 and 23:59.
+            InputError: the text is not a time between 00:00 and 23:59.
         """
         if isinstance(value, TimeOfDay):
             return value
         match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", value) if isinstance(value, str) else None
         if not match:
-            raise ValueError(f"expected a time of day; found {value!r}; allowed: 00:00 to 23:59, in quotes")
+            raise InputError(f"expected a time of day; found {value!r}; allowed: 00:00 to 23:59, in quotes")
         return cls(int(match[1]) * 60 + int(match[2]))
 
     def __str__(self) -> str:

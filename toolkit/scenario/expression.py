@@ -20,6 +20,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from toolkit.errors import Fault, ScenarioError, nearest
+from toolkit.scenario.findings import check_is
 
 __all__ = ["ATTRIBUTES", "EVENT_COLUMNS", "FUNCTIONS", "Expression"]
 
@@ -144,6 +145,8 @@ class Expression:
         ...
         toolkit.errors.ScenarioError: unknown column; found 'valeu'; allowed: value; did you mean 'value'?
         """
+        check_is(text, str, "a condition in text")
+        check_is({} if columns is None else columns, Mapping, "columns and their kinds, such as {'value': 'number'}")
         parsed, faults = _parse(text, None if columns is None else tuple(sorted(columns.items())))
         if parsed is None or faults:
             raise ScenarioError(faults)

@@ -162,6 +162,8 @@ def write_schema(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     ...     [file.name for file in write_schema(folder)]
     ['scenario.schema.json', 'policies.schema.json']
     """
+    if not isinstance(folder, str | os.PathLike):
+        raise InputError(f"folder: found {folder!r}; allowed: the path of an existing folder")
     place = Path(folder)
     if not place.is_dir():
         raise InputError(f"no such folder: {place}")

@@ -83,7 +83,7 @@ def content_hash(program: Program, *, templates: Mapping[str, str] | None = None
         SHA-256 of the canonical JSON (RFC 8785) of all of it, 64 hexadecimal digits.
 
     Raises:
-        ScenarioError: a free value of the brand that JSON has no form for.
+        ScenarioError: what is no program; a free value of the brand that JSON has no form for.
 
     >>> from toolkit.scenario.reading import load
     >>> program = load("templates")
@@ -92,6 +92,8 @@ def content_hash(program: Program, *, templates: Mapping[str, str] | None = None
     >>> len(content_hash(program, templates={"welcome/hello": "9f86d0"}))
     64
     """
+    check_is(program, Program, "a program, as load gives it")
+    check_is({} if templates is None else templates, Mapping, "hashes of templates by name")
     scenarios = sorted(program.scenarios, key=lambda scenario: scenario.scenario)
     # DESIGN gives rfc8785 to the room of sending; the hash that approvals name has to follow the same rules.
     content: Any = {

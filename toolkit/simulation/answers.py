@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from numbers import Real
 from types import MappingProxyType
 
 from toolkit.errors import InputError, did_you_mean
@@ -55,13 +57,21 @@ class Answers:
     bounces_hard: float = 0.001
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "buys", MappingProxyType(dict(self.buys)))
+        buys: object = self.buys
+        if not isinstance(buys, Mapping):
+            allowed = "shares by mail, as {'cart.reminder': 0.02}"
+            raise InputError(f"answers: buys: found {reprlib.repr(buys)}; allowed: {allowed}")
+        object.__setattr__(self, "buys", MappingProxyType(dict(buys)))
+        try:
+            object.__setattr__(self, "window", Duration.parse(self.window))
+        except ValueError as fault:
+            raise InputError(f"answers: window: {fault}") from None
         shares = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         shares |= {f"buys[{mail!r}]": share for mail, share in self.buys.items()}
         wrong = [
-            f"{name}: found {share!r}; allowed: 0 to 1"
+            f"{name}: found {reprlib.repr(share)}; allowed: 0 to 1"
             for name, share in shares.items()
-            if name not in ("buys", "window") and not 0 <= share <= 1
+            if name not in ("buys", "window") and not (isinstance(share, Real) and 0 <= float(share) <= 1)
         ]
         if not wrong and self.unsubscribes > self.opens:
             wrong.append(f"unsubscribes: found {self.unsubscribes!r}; allowed: at most opens, {self.opens!r}")

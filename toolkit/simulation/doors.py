@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import reprlib
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
+
+import numpy as np
 
 from toolkit.errors import InputError
 from toolkit.scenario.duration import Duration
@@ -12,6 +15,8 @@ from toolkit.simulation.model import ResponseModel
 
 __all__ = [
     "check_between",
+    "check_count",
+    "check_flag",
     "check_level",
     "check_money",
     "check_numbers",
@@ -19,7 +24,9 @@ __all__ = [
     "check_response",
     "check_seed",
     "check_share",
+    "check_text",
     "checked_window",
+    "numbers_between",
 ]
 
 MOST_DRAWS = 100_000
@@ -60,6 +67,36 @@ def check_response(response: object, *, name: str = "response") -> None:
     raise InputError(f"{name}: found {reprlib.repr(response)}; allowed: a ResponseModel{hint}")
 
 
+def check_count(name: str, value: object, *, most: int) -> None:
+    """Refuse what is no whole number from 1 to so many."""
+    if not (_is_whole(value) and 1 <= value <= most):  # type: ignore[operator]
+        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: a whole number, 1 to {most:,}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is neither True nor False: a text such as `no` would count as yes."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: True or False")
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuse what is no text, or an empty one."""
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: a text")
+
+
+def numbers_between(name: str, values: object, most: float) -> list[float]:
+    """Numbers from 0 to so much, at least one; what is no list of them is refused."""
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
+        raise InputError(f"{name}: found {reprlib.repr(values)}; allowed: a list of numbers, as [1, 4]")
+    listed = list(values)
+    if not listed:
+        raise InputError(f"{name}: found none; allowed: a list of numbers, as [1, 4]")
+    for value in listed:
+        check_between(name, value, most)
+    return [float(value) for value in listed]
+
+
 def check_share(name: str, share: object, *, of: str) -> None:
     """Refuse a share that is none; None stands for one that is not given."""
     if share is not None and not (_is_number(share) and 0 <= share <= 1):  # type: ignore[operator]
@@ -69,7 +106,7 @@ def check_share(name: str, share: object, *, of: str) -> None:
 def check_between(name: str, value: object, most: float) -> None:
     """Refuse what is no number from 0 to so much."""
     if not (_is_number(value) and 0 <= value <= most):  # type: ignore[operator]
-        raise InputError(f"{name}: found {value!r}; allowed: 0 to {most:g}")
+        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: 0 to {most:g}")
 
 
 def check_money(name: str, amount: object) -> None:

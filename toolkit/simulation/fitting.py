@@ -13,7 +13,15 @@ from scipy.special import logit
 
 from toolkit.errors import InputError, MetricError
 from toolkit.scenario.duration import Duration
-from toolkit.simulation.doors import check_money, check_response, check_seed, check_share, checked_window
+from toolkit.simulation.doors import (
+    check_flag,
+    check_money,
+    check_response,
+    check_seed,
+    check_share,
+    check_text,
+    checked_window,
+)
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.model_shape import DURATIONS, Axis, axis_value
 from toolkit.simulation.quantity import Kind, Quantity
@@ -68,6 +76,8 @@ def fit(
 
     Reference: Gelman et al. (2013), Bayesian Data Analysis, section 5.4.
     """
+    check_flag("insist", insist)
+    check_text("name", name)
     notes = _door(sends, insist=insist)
     check_seed(seed)
     if prior is not None:

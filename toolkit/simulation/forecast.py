@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -206,18 +208,44 @@ class Forecast(Drawable):
         Args:
             metric: of the table.
             noise: as if other people came; without, of the people of the log.
+
+        Raises:
+            InputError: no such metric; names the nearest.
         """
+        self._check_metric(metric)
         groups = range(len(self.groups.names))
         return np.asarray(np.sum([self._metrics(g, noise=noise)[metric] for g in groups], axis=0))
 
     def entered(self, group: int) -> float:
-        """How many units of a group entered, by its place in `groups.names`, when nobody answers."""
+        """How many units of a group entered, by its place in `groups.names`, when nobody answers.
+
+        Raises:
+            InputError: no such place.
+        """
+        self._check_group(group)
         counted = {"customer": "people", "journey": "journeys"}[self.groups.units_of_groups[group]]
         return float(self.silent[group, METRICS.index(counted)])
 
     def metric(self, group: int, metric: str, *, noise: bool = True) -> Floats:
-        """One value per draw of a metric of one group, by its place in `groups.names`."""
+        """One value per draw of a metric of one group, by its place in `groups.names`.
+
+        Raises:
+            InputError: no such place or metric.
+        """
+        self._check_group(group)
+        self._check_metric(metric)
         return self._metrics(group, noise=noise)[metric]
+
+    def _check_metric(self, metric: object) -> None:
+        if not isinstance(metric, str) or metric not in (*SHOWN, *METRICS):
+            hint = did_you_mean(str(metric), SHOWN)
+            raise InputError(f"no metric {reprlib.repr(metric)} in this forecast; it has {', '.join(SHOWN)}{hint}")
+
+    def _check_group(self, group: object) -> None:
+        names = self.groups.names
+        if isinstance(group, bool) or not isinstance(group, Integral) or not 0 <= int(group) < len(names):
+            allowed = f"a place in groups.names, 0 to {len(names) - 1}"
+            raise InputError(f"group: found {reprlib.repr(group)}; allowed: {allowed}")
 
     def _row(self, scenario: str, metric: str, arm: str | None) -> Any:
         for word, known, what in (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import reprlib
 from dataclasses import dataclass, fields
+from numbers import Real
 
 from toolkit.errors import InputError
 
@@ -60,7 +63,9 @@ class Habits:
         wrong = []
         for field in fields(self):
             number = getattr(self, field.name)
-            if field.name in _ABOVE_ZERO:
+            if not _is_number(number):
+                wrong.append(f"{field.name}: found {reprlib.repr(number)}; allowed: a number")
+            elif field.name in _ABOVE_ZERO:
                 least = 1 if field.name in ("items_per_cart", "views_per_session") else 0
                 if not number > 0 or number < least:
                     wrong.append(f"{field.name}: found {number!r}; allowed: {'1 or more' if least else 'above 0'}")
@@ -83,3 +88,7 @@ class Habits:
     def purchases_per_day(self) -> float:
         """Mean purchases a day of a person who has not lapsed, without any mail."""
         return self.sessions_per_day * self.cart_share * self.buy_share
+
+
+def _is_number(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)

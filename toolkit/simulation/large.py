@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -10,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolkit.errors import InputError
 from toolkit.simulation.calendar import DAY, first_moment
 from toolkit.simulation.habits import Habits
 from toolkit.simulation.people import draw_people
 from toolkit.simulation.rows import events_table
-from toolkit.simulation.shop import check_size, happenings, received_at
+from toolkit.simulation.shop import check_size, checked_habits, happenings, received_at
 from toolkit.whole import whole_file
 
 __all__ = ["generate_events"]
@@ -59,9 +61,12 @@ def generate_events(
     ...     pq.ParquetFile(path).metadata.num_rows
     1000
     """
+    check_size(n_events=n_events, seed=seed)
+    if not isinstance(path, str | PathLike):
+        raise InputError(f"path: found {reprlib.repr(path)}; allowed: the path of a file to write")
     people_wanted = max(1, n_events // 20) if customers is None else customers
-    check_size(n_events=n_events, customers=people_wanted, seed=seed)
-    habits = habits or Habits()
+    check_size(customers=people_wanted)
+    habits = checked_habits(habits)
     first = first_moment(start)
     days = _days_for(n_events / people_wanted, first=first, habits=habits)
     width = max(5, len(str(people_wanted)) + 1)

@@ -20,6 +20,7 @@ from toolkit.events.marks import Mark, Marking
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import Program, Scenario, Send, every_step, without_round
+from toolkit.simulation.doors import checked_window
 
 __all__ = ["logged_sends"]
 
@@ -86,9 +87,7 @@ def logged_sends(
         raise InputError(
             f"{chosen.scenario}: no experiment with a holdout; without people left out there is nothing to compare"
         )
-    window = goal.within if within is None else Duration.parse(within)
-    if window.elapsed <= 0:
-        raise InputError(f"within must be longer than nothing; found {within!r}")
+    window = goal.within if within is None else checked_window(within, name="within")
     mails = _mails(log, chosen.scenario)
     run = replay(program, log, progress=False)
     place = [one.scenario for one in run.compiled.scenarios].index(chosen.scenario)

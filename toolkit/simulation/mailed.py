@@ -8,12 +8,14 @@ round changes nothing: replaying the program over the finished log gives exactly
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from toolkit.engine import Run, replay
-from toolkit.errors import ToolkitError
+from toolkit.engine.doors import check_program
+from toolkit.errors import InputError, ToolkitError
 from toolkit.scenario import Program, Scenario
 from toolkit.scenario.models import Send
 from toolkit.simulation.answers import Answers
@@ -66,7 +68,7 @@ class MailedShop:
         ).reset_index()
 
 
-def mailed(shop: Shop, program: Program, *, answers: Answers | None = None) -> MailedShop:
+def mailed(shop: Shop, program: Program | Scenario, *, answers: Answers | None = None) -> MailedShop:
     """The shop as it would have been with this program sending mails all along.
 
     Args:
@@ -78,7 +80,8 @@ def mailed(shop: Shop, program: Program, *, answers: Answers | None = None) -> M
         The shop with mails in its log, and the truth about each of them.
 
     Raises:
-        InputError: `answers.buys` names a mail that the program does not send.
+        InputError: `answers.buys` names a mail that the program does not send; no shop, program or answers where one
+            belongs.
         ToolkitError: the rounds do not come to rest; a sign of a replay that looks ahead.
         NotSupportedError: a construct that replay cannot do, such as a branch on the program's own opens.
 
@@ -94,6 +97,11 @@ def mailed(shop: Shop, program: Program, *, answers: Answers | None = None) -> M
     >>> len(busy.mails) == busy.shop.log().event_counts["email_sent"]
     True
     """
+    if not isinstance(shop, Shop):
+        raise InputError(f"shop: found {reprlib.repr(shop)}; allowed: a Shop, as shop(customers=100, seed=1) gives it")
+    if answers is not None and not isinstance(answers, Answers):
+        raise InputError(f"answers: found {reprlib.repr(answers)}; allowed: Answers(...) of toolkit.simulation")
+    program = check_program(program, shop.log())
     known = [f"{scenario.scenario}.{step.id}" for scenario in program.scenarios for step in _sends(scenario)]
     if answers is None:
         answers = Answers()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from os import PathLike
 from types import MappingProxyType
 
@@ -14,7 +16,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from toolkit.engine import uniform
-from toolkit.errors import Fault, ScenarioError
+from toolkit.errors import Fault, InputError, ScenarioError
 from toolkit.readable import table_html
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.model_shape import DURATIONS, fault_of, kind_of
@@ -79,7 +81,11 @@ class ResponseModel:
 
         Raises:
             ScenarioError: carries every fault, each with its line, what was found and what is allowed.
+            InputError: what is given is no text.
         """
+        given: object = text
+        if not isinstance(given, str):
+            raise InputError(f"response model: found {reprlib.repr(given)}; allowed: a text in YAML")
         return cls(**stated(text, file=file))
 
     @classmethod
@@ -88,7 +94,11 @@ class ResponseModel:
 
         Raises:
             ScenarioError: no such file, one that cannot be read, or as `parse`.
+            InputError: what is given is no path.
         """
+        given: object = path
+        if not isinstance(given, str | PathLike):
+            raise InputError(f"response model: found {reprlib.repr(given)}; allowed: the path of a file in YAML")
         return cls.parse(text_of(path), file=str(path))
 
     def dump(self) -> str:
@@ -120,7 +130,12 @@ class ResponseModel:
 
         Returns:
             One array of `count` values per path.
+
+        Raises:
+            InputError: a number of draws or a seed that is none.
         """
+        _check_whole("draws", count, least=0)
+        _check_whole("seed", seed)
         places = [str(draw) for draw in range(count)]
         drawn = {}
         row = np.zeros(count, dtype=np.int64)
@@ -155,3 +170,9 @@ class ResponseModel:
         table = table_html(self.table)
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
         return f"<p>{html.escape(str(self).splitlines()[0])}</p>{table}{notes}"
+
+
+def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or (least is not None and int(value) < least):
+        allowed = "a whole number" if least is None else f"a whole number from {least}"
+        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: {allowed}")

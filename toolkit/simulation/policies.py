@@ -14,6 +14,7 @@ from toolkit.errors import InputError, MetricError
 from toolkit.readable import minus
 from toolkit.simulation.doors import check_level
 from toolkit.simulation.sends import check_sends, numbers_of
+from toolkit.stats.arguments import check_column, column_names
 
 __all__ = ["PolicyValue", "off_policy"]
 
@@ -86,7 +87,10 @@ def off_policy(
 
     References: Horvitz & Thompson (1952); Swaminathan & Joachims (2015); Dudik, Langford & Li (2011).
     """
-    context = (context,) if isinstance(context, str) else tuple(context)
+    context = column_names(context, where="context")
+    actions = column_names(actions, where="actions")
+    check_column(outcome, where="outcome")
+    check_column(propensity, where="propensity")
     check_sends(sends, (outcome, propensity, *context))
     check_level(level)
     chance = numbers_of(sends, propensity, what="the chance of what was done")
@@ -121,7 +125,7 @@ def _mean(values: Floats) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def _wanted(sends: pd.DataFrame, policy: Policy, actions: str | tuple[str, ...]) -> Floats:
+def _wanted(sends: pd.DataFrame, policy: Policy, actions: tuple[str, ...]) -> Floats:
     if callable(policy):
         told = policy(sends)
         try:
@@ -136,7 +140,6 @@ def _wanted(sends: pd.DataFrame, policy: Policy, actions: str | tuple[str, ...])
             f"policy: found {policy!r}; allowed: an action such as {{'sent': True}}, or a function from the frame to "
             "the chance of each row's action"
         )
-    actions = (actions,) if isinstance(actions, str) else actions
     unknown = [name for name in policy if name not in sends or name not in actions]
     if unknown:
         known = ", ".join(name for name in actions if name in sends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,13 +97,13 @@ def shop(
         category, quantity, value, order_id, items, revenue, bounce_type), customers and the truth.
 
     Raises:
-        InputError: a number out of its range, or `start` is not a date.
+        InputError: a number out of its range, `start` is not a date, habits that are none.
 
     >>> small = shop(customers=50, days=30, seed=7)
     >>> len(small.customers), small.events.event.isin(["view", "cart_add", "purchase"]).any().item()
     (50, True)
     """
-    habits = habits or Habits()
+    habits = checked_habits(habits)
     check_size(customers=customers, days=days, seed=seed)
     first = first_moment(start)
     chance = {purpose: np.random.default_rng([seed, number]) for number, purpose in enumerate(_PURPOSES)}
@@ -126,6 +127,15 @@ def shop(
         ),
         seed=seed,
     )
+
+
+def checked_habits(habits: object) -> Habits:
+    """The habits of people; those of `Habits()` unless given."""
+    if habits is None:
+        return Habits()
+    if not isinstance(habits, Habits):
+        raise InputError(f"habits: found {reprlib.repr(habits)}; allowed: Habits(...) of toolkit.simulation")
+    return habits
 
 
 def check_size(**sizes: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ import pandas as pd
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.engine.doors import check_flag, check_program, moment_of, values_to_try
-from toolkit.errors import InputError, ScenarioError
+from toolkit.errors import InputError, ScenarioError, did_you_mean
 from toolkit.events import EventLog
 from toolkit.readable import lines_html, minus, table_html
 from toolkit.scenario.models import Program, Scenario
@@ -90,6 +91,9 @@ class Tuning(Drawable):
 
         Returns:
             A plan of `toolkit.stats`; None where no difference is expected.
+
+        Raises:
+            MetricError: a power or alpha out of its range.
         """
         rival = self._rival()
         if rival is None:
@@ -104,10 +108,15 @@ class Tuning(Drawable):
         )  # fmt: skip
 
     def surface(self, value: str = "value") -> pd.DataFrame:
-        """A column of the table over the first two paths: rows of the first, columns of the second."""
-        paths = list(self.over)
-        if value not in self.table:
-            raise InputError(f"no column {value!r} in this table; it has {', '.join(map(str, self.table.columns))}")
+        """A column of the table over the first two paths: rows of the first, columns of the second.
+
+        Raises:
+            InputError: no such column, with the nearest; more than two paths.
+        """
+        paths, columns = list(self.over), [str(name) for name in self.table.columns]
+        if not isinstance(value, str) or value not in columns:
+            hint = did_you_mean(str(value), columns)
+            raise InputError(f"no column {reprlib.repr(value)} in this table; it has {', '.join(columns)}{hint}")
         if len(paths) == 1:
             return self.table.set_index(paths[0])[[value]]
         if len(paths) > 2:

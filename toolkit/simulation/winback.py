@@ -12,12 +12,13 @@ from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.readable import lines_html, table_html
 from toolkit.scenario.duration import Duration
-from toolkit.simulation.doors import check_between, check_money, check_numbers, check_share, checked_window
+from toolkit.simulation.doors import check_between, check_numbers, check_share, check_text, checked_window
 from toolkit.simulation.quantity import Quantity
 from toolkit.stats.lapse import buying_histories, fit_buying
 
 __all__ = ["WinBack", "win_back"]
 
+_MOST_MONEY = 1e12
 _WEEK = 7 * 86_400_000_000
 
 _SHOWN = 20  # customers in a notebook
@@ -117,7 +118,9 @@ def win_back(
     if alive_below is not None:
         check_share("alive_below", alive_below, of="certainty")
     check_numbers(draws, level, seed)
-    check_money("mail_cost", mail_cost)
+    check_between("mail_cost", mail_cost, _MOST_MONEY)
+    check_text("purchase", purchase)
+    check_text("value", value)
     for name, number, top in (
         ("margin", margin, 1.0), ("offer", offer, 100.0), ("used_anyway", used_anyway, 1.0),
         ("reactivates", low, 1.0), ("reactivates", likely, 1.0), ("reactivates", high, 1.0),

@@ -6,6 +6,7 @@ without an offer. The answers are worked out here, person by person, and not by 
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from toolkit.errors import InputError, did_you_mean
 from toolkit.events import EventLog
+from toolkit.simulation.doors import check_between, check_count, check_seed, numbers_between
 from toolkit.simulation.people import customer_ids
 
 __all__ = ["KINDS", "Kind", "World", "world"]
@@ -25,6 +27,8 @@ Floats = npt.NDArray[np.float64]
 _HOUR = 3_600_000_000
 _START = 1_735_689_600_000_000  # 2025-01-01
 _DAYS = 60
+_LONGEST = 24.0 * 365  # of a delay, hours
+_MOST_PEOPLE = 50_000_000
 WINDOW_HOURS = 168.0
 MARGIN = 0.4
 MAIL_COST = 0.02
@@ -92,7 +96,7 @@ def world(kind: str | Kind, *, customers: int = 20_000, seed: int = 1) -> World:
         The world: `.log()`, `.pilot()`, `.roll_out()`, `.truth()`.
 
     Raises:
-        InputError: no such kind (names the nearest), or fewer than one customer.
+        InputError: no such kind (names the nearest), a number of customers or a seed that is none.
 
     >>> world("null", customers=1000, seed=1).truth(delays=[4], offers=[0])["caused"].tolist()
     [0.0]
@@ -102,8 +106,12 @@ def world(kind: str | Kind, *, customers: int = 20_000, seed: int = 1) -> World:
             hint = did_you_mean(kind, KINDS)
             raise InputError(f"no kind of world {kind!r}; there are {', '.join(KINDS)}{hint}")
         kind = KINDS[kind]
-    if customers < 1:
-        raise InputError(f"customers: found {customers!r}; allowed: 1 or more")
+    if not isinstance(kind, Kind):
+        raise InputError(f"kind: found {reprlib.repr(kind)}; allowed: a Kind, or one of {', '.join(KINDS)}")
+    check_count("customers", customers, most=_MOST_PEOPLE)
+    check_seed(seed)
+    if seed < 0:
+        raise InputError(f"seed: found {seed!r}; allowed: a whole number from 0")
     return World(kind, customers, seed)
 
 
@@ -151,7 +159,13 @@ class World:
             One row per person who had not bought when their mail was due: unit, trigger_at, sent, delay (hours),
             offer (percent), propensity (of what was done, given the past), past_mails, opened, clicked, converted (in
             the week after), revenue, used_offer, discount, unsubscribed.
+
+        Raises:
+            InputError: a delay, an offer or a holdout out of its range.
         """
+        delays = numbers_between("delays", delays, _LONGEST)
+        offers = numbers_between("offers", offers, 100.0)
+        check_between("holdout", holdout, 1.0)
         rng = np.random.default_rng([self.seed, 2])
         count = self.customers
         delay = rng.choice(np.asarray(delays, dtype=float), count)
@@ -169,7 +183,12 @@ class World:
         Returns:
             Per person who filled a cart: mails, caused (purchases), revenue (of those), discount, profit; a purchase
             earns `MARGIN` of its price, a mail costs `MAIL_COST`.
+
+        Raises:
+            InputError: a delay or an offer out of its range.
         """
+        check_between("delay", delay, _LONGEST)
+        check_between("offer", offer, 100.0)
         count = self.customers
         frame = self._answered(np.full(count, delay), np.full(count, offer), np.ones(count, dtype=bool))
         mailed = frame[frame["due"]]
@@ -194,7 +213,13 @@ class World:
 
         Returns:
             One row per delay and offer, per person who fills a cart: mailed, caused, profit.
+
+        Raises:
+            InputError: a delay, an offer or a number of people out of its range.
         """
+        delays = numbers_between("delays", delays, _LONGEST)
+        offers = numbers_between("offers", offers, 100.0)
+        check_count("people", people, most=_MOST_PEOPLE)
         many = replace(self, customers=people, seed=self.seed + 1_000_003)
         who = many._people()
         rows = []

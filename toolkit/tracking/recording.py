@@ -14,7 +14,7 @@ from toolkit.database import CHUNK, chunks, placeholder
 from toolkit.tracking.incoming import Incoming, Kept
 from toolkit.tracking.schema import answers, links, mails
 from toolkit.tracking.tokens import TRAP
-from toolkit.tracking.verdicts import FLOOD, WINDOW, Seen, judge, judge_together
+from toolkit.tracking.verdicts import FLOOD, REACH, Seen, judge, judge_together
 
 __all__ = ["count_unknown", "known_mails", "record", "subscription"]
 
@@ -116,7 +116,7 @@ def _row(one: Incoming, mail: Any, *, now: int) -> dict[str, Any]:
         "kind": one.kind,
         "at": at,
         # A verdict is final when others of the same mail can change it no more; nobody learns of it before.
-        "received_at": now + WINDOW if one.kind in _JUDGED else now,
+        "received_at": now + REACH if one.kind in _JUDGED else now,
         "provider": one.provider,
         "number": one.number,
         "url": one.url,
@@ -193,18 +193,18 @@ def _add_verdicts(connection: Connection, rows: Sequence[dict[str, Any]]) -> Non
 def _beside(
     connection: Connection, fresh: Mapping[str, Sequence[dict[str, Any]]], kinds: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Answers of the same mails within a minute of the new ones."""
+    """Answers of the same mails so near the new ones that one may change the verdict on the other."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for some in chunks(sorted(fresh)):
         moments = [row["at"] for mail in some for row in fresh[mail]]
         query = select(*(answers.c[name] for name in _SEEN)).where(
             answers.c.mail.in_(some),
-            answers.c.at.between(min(moments) - WINDOW, max(moments) + WINDOW),
+            answers.c.at.between(min(moments) - REACH, max(moments) + REACH),
             answers.c.kind.in_(kinds),
         )
         for row in connection.execute(query.order_by(answers.c.id.desc()).limit(CHUNK * (FLOOD + 1))):
             mine = found[row.mail]
-            near = any(abs(row.at - one["at"]) <= WINDOW for one in fresh[row.mail])
+            near = any(abs(row.at - one["at"]) <= REACH for one in fresh[row.mail])
             if near and len(mine) <= FLOOD:
                 mine.append(dict(row._mapping))
     return found

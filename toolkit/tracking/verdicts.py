@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 
 from toolkit.tracking.tokens import TRAP
 
-__all__ = ["BURST", "FLOOD", "RULES", "VERDICTS", "WINDOW", "Rule", "Seen", "judge", "judge_together"]
+__all__ = ["BURST", "FLOOD", "REACH", "RULES", "VERDICTS", "WINDOW", "Rule", "Seen", "judge", "judge_together"]
 
 VERDICTS = ("human", "machine", "unsure")
 BURST = 2_000_000
 """Microseconds in which no person follows two different links of a mail."""
 WINDOW = 60_000_000
-"""Microseconds around an answer in which others of the same mail are looked at; only then is its verdict final."""
+"""Microseconds around an answer in which others of the same mail are looked at."""
+REACH = WINDOW + BURST
+"""Microseconds after which nothing changes a verdict: a link a minute later may be given away by the one after it."""
 
 FLOOD = 60
 """Answers to one mail within a minute above which nobody looks at them one by one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, timedelta
+from random import Random
 
 import pandas as pd
 import pytest
@@ -11,11 +13,16 @@ import toolkit as tk
 from tests.reference.worlds import people, world
 from tests.sending.shops import HTML, POLICIES, TEXT
 from toolkit.charts.diagram import diagram
+from toolkit.errors import ScenarioError
 from toolkit.events import EventLog
-from toolkit.scenario.models import Policies, Program, Send, every_step
-from toolkit.sending import approve, approve_standing, parity, prepare, round_of, send
+from toolkit.scenario.duration import Duration
+from toolkit.scenario.models import Policies, Program, ReentryAfter, Send, every_step
+from toolkit.scenario.parameters import parameters, set_parameters
+from toolkit.sending import Ledger, approve, approve_standing, parity, prepare, round_of, send
 
 ROUNDS, APART = 6, timedelta(hours=12)
+EDITED = 14  # rounds
+WAITS = ("30m", "1h", "2h", "6h", "1d", "2d", "3d", "7d")
 
 
 class Business:
@@ -50,8 +57,8 @@ class Business:
     def log_at(self, moment):
         return EventLog.from_pandas(self.frame[self.received <= moment], customers=self.customers)
 
-    def moments(self):
-        return [(self.first.floor("12h") + number * APART).to_pydatetime() for number in range(1, ROUNDS + 1)]
+    def moments(self, count=ROUNDS):
+        return [(self.first.floor("12h") + number * APART).to_pydatetime() for number in range(1, count + 1)]
 
 
 def _goes_the_whole_way(number, folder):
@@ -97,6 +104,100 @@ NUMBERS = (4, 8, 25, 39)  # dates, schedules, steps of a repeat, silence; branch
 def test_what_can_be_replayed_can_be_sent_and_its_days_agree_with_the_replay(number, tmp_path):
     sent, _ = _goes_the_whole_way(number, tmp_path)
     assert sent
+
+
+def _edited(program, chance):
+    """The program with another wait, moment, number or priority; caps and re-entry stay."""
+    values = {
+        path: value
+        for path, value in parameters(program).items()
+        if not {"policies", "experiment"} & {*path.split(".")}
+    }
+    for path in chance.sample(sorted(values), len(values)):
+        value, new = values[path], None
+        if ".caps" in path or "reentry" in path:
+            continue
+        if isinstance(value, str) and value[2:3] == ":":
+            new = f"{chance.randrange(24):02d}:00"
+        elif isinstance(value, str | Duration):
+            new = chance.choice(WAITS)
+        elif type(value) in (int, float):
+            new = max(1, int(value) + chance.choice((-2, -1, 1, 2)))
+        try:
+            return set_parameters(program, {path: new})
+        except ScenarioError:  # not a duration after all, or contrary to another step
+            continue
+    return program
+
+
+def _sent_while_edited(number, folder):
+    """Accepted marketing mails of a program that was edited before each round, and the program."""
+    shop, chance = Business(number, folder), Random(number)
+    if not shop.count:
+        return None
+    program, place = shop.program, folder / "ledger.sqlite"
+    for moment in shop.moments(EDITED):
+        batch = prepare(
+            program, shop.log_at(moment), now=moment, templates=shop.templates, ledger=place, progress=False
+        )
+        assert not batch.errors
+        if len(batch):
+            signed = approve(batch, by="ana", clock=lambda moment=moment: moment)
+            options = {"transport": f"outbox:{folder / 'out'}", "ledger": place, "progress": False}
+            send(batch, signed, confirm=len(batch), clock=lambda moment=moment: moment, **options)
+        program = _edited(program, chance)
+    if not place.exists():
+        return None
+    with Ledger.open(place) as ledger:
+        rows = ledger.deliveries(state="accepted")
+    kinds = {one.scenario: one.class_ for one in program.scenarios}
+    return program, rows[rows["scenario"].map(kinds) == "marketing"]
+
+
+def _over_caps(program, mails) -> Iterator[str]:
+    """Customers with more mails in the window of a cap than it allows."""
+    named = [(cap, mails) for cap in program.policies.caps if cap.scope == "marketing"]
+    for scenario in program.scenarios:
+        own = (*(cap for cap in program.policies.caps if cap.scope == "scenario"), *scenario.caps)
+        named += [(cap, mails[mails["scenario"] == scenario.scenario]) for cap in own]
+    for cap, some in named:
+        span = pd.Timedelta(cap.per.elapsed, unit="us")
+        for customer, moments in some.groupby("customer_id")["decided_at"]:
+            if any(((moments > end - span) & (moments <= end)).sum() > cap.limit for end in moments):
+                yield f"{customer}: more than {cap.limit} in {cap.per}"
+
+
+def _too_soon(program, mails) -> Iterator[str]:
+    """Steps that a customer had again sooner than the re-entry lets journeys begin, but for a day of quiet hours."""
+    for scenario in program.scenarios:
+        again = scenario.reentry
+        if scenario.key is not None or scenario.while_active == "parallel" or again == "every":
+            continue
+        mine = mails[mails["scenario"] == scenario.scenario].sort_values("decided_at")
+        apart = mine.groupby(["customer_id", "step"])["decided_at"].diff()
+        least = (
+            pd.Timedelta(again.after.elapsed, unit="us") / 2 if isinstance(again, ReentryAfter) else pd.Timedelta.max
+        )
+        yield from (f"{scenario.scenario}: {gap} apart" for gap in apart.dropna() if gap < least)
+
+
+def _holds_while_edited(number, folder):
+    found = _sent_while_edited(number, folder)
+    if found is None:
+        return 0
+    assert list(_over_caps(*found)) == []
+    assert list(_too_soon(*found)) == []
+    return len(found[1])
+
+
+@pytest.mark.parametrize("number", [8, 39])
+def test_edits_between_rounds_mail_nobody_above_a_cap_or_sooner_than_re_entry_allows(number, tmp_path):
+    assert _holds_while_edited(number, tmp_path) > 3
+
+
+@pytest.mark.soak
+def test_so_do_edits_of_any_program(tmp_path):
+    assert sum(_holds_while_edited(number, tmp_path / str(number)) for number in range(80)) > 100
 
 
 @pytest.mark.soak

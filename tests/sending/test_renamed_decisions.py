@@ -267,6 +267,18 @@ def test_an_edited_scenario_mails_nobody_again_whom_its_reentry_protects(shop, s
         )
 
 
+@pytest.mark.parametrize(("scope", "mailed"), [("scenario", 0), ("marketing", 0), (None, 4)])
+def test_a_cap_counts_what_an_earlier_version_of_the_scenario_sent(shop, scope, mailed):
+    later = timedelta(days=29, hours=12)
+    log = _of_silence(later)
+    caps = f"caps: [{{limit: 1, per: 30d, scope: {scope}}}]\n" if scope else ""
+    every = WELCOME.replace("reentry: once", f"reentry: every\n{caps}")
+    _send(shop, shop.prepare(log=log, program=program_of(every)))
+    batch = shop.prepare(log=log, program=program_of(every.replace("sign_up", "sign_in")), now=NOON + later)
+    assert len(batch) == mailed
+    assert batch.skipped == ({} if mailed else {"cap": 4})
+
+
 def test_who_may_have_it_again_by_the_reentry_gets_it_from_an_edited_scenario(shop):
     log = _of_silence(timedelta(0))
     _send(shop, shop.prepare(log=log, program=program_of(BIRTHDAY)))

@@ -31,6 +31,27 @@ def lift_and_profit(
     return (low, high), (low * earns - cost, high * earns - cost), float(measured)
 
 
+def in_the_table(name: str) -> list[str]:
+    """What docs/forecast.md tells of an experiment: lift forecast and measured, profit forecast and measured."""
+    page = (ROOT / "docs" / "forecast.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| {name} \([^)]*\) \| (.*) \|$", page, re.M)
+    return [cell.replace("−", "-") for cell in row.split(" | ")]
+
+
+def told(
+    lift: tuple[float, float], profit: tuple[float, float], measured: float, *, earns: float, cost: float, digits: int
+) -> list[str]:
+    """The same of what was worked out here."""
+    low, high = (f"{100 * end:.2f}" for end in lift)
+    least, most = (f"{end:.{digits}f}" for end in profit)
+    return [
+        f"{low} to {high} points",
+        f"{100 * measured:.2f} points",
+        f"{least} to {most}",
+        f"{measured * earns - cost:.{digits}f}",
+    ]
+
+
 def test_starbucks_lifts_purchases_and_loses_money() -> None:
     raw = pd.read_parquet(shared("starbucks_promo_rct/training.parquet"))
     frame = pd.DataFrame({"sent": raw["Promotion"] == "Yes", "converted": raw["purchase"].astype(int) == 1})
@@ -39,30 +60,31 @@ def test_starbucks_lifts_purchases_and_loses_money() -> None:
     assert profit[1] < 0
     assert lift[0] - 0.003 < measured < lift[1] + 0.003
     assert measured * 10 - 0.15 < 0
+    assert told(lift, profit, measured, earns=10, cost=0.15, digits=3) == in_the_table("Starbucks")
 
 
 def test_hillstrom_is_forecast_as_it_came() -> None:
     raw = pd.read_csv(shared("hillstrom/raw/hillstrom_email_data.csv"))
     raw = raw[raw["segment"] != "Womens E-Mail"]
     frame = pd.DataFrame({"sent": raw["segment"] == "Mens E-Mail", "converted": raw["conversion"] == 1})
-    lift, profit, measured = lift_and_profit(
-        frame, price=float(raw.loc[raw["spend"] > 0, "spend"].mean()), margin=0.3, cost=0.01
-    )
+    price = float(raw.loc[raw["spend"] > 0, "spend"].mean())
+    lift, profit, measured = lift_and_profit(frame, price=price, margin=0.3, cost=0.01)
     assert lift[0] < measured < lift[1]
     assert profit[0] > 0
+    assert told(lift, profit, measured, earns=price * 0.3, cost=0.01, digits=2) == in_the_table("Hillstrom, men's mail")
 
 
 def test_the_page_on_forecasts_runs(capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs" / "forecast.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", page, re.S)
     assert len(blocks) == 3
-    told: dict[str, object] = {}
+    names: dict[str, object] = {}
     for code in blocks:
         exec(
             code.replace('"data/shop"', repr(str(ROOT / "data/shop"))).replace('"templates/', f'"{ROOT}/templates/'),
-            told,
+            names,
         )
-    assert "modelled" in str(told["forecast"])
+    assert "modelled" in str(names["forecast"])
     assert "randomised sends" in capsys.readouterr().out
     for picture in re.findall(r"\]\((images/[\w.]+)\)", page):
         assert (ROOT / "docs" / picture).stat().st_size < 120_000

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -126,3 +128,10 @@ _CLIPPED = """() => [...document.querySelectorAll(".js-plotly-plot")].flatMap((p
       || box.top < frame.top - 1 || box.bottom > frame.bottom + 1))
     .map(([id, text]) => `${id}: ${text}`);
 })"""
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_report_that_takes_long_shows_how_far_it_is(monkeypatch, capsys, shop_run, tmp_path, progress):
+    monkeypatch.setattr(importlib.import_module("toolkit.charts.report"), "_mails", lambda run: time.sleep(0.6) or [])
+    report(shop_run, path=tmp_path / "report.html", progress=progress)
+    assert ("report: " in capsys.readouterr().err) == progress

@@ -7,6 +7,7 @@ import pytest
 
 from toolkit.errors import EventLogError
 from toolkit.events import EventLog
+from toolkit.events.csv_forms import CsvForm
 
 HEAD = "customer_id;event;at;revenue;paid\n"
 
@@ -27,6 +28,7 @@ def file(tmp_path):
         ("day first", "27.11.2026 14:05", "2026-11-27 13:05"),
         ("day first", "3/4/2026 9:05:30.25", "2026-04-03 07:05:30.25"),
         ("day first", " 03-04-2026 ", "2026-04-02 22:00"),
+        ("month first", "11-27-2026 14:05:59", "2026-11-27 13:05:59"),
         ("day first", "27.11.2026T14:05Z", "2026-11-27 14:05"),
         ("day first", "27.11.2026 14:05+03:00", "2026-11-27 11:05"),
         ("day first", "27.11.2026 14:05 UTC", "2026-11-27 14:05"),
@@ -42,6 +44,10 @@ def file(tmp_path):
 def test_times_are_read_as_it_was_said_that_they_are_written(file, order, written, utc):
     log = read(file, f"1;x;{written};;\n", date_format=order)
     assert log.events["at"].iloc[0] == pd.Timestamp(utc, tz="UTC")
+
+
+def test_the_parts_of_a_date_are_taken_by_one_match_of_the_pattern():
+    assert CsvForm("day first").iso("x").count("regexp_extract(") == 1
 
 
 def test_which_of_day_and_month_is_first_is_never_guessed(file):

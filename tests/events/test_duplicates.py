@@ -103,3 +103,14 @@ def test_the_hash_tells_separators_in_values_from_separators_between_them():
     first = EventLog.from_pandas(pd.DataFrame({**base, "p": ['1","q="2']}), zone="UTC")
     second = EventLog.from_pandas(pd.DataFrame({**base, "p": ["1"], "q": ["2"]}), zone="UTC")
     assert first.event_ids([0]) != second.event_ids([0])
+
+
+@pytest.mark.parametrize("at_once", [2, 1000])
+def test_repetitions_are_found_in_a_log_that_is_looked_through_part_by_part(monkeypatch, at_once):
+    monkeypatch.setattr("toolkit.events.duplicates._AT_ONCE", at_once)
+    who = [*"abcdefg", *"abca"]
+    log = EventLog.from_pandas(
+        pd.DataFrame({"customer_id": who, "event": "x", "at": pd.Timestamp("2025-01-01", tz="UTC")})
+    )
+    assert sorted(log.events["customer_id"]) == [*"abcdefg"]
+    assert "4 exact repetitions of a row left out: each counts once" in log.notes

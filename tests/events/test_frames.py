@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -180,3 +183,33 @@ def test_many_rows_keep_their_order_on_all_cores(tmp_path: Path, files: int) -> 
     read = fetch(log.cursor(), f"SELECT row, n FROM {log.relation}")
     assert (read.column("row").to_numpy() == np.arange(count)).all()
     assert (read.column("n").to_numpy() == np.arange(count)).all()
+
+
+MEMORY = """
+import numpy as np
+import pandas as pd
+from pathlib import Path
+from toolkit.events import EventLog
+
+def frame(rows):
+    at = pd.Timestamp("2025-01-01", tz="UTC") + pd.to_timedelta(np.arange(rows), unit="s")
+    who = [f"customer {row % 5000}" for row in range(rows)]
+    return pd.DataFrame({"customer_id": who, "event": "cart_add", "at": at, "value": np.arange(rows) / 7})
+
+def memory(which):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(which)) * 1024
+
+EventLog.from_pandas(frame(1000))
+events = frame(500_000)
+Path("/proc/self/clear_refs").write_text("5")
+before = memory("VmRSS")
+EventLog.from_pandas(events, progress=False)
+print((memory("VmHWM") - before) / events.memory_usage(deep=True).sum())
+"""
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="only Linux tells the most memory taken")
+def test_to_read_a_frame_takes_less_than_twice_its_memory():
+    told = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, timeout=120, check=True)
+    assert float(told.stdout) < 2

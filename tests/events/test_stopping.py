@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ import pandas as pd
 import pytest
 
 from toolkit.events import EventLog
-from toolkit.events.database import bar_of, connect, execute, fetch, fetch_rows, run
+from toolkit.events.database import bar_of, connect, execute, fetch, fetch_rows, phase, reading_bar, run
 from toolkit.events.replacing import swap
 
 LONG = "SELECT sum(sqrt(a.range * b.range)) AS n FROM range(60000) a, range(60000) b"
@@ -75,3 +77,49 @@ def test_a_long_statement_shows_how_far_it_is(capsys: pytest.CaptureFixture[str]
             cursor, "CREATE TABLE n AS SELECT sum(sqrt(a.range * b.range)) FROM range(20000) a, range(20000) b", bar=bar
         )
     assert ("storing the log: " in capsys.readouterr().err) == shown
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_reading_a_log_shows_how_far_it_is_and_only_ever_goes_on(
+    capsys: pytest.CaptureFixture[str], shown: bool
+) -> None:
+    connection = connect()
+    with reading_bar(connection, shown=shown):
+        phase(40, 70)
+        execute(connection, "CREATE TABLE n AS SELECT sum(sqrt(a.range * b.range)) FROM range(20000) a, range(20000) b")
+        phase(30, 100)
+        fetch_rows(connection, "SELECT sum(sqrt(a.range * b.range)) FROM range(5000) a, range(20000) b")
+    said = capsys.readouterr().err
+    percents = [int(one) for one in re.findall(r"reading the log: +(\d+)%", said)]
+    assert bool(percents) == shown
+    assert percents == sorted(percents)
+    assert percents[-1:] == ([100] if shown else [])
+
+
+def test_reading_in_a_thread_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    def read() -> None:
+        with reading_bar(connect(), shown=True):
+            time.sleep(0.6)
+            phase(50, 100)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    thread.join()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("source", ["pandas", "csv", "parquet", "sql"])
+def test_every_way_to_read_a_log_can_do_so_without_a_bar(tmp_path: Path, source: str) -> None:
+    events = pd.DataFrame({"customer_id": ["ana"], "event": "view", "at": ["2025-01-01T00:00Z"]})
+    events.to_csv(tmp_path / "events.csv", index=False)
+    events.to_parquet(tmp_path / "events.parquet")
+    with sqlite3.connect(tmp_path / "events.db") as database:
+        events.to_sql("events", database, index=False)
+    database.close()
+    read = {
+        "pandas": lambda: EventLog.from_pandas(events, progress=False),
+        "csv": lambda: EventLog.from_csv(tmp_path / "events.csv", progress=False),
+        "parquet": lambda: EventLog.from_parquet(tmp_path / "events.parquet", progress=False),
+        "sql": lambda: EventLog.from_sql(f"sqlite:///{tmp_path / 'events.db'}", "events", progress=False),
+    }
+    assert len(read[source]()) == 1

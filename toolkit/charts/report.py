@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from toolkit.bars import Bar
 from toolkit.charts.lift_report import lift_chapter, verdict_box
 from toolkit.charts.own import own_chart, whose
 from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
@@ -29,6 +30,7 @@ __all__ = ["report"]
 _SIGNS = {"event": "·", "journey": "▸", "mail": "✉", "no mail": "✕"}
 _LONGEST_STORY = 60
 _NARROW = 2
+_CHAPTERS = 7
 
 
 def report(
@@ -39,6 +41,7 @@ def report(
     result: Result | None = None,
     trace: Trace | None = None,
     batch_summary: BatchSummary | None = None,
+    progress: bool = True,
 ) -> Path:
     """One HTML file with a replay and what is known beside it; it opens without a network and prints well.
 
@@ -49,6 +52,7 @@ def report(
         result: what an experiment showed.
         trace: one customer's story.
         batch_summary: the mails that were prepared, from `Batch.summary()`.
+        progress: show a progress bar where it takes longer than a moment.
 
     Returns:
         The path of the file.
@@ -56,16 +60,20 @@ def report(
     Raises:
         InputError: the folder to write to is not there.
     """
-    own = _own(run, sweep)
-    parts = [
-        *_opening(run, own, result),
-        *_mails(run),
-        *_wait(sweep, own),
-        *(lift_chapter(result) if result is not None else ()),
-        *_story(trace),
-        *_batch(batch_summary),
-        *_closing(run),
-    ]
+    with Bar(total=_CHAPTERS, desc="report", unit="chapter", disable=not progress, delay=0.5) as bar:
+        own = _own(run, sweep)
+        parts = list[str]()
+        for chapter in (
+            _opening(run, own, result),
+            _mails(run),
+            _wait(sweep, own),
+            lift_chapter(result) if result is not None else (),
+            _story(trace),
+            _batch(batch_summary),
+            _closing(run),
+        ):
+            parts += chapter
+            bar.update()
     return write_page(path, page(_title(run), "\n".join(parts)))
 
 

@@ -15,16 +15,11 @@ from ruamel.yaml.error import YAMLError
 
 from toolkit.cli.app import app, plain_errors
 from toolkit.cli.logs import (
-    CustomersOption,
-    DateFormatOption,
-    DecimalOption,
-    EncodingOption,
     EventsOption,
-    MapOption,
-    ZoneOption,
-    in_csv,
+    LogOptions,
     moment_of,
     read_log,
+    with_log_options,
 )
 from toolkit.engine import compact, replay
 from toolkit.engine.trace import check_known
@@ -41,15 +36,11 @@ LaterOption = Annotated[
 
 
 @app.command("replay")
+@with_log_options
 def replay_command(
     scenario: Annotated[str, typer.Argument(help="A scenario.yaml, or a folder of scenarios.")],
     events: EventsOption,
-    columns: MapOption = "",
-    zone: ZoneOption = None,
-    customers: CustomersOption = None,
-    date_format: DateFormatOption = None,
-    decimal: DecimalOption = None,
-    encoding: EncodingOption = None,
+    reading: LogOptions,
     later: LaterOption = None,
     changes: Annotated[
         list[str] | None,
@@ -63,7 +54,7 @@ def replay_command(
     with plain_errors():
         program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
         last = None if until is None else moment_of(until, "--until")
-        log = read_log(events, columns, zone, customers, later, csv=in_csv(date_format, decimal, encoding))
+        log = read_log(events, reading, later)
         folder = None if out is None else _folder(out)
         if trace is not None:
             check_known(log, trace)
@@ -110,23 +101,19 @@ def _change(text: str) -> tuple[str, object]:
 
 
 @app.command("compact")
+@with_log_options
 def compact_command(
     scenario: Annotated[
         str, typer.Argument(help="A scenario.yaml, or a folder of scenarios: all the log is to serve.")
     ],
     events: EventsOption,
     into: Annotated[str, typer.Option(help="Folder of the compact log; a log stored there is replaced.")],
-    columns: MapOption = "",
-    zone: ZoneOption = None,
-    customers: CustomersOption = None,
-    date_format: DateFormatOption = None,
-    decimal: DecimalOption = None,
-    encoding: EncodingOption = None,
+    reading: LogOptions,
     later: LaterOption = None,
 ) -> None:
     """Keep of a log what scenarios ask for, so that the rest of a long history need not be kept."""
     with plain_errors():
-        log = read_log(events, columns, zone, customers, later, csv=in_csv(date_format, decimal, encoding))
+        log = read_log(events, reading, later)
         small = compact(load(scenario), log)
         counts = f"{len(log):,} events, {len(small):,} kept in {into}"
         small.save(into)

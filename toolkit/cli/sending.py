@@ -17,17 +17,12 @@ import typer
 from toolkit.cli.app import STOPPED, app, plain_errors
 from toolkit.cli.ledgers import ByOption, LedgerOption, WhyOption, opened_ledger
 from toolkit.cli.logs import (
-    CustomersOption,
-    DateFormatOption,
-    DecimalOption,
-    EncodingOption,
     EventsOption,
-    MapOption,
-    ZoneOption,
+    LogOptions,
     growing_log,
-    in_csv,
     moment_of,
     read_log,
+    with_log_options,
 )
 from toolkit.errors import InputError, nearest
 from toolkit.scenario import load
@@ -91,6 +86,7 @@ def revoke(
 
 
 @app.command()
+@with_log_options
 def sender(
     spool: Annotated[str, typer.Argument(help="The folder that notebooks submit batches to.")],
     transport: TransportOption,
@@ -102,22 +98,17 @@ def sender(
         str | None,
         typer.Option("--events", help="The log, read anew for each batch: who unsubscribed since gets nothing."),
     ] = None,
-    columns: MapOption = "",
-    zone: ZoneOption = None,
-    customers: CustomersOption = None,
-    date_format: DateFormatOption = None,
-    decimal: DecimalOption = None,
-    encoding: EncodingOption = None,
+    *,
+    reading: LogOptions,
 ) -> None:
     """Send approved batches as a user of its own, who alone holds the credentials. Ctrl-C ends it between two mails."""
-    csv = in_csv(date_format, decimal, encoding)
     with plain_errors(), _stopping() as stop:
         serve(
             spool,
             transport=transport,
             ledger=ledger,
             policy=ApprovalPolicy.load(approvers),
-            log=None if events is None else growing_log(events, columns, zone, customers, csv=csv),
+            log=None if events is None else growing_log(events, reading),
             every=length(every, name="--every", example="1m").total_seconds(),
             once=once,
             stop=stop,
@@ -159,6 +150,7 @@ def approve_command(
 
 
 @app.command("run")
+@with_log_options
 def run_command(
     scenarios: Annotated[str, typer.Argument(help="A folder of scenarios, their policies and mails.")],
     events: EventsOption,
@@ -172,15 +164,10 @@ def run_command(
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="At most so many rounds.")] = None,
     captures: Annotated[str, typer.Option(help="Folder for what rounds saw, for `toolkit parity`.")] = "captures",
-    columns: MapOption = "",
-    zone: ZoneOption = None,
-    customers: CustomersOption = None,
-    date_format: DateFormatOption = None,
-    decimal: DecimalOption = None,
-    encoding: EncodingOption = None,
+    *,
+    reading: LogOptions,
 ) -> None:
     """Send what falls due, round after round, on a growing log, within a standing approval."""
-    csv = in_csv(date_format, decimal, encoding)
     with plain_errors(), _stopping() as stop:
         start = None if since is None else moment_of(since, "--since")
         standing = load_approval(approval)
@@ -190,7 +177,7 @@ def run_command(
             raise InputError(strange)
         keep_sending(
             load(scenarios),
-            growing_log(events, columns, zone, customers, csv=csv),
+            growing_log(events, reading),
             templates=scenarios,
             approval=standing,
             transport=transport,
@@ -205,22 +192,19 @@ def run_command(
 
 
 @app.command("parity")
+@with_log_options
 def parity_command(
     scenarios: Annotated[str, typer.Argument(help="The scenarios as they were that day.")],
     events: EventsOption,
     ledger: LedgerOption,
     day: Annotated[str | None, typer.Option(help="The day, UTC, such as 2026-03-02; yesterday unless given.")] = None,
     captures: Annotated[str, typer.Option(help="Folder of what rounds saw.")] = "captures",
-    columns: MapOption = "",
-    zone: ZoneOption = None,
-    customers: CustomersOption = None,
-    date_format: DateFormatOption = None,
-    decimal: DecimalOption = None,
-    encoding: EncodingOption = None,
+    *,
+    reading: LogOptions,
 ) -> None:
     """Whether a day of `toolkit run` went as a replay says: identical, or each difference explained."""
     with plain_errors():
-        log = read_log(events, columns, zone, customers, csv=in_csv(date_format, decimal, encoding))
+        log = read_log(events, reading)
         result = compare_day(load(scenarios), log, ledger=ledger, captures=captures, day=_day(day))
         typer.echo(str(result))
         if len(result.unexplained):

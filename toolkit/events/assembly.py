@@ -10,14 +10,14 @@ import pandas as pd
 
 from toolkit.errors import EventLogError
 from toolkit.events.canonical import event_id
-from toolkit.events.database import execute, fetch_row, fetch_rows
+from toolkit.events.database import execute, fetch_row, fetch_rows, phase
 from toolkit.events.duplicates import same_ids, same_rows
 from toolkit.events.kinds import identifier
 from toolkit.events.naming import Naming, name_columns
 from toolkit.events.properties import Opened, open_properties
 from toolkit.events.quoting import name
 from toolkit.events.respelling import in_plain_form
-from toolkit.events.sources import ROW, Source, first_line
+from toolkit.events.sources import ROW, Source, first_line, let_go
 from toolkit.events.time_columns import Moment, moment
 from toolkit.events.times import check_zone
 from toolkit.readable import counted
@@ -101,6 +101,7 @@ def _assemble(
     notes = [*source.notes, *naming.notes]
     times = {ours: theirs for ours, theirs in naming.base.items() if ours in ("at", "received_at")}
     texts = {theirs for theirs in (*naming.base.values(), naming.document) if theirs is not None}
+    phase(40, 70)
     source = in_plain_form(connection, source, times=times, texts=texts - set(times.values()), notes=notes)
     at = moment(connection, source, naming.base["at"], ours="at", zone=local)
     received = None
@@ -113,10 +114,12 @@ def _assemble(
     query = _rows_query(connection, source, naming, opened, times=(at, received), notes=notes)
     if anonymous == "drop":
         query = _without_anonymous(connection, source, naming, query, notes)
+    phase(60, 100)
     if lazy:
         connection.execute(f"CREATE VIEW {_ROWS} AS {query}")
     else:  # in the order of the source, which the database keeps; to sort the rows again would take them twice
         execute(connection, f"CREATE TABLE {_ROWS} AS {query}")
+    phase(80, 100)
     _check(connection, source)
     properties = {prop.name: prop.kind for prop in opened.properties}
     given = "event_id" in naming.base
@@ -125,7 +128,7 @@ def _assemble(
         names, span = _look_through(connection, source, naming, opened, times=(at, received), notes=notes)
     elif received is not None:
         _note_early(connection, opened, at, received, notes)
-    connection.execute("DROP TABLE IF EXISTS incoming")
+    let_go(connection)
     once = _count_once(connection, properties, given=given, lazy=lazy, notes=notes)
     return Rows(properties, given, lazy, once, tuple(notes), names, span)
 

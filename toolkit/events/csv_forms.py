@@ -16,6 +16,8 @@ _ORDERS = ("day first", "month first")
 DATE = r"(\d{1,2})[./-](\d{1,2})[./-](\d{4})"
 _TIME = r"(?:,? +|T)(\d{1,2}:\d{2}(?::\d{2}(?:[.]\d+)?)?)"
 _TWELVE = r" *([AaPp])[.]?[Mm][.]?"
+_TWO_DIGITS = r"\d{2}[./-]\d{2}[./-]\d{4}( \d{2}:\d{2}(:\d{2})?)?"
+_PARTS = ("one", "other", "year", "clock", "half", "zone")
 _THOUSANDS = ".'’ \u00a0\u202f"
 _NUMBER = rf"[+-]?(0|[1-9]\d*|[1-9]\d{{0,2}}([{_THOUSANDS}]\d{{3}})+)(,\d+)?"
 FORMATS = (
@@ -91,21 +93,24 @@ def _check_format(form: object) -> None:
 
 
 def _iso_by_order(x: str, *, day_first: bool) -> str:
-    x = f"trim({x})"
-    day, month = (1, 2) if day_first else (2, 1)
+    day, month = ("one", "other") if day_first else ("other", "one")
     any_form = f"^{DATE}(?:{_TIME}(?:{_TWELVE}|( *(?:Z|[+-].*| [A-Za-z].*)?))?)?$"
-
-    def part(number: int) -> str:
-        return f"regexp_extract({x}, {literal(any_form)}, {number})"
-
-    padded = f"{part(3)} || '-' || lpad({part(month)}, 2, '0') || '-' || lpad({part(day)}, 2, '0')"
-    time, half = part(4), part(5)
+    parts = f"regexp_extract(trim({x}), {literal(any_form)}, {list(_PARTS)})"
+    date = f"m.year || '-' || lpad(m.{month}, 2, '0') || '-' || lpad(m.{day}, 2, '0')"
     clock = (
-        f"CASE WHEN {half} = '' THEN {time} || {part(6)} ELSE strftime(try_strptime({time} || upper({half}) || 'M', "
+        "CASE WHEN m.half = '' THEN m.clock || m.zone ELSE strftime(try_strptime(m.clock || upper(m.half) || 'M', "
         "['%I:%M%p', '%I:%M:%S%p', '%I:%M:%S.%f%p']), '%H:%M:%S.%f') END"
     )
-    iso = f"CASE WHEN {time} = '' THEN {padded} ELSE {padded} || ' ' || {clock} END"
-    return f"CASE WHEN isfinite(TRY_CAST({iso} AS TIMESTAMPTZ)) THEN {iso} END"
+    iso = f"CASE WHEN m.clock = '' THEN {date} ELSE {date} || ' ' || {clock} END"
+    is_moment = "isfinite(TRY_CAST(iso AS TIMESTAMPTZ))"
+    # A lambda gives what is computed once a name: the parts of the pattern are what takes the time. The most frequent
+    # form needs none of them.
+    spelled = f"list_transform([{parts}], lambda m: {iso})[1]"
+    first, second = f"{x}[1:2]", f"{x}[4:5]"
+    month, day = (second, first) if day_first else (first, second)
+    quick = f"{x}[7:10] || '-' || {month} || '-' || {day} || {x}[11:]"
+    either = f"CASE WHEN regexp_full_match({x}, {literal(_TWO_DIGITS)}) THEN {quick} ELSE {spelled} END"
+    return f"list_transform([{either}], lambda iso: CASE WHEN {is_moment} THEN iso END)[1]"
 
 
 def is_decimal(x: str) -> str:

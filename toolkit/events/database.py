@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import duckdb
@@ -26,6 +28,8 @@ __all__ = [
     "fetch_frame",
     "fetch_row",
     "fetch_rows",
+    "phase",
+    "reading_bar",
     "run",
     "settle",
     "utc",
@@ -35,7 +39,22 @@ Answer = TypeVar("Answer")
 _AGAIN = 0.05
 _LOOK = 0.1
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
+_END = 100.0
 _OF_FILES = ("read file", "Parquet", "TProtocolException")
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The bar of a log that is being read, and where it stands, in percent, when the present phase ends."""
+
+    bar: Bar
+    end: float = _END
+
+    def move_to(self, place: float) -> None:
+        self.bar.update(max(0.0, place - self.bar.n))
+
+
+_READING: ContextVar[_Reading | None] = ContextVar("reading", default=None)
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -91,7 +110,35 @@ def bar_of(cursor: duckdb.DuckDBPyConnection, words: str, *, shown: bool) -> Bar
     """A bar for statements of this cursor. It tells no time left: the database does not know it of a sort."""
     if shown:
         cursor.execute("SET enable_progress_bar = true; SET enable_progress_bar_print = false")
-    return Bar(total=100, desc=words, bar_format=_BAR, disable=not shown, delay=0.5)
+    return Bar(total=_END, desc=words, bar_format=_BAR, disable=not shown, delay=0.5, miniters=0)
+
+
+@contextmanager
+def reading_bar(connection: duckdb.DuckDBPyConnection, *, shown: bool) -> Iterator[None]:
+    """A bar that moves with what is asked of this connection meanwhile; `phase` tells it how far that is.
+
+    On the main thread alone: what reads beside a person's work shows no bar.
+    """
+    if not shown or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with bar_of(connection, "reading the log", shown=True) as bar:
+        reading = _Reading(bar)
+        token = _READING.set(reading)
+        try:
+            yield
+            reading.move_to(_END)
+        finally:
+            _READING.reset(token)
+            connection.execute("SET enable_progress_bar = false")
+
+
+def phase(begin: float, end: float) -> None:
+    """Tell the bar, where there is one, that it stands at so many percent, and where what comes next will end."""
+    reading = _READING.get()
+    if reading is not None:
+        reading.move_to(begin)
+        reading.end = end
 
 
 def fetch_row(cursor: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
@@ -141,10 +188,11 @@ def _stoppable(cursor: duckdb.DuckDBPyConnection, ask: Callable[[], Answer], *, 
             answer.set_exception(fault)
 
     asked = threading.Thread(target=work, name="toolkit question", daemon=True)
+    moved = _mover(cursor, bar)
     try:
         asked.start()
-        while bar is not None and not wait([answer], timeout=_LOOK).done:
-            bar.update(max(0.0, round(cursor.query_progress()) - bar.n))
+        while moved is not None and not wait([answer], timeout=_LOOK).done:
+            moved()
         return answer.result()
     finally:
         while asked.is_alive() and not answer.done():  # a question that is only about to begin does not hear of it yet
@@ -152,6 +200,18 @@ def _stoppable(cursor: duckdb.DuckDBPyConnection, ask: Callable[[], Answer], *, 
             wait([answer], timeout=_AGAIN)
         if asked.is_alive():
             asked.join()
+
+
+def _mover(cursor: duckdb.DuckDBPyConnection, bar: Bar | None) -> Callable[[], None] | None:
+    """What moves a bar while a statement is being done; None where there is none."""
+    if bar is not None:
+        return lambda: bar.update(max(0.0, round(cursor.query_progress()) - bar.n)) and None
+    reading = _READING.get()
+    if reading is None:
+        return None
+    # How many statements a phase has is not known: each takes the bar half the way to its end.
+    begin, room = reading.bar.n, (reading.end - reading.bar.n) / 2
+    return lambda: reading.move_to(begin + room * max(0.0, cursor.query_progress()) / _END)
 
 
 @contextmanager

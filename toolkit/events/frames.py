@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from toolkit.errors import EventLogError
+from toolkit.events.database import phase
 from toolkit.events.naming import check_distinct, is_unicode
 
 __all__ = ["arrow_of"]
@@ -51,6 +52,7 @@ def arrow_of(frame: pd.DataFrame, label: str, *, index: Collection[str] = ()) ->
     check_distinct(names, label)
     columns = {}
     for place, column in enumerate(names):
+        phase(40 * place / len(names), 40)
         values = frame.iloc[:, place]
         try:
             columns[column] = _column(values)
@@ -61,7 +63,7 @@ def arrow_of(frame: pd.DataFrame, label: str, *, index: Collection[str] = ()) ->
     return pa.table(columns)
 
 
-def _column(values: pd.Series) -> pa.Array:
+def _column(values: pd.Series) -> pa.Array | pa.ChunkedArray:
     if isinstance(values.dtype, pd.SparseDtype):
         values = pd.Series(np.asarray(values))
     if isinstance(values.dtype, pd.PeriodDtype):  # what it holds are numbers: of days, months, quarters since 1970
@@ -77,8 +79,6 @@ def _column(values: pd.Series) -> pa.Array:
         column = pa.Array.from_pandas(values)
     except _NO_SINGLE_TYPE:
         return _texts(values)
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
     if pa.types.is_null(column.type):
         return column.cast(pa.string())
     if pa.types.is_float16(column.type):

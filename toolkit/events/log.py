@@ -19,7 +19,7 @@ from toolkit.events.canonical import event_id
 from toolkit.events.compaction import compacted
 from toolkit.events.contents import Contents
 from toolkit.events.csv_forms import CsvForm
-from toolkit.events.database import connect, drop_view, fetch, run
+from toolkit.events.database import connect, drop_view, fetch, reading_bar, run
 from toolkit.events.joining import join_rows
 from toolkit.events.naming import index_names, of_each_table
 from toolkit.events.people import Customers, People, newer_people, no_people, people_of, read_people
@@ -66,6 +66,7 @@ class EventLog(Contents):
         zone: str | None = None,
         columns: Mapping[str, str] | None = None,
         anonymous: str = "error",
+        progress: bool = True,
     ) -> EventLog:
         """An event log from a frame.
 
@@ -78,6 +79,7 @@ class EventLog(Contents):
             columns: our name to yours, for example {"at": "timestamp"}; of a column of the customers with
                 "customers." before it, for example {"customers.email": "mail"}.
             anonymous: what to do with rows without a customer_id: "error", or "drop" (counted in `notes`).
+            progress: show a progress bar where it takes longer than a moment.
 
         Returns:
             The log; the frame is copied.
@@ -87,9 +89,10 @@ class EventLog(Contents):
         """
         connection = connect()
         columns, of_people = of_each_table(columns)
-        people = read_people(connection, customers, zone=check_zone(zone), columns=of_people)
-        source = frame_source(connection, events, index=index_names(columns))
-        rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
+        with reading_bar(connection, shown=progress):
+            people = read_people(connection, customers, zone=check_zone(zone), columns=of_people)
+            source = frame_source(connection, events, index=index_names(columns))
+            rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
 
     @classmethod
@@ -105,6 +108,7 @@ class EventLog(Contents):
         decimal: str = ".",
         encoding: str | None = None,
         growing: bool = False,
+        progress: bool = True,
     ) -> EventLog:
         """An event log from CSV files with a header line; the separator is found out.
 
@@ -125,6 +129,7 @@ class EventLog(Contents):
                 a CSV file of customers, too.
             growing: another program appends to the files of events: a last line that does not end yet is left out,
                 which `notes` tells.
+            progress: as in `from_pandas`.
 
         Returns:
             The log, held in memory.
@@ -135,9 +140,10 @@ class EventLog(Contents):
         form = CsvForm(date_format, decimal, encoding)
         connection = connect()
         columns, of_people = of_each_table(columns)
-        people = read_people(connection, customers, zone=check_zone(zone), columns=of_people, form=form)
-        source = csv_source(connection, paths, form, growing=growing)
-        rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
+        with reading_bar(connection, shown=progress):
+            people = read_people(connection, customers, zone=check_zone(zone), columns=of_people, form=form)
+            source = csv_source(connection, paths, form, growing=growing)
+            rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
 
     @classmethod
@@ -149,6 +155,7 @@ class EventLog(Contents):
         zone: str | None = None,
         columns: Mapping[str, str] | None = None,
         anonymous: str = "error",
+        progress: bool = True,
     ) -> EventLog:
         """An event log over Parquet files; the rows stay in the files and are read when they are needed.
 
@@ -160,6 +167,7 @@ class EventLog(Contents):
             zone: as in `from_pandas`.
             columns: as in `from_pandas`.
             anonymous: as in `from_pandas`.
+            progress: as in `from_pandas`.
 
         Returns:
             The log. The files must not change while it is in use.
@@ -169,8 +177,10 @@ class EventLog(Contents):
         """
         connection = connect()
         columns, of_people = of_each_table(columns)
-        people = read_people(connection, customers, zone=check_zone(zone), columns=of_people)
-        rows = assemble(connection, parquet_source(connection, paths), zone=zone, columns=columns, anonymous=anonymous)
+        with reading_bar(connection, shown=progress):
+            people = read_people(connection, customers, zone=check_zone(zone), columns=of_people)
+            source = parquet_source(connection, paths)
+            rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
 
     @classmethod
@@ -183,6 +193,7 @@ class EventLog(Contents):
         zone: str | None = None,
         columns: Mapping[str, str] | None = None,
         anonymous: str = "error",
+        progress: bool = True,
     ) -> EventLog:
         """An event log from a table or a SELECT of SQLite, PostgreSQL or DuckDB; the rows are copied into memory.
 
@@ -194,6 +205,7 @@ class EventLog(Contents):
             zone: as in `from_pandas`.
             columns: as in `from_pandas`.
             anonymous: as in `from_pandas`.
+            progress: as in `from_pandas`.
 
         Returns:
             The log, held in memory.
@@ -205,13 +217,14 @@ class EventLog(Contents):
         connection = connect()
         local = check_zone(zone)
         columns, of_people = of_each_table(columns)
-        if isinstance(customers, str):
-            source = database_source(connection, url, customers)
-            people = people_of(connection, source, zone=local, columns=of_people)
-        else:
-            people = read_people(connection, customers, zone=local, columns=of_people)
-        source = database_source(connection, url, table)
-        rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
+        with reading_bar(connection, shown=progress):
+            if isinstance(customers, str):
+                source = database_source(connection, url, customers)
+                people = people_of(connection, source, zone=local, columns=of_people)
+            else:
+                people = read_people(connection, customers, zone=local, columns=of_people)
+            source = database_source(connection, url, table)
+            rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
         return cls(connection, rows, people)
 
     @staticmethod
@@ -309,7 +322,7 @@ class EventLog(Contents):
         else:
             given = path_of(answers, what="answers", allowed="allowed: the path or URL of what `toolkit track` took")
             url = f"sqlite:///{Path(given).expanduser()}"
-        other = EventLog.from_sql(url, table)
+        other = EventLog.from_sql(url, table, progress=False)
         return self._joined(other, f"the answers ({given.rpartition('@')[2]})", self._people)
 
     def followed_by(self, later: EventLog) -> EventLog:

@@ -28,6 +28,7 @@ from toolkit.events.sources import (
     find_files,
     first_line,
     frame_source,
+    let_go,
     parquet_source,
 )
 from toolkit.events.times import from_aware, from_local, is_aware
@@ -134,7 +135,7 @@ def _people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: Z
     _check_ids(connection, source, columns["customer_id"][0])
     chosen = ", ".join(f"{sql} AS {name(column)}" for column, (sql, _) in columns.items())
     table = fetch(connection, f"SELECT {chosen} FROM {source.relation} ORDER BY {ROW}")
-    connection.execute("DROP TABLE IF EXISTS incoming")
+    let_go(connection)
     notes += [
         f"the customers table has no column {column!r}: {without}"
         for column, without in (

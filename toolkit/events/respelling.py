@@ -53,47 +53,61 @@ def in_plain_form(
     """
     form = source.form
     others = [column for column in source.columns if column not in texts and column not in times.values()]
-    plain: dict[str, str] = {}
+    of_the_form: dict[str, str] = {}
+    dates: list[str] = []
     if form.date_format is not None:
-        dates = [theirs for ours, theirs in times.items() if _are_times(connection, source, ours, theirs)]
+        of_the_form = {ours: theirs for ours, theirs in times.items() if _holds_some(connection, source, theirs)}
+        dates = [*of_the_form.values()]
         dates += _where_all(connection, source, others, lambda x: (f"({form.iso(x)}) IS NOT NULL",) * 2)
-        plain = {column: form.iso(name(column)) for column in dates}
-        if plain:
-            notes.append(f"dates are read {form.words}: {', '.join(plain)}")
+    spelled = {column: form.iso(name(column)) for column in dates}
     if form.decimal == ",":
-        others = [column for column in others if column not in plain]
+        others = [column for column in others if column not in dates]
         numbers = _where_all(connection, source, others, lambda x: (is_decimal(x), f"regexp_matches({x}, '[.,]')"))
-        plain |= {column: with_point(name(column)) for column in numbers}
-        if numbers:
-            notes.append(f"numbers are read with a decimal comma (1.234,50 is 1234.5): {', '.join(numbers)}")
-    if not plain:
+        spelled |= {column: with_point(name(column)) for column in numbers}
+    if not spelled:
         return source
-    chosen = ", ".join(f"{sql} AS {name(column)}" for column, sql in plain.items())
+    chosen = ", ".join(f"{sql} AS {name(column)}" for column, sql in spelled.items())
     execute(connection, f"CREATE TABLE spelled AS SELECT * REPLACE ({chosen}) FROM {source.relation}")
+    for ours, theirs in of_the_form.items():
+        _check_kept(connection, source, ours, theirs)
+    if dates:
+        notes.append(f"dates are read {form.words}: {', '.join(dates)}")
+    if len(spelled) > len(dates):
+        numbers = [column for column in spelled if column not in dates]
+        notes.append(f"numbers are read with a decimal comma (1.234,50 is 1234.5): {', '.join(numbers)}")
     execute(connection, "DROP TABLE incoming; ALTER TABLE spelled RENAME TO incoming")
     return replace(source, relation="incoming")
 
 
-def _are_times(connection: duckdb.DuckDBPyConnection, source: Source, ours: str, theirs: str) -> bool:
-    """Whether all values are such times; False where none is.
+def _holds_some(connection: duckdb.DuckDBPyConnection, source: Source, theirs: str) -> bool:
+    """Whether a value of a column is such a time; mostly one of the first is."""
+    for rows in (f"(SELECT * FROM {source.relation} LIMIT {_LOOK})", source.relation):
+        if fetch_row(connection, f"SELECT count({source.form.iso(name(theirs))}) FROM {rows}")[0]:
+            return True
+    return False
+
+
+def _check_kept(connection: duckdb.DuckDBPyConnection, source: Source, ours: str, theirs: str) -> None:
+    """Nothing where every value of a column of times had the form that was said.
 
     Raises:
-        EventLogError: some are.
+        EventLogError: some had not, and are missing now.
     """
     form, x = source.form, name(theirs)
-    given, good = fetch_row(connection, f"SELECT count({x}), count({form.iso(x)}) FROM {source.relation}")
-    if 0 < good < given:
-        row, value = fetch_row(
-            connection,
-            f"SELECT {ROW}, {x} FROM {source.relation} "
-            f"WHERE {x} IS NOT NULL AND ({form.iso(x)}) IS NULL ORDER BY {ROW} LIMIT 1",
-        )
-        raise EventLogError(
-            f"{source.locate(row)}: column {theirs!r} ({ours}) should hold times {form.words}, found {value!r}; no "
-            f"such time in {counted(given - good, 'row')} of {given:,}; date_format={form.date_format!r} holds for all "
-            f"values of a column; {FORMATS}"
-        )
-    return bool(good)
+    (given,) = fetch_row(connection, f"SELECT count({x}) FROM {source.relation}")
+    (good,) = fetch_row(connection, f"SELECT count({x}) FROM spelled")
+    if good == given:
+        return
+    row, value = fetch_row(
+        connection,
+        f"SELECT {ROW}, {x} FROM {source.relation} "
+        f"WHERE {x} IS NOT NULL AND ({form.iso(x)}) IS NULL ORDER BY {ROW} LIMIT 1",
+    )
+    raise EventLogError(
+        f"{source.locate(row)}: column {theirs!r} ({ours}) should hold times {form.words}, found {value!r}; no "
+        f"such time in {counted(given - good, 'row')} of {given:,}; date_format={form.date_format!r} holds for all "
+        f"values of a column; {FORMATS}"
+    )
 
 
 def _where_all(

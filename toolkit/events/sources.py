@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.csv_files import CsvFile, csv_file, header_of, why_not_csv
 from toolkit.events.csv_forms import ISO, CsvForm
-from toolkit.events.database import execute
+from toolkit.events.database import execute, phase
 from toolkit.events.frames import arrow_of
 from toolkit.events.naming import check_distinct, check_free
 from toolkit.events.quoting import literal, paths
@@ -38,6 +38,7 @@ __all__ = [
     "find_files",
     "first_line",
     "frame_source",
+    "let_go",
     "no_such_file",
     "parquet_source",
     "path_of",
@@ -49,6 +50,7 @@ _ROW = ROW.strip('"')
 _RENAMED = re.compile(r".*_\d+", re.DOTALL)  # what DuckDB makes of a name that is taken
 _PATHS = "allowed: a path, a list of paths, a folder, or a pattern such as 'data/2024-*.csv'"
 UNFINISHED = "the last line does not end yet, and is left until it does; write whole lines, each with its end"
+_ARRIVING = "arriving"
 _MISSING = ["", "NULL", "null", "NaN", "nan"]
 
 
@@ -225,6 +227,7 @@ def csv_source(
             check_free(header_of(file), file.name, _ROW, "source file")
         alike = (list(part) for _, part in itertools.groupby(files, key=lambda file: (file.separator, file.above)))
         query = " UNION ALL BY NAME ".join(f"SELECT * FROM {_read_csv(part)}" for part in alike)
+        phase(0, 80)  # a statement takes the bar half the way
         try:
             execute(connection, f"CREATE OR REPLACE TABLE incoming AS {query}")
         except duckdb.Error as fault:
@@ -258,21 +261,25 @@ def first_line(fault: Exception) -> str:
 def frame_source(
     connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, label: str = "events", *, index: Collection[str] = ()
 ) -> Source:
-    """A pandas frame, copied through Arrow; an index of one of these names is a column of it."""
+    """A pandas frame through Arrow; an index of one of these names is a column of it."""
     return arrow_source(connection, arrow_of(frame, label, index=index), label)
 
 
 def arrow_source(connection: duckdb.DuckDBPyConnection, table: pa.Table, label: str, *, typed: bool = False) -> Source:
-    """An Arrow table, copied."""
+    """An Arrow table as it lies; `let_go` ends the reading of it."""
     check_free(table.column_names, label, _ROW)
     numbered = table.append_column(_ROW, pa.array(np.arange(table.num_rows, dtype=np.int64)))
-    connection.register("arriving", numbered)
+    connection.register(_ARRIVING, numbered)
     try:
-        execute(connection, "CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
+        columns = columns_of(connection, _ARRIVING)
     except duckdb.Error as fault:
+        connection.unregister(_ARRIVING)
         raise EventLogError(f"{label}: a column is of a type that cannot be read: {first_line(fault)}") from fault
-    finally:
-        connection.unregister("arriving")
-    columns = columns_of(connection, "incoming")
     columns.pop(_ROW)
-    return Source("incoming", columns, ((label, 0),), typed=typed, counted_from=0)
+    return Source(_ARRIVING, columns, ((label, 0),), typed=typed, counted_from=0)
+
+
+def let_go(connection: duckdb.DuckDBPyConnection) -> None:
+    """Free the rows of a source that was read."""
+    connection.execute("DROP TABLE IF EXISTS incoming")
+    connection.unregister(_ARRIVING)

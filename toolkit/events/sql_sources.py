@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.errors import EventLogError, NotSupportedError, nearest
-from toolkit.events.database import execute
+from toolkit.events.database import execute, phase
 from toolkit.events.naming import check_distinct
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source, columns_of, no_such_file
@@ -105,13 +105,14 @@ def _sqlite(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Sou
         # A text that is not UTF-8 is shown with a mark instead of stopping the whole read.
         database.text_factory = lambda raw: raw.decode("utf-8", "replace")
         try:
+            database.execute("BEGIN")  # so that what is written meanwhile is in none of the looks at it, or in all
             columns = [column[0] for column in database.execute(f"SELECT * FROM ({query}) LIMIT 0").description]
             if any(_RENAMED.fullmatch(column) for column in columns):
                 written = [column[0] for column in database.execute(query).description]
                 check_distinct(written, _label(file, table))
-            types = _sqlite_types(database, query, columns)
+            count, types = _sqlite_types(database, query, columns)
             schema = pa.schema([(column, types[column]) for column in columns])
-            _insert(connection, schema, _sqlite_rows(database, query))
+            _insert(connection, schema, _sqlite_rows(database, query), expected=count)
         except sqlite3.Error as fault:
             raise _refused(file, table, fault, _sqlite_tables(database)) from fault
     return _incoming(connection, _label(file, table))
@@ -125,12 +126,12 @@ def _sqlite_tables(database: sqlite3.Connection) -> list[str]:
         return []
 
 
-def _sqlite_types(database: sqlite3.Connection, query: str, columns: list[str]) -> dict[str, pa.DataType]:
-    """What each column really holds: SQLite lets every value have a type of its own."""
+def _sqlite_types(database: sqlite3.Connection, query: str, columns: list[str]) -> tuple[int, dict[str, pa.DataType]]:
+    """How many rows there are, and what each column really holds: SQLite lets every value have a type of its own."""
     held = ", ".join(
         f"max(typeof({name(column)}) = '{kind}')" for column in columns for kind in ("integer", "real", "text", "blob")
     )
-    found = database.execute(f"SELECT {held} FROM ({query})").fetchone()
+    count, *found = database.execute(f"SELECT count(*), {held} FROM ({query})").fetchone()
     types = {}
     for place, column in enumerate(columns):
         integer, real, text, blob = found[place * 4 : place * 4 + 4]
@@ -140,7 +141,7 @@ def _sqlite_types(database: sqlite3.Connection, query: str, columns: list[str]) 
             types[column] = pa.float64()
         else:
             types[column] = pa.int64() if integer else pa.string()
-    return types
+    return count, types
 
 
 def _sqlite_rows(database: sqlite3.Connection, query: str) -> Iterator[list[tuple[Any, ...]]]:
@@ -149,12 +150,16 @@ def _sqlite_rows(database: sqlite3.Connection, query: str) -> Iterator[list[tupl
         yield rows
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, schema: pa.Schema, chunks: Iterator[list[tuple[Any, ...]]]) -> None:
+def _insert(
+    connection: duckdb.DuckDBPyConnection, schema: pa.Schema, chunks: Iterator[list[tuple[Any, ...]]], *, expected: int
+) -> None:
     start = 0
     numbered = schema.append(pa.field(ROW.strip('"'), pa.int64()))
     connection.register("arriving", numbered.empty_table())
     execute(connection, "CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
     for rows in chunks:
+        share = 40 * min(1, start / max(1, expected))
+        phase(share, share)
         columns = zip(*rows, strict=True)
         arrays = [_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
         arrays.append(pa.array(np.arange(start, start + len(rows))))
@@ -271,6 +276,7 @@ def _copy(database: Any, query: str, path: Path, label: str) -> dict[str, str]:
     columns = {column.name: POSTGRES_TYPES.get(column.type_code, "VARCHAR") for column in described}
     with path.open("wb") as file, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as rows:
         for part in rows:
+            phase(0, 40)
             file.write(part)
     return columns
 

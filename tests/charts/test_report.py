@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import time
+from html import unescape
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ import toolkit as tk
 from toolkit.charts import report
 from toolkit.errors import InputError
 from toolkit.events import EventLog
+from toolkit.scenario import loads
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -66,6 +68,12 @@ def test_a_report_over_a_log_in_which_nothing_happens_says_so(cart_program, tmp_
     events = pd.DataFrame({"customer_id": ["ana"], "event": ["view"], "at": ["2025-03-03T10:00Z"], "revenue": [1.0]})
     run = tk.replay(cart_program, EventLog.from_pandas(events))
     assert "it would have sent 0 mails to 0 people" in _words(report(run, path=tmp_path / "nothing.html"))
+
+
+def test_a_report_says_first_that_the_trigger_never_happens(shop_log, tmp_path):
+    wrong = loads("scenario: s\ntrigger: {event: cart_ad}\nreentry: once\nsteps: [{send: s/mail}]")
+    words = unescape(_words(report(tk.replay(wrong, shop_log), path=tmp_path / "wrong.html")))
+    assert words.index("the log has no event 'cart_ad'; did you mean 'cart_add'?") < words.index("it would have sent 0")
 
 
 def test_words_from_the_log_cannot_break_out_of_the_page(cart_program, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 import pandas as pd
@@ -69,3 +70,28 @@ def test_a_replay_in_ranges_tells_what_holds_in_no_range(tmp_path: Path) -> None
 def test_a_property_of_any_name_is_looked_for(name: str) -> None:
     frame = pd.DataFrame({"customer_id": ["ana"], "event": ["view"], "at": ["2025-03-03T10:00Z"], name: [1.0]})
     assert EventLog.from_pandas(frame).carried("view") == (name,)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "told"),
+    [
+        ("{event: cart_ad}", "Nobody enters s: the log has no event 'cart_ad'; did you mean 'cart_add'?"),
+        (
+            "{cycle: purchased, after: 7d}",
+            "Nobody enters s: the log has no event 'purchased'; did you mean 'purchase'?",
+        ),
+        ("{inactive: zebra, for: 7d}", "Nobody enters s: the log has no event 'zebra'; it has cart_add, purchase"),
+        ("{inactive: zebra, for: 7d, since: purchase}", None),
+        ("{event: email_unsubscribed}", None),
+        ("{event: purchase}", None),
+    ],
+)
+def test_that_nobody_can_enter_is_the_first_thing_a_replay_says(trigger: str, told: str | None) -> None:
+    program = loads(f"scenario: s\ntrigger: {trigger}\nreentry: once\nsteps: [{{send: s/mail}}]")
+    summary = replay(program, LOG, events_at_once=2, progress=False).summary()
+    first, empty, second, *_ = str(summary).splitlines()
+    assert first.startswith("Replay")
+    assert not empty
+    assert (second == told) == (told is not None)
+    assert summary.nobody == (() if told is None else (told,))
+    assert (escape(told or "Nobody enters") in summary._repr_html_()) == (told is not None)

@@ -86,6 +86,7 @@ def _opening(run: Run, own: OwnPurchases | None, result: Result | None) -> Itera
     days = _days(run)
     yield f'<p class="kicker">Replay · {escape(span_text(run))}</p>'
     yield f"<h1>{escape(_title(run))}</h1>"
+    yield from (f'<p class="lede"><b>{escape(sentence)}</b></p>' for sentence in run.nobody_enters)
     lede = [
         f"Had this program run over these {days:,} days, it would have sent {sent:,} mails to {people:,} people, "
         f"{sent / max(1, days):,.0f} a day."

@@ -12,6 +12,7 @@ from toolkit.engine.compile import Compiled
 from toolkit.engine.load import Load, MailCounts, load_of
 from toolkit.engine.overlap import Meetings, Overlap, overlap_of
 from toolkit.engine.summary import JourneyCounts, Summary, summarise
+from toolkit.engine.unmet import nobody_enters
 from toolkit.scenario.models import Program
 
 __all__ = ["Counted", "Reports"]
@@ -51,9 +52,20 @@ class Reports:
         """The first moment of the log (None when it is empty), and the last moment decided."""
         return (None if self.log.span is None else self.log.span[0]), self.until
 
+    @property
+    def nobody_enters(self) -> tuple[str, ...]:
+        """One sentence for each scenario whose trigger is an event that the log has not."""
+        return nobody_enters(self.compiled.scenarios, self.log.event_names)
+
     def summary(self) -> Summary:
         """Counts by scenario and arm: journeys, mails, why not, how journeys ended."""
-        return summarise([one.journeys for one in self._counts], self.compiled, span=self.span, notes=self.notes)
+        return summarise(
+            [one.journeys for one in self._counts],
+            self.compiled,
+            span=self.span,
+            notes=self.notes,
+            nobody=self.nobody_enters,
+        )
 
     def load(self, *, largest_order: float | None = None) -> Load:
         """Mails by hour and day, the peak, and the offers given with the most they can cost.

@@ -27,15 +27,19 @@ class Summary:
     reasons: one row per scenario and reason of a mail not sent, with its count.
     span: first and last moment of the log, and the last moment decided.
     notes: what a reader must know.
+    nobody: what a reader must know first: which scenarios wait for an event that the log has not.
     """
 
     table: pd.DataFrame
     reasons: pd.DataFrame
     span: tuple[pd.Timestamp | None, pd.Timestamp]
     notes: tuple[str, ...]
+    nobody: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        parts = [f"Replay{self._when()} (exact)", "", _text(self.table)]
+        parts = [f"Replay{self._when()} (exact)", ""]
+        parts += [*self.nobody, ""] if self.nobody else []
+        parts.append(_text(self.table))
         if len(self.reasons):
             parts += ["", "Mails not sent, by reason", _text(self.reasons)]
         if self.notes:
@@ -53,7 +57,9 @@ class Summary:
         return f", {first:%Y-%m-%d} to {last:%Y-%m-%d}"
 
     def _repr_html_(self) -> str:
-        body = f"<p><b>Replay</b>{html.escape(self._when())} · <i>exact</i></p>" + table_html(self.table)
+        body = f"<p><b>Replay</b>{html.escape(self._when())} · <i>exact</i></p>"
+        body += "".join(f"<p><b>{html.escape(sentence)}</b></p>" for sentence in self.nobody)
+        body += table_html(self.table)
         if len(self.reasons):
             body += "<p>Mails not sent, by reason</p>" + table_html(self.reasons)
         return body + "".join(f"<p style='opacity:.75'>{html.escape(note)}</p>" for note in self.notes)
@@ -108,6 +114,7 @@ def summarise(
     *,
     span: tuple[pd.Timestamp | None, pd.Timestamp],
     notes: tuple[str, ...],
+    nobody: tuple[str, ...] = (),
 ) -> Summary:
     """A replay in numbers.
 
@@ -116,6 +123,7 @@ def summarise(
         compiled: what was replayed.
         span: first and last moment.
         notes: what a reader must know.
+        nobody: what a reader must know first.
 
     Returns:
         Counts by scenario and arm, and reasons.
@@ -159,4 +167,5 @@ def summarise(
         pd.DataFrame(reasons, columns=["scenario", "reason", "mails"]),
         span,
         notes,
+        nobody,
     )

@@ -3,15 +3,20 @@ goals that are no numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from toolkit.engine.instructions import ANSWERS, event_columns
+from toolkit.errors import nearest
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.marks import Mark, Marking
+from toolkit.scenario.against import ALWAYS_POSSIBLE
 from toolkit.scenario.expression import Expression
 from toolkit.scenario.models import CycleTrigger, EventTrigger, InactiveTrigger, Scenario
+from toolkit.tables import FIRST_SEEN
 
-__all__ = ["unmet"]
+__all__ = ["nobody_enters", "unmet"]
+
+_SHOWN = 8
 
 
 def unmet(scenarios: tuple[Scenario, ...], log: EventLog | SparkLog, marking: Marking, seen: int) -> list[str]:
@@ -43,6 +48,36 @@ def unmet(scenarios: tuple[Scenario, ...], log: EventLog | SparkLog, marking: Ma
             + (f"; they never carry {', '.join(lacking)}, but {', '.join(carried) or 'nothing'}" if lacking else "")
         )
     return told + [note for scenario in scenarios for note in _no_numbers(scenario, log)]
+
+
+def nobody_enters(scenarios: tuple[Scenario, ...], names: Collection[str]) -> tuple[str, ...]:
+    """One sentence for each scenario whose trigger is an event that a log has not, with the name that may be meant.
+
+    >>> from toolkit.scenario import loads
+    >>> cart = loads("scenario: cart\\ntrigger: {event: cart_ad}\\nreentry: once\\nsteps: [{send: cart/reminder}]")
+    >>> nobody_enters(cart.scenarios, ["view", "cart_add"])
+    ("Nobody enters cart: the log has no event 'cart_ad'; did you mean 'cart_add'?",)
+    """
+    return tuple(
+        f"Nobody enters {scenario.scenario}: the log has no event {event!r}; {_instead(event, names)}"
+        for scenario in scenarios
+        if (event := _begins_with(scenario)) is not None and event not in names and event not in ALWAYS_POSSIBLE
+    )
+
+
+def _begins_with(scenario: Scenario) -> str | None:
+    match scenario.trigger:
+        case EventTrigger(event=event) | CycleTrigger(cycle=event) | InactiveTrigger(inactive=event, since=None):
+            return event
+    return None
+
+
+def _instead(event: str, names: Collection[str]) -> str:
+    known = sorted({*names} - {FIRST_SEEN})
+    near = nearest(event, known)
+    if near is not None:
+        return f"did you mean {near!r}?"
+    return "it has " + (", ".join(known[:_SHOWN]) or "none at all") + (", …" if len(known) > _SHOWN else "")
 
 
 def _no_numbers(scenario: Scenario, log: EventLog | SparkLog) -> Iterator[str]:

@@ -13,9 +13,10 @@ from toolkit.scenario.expression import ATTRIBUTES, EVENT_COLUMNS, Expression
 from toolkit.scenario.findings import Finding
 from toolkit.tables import DELIVERY_EVENTS, MAIL_EVENTS, MAIL_PROPERTIES
 
-__all__ = ["log_findings", "template_findings"]
+__all__ = ["ALWAYS_POSSIBLE", "log_findings", "template_findings"]
 
-_ALWAYS_POSSIBLE = frozenset((*DELIVERY_EVENTS, "customer_updated"))
+ALWAYS_POSSIBLE = frozenset((*DELIVERY_EVENTS, "customer_updated"))
+"""Events that a log may come to have, whatever it holds now."""
 
 
 def log_findings(
@@ -122,7 +123,7 @@ class _Against:
             yield from _expression(match.where, (*place, "where"), columns)
 
     def _name(self, event: str | None, place: Place) -> Iterator[Finding]:
-        if event is None or self.events is None or event in self.events or event in _ALWAYS_POSSIBLE:
+        if event is None or self.events is None or event in self.events or event in ALWAYS_POSSIBLE:
             return
         near = nearest(event, self.events)
         names = ", ".join(sorted(self.events)[:40])

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import bz2
+import csv
+import gzip
+import lzma
+import os
+
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from toolkit.errors import EventLogError
 from toolkit.events import EventLog
 from toolkit.events.csv_forms import CsvForm
+from toolkit.events.erasure import Person, erase_from_files
 
 HEAD = "customer_id;event;at;revenue;paid\n"
 
@@ -222,3 +230,98 @@ def test_a_file_that_is_not_in_the_utf_16_it_is_said_to_be_in_is_told(file):
     file.write_text(f"{HEAD}1;x;2026-11-27;;\n")
     with pytest.raises(EventLogError, match=r"log.csv: cannot be read as CSV: line 1 is not in utf-16"):
         EventLog.from_csv(file, zone="UTC", encoding="utf-16")
+
+
+PLAIN = "customer_id,event,at,value\nana,x,2026-11-27T14:05:00Z,1.5\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (gzip.compress(PLAIN.encode()), "it is packed with gzip; give it a name that ends in .csv.gz"),
+        (pa.compress(PLAIN.encode(), codec="zstd", asbytes=True), "it is packed with zstd; give it a name that ends"),
+        (bz2.compress(PLAIN.encode()), "it is packed with bzip2; unpack it, or pack it with gzip"),
+        (lzma.compress(PLAIN.encode()), "it is packed with xz; unpack it"),
+        (b"PK\x03\x04" + bytes(80), "it is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV"),
+        (b"PAR1" + bytes(80), "it is a Parquet file; read it with from_parquet"),
+        (b"SQLite format 3\x00" + bytes(80), "it is an SQLite database; read a table of it with from_sql"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_as_what_it_is(file, content, told):
+    file.write_bytes(content)
+    with pytest.raises(EventLogError) as fault:
+        EventLog.from_csv(file)
+    assert str(fault.value).startswith(f"{file}: cannot be read as CSV: {told}")
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_file_packed_with_zstd_is_read_and_erased_from(tmp_path, separator):
+    file = tmp_path / "log.csv.zst"
+    lines = PLAIN + "bo,x,2026-11-27T14:05:00Z,2.5\n"
+    file.write_bytes(pa.compress(lines.replace(",", separator).encode(), codec="zstd", asbytes=True))
+    assert EventLog.from_csv(file).events["value"].tolist() == [1.5, 2.5]
+    assert erase_from_files(file, Person("ana"), yes=True) == {str(file): 1}
+    assert EventLog.from_csv(file).events["customer_id"].tolist() == ["bo"]
+
+
+def test_two_columns_of_one_name_in_a_file_packed_with_zstd_are_told(tmp_path):
+    file = tmp_path / "log.csv.zst"
+    twice = PLAIN.replace("at,value", "at,value,value").replace("1.5", "1.5,2")
+    file.write_bytes(pa.compress(twice.encode(), codec="zstd", asbytes=True))
+    with pytest.raises(EventLogError, match="more than one column is called 'value'"):
+        EventLog.from_csv(file)
+
+
+@pytest.mark.parametrize("above", ["\n\n", "  \n", "sep=,\n\n", "\nsep=,\n"])
+def test_empty_lines_above_the_header_are_no_rows(file, above):
+    file.write_text(above + PLAIN)
+    log = EventLog.from_csv(file)
+    assert (len(log), log.properties) == (1, {"value": "number"})
+    file.write_text(above + PLAIN + "bo,x\n")
+    with pytest.raises(EventLogError, match=f"line {above.count(chr(10)) + 3} has 2 fields; the header has 4"):
+        EventLog.from_csv(file)
+
+
+@pytest.mark.parametrize("content", ["\n", "  \n\n", "sep=;\n"])
+def test_a_file_of_empty_lines_is_an_empty_file(file, content):
+    file.write_text(content)
+    with pytest.raises(EventLogError, match="the file is empty; expected a header line"):
+        EventLog.from_csv(file)
+
+
+def test_a_long_value_is_read_and_hides_no_fault_elsewhere(file):
+    file.write_text(PLAIN.replace("1.5", "y" * 300_000))
+    assert EventLog.from_csv(file).events["value"].str.len().tolist() == [300_000]
+    file.write_text(PLAIN.replace("1.5", "y" * 300_000) + "bo,x\n")
+    with pytest.raises(EventLogError, match="line 3 has 2 fields; the header has 4"):
+        EventLog.from_csv(file)
+    file.write_text(PLAIN.replace("1.5", "y" * 3_000_000))
+    with pytest.raises(EventLogError, match="line 2 begins a value of more than 2,000,000 characters, the most that"):
+        EventLog.from_csv(file)
+    assert csv.field_size_limit() == 131_072
+
+
+def test_seconds_with_a_fraction_are_read_from_a_csv_file(file):
+    file.write_text("customer_id,event,at\na,x,1735689600.5\nb,x,1735689601\n")
+    assert EventLog.from_csv(file).events["at"].tolist() == [
+        pd.Timestamp("2025-01-01T00:00:00.5Z"),
+        pd.Timestamp("2025-01-01T00:00:01Z"),
+    ]
+
+
+def test_seconds_among_milliseconds_are_told_with_their_rows(file):
+    file.write_text("customer_id,event,at\na,x,1735689600000\nb,x,1735689600\n")
+    with pytest.raises(EventLogError, match=r"1735689600 \(.*log.csv, row 2\) to 1735689600000 \(.*log.csv, row 1\)"):
+        EventLog.from_csv(file)
+
+
+def test_the_one_time_without_a_zone_is_told_with_its_row(file):
+    file.write_text("customer_id,event,at\na,x,2025-01-01T00:00Z\nb,x,2025-01-02T00:00\n")
+    with pytest.raises(EventLogError, match=r"log.csv, row 2: column 'at' \(at\) has 1 time without a time zone"):
+        EventLog.from_csv(file)
+
+
+def test_what_is_no_file_is_told(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(EventLogError, match=r"pipe.csv is neither a file nor a folder"):
+        EventLog.from_csv(tmp_path / "pipe.csv")

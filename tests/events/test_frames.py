@@ -185,6 +185,22 @@ def test_many_rows_keep_their_order_on_all_cores(tmp_path: Path, files: int) -> 
     assert (read.column("n").to_numpy() == np.arange(count)).all()
 
 
+def test_an_infinite_decimal_is_missing():
+    values = [Decimal("1.10"), Decimal("Infinity"), None]
+    frame = pd.DataFrame({"customer_id": ["a", "b", "c"], "event": "x", "at": "2025-01-01T00:00Z", "v": values})
+    assert EventLog.from_pandas(frame).events["v"].fillna(-1).tolist() == [1.1, -1, -1]
+
+
+def test_a_column_without_a_name_is_called_by_its_place():
+    frame = pd.DataFrame({"": [1], "customer_id": "a", "event": "x", "at": "2025-01-01T00:00Z", "v4": 2})
+    assert EventLog.from_pandas(frame).properties == {"column0": "number", "v4": "number"}
+
+
+def test_a_table_of_another_library_is_told_with_how_it_becomes_a_frame():
+    with pytest.raises(EventLogError, match=r"found pyarrow.Table; its \.to_pandas\(\) makes one"):
+        EventLog.from_pandas(pa.table({"customer_id": ["a"]}))
+
+
 MEMORY = """
 import numpy as np
 import pandas as pd

@@ -101,6 +101,12 @@ def test_what_killed_programs_left_is_deleted_a_day_later(store):
     assert sorted(os.listdir(store.parent)) == [".store.4567cdef.new", "store"]
 
 
+def test_what_a_killed_program_moved_away_is_deleted_by_the_next_one_that_stores(store):
+    store.rename(store.with_name(".store.0123abcd.old"))
+    log_of("ana").save(store)
+    assert os.listdir(store.parent) == ["store"]
+
+
 def test_what_a_program_left_is_deleted_as_soon_as_it_is_killed(store):
     writing = store.with_name(".store.0123abcd.new")
     writing.mkdir()

@@ -137,7 +137,7 @@ def _read(file: str, reading: LogOptions, mapped: dict[str, str], *, growing: bo
     how: dict[str, Any] = {"customers": reading.customers, "zone": reading.zone, "columns": mapped}
     how["progress"] = not growing and sys.stderr.isatty()  # what a shell keeps of it stays free of bars
     try:
-        if named.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt")):
+        if named.lower().endswith((".csv", ".csv.gz", ".csv.zst", ".tsv", ".txt")):
             return EventLog.from_csv(file, growing=growing, **how, **reading.csv)
         if given := [_option(argument) for argument in reading.csv]:
             raise InputError(f"{file} is read as Parquet; {', '.join(given)}: for CSV files alone")

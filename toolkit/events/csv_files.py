@@ -5,19 +5,34 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import io
 import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from typing import IO, Any
+
+import pyarrow as pa
 
 from toolkit.errors import EventLogError
 from toolkit.readable import counted
 
-__all__ = ["CsvFile", "csv_file", "decoded", "encoding_of", "header_of", "separator_told", "why_not_csv"]
+__all__ = [
+    "CsvFile",
+    "csv_file",
+    "decoded",
+    "encoding_of",
+    "header_of",
+    "long_values",
+    "packed",
+    "separator_told",
+    "unpacked",
+    "why_not_csv",
+]
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -32,8 +47,19 @@ _SHOWN = 3
 _PIECE = 1 << 20
 _MOST_LEFT = 1 << 16
 _BUFFER = 1 << 13
-_UNREADABLE = (OSError, EOFError, zlib.error)
+_UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowException)
 _SEPARATOR_LINE = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+_LONGEST = 2_000_000  # characters of a value; the database reads lines of 2 MiB
+_OTHERS = (
+    (b"\x1f\x8b", ".gz", "is packed with gzip; give it a name that ends in .csv.gz"),
+    (b"\x28\xb5\x2f\xfd", ".zst", "is packed with zstd; give it a name that ends in .csv.zst"),
+    (b"BZh", None, "is packed with bzip2; unpack it, or pack it with gzip (.csv.gz) or zstd (.csv.zst)"),
+    (b"\xfd7zXZ\x00", None, "is packed with xz; unpack it, or pack it with gzip (.csv.gz) or zstd (.csv.zst)"),
+    (b"PK\x03\x04", None, "is a zip archive or an Excel workbook; unpack it, or save the sheet as CSV UTF-8"),
+    (b"PAR1", None, "is a Parquet file; read it with from_parquet"),
+    (b"SQLite format 3\x00", None, "is an SQLite database; read a table of it with from_sql"),
+)
+_EMPTY = "the file is empty; expected a header line with the names of the columns"
 _ALLOWED = "allowed: UTF-8 and UTF-16; or say which it is, for example encoding='cp1252'"
 
 
@@ -45,7 +71,7 @@ class CsvFile:
         name: its path, as it was given.
         path: where the same text lies in UTF-8.
         separator: one character.
-        above: how many lines stand above the header: 1 where a spreadsheet wrote `sep=;`.
+        above: how many lines stand above the header: empty ones, and what a spreadsheet wrote, `sep=;`.
         is_cut: a last line that does not end yet is left out.
     """
 
@@ -60,31 +86,58 @@ def csv_file(file: str, *, encoding: str | None, folder: Path, growing: bool = F
     """A file and how it is to be read.
 
     Args:
-        file: its path, also of a packed one that ends in `.gz`.
+        file: its path, also of a packed one that ends in `.gz` or `.zst`.
         encoding: of a file without a byte order mark; None where it is UTF-8, or UTF-16 by its zeros.
         folder: where a copy in UTF-8 may be laid.
         growing: another program appends to it, so a last line without an end is left out. Of UTF-8 alone, and of
             encodings of one byte a sign.
 
     Raises:
-        EventLogError: it cannot be opened, is empty, or is not in that encoding.
+        EventLogError: it cannot be opened, is empty or no CSV file at all, or is not in that encoding.
     """
     try:
-        if Path(file).stat().st_size == 0:
-            raise EventLogError(f"{file}: the file is empty; expected a header line with the names of the columns")
+        with open(file, "rb") as opened:
+            _check_csv(file, opened.read(_HEAD))
         with _opened(file, "rb") as opened:
             found = encoding_of(opened.read(_HEAD)) or encoding or _UTF_8
         is_cut, path = False, file
-        if growing and not file.endswith(".gz") and not found.startswith(("utf-16", "utf-32")):
+        if growing and not _is_packed(file) and not found.startswith(("utf-16", "utf-32")):
             path, is_cut = _whole_lines(file, folder)
         path = path if found == _UTF_8 else _in_utf_8(path, found, folder, name=file)
         with _opened(path) as lines:
-            first = lines.readline()
-            told = separator_told(first)
-            separator = told or _most_frequent(first)
+            above, told, header = _until_header(lines)
     except _UNREADABLE as fault:
         raise EventLogError(f"{file}: cannot be read: {fault}") from fault
-    return CsvFile(file, path, separator, above=1 if told else 0, is_cut=is_cut)
+    if header is None:
+        raise EventLogError(f"{file}: {_EMPTY}")
+    return CsvFile(file, path, told or _most_frequent(header), above=above, is_cut=is_cut)
+
+
+def _check_csv(file: str, head: bytes) -> None:
+    """Nothing where a file may be a CSV file.
+
+    Raises:
+        EventLogError: it is empty, or begins as files of another kind do.
+    """
+    if not head:
+        raise EventLogError(f"{file}: {_EMPTY}")
+    for begin, ending, said in _OTHERS:
+        if head.startswith(begin) and (ending is None or not file.lower().endswith(ending)):
+            raise EventLogError(f"{file}: cannot be read as CSV: it {said}")
+
+
+def _is_packed(file: str) -> bool:
+    return file.lower().endswith((".gz", ".zst"))
+
+
+def _until_header(lines: IO[str]) -> tuple[int, str | None, str | None]:
+    """How many lines stand above the header, the separator that one of them tells, and the header; None of each where
+    there is none."""
+    told = None
+    for above, line in enumerate(lines):
+        if line.strip() and (told is not None or (told := separator_told(line)) is None):
+            return above, told, line
+    return 0, told, None
 
 
 def encoding_of(head: bytes) -> str | None:
@@ -114,6 +167,42 @@ def decoded(content: bytes) -> tuple[str, str]:
         with suppress(UnicodeDecodeError):
             return content.decode(possible), possible
     return content.decode("latin-1"), "latin-1"
+
+
+def unpacked(file: str | PathLike[str]) -> bytes:
+    """What is in a file, unpacked where its name says that it is packed.
+
+    Raises:
+        EventLogError: it cannot be unpacked.
+    """
+    try:
+        with _opened(fspath(file), "rb") as opened:
+            content: bytes = opened.read()
+            return content
+    except _UNREADABLE as fault:
+        raise EventLogError(f"{file}: cannot be read: {fault}") from fault
+
+
+def packed(content: bytes, file: str | PathLike[str]) -> bytes:
+    """What such a file holds of this content.
+
+    >>> packed(b"id", "log.csv"), gzip.decompress(packed(b"id", "log.csv.gz"))
+    (b'id', b'id')
+    """
+    name = fspath(file).lower()
+    if name.endswith(".gz"):
+        return gzip.compress(content)
+    return pa.compress(content, codec="zstd", asbytes=True) if name.endswith(".zst") else content
+
+
+@contextmanager
+def long_values() -> Iterator[None]:
+    """Let Python's reader of CSV take values as long as the database does."""
+    before = csv.field_size_limit(_LONGEST)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def separator_told(line: str) -> str | None:
@@ -214,7 +303,7 @@ def _why_not(file: CsvFile) -> str | None:
     width, begin = 0, 1 + file.above
     ragged: list[tuple[int, int]] = []
     open_ended: list[tuple[int, int]] = []
-    with _opened(file.path, errors="surrogateescape") as lines:
+    with _opened(file.path, errors="surrogateescape") as lines, long_values():
         checked = _checked(lines, ends)
         for _ in range(file.above):
             next(checked)
@@ -269,7 +358,8 @@ def _quoted_wrongly(begin: int, line: int, fault: str) -> str:
     if "end of data" in fault:
         return f"a quote in line {begin} is not closed"
     if "limit" in fault:
-        return f"line {begin} begins a value of more than {csv.field_size_limit():,} characters; is a quote not closed?"
+        most = f"{_LONGEST:,} characters"
+        return f"line {begin} begins a value of more than {most}, the most that one may have; is a quote not closed?"
     lines = f"line {line}" if begin == line else f"lines {begin} to {line}"
     return f'{lines}: a quote is not closed, or stands within a value; allowed within a quoted value: two of them, ""'
 
@@ -277,6 +367,10 @@ def _quoted_wrongly(begin: int, line: int, fault: str) -> str:
 @contextmanager
 def _opened(file: str, mode: str = "rt", errors: str = "replace", encoding: str = _UTF_8) -> Iterator[IO[Any]]:
     text: dict[str, Any] = {} if "b" in mode else {"encoding": encoding, "errors": errors, "newline": ""}
-    opening: Any = gzip.open if file.endswith(".gz") else open
+    if file.lower().endswith(".zst"):
+        with pa.CompressedInputStream(pa.OSFile(file), "zstd") as unpacked:
+            yield unpacked if "b" in mode else io.TextIOWrapper(io.BufferedReader(unpacked), **text)
+        return
+    opening: Any = gzip.open if file.lower().endswith(".gz") else open
     with opening(file, mode, **text) as opened:
         yield opened

@@ -6,7 +6,6 @@ Every file is written anew beside the old one and then takes its place, so that 
 from __future__ import annotations
 
 import csv
-import gzip
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import QUARANTINE
-from toolkit.events.csv_files import decoded, separator_told
+from toolkit.events.csv_files import decoded, long_values, packed, separator_told, unpacked
 from toolkit.events.database import fetch, fetch_row, run, utc
 from toolkit.events.log import EventLog
 from toolkit.events.people import People
@@ -259,9 +258,7 @@ class _Lines:
     """The rows of a CSV file, each with the very text it stands in."""
 
     def __init__(self, path: Path) -> None:
-        opened = gzip.open if path.suffix.lower() == ".gz" else open
-        with opened(path, "rb") as file:
-            self.text, self.encoding = decoded(file.read())
+        self.text, self.encoding = decoded(unpacked(path))
         first = next((line for line in self.text.split("\n") if line.strip()), "")
         told = separator_told(first)
         self._separator = told or max(",;\t|", key=first.count)
@@ -285,12 +282,13 @@ class _Lines:
         """All rows, that of the names with what stands above it."""
         reader = csv.reader(iter(self._lines), delimiter=self._separator)
         before, has_names = 0, False
-        for fields in reader:
-            if not (fields or has_names):
-                continue
-            has_names = True
-            yield fields, "".join(self._lines[before : reader.line_num])
-            before = reader.line_num
+        with long_values():
+            for fields in reader:
+                if not (fields or has_names):
+                    continue
+                has_names = True
+                yield fields, "".join(self._lines[before : reader.line_num])
+                before = reader.line_num
 
 
 def _ids(found: list[str | None]) -> list[str | None]:
@@ -310,7 +308,7 @@ def _erase_lines(path: Path, customer_id: str, column: str, *, yes: bool) -> int
         kept = lines.head + "".join(text for (_, text), gone in zip(lines, theirs, strict=True) if not gone)
         content = kept.encode(lines.encoding)
         with whole_file(path, mode=0o600) as part:
-            part.write_bytes(gzip.compress(content) if path.suffix.lower() == ".gz" else content)
+            part.write_bytes(packed(content, path))
     return sum(theirs)
 
 

@@ -42,10 +42,10 @@ def arrow_of(frame: pd.DataFrame, label: str, *, index: Collection[str] = ()) ->
     {'customer_id': ['1', '1', None], 'said': ['{"price":null}', 'yes', None]}
     """
     if not isinstance(frame, pd.DataFrame):
-        raise EventLogError(f"{label}: expected a pandas DataFrame, found {type(frame).__name__}")
+        raise EventLogError(_no_frame(frame, label))
     levels = [level for level in frame.index.names if level in index and level not in frame.columns]
     frame = frame.reset_index(level=levels) if levels else frame
-    names = [str(column) for column in frame.columns]
+    names = [str(column) or f"column{place}" for place, column in enumerate(frame.columns)]  # as of a file
     wrong = next((column for column in names if not is_unicode(column)), None)
     if wrong is not None:
         raise EventLogError(f"{label}: the name of column {wrong!r} is no valid Unicode; give the column another name")
@@ -79,6 +79,10 @@ def _column(values: pd.Series) -> pa.Array | pa.ChunkedArray:
         column = pa.Array.from_pandas(values)
     except _NO_SINGLE_TYPE:
         return _texts(values)
+    except (TypeError, ValueError):
+        if pd.api.types.infer_dtype(values) != "decimal":
+            raise
+        return pa.array(values.astype(float), from_pandas=True)  # one of them is infinite
     if pa.types.is_null(column.type):
         return column.cast(pa.string())
     if pa.types.is_float16(column.type):
@@ -144,6 +148,13 @@ def _plain(value: Any) -> Any:
 
 def _is_given(value: Any) -> bool:
     return not pd.api.types.is_scalar(value) or not pd.isna(value)
+
+
+def _no_frame(given: object, label: str) -> str:
+    kind = type(given)
+    found = f"{kind.__module__.partition('.')[0]}.{kind.__name__}".removeprefix("builtins.")
+    hint = "; its .to_pandas() makes one" if hasattr(given, "to_pandas") else ""
+    return f"{label}: expected a pandas DataFrame, found {found}{hint}"
 
 
 def _no_unicode(values: pd.Series, label: str, column: str) -> str:

@@ -82,9 +82,15 @@ def swap(fresh: Path, target: Path) -> None:
 
 
 def _left_behind(target: Path) -> list[Path]:
-    """What no program can be writing any more: it was killed, or nothing was made in it for a day."""
+    """What nobody needs any more: what was moved away from here, now that there is another; and what no program can be
+    writing, since it was killed, or made nothing in it for a day."""
     lately = time.time() - _DAY
-    return [path for path in copies_beside(target) if path.stat().st_mtime < lately or _is_given_up(path)]
+    moved = set_aside(target)
+    return moved + [
+        path
+        for path in copies_beside(target)
+        if path not in moved and (path.stat().st_mtime < lately or _is_given_up(path))
+    ]
 
 
 def copies_beside(target: Path) -> list[Path]:

@@ -115,6 +115,10 @@ def find_files(where: PathOrPaths, *, folder_pattern: str | None = None) -> list
             found.append(text)
         elif Path(text).is_dir():
             found += _files_of_folder(Path(text), folder_pattern)
+        elif Path(text).exists():
+            raise EventLogError(
+                f"{text} is neither a file nor a folder, and is read more than once; write it to a file"
+            )
         else:
             matches = sorted(match for match in glob.glob(text, recursive=True) if Path(match).is_file())
             if not matches:

@@ -293,7 +293,7 @@ def read_stored(
 
 def _read_manifest(place: Path) -> dict[str, Any]:
     if place.is_file():
-        csv = place.name.lower().endswith((".csv", ".csv.gz", ".tsv", ".txt"))
+        csv = place.name.lower().endswith((".csv", ".csv.gz", ".csv.zst", ".tsv", ".txt"))
         reader = "from_csv" if csv else "from_parquet"
         raise EventLogError(
             f"{place} is a file; open takes the folder of a stored log; read the file with "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +13,7 @@ import duckdb
 from toolkit.errors import EventLogError
 from toolkit.events.database import execute
 from toolkit.events.kinds import finite, is_number, is_text, is_time
-from toolkit.events.quoting import name
+from toolkit.events.quoting import literal, name
 from toolkit.events.respelling import which_is_first
 from toolkit.events.sources import ROW, Source
 from toolkit.events.times import epoch, epoch_unit, epoch_words, from_aware, from_local, held, is_aware, text_has_offset
@@ -22,6 +23,7 @@ __all__ = ["Moment", "moment"]
 
 # DuckDB would also take words such as epoch and infinity for times.
 _DATED = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([T ].*)?"
+_COUNTED = r"\d{9,19}([.]\d+)?"  # since 1970
 _ALLOWED = (
     "allowed: ISO 8601 such as 2024-05-31 18:30:00 or 2024-05-31T18:30:00+02:00, timestamps, or whole numbers of "
     "seconds or milliseconds since 1970; make other forms times with pandas.to_datetime and use from_pandas"
@@ -89,7 +91,7 @@ def _local(
     if not count:
         return Moment(x, plain=True)
     if zone is None:
-        raise EventLogError(_needs_zone(source, theirs, ours, count, first))
+        raise EventLogError(_needs_zone(source.label, theirs, ours, count, first))
     return Moment(from_local(x, zone, first, last), plain=True, notes=(_zone_note(ours, zone),))
 
 
@@ -115,9 +117,9 @@ def _check_finite(connection: duckdb.DuckDBPyConnection, source: Source, theirs:
         )
 
 
-def _needs_zone(source: Source, theirs: str, ours: str, count: int, example: datetime | str) -> str:
+def _needs_zone(where: str, theirs: str, ours: str, count: int, example: datetime | str) -> str:
     return (
-        f"{source.label}: column {theirs!r} ({ours}) has {counted(count, 'time')} without a time zone, "
+        f"{where}: column {theirs!r} ({ours}) has {counted(count, 'time')} without a time zone, "
         f"for example {example}; say which zone they are in, for example zone='Europe/Paris' or zone='UTC'"
     )
 
@@ -126,14 +128,21 @@ def _number(connection: duckdb.DuckDBPyConnection, source: Source, theirs: str, 
     given = x
     if source.columns[theirs] in ("FLOAT", "DOUBLE"):
         given = finite(x)
-    first, last = _one(connection, f"SELECT min({given}), max({given}) FROM {source.relation}")
+    first, last, *rows = _one(
+        connection,
+        f"SELECT min({given}), max({given}), arg_min({ROW}, {given}), arg_max({ROW}, {given}) FROM {source.relation}",
+    )
     if first is None:
         return Moment("NULL::TIMESTAMP", plain=True)
     unit = epoch_unit(float(first), float(last))
     if unit is None:
+        least, most = (
+            f"{value:f}".rstrip("0").rstrip(".") if isinstance(value, Decimal) else value for value in (first, last)
+        )
+        here, there = map(source.locate, rows)
         raise EventLogError(
-            f"{source.label}: column {theirs!r} ({ours}) holds numbers from {first} to {last}, which are not clearly "
-            f"seconds, milliseconds or microseconds since 1970; {_ALLOWED}"
+            f"{source.label}: column {theirs!r} ({ours}) holds numbers from {least} ({here}) to {most} ({there}), "
+            f"which are not clearly seconds, milliseconds or microseconds since 1970; {_allowed(source)}"
         )
     note = f"{ours}: numbers in column {theirs!r} are read as {epoch_words(unit)} since 1970"
     return Moment(epoch(given, unit), plain=True, notes=(note,))
@@ -150,12 +159,12 @@ def _text(
     far = f"({aware} >= TIMESTAMPTZ '10000-01-01' OR {aware} < TIMESTAMPTZ '0001-01-01')"
     given, digits, times, naive, first, last, outside = _one(
         connection,
-        f"SELECT count({x}), count(*) FILTER (regexp_full_match({x}, '\\d{{9,19}}')), count(*) FILTER ({good}), "
+        f"SELECT count({x}), count(*) FILTER (regexp_full_match({x}, {literal(_COUNTED)})), count(*) FILTER ({good}), "
         f"count(*) FILTER ({good} AND NOT {offset}), min({local}) FILTER ({good} AND NOT {offset}), "
         f"max({local}) FILTER ({good} AND NOT {offset}), count(*) FILTER ({good} AND {far}) FROM {source.relation}",
     )
     if given and digits == given:
-        return _number(connection, source, theirs, ours, f"{x}::HUGEINT")
+        return _number(connection, source, theirs, ours, f"{x}::DECIMAL(38, 9)")
     if times < given:
         row, value = _one(
             connection,
@@ -167,8 +176,12 @@ def _text(
             + (which_is_first(connection, source, theirs, value) or _allowed(source))
         )
     if naive and zone is None:
-        (example,) = _one(connection, f"SELECT {x} FROM {source.relation} WHERE {good} AND NOT {offset} LIMIT 1")
-        raise EventLogError(_needs_zone(source, theirs, ours, naive, example))
+        row, example = _one(
+            connection,
+            f"SELECT {ROW}, {x} FROM {source.relation} WHERE {good} AND NOT {offset} ORDER BY {ROW} LIMIT 1",
+        )
+        where = source.locate(row) if naive < given else source.label
+        raise EventLogError(_needs_zone(where, theirs, ours, naive, example))
     utc = held(from_aware(aware)) if outside else from_aware(aware)
     if naive and zone is not None:
         utc = f"CASE WHEN {offset} THEN {utc} ELSE {from_local(local, zone, first, last)} END"

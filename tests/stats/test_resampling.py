@@ -32,6 +32,22 @@ def test_the_permutation_pvalue_is_that_of_all_shuffles() -> None:
     assert found.pvalue == pytest.approx(min(1, 2 * min(above, below)), abs=0.012)
 
 
+@pytest.mark.parametrize("base", [0.7, 10.3, 99.9, 1000.7, 1e6 + 0.7])
+def test_amounts_far_from_0_that_lie_close_together_keep_the_orders_that_are_equal(base: float) -> None:
+    """All 11!/(5! 6!) = 462 shuffles; the statistic does not change when all amounts rise alike."""
+    one, other = np.array([0.1, 0.2, 0.0, 0.2, 0.1]), np.array([0.1, 0.0, 0.1, 0.0, 0.0, 0.1])
+    both = np.concatenate([one, other])
+    all_of_them = np.array([student(both[list(c)], np.delete(both, list(c))) for c in combinations(range(11), 5)])
+    statistic = student(one, other)
+    wanted = 2 * min(np.mean(all_of_them >= statistic - 1e-9), np.mean(all_of_them <= statistic + 1e-9))
+    found = permutation_test(base + one, base + other, seed=3, draws=20_000)
+    assert found.pvalue == pytest.approx(min(1, wanted), abs=0.012)
+    swapped = permutation_test(base + other, base + one, seed=3, draws=20_000)
+    assert swapped.pvalue == pytest.approx(found.pvalue, abs=0.012)
+    resampled = bootstrap_difference(base + one, base + other, seed=3)
+    assert resampled.pvalue == pytest.approx(bootstrap_difference(one + 0.7, other + 0.7, seed=3).pvalue, abs=0.012)
+
+
 @pytest.mark.parametrize("count", [12, 400])
 def test_random_arms_are_drawn_without_replacement_and_every_one_as_often(count: int) -> None:
     """Both ways of drawing are taken: few values and many draws, many values and few draws."""

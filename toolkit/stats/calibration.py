@@ -16,7 +16,7 @@ from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.moments import numbers
 from toolkit.stats.outcomes import Arms, read
-from toolkit.stats.permutation import DRAWS, permutation_wanted, shuffled_sums
+from toolkit.stats.permutation import DRAWS, centred, permutation_wanted, shuffled_sums
 from toolkit.stats.proportions import Share, score_test
 from toolkit.stats.rates import Rate
 from toolkit.stats.welch import Sample, welch
@@ -125,6 +125,8 @@ def _rates(values: Floats, n_control: int, runs: int, seed: int) -> tuple[Floats
 
 
 def _means(values: Floats, n_control: int, runs: int, seed: int, method: str) -> tuple[Floats, Floats, str]:
+    bought = int((values != 0).sum())
+    (values,) = centred(values)
     total, squares = float(values.sum()), float(values @ values)
     n = len(values) - n_control
     buyers = values[values != 0]
@@ -134,7 +136,7 @@ def _means(values: Floats, n_control: int, runs: int, seed: int, method: str) ->
     other = _samples(total - first[0] * size, squares - first[1], len(values) - size)
     arm, control = (first[2], other[2]) if size == n else (other[2], first[2])
     found = welch(arm, control)
-    if method == "welch" or (method == "auto" and not permutation_wanted((n, n_control), len(buyers))):
+    if method == "welch" or (method == "auto" and not permutation_wanted((n, n_control), bought)):
         return found.pvalue, found.diff, "Welch t-test"
     # the shuffles of every one of these experiments are those of the pooled outcomes: they are drawn once
     null = _samples(*shuffled_sums(buyers, zeros, size, draws=DRAWS, seed=seed + 1), size)

@@ -17,12 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import array_of_numbers
 
-__all__ = ["Resampled", "by_rank", "finite_arms", "permutation_test", "permutation_wanted", "shuffled_sums"]
+__all__ = ["Resampled", "by_rank", "centred", "finite_arms", "permutation_test", "permutation_wanted", "shuffled_sums"]
 
 Floats = NDArray[np.float64]
 DRAWS = 4_999
 _WIDEST_SPLIT = 3.0  # larger arm to smaller
 _FEW_BUYERS = 200  # of both arms together
+_SAME = 1e-9  # statistics so near are those of equal orders
 _MANY_BUYERS = 20_000  # expected in the smaller arm: skewness has averaged out
 
 
@@ -77,6 +78,21 @@ def finite_arms(values: ArrayLike, control_values: ArrayLike, *, test: str) -> t
     return one, other
 
 
+def centred(*sides: Floats) -> tuple[Floats, ...]:
+    """Values around their common mean, where none of them is 0; as they are where zeros make them few.
+
+    Statistics of differences are the same. But amounts far from 0 that lie close together (99.90, 100.00) would lose
+    their differences to rounding, and orders that are equal would no longer be seen to be.
+
+    >>> [side.tolist() for side in centred(np.array([99.5, 100.5]), np.array([100.0, 100.0]))]
+    [[-0.5, 0.5], [0.0, 0.0]]
+    """
+    if not all(side.all() for side in sides):
+        return sides
+    mean = sum(float(side.sum()) for side in sides) / sum(map(len, sides))
+    return tuple(side - mean for side in sides)
+
+
 def permutation_test(
     values: ArrayLike, control_values: ArrayLike, *, alpha: float = 0.05, seed: int = 0, draws: int | None = None
 ) -> Resampled:
@@ -105,6 +121,7 @@ def permutation_test(
     """
     one, other = finite_arms(values, control_values, test="permutation test")
     draws = draws or _draws(alpha)
+    one, other = centred(one, other)
     flipped = len(one) > len(other)
     small, large = (other, one) if flipped else (one, other)
     statistic, error = _student(
@@ -114,7 +131,7 @@ def permutation_test(
     if flipped:
         statistic, shuffled = -statistic, -shuffled
     diff = float(one.mean() - other.mean())
-    pvalue, low, high = by_rank(statistic, shuffled, alpha=alpha, slack=1e-12)
+    pvalue, low, high = by_rank(statistic, shuffled, alpha=alpha, slack=_SAME)
     least = 2 / (draws + 1)
     note = f"p cannot be below {least:.2g} with {draws:,} shuffles" if pvalue <= least else ""
     return Resampled(

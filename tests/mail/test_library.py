@@ -240,6 +240,13 @@ def test_every_scenario_of_the_library_finds_its_people_in_the_shipped_log() -> 
     assert not [note for note in run.notes if "unknown" in note]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_no_table_of_a_mail_is_read_out_as_rows_and_columns(name: str, library: Templates) -> None:
+    tables = re.findall(r"<table\b[^>]*>", library.render(sample(library, name)).html)
+    assert len(tables) > 20
+    assert [table for table in tables if 'role="presentation"' not in table] == []
+
+
 @pytest.mark.parametrize("locale", LOCALES)
 def test_the_small_print_of_every_mail_links_to_a_legal_notice_where_the_brand_has_one(
     locale: str, library_program: Program

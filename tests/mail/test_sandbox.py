@@ -193,7 +193,11 @@ def test_the_items_of_values_by_name_are_looped_over(templates: Load, letter: Ma
 
 @pytest.mark.parametrize(
     ("shown", "said"),
-    [("{{ event.value | length }}", "length and count are"), ("{{ event.value | last }}", "the last is")],
+    [
+        ("{{ event.value | length }}", "length and count are"),
+        ("{{ event.value | last }}", "the last is"),
+        ("{% for name, price in [1, 2] %}x{% endfor %}", "two values are expected"),
+    ],
 )
 def test_a_filter_of_lists_says_what_it_needs(shown: str, said: str, templates: Load, letter: Make) -> None:
     with pytest.raises(TemplateError, match=rf"^shop/mail\.txt:4: {said}"):

@@ -104,8 +104,22 @@ def compile_mjml(pieces: Sequence[Piece], brand: Mapping[str, Any]) -> tuple[lis
         reason = re.sub(r" in root template.*", "", str(fault))
         work.fault(text, offset, f"not well-formed MJML: {reason}", allowed="every tag closed, attributes in quotes")
         return [], work.faults
+    compiled = _layout_tables(compiled)
     compiled = re.sub(r"<!--jtc(\d+)z-->", lambda one: work.conditionals[int(one[1])], compiled)
     return _without_tokens(compiled, work)
+
+
+def _layout_tables(compiled: str) -> str:
+    """Tables without a heading are layout: a screen reader is to read what stands in them, not their rows and columns.
+
+    MJML says so of its own tables, and mrml leaves it out of mj-table.
+    """
+
+    def told(table: re.Match[str]) -> str:
+        inside = compiled[table.end() : compiled.find("</table>", table.end())]
+        return table[0] if "<th" in inside.replace("<thead", "") else f'<table role="presentation"{table[1]}>'
+
+    return re.sub(r"<table(?![^>]*\srole=)(\s[^>]*|)>", told, compiled)
 
 
 def _with_tokens(pieces: Sequence[Piece], brand: Mapping[str, Any], work: _Work) -> str:

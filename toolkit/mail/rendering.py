@@ -22,6 +22,7 @@ _PLAINLY = (
     ("not supported between instances", "a number and a text cannot be compared; a number stands without quotes"),
     ("division by zero", "a division by zero"),
     ("is not iterable", "for goes through a list, and this is none"),
+    ("cannot unpack", "two values are expected of each here, and this is one"),
     ("has no len()", "length and count are those of a text or a list, and this is none"),
     ("is not reversible", "the last is that of a text or a list, and this is none"),
 )

@@ -427,6 +427,14 @@ def test_a_mail_that_falls_back_to_another_language_is_a_warning(check: Callable
     assert finding.message == "not written in fr (2 mails), de (1 mails)"
 
 
+def test_a_locale_that_is_none_is_told_and_one_of_a_browser_or_with_a_blank_is_read(
+    check: Callable[..., Preflight],
+) -> None:
+    locales = ["German", "", " ", "en ", "en-GB,en;q=0.9,de;q=0.8"]
+    letters = [{"locale": one, "decision_id": f"d{n}", "to": f"c{n}@example.org"} for n, one in enumerate(locales)]
+    assert only(check(letters=letters), "locale_missing").message == "not written in German (1 mails)"
+
+
 def test_a_batch_for_bulk_rules_is_told_so(templates: Load, letter: Make, program: Plan) -> None:
     loaded = templates("Hello " + OUT, "Hello " + OUT_TEXT)
     letters = [letter(decision_id=f"d{number}", to=f"c{number}@example.org") for number in range(5_000)]

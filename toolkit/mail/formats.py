@@ -38,13 +38,16 @@ class ShownError(ValueError):
 
 @lru_cache(maxsize=512)
 def locale_of(name: str) -> Locale:
-    """The Babel locale of a name such as `fr`, `fr_FR` or `fr-FR`.
+    """The Babel locale of a name such as `fr`, `fr_FR` or `fr-FR`; of a browser's list the first.
 
     Raises:
         ValueError: there is no such locale.
+
+    >>> str(locale_of("fr-FR")), str(locale_of("de-AT,de;q=0.9,en;q=0.8"))
+    ('fr_FR', 'de_AT')
     """
     try:
-        return Locale.parse(name.replace("-", "_"))
+        return Locale.parse(re.split("[,;]", name)[0].strip().replace("-", "_"))
     except (UnknownLocaleError, ValueError, TypeError) as fault:
         raise ShownError("expected a locale such as en, fr or fr_FR", name) from fault
 

@@ -414,19 +414,20 @@ class MailTemplate:
 
 
 def _best(variants: tuple[Variant, ...], locale: str, own: str) -> _Choice:
+    home = wanted = locale_of(own)
+    unknown = False
     try:
-        wanted = locale_of(locale or own)
+        wanted = locale_of(locale) if locale.strip() else home
     except ValueError:
-        wanted = locale_of(own)
+        unknown = True  # "German" is no language of a file, and need not be the program's own
     by_locale = {variant.locale: variant for variant in variants}
     for name in (str(wanted), wanted.language):
         if name in by_locale:
-            return _Choice(by_locale[name], wanted, False)
-    home = locale_of(own)
+            return _Choice(by_locale[name], wanted, unknown)
     same = wanted.language == home.language
     fallback = next(by_locale[name] for name in (None, str(home), home.language) if name in by_locale)
     # Words in one language with dates in another read like a mistake; so the program's locale formats them too.
-    return _Choice(fallback, wanted if same else home, not same)
+    return _Choice(fallback, wanted if same else home, unknown or not same)
 
 
 def _check_policies(policies: object) -> None:

@@ -75,6 +75,17 @@ def test_an_experiment_gives_its_advice_first_and_its_numbers_with_their_units(l
         assert internal not in html
 
 
+def test_a_replay_of_one_scenario_names_it_once_and_one_of_several_in_each_row(log, program):
+    html = tk.replay(program, log).summary()._repr_html_()
+    assert html.startswith("<p><b>Replay of abandoned_cart</b>")
+    assert cells(html)[0][:3] == ["arm", "journeys", "customers"]
+    assert html.count("abandoned_cart") == 1
+    again = program["abandoned_cart"].model_copy(update={"scenario": "again"})
+    both = tk.replay(program.model_copy(update={"scenarios": (*program.scenarios, again)}), log).summary()._repr_html_()
+    assert both.startswith("<p><b>Replay</b>")
+    assert cells(both)[0][:2] == ["scenario", "arm"]
+
+
 def test_a_plan_tells_effects_in_points_and_power_in_percent():
     html = tk.plan(tk.Rate("converted"), baseline=0.1, rel=0.1, per_day=500)._repr_html_()
     planned = next(row for row in cells(html) if row[:1] == ["29,502"])

@@ -143,3 +143,8 @@ def test_a_report_that_takes_long_shows_how_far_it_is(monkeypatch, capsys, shop_
     monkeypatch.setattr(importlib.import_module("toolkit.charts.report"), "_mails", lambda run: time.sleep(0.6) or [])
     report(shop_run, path=tmp_path / "report.html", progress=progress)
     assert ("report: " in capsys.readouterr().err) == progress
+
+
+def test_what_is_no_replay_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"expected what tk\.replay gives; found str"):
+        report("a replay", path=tmp_path / "report.html")

@@ -340,6 +340,15 @@ def test_a_map_and_its_tuner_move_each_other(program, log):
     assert view.value["abandoned_cart.pause.wait"] == "8h"
 
 
+def test_a_map_of_a_tuner_that_is_still_preparing_waits_for_its_numbers(program, log, monkeypatch):
+    monkeypatch.setattr("toolkit.widgets.tuner._MOMENT", 0.0)  # as on a machine that is slow, or busy
+    tuner = Tuner(program, log)
+    assert not tuner.surface["whole"]
+    assert "–" not in SweepMap(tuner).view.partition("<svg")[2]
+    tuner.finish()
+    assert Tuner(program, log).prepared(10.0)
+
+
 def test_ten_thousand_settings_are_drawn_in_few_shapes_and_chosen_from_lists():
     waits = [f"{number}m" for number in range(1, 101)]
     rows = [

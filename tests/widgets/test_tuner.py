@@ -299,6 +299,8 @@ def test_a_notebook_opened_without_a_kernel_shows_a_snapshot_without_scripts(tun
     assert "wait 1 d, discount 20%" in text
     assert "a snapshot" in text
     assert text.count("<svg") == 2
+    for said in ("before the mail", "after the mail", "after the offer", "mail 1 d", "offer 2 d", "reminder"):
+        assert f">{said}<" in text
     assert "<script" not in text
     assert len(text) < 40_000
     assert bundle["text/plain"] == "Tuner(abandoned cart: wait 1d, discount 20%)"

@@ -136,7 +136,9 @@ def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, n
     names = names or {}
     words = {name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])} - set(numbers)
     styles = {
-        name: f' class=words style="min-width:{min(_WIDEST, words_width(table[name]))}ch"' if name in words else ""
+        name: f' class=words style="min-width:calc({min(_WIDEST, words_width(table[name]))}ch + 1.2rem)"'
+        if name in words
+        else ""
         for name in table.columns
     }
     head = "".join(

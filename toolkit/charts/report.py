@@ -22,6 +22,7 @@ from toolkit.charts.sweeps import setting_name, setting_text, sweep_heatmap, swe
 from toolkit.charts.traces import timeline
 from toolkit.engine import Run, Sweep, Trace
 from toolkit.engine import layout as m
+from toolkit.errors import InputError
 from toolkit.sending import BatchSummary
 from toolkit.stats import Result
 
@@ -58,8 +59,10 @@ def report(
         The path of the file.
 
     Raises:
-        InputError: the folder to write to is not there.
+        InputError: the folder to write to is not there, or `run` is no replay.
     """
+    if not hasattr(run, "decisions"):
+        raise InputError(f"report: run: expected what tk.replay gives; found {type(run).__name__}")
     with Bar(total=_CHAPTERS, desc="report", unit="chapter", disable=not progress, delay=0.5) as bar:
         own = _own(run, sweep)
         parts = list[str]()

@@ -57,11 +57,15 @@ class Summary:
         return f", {first:%Y-%m-%d} to {last:%Y-%m-%d}"
 
     def _repr_html_(self) -> str:
-        body = f"<p><b>Replay</b>{html.escape(self._when())} · <i>exact</i></p>"
+        names = self.table["scenario"].unique()
+        is_one = len(names) == 1  # told once, so that the rest of the table finds room on the page
+        of = f" of {html.escape(str(names[0]))}" if is_one else ""
+        table, reasons = (one.drop(columns="scenario") if is_one else one for one in (self.table, self.reasons))
+        body = f"<p><b>Replay{of}</b>{html.escape(self._when())} · <i>exact</i></p>"
         body += "".join(f"<p><b>{html.escape(sentence)}</b></p>" for sentence in self.nobody)
-        body += table_html(self.table)
-        if len(self.reasons):
-            body += "<p>Mails not sent, by reason</p>" + table_html(self.reasons)
+        body += table_html(table)
+        if len(reasons):
+            body += "<p>Mails not sent, by reason</p>" + table_html(reasons)
         return body + "".join(f"<p style='opacity:.75'>{html.escape(note)}</p>" for note in self.notes)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,13 @@ class Jobs:
         with self._lock:
             if self.now is not None:
                 self.now.cancel()
+
+    def until(self, is_so: Callable[[], bool], seconds: float) -> bool:
+        """Wait while a job is at work until something is so; whether it is."""
+        end = time.monotonic() + seconds
+        while not is_so() and self.running and time.monotonic() < end:
+            time.sleep(0.02)
+        return is_so()
 
     @property
     def running(self) -> bool:

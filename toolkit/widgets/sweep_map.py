@@ -23,6 +23,7 @@ from toolkit.widgets.tuner import Tuner
 __all__ = ["SweepMap"]
 
 _SHADES = 9
+_PATIENCE = 5.0  # seconds
 _LARGE = 100.0  # of an amount of money; cents beside it tell nothing
 _MOST_CELLS = 900  # above, cells are drawn together and chosen by lists
 _PERCENTS = (0, 5, 10, 15, 20, 25, 30)
@@ -71,6 +72,7 @@ class SweepMap(Panel):
         if isinstance(source, Tuner):
             if not source.surface:
                 source.finish()
+            source.prepared(_PATIENCE)  # so that no cell of a saved map is empty
             self._currency = str(source.surface["currency"])
             self._over, self._table, base = _of_tuner(source)
             wait, offer = source.paths

@@ -187,6 +187,10 @@ class Tuner(Panel):
         if not self.surface:
             raise InputError(self.error or f"the log is not read yet, after {seconds:g} s")
 
+    def prepared(self, seconds: float) -> bool:
+        """Wait until the numbers of every wait are there (a forecast is not waited for); whether they are."""
+        return self._jobs.until(lambda: bool(self.surface.get("whole")), seconds)
+
     # --- how it shows -------------------------------------------------------------------------------------------------
 
     def figure(self) -> go.Figure:
@@ -424,8 +428,7 @@ class Tuner(Panel):
 
     def _begin(self, job: Job | None = None) -> None:
         """The first surface: whole where that takes a moment, else what is known, and the rest in the background."""
-        begin = time.perf_counter()
-        setting = self._setting()
+        begin, setting = time.perf_counter(), self._setting()
         exact = self._field.point(setting)
         for other in (self._now, replace(setting, wait=str(self._waits[-1]))):  # what that takes tells what a move will
             go_on(job)
@@ -441,8 +444,7 @@ class Tuner(Panel):
             self._compute(self._setting())
 
     def _surface(self, setting: Setting, job: Job | None = None, *, only_known: bool = False) -> dict[str, Any]:
-        field, now = self._field, self._now
-        values = self._stops()
+        field, now, values = self._field, self._now, self._stops()
         lines = {
             name: [replace(setting, **{name: value}) for value in known]
             for name, known in {"wait": [str(one) for one in self._waits], **values}.items()

@@ -550,3 +550,58 @@ def test_real_logs_are_read_with_one_renamed_column(shared_data, name):
     assert set(log.event_names) == set(raw["event"])
     assert log.events["customer_id"].nunique() == raw["customer_id"].nunique()
     assert log.properties
+
+
+def test_ids_that_are_decimals_keep_every_digit(tmp_path):
+    ids = pa.array([Decimal("12345678901234567890"), Decimal("9007199254740993"), Decimal(7)], pa.decimal128(38, 0))
+    at = pa.array([1735689600] * 3)
+    pq.write_table(pa.table({"customer_id": ids, "event": ["x"] * 3, "at": at}), tmp_path / "events.parquet")
+    pq.write_table(pa.table({"customer_id": ids}), tmp_path / "people.parquet")
+    log = EventLog.from_parquet(tmp_path / "events.parquet", customers=tmp_path / "people.parquet")
+    whole = ["12345678901234567890", "7", "9007199254740993"]
+    assert sorted(log.events["customer_id"]) == whole
+    assert sorted(log.customers["customer_id"]) == whole
+    frame = pd.DataFrame(
+        {"customer_id": [Decimal("9007199254740993"), Decimal("2.50")], "event": "x", "at": 1735689600}
+    )
+    assert sorted(EventLog.from_pandas(frame).events["customer_id"]) == ["2.5", "9007199254740993"]
+
+
+def test_the_file_that_is_no_parquet_is_the_one_that_is_told(tmp_path):
+    good, bad = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    pq.write_table(pa.table({"customer_id": ["a"], "event": ["x"], "at": [1735689600]}), good)
+    bad.write_bytes(good.read_bytes()[:-20])
+    with pytest.raises(EventLogError) as fault:
+        EventLog.from_parquet(tmp_path)
+    assert str(fault.value).startswith(f"{bad}: cannot be read as Parquet: ")
+    assert "SELECT" not in str(fault.value)
+
+
+@pytest.mark.parametrize("column", ["customer_id", "event_id", "customers"])
+def test_ids_of_more_digits_than_a_float_keeps_are_refused(column):
+    frame = pd.DataFrame({"customer_id": [1.0, 2.0], "event_id": [1.0, 2.0], "event": "x", "at": 1735689600})
+    people = pd.DataFrame({"customer_id": [1.0, 2.0]})
+    EventLog.from_pandas(frame, customers=people)
+    wrong, name = (people, "customer_id") if column == "customers" else (frame, column)
+    wrong.loc[1, name] = 1234567890123456789
+    with pytest.raises(EventLogError) as fault:
+        EventLog.from_pandas(frame, customers=people)
+    assert str(fault.value) == (
+        f"{'customers' if column == 'customers' else 'events'}, row 1: column '{name}' ({name}) holds floats of more "
+        "digits than a float keeps, such as 1.2345678901234568e+18; give these ids as texts or whole numbers, in "
+        "pandas 'Int64'"
+    )
+
+
+def test_a_parquet_file_that_is_written_anew_under_a_log_is_told_instead_of_half_of_each(tmp_path):
+    file = tmp_path / "events.parquet"
+    pq.write_table(pa.table({"customer_id": ["a"], "event": ["x"], "at": [1735689600]}), file)
+    log = EventLog.from_parquet(file)
+    joined = log.followed_by(EventLog.from_parquet(file))
+    assert len(log) == 1
+    pq.write_table(pa.table({"customer_id": ["a", "b"], "event": ["x", "y"], "at": [1735689600] * 2}), file)
+    for one in (log, joined):
+        with pytest.raises(
+            EventLogError, match=r"events.parquet was written anew since this log was read from it: read"
+        ):
+            one.events  # noqa: B018

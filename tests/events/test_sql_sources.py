@@ -122,6 +122,22 @@ class TestDuckdb:
             with pytest.raises(EventLogError, match=f"SELECT: more than one column is called {said}"):
                 EventLog.from_sql(f"duckdb:///{duckdb_file}", f"SELECT *, {more} FROM events", zone="UTC")
 
+    def test_a_database_that_is_open_elsewhere_is_told_with_a_way_out(self, duckdb_file):
+        with duckdb.connect(str(duckdb_file)), pytest.raises(EventLogError, match="is open in this program or another"):
+            EventLog.from_sql(f"duckdb:///{duckdb_file}", "events")
+
+    @pytest.mark.parametrize(
+        ("kind", "end"),
+        [("DATE", "infinity"), ("TIMESTAMP", "infinity"), ("TIMESTAMPTZ", "12026-01-01"), ("TIMESTAMP_NS", None)],
+    )
+    def test_an_end_that_never_comes_is_in_the_year_9999(self, duckdb_file, kind, end):
+        given = "NULL" if end is None else f"'{end}'"
+        row = f"'a' AS customer_id, 'x' AS event, TIMESTAMPTZ '2025-01-01 00:00Z' AS at, {given}::{kind} AS ends"
+        people = f"SELECT 'a' AS customer_id, {given}::{kind} AS ends"
+        log = EventLog.from_sql(f"duckdb:///{duckdb_file}", f"SELECT {row} -- all of it", customers=people)
+        ends = [log.events["ends"].iloc[0], pd.Timestamp(log.customers["ends"].iloc[0])]
+        assert all(pd.isna(one) if end is None else one.year == 9999 for one in ends)
+
     def test_the_file_is_free_again_afterwards(self, duckdb_file):
         EventLog.from_sql(f"duckdb:///{duckdb_file}", "SELECT * FROM events")
         with duckdb.connect(str(duckdb_file)) as database:
@@ -168,6 +184,25 @@ class TestPostgres:
         for more, said in (('event AS "At"', "'At', 'at' .upper and lower case are one name."), ("event", "'event'$")):
             with pytest.raises(EventLogError, match=f"SELECT: more than one column is called {said}"):
                 EventLog.from_sql(shop, f"SELECT *, {more} FROM events", zone="UTC")
+
+    def test_ids_of_many_digits_keep_them_and_an_end_that_never_comes_is_one(self, shop):
+        rows = "(9007199254740993, 'infinity'::timestamptz), (9007199254740992, NULL)"
+        chosen = "id::numeric(20, 0) AS customer_id, 'x' AS event, now() AS at, ends"
+        query = f"SELECT {chosen} FROM (VALUES {rows}) t(id, ends)"
+        events = EventLog.from_sql(shop, query).events.sort_values("customer_id", ignore_index=True)
+        assert list(events["customer_id"]) == ["9007199254740992", "9007199254740993"]
+        assert events["ends"].iloc[1].year == 9999
+        assert pd.isna(events["ends"].iloc[0])
+
+    def test_a_whole_number_that_is_none_is_missing(self, shop):
+        query = (
+            "SELECT 1 AS customer_id, 'x' AS event, now() AS at, 'NaN'::numeric(5, 0) AS v, '-- no comment' AS w -- all"
+        )
+        assert pd.isna(EventLog.from_sql(shop, query).events["v"].iloc[0])
+
+    def test_a_time_that_cannot_be_read_is_one_error(self, shop):
+        with pytest.raises(EventLogError, match=r"SELECT: a value cannot be read: .*0044"):
+            EventLog.from_sql(shop, "SELECT 1 AS customer_id, 'x' AS event, '0044-03-15 BC'::timestamptz AS at")
 
     def test_the_dialect_of_sqlalchemy_is_understood(self, shop):
         assert len(EventLog.from_sql(shop.replace("postgresql://", "postgresql+psycopg://"), "events")) == 3

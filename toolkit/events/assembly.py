@@ -17,7 +17,7 @@ from toolkit.events.naming import Naming, name_columns
 from toolkit.events.properties import Opened, open_properties
 from toolkit.events.quoting import name
 from toolkit.events.respelling import in_plain_form
-from toolkit.events.sources import ROW, Source, first_line, let_go
+from toolkit.events.sources import ROW, Source, check_digits, first_line, let_go
 from toolkit.events.time_columns import Moment, moment
 from toolkit.events.times import check_zone
 from toolkit.readable import counted
@@ -162,6 +162,7 @@ def _rows_query(
 def _identity(connection: duckdb.DuckDBPyConnection, source: Source, theirs: str, ours: str, notes: list[str]) -> str:
     x = name(theirs)
     if not source.all_text:
+        check_digits(connection, source, theirs, ours)
         return identifier(x, source.columns[theirs])
     # A spreadsheet writes whole ids as 17850.0 as soon as one is missing.
     given, whole = fetch_row(

@@ -49,6 +49,7 @@ class Contents:
         self._relation = EVENTS
         self._file: Path | None = None  # where the rows lie, of a stored log
         self._stamp: Stamp | None = None  # of that file, as it was opened
+        self._stamps: Mapping[Path, Stamp | None] = {}  # of files of others, as they were when they were read
         self._source: Contents | None = None  # whose relation a derived log reads, and so keeps
         self._unreadable: dict[str, int] = {}
         self._carried: dict[str, tuple[str, ...]] = {}
@@ -76,10 +77,11 @@ class Contents:
         return cursor
 
     def check_in_place(self) -> None:
-        """Refuse to read on where another log was stored in the place of this one, by whichever program.
+        """Refuse to read on where another log was stored in the place of this one, or its files were written anew, by
+        whichever program.
 
         Raises:
-            EventLogError: names the folder.
+            EventLogError: names the folder or the file.
         """
         known: Contents | None = self
         while known is not None:
@@ -88,6 +90,9 @@ class Contents:
                     f"{known._file.parent}: this log was read from there, and another was stored in its place: open it "
                     "again"
                 )
+            for file, stamp in known._stamps.items():
+                if stamp_of(file) not in (None, stamp):
+                    raise EventLogError(f"{file} was written anew since this log was read from it: read it again")
             known = known._source
 
     @property

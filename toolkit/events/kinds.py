@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import duckdb
 
 from toolkit.events.database import execute
-from toolkit.events.times import text_has_offset
+from toolkit.events.times import is_aware, text_has_offset
 
 __all__ = [
     "Spelling",
     "cast",
     "finite",
     "identifier",
+    "inexact",
     "is_nested",
     "is_number",
     "is_text",
@@ -23,6 +24,7 @@ __all__ = [
     "plain",
     "spelled_as",
     "spellings",
+    "within_years",
 ]
 
 _INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
@@ -36,6 +38,8 @@ _DATE = r"\d{4}-\d{2}-\d{2}"
 _MOMENT = r"\d{4}-\d{2}-\d{2}[T ]\d{1,2}:\d{2}.*"
 _KINDS = ("given", "number", "whole", "flag", "date", "moment", "aware")
 _LOOK = 2000  # rows
+_EXACT = 2**53
+"""From here on a float may stand for several whole numbers."""
 
 
 def is_number(kind: str) -> bool:
@@ -106,7 +110,12 @@ def identifier(expression: str, kind: str) -> str:
     """SQL of an id as text: whole numbers without a decimal point, NaN as missing, text untouched."""
     if kind == "VARCHAR":
         return expression
-    if kind in _FLOATS or _is_decimal(kind):
+    if _is_decimal(kind):  # not by way of a DOUBLE, which keeps sixteen digits of an id
+        text = f"{expression}::VARCHAR"
+        return (
+            f"CASE WHEN {expression} = trunc({expression}) THEN split_part({text}, '.', 1) ELSE rtrim({text}, '0') END"
+        )
+    if kind in _FLOATS:
         number = finite(f"{expression}::DOUBLE")
         return (
             f"CASE WHEN ({number}) = trunc({number}) AND abs({number}) < 1e18 "
@@ -115,6 +124,24 @@ def identifier(expression: str, kind: str) -> str:
     if is_nested(kind):
         return f"to_json({expression})::VARCHAR"
     return f"{expression}::VARCHAR"
+
+
+def inexact(x: str, kind: str) -> str | None:
+    """SQL flag: an id that is a float of more digits than a float keeps; None where the type keeps them all."""
+    return f"isfinite({x}) AND abs({x}) >= {_EXACT if kind == 'DOUBLE' else 2**24}" if kind in _FLOATS else None
+
+
+def within_years(connection: duckdb.DuckDBPyConnection, relation: str, expression: str, kind: str) -> str:
+    """SQL of a value of this type; of a time held to the years 1 to 9999, where one is outside: infinity means no end
+    anywhere."""
+    if not (kind == "DATE" or is_time(kind)):
+        return expression
+    kind = "TIMESTAMPTZ" if is_aware(kind) else "DATE" if kind == "DATE" else "TIMESTAMP"
+    x = f"({expression})::{kind}"
+    first, last = f"{kind} '0001-01-01'", f"{kind} '9999-12-31{'' if kind == 'DATE' else ' 23:59:59.999999'}'"
+    outside = execute(connection, f"SELECT min({x}) < {first} OR max({x}) > {last} FROM {relation}").fetchone()
+    held = f"CASE WHEN {x} > {last} THEN {last} WHEN {x} < {first} THEN {first} ELSE {x} END"
+    return held if outside and outside[0] else expression
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ class EventLog(Contents):
             progress: as in `from_pandas`.
 
         Returns:
-            The log. The files must not change while it is in use.
+            The log. The files must not change while it is in use; where one did, what reads them says so.
 
         Raises:
             EventLogError: no such file, a column is missing, or values in it cannot be used.
@@ -181,7 +181,9 @@ class EventLog(Contents):
             people = read_people(connection, customers, zone=check_zone(zone), columns=of_people)
             source = parquet_source(connection, paths)
             rows = assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
-        return cls(connection, rows, people)
+        log = cls(connection, rows, people)
+        log._stamps = source.stamps if rows.lazy else {}
+        return log
 
     @classmethod
     def from_sql(

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from toolkit.errors import EventLogError, did_you_mean
 from toolkit.events.csv_forms import ISO, CsvForm
 from toolkit.events.database import execute, fetch, fetch_row
-from toolkit.events.kinds import cast, identifier, is_text, is_time, kind_of, plain, spelled_as, spellings
+from toolkit.events.kinds import cast, identifier, is_text, is_time, kind_of, plain, spelled_as, spellings, within_years
 from toolkit.events.naming import check_distinct, suggestion
 from toolkit.events.quoting import name
 from toolkit.events.respelling import in_plain_form
@@ -24,6 +24,7 @@ from toolkit.events.sources import (
     ROW,
     PathOrPaths,
     Source,
+    check_digits,
     csv_source,
     find_files,
     first_line,
@@ -131,6 +132,7 @@ def _people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: Z
         raise EventLogError(f"{label}: column 'customer_id' is missing; {hint}; columns found: {found}")
     notes: list[str] = []
     source = in_plain_form(connection, source, times={}, texts={"customer_id", "consent", *_TEXTS}, notes=notes)
+    check_digits(connection, source, "customer_id", "customer_id")
     columns = _columns(connection, source, zone, notes)
     _check_ids(connection, source, columns["customer_id"][0])
     chosen = ", ".join(f"{sql} AS {name(column)}" for column, (sql, _) in columns.items())
@@ -217,6 +219,8 @@ def _columns(
             if spelled != "VARCHAR" and not source.all_text:
                 notes.append(f"customers: texts in column {column!r} are read as {_words(spelled)}")
             x = cast(x, spelled)
+        else:
+            x = within_years(connection, source.relation, x, kind)
         columns[column] = _attribute(connection, source, x, spelled, zone)
     return columns
 

@@ -11,7 +11,7 @@ import duckdb
 
 from toolkit.errors import EventLogError
 from toolkit.events.database import fetch_row
-from toolkit.events.kinds import cast, is_nested, is_text, is_time, kind_of, plain, spelled_as, spellings
+from toolkit.events.kinds import cast, is_nested, is_text, is_time, kind_of, plain, spelled_as, spellings, within_years
 from toolkit.events.naming import TAKEN, Naming, free_name
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source
@@ -63,7 +63,8 @@ def open_properties(
         if source.all_text:
             texts[ours] = (name(theirs), True)
         else:
-            given[ours] = (name(theirs), source.columns[theirs])
+            kind = source.columns[theirs]
+            given[ours] = (within_years(connection, source.relation, name(theirs), kind), kind)
     relation = source.relation
     if naming.document is not None:
         relation, keys = _open_document(connection, source, naming.document)

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,10 +22,12 @@ import pyarrow.parquet as pq
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.csv_files import CsvFile, csv_file, header_of, why_not_csv
 from toolkit.events.csv_forms import ISO, CsvForm
-from toolkit.events.database import execute, phase
+from toolkit.events.database import execute, fetch_row, phase
 from toolkit.events.frames import arrow_of
+from toolkit.events.kinds import inexact
 from toolkit.events.naming import check_distinct, check_free
-from toolkit.events.quoting import literal, paths
+from toolkit.events.quoting import literal, name, paths
+from toolkit.events.replacing import Stamp, stamp_of
 
 __all__ = [
     "ROW",
@@ -33,6 +35,7 @@ __all__ = [
     "PathOrPaths",
     "Source",
     "arrow_source",
+    "check_digits",
     "columns_of",
     "csv_source",
     "find_files",
@@ -68,6 +71,7 @@ class Source:
         counted_from: how a person counts the rows of this source: 0 in a frame, 1 in a file.
         form: what was said of its dates and numbers, where all is text.
         notes: what was left out of it.
+        stamps: of files that are read again whenever their rows are needed, as they were when their footers were read.
     """
 
     relation: str
@@ -79,6 +83,7 @@ class Source:
     counted_from: int = 1
     form: CsvForm = ISO
     notes: tuple[str, ...] = ()
+    stamps: Mapping[Path, Stamp | None] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -194,13 +199,14 @@ def parquet_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) ->
     """Parquet files as they lie; nothing is read but their footers."""
     files = find_files(where, folder_pattern="**/*.parquet")
     relation = f"read_parquet({paths(files)}, union_by_name=true)"
+    stamps = {Path(file).absolute(): stamp_of(Path(file)) for file in files}
     try:
         columns = columns_of(connection, relation)
         counts = dict(
             connection.execute(f"SELECT file_name, num_rows FROM parquet_file_metadata({paths(files)})").fetchall()
         )
     except duckdb.Error as fault:
-        raise EventLogError(f"{files[0]}: cannot be read as Parquet: {first_line(fault)}") from fault
+        raise EventLogError(f"{_damaged(files)}: cannot be read as Parquet: {first_line(fault)}") from fault
     check_free(columns, files[0], _ROW, "file_row_number", *(["file_index"] if len(files) > 1 else []))
     if any(_RENAMED.fullmatch(column) for column in columns):
         for file in files:
@@ -215,7 +221,17 @@ def parquet_source(connection: duckdb.DuckDBPyConnection, where: PathOrPaths) ->
         row = (
             f"(file_row_number + ([{', '.join(str(first) for _, first in starts)}]::BIGINT[])[file_index::BIGINT + 1])"
         )
-    return Source(f"(SELECT *, {row} AS {ROW} FROM {relation})", columns, tuple(starts), lazy=True)
+    return Source(f"(SELECT *, {row} AS {ROW} FROM {relation})", columns, tuple(starts), lazy=True, stamps=stamps)
+
+
+def _damaged(files: Sequence[str]) -> str:
+    """The first of these files that is no Parquet; the first of all where each is."""
+    for file in files:
+        try:
+            pq.read_metadata(file)
+        except (OSError, pa.ArrowException):
+            return file
+    return files[0]
 
 
 def csv_source(
@@ -259,7 +275,9 @@ def _read_csv(files: Sequence[CsvFile]) -> str:
 
 
 def first_line(fault: Exception) -> str:
-    return "; ".join(line.strip() for line in str(fault).splitlines()[:3] if line.strip())
+    """What a fault says first, without the statement that it came of."""
+    lines = (line.strip() for line in str(fault).splitlines()[:3])
+    return "; ".join(line for line in lines if line and not line.startswith("LINE "))
 
 
 def frame_source(
@@ -281,6 +299,24 @@ def arrow_source(connection: duckdb.DuckDBPyConnection, table: pa.Table, label: 
         raise EventLogError(f"{label}: a column is of a type that cannot be read: {first_line(fault)}") from fault
     columns.pop(_ROW)
     return Source(_ARRIVING, columns, ((label, 0),), typed=typed, counted_from=0)
+
+
+def check_digits(connection: duckdb.DuckDBPyConnection, source: Source, theirs: str, ours: str) -> None:
+    """Nothing where a column of ids tells everybody apart.
+
+    Raises:
+        EventLogError: they are floats of more digits than a float keeps, so that two people may have one id.
+    """
+    x = name(theirs)
+    flag = inexact(x, source.columns[theirs])
+    if flag is None:
+        return
+    row, example = fetch_row(connection, f"SELECT min({ROW}), arg_min({x}, {ROW}) FROM {source.relation} WHERE {flag}")
+    if row is not None:
+        raise EventLogError(
+            f"{source.locate(row)}: column {theirs!r} ({ours}) holds floats of more digits than a float keeps, such as "
+            f"{example}; give these ids as texts or whole numbers, in pandas 'Int64'"
+        )
 
 
 def let_go(connection: duckdb.DuckDBPyConnection) -> None:

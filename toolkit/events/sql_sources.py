@@ -24,13 +24,17 @@ from toolkit.errors import EventLogError, NotSupportedError, nearest
 from toolkit.events.database import execute, phase
 from toolkit.events.naming import check_distinct
 from toolkit.events.quoting import literal, name
-from toolkit.events.sources import ROW, Source, columns_of, no_such_file
+from toolkit.events.sources import ROW, Source, columns_of, first_line, no_such_file
 
 __all__ = ["POSTGRES_TYPES", "database_source", "postgres_connection", "query_of", "refused_by_postgres"]
 
 _RENAMED = re.compile(r".*:\d+", re.DOTALL)  # what SQLite makes of a name that is taken
+_SELECT = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 _CHUNK = 50_000
 _FORMS = "sqlite:///shop.db, postgresql://user@host/database or duckdb:///shop.duckdb"
+_OPEN_ELSEWHERE = ("Unique file handle conflict", "Conflicting lock")
+_NUMERIC = 1700
+_MOST_DIGITS = 38
 POSTGRES_TYPES = {
     16: "BOOLEAN",
     20: "BIGINT",
@@ -38,7 +42,7 @@ POSTGRES_TYPES = {
     23: "BIGINT",
     700: "DOUBLE",
     701: "DOUBLE",
-    1700: "DOUBLE",
+    _NUMERIC: "DOUBLE",
     1082: "DATE",
     1114: "TIMESTAMP",
     1184: "TIMESTAMP WITH TIME ZONE",
@@ -82,13 +86,14 @@ def _file(url: str) -> str:
 
 def query_of(table: str) -> str:
     """A SELECT as it is; of a table's name, one of all its rows."""
-    if re.match(r"\s*(select|with)\b", table, re.IGNORECASE):
-        return table.strip().rstrip(";")
+    if _SELECT.match(table):
+        query = table.strip().rstrip(";")
+        return f"{query}\n" if "--" in query else query  # what stands after it is no part of a comment
     return "SELECT * FROM " + ".".join(name(part) for part in table.split("."))
 
 
 def _label(database: str, table: str) -> str:
-    return f"{database}, {'SELECT' if query_of(table) == table.strip().rstrip(';') else table}"
+    return f"{database}, {'SELECT' if _SELECT.match(table) else table}"
 
 
 def _refused(database: str, table: str, fault: Exception, tables: list[str]) -> EventLogError:
@@ -188,6 +193,11 @@ def _duckdb(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Sou
     try:
         connection.execute(f"ATTACH {literal(file)} AS attached (READ_ONLY)")
     except duckdb.Error as fault:
+        if any(word in str(fault) for word in _OPEN_ELSEWHERE):
+            raise EventLogError(
+                f"{_label(file, table)}: the database is open in this program or another, which may write to it; close "
+                "it, or give from_pandas what its own connection answers: connection.sql('SELECT …').df()"
+            ) from fault
         raise _refused(file, table, fault, tables) from fault
     try:
         connection.execute("USE attached")
@@ -219,13 +229,21 @@ def _postgres(connection: duckdb.DuckDBPyConnection, url: str, table: str) -> So
                 columns = _copy(database, query, path, _label(shown, table))
         except psycopg.Error as fault:
             raise refused_by_postgres(url, table, fault) from fault
-        types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
-        execute(
-            connection,
-            f"CREATE OR REPLACE TABLE incoming AS SELECT *, (row_number() OVER ()) - 1 AS {ROW} FROM read_csv("
-            f"{literal(str(path))}, columns={{{types}}}, auto_detect=false, header=false, delim=',', quote='\"', "
-            "escape='\"', nullstr='', allow_quoted_nulls=false, max_line_size=100000000)",
-        )
+        whole = {column: kind for column, kind in columns.items() if kind.startswith("DECIMAL")}
+        texts = dict.fromkeys(whole, "VARCHAR")  # what is NaN there is missing here
+        types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in {**columns, **texts}.items())
+        tried = ", ".join(f"TRY_CAST({name(column)} AS {kind}) AS {name(column)}" for column, kind in whole.items())
+        every = f"*, (row_number() OVER ()) - 1 AS {ROW}"
+        chosen = every.replace("*", f"* REPLACE ({tried})", 1) if tried else every
+        try:
+            execute(
+                connection,
+                f"CREATE OR REPLACE TABLE incoming AS SELECT {chosen} FROM read_csv("
+                f"{literal(str(path))}, columns={{{types}}}, auto_detect=false, header=false, delim=',', quote='\"', "
+                "escape='\"', nullstr='', allow_quoted_nulls=false, max_line_size=100000000)",
+            )
+        except duckdb.Error as fault:
+            raise EventLogError(f"{_label(shown, table)}: a value cannot be read: {first_line(fault)}") from fault
     return _incoming(connection, _label(shown, table))
 
 
@@ -273,12 +291,18 @@ def _copy(database: Any, query: str, path: Path, label: str) -> dict[str, str]:
     cursor = database.cursor()
     described = cursor.execute(f"SELECT * FROM ({query}) AS wanted LIMIT 0").description
     check_distinct([column.name for column in described], label)
-    columns = {column.name: POSTGRES_TYPES.get(column.type_code, "VARCHAR") for column in described}
+    columns = {column.name: _postgres_type(column) for column in described}
     with path.open("wb") as file, cursor.copy(f"COPY ({query}) TO STDOUT (FORMAT csv)") as rows:
         for part in rows:
             phase(0, 40)
             file.write(part)
     return columns
+
+
+def _postgres_type(column: Any) -> str:
+    if column.type_code == _NUMERIC and column.scale == 0 and column.precision <= _MOST_DIGITS:
+        return f"DECIMAL({column.precision}, 0)"  # whole, as ids of many digits are
+    return POSTGRES_TYPES.get(column.type_code, "VARCHAR")
 
 
 def _postgres_tables(psycopg: Any, url: str) -> list[str]:

@@ -155,6 +155,18 @@ def test_ids_that_look_missing_are_suspicious():
     )
 
 
+@pytest.mark.parametrize(
+    "other", ["c\u0430rt_add", "cart_add\u200b", "\uff43art_add", "cart\u2013add", "cart add\u00a0"], ids=ascii
+)
+def test_event_names_that_only_look_alike_are_suspicious(other):
+    plain = "cart-add" if "\u2013" in other else "cart add" if " " in other else "cart_add"
+    rows = [("a", name, "2024-01-01") for name in (plain, other, "achat_réglé", "purchase")]
+    told = [one for one in log_of(rows).profile().suspicious if "look alike" in one]
+    assert told == [f"event names that look alike and are not the same: {plain!r}, {other!a}"] or told == [
+        f"event names that look alike and are not the same: {other!a}, {plain!r}"
+    ]
+
+
 def test_event_names_that_differ_in_spelling_are_suspicious():
     rows = [("a", name, "2024-01-01") for name in ("Add to cart", "add_to_cart", "purchase")]
     assert "differ only in spelling: 'Add to cart', 'add_to_cart'" in suspects(log_of(rows))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from zoneinfo import available_timezones
 
@@ -33,6 +34,11 @@ _CURRENCY = r"(EUR|USD|GBP|CHF|[^0-9A-Za-z.,' -]{1,2})?"
 _BY_COMMA = ", as EventLog.from_csv(path, decimal=',') reads them"
 _AMOUNT = rf"\s*{_CURRENCY}\s*[+-]?\s*[0-9]{{1,3}}([.' ]?[0-9]{{3}})*([.,][0-9]+)?\s*{_CURRENCY}\s*"
 _ADDRESS = r"[^@\s]+@[^@\s]+\.[^@\s.]+"
+# Of letters of Greek and Cyrillic, and of dashes, what they look like.
+_LOOKS_LIKE = str.maketrans(
+    "аеорсхуіјѕԁһкмтАВЕКМНОРСТХ" + "οανικρτΑΒΕΖΗΙΚΜΝΟΡΤΥΧ" + "‐‑–—−",
+    "aeopcxyijsdhkmtABEKMHOPCTX" + "oavikptABEZHIKMNOPTYX" + "-----",
+)
 _MISSING_WORDS = ("", "nan", "none", "null", "na", "n/a", "undefined", "unknown", "0", "-1", "anonymous")
 
 
@@ -158,6 +164,22 @@ def _names(cursor: duckdb.DuckDBPyConnection, relation: str) -> Iterator[str]:
         f"{relation}) GROUP BY regexp_replace(lower(trim(event)), '[ _-]+', '_', 'g') HAVING count(*) > 1 ORDER BY 1",
     ):
         yield f"event names that differ only in spelling: {', '.join(map(repr, alike))}"
+    if kinds <= _MANY_KINDS:
+        yield from _look_alike(
+            [row[0] for row in fetch_rows(cursor, f"SELECT DISTINCT event FROM {relation} ORDER BY 1")]
+        )
+
+
+def _look_alike(names: Sequence[str]) -> Iterator[str]:
+    """Names that nobody tells apart by sight; those of ASCII alone are told apart, or differ only in spelling."""
+    alike: dict[str, list[str]] = {}
+    for event in names:
+        seen = unicodedata.normalize("NFKC", event.translate(_LOOKS_LIKE))
+        shown = "".join(sign for sign in seen if unicodedata.category(sign) != "Cf")
+        alike.setdefault(" ".join(shown.split()), []).append(event)
+    for some in alike.values():
+        if len(some) > 1 and not all(event.isascii() for event in some):
+            yield f"event names that look alike and are not the same: {', '.join(map(ascii, some))}"
 
 
 def _spelled(spelling: Spelling) -> str:

@@ -34,6 +34,9 @@ from toolkit.mail.source import Reader
         ("{% assign a = 1 %}", "{% set a = 1 %}"),
         ("{% elsif x %}", "{% elif x %}"),
         ("{{ order.id }}", "{{ event.order_id }}"),
+        ("{{ contact.VORNAME }}", '{{ customer.first_name | default("") }}'),
+        ("{FIRSTNAME}", '{{ customer.first_name | default("") }}'),
+        ("{UNSUBSCRIBE}", "{{ unsubscribe }}"),
     ],
 )
 def test_a_placeholder_is_named_with_what_to_write(placeholder: str, instead: str, tmp_path: Path) -> None:

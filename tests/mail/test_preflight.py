@@ -221,7 +221,9 @@ def test_subject_and_preheader_have_lengths(
     assert finding.line in (1, 2)
 
 
-@pytest.mark.parametrize("left", ["*|FNAME|*", "%%first_name%%", "[[first_name]]", "<%= name %>", "${name}"])
+@pytest.mark.parametrize(
+    "left", ["*|FNAME|*", "%%first_name%%", "[[first_name]]", "<%= name %>", "${name}", "{VORNAME}"]
+)
 def test_placeholders_of_other_tools_block_in_both_parts(left: str, check: Callable[..., Preflight]) -> None:
     in_text = only(check(text=f"x\n\nHello {left}"), "foreign_placeholder")
     assert (in_text.severity, in_text.file, in_text.line) == ("error", "shop/mail.txt", 6)

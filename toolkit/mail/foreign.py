@@ -13,6 +13,7 @@ __all__ = ["FOREIGN", "field_named", "import_hints", "instead_of", "tool_of"]
 FOREIGN = re.compile(
     r"\{\{.*?\}\}|\{%.*?%\}|\*\|[^|\n]{1,60}\|\*|%%\w{1,60}%%|\[\[[^\]\n]{1,60}\]\]|<%=?.*?%>|\$\{\w[\w.]*\}"
     r"|\{ ?(?:customer|event|offer|brand|sender)\.\w[^{}\n]{0,60}\}"
+    r"|\{(?:FIRSTNAME|FIRST_NAME|LASTNAME|LAST_NAME|EMAIL|UNSUBSCRIBE|VORNAME|NACHNAME|ANREDE|PRENOM|NOM)\}"
 )
 """What another tool would have filled in, or jinja that was left over."""
 
@@ -25,6 +26,7 @@ _ALL = re.compile(
     r"|(?P<mailchimp>\*\|[^|\n]{1,60}\|\*)"
     r"|(?P<salesforce>%%=?[^%\n]{1,80}=?%%)"
     r"|(?P<brackets>\[\[[^\]\n]{1,60}\]\])"
+    r"|(?P<capitals>\{[A-Z][A-Z_]{2,30}\})"
     r"|(?P<erb><%=?.*?%>)"
     r"|(?P<freemarker>\$\{[^}\n]{1,60}\}|</?#\w[^>\n]*>)"
 )
@@ -37,6 +39,7 @@ _TOOLS = {
     "mailchimp": "Mailchimp",
     "salesforce": "Salesforce",
     "brackets": "Mailjet or Maileon",
+    "capitals": "CleverReach",
     "erb": "ERB",
     "freemarker": "FreeMarker",
 }

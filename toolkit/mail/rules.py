@@ -29,6 +29,7 @@ _URL = re.compile(r"https?://[^\s<>\"]+")
 _TAG = re.compile(r"<[^>]+>")
 _MARKS = (
     *("{{", "{%", "*|", "%%", "[[", "<%", "${"),
+    *("{" + letter for letter in "FLEUVNAP"),
     *(brace + name for brace in ("{", "{ ") for name in ("customer.", "event.", "offer.", "brand.", "sender.")),
 )
 _PERCENT = re.compile(r"(\d+(?:[.,]\d+)?)[ \u00a0\u202f]?%")

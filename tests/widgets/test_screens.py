@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 import re
 import threading
@@ -22,6 +23,7 @@ from toolkit.mail import Templates
 from toolkit.scenario import Duration, dump, loads, set_parameters
 from toolkit.sending import Batch, Outbox
 from toolkit.sending.protocol import Receipt
+from toolkit.sending.sender.progress import Phase
 from toolkit.sending.spool import Store
 from toolkit.sending.states import State
 from toolkit.stats import Looks
@@ -662,6 +664,32 @@ def test_two_consoles_of_one_batch_show_one_sending(batch, tmp_path):
     assert "settled" in second.view
     assert other.job is None
     assert elsewhere.job is None
+
+
+def test_a_sending_whose_mails_are_in_another_hand_says_so_and_is_not_told_as_done_well(batch, tmp_path):
+    way = Slow(tmp_path / "slow")
+    way.gate = threading.Semaphore(0)
+    first = SendConsole(batch, tk.approve(batch, by="ana"), transport=way)
+    press(first, "count", str(len(batch)))
+    press(first, "send")
+    end = time.monotonic() + 30
+    while first.job.progress.phase is not Phase.SENDING and time.monotonic() < end:
+        time.sleep(0.01)
+    press(first, "pause")
+    try:
+        second = SendConsole(batch, tk.approve(batch, by="bo"), transport=f"outbox:{tmp_path / 'slow'}")
+        press(second, "count", str(len(batch)))
+        press(second, "send")
+        report = second.wait(60)
+        second.redraw()
+        assert report.waiting
+        assert f"Waiting: {report.waits_for[0]}" in html.unescape(second.view)
+        assert first.job.run_id[:12] in second.view
+        assert "ttk-note-good" not in second.view
+    finally:
+        way.gate.release(1000)
+        press(first, "stop")
+    first.wait(60)
 
 
 def test_a_screen_that_is_closed_ends_its_work(log):

@@ -277,7 +277,8 @@ class SendConsole(Panel):
         if self._said:
             parts.append(tag("div", note(self._said), class_="ttk-gap"))
         if job.report is not None:
-            tone = "good" if look.phase is Phase.DONE and not (look.unknown or look.failed) else "careful"
+            is_whole = look.phase is Phase.DONE and not (look.unknown or look.failed or job.report.waiting > self._gone)
+            tone = "good" if is_whole else "careful"
             parts.append(
                 tag(
                     "div", note(_ended(job.report, self._gone) + _where(self._opened.name), tone=tone), class_="ttk-gap"
@@ -401,7 +402,8 @@ def _ended(report: Report, gone: int) -> str:
         (report.unknown, _UNKNOWN),
         (report.failed, _FAILED),
     ]
-    return f"{_listed(report.sent, 'sent now', rest)}."
+    waits = f" Waiting: {'; '.join(report.waits_for)}." if report.waiting > gone and report.waits_for else ""
+    return f"{_listed(report.sent, 'sent now', rest)}.{waits}"
 
 
 def _listed(sent: int, words: str, rest: list[tuple[int, str]]) -> str:

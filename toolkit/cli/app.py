@@ -86,7 +86,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bounces": ("tracking", "Read the bounces in a mailbox, each once; hard ones go onto the suppression list."),
     "deliverability": (
         "tracking",
-        "What became of the mails at each recipient domain, and where a limit for bulk senders is near.",
+        "What became of the mails by recipient domain or by mail, and where a limit for bulk senders is near.",
     ),
     "rotate-links": (
         "tracking",

@@ -8,6 +8,7 @@ import pytest
 import toolkit as tk
 from toolkit.charts import figure
 from toolkit.engine import CHANGES
+from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.scenario import loads, set_parameters
 
@@ -80,3 +81,19 @@ def test_an_empty_log_is_drawn_as_nothing():
     for report in (run.load(), run.overlap(), run.diff(run)):
         assert report._repr_html_()
         assert figure(report).layout.title.text
+
+
+@pytest.mark.parametrize("name", ["sweep", "result", "trace", "batch_summary"])
+def test_a_report_of_another_thing_is_refused_in_one_sentence(shop_run, tmp_path, name):
+    with pytest.raises(InputError, match=rf"report: {name}: expected what .* gives; found str"):
+        tk.report(shop_run, path=tmp_path / "report.html", **{name: "no"})
+
+
+def test_a_report_to_no_path_and_journeys_after_no_moment_are_refused(shop_run):
+    with pytest.raises(InputError, match=r"path: found 5; allowed: the path of a file"):
+        tk.report(shop_run, path=5, progress=False)
+    with pytest.raises(InputError, match="moment: found 'soon'; allowed: a moment with a time zone"):
+        shop_run.reaching("soon")
+    last = shop_run.decisions["at"].max()
+    assert len(shop_run.reaching(last - pd.Timedelta(1, unit="D")).decisions) > 0
+    assert len(shop_run.reaching(last.isoformat()).decisions) == 0

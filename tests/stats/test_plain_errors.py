@@ -16,6 +16,7 @@ import pytest
 
 from toolkit.errors import MetricError
 from toolkit.stats import (
+    BuyingModel,
     Design,
     Looks,
     Mean,
@@ -44,6 +45,7 @@ ROWS = pd.DataFrame(
 )
 DESIGN = plan(Rate("converted"), baseline=0.25, rel=0.2, window="7d").freeze()
 LOOKS = Looks(planned=1_000)
+BUYING = BuyingModel(0.24, 4.4, 0.79, 2.4)
 CURVE = kaplan_meier([1, 2, 3], [True, False, True])
 
 
@@ -90,6 +92,12 @@ CURVE = kaplan_meier([1, 2, 3], [True, False, True])
         (lambda: experiment(ROWS, Rate("converted")).beliefs(prior_sd=-1), "prior_sd: found -1; allowed: a positive"),
         (lambda: plan(Rate("converted"), baseline=0.2, units=100, days=3, per_day=9), "give units or days, not both"),
         (lambda: plan(Rate("converted"), baseline=0.2, rel=0.1, sd=3), "sd is for Mean and Ratio"),
+        (lambda: BUYING.expected_purchases(WRONG, 1, 1.0, 2.0), "purchases: within: found 'no'; allowed: 0 or"),
+        (lambda: BUYING.expected_purchases(math.inf, 1, 1.0, 2.0), "expected purchases: within: found inf"),
+        (
+            lambda: experiment(ROWS.assign(revenue=ROWS["revenue"] + 0j), Mean("revenue")),
+            "column 'revenue' should be numbers or flags; found complex128",
+        ),
         (lambda: Design.load(5), "design: path: found 5; allowed: a path"),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
@@ -144,6 +152,21 @@ def test_the_design_of_another_experiment_is_seen_by_arms_control_kind_and_direc
     same = " | ".join(experiment(ROWS, [Rate("converted")], design=DESIGN).notes)
     assert "the design has" not in same
     assert "in the design" not in same
+
+
+def test_amounts_near_the_largest_number_there_is_give_no_warning_and_no_made_up_end() -> None:
+    revenue = ROWS["revenue"] + 1
+    small, large = (experiment(ROWS.assign(revenue=revenue * by), Mean("revenue")).lift.iloc[0] for by in (1.0, 1e74))
+    for name in ("rel", "rel_lower", "rel_upper", "pvalue"):
+        assert large[name] == pytest.approx(small[name]), name
+    for by in (1e80, 1e160, 1e300):
+        found = experiment(ROWS.assign(revenue=revenue * by), Mean("revenue")).lift.iloc[0]
+        assert all(math.isnan(found[name]) for name in ("diff", "diff_lower", "rel_upper", "pvalue"))
+        assert "too large to be compared" in found["note"]
+
+
+def test_who_has_stopped_for_sure_has_no_chance_to_be_alive() -> None:
+    assert BUYING.alive(10_000, 1.0, 1e6) == 0.0
 
 
 def test_a_window_given_in_other_words_is_the_same_window(tmp_path: Path) -> None:

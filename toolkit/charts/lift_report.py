@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -15,6 +16,7 @@ from toolkit.charts.lift import forest
 from toolkit.charts.looks import boundary
 from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
 from toolkit.charts.style import share_text
+from toolkit.errors import InputError
 from toolkit.readable import text_html
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
@@ -40,8 +42,10 @@ def experiment_report(result: Result, *, path: str | os.PathLike[str], title: st
         The path of the file.
 
     Raises:
-        InputError: the folder to write to is not there.
+        InputError: the folder to write to is not there; a path or a title that is none.
     """
+    if title is not None and not isinstance(title, str):
+        raise InputError(f"title: found {reprlib.repr(title)}; allowed: a text")
     heading = title or _advice(result)
     parts = [
         '<p class="kicker">Experiment'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -64,8 +65,11 @@ def write_page(path: str | os.PathLike[str], text: str) -> Path:
         The path.
 
     Raises:
-        InputError: the folder to write to is not there, the path is a folder's, or the disk does not take it.
+        InputError: what is no path; the folder to write to is not there, the path is a folder's, or the disk does not
+            take it.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path: found {reprlib.repr(path)}; allowed: the path of a file, for example 'report.html'")
     target = Path(path)
     if target.is_dir():
         raise InputError(f"{target}: is a folder; name a file in it, for example {target / 'report.html'}")

@@ -59,10 +59,21 @@ def report(
         The path of the file.
 
     Raises:
-        InputError: the folder to write to is not there, or `run` is no replay.
+        InputError: the folder to write to is not there, `run` is no replay, or what is given beside it is another
+            thing.
     """
     if not hasattr(run, "decisions"):
         raise InputError(f"report: run: expected what tk.replay gives; found {type(run).__name__}")
+    for name, given, kind, giver in (
+        ("sweep", sweep, Sweep, "tk.sweep"),
+        ("result", result, Result, "tk.experiment"),
+        ("trace", trace, Trace, "run.trace"),
+    ):
+        if given is not None and not isinstance(given, kind):
+            raise InputError(f"report: {name}: expected what {giver} gives; found {type(given).__name__}")
+    if batch_summary is not None and not hasattr(batch_summary, "lines"):
+        found = type(batch_summary).__name__
+        raise InputError(f"report: batch_summary: expected what Batch.summary() gives; found {found}")
     with Bar(total=_CHAPTERS, desc="report", unit="chapter", disable=not progress, delay=0.5) as bar:
         own = _own(run, sweep)
         parts = list[str]()

@@ -15,6 +15,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.difference import Difference, difference_of
 from toolkit.engine.digest import Digest
+from toolkit.engine.doors import moment_of
 from toolkit.engine.ids import decision_ids, journey_ids, key_texts
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints
@@ -169,9 +170,12 @@ class Run(Reports, Drawable):
 
         Args:
             moment: with a time zone.
+
+        Raises:
+            InputError: what is no moment, or has no time zone.
         """
         journeys, decisions = self.walked.journeys, self.walked.decisions
-        after = int(moment.as_unit("us").asm8.astype(np.int64))
+        after = int(moment_of(moment, name="moment").as_unit("us").asm8.astype(np.int64))
         kept = np.unique(decisions[decisions[:, m.D_AT] > after, m.D_JOURNEY])
         place = np.full(len(journeys), -1, dtype=np.int64)
         place[kept] = np.arange(len(kept))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, gammaln, hyp2f1, psi
 
 from toolkit.errors import MetricError
-from toolkit.stats.arguments import check_column
+from toolkit.stats.arguments import check_column, check_number
 from toolkit.stats.doors import check_frames
 from toolkit.stats.windows import days_of
 
@@ -63,15 +63,16 @@ class BuyingModel:
         '0.72661'
         """
         x, last, total = _histories(repeats, recency, age)
-        odds = np.where(
-            x > 0,
-            np.exp(
-                math.log(self.a)
-                - np.log(self.b + np.maximum(x, 1) - 1)
-                + (self.r + x) * (np.log(self.alpha + total) - np.log(self.alpha + last))
-            ),
-            0.0,
-        )
+        with np.errstate(over="ignore"):  # of someone who has stopped for sure
+            odds = np.where(
+                x > 0,
+                np.exp(
+                    math.log(self.a)
+                    - np.log(self.b + np.maximum(x, 1) - 1)
+                    + (self.r + x) * (np.log(self.alpha + total) - np.log(self.alpha + last))
+                ),
+                0.0,
+            )
         return (1 / (1 + odds))[()]
 
     def expected_purchases(self, within: float, repeats: ArrayLike, recency: ArrayLike, age: ArrayLike) -> Any:
@@ -93,8 +94,7 @@ class BuyingModel:
         >>> f"{model.expected_purchases(39, 2, 30.43, 38.86):.3f}"
         '1.226'
         """
-        if not within >= 0:
-            raise MetricError(f"expected purchases: within: found {within!r}; allowed: 0 or more")
+        check_number(within, where="expected purchases: within", allowed="0 or more", least=0.0, most=1e9)
         x, _, total = _histories(repeats, recency, age)
         a = self.a if abs(self.a - 1) > 1e-9 else self.a + 1e-9  # the formula has a removable hole at a = 1
         reach = self.alpha + total

@@ -18,6 +18,7 @@ __all__ = ["Metric", "Role", "Setting", "fault_of", "join"]
 
 Role = Literal["primary", "secondary", "guardrail"]
 _ROLES = ("primary", "secondary", "guardrail")
+_LARGEST = 1e75  # what is four times multiplied with itself must stay a number
 _NEEDED = ("column", "numerator", "denominator")
 _COLUMNS = (*_NEEDED, "verdict", "strata", "since")
 
@@ -144,6 +145,9 @@ def fault_of(outcomes: Outcomes, arm: str, terms: tuple[Term, ...]) -> str:
                 )
             if moments.infinite[at]:
                 return f"{moments.infinite[at]:,} of {moments.n:,} values of {term.column} in arm {side!r} are infinite"
+            farthest = max(abs(float(moments.minima[at])), abs(float(moments.maxima[at])))
+            if _LARGEST < farthest < math.inf:
+                return f"values of {term.column} reach {farthest:.3g}: too large to be compared"
     return ""
 
 

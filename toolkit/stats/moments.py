@@ -154,7 +154,8 @@ def numbers(frame: pd.DataFrame, column: str) -> NDArray[np.generic]:
     values = one_column(frame, column)
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "fiub":
         return values.to_numpy()
-    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+    is_complex = pd.api.types.is_complex_dtype(values)
+    if not is_complex and (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)):
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
     if values.dtype == object:
         try:

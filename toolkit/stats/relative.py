@@ -47,7 +47,7 @@ def fieller(arm: Sample | Estimate, control: Sample | Estimate, *, critical: Any
     usable = base > 0
     base = np.where(usable, base, np.nan)
     first, second, q2 = arm.error, control.error, np.asarray(critical, dtype=np.float64) ** 2
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = mean / base
         # a r^2 - 2 b r + c <= 0 is the set of ratios kept
         a = base**2 - q2 * second

@@ -259,7 +259,7 @@ def test_of_a_long_history_only_what_is_new_is_told(sent, ledger, answers):
 
 
 def test_what_ended_a_sending_is_told_though_the_ledger_cannot_be_read_any_more(tracked_shop, monkeypatch):
-    def gone(*handed):
+    def gone(*handed, **options):
         raise LedgerError("ledger: the disk is gone")
 
     class Broken(Outbox):

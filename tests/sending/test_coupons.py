@@ -184,7 +184,7 @@ def test_a_mail_that_waits_keeps_its_code_and_a_cancelled_one_gives_it_back(pool
     with Ledger.open(pooled.outbox / "ledger.sqlite", clock=clock) as ledger:
         parcel = BatchParcel(batch)
         run = run_of(parcel, [approval], transport(f"outbox:{pooled.outbox}"))
-        ledger.plan(run, (entry_of(*parcel.mail(number)) for number in range(4)))
+        ledger.plan(run, (entry_of(parcel.stub(number)) for number in range(4)))
         assert list(ledger.coupons()["code"]) == [f"SPRING-{number:03}" for number in range(4)]
         write(pooled, 30, first=100)
         waiting = pooled.prepare()
@@ -455,7 +455,7 @@ def test_codes_may_come_from_a_series_or_a_generator(pooled):
 def test_a_mail_that_waits_elsewhere_is_not_counted_among_those_skipped(pooled, entries, run_record):
     batch = pooled.prepare(log=log_with(newcomers(1)))
     parcel = BatchParcel(batch)
-    mine = replace(entry_of(*parcel.mail(0)), coupon=Coupon("spring", "ELSEWHERE"))
+    mine = replace(entry_of(parcel.stub(0)), coupon=Coupon("spring", "ELSEWHERE"))
     (other,) = (replace(entry, coupon=parcel.stub(0).coupon) for entry in entries(1))
     with Ledger.open(pooled.outbox / "ledger.sqlite", clock=lambda: NOON) as ledger:
         ledger.plan(run_record("first", mails=2, transport="elsewhere"), [mine, other])

@@ -314,7 +314,7 @@ def test_the_gate_looks_at_some_customers_at_a_time_and_finds_the_same(shop, mak
     log, clock = make_log(more=[*twice, *gone]), lambda: noon + timedelta(minutes=5)
     with Ledger.open(tmp_path / "gate.sqlite", clock=clock) as ledger:
         parcel = BatchParcel(capped)
-        entries = [entry_of(*parcel.mail(number)) for number in range(18)]
+        entries = [entry_of(parcel.stub(number)) for number in range(18)]
         ledger.plan(run_record(parcel, [shop.approve(capped)], transport(f"outbox:{tmp_path}/out")), entries)
         found = [gate_of(parcel, ledger, log, clock, run_id="run", at_once=count)() for count in (1, 4, 50)]
     assert found[0] == found[1] == found[2]

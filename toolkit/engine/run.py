@@ -245,16 +245,31 @@ class Run(Reports, Drawable):
         Raises:
             InputError: a journey that is not of this run.
         """
+        wanted = self.all_journey_ids.to_pandas() if journey_ids is None else journey_ids
+        frame = self.properties_at(self.trigger_rows(wanted))
+        frame.index = pd.Index(wanted, name="journey_id")
+        return frame
+
+    def trigger_rows(self, journey_ids: Any) -> Ints:
+        """The row of the log of the event that set each journey off; -1 where a date or a schedule did.
+
+        It takes as long for one journey as for all: whoever wants the properties of many, some at a time, asks once.
+
+        Raises:
+            InputError: a journey that is not of this run.
+        """
         mine = pd.Series(np.arange(len(self.all_journey_ids)), index=self.all_journey_ids.to_pandas())
-        wanted = mine.index if journey_ids is None else pd.Index(journey_ids)
+        wanted = pd.Index(journey_ids)
         unknown = wanted.difference(mine.index)
         if len(unknown):
             raise InputError(f"{len(unknown)} journeys are not of this run, the first is {unknown[0]!r}")
         events = self.walked.journeys[mine.loc[wanted].to_numpy(), m.J_EVENT]
-        rows = np.where(events >= 0, self.marked.row[events] if len(self.marked) else -1, -1)
+        return np.where(events >= 0, self.marked.row[events] if len(self.marked) else -1, -1)
+
+    def properties_at(self, rows: Ints) -> pd.DataFrame:
+        """One row per row of the log asked, in that order: event, at, and the log's properties; -1 is all missing."""
         frame = rows_of(self.log, rows, ["event", "at", *self.log.properties])
         frame["at"] = frame["at"].dt.tz_localize("UTC")
-        frame.index = pd.Index(wanted, name="journey_id")
         return frame
 
     @cached_property

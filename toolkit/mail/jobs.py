@@ -6,7 +6,7 @@ Neither needs the batch in memory: letters may lie on the disk, and are read as 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import SupportsIndex, overload
 
 import numpy as np
@@ -43,8 +43,9 @@ class Jobs(Sequence[Job]):
 
     @property
     def templates(self) -> set[str]:
-        """The names of the templates that the letters need."""
-        return {letter.template for letter in self._letters}
+        """The names of the templates that the letters need; asked of the letters, where they can say it together."""
+        said: Collection[str] | None = getattr(self._letters, "templates", None)
+        return {letter.template for letter in self._letters} if said is None else set(said)
 
     def __len__(self) -> int:
         return len(self._letters)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,12 +31,15 @@ from toolkit.sending.ledger.feedback import Feedback
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import attempts, deliveries, metas
 from toolkit.sending.states import WAITING, State
+from toolkit.sending.stopping import Step
 from toolkit.tables import MAIL_EVENTS
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
 
 __all__ = ["TakenUp", "answers_place", "heard", "links_of", "mails_of", "take_up", "tell_sent", "told"]
 
 _SOME = 10_000  # attempts told at once
+_STEP = 2_000  # mails between two tellings of how far it is
+_QUICKLY = 1.0  # seconds that a sending which was broken off still tells what was sent
 _LONGEST_LOCALE = 40  # characters
 _TOGETHER = 100  # answers taken up in one commit
 _AGAIN = 1_000  # attempts looked at once more
@@ -76,10 +80,13 @@ def links_of(policies: Policies, key: MailKey) -> Callable[[Letter], MailLinks] 
     return links
 
 
-def mails_of(parcel: Parcel) -> Iterator[TrackedMail]:
-    """Mails on their way out, as the store of answers knows them."""
+def mails_of(parcel: Parcel, step: Step = lambda words, count: None) -> Iterator[TrackedMail]:
+    """Mails on their way out, as the store of answers knows them; `step` is called with how many came before."""
     experiments = {one.scenario: one.experiment for one in parcel.rules.scenarios}
-    for stub in map(parcel.stub, range(len(parcel))):
+    for number in range(len(parcel)):
+        if number % _STEP == 0:
+            step("telling the tracker", number)
+        stub = parcel.stub(number)
         experiment = experiments.get(stub.scenario)
         yield TrackedMail(
             name=name_of(stub.message_id),
@@ -137,7 +144,13 @@ def _asks_for_mails(program: Program) -> bool:
 
 @contextmanager
 def told(
-    parcel: Parcel, ledger: Ledger, where: str | os.PathLike[str], *, run_id: str, clock: Clock = utc_now
+    parcel: Parcel,
+    ledger: Ledger,
+    where: str | os.PathLike[str],
+    step: Step = lambda words, count: None,
+    *,
+    run_id: str,
+    clock: Clock = utc_now,
 ) -> Iterator[Callable[[], None]]:
     """The store of answers told of mails before they leave, and afterwards of those accepted.
 
@@ -148,19 +161,28 @@ def told(
         AnswersError: the store cannot be opened or written; nothing was sent.
     """
     with Answers.open(where, clock=lambda: micros(clock())) as answers:
-        new = answers.register(mails_of(parcel))
+        new = answers.register(mails_of(parcel, step))
 
         def planned() -> None:
             if new < len(parcel):
-                answers.correct(mails_of(parcel), partial(_to_leave, ledger, run_id))
+                answers.correct(mails_of(parcel, step), partial(_to_leave, ledger, run_id))
 
+        # What was sent is in the ledger; should the telling fail now, or be cut short, the next sending or the tracker
+        # goes on with it. Nor may it hide, or hold up, what ended the sending.
         try:
             yield planned
-        finally:
-            # What was sent is in the ledger; should this fail now, the next sending or the tracker asks for it. Nor may
-            # it hide what ended the sending.
+        except BaseException:
+            until = time.monotonic() + _QUICKLY
             with contextlib.suppress(AnswersError, LedgerError):
-                tell_sent(ledger, answers)
+                tell_sent(ledger, answers, goes_on=lambda _: time.monotonic() < until)
+            raise
+
+        def goes_on(count: int) -> bool:
+            step("telling the tracker what was sent", count)
+            return True
+
+        with contextlib.suppress(AnswersError, LedgerError):
+            tell_sent(ledger, answers, goes_on=goes_on)
 
 
 def _to_leave(ledger: Ledger, run_id: str, decision_ids: Sequence[str]) -> set[str]:
@@ -168,10 +190,15 @@ def _to_leave(ledger: Ledger, run_id: str, decision_ids: Sequence[str]) -> set[s
     return {one.decision_id for one in rows if one.run_id == run_id and one.state in WAITING}
 
 
-def tell_sent(ledger: Ledger, answers: Answers) -> int:
+def tell_sent(ledger: Ledger, answers: Answers, *, goes_on: Callable[[int], bool] = lambda count: True) -> int:
     """Tell the tracker which mails were accepted, so that each is an `email_sent` of the log; how many were new to it.
 
     Mails the tracker was not told of before they left are passed over. Safe to call again: it goes on where it stopped.
+
+    Args:
+        ledger: knows what was accepted.
+        answers: the tracker's.
+        goes_on: asked after each ten thousand, with how many were new by then.
     """
     count, name = 0, f"sent of {ledger.place}"
     noted = answers.noted(name)
@@ -189,6 +216,8 @@ def tell_sent(ledger: Ledger, answers: Answers) -> int:
         after = upto
         if after > noted or noted > last:
             answers.note(name, after)
+        if not goes_on(count):
+            break
     return count
 
 

@@ -223,6 +223,7 @@ def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
         address=str(mail["address"]),
         class_=approved["class"],
         message_id=approved["message_id"],
+        payload_sha256=approved["payload"],
         discount=None if approved["discount"] is None else float(approved["discount"]),
         decided_at=int(mail["decided_at"]),
         scenario=approved["scenario"],

@@ -8,9 +8,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
+from functools import partial
 from threading import Event
 from types import FrameType
 
@@ -36,9 +37,10 @@ from toolkit.sending.protocol import Transport
 from toolkit.sending.sender.gate import gate_of
 from toolkit.sending.sender.job import Running, SendingJob
 from toolkit.sending.sender.key_check import check_links
-from toolkit.sending.sender.progress import Phase, Progress
+from toolkit.sending.sender.progress import Progress
 from toolkit.sending.sender.report import Report
 from toolkit.sending.sender.sender import Sender
+from toolkit.sending.stopping import Step, interruptible
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["Approvals", "run_record", "send", "start_sending", "stopped_by"]
@@ -106,20 +108,21 @@ def send(
         SendingError: the way out or the ledger failed midway; says what was sent. Call again to go on.
     """
     first = _canary(canary, canary_wait)
-    way, where, run, parcel = _checked(
-        batch,
-        approval,
-        transport=transport,
-        confirm=confirm,
-        ledger=ledger,
-        canary=first,
-        policy=policy,
-        progress=progress,
-        clock=clock,
-    )
+    with interruptible("No mail left by this call. Nothing is lost: call send again."):
+        way, where, run, parcel = _checked(
+            batch,
+            approval,
+            transport=transport,
+            confirm=confirm,
+            ledger=ledger,
+            canary=first,
+            policy=policy,
+            progress=progress,
+            clock=clock,
+        )
     with Ledger.open(where, clock=clock) as opened:
         gate = gate_of(parcel, opened, log, clock, run_id=run.id)
-        tracker = told(parcel, opened, answers_place(where), run_id=run.id, clock=clock) if len(batch) else None
+        tracker = _tracker(parcel, opened, where, run, clock)
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=opened.clock, gate=gate, tracker=tracker)
         sender.stop = _stopped.get() or sender.stop
         with _bar(sender, shown=progress), _stoppable(sender.stop):
@@ -179,7 +182,6 @@ def start_sending(
             opened.close()
             gone()
 
-        tracker = told(parcel, opened, answers_place(where), run_id=run.id, clock=clock) if len(batch) else None
         sender = Sender(
             parcel,
             run,
@@ -189,11 +191,18 @@ def start_sending(
             clock=opened.clock,
             gate=gate_of(parcel, opened, log, clock, run_id=run.id),
             lingers=True,
-            tracker=tracker,
+            tracker=_tracker(parcel, opened, where, run, clock),
         )
         return SendingJob(sender, release=release)
 
     return _running.job(opened, run.id, make)
+
+
+def _tracker(
+    parcel: Parcel, ledger: Ledger, where: str, run: RunRecord, clock: Clock
+) -> Callable[[Step], AbstractContextManager[Callable[[], None]]] | None:
+    """What tells the tracker of the mails; None where there are none."""
+    return partial(told, parcel, ledger, answers_place(where), run_id=run.id, clock=clock) if len(parcel) else None
 
 
 Approvals = Approval | StandingApproval | Sequence[Approval | StandingApproval]
@@ -284,19 +293,20 @@ def _bar(sender: Sender, *, shown: bool) -> Iterator[None]:
     if not (shown and sender.total):
         yield
         return
-    is_sending = False
+    part = ""
     with Bar(total=sender.total, desc=str(sender.progress.phase), unit="mail") as bar:
 
         def tell(look: Progress) -> None:
-            nonlocal is_sending
-            if look.phase is not Phase.PLANNING and not is_sending:
+            nonlocal part
+            is_of, count = ("sending", look.settled) if look.looked_at is None else (look.note, look.looked_at)
+            if is_of != part:
                 # What was sent before, and the minutes that planning took, are no part of the speed.
-                is_sending = True
-                bar.initial, bar.start_t = look.settled, bar._time()
+                part = is_of
+                bar.initial, bar.start_t = count, bar._time()
             counts = {name: getattr(look, name) for name in ("deferred", "unknown", "failed", "skipped")}
-            bar.n = look.settled
+            bar.n = count
             bar.set_postfix({name: f"{count:,}" for name, count in counts.items() if count}, refresh=False)
-            bar.set_description(str(look.phase), refresh=False)
+            bar.set_description(str(look.phase) if is_of == "sending" else f"{look.phase}, {is_of}", refresh=False)
             bar.refresh()
 
         sender.tell = tell

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from toolkit.errors import ApprovalError, InputError, SendingError, ToolkitError
@@ -29,6 +30,7 @@ from toolkit.sending.sender.gate import gate_of
 from toolkit.sending.sender.key_check import check_links
 from toolkit.sending.sender.report import Report
 from toolkit.sending.sender.sender import Sender
+from toolkit.sending.stopping import Step
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["serve", "take_one"]
@@ -153,8 +155,9 @@ def take_one(
         with Ledger.open(ledger, clock=clock) as opened:
             run = run_record(bundle, bundle.approvals, way)
             gate = _of_this_log(gate_of(bundle, opened, _read(log), clock, run_id=run.id))
-            tracker = told(bundle, opened, answers_place(ledger), run_id=run.id, clock=clock) if len(bundle) else None
-            sender = Sender(bundle, run, way, opened, before={}, clock=opened.clock, gate=gate, tracker=tracker)
+            tracker = partial(told, bundle, opened, answers_place(ledger), run_id=run.id, clock=clock)
+            telling = tracker if len(bundle) else None
+            sender = Sender(bundle, run, way, opened, before={}, clock=opened.clock, gate=gate, tracker=telling)
             if stop is not None:
                 sender.stop = stop
             return sender.run()
@@ -169,12 +172,12 @@ def _read(log: Callable[[], EventLog] | None) -> EventLog | None:
         raise SendingError(f"the log cannot be read: {fault}") from fault
 
 
-def _of_this_log(gate: Callable[[], Mapping[str, str]]) -> Callable[[], Mapping[str, str]]:
+def _of_this_log(gate: Callable[[Step], Mapping[str, str]]) -> Callable[[Step], Mapping[str, str]]:
     """The gate, where a log that lacks what the scenarios ask for keeps the batch waiting, too."""
 
-    def closed() -> Mapping[str, str]:
+    def closed(step: Step) -> Mapping[str, str]:
         try:
-            return gate()
+            return gate(step)
         except InputError as fault:
             raise SendingError(f"the log does not fit the batch: {fault}") from fault
 

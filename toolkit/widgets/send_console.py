@@ -317,14 +317,15 @@ class SendConsole(Panel):
         )
 
     def _bar(self, look: Progress) -> Html:
-        words = [f"{look.settled:,} of {look.total:,} settled", look.phase.value]
+        count = look.settled if look.looked_at is None else look.looked_at
+        words = [f"{count:,} of {look.total:,}{' settled' if look.looked_at is None else ''}", look.phase.value]
         if look.phase is Phase.SENDING and look.rate:
             words.append(f"{look.rate:,.0f} a second")
         if look.left_seconds is not None:
             words.append(f"about {_length(look.left_seconds)} left")
         if look.note and look.phase is not Phase.FAILED:  # the fault is told below
             words = [*words[:-1], look.note] if look.note.startswith(words[-1]) else [*words, look.note]
-        return progress_bar(look.settled, look.total, " · ".join(words))
+        return progress_bar(count, look.total, " · ".join(words))
 
     def _buttons(self, job: SendingJob, look: Progress) -> Html:
         buttons: list[Html] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -21,13 +21,13 @@ from toolkit.scenario.duration import Duration
 from toolkit.sending.approval.policy import ApprovalPolicy, policy_of
 from toolkit.sending.approval.signing import Signature, public_hex
 from toolkit.sending.approval.standing import StandingApproval
-from toolkit.sending.batch.batch import Batch
-from toolkit.sending.batch.mails import PreparedMail
+from toolkit.sending.batch.batch import Batch, Each
 from toolkit.sending.batch.manifest import changes, details, digest_of, outline
 from toolkit.sending.clock import Clock, length, utc_now
 from toolkit.sending.display import page
 from toolkit.sending.keys import signing_key
 from toolkit.sending.people import is_same, person
+from toolkit.sending.stopping import interruptible
 
 __all__ = ["Approval", "approval_from", "approve", "check_approvals", "each_approval", "load_approval", "sound"]
 
@@ -167,7 +167,8 @@ def approve(
     if blocking:
         raise PreflightError(_listed("the batch cannot be approved", blocking))
     lasts = length(expires, name="approve: expires", example="72h")
-    found = sound(batch, progress=progress)
+    with interruptible("Nothing was approved, nor lost: call approve again."):
+        found = sound(batch, progress=progress)
     private, path = signing_key(key)
     now = clock()
     wrote = batch.author if author is None else person(author, where="approve: author")
@@ -212,12 +213,13 @@ def load_approval(path: str | os.PathLike[str]) -> Approval | StandingApproval:
 def sound(
     batch: Batch,
     consequence: str = "",
-    each: Callable[[PreparedMail, float | None], None] | None = None,
+    each: Each | None = None,
     *,
     progress: bool = False,
+    words: str = "hashing",
 ) -> dict[str, Any]:
     """The outline of the batch as it is now; refused when that is not what was prepared."""
-    found = batch.recomputed(each, progress=progress)
+    found = batch.recomputed(each, progress=progress, words=words)
     if digest_of(found) != batch.digest or digest_of(batch.manifest) != batch.digest:
         lines = changes(outline(batch.manifest), outline(found)) or ["digest: not that of the manifest"]
         lines += details(batch.manifest, found)
@@ -231,7 +233,7 @@ def check_approvals(
     *,
     policy: ApprovalPolicy | str | os.PathLike[str] | None = None,
     clock: Clock = utc_now,
-    each: Callable[[PreparedMail, float | None], None] | None = None,
+    each: Each | None = None,
     progress: bool = False,
 ) -> None:
     """Whether these approvals together let the batch go now, by the policy.
@@ -241,7 +243,7 @@ def check_approvals(
         approvals: one or more.
         policy: who must approve.
         clock: tells the time.
-        each: is told every mail as it was read, and what its offer may cost.
+        each: is told every mail as it was read, what its offer may cost, and the hash of its bytes.
         progress: show a progress bar where it takes longer than a moment.
 
     Raises:
@@ -249,7 +251,7 @@ def check_approvals(
     """
     if not approvals:
         raise ApprovalError("send: no approval was given; nothing was sent")
-    found = sound(batch, "; nothing was sent", each, progress=progress)
+    found = sound(batch, "; nothing was sent", each, progress=progress, words="checking")
     for one in approvals:
         if isinstance(one, Approval):
             one.check_outline(batch.digest, found, clock=clock)

@@ -6,7 +6,7 @@ import html
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import datetime
 from email import policy
 from email.message import EmailMessage
@@ -31,8 +31,12 @@ from toolkit.sending.batch.manifest import Rows, digest_of, plain
 from toolkit.sending.batch.summary import BatchSummary, Counts, summary_of
 from toolkit.sending.keys import MailKey
 from toolkit.sending.spool import Spool
+from toolkit.sending.stopping import look
 
-__all__ = ["Batch", "Preview", "versions"]
+__all__ = ["Batch", "Each", "Preview", "versions"]
+
+Each = Callable[[PreparedMail, float | None, str], None]
+"""Is told a mail as it was read, what its offer may cost, and the SHA-256 of its bytes."""
 
 FORMAT = "trigger-toolkit batch 1"
 _PACKAGES = ("trigger-toolkit", "jinja2", "mjml-python", "css-inline", "Babel")
@@ -122,12 +126,13 @@ class Batch:
     manifest: Mapping[str, Any] = field(init=False, repr=False)
     digest: str = field(init=False)
     _counts: Counts = field(init=False, repr=False, default_factory=Counts)
+    progress: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, progress: bool) -> None:
         object.__setattr__(self, "files", MappingProxyType(dict(self.files)))
         object.__setattr__(self, "skipped", MappingProxyType(dict(self.skipped)))
         # Counted in the same reading: a batch is shown again and again, and its mails lie on the disk.
-        manifest = self.recomputed(lambda mail, _: self._counts.add(self, mail))
+        manifest = self.recomputed(lambda mail, _, __: self._counts.add(self, mail), progress=progress)
         object.__setattr__(self, "manifest", manifest)
         object.__setattr__(self, "digest", digest_of(self.manifest))
 
@@ -215,22 +220,23 @@ class Batch:
 
     # --- what an approval covers --------------------------------------------------------------------------------------
 
-    def recomputed(
-        self, each: Callable[[PreparedMail, float | None], None] | None = None, *, progress: bool = False
-    ) -> dict[str, Any]:
+    def recomputed(self, each: Each | None = None, *, progress: bool = False, words: str = "hashing") -> dict[str, Any]:
         """The manifest made again from what the batch really holds: every mail hashed anew, samples rendered anew.
 
         Args:
-            each: is told every mail as it was read, and what its offer may cost.
+            each: is told every mail as it was read, what its offer may cost, and the hash of its bytes.
             progress: show a progress bar where it takes longer than a moment.
+            words: before the bar.
         """
         policies = self.program.policies
         audience, offers, samples = Rows(), Counter[tuple[str, str, str]](), dict[str, PreparedMail]()
-        for mail in Bar(self.mails, desc="hashing", unit=" mails", disable=not progress, delay=0.5):
+        for mail in Bar(self.mails, desc=words, unit=" mails", disable=not progress, delay=0.5):
+            look()
             discount = self.discount_of(mail)
-            audience.add(self._audience(mail, discount))
+            row = self._audience(mail, discount)
+            audience.add(row)
             if each is not None:
-                each(mail, discount)
+                each(mail, discount, row["payload"])
             samples.setdefault(mail.letter.template, mail)
             if mail.offer is not None:
                 offers[mail.letter.scenario, mail.letter.step, mail.offer] += 1

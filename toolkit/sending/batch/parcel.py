@@ -27,6 +27,7 @@ class Stub(NamedTuple):
     """What sending one mail takes, but for its bytes: small, so that it is read in a moment each time it is needed.
 
     Attributes:
+        payload_sha256: of the mail's bytes, as they were approved.
         key: of its journey, which an event that ends the scenario may have to match.
         discount: the most its offer is thought to cost; None where that cannot be told.
         decided_at: the moment of the decision, microseconds since 1970.
@@ -40,6 +41,7 @@ class Stub(NamedTuple):
     address: str
     class_: str
     message_id: str
+    payload_sha256: str
     discount: float | None
     decided_at: int
     scenario: str
@@ -57,22 +59,23 @@ STUBS_TOGETHER = 32
 
 
 def is_mail(row: Delivery, stub: Stub, message: bytes) -> bool:
-    """Whether the ledger's row is this very mail; the bytes are hashed anew."""
-    return _of_row(row) == (*stub[:5], hashlib.sha256(message).hexdigest(), domain_of(stub.address))
+    """Whether the ledger's row is this very mail, and the bytes, hashed anew, are those approved."""
+    is_row = _of_row(row) == (*stub[:6], domain_of(stub.address))
+    return is_row and hashlib.sha256(message).hexdigest() == stub.payload_sha256
 
 
 _of_row = attrgetter("decision_id", "customer_id", "address", "class_", "message_id", "payload_sha256", "domain")
 
 
-def entry_of(stub: Stub, message: bytes) -> Entry:
-    """How a mail of these bytes enters the ledger; the bytes are hashed anew."""
+def entry_of(stub: Stub) -> Entry:
+    """How a mail enters the ledger."""
     return Entry(
         decision_id=stub.decision_id,
         customer_id=stub.customer_id,
         address=stub.address,
         class_=stub.class_,
         message_id=stub.message_id,
-        payload_sha256=hashlib.sha256(message).hexdigest(),
+        payload_sha256=stub.payload_sha256,
         discount=stub.discount,
         decided_at=stub.decided_at,
         scenario=stub.scenario,
@@ -159,12 +162,13 @@ class BatchParcel:
         self._places = array("q")  # of their bytes, in the spool
         self._scenarios = set[str]()
 
-    def take(self, mail: PreparedMail, discount: float | None) -> None:
-        """The batch's next mail, and what its offer may cost."""
+    def take(self, mail: PreparedMail, discount: float | None, payload_sha256: str) -> None:
+        """The batch's next mail, what its offer may cost, and the hash of its bytes."""
         letter = mail.letter
         who = letter.decision_id, mail.customer_id, letter.to, letter.class_, mail.message_id
         what = letter.scenario, letter.step, letter.template, mail.key, mail.coupon
-        self._stubs.add((*who, discount, micros(letter.at), *what, mail.arm, letter.locale, mail.targets))
+        costs = payload_sha256, discount, micros(letter.at)
+        self._stubs.add((*who, *costs, *what, mail.arm, letter.locale, mail.targets))
         self._places.append(mail.number)
         self._scenarios.add(letter.scenario)
 
@@ -188,5 +192,5 @@ class BatchParcel:
     def _kept(self) -> Store[tuple[Any, ...]]:
         if not self._places:
             for mail in self._batch.mails:
-                self.take(mail, self._batch.discount_of(mail))
+                self.take(mail, self._batch.discount_of(mail), self._batch.spool.sha256(mail.number))
         return self._stubs

@@ -32,7 +32,7 @@ from toolkit.sending.states import OPEN, State, state_of
 
 __all__ = ["Ledger"]
 
-_PLANNED_AT_ONCE = 2_000  # mails in one commit
+_PLANNED_AT_ONCE = 10_000  # mails in one commit
 _PLANNED = ("added", "adopted", "known", "held")
 
 

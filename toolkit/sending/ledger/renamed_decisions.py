@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import pandas as pd
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from toolkit.engine import Run
 from toolkit.scenario.models import Program, ReentryAfter, Scenario
@@ -39,6 +39,7 @@ TOO_SOON = "mailed by an earlier version"
 LOOKED_AROUND = pd.Timedelta(2, unit="s")
 """How far from a mail another may lie that is taken for the same; the replay must name all that is so near."""
 
+_AT_ONCE = 20_000  # rows that are looked at in one question
 _SECOND = 1_000_000  # microseconds
 _MINUTE = 60 * _SECOND
 
@@ -105,12 +106,20 @@ def under_another_name(ledger: Ledger, sends: pd.DataFrame, run: Run, whole: Run
     return Renamed(found, scenarios)
 
 
-def planned_twice(ledger: Ledger, program: Program, run_id: str) -> dict[str, str]:
+def planned_twice(
+    ledger: Ledger, program: Program, run_id: str, step: Callable[[int], None] = lambda count: None
+) -> dict[str, str]:
     """Mails of a run that wait and were planned before under another name, with the reason they are not mailed.
 
     Two batches may be prepared before either is sent, from logs that call events otherwise. There is no replay here to
     tell two mails of one moment apart, so this looks only where there cannot be two: one journey of a customer at a
     time, not again within a minute, and one mail of each step in it. The first one planned goes.
+
+    Args:
+        ledger: the ledger.
+        program: the scenarios.
+        run_id: the run.
+        step: called now and then with how many rows of the ledger were gone through.
     """
     names = [one.scenario for one in program.scenarios if _is_one_at_a_time(one)]
     mine, other = deliveries.alias(), deliveries.alias()
@@ -126,8 +135,16 @@ def planned_twice(ledger: Ledger, program: Program, run_id: str) -> dict[str, st
         other.c.state.not_in(NEVER_LEFT),
         seconds.between(-1, 1),
     )
+    found: dict[str, str] = {}
     with ledger.reading() as connection:
-        return dict.fromkeys(connection.execute(query.distinct()).scalars(), UNDER_ANOTHER_NAME)
+        ends = select(func.min(deliveries.c.id), func.max(deliveries.c.id)).where(deliveries.c.run_id == run_id)
+        first, last = connection.execute(ends).one()
+        # Some rows at a time, since nothing is heard of a stop while the database looks for the others of a million.
+        for begin in range(first, last + 1, _AT_ONCE) if first is not None else ():
+            step(begin - first)
+            some = query.where(mine.c.id.between(begin, begin + _AT_ONCE - 1)).distinct()
+            found |= dict.fromkeys(connection.execute(some).scalars(), UNDER_ANOTHER_NAME)
+    return found
 
 
 def _is_one_at_a_time(scenario: Scenario) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, SupportsIndex, overload
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 from email_validator import EmailNotValidError, validate_email
 
@@ -21,6 +25,11 @@ from toolkit.sending.sender.recheck import Due, attributes_of
 from toolkit.sending.spool import Store
 
 __all__ = ["Draft", "Letters", "Writer"]
+
+_PLAIN = re.compile(r"[a-z0-9]+([._+-][a-z0-9]+)*", re.IGNORECASE | re.ASCII)
+_SHORT = 64  # characters of an address, below every limit
+_DOMAINS = 50_000  # remembered
+_AHEAD = 20  # stretches of letters whose drafts are kept, while workers render them
 
 
 class Draft(NamedTuple):
@@ -36,10 +45,24 @@ class Draft(NamedTuple):
 
 
 class Letters(Sequence[Letter]):
-    """The letters of drafts that lie on the disk."""
+    """The letters of drafts that lie on the disk.
 
-    def __init__(self, drafts: Store[Draft]) -> None:
+    Args:
+        drafts: the drafts.
+        templates: names of those that the letters need.
+    """
+
+    def __init__(self, drafts: Store[Draft], templates: Collection[str]) -> None:
         self._drafts = drafts
+        self.templates = templates
+        self._ahead: deque[tuple[int, tuple[Draft, ...]]] = deque(maxlen=_AHEAD)
+
+    def draft(self, number: int) -> Draft:
+        """The draft of a letter; one that was read a moment ago is not read again."""
+        for start, some in self._ahead:
+            if start <= number < start + len(some):
+                return some[number - start]
+        return self._drafts[number]
 
     def __len__(self) -> int:
         return len(self._drafts)
@@ -52,7 +75,10 @@ class Letters(Sequence[Letter]):
 
     def __getitem__(self, place: SupportsIndex | slice) -> Letter | list[Letter]:
         if isinstance(place, slice):
-            return [draft.letter for draft in self._drafts[place]]
+            some, (start, _, step) = self._drafts[place], place.indices(len(self))
+            if step == 1:
+                self._ahead.append((start, some))
+            return [draft.letter for draft in some]
         return self._drafts[place].letter
 
 
@@ -67,17 +93,27 @@ class Writer:
         self.offers = {(send.scenario, send.step): send.offer for send in run.compiled.sends}
 
     def due(self, sends: pd.DataFrame) -> list[Due]:
-        keys = self.run.journeys.set_index("journey_id")["key"]
-        return [
-            Due(row.decision_id, row.scenario, row.customer_id, _text(keys.get(row.journey_id)), row.at.to_pydatetime())
-            for row in _rows(sends)
-        ]
+        keys = sends["journey_id"].map(self.run.journeys.set_index("journey_id")["key"])
+        moments = pd.DatetimeIndex(sends["at"]).to_pydatetime()
+        rows = zip(
+            sends["decision_id"], sends["scenario"], sends["customer_id"], map(_text, keys), moments, strict=True
+        )
+        return [Due(*row) for row in rows]
 
-    def letters(self, sends: pd.DataFrame, keys: Mapping[str, str]) -> tuple[list[Draft], dict[str, str]]:
-        """Letters in the order of the decisions; and those without an address, with the reason."""
+    def letters(
+        self, sends: pd.DataFrame, triggers: np.ndarray, keys: Mapping[str, str]
+    ) -> tuple[list[Draft], dict[str, str]]:
+        """Letters in the order of the decisions; and those without an address, with the reason.
+
+        Args:
+            sends: the decisions.
+            triggers: the row of the log of what set each of them off, from `Run.trigger_rows`.
+            keys: decision to the key of its journey.
+        """
         people = attributes_of(self.log, sorted(set(sends["customer_id"])), now=self.now)
-        triggers = self.run.trigger_properties(sends["journey_id"].unique()) if len(sends) else pd.DataFrame()
-        events = dict(zip(triggers.index, _records(triggers), strict=True))
+        first = ~sends["journey_id"].duplicated().to_numpy()
+        records = _records(self.run.properties_at(triggers[first])) if len(sends) else []
+        events = dict(zip(sends["journey_id"][first], records, strict=True))
         drafts, left_out = [], {}
         for row in _rows(sends):
             person = people[row.customer_id]
@@ -143,8 +179,25 @@ def _address(value: object) -> str | None:
     """The address as a mail can be sent to it; None when there is none, or it is not one."""
     if not isinstance(value, str) or not value.strip():
         return None
+    text = value.strip()
+    local, _, domain = text.rpartition("@")
+    if len(text) <= _SHORT and _PLAIN.fullmatch(local):
+        # As most are: then all that can be wrong is the domain, which thousands have in common.
+        known = _domain(domain)
+        return None if known is None else f"{local}@{known}"
+    return _validated(text)
+
+
+@lru_cache(_DOMAINS)
+def _domain(domain: str) -> str | None:
+    """The domain as an address can have it."""
+    found = _validated(f"a@{domain}")
+    return None if found is None else found.removeprefix("a@")
+
+
+def _validated(address: str) -> str | None:
     try:
-        return validate_email(value.strip(), check_deliverability=False, allow_smtputf8=False).normalized
+        return validate_email(address, check_deliverability=False, allow_smtputf8=False).normalized
     except EmailNotValidError:
         return None
 

@@ -6,9 +6,10 @@ import hashlib
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from toolkit.sending.batch.batch import Batch
 from toolkit.sending.batch.mails import PreparedMail
 from toolkit.sending.batch.stock import Codes, Stock, never_empty
 from toolkit.sending.clock import length, utc
-from toolkit.sending.keys import MailKey, mail_key
+from toolkit.sending.keys import MailKey, mail_key, name_of
 from toolkit.sending.ledger.draws import draws_of, redrawn
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.renamed_decisions import LOOKED_AROUND, Renamed, under_another_name
@@ -40,6 +41,7 @@ from toolkit.sending.preparation.notes import notes_of
 from toolkit.sending.sender.recheck import Due, caps_of, over_cap, stopped_since
 from toolkit.sending.spool import Spool, Store
 from toolkit.sending.states import State
+from toolkit.sending.stopping import interruptible, look
 from toolkit.sending.transports import Outbox
 
 __all__ = ["DEFAULT_OUTBOX", "prepare", "template_bytes"]
@@ -47,7 +49,9 @@ __all__ = ["DEFAULT_OUTBOX", "prepare", "template_bytes"]
 DEFAULT_OUTBOX = "./outbox"
 ALREADY_SENT = "already sent"
 BEGAN_BEFORE = "began before the start"
-_SOME = 10_000  # decisions turned into letters at once
+_SOME = 10_000  # decisions turned into letters at once, or more:
+_LOOKS = 20  # looks at the log in all, each of which reads it through
+_NAMED = 8_192  # mails that are on their way to and from whoever renders them, and more
 _SETTLED = {
     State.ACCEPTED: ALREADY_SENT,
     State.FAILED: "refused before",
@@ -59,6 +63,7 @@ _SETTLED = {
 }
 
 
+@interruptible("Nothing was prepared, nor lost: call prepare again.")
 def prepare(
     program: Program | Scenario,
     log: EventLog,
@@ -101,7 +106,7 @@ def prepare(
             summary then says what the batch costs to send.
         set_aside: leave out a mail that one customer's own values make unfit (a name that is a placeholder, a value
             that is missing or cannot be shown), and let the others go; unless given it blocks the batch.
-        progress: show a progress bar where rendering takes a while.
+        progress: show progress bars where it takes a while.
 
     Returns:
         The batch, frozen, in the order of the decisions; `len(batch)`, `.table`, `.summary()`, `.preview(0)`.
@@ -140,15 +145,20 @@ def prepare(
         run = whole.reaching(pd.Timestamp(begin if last is None else min(begin, last)) - LOOKED_AROUND)
         reached = _reached(run, begin, scenarios=wanted, shares=shares)
         sends = reached[reached["status"] == "send"]
-        settled = {} if known is None else _settled(known, sends)
-        sends = _without(sends, settled)
-        renamed = Renamed({}, Counter()) if known is None else under_another_name(known, sends, run, whole)
-        del whole  # of a long log it is large
-        sends = _without(sends, renamed.left_out)
-        writer = Writer(program, log, run, moment)
-        due = writer.due(sends)
-        stopped = _stopped(run, sends, due, log, known, start=start, now=moment)
-        going = _without(sends, stopped)
+        with _parts(4, shown=progress and len(sends) > _SOME) as part:
+            part("what was sent before")
+            settled = {} if known is None else _settled(known, sends)
+            sends = _without(sends, settled)
+            part("what was sent under another name")
+            renamed = Renamed({}, Counter()) if known is None else under_another_name(known, sends, run, whole)
+            del whole  # of a long log it is large
+            sends = _without(sends, renamed.left_out)
+            part("who is due")
+            writer = Writer(program, log, run, moment)
+            due = writer.due(sends)
+            part("what happened since")
+            stopped = _stopped(run, sends, due, log, known, start=start, now=moment)
+            going = _without(sends, stopped)
         keys = {mail.decision_id: mail.key for mail in due if mail.key is not None}
         drafts, unmailable = _drafts(writer, going, keys, known, stock, progress=progress)
         notes = notes_of(run, log, known, begin=begin, last=last, going=going, renamed=renamed) + stock.notes()
@@ -158,7 +168,7 @@ def prepare(
     written = set(_without(going, unmailable)["scenario"])
     link = _unsubscribe_link(program.policies, key, needed=any(program[one].class_ == "marketing" for one in written))
     mails, spool, checked, unfit = _rendered(
-        program, compiled, drafts, key, link, set_aside=set_aside, progress=progress
+        program, compiled, Letters(drafts, set(going["template"])), key, link, set_aside=set_aside, progress=progress
     )
     skipped = Counter(reached.loc[reached["status"] != "send", "reason"])
     for reasons in (settled, renamed.left_out, stopped, unmailable):
@@ -185,7 +195,25 @@ def prepare(
         author=wrote,
         price_per_thousand=price_per_thousand,
         left_out={name: str(why) for name, why in {**renamed.left_out, **stopped, **unmailable, **unfit}.items()},
+        progress=progress,
     )
+
+
+@contextmanager
+def _parts(count: int, *, shown: bool) -> Iterator[Callable[[str], None]]:
+    """What is called with words as each part of the work begins, which a bar then shows."""
+    with Bar(total=count, unit=" steps", disable=not shown) as bar:
+        begun = False
+
+        def part(words: str) -> None:
+            nonlocal begun
+            look()
+            bar.update(begun)
+            bar.set_description(words)
+            begun = True
+
+        yield part
+        bar.update()
 
 
 def _ledger_at(where: str) -> AbstractContextManager[Ledger | None]:
@@ -254,15 +282,19 @@ def _drafts(
     """The letters, and the decisions that have none, with the reason: no address, one on the suppression list, or no
     coupon code left."""
     drafts, left_out = Store[Draft](), dict[str, str]()
+    at_once = max(_SOME, len(going) // _LOOKS)
     with Bar(total=len(going), desc="letters", unit=" mails", disable=not progress or len(going) <= _SOME) as bar:
-        for begin in range(0, len(going), _SOME):
-            some, no_address = writer.letters(going.iloc[begin : begin + _SOME], keys)
+        triggers = writer.run.trigger_rows(going["journey_id"])
+        for begin in range(0, len(going), at_once):
+            part = slice(begin, begin + at_once)
+            some, no_address = writer.letters(going.iloc[part], triggers[part], keys)
             held = {} if ledger is None else _suppressed(ledger, [draft.letter for draft in some])
             ready, no_code = writer.with_codes([one for one in some if one.letter.decision_id not in held], stock)
             left_out |= no_address | held | no_code
             for draft in ready:
                 drafts.add(draft)
-            bar.update(min(_SOME, len(going) - begin))
+            bar.update(min(at_once, len(going) - begin))
+            look()
     return drafts, left_out
 
 
@@ -274,9 +306,9 @@ def _suppressed(ledger: Ledger, letters: Sequence[Letter]) -> dict[str, str]:
 def _rendered(
     program: Program,
     templates: Templates,
-    drafts: Store[Draft],
+    letters: Letters,
     key: MailKey,
-    link: Callable[[Letter], str],
+    link: Callable[[str], str],
     *,
     set_aside: bool,
     progress: bool,
@@ -286,15 +318,17 @@ def _rendered(
     domain = policies.sender.email.rpartition("@")[2] if policies.sender else "localhost"
     mails, spool, unfit = Store[PreparedMail](), Spool(), list[int]()
 
-    def named(letter: Letter) -> str:
-        return key.message_id(letter.decision_id, domain=domain)
+    @lru_cache(_NAMED)  # for its link, for itself, and when it comes back from whoever renders it
+    def name(decision_id: str) -> str:
+        return key.message_id(decision_id, domain=domain)
 
     def keep(number: int, subject: str, message: bytes, targets: tuple[str, ...] = ()) -> None:
-        draft = drafts[number]
+        look()
+        draft = letters.draft(number)
         mails.add(
             PreparedMail(
                 **draft._asdict(),
-                message_id=named(draft.letter),
+                message_id=name(draft.letter.decision_id),
                 subject=subject,
                 number=spool.add(message),
                 targets=targets,
@@ -303,16 +337,16 @@ def _rendered(
 
     checked = preflight(
         templates,
-        Letters(drafts),
+        letters,
         program=program,
         progress=progress,
-        unsubscribe=link,
-        message_id=named,
+        unsubscribe=lambda letter: link(name(letter.decision_id)),
+        message_id=lambda letter: name(letter.decision_id),
         receive=keep,
         links=links_of(policies, key),
         set_aside=unfit.append if set_aside else None,
     )
-    return mails, spool, checked, {drafts[number].letter.decision_id: "render_error" for number in unfit}
+    return mails, spool, checked, {letters[number].decision_id: "render_error" for number in unfit}
 
 
 def template_bytes(folder: Path) -> dict[str, bytes]:
@@ -335,7 +369,8 @@ def _check_price(price: Any) -> None:
         raise InputError(f"prepare: price_per_thousand: expected 0 or more; found {price!r}")
 
 
-def _unsubscribe_link(policies: Policies, key: MailKey, *, needed: bool) -> Callable[[Letter], str]:
+def _unsubscribe_link(policies: Policies, key: MailKey, *, needed: bool) -> Callable[[str], str]:
+    """The link to unsubscribe in the mail of a Message-ID."""
     pattern = getattr(policies.brand, "unsubscribe_url", None)
     usable = isinstance(pattern, str) and "{token}" in pattern and pattern.startswith("https://")
     if pattern is None and policies.tracking is not None:
@@ -346,4 +381,5 @@ def _unsubscribe_link(policies: Policies, key: MailKey, *, needed: bool) -> Call
             "policies: brand.unsubscribe_url: marketing mail needs an https link with {token} in it, "
             f"for example https://shop.example.com/u/{{token}}{found}"
         )
-    return lambda letter: str(pattern).replace("{token}", key.token(letter.decision_id, purpose="unsubscribe"))
+    words, tokens = str(pattern), key.tokens
+    return lambda message_id: words.replace("{token}", tokens.mint(name_of(message_id), purpose="unsubscribe"))

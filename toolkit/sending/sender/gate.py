@@ -16,6 +16,7 @@ from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.renamed_decisions import planned_twice
 from toolkit.sending.sender.recheck import Due, caps_of, over_cap, stopped_by_now
 from toolkit.sending.states import WAITING
+from toolkit.sending.stopping import Step
 
 __all__ = ["gate_of"]
 
@@ -24,8 +25,10 @@ _AT_ONCE = 50_000  # mails; each look at the log reads it through
 
 def gate_of(
     parcel: Parcel, ledger: Ledger, log: EventLog | None, clock: Clock, *, run_id: str, at_once: int = _AT_ONCE
-) -> Callable[[], Mapping[str, str]]:
+) -> Callable[[Step], Mapping[str, str]]:
     """What says, when it is asked, which mails of a parcel no longer hold, and why: decision to reason.
+
+    It is asked with what is told how far it is, which ends it where the sending is stopped.
 
     The log, where it was read again, says who unsubscribed, bounced, or did what ends the scenario; the ledger says who
     has had as many mails as the caps allow by now, for example from a batch that was prepared at the same time, and who
@@ -49,11 +52,16 @@ def gate_of(
     program = parcel.rules
     capped = any(caps_of(program).values())
 
-    def closed() -> dict[str, str]:
-        now, stopped = clock(), planned_twice(ledger, program, run_id)
+    def closed(step: Step = lambda words, count: None) -> dict[str, str]:
+        step("the gate", 0)
+        now = clock()
+        stopped = planned_twice(ledger, program, run_id, lambda count: step("the gate, mails under other names", count))
         if log is None and not capped:
             return stopped
+        count = 0
         for due in _by_customer(parcel, at_once):
+            step("the gate", count)
+            count += len(due)
             found = {} if log is None else stopped_by_now(log, program, due, now=now)
             if capped:
                 # What this very run has sent is in the ledger already, and must not be counted twice.

@@ -19,6 +19,7 @@ class Phase(StrEnum):
 
     PLANNING = "planning"
     SENDING = "sending"
+    CLOSING = "closing"
     WAITING = "waiting"
     PAUSED = "paused"
     STOPPING = "stopping"
@@ -33,7 +34,7 @@ class Progress:
 
     Attributes:
         phase: planning, sending, waiting (for a rate limit, a back-off, the canary, another sender), paused, stopping,
-            and at the end stopped, done or failed.
+            closing (the report is written), and at the end stopped, done or failed.
         total: mails of the batch.
         sent: accepted since this sending began.
         already_sent: accepted before.
@@ -45,8 +46,9 @@ class Progress:
         rate: mails a second over the last ten seconds.
         seconds: since the beginning.
         left_seconds: until the end at this rate; None while that cannot be told.
-        note: why it waits, is paused or failed; else empty.
+        note: why it waits, is paused or failed, or what is done while planning and closing; else empty.
         run_id: names the run in the ledger.
+        looked_at: while planning and closing, the mails for which what the note says is done.
 
     >>> look = Progress(Phase.SENDING, total=10, sent=3, waiting=7, rate=1.5, seconds=2.0)
     >>> print(look)
@@ -68,6 +70,7 @@ class Progress:
     seconds: float = 0.0
     note: str = ""
     run_id: str = ""
+    looked_at: int | None = None
 
     @property
     def settled(self) -> int:
@@ -92,7 +95,8 @@ class Progress:
         return self.phase in (Phase.STOPPED, Phase.DONE, Phase.FAILED)
 
     def __str__(self) -> str:
-        parts = [f"{self.phase}: {self.settled:,} of {counted(self.total, 'mail')}"]
+        count = self.settled if self.looked_at is None else self.looked_at
+        parts = [f"{self.phase}: {count:,} of {counted(self.total, 'mail')}"]
         if self.phase is Phase.SENDING and self.rate:
             parts.append(f"{self.rate:,.1f} a second" if self.rate < 10 else f"{self.rate:,.0f} a second")
         if self.left_seconds is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import time
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 from toolkit.errors import LedgerError, ToolkitError
 from toolkit.mail.addresses import masked
@@ -25,6 +27,7 @@ from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.sender.progress import Pace, Phase, Progress
 from toolkit.sending.sender.report import ALREADY, SENT, Outcome, Outcomes, Report
 from toolkit.sending.states import NEVER_LEFT, OPEN, State
+from toolkit.sending.stopping import Step
 
 __all__ = ["Sender"]
 
@@ -38,6 +41,7 @@ _AGAIN = 60_000_000  # microseconds before a transactional mail in doubt goes ag
 _PATIENCE = 0.1  # seconds between looks at what another sender holds
 _TOLD = 0.1  # seconds between two tellings of the progress
 _COUNTED = 5.0  # seconds between two looks at what the ledger counts
+_SELDOM = 20  # times as long as it took, before mails in other runs are looked up again
 _SOME = 2_000  # mails looked up at once
 _BACK_OFF = (1, 5, 15, 60, 240)  # minutes before a postponed mail is tried again
 
@@ -54,7 +58,8 @@ class Sender:
         clock: tells the time.
         gate: asked once after planning: decisions that no longer hold, and why.
         tracker: entered before the first mail leaves and left after the last, so that answers find their mails; what it
-            gives is called once after planning.
+            gives is called once after planning. Like the gate it is given what to call now and then, with words and
+            the mails it has come to, which raises where the sending is stopped.
         lingers: stay while the run is paused, and end with a report when stopped; else end at a pause, and raise
             KeyboardInterrupt when stopped.
     """
@@ -68,9 +73,9 @@ class Sender:
         *,
         before: Mapping[str, int],
         clock: Clock,
-        gate: Callable[[], Mapping[str, str]] = dict,
+        gate: Callable[[Step], Mapping[str, str]] = lambda step: {},
         lingers: bool = False,
-        tracker: AbstractContextManager[Callable[[], None]] | None = None,
+        tracker: Callable[[Step], AbstractContextManager[Callable[[], None]]] | None = None,
     ) -> None:
         self.parcel = parcel
         self.record = run
@@ -82,7 +87,7 @@ class Sender:
         self.clock = clock
         self.gate = gate
         self.lingers = lingers
-        self.tracker = tracker or nullcontext(lambda: None)
+        self.tracker = tracker or (lambda step: nullcontext(lambda: None))
         self.tell: Callable[[Progress], None] = lambda progress: None
         self.stop = threading.Event()
         self.progress = Progress(Phase.PLANNING, self.total, waiting=self.total, run_id=run.id)
@@ -96,12 +101,14 @@ class Sender:
         self._sent = bytearray(self.total)
         self._sent_count = 0
         self._tally: Counter[State] = Counter()
-        self._elsewhere: Counter[State] = Counter()
-        self._began = time.perf_counter()
+        self._outside = array("q")  # the numbers of mails that are not of this run
+        self._elsewhere: Counter[State] = Counter()  # where those of them are that other runs have
+        self._began = self._look_at = time.perf_counter()
         self._renew_at = self._began + _RENEW
         self._tell_at = self._count_at = self._began
         self._pace = Pace()
         self._planned = threading.Event()
+        self._is_cut_short = False
         self._held_back = 0
         self._spent: frozenset[str] = frozenset()
         self._pause_by: str | None = None
@@ -115,19 +122,24 @@ class Sender:
             KeyboardInterrupt: it was stopped, and does not linger.
         """
         try:
-            with self.tracker as planned, self.ledger.at_work(), owner() as self._me:
-                try:
-                    self._plan(planned)
-                    self._work()
-                    if self.stop.is_set() and not self.lingers:
-                        raise KeyboardInterrupt
-                    self._recover()
-                    self.ledger.finish(self.run_id, by=self.record.approver)
-                except BaseException as fault:
-                    self._broken_off(fault)
-                    raise
+            try:
+                with self.tracker(self._step) as planned, self.ledger.at_work(), owner() as self._me:
+                    try:
+                        self._plan(planned)
+                        self._work()
+                        if self.stop.is_set() and not self.lingers:
+                            raise KeyboardInterrupt
+                        self._recover()
+                        self.ledger.finish(self.run_id, by=self.record.approver)
+                    except BaseException as fault:
+                        self._broken_off(fault)
+                        raise
+            except _StoppedError:
+                self._is_cut_short = True  # before the first mail; what is planned waits in the ledger
             report = self._report()
         except BaseException as fault:
+            if isinstance(fault, KeyboardInterrupt) and not getattr(fault, "__notes__", None):
+                self._broken_off(fault)
             self._tell(Phase.FAILED, note=str(fault), at_once=True)
             raise
         over = Phase.DONE if not self.stop.is_set() or report.state == "done" else Phase.STOPPED
@@ -162,20 +174,38 @@ class Sender:
             self._held_back = planned.held
             elsewhere = self.ledger.known(planned.spent)  # these wait in another run, with another code
             self._spent = frozenset(one for one in planned.spent if one not in elsewhere)
-            self.ledger.stop(self.run_id, self.gate())
+            self.ledger.stop(self.run_id, self.gate(self._step))
             told()
+        self._tally = self.ledger.counts(self.run_id)
+        if self._tally.total() < self.total:
+            self._look_outside(range(self.total))
         with self._steering:
             self._planned.set()
             by = self._pause_by
         if by is not None and self.total:
             self.ledger.pause(self.run_id, by=by)
-        self._count()
 
     def _entries(self) -> Iterator[Entry]:
-        for number in range(self.total):
-            entry = entry_of(*self.parcel.mail(number))
-            self._number.add(entry.decision_id)
-            yield entry
+        for some in self._some():
+            self._step("into the ledger", some.start)
+            for number in some:
+                entry = entry_of(self.parcel.stub(number))
+                self._number.add(entry.decision_id)
+                yield entry
+
+    def _step(self, words: str, count: int) -> None:
+        """Tell how far a part of planning or closing is; end it where the sending was stopped."""
+        phase = Phase.CLOSING if self._planned.is_set() or self._is_cut_short else Phase.PLANNING
+        if self.stop.is_set() and not self.lingers:
+            raise KeyboardInterrupt
+        if self.stop.is_set() and phase is Phase.PLANNING:
+            raise _StoppedError
+        now = time.perf_counter()
+        if now >= self._tell_at or words != self.progress.note:
+            self._tell_at = now + _TOLD
+            look = replace(self.progress, phase=phase, note=words, looked_at=count, rate=0.0)
+            self.progress = replace(look, seconds=now - self._began)
+            self.tell(self.progress)
 
     def _work(self) -> None:
         while True:
@@ -330,25 +360,41 @@ class Sender:
     def _broken_off(self, fault: BaseException) -> None:
         """Leave nothing behind that another call would have to wait for, and say how far this one came."""
         try:
-            self._flush()
-            self._recover(self._me)
-            said = str(self._report())
+            if self._pending:
+                self._turn(())
+            if self._me:
+                self._recover(self._me)
+            said = self._so_far()
         except (ToolkitError, OSError) as further:
             said = f"the ledger could not be brought up to date ({further}); the next call of send will look into it"
-        fault.add_note(f"{said}. Nothing is lost: call send again to go on.")
+        fault.add_note(f"{said}. {_GO_ON}")
 
     # --- how far it is ------------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
         """Count anew what the ledger says of this batch."""
         self._tally = self.ledger.counts(self.run_id)
-        self._elsewhere = Counter()
-        if self._tally.total() < self.total:
-            for some in self._some():
-                decisions = [self._decision(number) for number in some]
-                rows = self.ledger.rows(decisions)
-                self._elsewhere += Counter(row.state for row in rows if row.run_id != self.run_id)
+        # While mails are in hand nothing may take so long that their leases end.
+        if self._outside and not self._held and time.perf_counter() > self._look_at:
+            self._look_outside(self._outside)
         self._count_at = time.perf_counter() + _COUNTED
+
+    def _look_outside(self, numbers: Sequence[int]) -> None:
+        """Which of these mails are not of this run, and where they are."""
+        began, outside = time.perf_counter(), array("q")
+        self._elsewhere = Counter()
+        for begin in range(0, len(numbers), _SOME):
+            if not self._planned.is_set():
+                self._step("looking for mails in other runs", begin)
+            named = {self._decision(number): number for number in numbers[begin : begin + _SOME]}
+            for row in self.ledger.rows(list(named)):
+                if row.run_id == self.run_id:
+                    del named[row.decision_id]
+                else:
+                    self._elsewhere[row.state] += 1
+            outside.extend(named.values())
+        self._outside = outside
+        self._look_at = time.perf_counter() + max(_COUNTED, _SELDOM * (time.perf_counter() - began))
 
     def _tell(self, phase: Phase, *, note: str = "", at_once: bool = False) -> None:
         if phase is Phase.SENDING and not self._held and self.progress.phase in (Phase.PAUSED, Phase.WAITING):
@@ -381,9 +427,24 @@ class Sender:
         self.tell(self.progress)
 
     def _report(self) -> Report:
-        self._count()
+        self._tally = self.ledger.counts(self.run_id)
         others: Counter[str] = Counter()
         rows = self._outcomes(others)
+        return self._reported(rows, others)
+
+    def _so_far(self) -> str:
+        """In words what became of the batch, of counts alone: whoever stops a million mails does not wait for each."""
+        if not self._planned.is_set():
+            return "no mail left by this call"
+        every = self.ledger.counts(self.run_id) + self._elsewhere
+        rows = Outcomes()
+        rows.counts.update({SENT: self._sent_count, ALREADY: every.pop(State.ACCEPTED, 0) - self._sent_count})
+        rows.counts.update({state.value: count for state, count in every.items()})
+        rows.counts[State.SKIPPED.value] += len(self._spent)
+        rows.counts[State.PLANNED.value] += max(0, self.total - rows.counts.total())
+        return str(self._reported(rows, {}))
+
+    def _reported(self, rows: Outcomes, others: Mapping[str, int]) -> Report:
         return Report(
             rows=rows,
             before=self.before,
@@ -394,11 +455,8 @@ class Sender:
             state=self.ledger.run_state(self.run_id) or "done",
             held_back=self._held_back,
             spent=len(self._spent),
-            waits_for=waits_for(self.ledger, self.run_id, others=others) if self._waits() else (),
+            waits_for=waits_for(self.ledger, self.run_id, others=others) if any(rows.counts[s] for s in OPEN) else (),
         )
-
-    def _waits(self) -> bool:
-        return any(self._tally[one] or self._elsewhere[one] for one in OPEN)
 
     def _decision(self, number: int) -> str:
         return self.parcel.stub(number).decision_id
@@ -409,8 +467,9 @@ class Sender:
 
     def _outcomes(self, others: Counter[str]) -> Outcomes:
         """What became of each mail; those that wait in other runs are counted by run."""
-        outcomes = Outcomes()
+        outcomes, elsewhere = Outcomes(), Counter[State]()
         for some in self._some():
+            self._step("the report", some.start)
             stubs = [self.parcel.stub(number) for number in some]
             rows = {row.decision_id: row for row in self.ledger.rows([stub.decision_id for stub in stubs])}
             for number, stub in zip(some, stubs, strict=True):
@@ -418,16 +477,24 @@ class Sender:
                 is_spent = row is None and stub.decision_id in self._spent
                 state = row.state if row else State.SKIPPED if is_spent else State.PLANNED
                 outcome = state.value
-                if row is not None and state in OPEN and row.run_id != self.run_id:
-                    others[row.run_id] += 1
+                if row is not None and row.run_id != self.run_id:
+                    elsewhere[state] += 1
+                    if state in OPEN:
+                        others[row.run_id] += 1
                 if state is State.ACCEPTED:
                     outcome = SENT if self._sent[number] else ALREADY
                 what = stub.scenario, stub.step, stub.template, outcome
                 why = (row.receipt, row.code, row.reason) if row else (None, None, _SPENT if is_spent else None)
                 who = stub.decision_id, stub.customer_id, masked(stub.address)
                 outcomes.add(Outcome(*who, *what, *why, stub.message_id))
+        self._elsewhere = elsewhere
         return outcomes
 
 
+class _StoppedError(Exception):
+    """A sender that lingers was stopped before the first mail."""
+
+
+_GO_ON = "Nothing is lost: call send again to go on."
 _HELD_UP = ("paused", "cancelled", "revoked")
 _SPENT = "coupon_empty"

@@ -44,6 +44,7 @@ BENCHMARKS: dict[str, str] = {
     "mail_vs_stdlib": "benchmarks.mailing:mail_vs_stdlib",
     "mail_preflight": "benchmarks.mailing:mail_preflight",
     # Sending
+    "prepare_vs_stdlib": "benchmarks.sending:preparing",
     "send_vs": "benchmarks.sending:sending",
     "send_plan_1m": "benchmarks.sending:planning",
     "send_memory": "benchmarks.sending:memory",

@@ -48,18 +48,18 @@ def letters(templates: Templates, count: int, name: str = MAIL) -> list[Letter]:
 class Peer:
     """What one writes first: jinja2 with autoescape and Babel, compiled once, and the standard library's message."""
 
-    def __init__(self, templates: Templates) -> None:
+    def __init__(self, templates: Templates, name: str = MAIL) -> None:
         self.policies = templates.policies
         self.brand = self.policies.brand.model_dump(exclude_none=True) if self.policies.brand else {}
         self.parts = {}
-        for variant in templates.variants(MAIL):
-            for name in ("subject", "preheader", "html", "text"):
-                environment = jinja2.Environment(autoescape=name == "html", undefined=jinja2.StrictUndefined)
+        for variant in templates.variants(name):
+            for part in ("subject", "preheader", "html", "text"):
+                environment = jinja2.Environment(autoescape=part == "html", undefined=jinja2.StrictUndefined)
                 environment.filters.update(money=_money, number=_number, percent=_percent, date=_date)
                 environment.globals["link"] = _link
-                source = getattr(variant, name).source
-                self.parts[variant.locale, name] = environment.from_string(source)
-        self.locales = [variant.locale for variant in templates.variants(MAIL)]
+                source = getattr(variant, part).source
+                self.parts[variant.locale, part] = environment.from_string(source)
+        self.locales = [variant.locale for variant in templates.variants(name)]
 
     def build(self, letter: Letter) -> bytes:
         """The bytes of one letter's mail."""

@@ -299,9 +299,8 @@ def _keep(day, tmp_path, **options):
         templates=day.shop.templates,
         approval=day.approval,
         captures=tmp_path / "captures",
-        say=lines.append,
         clock=lambda: day.now,
-        **options,
+        **{"say": lines.append, **options},
     )
     return made, lines
 
@@ -311,6 +310,31 @@ def test_the_loop_makes_its_rounds_and_says_what_each_did(day, tmp_path):
     assert made == 2
     assert lines[0] == "2026-03-02 12:00:00 sent 1, already sent 0, skipped 0, unknown 0, failed 0"
     assert lines[1].startswith("2026-03-02 12:00:00 sent 0, already sent 1")
+
+
+def test_a_loop_writes_down_once_a_day_who_waits_or_is_left_out_and_the_day_is_explained(day, tmp_path, noon):
+    few = approve_standing(day.shop.program, day.shop.templates, by="ana", mails_a_day=2, clock=lambda: noon)
+    day.approval, day.now, begin = few, noon + timedelta(minutes=60), noon - timedelta(minutes=30)
+
+    def later(line):
+        day.now += timedelta(minutes=10 if day.now < noon + timedelta(minutes=90) else 660)
+
+    _keep(day, tmp_path, rounds=5, since=begin, say=later)
+    first, second = (
+        [json.loads(line) for line in (tmp_path / "captures" / f"2026-03-0{number}.jsonl").read_text().splitlines()]
+        for number in (2, 3)
+    )
+    assert [[len(line["due"]) for line in lines] for lines in (first, second)] == [[4, 0, 1, 0, 1, 0, 1, 0], [7, 0]]
+    reasons = [line["left_out"] for line in first]
+    assert [len(one) for one in reasons] == [3, 2, 0, 1, 0, 1, 0, 1]
+    assert [len(line["left_out"]) for line in second] == [3, 7]
+    result = day.parity()
+    assert (len(result.unexplained), len(result.table)) == (0, 10)
+    assert sorted(result.table["why"].unique()) == [
+        "",
+        "left out: began before the start",
+        "left out: held back by the limits",
+    ]
 
 
 def test_a_loop_is_stopped_in_the_middle_of_a_round_and_goes_on_later(day, tmp_path):

@@ -5,19 +5,22 @@ from __future__ import annotations
 import itertools
 import socket
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pandas as pd
 import pytest
 
 from tests.sending.addresses import check_that_addresses_are_found
-from toolkit.errors import LedgerError
+from toolkit.errors import ApprovalError, LedgerError
 from toolkit.events import EventLog
 from toolkit.sending import Ledger, Receipt, State, approve, approve_standing, keep_sending, send
 from toolkit.sending.clock import micros, utc_now
 from toolkit.sending.ledger import server_clock
+from toolkit.sending.ledger.planning import plan_run
 
 LEASE = 30_000_000
 number = itertools.count()
@@ -50,6 +53,21 @@ def _work(place, clock, name):
         while held := mine.claim("run", owner=name, limit=3, lease=LEASE):
             done += mine.record([_accept(row) for row in mine.start(held)])
     return [row.decision_id for row in done]
+
+
+def test_a_run_that_is_being_planned_ends_with_the_approval_that_is_revoked_meanwhile(place, clock, run_record):
+    with Ledger.open(place, clock=clock) as ledger, Ledger.open(place, clock=clock) as other:
+        run, approval = run_record(mails=1), "a" * 64
+        run = replace(run, approvals=(replace(run.approvals[0], id=approval),))
+        with ThreadPoolExecutor(1) as threads:
+            with ledger.changing() as connection:
+                plan_run(connection, run, now=0)
+                revoked = threads.submit(other.revoke, approval, by="ben")
+                time.sleep(1.0)  # long enough to be revoked first, if it could
+            assert run.id in revoked.result(timeout=30)
+        assert ledger.run_state(run.id) == "revoked"
+        with pytest.raises(ApprovalError, match="revoked by ben"):
+            ledger.plan(run, [])
 
 
 def test_the_life_of_a_run_is_the_same(ledger, clock, entries, run_record):

@@ -6,11 +6,10 @@ the log, `parity` can say afterwards whether the day went as a replay says it sh
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -30,6 +29,7 @@ from toolkit.sending.answered import heard
 from toolkit.sending.approval.standing import StandingApproval
 from toolkit.sending.batch.batch import Batch
 from toolkit.sending.batch.stock import CodesError, never_empty
+from toolkit.sending.captures import Captures
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import send, stopped_by
 from toolkit.sending.display import frame_text
@@ -55,7 +55,7 @@ def round_of(
     approval: StandingApproval,
     transport: str | Transport,
     ledger: str | os.PathLike[str],
-    captures: str | os.PathLike[str],
+    captures: str | os.PathLike[str] | Captures,
     now: datetime,
     shares: Collection[int] | None = None,
     since: datetime | None = None,
@@ -72,7 +72,8 @@ def round_of(
         approval: from `approve_standing`.
         transport: the way out.
         ledger: path or URL of the ledger.
-        captures: folder for what rounds saw, one file a day (UTC).
+        captures: folder for what rounds saw, one file a day (UTC); or `Captures`, which writes down once who is left
+            out in many rounds.
         now: the moment, with a time zone.
         shares: the customers to mind (`sending.shares`); all unless given.
         since: no mails of journeys that began before this moment, with a time zone.
@@ -103,26 +104,23 @@ def round_of(
         "now": batch.now.isoformat(),
         "program": content_hash(program),
         "scenarios": list(approval.scenarios),
-        "due": [mail.letter.decision_id for mail in batch.mails],
-        "left_out": dict(batch.left_out),
     }
-    capture = Path(captures) / f"{batch.now:%Y-%m-%d}.jsonl"
+    due = [mail.letter.decision_id for mail in batch.mails]
+    seen = captures if isinstance(captures, Captures) else Captures(Path(captures))
     with Ledger.open(ledger, clock=clock) as opened:
         paused = held_up(opened, approval.id)
         if paused is not None and clock() < approval.expires_at:  # else `send` says that it is over
-            waiting = dict.fromkeys(line["due"], "paused")
-            _append(capture, {**line, "due": [], "left_out": {**batch.left_out, **waiting}})
+            seen.add(batch.now, line, left_out={**batch.left_out, **dict.fromkeys(due, "paused")})
             return _none_sent(batch, opened, paused, way=transport)
-    _append(capture, line)
+    seen.add(batch.now, line, due=due, left_out=batch.left_out)
     report = send(
         batch, approval, transport=transport, confirm=len(batch), ledger=ledger, log=log, progress=False, clock=clock
     )
     if report.held_back or report.spent:
         with Ledger.open(ledger, clock=clock) as opened:
-            known = opened.known(line["due"])
+            known = opened.known(due)
         why = "held back by the limits" if not report.spent else "held back by the limits, or its code is another's"
-        held = dict.fromkeys([name for name in line["due"] if name not in known], why)
-        _append(capture, {**line, "due": [], "left_out": held})
+        seen.add(batch.now, line, left_out=dict.fromkeys([name for name in due if name not in known], why))
     return replace(report, notes=tuple(map(str, batch.preflight.set_aside)))
 
 
@@ -191,7 +189,7 @@ def keep_sending(
     over, made, failed, has_read = stop or threading.Event(), 0, 0, False
     last: ToolkitError | None = None
     refusals = Refusals()
-    way = transport_of(transport)
+    way, seen = transport_of(transport), Captures(Path(captures))
     with ExitStack() as held:
         opened = held.enter_context(Ledger.open(ledger, clock=clock))
         clock = opened.clock  # one for the round and for its mails, and for all machines that share the ledger
@@ -216,7 +214,7 @@ def keep_sending(
                         approval=approval,
                         transport=way,
                         ledger=ledger,
-                        captures=captures,
+                        captures=seen,
                         now=now,
                         shares=shares,
                         since=since,
@@ -328,15 +326,16 @@ def parity(
         raise InputError(f"parity: day: expected a date, for example date(2026, 3, 2); found {day!r}")
     if not Ledger.exists(ledger):
         raise InputError(f"parity: ledger {ledger}: there is none")
-    rounds = list(_captured(Path(captures), day))
+    seen = Captures(Path(captures))
+    rounds = list(seen.of(day))
     if not rounds:
-        raise InputError(f"parity: {captures}: nothing was captured on {day}; there are {_days(Path(captures))}")
+        raise InputError(f"parity: {captures}: nothing was captured on {day}; there are {seen.days}")
     first, last = (datetime.fromisoformat(one["now"]) for one in (rounds[0], rounds[-1]))
     approved = {name for one in rounds for name in one["scenarios"]}
     log = heard(log, program, ledger)
     decided = replay(never_empty(program), log, until=last, assume="as_logged").decisions
     # Before the first round of the first day ever, nobody was at work.
-    begun = first if not _before(Path(captures), day) else datetime(day.year, day.month, day.day, tzinfo=UTC)
+    begun = first if not seen.any_before(day) else datetime(day.year, day.month, day.day, tzinfo=UTC)
     sends = decided[(decided["status"] == "send") & decided["scenario"].isin(approved)]
     named = {name for one in rounds for name in (*one["due"], *one["left_out"])}
     mine = sends[(sends["at"] >= begun) & (sends["at"] <= last) | sends["decision_id"].isin(named)]
@@ -383,31 +382,3 @@ def _stands(row: Delivery | None) -> tuple[str | None, str | None]:
 
 def _another(versions: Sequence[str]) -> str:
     return f"decided by another version of the program ({versions[0][:12]})"
-
-
-def _append(path: Path, line: Mapping[str, Any]) -> None:
-    """A line in one piece, whoever else writes there, and never behind what a killed round left of its own."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab+", buffering=0) as file:
-        end = file.seek(0, os.SEEK_END)
-        is_whole = end == 0 or os.pread(file.fileno(), 1, end - 1) == b"\n"
-        file.write((b"" if is_whole else b"\n") + json.dumps(line).encode() + b"\n")
-        os.fsync(file.fileno())
-
-
-def _captured(folder: Path, day: date) -> Iterator[dict[str, Any]]:
-    path = folder / f"{day:%Y-%m-%d}.jsonl"
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:  # what a round that was killed left of its own
-                continue
-
-
-def _days(folder: Path) -> str:
-    return ", ".join(path.stem for path in sorted(folder.glob("*.jsonl"))) or "none"
-
-
-def _before(folder: Path, day: date) -> bool:
-    return any(path.stem < f"{day:%Y-%m-%d}" for path in folder.glob("*.jsonl"))

@@ -19,7 +19,7 @@ from toolkit.sending.ledger.delivery_rows import Delivery, move, rows_of
 from toolkit.sending.ledger.draws import Draw, note_draws, redrawn
 from toolkit.sending.ledger.holding import reopen
 from toolkit.sending.ledger.schema import approvals, attempts, deliveries, revocations, runs, runs_under
-from toolkit.sending.ledger.statements import changed_all
+from toolkit.sending.ledger.statements import changed_all, while_nobody_plans
 from toolkit.sending.states import NEVER_LEFT, WAITING, State
 
 __all__ = ["Entry", "Limits", "Planned", "RunRecord", "Signed", "plan_mails", "plan_run"]
@@ -159,6 +159,7 @@ def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
         LedgerError: rows of the ledger were removed: their mails must not go again, nor others come by their attempts.
     """
     _none_removed(connection)
+    while_nobody_plans(connection)  # who revokes waits, too: they see this run, or it sees what they wrote
     ids = [one.id for one in run.approvals]
     gone = connection.execute(select(revocations).where(revocations.c.approval_id.in_(ids))).first()
     if gone is not None:
@@ -222,10 +223,7 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
         LedgerError: a row was tampered with; names it.
     """
     wanted = {entry.decision_id: entry for entry in entries}
-    if connection.dialect.name == "postgresql":
-        # One sender at a time, as in SQLite: rows have the order in which they are seen, and what is not there now is
-        # not there when its code is taken.
-        connection.execute(select(func.pg_advisory_xact_lock(_PLANNING)))
+    while_nobody_plans(connection)  # so rows have the order in which they are seen, and no code is taken in between
     there = {row.decision_id: row for row in rows_of(connection, list(wanted), lock=True)}
     stopped = set(connection.execute(select(runs.c.id).where(runs.c.state == "paused")).scalars())
 
@@ -294,7 +292,6 @@ def _within(
     return allowed
 
 
-_PLANNING = -1  # the lock of who plans
 _CENT = 1e-6  # sums of money are floats
 
 

@@ -11,11 +11,22 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Dialect, Executable, bindparam
+from sqlalchemy import BindParameter, Connection, Dialect, Executable, bindparam, func, select
 
 from toolkit.database import direct
 
-__all__ = ["changed", "changed_all", "changed_by", "found", "numbered"]
+__all__ = ["changed", "changed_all", "changed_by", "found", "numbered", "while_nobody_plans"]
+
+_PLANNING = -1  # the lock of who plans
+
+
+def while_nobody_plans(connection: Connection) -> None:
+    """Wait until nobody else writes down a run or its mails, and let nobody until this transaction ends.
+
+    In SQLite there is one writer anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_PLANNING)))
 
 
 def numbered(name: str, count: int) -> list[BindParameter[Any]]:

@@ -11,6 +11,7 @@ from toolkit.errors import InputError, LedgerError
 from toolkit.sending.ledger import alarm, audit, claims, holding
 from toolkit.sending.ledger.delivery_rows import move, rows_of
 from toolkit.sending.ledger.schema import COUNTERS, IS_STANDING, approvals, holds, revocations, runs, runs_under
+from toolkit.sending.ledger.statements import while_nobody_plans
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import WAITING, State
 
@@ -118,6 +119,7 @@ def revoke(connection: Connection, approval_id: str, *, by: str, why: str, now: 
     if not isinstance(approval_id, str) or not (_ID.fullmatch(approval_id) or _is_known(connection, approval_id)):
         allowed = f"all {_DIGITS} digits (0-9, a-f) of an Approval.id"
         raise InputError(f"not the id of an approval: {approval_id!r}; allowed: {allowed}")
+    while_nobody_plans(connection)
     known = connection.execute(select(revocations.c.actor).where(revocations.c.approval_id == approval_id)).first()
     if known is not None:
         return []

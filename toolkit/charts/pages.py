@@ -129,6 +129,12 @@ def card(number: str, what: str, label: str) -> str:
     return f'<div><strong>{escape(number)}</strong><span class="what">{escape(what)}</span>{chip(label)}</div>'
 
 
+def _room(words: pd.Series) -> str:
+    """How wide a column of words is at the least: the longest with the space beside it; what is too long wraps."""
+    width = words_width(words)
+    return f"min-width:calc({width}ch + 1.2rem)" if width < _WIDEST else f"min-width:{_WIDEST}ch"
+
+
 def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, numbers: Iterable[str] = ()) -> str:
     """A small table as people read it: thousands apart, shares in percent, a dash for what is not known.
 
@@ -139,12 +145,7 @@ def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, n
     """
     names = names or {}
     words = {name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])} - set(numbers)
-    styles = {
-        name: f' class=words style="min-width:calc({min(_WIDEST, words_width(table[name]))}ch + 1.2rem)"'
-        if name in words
-        else ""
-        for name in table.columns
-    }
+    styles = {name: f' class=words style="{_room(table[name])}"' if name in words else "" for name in table.columns}
     head = "".join(
         f"<th{_class(name, words)}>{escape(names.get(str(name), str(name).replace('_', ' ')))}</th>"
         for name in table.columns

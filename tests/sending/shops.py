@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,17 @@ from toolkit.scenario import loads
 from toolkit.scenario.models import Policies, Program
 from toolkit.sending import approve, prepare
 
-__all__ = ["NOON", "POLICIES", "Shop", "batches_of", "log_of", "people_of", "program_of", "write_templates"]
+__all__ = [
+    "NOON",
+    "POLICIES",
+    "Shop",
+    "batches_of",
+    "log_of",
+    "people_of",
+    "program_of",
+    "without",
+    "write_templates",
+]
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 WELCOME = """
@@ -123,3 +134,10 @@ def batches_of(folder, count, *moments):
     """Of the shop that stands in a folder already, with so many customers, one batch for each moment."""
     shop = Shop(Path(folder), program_of(), log_of(count))
     return [shop.prepare(now=moment) for moment in moments]
+
+
+def without(path, table, *, version):
+    """Make a ledger one of an earlier version, which had no such table."""
+    with sqlite3.connect(path) as connection:
+        connection.executescript(f"DROP TABLE {table}; UPDATE meta SET value = '{version}' WHERE name = 'version'")
+    connection.close()

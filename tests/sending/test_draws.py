@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import timedelta
 
 import pytest
 
-from tests.sending.shops import NOON, WELCOME, log_of, program_of
+from tests.sending.shops import NOON, WELCOME, log_of, program_of, without
 from toolkit.errors import ApprovalError, PreflightError
 from toolkit.sending import Ledger, send
 from toolkit.sending.ledger.draws import draws_of
@@ -110,9 +109,7 @@ def test_of_two_batches_prepared_at_once_the_second_is_refused(shop):
 
 def test_a_ledger_of_the_fifth_version_keeps_draws_from_now_on(sent):
     path = sent.outbox / "ledger.sqlite"
-    with sqlite3.connect(path) as connection:
-        connection.executescript("DROP TABLE draw; UPDATE meta SET value = '5' WHERE name = 'version'")
-    connection.close()
+    without(path, "draw", version=5)
     changed = TEST.replace("0.5, long: 0.5", "0.3, long: 0.7")
     _send(sent, _prepared(sent, changed))
     with Ledger.open(path) as ledger:

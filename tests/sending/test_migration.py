@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.dialects import sqlite
 
+from tests.sending.shops import without
 from toolkit.sending import Ledger, State
 from toolkit.sending.ledger.schema import VERSION, deliveries, held_as
 
@@ -75,9 +76,7 @@ def test_a_ledger_of_the_fourth_version_gets_room_for_codes(tmp_path, clock, ent
     path = tmp_path / "ledger.sqlite"
     with Ledger.open(path, clock=clock) as ledger:
         ledger.plan(run_record(mails=3), entries(3))
-    with sqlite3.connect(path) as connection:
-        connection.executescript("DROP TABLE coupon; UPDATE meta SET value = '4' WHERE name = 'version'")
-    connection.close()
+    without(path, "coupon", version=4)
     with Ledger.open(path, clock=clock) as ledger:
         assert ledger.coupons().empty
         assert ledger.counts("run") == {State.PLANNED: 3}
@@ -87,9 +86,7 @@ def test_a_ledger_of_the_fifth_version_gets_room_for_approvals_held_up(tmp_path,
     path = tmp_path / "ledger.sqlite"
     with Ledger.open(path, clock=clock) as ledger:
         ledger.plan(run_record(mails=3), entries(3))
-    with sqlite3.connect(path) as connection:
-        connection.executescript("DROP TABLE hold; UPDATE meta SET value = '5' WHERE name = 'version'")
-    connection.close()
+    without(path, "hold", version=5)
     with Ledger.open(path, clock=clock) as ledger:
         ledger.pause("approval of run", by="ana")
         assert ledger.run_state("run") == "paused"

@@ -31,7 +31,7 @@ from toolkit.sending.ledger.feedback import Feedback
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import attempts, deliveries, metas
 from toolkit.sending.states import WAITING, State
-from toolkit.sending.stopping import Step
+from toolkit.sending.stopping import Step, untold
 from toolkit.tables import MAIL_EVENTS
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
 
@@ -80,7 +80,7 @@ def links_of(policies: Policies, key: MailKey) -> Callable[[Letter], MailLinks] 
     return links
 
 
-def mails_of(parcel: Parcel, step: Step = lambda words, count: None) -> Iterator[TrackedMail]:
+def mails_of(parcel: Parcel, step: Step = untold) -> Iterator[TrackedMail]:
     """Mails on their way out, as the store of answers knows them; `step` is called with how many came before."""
     experiments = {one.scenario: one.experiment for one in parcel.rules.scenarios}
     for number in range(len(parcel)):
@@ -147,7 +147,7 @@ def told(
     parcel: Parcel,
     ledger: Ledger,
     where: str | os.PathLike[str],
-    step: Step = lambda words, count: None,
+    step: Step = untold,
     *,
     run_id: str,
     clock: Clock = utc_now,

@@ -111,23 +111,20 @@ def runs_under(approval_id: str) -> Select[tuple[str]]:
     return select(approvals.c.run_id).where(approvals.c.id == approval_id)
 
 
-revocations = Table(
-    "revocation",
-    _metadata,
-    Column("approval_id", String(64), primary_key=True),
-    Column("at", BigInteger, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("why", Text, nullable=False),
-)
+def _said_of_approvals(name: str) -> Table:
+    """Who did something to an approval, when and why."""
+    return Table(
+        name,
+        _metadata,
+        Column("approval_id", String(64), primary_key=True),
+        Column("at", BigInteger, nullable=False),
+        Column("actor", Text, nullable=False),
+        Column("why", Text, nullable=False),
+    )
 
-holds = Table(
-    "hold",
-    _metadata,
-    Column("approval_id", String(64), primary_key=True),
-    Column("at", BigInteger, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("why", Text, nullable=False),
-)
+
+revocations = _said_of_approvals("revocation")
+holds = _said_of_approvals("hold")
 
 rates = Table(
     "rate",

@@ -16,7 +16,7 @@ from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.renamed_decisions import planned_twice
 from toolkit.sending.sender.recheck import Due, caps_of, over_cap, stopped_by_now
 from toolkit.sending.states import WAITING
-from toolkit.sending.stopping import Step
+from toolkit.sending.stopping import Step, untold
 
 __all__ = ["gate_of"]
 
@@ -52,7 +52,7 @@ def gate_of(
     program = parcel.rules
     capped = any(caps_of(program).values())
 
-    def closed(step: Step = lambda words, count: None) -> dict[str, str]:
+    def closed(step: Step = untold) -> dict[str, str]:
         step("the gate", 0)
         now = clock()
         stopped = planned_twice(ledger, program, run_id, lambda count: step("the gate, mails under other names", count))

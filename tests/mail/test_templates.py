@@ -1,7 +1,9 @@
 """Folders of templates: found, chosen by locale, rendered, hashed."""
 
+import email
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -287,11 +289,22 @@ def test_without_a_sender_there_is_no_message(templates: Load, letter: Make) -> 
         templates(policies=Policies()).message(letter(class_="transactional"), message_id="d1@example.com")
 
 
-def test_a_name_with_line_breaks_cannot_leave_the_subject(templates: Load, letter: Make) -> None:
+@pytest.mark.parametrize("line_break", ["\r\n", "\n", "\r", "\x0b", "\x85", "\u2028"])
+def test_a_name_with_line_breaks_cannot_leave_the_subject_and_holds_nobody_up(
+    line_break: str, templates: Load, letter: Make
+) -> None:
     loaded = templates(text="subject: Hello {{ customer.first_name }}\npreheader: x\n---\nx")
-    hostile = letter(class_="transactional", customer={"first_name": "Ana\r\nBcc: eve@example.org"})
+    hostile = letter(class_="transactional", customer={"first_name": f"Ana{line_break}Bcc: eve@example.org"})
+    read = email.message_from_bytes(loaded.message(hostile, message_id="d1@example.com"))
+    assert read["Subject"] == "Hello Ana Bcc: eve@example.org"
+    assert read["Bcc"] is None
+
+
+def test_a_subject_that_carries_a_line_break_through_all_the_same_is_not_written(templates: Load, letter: Make) -> None:
+    loaded, one = templates(), letter(class_="transactional")
+    mail = replace(loaded.render(one), subject="Hello Ana\r\nBcc: eve@example.org")
     with pytest.raises(TemplateError, match="Subject cannot be written"):
-        loaded.message(hostile, message_id="d1@example.com")
+        loaded.write(mail, one, message_id="d1@example.com")
 
 
 def test_every_name_in_the_world_can_be_greeted(templates: Load, letter: Make) -> None:

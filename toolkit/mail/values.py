@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -20,6 +21,9 @@ _LONGEST_LIST = 1_000
 _DEEPEST = 6
 _LARGEST_WHOLE = 2**53  # what a float holds to the last digit
 _MISSING = object()
+_BREAK = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
+# Control characters, what turns the reading of all that follows it around, and halves of letters.
+_UNSEEN = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Listed(list[Any]):
@@ -57,7 +61,8 @@ def plain(values: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The values as plain Python objects; missing ones (None, NaN, NaT, NA) are left out, so that they are undefined.
 
     10023.0 is 10023: a column of whole numbers holds floats as soon as one of them is missing, and nobody has ordered
-    number 10023.0.
+    number 10023.0. Of a text, every kind of line break is a newline, and what nobody sees but a mail cannot hold is
+    left out: control characters, halves of letters, and signs that turn the reading of what follows them around.
 
     Args:
         values: keys are strings; numpy and pandas scalars are welcome.
@@ -71,11 +76,13 @@ def plain(values: Mapping[str, Any], path: str) -> dict[str, Any]:
 
     >>> plain({"first_name": "Ana", "birthday": None, "orders": np.int64(3), "points": 120.0}, "customer")
     {'first_name': 'Ana', 'orders': 3, 'points': 120}
+    >>> plain({"first_name": "Ana\\x00", "address": "12 rue de l'Exemple\\r\\nParis"}, "customer")
+    {'first_name': 'Ana', 'address': "12 rue de l'Exemple\\nParis"}
     """
     result = Named()
     for key, value in values.items():
         kind = type(value)
-        if (kind is str and len(value) <= LONGEST_TEXT) or kind is int or kind is bool:
+        if (kind is str and len(value) <= LONGEST_TEXT and value.isprintable()) or kind is int or kind is bool:
             result[key] = value
         elif value is not None:
             converted = _one(value, path, key, 0)
@@ -99,7 +106,7 @@ def _one(value: Any, path: str, key: object, depth: int) -> Any:
     if isinstance(value, str):
         if len(value) > LONGEST_TEXT:
             raise _refused(where, f"a text of {len(value):,} characters", f"at most {LONGEST_TEXT:,}")
-        return str(value)
+        return _UNSEEN.sub("", _BREAK.sub("\n", value))
     if isinstance(value, float) and value.is_integer() and abs(value) < _LARGEST_WHOLE:
         return int(value)
     if isinstance(value, float | Decimal):

@@ -196,9 +196,17 @@ def test_a_column_without_a_name_is_called_by_its_place():
     assert EventLog.from_pandas(frame).properties == {"column0": "number", "v4": "number"}
 
 
-def test_a_table_of_another_library_is_told_with_how_it_becomes_a_frame():
-    with pytest.raises(EventLogError, match=r"found pyarrow.Table; its \.to_pandas\(\) makes one"):
-        EventLog.from_pandas(pa.table({"customer_id": ["a"]}))
+def test_a_table_that_is_not_there_yet_is_told_with_how_it_becomes_a_frame():
+    class LazyFrame:
+        def collect_schema(self): ...
+
+    class Frame:
+        def to_pandas(self): ...
+
+    with pytest.raises(EventLogError, match=r"found \w+.LazyFrame; its \.collect\(\) makes one"):
+        EventLog.from_pandas(LazyFrame())
+    with pytest.raises(EventLogError, match=r"found \w+.Frame; its \.to_pandas\(\) makes one"):
+        EventLog.from_pandas(Frame())
 
 
 MEMORY = """

@@ -53,7 +53,7 @@ def with_value(column: str, value: object) -> Callable[[pd.DataFrame], pd.DataFr
         (lambda s: pd.concat([s, s[["sent"]]], axis=1), "found 2 columns 'sent'; allowed: one of each name"),
         (lambda s: s.rename(columns={"converted": "convertd"}), "no column converted; .* did you mean 'convertd'"),
         (lambda s: s.iloc[:0], "found no rows"),
-        (lambda s: s.to_dict(), "found dict; allowed: a pandas DataFrame"),
+        (lambda s: s.to_dict(), "found dict; allowed: a DataFrame"),
     ],
 )
 def test_sends_that_cannot_be_counted_are_refused(

@@ -46,8 +46,8 @@ NOTHING: Any = None
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: experiment(pa.table({"arm": ["a"]}), RATES), r"found pyarrow.Table; .* did you mean .to_pandas\(\)"),
-        (lambda: experiment(5, RATES), "outcomes: found int; allowed: a pandas DataFrame"),  # type: ignore[arg-type]
+        (lambda: experiment(pa.chunked_array([["a"]]), RATES), r"found pyarrow.Ch.*; did you mean .to_pandas\(\)"),
+        (lambda: experiment(5, RATES), "outcomes: found int; allowed: a DataFrame"),  # type: ignore[arg-type]
         (lambda: experiment(ROWS, NOTHING), r"metrics: found None; allowed: a list"),
         (lambda: experiment(ROWS, RATES, arm=NOTHING), "experiment: arm: found None; allowed: the name of a column"),
         (lambda: experiment(ROWS, RATES, unit=NOTHING), "experiment: unit: found None"),

@@ -244,8 +244,8 @@ def test_a_pace_cannot_be_told_from_one_moment() -> None:
         ({"arms": {"control": "half", "mail": 1}}, "plan: arms: control: found 'half'; allowed: a number"),
         ({"arms": ["control", "mail"]}, "plan: arms: found .*; allowed: the weight of each arm"),
         ({"looks": "often"}, "plan: looks: found 'often'; allowed: how many"),
-        ({"outcomes": "outcomes.parquet"}, "plan: outcomes: found str; allowed: a pandas DataFrame"),
-        ({"journeys": [1]}, "plan: journeys: found list; allowed: a pandas DataFrame"),
+        ({"outcomes": "outcomes.parquet"}, "plan: outcomes: found str; allowed: a DataFrame"),
+        ({"journeys": [1]}, "plan: journeys: found list; allowed: a DataFrame"),
     ],
 )
 def test_what_a_plan_cannot_take_is_named(asked: dict, message: str) -> None:

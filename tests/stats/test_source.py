@@ -307,7 +307,7 @@ def test_a_file_that_is_not_there_or_no_file_at_all_is_an_error(tmp_path: Path) 
     (tmp_path / "text.parquet").write_text("no parquet")
     with pytest.raises(EventLogError, match="cannot be read as Parquet"):
         experiment(tmp_path / "text.parquet", [Rate("converted")])
-    with pytest.raises(MetricError, match="found list; allowed: a pandas DataFrame"):
+    with pytest.raises(MetricError, match="found list; allowed: a DataFrame"):
         experiment([1, 2], [Rate("converted")])  # type: ignore[arg-type]
 
 

@@ -1,8 +1,9 @@
-"""A pandas frame as an Arrow table: what its cells hold decides what a column is, and nothing changes its value."""
+"""A frame as an Arrow table: what its cells hold decides what a column is, and nothing changes its value."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from toolkit.arrow import A_FRAME, ArrowTable, TableLike, kind_of_table, table_of
 from toolkit.errors import EventLogError
 from toolkit.events.database import phase
 from toolkit.events.naming import check_distinct, is_unicode
@@ -21,15 +23,16 @@ __all__ = ["arrow_of"]
 _NO_SINGLE_TYPE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 _LONGEST_WHOLE = 1e18
 # What pandas finds fast, and pyarrow reads as it is.
+_INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls an index without a name where it writes Arrow
 _OF_ONE_TYPE = ("string", "integer", "floating", "boolean", "decimal", "bytes", "empty")
 
 
-def arrow_of(frame: pd.DataFrame, label: str, *, index: Collection[str] = ()) -> pa.Table:
+def arrow_of(frame: TableLike, label: str, *, index: Collection[str] = ()) -> pa.Table:
     """A frame as an Arrow table: NaN is missing; dicts and lists become JSON text; mixed values become text; durations
     become numbers of their unit. An event of the frame written to Parquet is the same event.
 
     Args:
-        frame: any frame.
+        frame: any frame of pandas, or a table of another library, whose columns are what their types say.
         label: what to call it in a message.
         index: names under which a level of the index is a column too, where no column has the name; the rest of the
             index is left out.
@@ -42,7 +45,10 @@ def arrow_of(frame: pd.DataFrame, label: str, *, index: Collection[str] = ()) ->
     {'customer_id': ['1', '1', None], 'said': ['{"price":null}', 'yes', None]}
     """
     if not isinstance(frame, pd.DataFrame):
-        raise EventLogError(_no_frame(frame, label))
+        table = table_of(frame, label, error=EventLogError)
+        if table is None:
+            raise EventLogError(_no_frame(frame, label))
+        return _of_arrow(table, label)
     levels = [level for level in frame.index.names if level in index and level not in frame.columns]
     frame = frame.reset_index(level=levels) if levels else frame
     names = [str(column) or f"column{place}" for place, column in enumerate(frame.columns)]  # as of a file
@@ -60,6 +66,16 @@ def arrow_of(frame: pd.DataFrame, label: str, *, index: Collection[str] = ()) ->
             raise EventLogError(_no_unicode(values, label, column)) from fault
         except (TypeError, ValueError, RecursionError) as fault:
             raise EventLogError(_no_json(values, label, column)) from fault
+    return pa.table(columns)
+
+
+def _of_arrow(table: pa.Table, label: str) -> pa.Table:
+    columns = {
+        column or f"column{place}": _known(values)
+        for place, (column, values) in enumerate(zip(table.column_names, table.columns, strict=True))
+        if not _INDEX.fullmatch(column)
+    }
+    check_distinct(table.column_names, label)
     return pa.table(columns)
 
 
@@ -83,6 +99,11 @@ def _column(values: pd.Series) -> pa.Array | pa.ChunkedArray:
         if pd.api.types.infer_dtype(values) != "decimal":
             raise
         return pa.array(values.astype(float), from_pandas=True)  # one of them is infinite
+    return _known(column)
+
+
+def _known(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """A column of a type that the database knows."""
     if pa.types.is_null(column.type):
         return column.cast(pa.string())
     if pa.types.is_float16(column.type):
@@ -151,10 +172,11 @@ def _is_given(value: Any) -> bool:
 
 
 def _no_frame(given: object, label: str) -> str:
-    kind = type(given)
-    found = f"{kind.__module__.partition('.')[0]}.{kind.__name__}".removeprefix("builtins.")
-    hint = "; its .to_pandas() makes one" if hasattr(given, "to_pandas") else ""
-    return f"{label}: expected a pandas DataFrame, found {found}{hint}"
+    is_column = isinstance(given, ArrowTable)
+    hint = "; its .to_pandas() makes one" if hasattr(given, "to_pandas") and not is_column else ""
+    hint = "; EventLog.from_spark reads it" if hasattr(given, "sparkSession") else hint
+    hint = "; its .collect() makes one" if hasattr(given, "collect_schema") else hint
+    return f"{label}: expected {A_FRAME}; found {kind_of_table(given)}{hint}"
 
 
 def _no_unicode(values: pd.Series, label: str, column: str) -> str:

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pandas as pd
 
+from toolkit.arrow import TableLike
 from toolkit.errors import EventLogError
 from toolkit.events.assembly import EVENTS, Rows, assemble
 from toolkit.events.canonical import event_id
@@ -60,7 +61,7 @@ class EventLog(Contents):
     @classmethod
     def from_pandas(
         cls,
-        events: pd.DataFrame,
+        events: TableLike,
         *,
         customers: Customers | None = None,
         zone: str | None = None,
@@ -68,13 +69,13 @@ class EventLog(Contents):
         anonymous: str = "error",
         progress: bool = True,
     ) -> EventLog:
-        """An event log from a frame.
+        """An event log from a DataFrame of pandas or polars, a pyarrow Table, a DuckDB relation, or a table of Ibis.
 
         Args:
             events: one row per event: customer_id, event, at; optionally received_at, event_id, properties (JSON
                 objects) and any further property columns. A level of its index that has one of these names, or is named
                 in `columns`, is such a column too; the rest of the index is left out.
-            customers: one row per customer, as a frame or the path of a CSV or Parquet file.
+            customers: one row per customer, as such a table or the path of a CSV or Parquet file.
             zone: IANA zone of times that carry none, for example "Europe/Paris".
             columns: our name to yours, for example {"at": "timestamp"}; of a column of the customers with
                 "customers." before it, for example {"customers.email": "mail"}.
@@ -203,7 +204,7 @@ class EventLog(Contents):
             url: "sqlite:///shop.db", "postgresql://user@host/database" (needs the extra `postgres`) or
                 "duckdb:///shop.duckdb"; four slashes for an absolute path.
             table: a table's name, also "schema.table", or a SELECT.
-            customers: a frame or a Path as in `from_pandas`; a text is a table or a SELECT of the same database.
+            customers: a table or a Path as in `from_pandas`; a text is a table or a SELECT of the same database.
             zone: as in `from_pandas`.
             columns: as in `from_pandas`.
             anonymous: as in `from_pandas`.

@@ -9,10 +9,10 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import duckdb
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from toolkit.arrow import TableLike
 from toolkit.errors import EventLogError, did_you_mean
 from toolkit.events.csv_forms import ISO, CsvForm
 from toolkit.events.database import execute, fetch, fetch_row
@@ -37,7 +37,7 @@ from toolkit.readable import counted
 
 __all__ = ["Customers", "People", "newer_people", "no_people", "people_of", "read_people"]
 
-Customers = pd.DataFrame | PathOrPaths
+Customers = TableLike | PathOrPaths
 _TEXTS = ("email", "timezone", "locale")
 _NAME_YOURS = "name yours with columns={'customers.customer_id': ...}"
 _YES = ("true", "t", "yes", "y", "1", "1.0")
@@ -92,7 +92,7 @@ def read_people(
 
     Args:
         connection: with session time zone UTC; the table `incoming` in it is used.
-        customers: a DataFrame, or a CSV or Parquet path, list or pattern; None for none.
+        customers: a DataFrame or Arrow table, or a CSV or Parquet path, list or pattern; None for none.
         zone: the declared zone of local times; dates are left alone.
         columns: our name to theirs.
         form: of CSV files.
@@ -174,7 +174,7 @@ def _renamed(source: Source, columns: Mapping[str, str]) -> Source:
 def _source(
     connection: duckdb.DuckDBPyConnection, customers: Customers, columns: Mapping[str, str], form: CsvForm
 ) -> Source:
-    if isinstance(customers, pd.DataFrame):
+    if isinstance(customers, TableLike):
         return frame_source(connection, customers, "customers", index=("customer_id", *columns.values()))
     if not isinstance(customers, str | PathLike) and not _is_paths(customers):
         raise EventLogError(f"customers: expected a DataFrame or a path, found {type(customers).__name__}")

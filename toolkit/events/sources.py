@@ -15,10 +15,10 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolkit.arrow import TableLike
 from toolkit.errors import EventLogError, nearest
 from toolkit.events.csv_files import CsvFile, csv_file, header_of, why_not_csv
 from toolkit.events.csv_forms import ISO, CsvForm
@@ -133,8 +133,9 @@ def find_files(where: PathOrPaths, *, folder_pattern: str | None = None) -> list
 
 
 def _listed(where: object) -> list[Any]:
-    if isinstance(where, bytes | Mapping | pd.DataFrame) or not isinstance(where, Iterable):
-        raise EventLogError(f"files: found {type(where).__name__}; {_PATHS}")
+    if isinstance(where, bytes | Mapping | TableLike) or not isinstance(where, Iterable):
+        hint = "; EventLog.from_pandas reads a table" if isinstance(where, TableLike) else ""
+        raise EventLogError(f"files: found {type(where).__name__}; {_PATHS}{hint}")
     return list(where)
 
 
@@ -281,9 +282,9 @@ def first_line(fault: Exception) -> str:
 
 
 def frame_source(
-    connection: duckdb.DuckDBPyConnection, frame: pd.DataFrame, label: str = "events", *, index: Collection[str] = ()
+    connection: duckdb.DuckDBPyConnection, frame: TableLike, label: str = "events", *, index: Collection[str] = ()
 ) -> Source:
-    """A pandas frame through Arrow; an index of one of these names is a column of it."""
+    """A frame through Arrow; an index of one of these names is a column of it."""
     return arrow_source(connection, arrow_of(frame, label, index=index), label)
 
 

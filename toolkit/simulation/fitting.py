@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import logit
 
+from toolkit.arrow import TableLike
 from toolkit.errors import InputError, MetricError
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.doors import (
@@ -25,7 +26,7 @@ from toolkit.simulation.doors import (
 from toolkit.simulation.model import ResponseModel
 from toolkit.simulation.model_shape import DURATIONS, Axis, axis_value
 from toolkit.simulation.quantity import Kind, Quantity
-from toolkit.simulation.sends import check_sends, flags_of, numbers_of
+from toolkit.simulation.sends import checked_sends, flags_of, numbers_of
 from toolkit.stats import Rate, plan
 
 __all__ = ["fit"]
@@ -37,7 +38,7 @@ _NINETY = (0.05, 0.5, 0.95)
 
 
 def fit(
-    sends: pd.DataFrame,
+    sends: TableLike,
     *,
     prior: ResponseModel | None = None,
     margin: float | None = None,
@@ -78,7 +79,7 @@ def fit(
     """
     check_flag("insist", insist)
     check_text("name", name)
-    notes = _door(sends, insist=insist)
+    sends, notes = _door(sends, insist=insist)
     check_seed(seed)
     if prior is not None:
         check_response(prior, name="prior")
@@ -138,18 +139,19 @@ def fit(
     )
 
 
-def _door(sends: pd.DataFrame, *, insist: bool) -> list[str]:
-    check_sends(sends, ("sent", "converted"))
+def _door(given: TableLike, *, insist: bool) -> tuple[pd.DataFrame, list[str]]:
+    sends = checked_sends(given, ("sent", "converted"))
     about = sends.attrs.get("toolkit", {})
     if "propensity" in sends or about.get("randomised") is True:
-        return []
+        return sends, []
     why = about.get("why", "the sends have no column propensity, and nothing says that chance decided them")
     if not insist:
         raise MetricError(
             f"not randomised: {why}. What differs between people mailed and not may then be the people, not the mail; "
             "pass insist=True to fit all the same, and the model will say so"
         )
-    return [f"not randomised, fitted on insistence: {why}; its effects may be those of the people, not of the mails"]
+    note = f"not randomised, fitted on insistence: {why}; its effects may be those of the people, not of the mails"
+    return sends, [note]
 
 
 def _enough(sent: npt.NDArray[np.bool_], converted: npt.NDArray[np.bool_]) -> None:

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import ndtri
 
+from toolkit.arrow import TableLike
 from toolkit.errors import InputError, MetricError
 from toolkit.readable import minus
 from toolkit.simulation.doors import check_level
-from toolkit.simulation.sends import check_sends, numbers_of
+from toolkit.simulation.sends import checked_sends, numbers_of
 from toolkit.stats.arguments import check_column, column_names
 
 __all__ = ["PolicyValue", "off_policy"]
@@ -55,7 +56,7 @@ class PolicyValue:
 
 
 def off_policy(
-    sends: pd.DataFrame,
+    sends: TableLike,
     policy: Policy,
     *,
     outcome: str = "converted",
@@ -91,7 +92,7 @@ def off_policy(
     actions = column_names(actions, where="actions")
     check_column(outcome, where="outcome")
     check_column(propensity, where="propensity")
-    check_sends(sends, (outcome, propensity, *context))
+    sends = checked_sends(sends, (outcome, propensity, *context))
     check_level(level)
     chance = numbers_of(sends, propensity, what="the chance of what was done")
     if not ((chance > 0) & (chance <= 1)).all():

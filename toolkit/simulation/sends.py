@@ -8,18 +8,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from toolkit.arrow import A_FRAME, of_frame
 from toolkit.errors import MetricError, did_you_mean
 
-__all__ = ["check_sends", "flags_of", "numbers_of"]
+__all__ = ["checked_sends", "flags_of", "numbers_of"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 
-def check_sends(sends: object, columns: Sequence[str]) -> None:
-    """Refuse what is no frame, a column that is not there or there twice, and no rows at all."""
+def checked_sends(given: object, columns: Sequence[str]) -> pd.DataFrame:
+    """Sends as a frame; what is none, a column that is not there or there twice, and no rows at all are refused."""
+    sends = of_frame(given, "sends", error=MetricError)
     if not isinstance(sends, pd.DataFrame):
-        raise MetricError(f"sends: found {type(sends).__name__}; allowed: a pandas DataFrame, one row per person")
+        raise MetricError(f"sends: found {type(given).__name__}; allowed: {A_FRAME}, one row per person")
     names = list(map(str, sends.columns))
     missing = [name for name in columns if name not in names]
     if missing:
@@ -32,6 +34,7 @@ def check_sends(sends: object, columns: Sequence[str]) -> None:
         raise MetricError(f"sends: found {names.count(twice[0])} columns {twice[0]!r}; allowed: one of each name")
     if not len(sends):
         raise MetricError("sends: found no rows; give one row per person at the moment when a mail was due")
+    return sends
 
 
 def numbers_of(sends: pd.DataFrame, column: str, *, among: Flags | None = None, what: str = "numbers") -> Floats:

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from toolkit.arrow import TableLike
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import check_alpha, check_count, check_number, check_seed
-from toolkit.stats.doors import check_frames, check_metric
+from toolkit.stats.doors import check_metric, frame_at
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.moments import numbers
@@ -28,7 +29,7 @@ _MOST_RUNS = 1_000_000
 
 
 def calibrate(
-    outcomes: pd.DataFrame,
+    outcomes: TableLike,
     metrics: Sequence[Metric],
     *,
     holdout: float = 0.5,
@@ -59,7 +60,7 @@ def calibrate(
     >>> bool(found["lower"].iloc[0] <= 0.05 <= found["upper"].iloc[0])
     True
     """
-    check_frames({"outcomes": outcomes}, where="calibrate", needed=("outcomes",))
+    outcomes = frame_at(outcomes, "outcomes", where="calibrate")
     chosen = _metrics(metrics)
     for metric in chosen:
         check_metric(metric, where="calibrate")

@@ -7,11 +7,12 @@ from numbers import Real
 
 import pandas as pd
 
+from toolkit.arrow import A_FRAME, of_frame
 from toolkit.errors import MetricError
 from toolkit.stats.metric import Metric
 from toolkit.stats.windows import days_of
 
-__all__ = ["check_frames", "check_metric", "check_numbers", "check_window"]
+__all__ = ["check_metric", "check_numbers", "check_window", "frame_at", "frames_at"]
 
 
 def check_metric(metric: object, *, where: str) -> None:
@@ -33,11 +34,31 @@ def check_numbers(values: Mapping[str, object], *, where: str, needed: Sequence[
             raise MetricError(f"{where}: {name}: found {value!r}; allowed: a number{_as_share(value)}")
 
 
-def check_frames(values: Mapping[str, object], *, where: str, needed: Sequence[str] = ()) -> None:
-    """Refuse a value that is no frame; None stands for one that is not given, where it is not needed."""
-    for name, value in values.items():
-        if (value is not None or name in needed) and not isinstance(value, pd.DataFrame):
-            raise MetricError(f"{where}: {name}: found {type(value).__name__}; allowed: a pandas DataFrame")
+def frame_at(value: object, name: str, *, where: str) -> pd.DataFrame:
+    """The frame that was handed over, made of the table of another library where it is one.
+
+    Args:
+        value: what came.
+        name: what it is called there.
+        where: in which call.
+
+    Raises:
+        MetricError: it is none.
+
+    >>> frame_at(3, "outcomes", where="plan")
+    Traceback (most recent call last):
+        ...
+    toolkit.errors.MetricError: plan: outcomes: found int; allowed: a DataFrame of pandas or polars, or an Arrow table
+    """
+    frame = of_frame(value, f"{where}: {name}", error=MetricError)
+    if not isinstance(frame, pd.DataFrame):
+        raise MetricError(f"{where}: {name}: found {type(value).__name__}; allowed: {A_FRAME}")
+    return frame
+
+
+def frames_at(where: str, **values: object) -> list[pd.DataFrame | None]:
+    """The frames that were handed over by name, as `frame_at`; None stays for one that is not given."""
+    return [None if value is None else frame_at(value, name, where=where) for name, value in values.items()]
 
 
 def check_window(window: object, *, where: str) -> None:

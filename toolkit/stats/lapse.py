@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, gammaln, hyp2f1, psi
 
+from toolkit.arrow import TableLike
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import check_column, check_number
-from toolkit.stats.doors import check_frames
+from toolkit.stats.doors import frame_at
 from toolkit.stats.windows import days_of
 
 __all__ = ["BuyingModel", "buying_histories", "fit_buying"]
@@ -104,7 +105,7 @@ class BuyingModel:
 
 
 def buying_histories(
-    purchases: pd.DataFrame,
+    purchases: TableLike,
     until: pd.Timestamp | str,
     *,
     customer: str = "customer_id",
@@ -131,7 +132,7 @@ def buying_histories(
     >>> buying_histories(bought, "2024-01-29").to_dict("index")
     {'a': {'repeats': 1, 'recency': 2.0, 'age': 4.0}}
     """
-    check_frames({"purchases": purchases}, where="buying_histories", needed=("purchases",))
+    purchases = frame_at(purchases, "purchases", where="buying_histories")
     for column in (customer, at):
         check_column(column, where="buying_histories: customer and at")
         if column not in purchases.columns:

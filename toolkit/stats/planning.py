@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from toolkit.arrow import TableLike
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError, NotSupportedError
 from toolkit.readable import lines_html, minus, table_html
 from toolkit.stats.arguments import check_alpha, check_column, check_count, check_number
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
-from toolkit.stats.doors import check_frames, check_metric, check_numbers, check_window
+from toolkit.stats.doors import check_metric, check_numbers, check_window, frames_at
 from toolkit.stats.gathering import gather
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric
@@ -229,8 +230,8 @@ def plan(
     looks: int | Sequence[float] = 1,
     spending: Spending | str = "obrien_fleming",
     machine_opens: float = 0.0,
-    outcomes: pd.DataFrame | None = None,
-    journeys: pd.DataFrame | None = None,
+    outcomes: TableLike | None = None,
+    journeys: TableLike | None = None,
     per_day: float | None = None,
     window: str | None = None,
 ) -> Plan:
@@ -255,8 +256,7 @@ def plan(
         looks: how many equally spaced looks, or their information times, the last 1.
         spending: `obrien_fleming`, `pocock`, a `Spending`, or `always` for a confidence sequence.
         machine_opens: share of units whose mails a machine opens anyway, 0 to 1: it hides part of the effect.
-        outcomes: one row per unit, as from `measure`: gives baseline, sd and correlation (of
-            control where it has arms).
+        outcomes: one row per unit, as from `measure`: gives baseline, sd and correlation (control, if it has arms).
         journeys: a replay's journeys: the first entry of each customer gives the duration.
         per_day: units that enter a day, in place of `journeys`.
         window: how long outcomes are counted after entry, for example `7d`; from `outcomes` unless given.
@@ -285,7 +285,7 @@ def plan(
     )  # fmt: skip
     check_alpha(alpha, where="plan")
     check_column(control, where="plan: control")
-    check_frames({"outcomes": outcomes, "journeys": journeys}, where="plan")
+    outcomes, journeys = frames_at("plan", outcomes=outcomes, journeys=journeys)
     if metric.kind not in ("rate", "mean", "ratio"):
         raise NotSupportedError(f"plan: {type(metric).__name__} has no formula; plan its Rate or Mean instead")
     baseline, sd = _read(metric, outcomes, baseline, sd, correlation, control)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.arrow import TableLike, kind_of_table, of_frame
 from toolkit.errors import MetricError
 from toolkit.stats.metric import Metric
 from toolkit.stats.moments import Term, missing_column
@@ -21,7 +22,7 @@ from toolkit.stats.units import one_row_per_unit, ratio_columns
 
 __all__ = ["OutcomesLike", "known_about", "number_columns", "opened", "take_in"]
 
-OutcomesLike = pd.DataFrame | Source | str | PathLike[str]
+OutcomesLike = TableLike | Source | str | PathLike[str]
 
 
 def opened(outcomes: OutcomesLike) -> pd.DataFrame | Source:
@@ -37,15 +38,17 @@ def opened(outcomes: OutcomesLike) -> pd.DataFrame | Source:
         return table
     if isinstance(outcomes, Source):
         return outcomes
+    frame = of_frame(outcomes, "outcomes", error=MetricError)
+    if isinstance(frame, pd.DataFrame):
+        return frame
     raise MetricError(_no_outcomes(outcomes))
 
 
 def _no_outcomes(found: object) -> str:
-    kind = f"{type(found).__module__.partition('.')[0]}.{type(found).__name__}".removeprefix("builtins.")
     hint = "; did you mean .to_pandas() of it?" if hasattr(found, "to_pandas") else ""
     return (
-        f"outcomes: found {kind}; allowed: a pandas DataFrame, a Spark DataFrame, the path of Parquet files, or an "
-        f"OutcomeTable{hint}"
+        f"outcomes: found {kind_of_table(found)}; allowed: a DataFrame of pandas, polars or Spark, an Arrow table, the "
+        f"path of Parquet files, or an OutcomeTable{hint}"
     )
 
 

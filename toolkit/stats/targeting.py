@@ -10,11 +10,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtrc
 
+from toolkit.arrow import TableLike
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import array_of_numbers, check_alpha, check_column, check_count, check_seed
-from toolkit.stats.doors import check_frames, check_metric
+from toolkit.stats.doors import check_metric, frame_at
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.moments import numbers
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
@@ -35,7 +36,7 @@ _FORMULA = (
 
 
 def uplift_by_segment(
-    outcomes: pd.DataFrame,
+    outcomes: TableLike,
     metric: Metric,
     by: str,
     *,
@@ -67,7 +68,7 @@ def uplift_by_segment(
 
     Reference: Cochran (1954), Biometrics 10, 101-129; Holm (1979).
     """
-    check_frames({"outcomes": outcomes}, where="uplift_by_segment", needed=("outcomes",))
+    outcomes = frame_at(outcomes, "outcomes", where="uplift_by_segment")
     check_metric(metric, where="uplift_by_segment")
     for name, column in (("by", by), ("arm", arm)):
         check_column(column, where=f"uplift_by_segment: {name}")

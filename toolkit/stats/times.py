@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from toolkit.arrow import TableLike
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import check_column
 from toolkit.stats.comparison import Comparison
-from toolkit.stats.doors import check_frames
+from toolkit.stats.doors import frame_at
 from toolkit.stats.means import compare_estimates
 from toolkit.stats.metric import Metric, Setting, join
 from toolkit.stats.moments import Term, numbers
@@ -197,7 +198,7 @@ class TimeTo(Metric):
 
 
 def survival_curves(
-    outcomes: pd.DataFrame, metric: TimeTo, *, control: object = "control", arm: str = "arm"
+    outcomes: TableLike, metric: TimeTo, *, control: object = "control", arm: str = "arm"
 ) -> Mapping[str, Survival]:
     """The Kaplan-Meier curve of each arm.
 
@@ -213,7 +214,7 @@ def survival_curves(
     Raises:
         MetricError: a column is missing or of the wrong kind.
     """
-    check_frames({"outcomes": outcomes}, where="survival_curves", needed=("outcomes",))
+    outcomes = frame_at(outcomes, "outcomes", where="survival_curves")
     check_column(arm, where="survival_curves: arm")
     if not isinstance(metric, TimeTo):
         raise MetricError(f"survival_curves: metric: found {metric!r}; allowed: a TimeTo of a column")

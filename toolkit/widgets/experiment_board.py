@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.arrow import A_FRAME, TableLike, of_frame
 from toolkit.charts.experiments import boundary_svg, forest_svg
 from toolkit.charts.lift_report import folded, telling
 from toolkit.charts.style import level_text
@@ -61,15 +62,16 @@ class ExperimentBoard(Panel):
     _css = sheet()
 
     def __init__(
-        self, result: Result, *, outcomes: pd.DataFrame | None = None, segments: str | Sequence[str] = ()
+        self, result: Result, *, outcomes: TableLike | None = None, segments: str | Sequence[str] = ()
     ) -> None:
         if not isinstance(result, Result):
             raise InputError(f"result: found {type(result).__name__}; allowed: what tk.experiment returned")
-        if outcomes is not None and not isinstance(outcomes, pd.DataFrame):
-            raise InputError(f"outcomes: found {type(outcomes).__name__}; allowed: a pandas DataFrame")
-        self._result, self._outcomes = result, outcomes
+        frame = of_frame(outcomes, "outcomes")
+        if frame is not None and not isinstance(frame, pd.DataFrame):
+            raise InputError(f"outcomes: found {type(outcomes).__name__}; allowed: {A_FRAME}")
+        self._result, self._outcomes = result, frame
         self._segments = (segments,) if isinstance(segments, str) else tuple(segments)
-        columns = [] if outcomes is None else list(map(str, outcomes.columns))
+        columns = [] if frame is None else list(map(str, frame.columns))
         for name in self._segments:
             if name not in columns:
                 raise InputError(f"segments: no column {name!r} in the outcomes" + did_you_mean(name, columns))

@@ -19,6 +19,7 @@ from playwright.sync_api import sync_playwright
 from toolkit.mail import PREVIEW_UNSUBSCRIBE, Templates
 from toolkit.mail.formats import locale_of
 from toolkit.mail.sandbox import RenderState, Sandbox, check_tree, run
+from toolkit.mail.semantics import with_headings
 from toolkit.mail.source import Reader, to_jinja
 from toolkit.mail.values import plain
 from toolkit.mail.variants import _said
@@ -72,7 +73,7 @@ def main(node: Path) -> None:
             cells = []
             for width in (600, 320):
                 pictures = []
-                for html in (ours, theirs.read_text(encoding="utf-8")):
+                for html in (ours, with_headings(theirs.read_text(encoding="utf-8"))):
                     page: Any = browser.new_page(viewport={"width": width, "height": 400})
                     page.set_content(html)
                     pictures.append(Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB"))

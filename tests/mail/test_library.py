@@ -151,6 +151,19 @@ def test_every_mail_is_far_from_the_size_that_is_clipped(name: str, library: Tem
     assert len(library.render(sample(library, name)).html.encode()) < 40_000
 
 
+def test_an_order_says_its_lines_in_both_parts_where_the_event_has_them(library: Templates) -> None:
+    letter = sample(library, "order_placed/placed")
+    mail = library.render(letter)
+    assert "- Washed linen duvet cover: €129.00\n- Cedar candle × 2: €28.00\n\nOrder: ML-20418\n" in mail.text
+    assert re.search(r"Cedar candle\s×&nbsp;2</td><td[^>]*>€28.00</td>", mail.html)
+    lines = [{"product_name": f"Cover {number}", "value": number} for number in range(50)]
+    long = library.render(replace(letter, event={**letter.event, "lines": lines}))
+    assert "- Cover 49: €49.00\n" in long.text
+    assert len(long.html.encode()) < 60_000
+    event = {"order_id": "A-1", "value": 3, "items": 2}
+    assert "Order: A-1\nArticles: 2\nTotal: €3.00\n" in library.render(replace(letter, event=event)).text
+
+
 def test_a_name_from_hell_is_only_a_name(library: Templates) -> None:
     letter = sample(library, "abandoned_cart/reminder")
     hostile = '</td></table><script>alert(1)</script><a href="javascript:x">{{ 7*7 }}'
@@ -189,6 +202,16 @@ def test_in_a_real_browser_every_mail_fits_and_its_words_stand_out(
 
 
 @pytest.mark.browser
+def test_where_outlook_marks_what_it_darkens_words_stand_out(browser: Any, library: Templates) -> None:
+    page = browser.new_page(viewport={"width": 600, "height": 700})
+    for name in NAMES:
+        page.set_content(library.render(sample(library, name)).html)
+        page.evaluate(MARKED)
+        assert page.evaluate(WEAK) == [], f"{name}: words that are hard to read"
+    page.close()
+
+
+@pytest.mark.browser
 def test_long_words_a_logo_and_pictures_that_are_not_shown_still_fit_a_phone(
     browser: Any, library_program: Program
 ) -> None:
@@ -215,6 +238,10 @@ def test_long_words_a_logo_and_pictures_that_are_not_shown_still_fit_a_phone(
     page.close()
 
 
+# Outlook on the web and on phones marks what it recolours: words data-ogsc, grounds data-ogsb.
+MARKED = """() => { for (const e of document.querySelectorAll('[style]')) {
+  if (/(^|;)\\s*color:/.test(e.getAttribute('style'))) e.setAttribute('data-ogsc', '');
+  if (/background/.test(e.getAttribute('style'))) e.setAttribute('data-ogsb', ''); } }"""
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # Words with less contrast than WCAG AA asks (4.5, or 3 for large type), against the nearest painted background.
 WEAK = """() => {

@@ -10,11 +10,13 @@ from typing import Any
 
 import css_inline
 import mjml
+from babel import Locale
 from jinja2 import Environment, nodes
 from jinja2.exceptions import TemplateSyntaxError
 
 from toolkit.errors import Fault, nearest
 from toolkit.mail.foreign import instead_of
+from toolkit.mail.semantics import with_headings, with_language, with_layout_tables
 from toolkit.mail.source import Piece
 
 __all__ = ["compile_mjml"]
@@ -68,12 +70,15 @@ class _Work:
         self.faults.append(Fault(message, file=file, line=line, **more))
 
 
-def compile_mjml(pieces: Sequence[Piece], brand: Mapping[str, Any]) -> tuple[list[Piece], list[Fault]]:
+def compile_mjml(
+    pieces: Sequence[Piece], brand: Mapping[str, Any], locale: Locale | None = None
+) -> tuple[list[Piece], list[Fault]]:
     """Html pieces from MJML pieces, css inlined; every jinja tag in the place its author gave it.
 
     Args:
         pieces: of the MJML file and its includes.
         brand: values that stand for `{{ brand.name }}` at once, so that colours and sizes can be attributes.
+        locale: of the words; in one that is read from right to left, a layout that names no `dir` is mirrored.
 
     Returns:
         The pieces of the html, and the faults; with faults there are no pieces.
@@ -104,22 +109,10 @@ def compile_mjml(pieces: Sequence[Piece], brand: Mapping[str, Any]) -> tuple[lis
         reason = re.sub(r" in root template.*", "", str(fault))
         work.fault(text, offset, f"not well-formed MJML: {reason}", allowed="every tag closed, attributes in quotes")
         return [], work.faults
-    compiled = _layout_tables(compiled)
+    compiled = with_headings(with_layout_tables(compiled))
     compiled = re.sub(r"<!--jtc(\d+)z-->", lambda one: work.conditionals[int(one[1])], compiled)
+    compiled = with_language(compiled, locale, directed=re.search(r"<mjml\b[^>]*\sdir\s*=", text) is not None)
     return _without_tokens(compiled, work)
-
-
-def _layout_tables(compiled: str) -> str:
-    """Tables without a heading are layout: a screen reader is to read what stands in them, not their rows and columns.
-
-    MJML says so of its own tables, and mrml leaves it out of mj-table.
-    """
-
-    def told(table: re.Match[str]) -> str:
-        inside = compiled[table.end() : compiled.find("</table>", table.end())]
-        return table[0] if "<th" in inside.replace("<thead", "") else f'<table role="presentation"{table[1]}>'
-
-    return re.sub(r"<table(?![^>]*\srole=)(\s[^>]*|)>", told, compiled)
 
 
 def _with_tokens(pieces: Sequence[Piece], brand: Mapping[str, Any], work: _Work) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from babel import Locale
 from jinja2 import Template
 from jinja2.exceptions import TemplateSyntaxError
 
@@ -176,10 +177,10 @@ def compile_mail(
         return ()
     folder = layouts[None][0].parent
     written = words_in(folder)
-    if not written:
-        found = [compile_variant(reader, locale, *pair, brand) for locale, pair in layouts.items()]
-        return tuple(one for one in found if one is not None)
     home = locale_of(policies.locale)
+    if not written:
+        found = [compile_variant(reader, locale, *pair, brand, home) for locale, pair in layouts.items()]
+        return tuple(one for one in found if one is not None)
     own = next((one for one in (str(home), home.language) if one in written), None)
     if own is None:
         file = f"{reader.name(folder)}/words.{home.language}.txt"
@@ -195,7 +196,7 @@ def compile_mail(
         spare = said[own] if locale != own else {}
         reader.words = Words(locale, lines, spare, file, name.rpartition("/")[2], shared)
         near = next((one for one in (locale, language_of(locale)) if one in layouts), None)
-        variants.append(compile_variant(reader, locale, *layouts[near], brand))
+        variants.append(compile_variant(reader, locale, *layouts[near], brand, home))
     reader.words = None
     return tuple(one for one in variants if one is not None)
 
@@ -223,16 +224,16 @@ def _said(reader: Reader, sources: Iterable[Path], locale: str, name: str) -> di
 
 
 def compile_variant(
-    reader: Reader, locale: str | None, mjml: Path, text: Path, brand: Mapping[str, Any]
+    reader: Reader, locale: str | None, mjml: Path, text: Path, brand: Mapping[str, Any], home: Locale
 ) -> Variant | None:
-    """The mail of one pair of files, or None and faults in the reader."""
+    """The mail of one pair of files, or None and faults in the reader; without a locale it is in that of `home`."""
     before = len(reader.faults)
     file = reader.name(text)
     headers, body, line, faults = split_headers(reader.text(text) or "", file)
     if file in reader.read:
         reader.faults += faults
     layout = reader.pieces(mjml)
-    pieces, more = compile_mjml(layout, brand)
+    pieces, more = compile_mjml(layout, brand, _known(locale) if locale else home)
     reader.faults += more
     body_pieces = reader.split(body, file, line)
     head = {name: reader.split(value, file, at) for name, (value, at) in headers.items()}
@@ -251,6 +252,13 @@ def compile_variant(
     untranslated = tuple(reader.words.untranslated) if reader.words else ()
     values = _values_in([*tags, *head["preheader"]])
     return Variant(locale, subject, preheader, html, plain_text, files, untranslated, values)
+
+
+def _known(locale: str) -> Locale | None:
+    try:
+        return locale_of(locale)
+    except ValueError:
+        return None  # a language whose dates and numbers nobody knows
 
 
 def _values_in(tags: Iterable[Piece]) -> tuple[str, ...]:

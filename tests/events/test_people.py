@@ -69,6 +69,8 @@ def test_attributes_have_kinds_and_dates_stay_dates():
         [1.0, 0.0, np.nan],
         ["1", "0", "nan"],
         ["y", "N", None],
+        ["ja", "Nein", None],
+        ["oui", "non", None],
     ],
 )
 def test_consent_is_yes_no_or_unknown_however_it_is_written(values):

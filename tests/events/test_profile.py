@@ -208,6 +208,18 @@ def test_amounts_as_a_spreadsheet_writes_them_are_suspicious_but_codes_and_dates
     assert "property 'cost' holds amounts as text, such as '€ 12.50'" in said
     assert said.count("as EventLog.from_csv(path, decimal=',') reads them") == 1
     assert said.count("holds amounts") == 2
+    assert "property 'day' holds dates as text, such as '01.01.2025', which nothing can compare" in said
+
+
+def test_a_birthday_that_is_text_is_suspicious():
+    def said(*birthdays: object) -> str:
+        people = pd.DataFrame({"customer_id": ["a", "b"], "email": ["a@example.org"] * 2, "birthday": birthdays})
+        return suspects(log_of([("a", "x", "2024-01-01")], customers=people))
+
+    for birthdays in (("15.06.1978", None), ("12/15/78", "6/01/1990"), ("15.06.1978 00:00", " ")):
+        assert "attribute 'birthday' holds dates as text, such as '1" in said(*birthdays)
+    for birthdays in (("1978-06-15", None), ("15.06.1978", "in June"), ("1.2", "3.4"), (None, None)):
+        assert "as text" not in said(*birthdays)
 
 
 def test_a_property_that_is_never_there_is_suspicious():

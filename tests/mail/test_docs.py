@@ -38,20 +38,23 @@ def test_the_german_words_make_german_mails_of_both_parts_that_pass_the_prefligh
     mails = Templates.load(tmp_path, program.policies)
     letters = [mails.sample(name, locale="de_DE") for name in mails.names]
     assert preflight(mails, letters, program=program).findings == ()
+    shown = mails.preview("abandoned_cart")
+    assert "Not written in" not in str(shown)
+    assert "Ana, Ihr Warenkorb wartet noch" in str(shown)
     offer, reminder = map(mails.render, letters)
     assert (reminder.subject, offer.subject) == (
         "Ana, Ihr Warenkorb wartet noch",
         "Ihr Warenkorb, mit 10\u00a0% Rabatt",
     )
-    for shown in (
+    for part in (
         "129,00\u00a0€",
         "116,10\u00a0€",
         "Samstag, 14. März",
         "https://shop.example.com/imprint",
         "Impressum",
     ):
-        assert shown in offer.text
-        assert shown in offer.html
+        assert part in offer.text
+        assert part in offer.html
     assert "Entscheidungs\u00adhilfe" in offer.html
     assert "Entscheidungshilfe" in offer.text
 

@@ -566,6 +566,13 @@ def test_policies_stand_once_in_a_text() -> None:
         loads(SMALL + "---\ntimezone: UTC\n---\nlocale: fr\n")
 
 
+def test_policies_in_a_second_file_name_the_first(tmp_path: Path) -> None:
+    write(tmp_path, "scenario.yaml", SMALL + "---\ntimezone: UTC\n")
+    write(tmp_path, "policies.yaml", "locale: fr\n")
+    with pytest.raises(ScenarioError, match=r"policies\.yaml:1: .* second time, after those of .*scenario\.yaml"):
+        load(tmp_path)
+
+
 def test_an_unknown_scenario_is_named_with_the_nearest() -> None:
     with pytest.raises(KeyError, match="did you mean 'small'"):
         loads(SMALL)["smal"]

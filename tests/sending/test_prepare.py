@@ -118,6 +118,17 @@ def test_decisions_the_engine_did_not_send_are_counted_by_reason(shop, make_prog
     assert set(batch.table.arm) == {"mail"}
 
 
+def test_a_mail_whose_offer_is_over_by_now_is_too_late(shop, noon, make_program):
+    offer = WELCOME.replace("send: welcome/hello", "send: welcome/hello, offer: {percent: 10, valid: 3h}")
+    program = make_program(offer)
+    at = _after(noon)
+    assert len(shop.prepare(program=program, now=at + timedelta(hours=3, microseconds=-1))) == 12
+    late = shop.prepare(program=program, now=at + timedelta(hours=3))
+    assert len(late) == 0
+    assert late.skipped == {"too_late": 12}
+    assert set(late.left_out.values()) == {"too_late"}
+
+
 def test_people_without_a_usable_address_are_counted_and_do_not_block_the_others(shop, make_people, make_log):
     people = make_people(12)
     people["email"] = [

@@ -39,7 +39,7 @@ def library() -> Path:
 def new(
     template: Annotated[str, typer.Argument(help="A scenario of the library to start from; none lists them.")] = "",
     name: Annotated[
-        str, typer.Argument(help="The name of yours, for example my_cart; the library's unless given.")
+        str, typer.Argument(help="The name of yours, for example my_cart; small letters, digits and _.")
     ] = "",
     into: Annotated[str, typer.Option("--into", help="The folder of your program.")] = "templates",
 ) -> None:

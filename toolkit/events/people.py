@@ -40,8 +40,8 @@ __all__ = ["Customers", "People", "newer_people", "no_people", "people_of", "rea
 Customers = TableLike | PathOrPaths
 _TEXTS = ("email", "timezone", "locale")
 _NAME_YOURS = "name yours with columns={'customers.customer_id': ...}"
-_YES = ("true", "t", "yes", "y", "1", "1.0")
-_NO = ("false", "f", "no", "n", "0", "0.0")
+_YES = ("true", "t", "yes", "y", "1", "1.0", "ja", "oui")
+_NO = ("false", "f", "no", "n", "0", "0.0", "nein", "non")
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,8 @@ def _consent(connection: duckdb.DuckDBPyConnection, source: Source, kind: str) -
     if wrong:
         raise EventLogError(
             f"{source.locate(wrong[1])}: column 'consent' should be yes or no, found {wrong[2]!r}; "
-            f"{counted(wrong[0], 'value')} of that sort; allowed: true, false, yes, no, 1, 0 or missing"
+            f"{counted(wrong[0], 'value')} of that sort; allowed: true, false, yes, no, ja, nein, oui, non, 1, 0 "
+            f"or missing; with pandas, frame['consent'].map({{{wrong[2]!r}: True or False, …}}) says what yours mean"
         )
     return f"({word}) IN ({', '.join(map(repr, _YES))})"
 
@@ -289,6 +290,7 @@ def _check_ids(connection: duckdb.DuckDBPyConnection, source: Source, customer: 
         raise EventLogError(
             f"{source.label}: customer_id must be unique; {len(twice):,} ids stand in more than one row, for example "
             + ", ".join(f"{identity!r} ({count} rows)" for identity, count, _ in twice[:3])
+            + "; keep one row of each: with pandas, frame.drop_duplicates('customer_id', keep='last')"
         )
 
 

@@ -33,6 +33,7 @@ _OF_ANSWERS = ("verdict", "verdict_rule", "link", "bounce_type")
 _CURRENCY = r"(EUR|USD|GBP|CHF|[^0-9A-Za-z.,' -]{1,2})?"
 _BY_COMMA = ", as EventLog.from_csv(path, decimal=',') reads them"
 _AMOUNT = rf"\s*{_CURRENCY}\s*[+-]?\s*[0-9]{{1,3}}([.' ]?[0-9]{{3}})*([.,][0-9]+)?\s*{_CURRENCY}\s*"
+_DATE = r"\s*[0-9]{1,2}([./-])[0-9]{1,2}[./-]([0-9]{4}|[0-9]{2})([ T,]+[0-9:. ]+([AaPp][Mm])?)?\s*"
 _ADDRESS = r"[^@\s]+@[^@\s]+\.[^@\s.]+"
 # Of letters of Greek and Cyrillic, and of dashes, what they look like.
 _LOOKS_LIKE = str.maketrans(
@@ -199,6 +200,8 @@ def _properties(cursor: duckdb.DuckDBPyConnection, relation: str, properties: Ma
         elif spelled in ("TIMESTAMP", "DATE"):
             yield f"property {prop!r} holds times stored as text; conditions compare it as text"
     yield from _amounts(cursor, relation, words)
+    for prop in words:
+        yield from _dates(cursor, relation, prop, "property", "nothing can compare")
     for prop in texts:
         if prop not in _OF_ANSWERS and not fetch_row(cursor, f"SELECT count({name(prop)}) FROM {relation}")[0]:
             yield f"property {prop!r} is missing in every event"
@@ -224,6 +227,21 @@ def _amounts(cursor: duckdb.DuckDBPyConnection, relation: str, texts: Sequence[s
             )
 
 
+def _dates(cursor: duckdb.DuckDBPyConnection, relation: str, column: str, what: str, so: str) -> Iterator[str]:
+    x = name(column)
+    given = f"FROM (SELECT {x} FROM {relation} WHERE trim({x}) <> ''"
+    for limit in (" LIMIT 2000)", ")"):
+        are_dates, example = fetch_row(
+            cursor, f"SELECT bool_and(regexp_full_match({x}, {literal(_DATE)})), min({x}) {given}{limit}"
+        )
+        if not are_dates:
+            return
+    yield (
+        f"{what} {column!r} holds dates as text, such as {example!r}, which {so}; make them dates: "
+        "pandas.to_datetime(…, dayfirst=…), or date_format='day first' or 'month first' of a CSV file"
+    )
+
+
 def _customers_table(cursor: duckdb.DuckDBPyConnection, relation: str, attributes: Mapping[str, str]) -> Iterator[str]:
     (people,) = fetch_row(cursor, "SELECT count(*) FROM customer_rows")
     if not people:
@@ -241,6 +259,9 @@ def _customers_table(cursor: duckdb.DuckDBPyConnection, relation: str, attribute
         )
     elif unknown:
         yield f"{counted(unknown, 'customer')} with events but not in the customers table"
+    for column, kind in attributes.items():
+        if kind == "text" and column not in ("email", "timezone", "locale"):
+            yield from _dates(cursor, "customer_rows", column, "attribute", "begins no journey and nothing can compare")
     if "email" in attributes:
         (without,) = fetch_row(
             cursor, "SELECT count(*) FROM customer_rows WHERE coalesce(trim(email::VARCHAR), '') = ''"

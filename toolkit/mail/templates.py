@@ -145,7 +145,8 @@ class Templates:
 
         Args:
             scenario: its name; all mails of the folder unless given.
-            locales: the readers' languages, for example `["en", "fr"]`, or one; the sample's own unless given.
+            locales: the readers' languages, for example `["en", "fr"]`, or one; unless given the sample's own, or the
+                program's where the mail is not written in it.
 
         Returns:
             The previews, which show themselves in a notebook; one mail is `templates[name].preview()`.
@@ -327,7 +328,7 @@ class Templates:
 
         Args:
             template: its name.
-            locale: of the sample's customer, unless given.
+            locale: of the sample's customer, unless given; the program's own where the mail is not written in that.
 
         Returns:
             A letter to `ana@example.org` or whoever the sample names.
@@ -337,6 +338,8 @@ class Templates:
         """
         self._of(template)
         values = sample_values(self._root, template, locale, self._policies)
+        if locale is None and self.fell_back(template, values["locale"]):
+            values = sample_values(self._root, template, self._policies.locale, self._policies)
         return Letter(template=template, **values)
 
     def _of(self, template: str) -> tuple[Variant, ...]:

@@ -188,7 +188,9 @@ class _Draft:
         policies = shaped(Policies, node, file=file)
         self.faults += policies.faults
         if self.policies is not None or self.policies_lost:
-            self.faults.append(Fault("policies a second time", file=file, line=node.line))
+            first = self.policies[2] if self.policies is not None else None
+            where = f", after those of {first}; keep them in one" if first and first != file else ""
+            self.faults.append(Fault(f"policies a second time{where}", file=file, line=node.line))
         elif policies.model is None:
             self.policies_lost = True
         else:

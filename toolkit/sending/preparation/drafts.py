@@ -103,7 +103,7 @@ class Writer:
     def letters(
         self, sends: pd.DataFrame, triggers: np.ndarray, keys: Mapping[str, str]
     ) -> tuple[list[Draft], dict[str, str]]:
-        """Letters in the order of the decisions; and those without an address, with the reason.
+        """Letters in the order of the decisions; and those without an address, or whose offer is over, with the reason.
 
         Args:
             sends: the decisions.
@@ -121,9 +121,14 @@ class Writer:
             if address is None:
                 left_out[row.decision_id] = "no_address"
                 continue
+            letter = self._letter(row, person, events[row.journey_id], address)
+            ends = None if letter.offer is None else letter.offer.get("valid_until")
+            if ends is not None and ends <= self.now:
+                left_out[row.decision_id] = "too_late"
+                continue
             drafts.append(
                 Draft(
-                    letter=self._letter(row, person, events[row.journey_id], address),
+                    letter=letter,
                     customer_id=row.customer_id,
                     arm=_text(row.arm),
                     offer=_text(row.offer),

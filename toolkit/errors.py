@@ -43,6 +43,9 @@ __all__ = [
 ]
 
 
+_NAMED = 5  # places of one fault
+
+
 def nearest(word: str, choices: Iterable[str]) -> str | None:
     """The choice most like the word, or None when nothing is close.
 
@@ -90,11 +93,15 @@ class Fault:
     allowed: str | None = None
     nearest: str | None = None
 
+    @property
+    def where(self) -> str:
+        """The file and the line, as far as they are known."""
+        if self.line is None:
+            return self.file or ""
+        return f"{self.file}:{self.line}" if self.file else f"line {self.line}"
+
     def __str__(self) -> str:
-        where = self.file or ""
-        if self.line is not None:
-            where = f"{where}:{self.line}" if where else f"line {self.line}"
-        parts = [part for part in (where, self.path) if part]
+        parts = [part for part in (self.where, self.path) if part]
         said = [self.message]
         if self.found is not None:
             said.append(f"found {self.found!r}")
@@ -118,15 +125,22 @@ class EventLogError(InputError):
 
 
 def _lines(faults: Sequence[Fault]) -> list[str]:
-    """Each fault in a line; one that stands at several places once, with how many more there are."""
+    """Each fault in a line; one that stands at several places once, with the others."""
     alike: dict[tuple[str, ...], list[Fault]] = {}
     for fault in faults:
         same = tuple(map(repr, (fault.message, fault.path, fault.found, fault.allowed, fault.nearest)))
         alike.setdefault(same, []).append(fault)
-    return [
-        str(found[0]) + (f" (and at {more:,} more place{'s' * (more > 1)})" if (more := len(found) - 1) else "")
-        for found in alike.values()
-    ]
+    return [str(found[0]) + _elsewhere(found[1:]) for found in alike.values()]
+
+
+def _elsewhere(faults: Sequence[Fault]) -> str:
+    """Where else a fault stands: the first few places, and how many more there are."""
+    places = list(dict.fromkeys(fault.where for fault in faults if fault.where))
+    named = places[:_NAMED]
+    more = len(faults) - len(named)
+    if more:
+        named.append(f"{more:,} more place{'s' * (more > 1)}")
+    return f" (and at {', '.join(named)})" if named else ""
 
 
 class _FaultsError(InputError):

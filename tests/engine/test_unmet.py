@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from toolkit.engine import replay
+from toolkit.errors import ScenarioError
 from toolkit.events import EventLog
-from toolkit.scenario import loads
+from toolkit.scenario import dump, load, loads
 
 LOG = EventLog.from_pandas(
     pd.DataFrame(
@@ -40,18 +41,19 @@ def notes(where: str, left: str = "value > 20", goal: str = "revenue > 20", log:
 
 def test_a_property_that_the_event_never_carries_is_named() -> None:
     assert notes("value > 20") == [
-        "thanks.trigger: none of the 2 'purchase' events meets 'value > 20'; they never carry value, but revenue"
+        "line 3: thanks.trigger: none of the 2 'purchase' events meets 'value > 20'; "
+        "they never carry value, but revenue"
     ]
 
 
 def test_a_condition_that_holds_for_nobody_is_told() -> None:
-    assert notes("revenue > 100") == ["thanks.trigger: none of the 2 'purchase' events meets 'revenue > 100'"]
+    assert notes("revenue > 100") == ["line 3: thanks.trigger: none of the 2 'purchase' events meets 'revenue > 100'"]
 
 
 def test_exits_and_goals_are_told_too() -> None:
     assert notes("revenue > 20", "value < 0", "revenue < 0") == [
-        "thanks.exit_on: none of the 1 'cart_add' events meets 'value < 0'",
-        "thanks.goal: none of the 2 'purchase' events meets 'revenue < 0'",
+        "line 5: thanks.exit_on[0]: none of the 1 'cart_add' events meets 'value < 0'",
+        "line 6: thanks.goal: none of the 2 'purchase' events meets 'revenue < 0'",
     ]
 
 
@@ -95,3 +97,31 @@ def test_that_nobody_can_enter_is_the_first_thing_a_replay_says(trigger: str, to
     assert (second == told) == (told is not None)
     assert summary.nobody == (() if told is None else (told,))
     assert (escape(told or "Nobody enters") in summary._repr_html_()) == (told is not None)
+
+
+def test_what_a_log_lacks_is_told_with_the_file_and_line_of_the_scenario(tmp_path: Path) -> None:
+    file = tmp_path / "thanks.yaml"
+    file.write_text(THANKS.format(where="revenue > 100", left="valu < 0", goal="revenue > 0").lstrip())
+    with pytest.raises(ScenarioError, match=r"thanks.yaml:4: thanks.exit_on\[0\].where: unknown column; found 'valu'"):
+        replay(load(file), LOG)
+    file.write_text(file.read_text().replace("valu <", "value <"))
+    told = replay(load(file), LOG, progress=False).notes
+    assert told[:2] == (
+        f"{file}:2: thanks.trigger: none of the 2 'purchase' events meets 'revenue > 100'",
+        f"{file}:4: thanks.exit_on[0]: none of the 1 'cart_add' events meets 'value < 0'",
+    )
+    file.write_text(file.read_text().replace("event: purchase,", "event: purchse,"))
+    run = replay(load(file), LOG, progress=False)
+    where = f"{file}:2: thanks.trigger.event: the log has no such event; found 'purchse'"
+    assert where in run.notes[0]
+    assert run.nobody_enters == (
+        f"Nobody enters thanks ({file}:2): the log has no event 'purchse'; did you mean 'purchase'?",
+    )
+
+
+def test_a_changed_scenario_stands_in_no_file() -> None:
+    program = loads(THANKS.format(where="revenue > 100", left="value > 0", goal="revenue > 0"))
+    changed = program.replace(scenarios=(program["thanks"].replace(priority=9),))
+    assert program == loads(dump(program))
+    told = [note for note in replay(changed, LOG).notes if "none of the" in note]
+    assert told == ["thanks.trigger: none of the 2 'purchase' events meets 'revenue > 100'"]

@@ -179,7 +179,7 @@ def test_a_fault_at_many_places_is_told_once_and_kept_for_each(templates: Load) 
     first, *rest = str(told.value).splitlines()
     assert first == "2 faults"
     assert [line.partition("; ")[2] for line in rest] == [
-        "found 'brand.zzzzzz' (and at 2 more places)",
+        "found 'brand.zzzzzz' (and at shop/mail.mjml:3, shop/mail.mjml:4)",
         "found 'brand.qqqqqq'",
     ]
     assert len(told.value.faults) == 4

@@ -658,3 +658,14 @@ def test_a_key_that_belongs_elsewhere_is_told_where(line: str, said: str) -> Non
     assert only_fault(f"{SMALL}\n{line}\n").message.startswith(said)
     fault = only_fault(f"{SMALL}\n---\ntimezone: UTC\ngoal: {{event: x, within: 1d}}\n")
     assert fault.message == "this belongs in a scenario, not in policies"
+
+
+def test_yaml_faults_of_several_files_are_told_at_once_each_with_its_file(tmp_path):
+    for name in ("a", "b", "c", "d", "e", "f", "g"):
+        (tmp_path / f"{name}.yaml").write_text("scenario: x\nsteps: [\nreentry: }\n")
+    with pytest.raises(ScenarioError) as told:
+        load(tmp_path)
+    assert [Path(fault.file).name for fault in told.value.faults] == [f"{name}.yaml" for name in "abcdefg"]
+    elsewhere = ", ".join(f"{tmp_path / name}.yaml:3" for name in "bcdef")
+    assert str(told.value).endswith(f"(and at {elsewhere}, 1 more place)")
+    assert str(told.value).startswith(f"{tmp_path}/a.yaml:3: not YAML")

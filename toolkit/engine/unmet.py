@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from toolkit.engine.instructions import ANSWERS, event_columns
-from toolkit.errors import nearest
+from toolkit.errors import Fault, nearest
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.marks import Mark, Marking
 from toolkit.scenario.against import ALWAYS_POSSIBLE
+from toolkit.scenario.document import Place
 from toolkit.scenario.expression import Expression
 from toolkit.scenario.models import CycleTrigger, EventTrigger, InactiveTrigger, Scenario
+from toolkit.scenario.origins import stands_at
+from toolkit.scenario.places import path_of
 from toolkit.tables import FIRST_SEEN
 
 __all__ = ["nobody_enters", "unmet"]
@@ -34,7 +37,7 @@ def unmet(scenarios: tuple[Scenario, ...], log: EventLog | SparkLog, marking: Ma
     bits = {mark: bit for bit, mark in enumerate(marking.marks)}
     names = set(log.event_names)
     told = []
-    for where, event, condition in (one for scenario in scenarios for one in _conditions(scenario)):
+    for scenario, (place, event, condition) in ((one, asked) for one in scenarios for asked in _conditions(one)):
         if event in ANSWERS or event not in names:  # an event that is not in the log at all is told elsewhere
             continue
         rule = Expression.parse(condition, columns=columns)
@@ -43,10 +46,10 @@ def unmet(scenarios: tuple[Scenario, ...], log: EventLog | SparkLog, marking: Ma
             continue
         count, carried = log.event_counts[event], log.carried(event)
         lacking = [name for name in rule.columns if name in log.properties and name not in carried]
-        told.append(
-            f"{where}: none of the {count:,} {event!r} events meets {condition!r}"
-            + (f"; they never carry {', '.join(lacking)}, but {', '.join(carried) or 'nothing'}" if lacking else "")
+        said = f"none of the {count:,} {event!r} events meets {condition!r}" + (
+            f"; they never carry {', '.join(lacking)}, but {', '.join(carried) or 'nothing'}" if lacking else ""
         )
+        told.append(str(_placed(scenario, place, said)))
     return told + [note for scenario in scenarios for note in _no_numbers(scenario, log)]
 
 
@@ -59,7 +62,8 @@ def nobody_enters(scenarios: tuple[Scenario, ...], names: Collection[str]) -> tu
     ("Nobody enters cart: the log has no event 'cart_ad'; did you mean 'cart_add'?",)
     """
     return tuple(
-        f"Nobody enters {scenario.scenario}: the log has no event {event!r}; {_instead(event, names)}"
+        f"Nobody enters {scenario.scenario}{_in_file(scenario)}: the log has no event {event!r}; "
+        f"{_instead(event, names)}"
         for scenario in scenarios
         if (event := _begins_with(scenario)) is not None and event not in names and event not in ALWAYS_POSSIBLE
     )
@@ -86,24 +90,34 @@ def _no_numbers(scenario: Scenario, log: EventLog | SparkLog) -> Iterator[str]:
         return
     count, example = log.unreadable_numbers(goal.event, goal.value)
     if count:
-        yield (
-            f"{scenario.scenario}.goal.value: {goal.value!r} is no number in {count:,} of the "
-            f"{log.event_counts[goal.event]:,} {goal.event!r} events, for example {example!r}; "
-            "revenue cannot be measured of them"
+        said = (
+            f"{goal.value!r} is no number in {count:,} of the {log.event_counts[goal.event]:,} {goal.event!r} events, "
+            f"for example {example!r}; revenue cannot be measured of them"
         )
+        yield str(_placed(scenario, ("goal", "value"), said))
 
 
-def _conditions(scenario: Scenario) -> Iterator[tuple[str, str, str]]:
+def _placed(scenario: Scenario, place: Place, said: str) -> Fault:
+    file, line = stands_at(scenario, place)
+    return Fault(said, file, line, f"{scenario.scenario}.{path_of(scenario, place)}")
+
+
+def _in_file(scenario: Scenario) -> str:
+    file, line = stands_at(scenario, ("trigger",))
+    return f" ({file}:{line})" if file is not None else ""
+
+
+def _conditions(scenario: Scenario) -> Iterator[tuple[Place, str, str]]:
     """Where a condition stands, the name of its events, and the condition."""
-    name, trigger = scenario.scenario, scenario.trigger
+    trigger = scenario.trigger
     if isinstance(trigger, EventTrigger) and trigger.where:
-        yield f"{name}.trigger", trigger.event, trigger.where
+        yield ("trigger",), trigger.event, trigger.where
     if isinstance(trigger, InactiveTrigger) and trigger.where:
-        yield f"{name}.trigger", trigger.inactive, trigger.where
+        yield ("trigger",), trigger.inactive, trigger.where
     if isinstance(trigger, CycleTrigger) and trigger.where:
-        yield f"{name}.trigger", trigger.cycle, trigger.where
-    for left in scenario.exit_on:
+        yield ("trigger",), trigger.cycle, trigger.where
+    for index, left in enumerate(scenario.exit_on):
         if left.where:
-            yield f"{name}.exit_on", left.event, left.where
+            yield ("exit_on", index), left.event, left.where
     if scenario.goal and scenario.goal.where:
-        yield f"{name}.goal", scenario.goal.event, scenario.goal.where
+        yield ("goal",), scenario.goal.event, scenario.goal.where

@@ -10,6 +10,7 @@ from toolkit.scenario import models as m
 from toolkit.scenario.against import log_findings, template_findings
 from toolkit.scenario.coherence import findings, program_findings
 from toolkit.scenario.findings import Finding, check_is
+from toolkit.scenario.origins import stands_at
 from toolkit.scenario.places import path_of
 
 __all__ = ["check", "check_against"]
@@ -50,7 +51,8 @@ def check(
 
     def take(finding: Finding, root: m.Scenario | m.Policies, name: str) -> None:
         path = path_of(root, finding.place)
-        found.append((finding.warning, finding.fault(path=f"{name}.{path}" if path else name)))
+        file, line = stands_at(root, finding.place)
+        found.append((finding.warning, finding.fault(file=file, line=line, path=f"{name}.{path}" if path else name)))
 
     for finding in program_findings(program.policies):
         take(finding, program.policies, "policies")

@@ -13,6 +13,7 @@ from toolkit.scenario.coherence import findings, program_findings
 from toolkit.scenario.document import Node, read
 from toolkit.scenario.findings import Finding, check_is
 from toolkit.scenario.models import Policies, Program, Scenario
+from toolkit.scenario.origins import remember
 from toolkit.scenario.shapes import Shaped, fields_by_alias, shaped
 
 __all__ = ["load", "loads"]
@@ -201,10 +202,12 @@ class _Draft:
         policies, is_sure = Policies(), not self.policies_lost
         if self.policies is not None:
             policies, source, file = self.policies
+            remember(policies, source.node, file)
             is_sure = is_sure and not source.lost
             self._place(program_findings(policies), source.node, file, source.lost)
         seen: dict[str, tuple[str | None, int]] = {}
         for scenario, entry, file in self.scenarios:
+            remember(scenario, entry.node, file)
             unsure = {re.split(r"[.\[]", path)[0] for path in entry.lost}
             found = findings(scenario, pools=policies.pools if is_sure else None, unsure=unsure)
             self._place(found, entry.node, file, entry.lost)

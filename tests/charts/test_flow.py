@@ -6,7 +6,8 @@ import pandas as pd
 
 import toolkit as tk
 from toolkit.charts import own_purchases
-from toolkit.charts.flow import flow_of
+from toolkit.charts.diagram import diagram
+from toolkit.charts.flow import StepAnswers, answers_of, flow_of
 from toolkit.engine.glance import glance
 from toolkit.events import EventLog
 from toolkit.scenario import loads
@@ -42,6 +43,70 @@ def test_the_rounds_of_a_repeat_are_counted_together():
     }
     flow = flow_of(run, "cart")
     assert (flow.sent, flow.skipped, flow.reached("reminder")) == ({"reminder": 8}, {"reminder": 0}, 8)
+
+
+def test_answers_of_a_step_are_those_of_the_mails_that_really_went(shop_run):
+    events, window = shop_run.log.events, pd.Timedelta(7, unit="D")
+    own = events[(events["scenario"] == "abandoned_cart") & (events["at"] <= shop_run.until)]
+    goals = events[events["event"] == "purchase"].groupby("customer_id")["at"].apply(list).to_dict()
+    found = answers_of(shop_run, "abandoned_cart")
+    assert set(found) == {"reminder", "offer"}
+    for step, answers in found.items():
+        mine = own[own["step"] == step]
+        mails = {kind: part["decision_id"].nunique() for kind, part in mine.groupby("event")}
+        sent = mine[mine["event"] == "email_sent"]
+        closed = sent[sent["at"] + window <= shop_run.until]
+        reached = sum(
+            any(at < goal <= at + window for goal in goals.get(customer, ()))
+            for customer, at in zip(closed["customer_id"], closed["at"], strict=True)
+        )
+        assert answers == StepAnswers(
+            sent=mails["email_sent"],
+            delivered=mails["email_delivered"],
+            opened_least=0,  # this log does not tell people from machines
+            opened_most=mails["email_opened"],
+            clicked=mails["email_clicked"],
+            unsubscribed=mails.get("email_unsubscribed", 0),
+            watched=len(closed),
+            reached=reached,
+        )
+
+
+def _answered() -> EventLog:
+    """Four mails of two rounds: opened by a person and a machine, in doubt, by a machine, and not at all."""
+    rows = [(f"c{n}", "cart_add", "2026-03-02T09:00Z", None, None, None) for n in range(4)]
+    for n, (round_, verdicts) in enumerate(((1, ("human", "machine")), (1, ("unsure",)), (2, ("machine",)), (2, ()))):
+        step = f"reminder#{round_}"
+        rows += [(f"c{n}", "email_sent", f"2026-03-0{2 + round_}T09:00Z", step, f"d{n}", None)]
+        rows += [(f"c{n}", "email_opened", f"2026-03-0{3 + round_}T10:00Z", step, f"d{n}", one) for one in verdicts]
+    rows += [("c0", "email_clicked", "2026-03-04T11:00Z", "reminder#1", "d0", "human")]
+    rows += [("c2", "email_clicked", "2026-03-05T11:00Z", "reminder#2", "d2", "machine")]
+    rows += [("c1", "purchase", "2026-03-06T09:00Z", None, None, None)]
+    rows += [("c0", "purchase", "2026-03-12T10:00Z", None, None, None)]
+    rows += [("c3", "view", "2026-03-10T09:00Z", None, None, None)]
+    frame = pd.DataFrame(rows, columns=["customer_id", "event", "at", "step", "decision_id", "verdict"])
+    frame["scenario"] = frame["step"].notna().map({True: "cart", False: None})
+    return EventLog.from_pandas(frame.assign(revenue=None))
+
+
+def test_machines_are_apart_and_a_mail_counts_when_its_window_has_closed():
+    run = tk.replay(loads(TWICE), _answered(), progress=False)
+    (answers,) = answers_of(run, "cart").values()
+    assert answers == StepAnswers(
+        sent=4, delivered=4, opened_least=1, opened_most=2, clicked=1, unsubscribed=0, watched=4, reached=1
+    )
+    early = tk.replay(loads(TWICE), _answered(), until=pd.Timestamp("2026-03-10T09:00Z"), progress=False)
+    assert answers_of(early, "cart")["reminder"].watched == 2
+
+
+def test_observed_answers_stand_in_a_box_of_their_own_below_the_exact_counts():
+    run = tk.replay(loads(TWICE), _answered(), progress=False)
+    scenario = run.program["cart"]
+    drawn = diagram(scenario, run, answers=answers_of(run, "cart"))
+    assert "observed: 4 mails went; opened 25–50% · clicked 25%; then purchase in 7 d: 25%" in drawn
+    assert 'class="seen"' in drawn
+    assert 'class="seen"' not in diagram(scenario, run)
+    assert answers_of(tk.replay(loads(TWICE), _log(), progress=False), "cart") == {}
 
 
 def test_an_offer_inside_a_repeat_is_an_offer():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.charts.flow import Flow, flow_of
+from toolkit.charts.flow import Flow, StepAnswers, answer_lines, flow_of
 from toolkit.charts.step_words import condition_text, length_text, offer_text, plain_name, trigger_text
 from toolkit.charts.vector import fit_text, shape, text_width, words
 from toolkit.engine import Run
@@ -45,6 +45,8 @@ STYLE = """
 .tkd .dash{fill:none;stroke:var(--accent,#0072b2);stroke-opacity:.55;stroke-width:1.5;
 stroke-dasharray:2 10;stroke-linecap:round}
 .tkd .out{fill:none;stroke:var(--soft,#8a93a5);stroke-width:1.2;stroke-dasharray:3 3}
+.tkd .seen{fill:none;stroke:var(--observed,#00734d);stroke-width:1.3;stroke-dasharray:3.5 3}
+.tkd .seent{fill:var(--observed,#00734d);font-size:11px}
 .tkd .give{fill:var(--give,#fdf0d0)}.tkd .givet{fill:var(--careful,#8a5a00);font-size:11px;font-weight:600}
 .tkd .env{fill:none;stroke:var(--accent,#0072b2);stroke-width:1.5;stroke-linejoin:round}
 .tkd [data-act]{cursor:pointer}
@@ -69,9 +71,17 @@ class _Block:
 
 class _Drawer:
     def __init__(
-        self, scenario: Scenario, flow: Flow | None, *, act: str | None, chosen: str | None, changed: frozenset[str]
+        self,
+        scenario: Scenario,
+        flow: Flow | None,
+        answers: Mapping[str, StepAnswers],
+        *,
+        act: str | None,
+        chosen: str | None,
+        changed: frozenset[str],
     ) -> None:
-        self.scenario, self.flow, self.act, self.chosen, self.changed = scenario, flow, act, chosen, changed
+        self.scenario, self.flow, self.answers = scenario, flow, answers
+        self.act, self.chosen, self.changed = act, chosen, changed
         arms = scenario.experiment.arms if scenario.experiment else {}
         self.colors = {arm: ARM_COLORS[number % len(ARM_COLORS)] for number, arm in enumerate(arms)}
         self.people = flow.journeys if flow else 0  # who is on the line just now
@@ -184,7 +194,10 @@ class _Drawer:
             if held:
                 lines.append(" · ".join(held))
         wide = max([118.0, text_width(title, 13.5) + 50, *(text_width(line, 11.5) + 50 for line in lines)])
-        wide = min(210.0, max(wide, text_width(given, 11) + 30 if given else 0))
+        answered = answer_lines(self.answers[name], self.scenario.goal) if name in self.answers else []
+        wide = max(wide, text_width(given, 11) + 30 if given else 0, *(text_width(one, 11) + 24 for one in answered))
+        wide = min(210.0, wide)
+        drawer = 15.0 * len(answered) + 10 if answered else 0.0
         left = flow.left.get(name, 0) if flow else 0
         if flow is not None and not step.only:
             self.people = max(0, flow.reached(name) - left)
@@ -213,14 +226,26 @@ class _Drawer:
                 )
                 parts.append(words(x + 18, top + 3, given, class_="givet"))
             said = f"mail {title}, {'; '.join([*lines, given] if given else lines)}"
-            shown = [self.group(step, said, parts), *only(x + 8, top + high + 14)]
+            shown = [self.group(step, said, parts), *only(x + 8, top + high + drawer + 14)]
+            if answered:
+                box = shape(
+                    "path",
+                    d=f"M{x + 8:.1f} {top + high:.1f}v{drawer - 7:.1f}a7 7 0 0 0 7 7h{wide - 30:.1f}"
+                    f"a7 7 0 0 0 7 -7v{7 - drawer:.1f}",
+                    class_="seen",
+                )
+                told = [
+                    words(x + 15, top + high + 15 + 15 * number, fit_text(one, wide - 24, 11), class_="seent")
+                    for number, one in enumerate(answered)
+                ]
+                shown.append(shape("g", shape("title", f"observed: {'; '.join(answered)}"), box, *told))
             if left:
-                low = top + high + 3 + lower
+                low = top + high + 3 + lower + drawer
                 shown.append(shape("path", d=f"M{x + 16:.1f} {low:.1f}v13", class_="out"))
                 shown.append(words(x + 22, low + 14, f"{left:,} left after it", class_="s"))
             return shown
 
-        down = high / 2 + lower + (26 if left else 6)
+        down = high / 2 + lower + drawer + (26 if left else 6)
         return _Block(wide, high / 2 + (14 if given else 4), down, paint)
 
     def arms_of(self, only: Sequence[str], room: float) -> tuple[Callable[[float, float], list[str]], float]:
@@ -384,6 +409,7 @@ def diagram(
     scenario: Scenario,
     run: Run | None = None,
     *,
+    answers: Mapping[str, StepAnswers] | None = None,
     act: str | None = None,
     chosen: str | None = None,
     changed: frozenset[str] = frozenset(),
@@ -393,6 +419,8 @@ def diagram(
     Args:
         scenario: what to draw.
         run: a replay of it; without one, no counts are shown. Counts are exact.
+        answers: how people answered the mails that the log holds, from `answers_of`: below each mail, in a box of its
+            own, because they are observed, and of the mails that really went.
         act: what a step tells its screen when it is pressed; steps cannot be pressed unless given.
         chosen: id of the step to mark as chosen.
         changed: ids of steps to mark as changed.
@@ -405,13 +433,13 @@ def diagram(
     1
     """
     flow = flow_of(run, scenario.scenario) if run is not None else None
-    drawer = _Drawer(scenario, flow, act=act, chosen=chosen, changed=changed)
+    drawer = _Drawer(scenario, flow, answers or {}, act=act, chosen=chosen, changed=changed)
     start = drawer.start()
     row = drawer.row(scenario.steps)
     end = drawer.end()
     up = max(start.up, row.up, end.up) + _MARGIN
     down = max(start.down, row.down, end.down) + _MARGIN
-    lead = 40.0 if flow and flow.left.get("") else 0.0
+    lead = (58.0 if answers else 40.0) if flow and flow.left.get("") else 0.0
     width = start.width + lead + row.width + (0 if row.ends else end.width) + 2 * _MARGIN
     x = _MARGIN + start.width
     parts = drawer.way(f"M{x - 6:.1f} {up:.1f}h{lead + 8:.1f}", flow.journeys if flow else 0)

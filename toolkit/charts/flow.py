@@ -1,4 +1,4 @@
-"""How many people of a replay came where in a scenario."""
+"""How many people of a replay came where in a scenario, and how people answered its mails in the log."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from toolkit.charts.step_words import length_text, plain_name
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.instructions import CompiledSend
 from toolkit.errors import InputError
+from toolkit.events.mail_counts import StepAnswers, answers_by_step
+from toolkit.events.quoting import literal
+from toolkit.readable import counted
+from toolkit.scenario.expression import EVENT_COLUMNS, Expression
+from toolkit.scenario.models import Goal
 
-__all__ = ["Flow", "flow_of"]
+__all__ = ["Flow", "StepAnswers", "answer_lines", "answers_of", "flow_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +94,62 @@ def _by_step(sends: Sequence[CompiledSend], counts: Mapping[int, int]) -> Counte
     for number, count in counts.items():
         added[sends[number].step_id] += count
     return added
+
+
+def answers_of(run: Run, scenario: str) -> dict[str, StepAnswers]:
+    """What became of the mails of a scenario that really went, as the log of a replay tells, by step. Observed.
+
+    These are mails of the log, not of the replay, which cannot know how people answer mails they never got (rule R22).
+
+    Args:
+        run: a replay.
+        scenario: its name.
+
+    Returns:
+        By step id; empty where the log holds no mails of it.
+    """
+    chosen = run.program[scenario]
+    goal = chosen.goal
+    if goal is None:
+        return answers_by_step(run.log, scenario, up_to=run.until)
+    columns = {**EVENT_COLUMNS, **run.log.properties}
+    where = "" if goal.where is None else f" AND ({Expression.parse(goal.where, columns=columns).sql})"
+    return answers_by_step(
+        run.log,
+        scenario,
+        goal=f"event = {literal(goal.event)}{where}",
+        within=goal.within.elapsed,
+        up_to=run.until,
+    )
+
+
+def answer_lines(found: StepAnswers, goal: Goal | None) -> list[str]:
+    """How people answered the mails of a step, in the few words that fit a picture.
+
+    Args:
+        found: from `answers_of`.
+        goal: of the scenario.
+
+    >>> from toolkit.scenario import load
+    >>> goal = load("templates/abandoned_cart")["abandoned_cart"].goal
+    >>> answer_lines(StepAnswers(2285, 2261, 950, 1115, 277, 11, 2119, 439), goal)
+    ['2,285 mails went', 'opened 42–49% · clicked 12%', 'then purchase in 7 d: 21%', 'unsubscribed 0.49%']
+    >>> answer_lines(StepAnswers(40, 40, 0, 20, 0, 0), None)
+    ['40 mails went', 'opened 50% at most · clicked 0%']
+    """
+    least, most = (_percent(count, found.delivered) for count in (found.opened_least, found.opened_most))
+    opened = most if least == most else f"{most} at most" if not found.opened_least else f"{least[:-1]}–{most}"
+    clicked = _percent(found.clicked, found.delivered)
+    lines = [f"{counted(found.sent, 'mail')} went", f"opened {opened} · clicked {clicked}"]
+    if goal is not None and found.watched:
+        share = _percent(found.reached, found.watched)
+        lines.append(f"then {plain_name(goal.event)} in {length_text(goal.within)}: {share}")
+    if found.unsubscribed:
+        lines.append(f"unsubscribed {_percent(found.unsubscribed, found.delivered)}")
+    return lines
+
+
+def _percent(count: int, base: int) -> str:
+    """A share in whole percent; a rare one with two digits that tell."""
+    share = 100 * count / base if base else 0.0
+    return f"{share:.2g}%" if 0 < share < 1 else f"{share:.0f}%"

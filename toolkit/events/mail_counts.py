@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from toolkit.events.database import fetch_rows
 from toolkit.events.log import EventLog
+from toolkit.events.quoting import literal
 
-__all__ = ["mails_by_day", "mails_by_group"]
+__all__ = ["StepAnswers", "answers_by_step", "mails_by_day", "mails_by_group"]
+
+_STEP = "split_part(CAST(step AS VARCHAR), '#', 1)"  # rounds of a repeat are numbered behind the id
 
 
 def mails_by_group(
@@ -54,6 +58,98 @@ def mails_by_day(log: EventLog, since: datetime | None = None, *, by: str = "dom
         SELECT {_group(log, by)} AS "group", CAST("at" AS DATE) - DATE '1970-01-01' AS day, count(DISTINCT mail)
         FROM ({_answers(log, since)}) WHERE event = 'email_sent' GROUP BY ALL ORDER BY ALL"""
     return _rows(log, query)
+
+
+@dataclass(frozen=True, slots=True)
+class StepAnswers:
+    """What became of the mails of one step that really went, each mail counted once. Observed.
+
+    Attributes:
+        sent: mails in the log.
+        delivered: those that arrived; those sent where no provider says so.
+        opened_least: those a person opened, machines and doubts left out.
+        opened_most: those that anybody but a known machine opened.
+        clicked, unsubscribed: of which a link was clicked (known machines left out); after which people unsubscribed.
+        watched: those whose window for the goal had closed.
+        reached: those of them after which the goal was reached within the window, whatever else led there.
+    """
+
+    sent: int
+    delivered: int
+    opened_least: int
+    opened_most: int
+    clicked: int
+    unsubscribed: int
+    watched: int = 0
+    reached: int = 0
+
+
+def answers_by_step(
+    log: EventLog,
+    scenario: str,
+    *,
+    goal: str | None = None,
+    within: int = 0,
+    up_to: datetime | None = None,
+) -> dict[str, StepAnswers]:
+    """What became of a scenario's mails that the log holds, by step. Observed.
+
+    Args:
+        log: as for `mails_by_group`, with the properties scenario and step.
+        scenario: its name.
+        goal: an SQL condition on an event of the log that is the goal; without one, no mail is watched.
+        within: how long after a mail the goal counts, microseconds.
+        up_to: the last moment that is known; the end of the log unless given.
+
+    Returns:
+        By step id, the rounds of a repeat together; nothing of steps without a mail, nor of a log that does not name
+        the mails of its answers.
+
+    >>> import pandas as pd
+    >>> log = EventLog.from_pandas(pd.DataFrame({
+    ...     "customer_id": ["ana", "ana", "bo", "ana"], "event": ["email_sent", "email_opened", "email_sent", "buy"],
+    ...     "at": ["2025-03-03T10:00Z", "2025-03-03T11:00Z", "2025-03-03T10:00Z", "2025-03-05T10:00Z"],
+    ...     "scenario": ["cart", "cart", "cart", None], "step": ["reminder", "reminder", "reminder", None],
+    ...     "decision_id": ["d1", "d1", "d2", None]}))
+    >>> found = answers_by_step(log, "cart", goal="event = 'buy'", within=86_400_000_000)["reminder"]
+    >>> found.sent, found.opened_least, found.opened_most, found.watched, found.reached
+    (2, 0, 1, 2, 0)
+    """
+    if not {"scenario", "step"} <= set(log.properties) or "email_sent" not in log.event_names or log.span is None:
+        return {}
+    end = up_to or log.span[1]
+    own = f"CAST(scenario AS VARCHAR) = {literal(scenario)} AND \"at\" <= TIMESTAMPTZ '{end.isoformat()}'"
+    verdict = _text(log, "verdict")
+    counts = {
+        "sent": "event = 'email_sent'",
+        "delivered": "event = 'email_delivered'",
+        "opened_least": f"event = 'email_opened' AND {verdict} = 'human'",
+        "opened_most": f"event = 'email_opened' AND {verdict} <> 'machine'",
+        "clicked": f"event = 'email_clicked' AND {verdict} <> 'machine'",
+        "unsubscribed": "event = 'email_unsubscribed'",
+    }
+    told = ", ".join(f"count(DISTINCT mail) FILTER ({condition})" for condition in counts.values())
+    query = f"SELECT {_STEP} AS step, {told} FROM ({_answers(log, None)}) WHERE {own} GROUP BY ALL"
+    found = {row[0]: list(map(int, row[1:])) for row in _rows(log, query) if row[0] is not None and row[1]}
+    watched = dict[str, tuple[int, int]]()
+    if goal is not None:
+        mails = f"""
+            SELECT {_STEP} AS step, mail, any_value(customer_id) AS customer_id, min("at") AS went
+            FROM ({_answers(log, None)}) WHERE event = 'email_sent' AND {own} GROUP BY ALL"""
+        reached = f"""
+            SELECT step, count(DISTINCT mail), count(DISTINCT mail) FILTER (goals."at" IS NOT NULL)
+            FROM ({mails}) AS mails LEFT JOIN (SELECT customer_id, "at" FROM {log.relation} WHERE {goal}) AS goals
+            ON mails.customer_id = goals.customer_id AND goals."at" > went
+                AND goals."at" <= went + to_microseconds({within})
+            WHERE went + to_microseconds({within}) <= TIMESTAMPTZ '{end.isoformat()}' GROUP BY step"""
+        watched = {step: (int(mails), int(ends)) for step, mails, ends in _rows(log, reached)}
+    made = dict[str, StepAnswers]()
+    for step, (sent, delivered, *answered) in found.items():
+        least, most, clicked, unsubscribed = answered
+        made[step] = StepAnswers(
+            sent, delivered or sent, least, most, clicked, unsubscribed, *watched.get(step, (0, 0))
+        )
+    return made
 
 
 def _group(log: EventLog, by: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.charts.diagram import diagram
+from toolkit.charts.flow import StepAnswers, answers_of
 from toolkit.charts.sends import span_text
 from toolkit.engine import Run, replay
 from toolkit.errors import InputError, ScenarioError
@@ -25,12 +26,19 @@ from toolkit.widgets.versions import File, save_version
 
 __all__ = ["ScenarioView"]
 
+_ANSWERS = (
+    " In the dashed boxes: the mails that really went, as the log tells, and how people answered them, each mail once, "
+    "shares of those that arrived. Opened: at least by people, at most with those that may be a machine's; what "
+    "machines opened or clicked is left out. What followed a mail is not what it brought: only an experiment says that."
+)
+
 
 class ScenarioView(Panel):
     """A scenario as a diagram. Press a step to change its wait, its offer or the arms that get it.
 
     With a log, the counts of a replay flow through it (exact), and are counted anew after each change, beside the
-    notebook. Nothing is written to disk before somebody presses a button that says so.
+    notebook. Where the log holds mails of the scenario, each step says how people answered those (observed). Nothing
+    is written to disk before somebody presses a button that says so.
 
     Args:
         program: one or many scenarios and their policies; or one scenario.
@@ -87,6 +95,7 @@ class ScenarioView(Panel):
         self._jobs = Jobs()
         self._is_counting = False
         self.run: Run | None = None if log is None else replay(whole, log, until=until)
+        self._answers = self._answered(self.run)
         super().__init__(title=f"Scenario {self._name.replace('_', ' ')}")
         self.redraw()
 
@@ -290,9 +299,9 @@ class ScenarioView(Panel):
         log, program = self._log, self.program
         self._is_counting = True
 
-        def done(run: Run) -> None:
+        def done(found: tuple[Run, dict[str, StepAnswers]]) -> None:
             with self._lock:
-                self.run, self._is_counting = run, False
+                (self.run, self._answers), self._is_counting = found, False
                 self.guarded_draw()
 
         def failed(fault: BaseException) -> None:
@@ -301,10 +310,14 @@ class ScenarioView(Panel):
                 self.error = told(fault)
                 self.guarded_draw()
 
-        def work(job: Job) -> Run:
-            return replay(program, log, until=self._until)
+        def work(job: Job) -> tuple[Run, dict[str, StepAnswers]]:
+            run = replay(program, log, until=self._until)
+            return run, self._answered(run)
 
         self._jobs.start(work, done=done, failed=failed)
+
+    def _answered(self, run: Run | None) -> dict[str, StepAnswers]:
+        return {} if run is None else answers_of(run, self._name)
 
     # --- how it shows -------------------------------------------------------------------------------------------------
 
@@ -313,7 +326,7 @@ class ScenarioView(Panel):
         name = self._name.replace("_", " ")
         changed = self._changed_steps()
         run = self.run if self.run is not None and self._fits(self.run) else None
-        picture = diagram(self.value, run, act="step", chosen=self._chosen, changed=changed)
+        picture = diagram(self.value, run, answers=self._answers, act="step", chosen=self._chosen, changed=changed)
         difference = self.diff()
         head = tag(
             "header",
@@ -323,6 +336,8 @@ class ScenarioView(Panel):
         )
         parts: list[Html | None] = [head, self._disk()]
         parts.append(tag("div", Html(picture), class_="ttk-scroller", data_scroll="diagram"))
+        if any(str(step.id) in self._answers for step in every_step(self.value.steps)):
+            parts.append(tag("p", chip("observed"), _ANSWERS, class_="ttk-detail"))
         parts.append(self._sheet())
         if self._page == "yaml":
             parts.append(tag("pre", dump(self.value), class_="ttk-code", tabindex=0, role="region", aria_label="YAML"))

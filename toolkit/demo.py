@@ -14,7 +14,7 @@ from toolkit.events import EventLog
 from toolkit.scenario import load
 from toolkit.scenario.models import Program
 from toolkit.sending import Batch, approve, prepare, send
-from toolkit.stats import Mean, Rate, Result, experiment
+from toolkit.stats import LiftByDay, Mean, Rate, Result, experiment, lift_by_day
 
 __all__ = ["run_demo"]
 
@@ -53,11 +53,11 @@ def run_demo(*, outbox: Path, report: Path, say: Callable[[str], None]) -> None:
     tried = sweep(program, log, {_WAIT: _WAITS}, progress=False)
     say(_waits(tried))
     _title(say, "5. Lift of the experiment in the log")
-    result = _lift(run)
+    result, by_day = _lift(run)
     say(str(result.verdict()))
     _title(say, "6. Approve and send, twice")
     batch = _send(program, log, run, outbox, say)
-    written = _report(run, trace, tried, result, batch, report)
+    written = _report(run, trace, tried, (result, by_day), batch, report)
     say(f"\nThe report, for a browser: {written}")
 
 
@@ -102,10 +102,11 @@ def _waits(tried: Sweep) -> str:
     return shown.to_string(index=False) + basis
 
 
-def _lift(run: Run) -> Result:
+def _lift(run: Run) -> tuple[Result, LiftByDay]:
     outcomes = measure(run, scenario="abandoned_cart")
     revenue = Mean("revenue", covariate="pre_revenue", currency=run.program.policies.currency)
-    return experiment(outcomes, metrics=[Rate("converted"), revenue], control="control")
+    result = experiment(outcomes, metrics=[Rate("converted"), revenue], control="control")
+    return result, lift_by_day(outcomes, result, every=7)
 
 
 def _send(program: Program, log: EventLog, run: Run, outbox: Path, say: Callable[[str], None]) -> Batch:
@@ -120,5 +121,8 @@ def _send(program: Program, log: EventLog, run: Run, outbox: Path, say: Callable
     return batch
 
 
-def _report(run: Run, trace: Trace, tried: Sweep, result: Result, batch: Batch, path: Path) -> Path:
-    return write_report(run, sweep=tried, result=result, trace=trace, batch_summary=batch.summary(), path=path)
+def _report(run: Run, trace: Trace, tried: Sweep, lift: tuple[Result, LiftByDay], batch: Batch, path: Path) -> Path:
+    result, by_day = lift
+    return write_report(
+        run, sweep=tried, result=result, by_day=by_day, trace=trace, batch_summary=batch.summary(), path=path
+    )

@@ -39,12 +39,13 @@ class Reportable(Drawable):
 
     __slots__ = ()
 
-    def report(self, path: str | PathLike[str], *, title: str | None = None) -> Path:
+    def report(self, path: str | PathLike[str], *, title: str | None = None, by_day: Drawable | None = None) -> Path:
         """Write one HTML file with this result: in words, pictures and tables; it opens without a network.
 
         Args:
             path: where to write; an older file there is replaced at once, or not at all.
             title: the heading; taken from the result unless given.
+            by_day: how the result developed, from `toolkit.stats.lift_by_day`.
 
         Returns:
             The path of the file.
@@ -52,5 +53,6 @@ class Reportable(Drawable):
         Raises:
             InputError: the folder to write to is not there.
         """
-        written: Path = importlib.import_module("toolkit.charts").experiment_report(self, path=path, title=title)
+        charts = importlib.import_module("toolkit.charts")
+        written: Path = charts.experiment_report(self, path=path, title=title, by_day=by_day)
         return written

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 
 import toolkit as tk
-from toolkit.charts import boundary, figure, plan_curve, qini_curve, survival_plot
+from toolkit.charts import boundary, figure, lift_days, plan_curve, qini_curve, survival_plot
+from toolkit.charts.by_day import days_said, days_svg
 from toolkit.charts.experiments import forest_svg
 from toolkit.charts.thinning import MOST_POINTS
 from toolkit.charts.vector import text_width
 from toolkit.errors import InputError, NotSupportedError
-from toolkit.stats import Looks, Result, kaplan_meier, plan, qini
+from toolkit.stats import LiftByDay, Looks, Result, kaplan_meier, lift_by_day, plan, qini
 
 CHROMIUM = Path("/usr/bin/chromium")
 METRICS = [
@@ -69,6 +70,61 @@ def test_a_boundary_without_looks_is_an_error(result: Result) -> None:
         boundary(plain)
     with pytest.raises(InputError, match="result 1 of 2"):
         boundary(result, earlier=[plain])
+
+
+@pytest.fixture(scope="module")
+def dated() -> pd.DataFrame:
+    days = pd.to_timedelta(np.arange(9_000) // 300, unit="D")
+    return outcomes().assign(entered_at=pd.Timestamp("2025-03-01T09:00Z") + days)
+
+
+@pytest.fixture(scope="module")
+def by_day(dated: pd.DataFrame) -> LiftByDay:
+    return lift_by_day(dated, tk.experiment(dated, METRICS[:2], looks=Looks(9_000, [3_000, 6_000])), window="7d")
+
+
+def test_lift_by_day_draws_each_day_with_its_band_and_the_looks_of_the_plan(by_day: LiftByDay) -> None:
+    lower, upper, line, marks = lift_days(by_day).data
+    table = by_day.table[by_day.table["metric"] == "converted"]
+    assert list(line.x) == list(table["day"])
+    assert list(line.y) == pytest.approx(list(100 * table["diff"]))
+    assert lower.y[-1] == pytest.approx(100 * table["diff_lower"].iloc[-1])
+    assert upper.y[-1] == pytest.approx(100 * table["diff_upper"].iloc[-1])
+    assert list(marks.y) == pytest.approx([100 * mark.comparisons[0].diff for mark in by_day.marks])
+    assert [f"{day:%d %b}" for day in marks.x] == ["17 Mar", "27 Mar", "06 Apr"]
+    assert marks.name == "looks of the plan"
+    assert all(np.isfinite([*lower.y, *upper.y]))
+
+
+def test_the_sentence_of_lift_by_day_is_that_of_the_first_day_without_a_break(by_day: LiftByDay) -> None:
+    table = by_day.table[by_day.table["metric"] == "converted"]
+    within = table[table["diff_lower"] <= 0]
+    since = within["day"].iloc[-1] + pd.Timedelta(days=1)
+    assert days_said(by_day) == (
+        f"On converted the band of mail has been above no difference since {since.day} {since:%b}"
+    )
+    picture = days_svg(by_day, metric="profit", width=334)
+    assert "inf" not in picture
+    assert "nan" not in picture
+    assert picture.count("of the plan: ") == 3
+    with pytest.raises(InputError, match="did you mean 'profit'"):
+        days_said(by_day, metric="profits")
+
+
+def test_a_report_tells_how_the_lift_developed_where_it_is_given(dated: pd.DataFrame, tmp_path: Path) -> None:
+    result = tk.experiment(dated, METRICS[:2])
+    by_day = lift_by_day(dated, result, window="7d")
+    page = result.report(tmp_path / "lift.html", by_day=by_day).read_text(encoding="utf-8")
+    assert "How the lift developed" in page
+    assert "No plan says when the experiment ends" in page
+    assert "How the lift developed" not in result.report(tmp_path / "plain.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="by_day: found DataFrame"):
+        result.report(tmp_path / "lift.html", by_day=dated)
+    with pytest.raises(InputError, match="needs outcomes="):
+        result.plot(show="days")
+    known = dated.copy()
+    known.attrs["toolkit"] = {"window": "7d"}
+    assert list(result.plot(show="days", outcomes=known, metric="profit").data[2].x) == [day.day for day in by_day.days]
 
 
 def test_survival_curves_end_where_the_table_says(result: Result) -> None:

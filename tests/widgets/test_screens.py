@@ -453,6 +453,27 @@ def test_a_board_puts_the_verdict_first(run):
         ExperimentBoard(result, outcomes=outcomes, segments=["now"])
 
 
+def test_a_board_shows_how_the_lift_developed_where_the_outcomes_tell(run):
+    outcomes = tk.measure(run)
+    metrics = [tk.Rate("converted"), tk.Mean("revenue", currency="EUR", covariate="pre_revenue")]
+    result = tk.experiment(outcomes, metrics, looks=Looks(2_400, [500, 1_200]))
+    view = ExperimentBoard(result, outcomes=outcomes)
+    press(view, "page", "days")
+    view.wait(120)
+    assert view.error == ""
+    assert "On converted the band of discount has been above no difference since" in view.view
+    assert len(re.findall("at [0-9]+% of the plan", view.view)) == 2 * 2 * 3  # widths, arms, looks
+    press(view, "metric", "revenue")
+    assert "in EUR" in view.view
+    assert not re.search(r'"-?(inf|nan)"', view.view)
+    for without in (ExperimentBoard(result), ExperimentBoard(result, outcomes=outcomes.drop(columns="entered_at"))):
+        assert "Day by day" not in without.view
+    other = ExperimentBoard(result, outcomes=outcomes.head(900))
+    press(other, "page", "days")
+    other.wait(120)
+    assert "not those of the result" in other.view
+
+
 def test_segments_are_those_of_the_metric_that_was_compared():
     rows = [
         {"group": arm, "bought": at < bought, "country": ("FR", "BE")[at % 2]}

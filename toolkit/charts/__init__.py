@@ -1,5 +1,6 @@
 """Pictures of results: tables in, plotly figures out; and the report a marketer can open."""
 
+from toolkit.charts.by_day import lift_days
 from toolkit.charts.curves import plan_curve, qini_curve, survival_plot
 from toolkit.charts.deliverability import deliverability_chart
 from toolkit.charts.figure import figure
@@ -20,6 +21,7 @@ __all__ = [
     "experiment_report",
     "figure",
     "forest",
+    "lift_days",
     "not_sent",
     "own_chart",
     "own_purchases",

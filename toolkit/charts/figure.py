@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
+from toolkit.arrow import TableLike
+from toolkit.charts.by_day import lift_days
 from toolkit.charts.curves import plan_curve, qini_curve, result_survival, survival_plot
 from toolkit.charts.deliverability import deliverability_chart
 from toolkit.charts.differences import difference_chart
@@ -25,14 +27,14 @@ from toolkit.charts.traces import timeline
 from toolkit.engine import Difference, Load, Overlap, Run, Selection, Sweep, Trace
 from toolkit.errors import InputError, NotSupportedError, did_you_mean
 from toolkit.simulation import Forecast, Tuning
-from toolkit.stats import Plan, Qini, Result, Survival
+from toolkit.stats import LiftByDay, Plan, Qini, Result, Survival, lift_by_day
 from toolkit.tracking import Board
 
 __all__ = ["figure"]
 
 Show = Literal["hours", "days", "not_sent", "own"]
 _SHOWS = ("hours", "days", "not_sent", "own")
-_RESULT_SHOWS = ("lift", "looks", "survival")
+_RESULT_SHOWS = ("lift", "looks", "days", "survival")
 
 
 @singledispatch
@@ -42,9 +44,9 @@ def figure(result: Any, **options: Any) -> go.Figure:
     Args:
         result: a `Run` (options `show`: hours, days, not_sent or own; `scenario`, `clock`), a `Sweep` (`value`,
             `scenario`), a `Selection`, a `Load`, an `Overlap`, a `Difference`, a `Trace`, an experiment's `Result`
-            (`show`: lift, looks or survival; `metric`, `earlier`), a `Plan`, a `Survival` curve, a `Qini` curve,
-            `OwnPurchases`, a `Forecast` (`show`: arms or parts; `metric`), the `Board` of `deliverability`, or a
-            `Tuning`.
+            (`show`: lift, looks, days or survival; `metric`, `earlier`, `outcomes`), a `LiftByDay` (`metric`), a
+            `Plan`, a `Survival` curve, a `Qini` curve, `OwnPurchases`, a `Forecast` (`show`: arms or parts; `metric`),
+            the `Board` of `deliverability`, or a `Tuning`.
         **options: what the drawing of this kind takes.
 
     Returns:
@@ -80,7 +82,12 @@ def _sweep(result: Sweep, *, value: str | None = None, scenario: str | None = No
 
 @figure.register
 def _result(
-    result: Result, *, show: str = "lift", metric: str | None = None, earlier: Sequence[Result] = ()
+    result: Result,
+    *,
+    show: str = "lift",
+    metric: str | None = None,
+    earlier: Sequence[Result] = (),
+    outcomes: TableLike | None = None,
 ) -> go.Figure:
     if show not in _RESULT_SHOWS:
         raise InputError(
@@ -88,6 +95,10 @@ def _result(
         )
     if show == "looks":
         return boundary(result, earlier=earlier)
+    if show == "days":
+        if outcomes is None:
+            raise InputError("show='days' needs outcomes=, the frame that the result came from")
+        return lift_days(lift_by_day(outcomes, result), metric=metric)
     return result_survival(result, metric=metric) if show == "survival" else forest(result, metric=metric)
 
 
@@ -104,6 +115,7 @@ for _kind, _drawing in (
     (Overlap, overlap_chart),
     (Difference, difference_chart),
     (Trace, timeline),
+    (LiftByDay, lift_days),
     (Plan, plan_curve),
     (Survival, survival_plot),
     (Qini, qini_curve),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from toolkit.charts.by_day import lift_days
 from toolkit.charts.curves import result_survival
 from toolkit.charts.lift import forest
 from toolkit.charts.looks import boundary
@@ -18,32 +19,40 @@ from toolkit.charts.pages import card, chip, figure_html, page, table_html, writ
 from toolkit.charts.style import share_text
 from toolkit.errors import InputError
 from toolkit.readable import text_html
-from toolkit.stats import Result
+from toolkit.stats import LiftByDay, Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
 from toolkit.stats.wording import LIFT_NUMBERS, lift_table
 
-__all__ = ["experiment_report", "folded", "lift_chapter", "telling", "verdict_box"]
+__all__ = ["days_chapter", "experiment_report", "folded", "lift_chapter", "telling", "verdict_box"]
 
 _TONES = {"roll out": " good", "do not roll out": " bad", "do not trust": " bad"}
 _FEW = 3  # comparisons that stay in the order written
 _MOST_FINDINGS = 8  # sentences of a verdict that are shown at once
 
 
-def experiment_report(result: Result, *, path: str | os.PathLike[str], title: str | None = None) -> Path:
+def experiment_report(
+    result: Result,
+    *,
+    path: str | os.PathLike[str],
+    title: str | None = None,
+    by_day: LiftByDay | None = None,
+) -> Path:
     """One HTML file with what an experiment showed; it opens without a network and prints well.
 
     Args:
         result: from `experiment`.
         path: where to write; an older file there is replaced at once, or not at all.
         title: the heading; the advice of the verdict unless given.
+        by_day: how the lift developed, from `lift_by_day`.
 
     Returns:
         The path of the file.
 
     Raises:
-        InputError: the folder to write to is not there; a path or a title that is none.
+        InputError: the folder to write to is not there; a path, a title or a `by_day` that is none.
     """
+    _check_by_day(by_day)
     if title is not None and not isinstance(title, str):
         raise InputError(f"title: found {reprlib.repr(title)}; allowed: a text")
     heading = title or _advice(result)
@@ -55,6 +64,7 @@ def experiment_report(result: Result, *, path: str | os.PathLike[str], title: st
         *verdict_box(result),
         *_cards(result),
         *lift_chapter(result),
+        *days_chapter(by_day),
         *_looks(result),
         *_survival(result),
         *_beliefs(result),
@@ -87,6 +97,26 @@ def lift_chapter(result: Result) -> Iterator[str]:
         how, notes = [one.method or "no number" for one in mine], [one.note for one in mine]
         told = [*_told(mine, how), *_told(mine, [note[:1].upper() + note[1:] for note in notes])]
         yield f'<p class="soft">{escape(metric)}: {escape(" ".join(told))}</p>'
+
+
+def days_chapter(by_day: LiftByDay | None) -> Iterator[str]:
+    """How the lift developed, a picture for each primary metric; nothing where it was not asked for."""
+    if by_day is None:
+        return
+    yield f"<h2>How the lift developed {chip('observed')}</h2>"
+    yield (
+        "<p>Each day is what was known by its evening. The band holds on all days together, so looking at it every day "
+        "does not mislead; it is wider than an interval for one look.</p>"
+    )
+    primary = dict.fromkeys(one.metric for one in by_day.days[-1].comparisons if one.role == "primary")
+    for place, metric in enumerate(primary):
+        yield figure_html(lift_days(by_day, metric=metric), f"days_{place}")
+    yield from (f'<p class="soft">{escape(note[:1].upper() + note[1:])}.</p>' for note in by_day.notes)
+
+
+def _check_by_day(by_day: object) -> None:
+    if by_day is not None and not isinstance(by_day, LiftByDay):
+        raise InputError(f"by_day: found {type(by_day).__name__}; allowed: what toolkit.stats.lift_by_day gives")
 
 
 def _told(found: Sequence[Comparison], texts: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.bars import Bar
-from toolkit.charts.lift_report import lift_chapter, verdict_box
+from toolkit.charts.lift_report import days_chapter, lift_chapter, verdict_box
 from toolkit.charts.own import own_chart, whose
 from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
 from toolkit.charts.purchases import OwnPurchases, own_purchases
@@ -24,14 +24,14 @@ from toolkit.engine import Run, Sweep, Trace
 from toolkit.engine import layout as m
 from toolkit.errors import InputError
 from toolkit.sending import BatchSummary
-from toolkit.stats import Result
+from toolkit.stats import LiftByDay, Result
 
 __all__ = ["report"]
 
 _SIGNS = {"event": "·", "journey": "▸", "mail": "✉", "no mail": "✕"}
 _LONGEST_STORY = 60
 _NARROW = 2
-_CHAPTERS = 7
+_CHAPTERS = 8
 
 
 def report(
@@ -40,6 +40,7 @@ def report(
     path: str | os.PathLike[str],
     sweep: Sweep | None = None,
     result: Result | None = None,
+    by_day: LiftByDay | None = None,
     trace: Trace | None = None,
     batch_summary: BatchSummary | None = None,
     progress: bool = True,
@@ -51,6 +52,7 @@ def report(
         path: where to write; an older file there is replaced at once, or not at all.
         sweep: settings that were tried.
         result: what an experiment showed.
+        by_day: how its lift developed, from `toolkit.stats.lift_by_day`.
         trace: one customer's story.
         batch_summary: the mails that were prepared, from `Batch.summary()`.
         progress: show a progress bar where it takes longer than a moment.
@@ -67,6 +69,7 @@ def report(
     for name, given, kind, giver in (
         ("sweep", sweep, Sweep, "tk.sweep"),
         ("result", result, Result, "tk.experiment"),
+        ("by_day", by_day, LiftByDay, "toolkit.stats.lift_by_day"),
         ("trace", trace, Trace, "run.trace"),
     ):
         if given is not None and not isinstance(given, kind):
@@ -82,6 +85,7 @@ def report(
             _mails(run),
             _wait(sweep, own),
             lift_chapter(result) if result is not None else (),
+            days_chapter(by_day),
             _story(trace),
             _batch(batch_summary),
             _closing(run),

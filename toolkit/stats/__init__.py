@@ -2,6 +2,7 @@
 
 from toolkit.stats.bayesian import Belief, effect_posterior, rates_posterior
 from toolkit.stats.bootstrap import bootstrap_difference, bootstrap_means
+from toolkit.stats.by_day import LiftByDay, lift_by_day
 from toolkit.stats.calibration import calibrate
 from toolkit.stats.design import Design
 from toolkit.stats.experiment import experiment
@@ -27,6 +28,7 @@ __all__ = [
     "Belief",
     "BuyingModel",
     "Design",
+    "LiftByDay",
     "Looks",
     "Mean",
     "Metric",
@@ -51,6 +53,7 @@ __all__ = [
     "experiment",
     "fit_buying",
     "kaplan_meier",
+    "lift_by_day",
     "log_rank",
     "plan",
     "qini",

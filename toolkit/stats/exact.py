@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, gammaln, xlog1py, xlogy
+from scipy.special import gammaln
 
 from toolkit.errors import MetricError
 from toolkit.stats.proportions import Share
@@ -46,16 +46,18 @@ def boschloo_test(arm: Share, control: Share) -> float:
 def _one_sided(x1: int, n1: int, x0: int, n0: int) -> float:
     """P-value of the first rate being greater: the largest chance, over the common rate, of a table as extreme."""
     first = _first_extreme(x1, n1, x0, n0)
-    counts = np.arange(n0 + 1)
-    possible = first <= n1
+    counts = np.flatnonzero(first <= n1)
+    starts = first[counts]
+    ways, ways_control = _log_choose(n1), _log_choose(n0)[counts]
     low, high = 0.0, 1.0
     best = 0.0
     for grid in _GRIDS:
         rates = np.linspace(low, high, grid + 1)
         inner = np.clip(rates, 1e-300, 1 - 1e-16)[:, None]
-        log_mass = _log_choose(n0, counts) + xlogy(counts, inner) + xlog1py(n0 - counts, -inner)
-        upper = np.where(first == 0, 1.0, betainc(np.maximum(first, 1), np.maximum(n1 - first + 1, 1), inner))
-        chance = (np.exp(log_mass) * upper * possible).sum(axis=1)
+        yes, no = np.log(inner), np.log1p(-inner)
+        mass = np.exp(ways + np.arange(n1 + 1) * yes + (n1 - np.arange(n1 + 1)) * no)
+        upper = mass[:, ::-1].cumsum(axis=1)[:, ::-1][:, starts]  # the arm's count is that or more
+        chance = (np.exp(ways_control + counts * yes + (n0 - counts) * no) * upper).sum(axis=1)
         at = int(chance.argmax())
         best = max(best, float(chance[at]))
         low, high = rates[max(at - 1, 0)], rates[min(at + 1, grid)]
@@ -63,32 +65,25 @@ def _one_sided(x1: int, n1: int, x0: int, n0: int) -> float:
 
 
 def _first_extreme(x1: int, n1: int, x0: int, n0: int) -> NDArray[np.int64]:
-    """For each count of control, the smallest count of the arm whose Fisher p-value is at most the observed one."""
-    observed = _fisher(np.array([x1]), n1, np.array([x0]), n0)[0] * _EQUAL
-    counts = np.arange(n0 + 1)
-    low = np.zeros(n0 + 1, dtype=np.int64)
-    high = np.full(n0 + 1, n1 + 1, dtype=np.int64)
-    while (low < high).any():  # Fisher's p-value falls as the arm's count grows
-        middle = (low + high) // 2
-        extreme = _fisher(np.minimum(middle, n1), n1, counts, n0) <= observed
-        open_ = low < high
-        high = np.where(open_ & extreme, middle, high)
-        low = np.where(open_ & ~extreme, middle + 1, low)
-    return low
+    """For each count of control, the smallest count of the arm whose Fisher p-value is at most the observed one.
+
+    It is n1 + 1 where there is none. Fisher's p-value of a table is its own chance and, with one more in the arm and
+    one fewer in control, the p-value of the next: so all of them follow from the largest count of the arm down.
+    """
+    ways, ways_control, together = _log_choose(n1), _log_choose(n0), _log_choose(n1 + n0)
+    more = np.arange(x1, min(n1, x1 + x0) + 1)
+    observed = np.exp(ways[more] + ways_control[x1 + x0 - more] - together[x1 + x0]).sum() * _EQUAL
+    first = np.full(n0 + 1, n1 + 1, dtype=np.int64)
+    tails = np.zeros(n0 + 1)
+    for count in range(n1, -1, -1):
+        tails[1:] = tails[:-1]
+        tails[0] = 0.0
+        tails += np.exp(ways[count] + ways_control - together[count : count + n0 + 1])
+        first[tails <= observed] = count
+    return first
 
 
-def _fisher(x1: NDArray[np.int64], n1: int, x0: NDArray[np.int64], n0: int) -> NDArray[np.float64]:
-    total = x1 + x0
-    value = np.arange(n1 + 1)
-    rest = total[:, None] - value
-    allowed = (rest >= 0) & (rest <= n0) & (value >= x1[:, None])
-    log_mass = np.where(
-        allowed,
-        _log_choose(n1, value) + _log_choose(n0, np.clip(rest, 0, n0)) - _log_choose(n1 + n0, total)[:, None],
-        -np.inf,
-    )
-    return np.asarray(np.exp(log_mass).sum(axis=1))
-
-
-def _log_choose(n: int, k: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+def _log_choose(n: int) -> NDArray[np.float64]:
+    """Logarithms of how many ways there are to choose 0, 1, … n out of n."""
+    counts = np.arange(n + 1)
+    return np.asarray(gammaln(n + 1) - gammaln(counts + 1) - gammaln(n - counts + 1))

@@ -8,15 +8,19 @@ from typing import Any
 import pandas as pd
 
 from toolkit.arrow import A_FRAME, TableLike, of_frame
+from toolkit.charts.by_day import days_said, days_svg
 from toolkit.charts.experiments import boundary_svg, forest_svg
 from toolkit.charts.lift_report import folded, telling
 from toolkit.charts.style import level_text
 from toolkit.errors import InputError, did_you_mean
 from toolkit.readable import minus
-from toolkit.stats import Rate, Result
+from toolkit.stats import LiftByDay, Rate, Result, lift_by_day
+from toolkit.stats.reading import known_about
 from toolkit.stats.targeting import uplift_by_segment
 from toolkit.stats.verdict import amount
 from toolkit.stats.wording import level_of
+from toolkit.widgets.guard import told
+from toolkit.widgets.jobs import Job, Jobs
 from toolkit.widgets.markup import (
     Html,
     at_two_widths,
@@ -33,6 +37,8 @@ from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["ExperimentBoard"]
 
+_ENTERED = "entered_at"
+_MOST_DAYS = 60
 _TONES = {
     "roll out": ("good", "Roll it out"),
     "keep testing": ("careful", "Keep testing"),
@@ -44,11 +50,11 @@ _TONES = {
 
 
 class ExperimentBoard(Panel):
-    """An experiment's result: the verdict, every arm against control, the looks, the guardrails, and segments.
+    """An experiment's result: the verdict, every arm against control, day by day, looks, guardrails, segments.
 
     Args:
         result: from `tk.experiment`.
-        outcomes: the outcomes it came from; needed for segments.
+        outcomes: the outcomes it came from; needed for segments and for how the lift developed day by day.
         segments: column or columns of the outcomes to split by.
 
     Attributes:
@@ -77,6 +83,9 @@ class ExperimentBoard(Panel):
                 raise InputError(f"segments: no column {name!r} in the outcomes" + did_you_mean(name, columns))
         self._segment = self._segments[0] if self._segments else ""
         self._page = "arms"
+        self._by_day: LiftByDay | BaseException | None = None
+        self._metric: str | None = None
+        self._jobs = Jobs()
         super().__init__(title="Experiment")
         self.redraw()
 
@@ -86,8 +95,14 @@ class ExperimentBoard(Panel):
         return self._result
 
     def act_page(self, value: Any) -> None:
-        """Arms, looks, guardrails or segments."""
+        """Arms, days, looks, guardrails or segments."""
         self._page = str(value)
+        if self._page == "days" and self._by_day is None:
+            self._reckon()
+
+    def act_metric(self, value: Any) -> None:
+        """Another metric, day by day."""
+        self._metric = str(value)
 
     def act_segment(self, value: Any) -> None:
         """Split by another column."""
@@ -137,13 +152,21 @@ class ExperimentBoard(Panel):
         )
         warnings = together(note(line, tone="careful") for line in verdict.warnings)
         pages = [("arms", "Arms against control")]
+        if self._has_days:
+            pages.append(("days", "Day by day"))
         if self._result.look is not None:
             pages.append(("looks", "Looks"))
         pages.append(("guards", "Split and guardrails"))
         if self._segments:
             pages.append(("segments", "Segments"))
         tabs = page_tabs(pages, self._page)
-        shown = {"arms": self._arms, "looks": self._looks, "guards": self._guards, "segments": self._by_segment}
+        shown = {
+            "arms": self._arms,
+            "days": self._days,
+            "looks": self._looks,
+            "guards": self._guards,
+            "segments": self._by_segment,
+        }
         return together(
             [
                 label,
@@ -183,6 +206,63 @@ class ExperimentBoard(Panel):
                     "Filled: the difference is established, all comparisons counted. Hollow: it is not.",
                     class_="ttk-detail",
                 ),
+            ]
+        )
+
+    @property
+    def _has_days(self) -> bool:
+        """Whether the outcomes say when each unit entered and how long its window is."""
+        rows = self._outcomes
+        return rows is not None and _ENTERED in rows.columns and known_about(rows).get("window") is not None
+
+    def _reckon(self) -> None:
+        """How the lift developed, beside the notebook; at most so many days that it takes seconds."""
+        rows, result = self._outcomes, self._result
+        if rows is None:
+            return
+
+        def work(job: Job) -> LiftByDay:
+            span = rows[_ENTERED].max() - rows[_ENTERED].min()
+            return lift_by_day(rows, result, every=1 + span.days // _MOST_DAYS)
+
+        def shown(found: LiftByDay | BaseException) -> None:
+            with self._lock:
+                self._by_day = found
+                self.guarded_draw()
+
+        self._jobs.start(work, done=shown, failed=shown)
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Wait until the days are reckoned."""
+        if self._jobs.now is not None:
+            self._jobs.now.wait(seconds)
+
+    def _days(self) -> Html:
+        found = self._by_day
+        if found is None:
+            return tag("p", "Reckoning each day…", class_="ttk-detail", role="status")
+        if isinstance(found, BaseException):
+            return note(told(found), tone="careful")
+        last = found.days[-1].comparisons
+        metrics = list(dict.fromkeys(one.metric for one in last))
+        first = next((one.metric for one in last if one.role == "primary"), metrics[0])
+        chosen = self._metric if self._metric in metrics else first
+        which = choice("Metric", "metric", [(name, name) for name in metrics], chosen)
+        marks = "the plan's end" if found.is_one_look else "the looks of the plan"
+        return together(
+            [
+                tag("div", which, class_="ttk-row") if len(metrics) > 1 else None,
+                tag("h4", days_said(found, metric=chosen), class_="ttk-gap"),
+                at_two_widths(lambda width: days_svg(found, metric=chosen, width=width), 760),
+                tag(
+                    "p",
+                    f"Line: the difference{_unit(found, chosen)} as known on each day; people count from the day their "
+                    f"window of {found.window} closed. Band: {100 * (1 - found.alpha):g}% on all days together, so "
+                    "looking every day does not mislead; it is wider than an interval for one look."
+                    + (f" Squares: {marks}, with the interval that decides there." if found.marks else ""),
+                    class_="ttk-detail",
+                ),
+                *(tag("p", f"{text[:1].upper()}{text[1:]}.", class_="ttk-detail") for text in found.notes),
             ]
         )
 
@@ -285,6 +365,13 @@ class ExperimentBoard(Panel):
 def _numbers(values: pd.Series, rates: Sequence[bool]) -> list[str]:
     """Means as they are read: rates in percent."""
     return [level_text(one, rate=is_rate) for one, is_rate in zip(values, rates, strict=True)]
+
+
+def _unit(found: LiftByDay, metric: str) -> str:
+    """What the differences of a metric are given in."""
+    one = next(one for one in found.days[-1].comparisons if one.metric == metric)
+    unit = {"rate": "points", "time": "days"}.get(one.kind, one.currency or "")
+    return f" in {unit}" if unit else ""
 
 
 def _points(value: float) -> str:

@@ -1,0 +1,234 @@
+"""Lift by day: each day is what `experiment` says of the windows closed by then, and watching misleads nobody."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import toolkit as tk
+from toolkit.errors import MetricError
+from toolkit.stats import LiftByDay, Looks, Mean, Quantile, Rate, Ratio, Result, Spending, lift_by_day, plan
+
+ROOT = Path(__file__).parents[2]
+WINDOW = pd.Timedelta(days=3)
+
+
+def outcomes(n: int = 2_400, *, days: float = 9.0, seed: int = 3, effect: float = 0.06) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    arm = rng.choice(["control", "mail", "gift"], n)
+    converted = rng.random(n) < 0.15 + effect * (arm != "control")
+    before = rng.gamma(2, 15, n)
+    entered = pd.Timestamp("2025-03-01T05:00Z") + pd.to_timedelta(rng.random(n) * days, unit="D")
+    frame = pd.DataFrame(
+        {
+            "unit": np.arange(n),
+            "arm": arm,
+            "entered_at": entered,
+            "converted": converted,
+            "revenue": converted * (before + rng.gamma(2, 10, n)),
+            "pre_revenue": np.where(rng.random(n) < 0.1, np.nan, before),
+            "mails": rng.integers(1, 4, n),
+        }
+    )
+    frame["opens"] = rng.binomial(frame["mails"], 0.4)
+    frame["open_verdict"] = rng.choice(["human", "machine", "unsure", None], n)
+    frame["group"] = rng.choice(["new", "old"], n)
+    return frame
+
+
+METRICS = [
+    Rate("converted"),
+    Mean("revenue", currency="EUR"),
+    Mean("revenue", name="adjusted", covariate="pre_revenue"),
+    Mean("revenue", name="stratified", strata="group"),
+    Ratio("opens", "mails"),
+    Rate("opened", verdict="open_verdict"),
+    Quantile("revenue", q=0.9),
+]
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two comparisons say the same, the last digits of sums aside."""
+    for field in dataclasses.fields(one):  # type: ignore[arg-type]
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if field.name.startswith("pvalue_"):  # of all comparisons together
+            continue
+        if isinstance(a, float) and isinstance(b, float):
+            if not (math.isclose(a, b, rel_tol=1e-7, abs_tol=1e-9) or (math.isnan(a) and math.isnan(b))):
+                return False
+        elif a != b:
+            return False
+    return True
+
+
+def from_scratch(frame: pd.DataFrame, until: pd.Timestamp, looks: Looks) -> Result:
+    return tk.experiment(frame[frame["entered_at"] + WINDOW < until], METRICS, looks=looks)
+
+
+@pytest.mark.parametrize("planned", [None, 900.0])
+def test_every_day_is_what_the_experiment_says_of_the_windows_closed_by_its_end(planned: float | None) -> None:
+    frame = outcomes()
+    found = lift_by_day(frame, tk.experiment(frame, METRICS), window="3d", planned=planned)
+    assert found.days[0].day == pd.Timestamp("2025-03-04", tz="UTC")
+    assert found.days[-1].day == (frame["entered_at"].max() + WINDOW).normalize()
+    assert [one.day for one in found.days] == list(pd.date_range(found.days[0].day, found.days[-1].day))
+    for one in found.days:
+        sequence = Looks(planned or 5_000, spending="always")
+        expected = from_scratch(frame, one.day + pd.Timedelta(days=1), sequence)
+        assert one.units == pytest.approx(expected.look.time * (planned or 5_000))
+        wrong = [(a, b) for a, b in zip(one.comparisons, expected.comparisons, strict=True) if not same(a, b)]
+        assert not wrong
+
+
+def test_a_customer_counts_on_the_day_his_window_is_closed_and_not_before() -> None:
+    frame = outcomes()
+    result = tk.experiment(frame, [Rate("converted")])
+    closed = (frame["entered_at"] + WINDOW).dt.floor("D")
+    table = lift_by_day(frame, result, window="3d").table.drop_duplicates("day").set_index("day")
+    for day, units in table["units"].items():
+        assert units == (closed <= day).sum()
+    known = lift_by_day(frame.assign(entered_at=frame["entered_at"] + WINDOW), result, window="0s")
+    pd.testing.assert_frame_equal(known.table, lift_by_day(frame, result, window="3d").table)
+
+
+def test_what_happens_later_does_not_change_an_earlier_day() -> None:
+    frame = outcomes()
+    early = frame[frame["entered_at"] < pd.Timestamp("2025-03-06T00:00Z")]
+    metrics = [Rate("converted"), *METRICS[2:5]]
+    made = [lift_by_day(part, tk.experiment(part, metrics), window="3d").table for part in (early, frame)]
+    shared = made[1][made[1]["day"] <= made[0]["day"].max()]
+    pd.testing.assert_frame_equal(made[0], shared, check_exact=False, rtol=1e-7)
+
+
+def test_the_looks_of_a_plan_stand_where_they_were_taken_with_their_own_intervals() -> None:
+    frame = outcomes().sort_values("entered_at", ignore_index=True)
+    metrics = [Rate("converted")]
+    past = [800, 1600]
+    result = tk.experiment(frame, metrics, looks=Looks(2_400, past=past))
+    found = lift_by_day(frame, result, window="3d")
+    assert [(mark.units, mark.time) for mark in found.marks] == [(800, 1 / 3), (1600, 2 / 3), (2400, 1.0)]
+    for place, mark in enumerate(found.marks):
+        then = tk.experiment(frame[: mark.units], metrics, looks=Looks(2_400, past=past[:place]))
+        assert mark.at == (frame["entered_at"][mark.units - 1] + WINDOW).floor("us")
+        assert all(same(a, b) for a, b in zip(mark.comparisons, then.comparisons, strict=True))
+    assert list(found.looks["units"].unique()) == [800, 1600, 2400]
+
+
+def test_an_interval_for_one_look_stands_at_the_planned_end_alone() -> None:
+    frame = outcomes(4_000).sort_values("entered_at", ignore_index=True)
+    metric = Rate("converted")
+    design = plan(metric, baseline=0.15, diff=0.06, arms={"control": 1, "mail": 1, "gift": 1}).freeze()
+    assert design.units < 4_000
+    end = frame[: design.units]
+    early = frame[: design.units // 2]
+    for part in (end, frame):  # going on beyond the end does not move it
+        (mark,) = lift_by_day(part, tk.experiment(part, [metric], design=design), window="3d").marks
+        expected = tk.experiment(end, [metric], design=design)
+        assert all(same(a, b) for a, b in zip(mark.comparisons, expected.comparisons, strict=True))
+    found = lift_by_day(early, tk.experiment(early, [metric], design=design), window="3d")
+    assert not found.marks
+    assert found.notes == (f"the plan decides at {design.units:,} customers; {len(early):,} are known so far",)
+    assert found.planned == design.units
+
+
+def test_without_a_plan_no_day_is_the_end_and_a_word_says_so() -> None:
+    frame = outcomes()
+    found = lift_by_day(frame, tk.experiment(frame, [Rate("converted")]), window="3d")
+    assert not found.marks
+    assert found.looks.empty
+    assert "no plan says when the experiment ends" in found.notes[0]
+
+
+def test_a_result_that_is_looked_at_always_ends_where_its_band_ends() -> None:
+    frame = outcomes()
+    result = tk.experiment(frame, METRICS, looks=Looks(3_000, spending="always"))
+    found = lift_by_day(frame, result, window="3d")
+    assert all(same(a, b) for a, b in zip(found.days[-1].comparisons, result.comparisons, strict=True))
+    assert not found.marks
+    assert not found.notes
+
+
+def test_a_day_on_which_an_arm_is_empty_has_no_number_and_says_why() -> None:
+    frame = outcomes().sort_values("entered_at", ignore_index=True)
+    frame.loc[:300, "arm"] = "mail"
+    table = lift_by_day(frame, tk.experiment(frame, [Rate("converted")]), window="3d").table
+    first = table[(table["day"] == table["day"].min()) & (table["arm"] == "mail")].iloc[0]
+    assert math.isnan(first["diff"])
+    assert first["note"] == "no units in arm 'control'"
+
+
+def test_days_may_be_weeks_counted_back_from_the_last() -> None:
+    frame = outcomes()
+    result = tk.experiment(frame, [Rate("converted")])
+    daily, weekly = (lift_by_day(frame, result, window="3d", every=every).table for every in (1, 7))
+    kept = daily[daily["day"].isin(weekly["day"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, weekly)
+    assert weekly["day"].iloc[-1] == daily["day"].iloc[-1]
+
+
+def test_watching_every_day_misleads_one_in_twenty_at_most_and_an_interval_for_one_look_many_more() -> None:
+    """A/A: no effect, 28 evenings; how often an interval excludes 0 on any of them."""
+    shops, wrong = 60, {"band": 0, "one look": 0}
+    for seed in range(shops):
+        frame = outcomes(8_400, days=28, seed=seed, effect=0.0)
+        frame = frame[frame["arm"] != "gift"]
+        found = lift_by_day(frame, tk.experiment(frame, [Rate("converted")]), window="3d", planned=5_600)
+        table = found.table
+        wrong["band"] += bool(((table["diff_lower"] > 0) | (table["diff_upper"] < 0)).any())
+        one_look = [
+            one.diff / one.error for day in found.days for one in day.comparisons if one.error > 0 and one.n > 100
+        ]
+        wrong["one look"] += max(map(abs, one_look)) > 1.96
+    assert wrong["band"] / shops <= 0.05
+    assert wrong["one look"] / shops > 0.15
+
+
+def test_outcomes_of_measure_know_their_window() -> None:
+    run = tk.replay(tk.load(ROOT / "templates" / "abandoned_cart"), tk.EventLog.open(ROOT / "data" / "shop"))
+    found = tk.measure(run)
+    by_day = lift_by_day(found, tk.experiment(found, [Rate("converted")]))
+    assert by_day.window == "7d"
+    assert by_day.days[0].day == (run.journeys["entered_at"].min() + pd.Timedelta(days=7)).floor("D")
+    assert by_day.days[-1].day <= run.until
+    assert str(by_day).startswith("Lift by day, 2025-01-1")
+
+
+def other(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(converted=~frame["converted"])
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda f: f, {}, "how long after entry an outcome was known is not said"),
+        (lambda f: f, {"window": "soon"}, "window"),
+        (lambda f: f, {"window": "3d", "at": "entered"}, "column 'entered' is missing"),
+        (lambda f: f.assign(entered_at=f["entered_at"].dt.tz_localize(None)), {"window": "3d"}, "with a time zone"),
+        (lambda f: f.assign(entered_at=f["entered_at"].where(f["unit"] > 2)), {"window": "3d"}, "3 of 2,400 rows"),
+        (lambda f: f.assign(unit=f["unit"] // 2), {"window": "3d"}, "one row per unit"),
+        (lambda f: f.head(2_000), {"window": "3d"}, "not those of the result"),
+        (other, {"window": "3d"}, "not those of the result"),
+        (lambda f: f.to_dict(), {"window": "3d"}, "found dict; allowed"),
+        (lambda f: f, {"window": "3d", "every": 0}, "every: found 0"),
+        (lambda f: f, {"window": "3d", "planned": -1}, "planned: found -1"),
+        (lambda f: f, {"window": "3d", "unit": "customer"}, "column 'customer' is missing"),
+    ],
+)
+def test_what_cannot_be_told_by_day_is_an_error(change, options: dict, message: str) -> None:
+    frame = outcomes()
+    result = tk.experiment(frame, [Rate("converted")])
+    with pytest.raises(MetricError, match=message):
+        lift_by_day(change(frame), result, **options)
+
+
+def test_looks_by_a_spending_of_ones_own_are_those_of_the_result() -> None:
+    frame = outcomes()
+    result = tk.experiment(frame, [Rate("converted")], looks=Looks(3_000, [1_000], Spending("pocock")))
+    found: LiftByDay = lift_by_day(frame, result, window="3d")
+    assert all(same(a, b) for a, b in zip(found.marks[-1].comparisons, result.comparisons, strict=True))
+    assert found.planned == 3_000

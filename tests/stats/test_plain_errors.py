@@ -147,8 +147,9 @@ def test_the_design_of_another_experiment_is_seen_by_arms_control_kind_and_direc
     assert "in the design lower is better for revenue, here higher is" in notes
     swapped = replace(DESIGN, arms={"mail": 0.5, "control": 0.5}, control="mail")
     assert "the design holds arms against mail, here it is control" in " | ".join(
-        experiment(ROWS, [Rate("converted")], design=swapped).notes
+        experiment(ROWS, [Rate("converted")], control="control", design=swapped).notes
     )
+    assert experiment(ROWS, [Rate("converted")], design=swapped).control == "mail"
     same = " | ".join(experiment(ROWS, [Rate("converted")], design=DESIGN).notes)
     assert "the design has" not in same
     assert "in the design" not in same

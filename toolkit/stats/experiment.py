@@ -39,7 +39,7 @@ def experiment(
     outcomes: OutcomesLike,
     metrics: Metric | Sequence[Metric] = (),
     *,
-    control: object = "control",
+    control: object = None,
     arm: str = "arm",
     unit: str = "unit",
     alpha: float | None = None,
@@ -61,7 +61,7 @@ def experiment(
             Units may have several rows when every metric is a `Ratio`.
         metrics: what to compare, at least one, for example `Rate("converted")`, `Mean("revenue")`. The first is
             primary unless roles are given.
-        control: the value of the arm column which is control.
+        control: the value of the arm column which is control; that of the design, else "control", unless given.
         arm: the column that says which arm a unit is in.
         unit: the column that names the unit; without a column `unit`, each row counts as one unit.
         alpha: two-sided chance of a false alarm, 0 to 1; of the design, else 0.05. Intervals have confidence 1 - alpha,
@@ -102,6 +102,7 @@ def experiment(
     check_flag(observational, where="experiment: observational")
     planned = _designed(design)
     alpha = alpha if alpha is not None else (planned.alpha if planned else 0.05)
+    control = control if control is not None else (planned.control if planned else "control")
     check_alpha(alpha, where="experiment")
     chosen = _checked(metrics, column_names(covariates, where="experiment: covariates"), planned)
     outcomes = opened(outcomes)

@@ -18,7 +18,9 @@ __all__ = [
     "lines_html",
     "minus",
     "number_text",
+    "offer_words",
     "priced",
+    "reason_text",
     "table_html",
     "text_html",
     "words_width",
@@ -26,6 +28,22 @@ __all__ = [
 
 _DIGITS = 3
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
+_AMOUNT = re.compile(rf"(\d[\d.]*) ({'|'.join(_SIGNS)})\b")
+_REASONS = {
+    "no_address": "no address",
+    "suppressed": "address suppressed after a hard bounce",
+    "unsubscribed": "no consent, or unsubscribed",
+    "exited": "journey ended while the mail was held",
+    "quiet_expired": "held too long by quiet hours",
+    "cap": "limit of mails a person reached",
+    "holdout": "in the control group",
+    "superseded": "journey began again while the mail was held",
+    "coupon_empty": "no coupon left",
+    "render_error": "the mail could not be made",
+    "too_late": "too late to be sent",
+    "paused": "sending was paused",
+    "unknown_delivery": "an earlier sending may have arrived",
+}
 _BEFORE_SIGN = re.compile("−(?=[€$£])")
 _NOTHING = 1e-9
 _WORDS = "text-align:left;overflow-wrap:anywhere;min-width:calc({}ch + 1.2em)"
@@ -78,6 +96,27 @@ def priced(number: str, currency: str) -> str:
         return f"{number} {currency}"
     sign = number[:1] if number[:1] in "+−" else ""
     return f"{sign}{symbol}{number.removeprefix(sign)}"
+
+
+def reason_text(reason: str) -> str:
+    """Why a mail was not sent, in plain words.
+
+    Args:
+        reason: one of `tables.REASONS`; what is none is told without its underscores.
+
+    >>> reason_text("quiet_expired"), reason_text("sent_before")
+    ('held too long by quiet hours', 'sent before')
+    """
+    return _REASONS.get(reason, reason.replace("_", " "))
+
+
+def offer_words(offer: str) -> str:
+    """An offer as tables of data have it, for people: amounts with the sign of their currency.
+
+    >>> offer_words("5 EUR off, from 20 EUR, valid 3d"), offer_words("50 SEK off"), offer_words("10% off")
+    ('€5 off, from €20, valid 3d', '50 SEK off', '10% off')
+    """
+    return _AMOUNT.sub(lambda found: priced(found[1], found[2]), offer)
 
 
 def number_text(value: object, *, share: bool = False) -> str:

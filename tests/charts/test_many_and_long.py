@@ -64,7 +64,7 @@ def test_a_legend_stands_below_the_title_as_high_as_the_picture_is(shop_run, sho
         legend, height = drawing.layout.legend, drawing.layout.height
         assert legend.yref == "container"
         assert 0 <= legend.y <= 1  # what plotly takes; anything else is the top
-        assert (1 - legend.y) * height >= title_room(drawing.layout.title.text.split("<br>")) - 6
+        assert (1 - legend.y) * height >= title_room(drawing.layout.title.text.split("<br>")) - 6 - 1e-9
 
 
 def test_a_title_takes_the_colours_of_jupyters_theme_and_a_grey_elsewhere(shop_run):

@@ -16,13 +16,14 @@ from toolkit.charts.lift_report import days_chapter, lift_chapter, verdict_box
 from toolkit.charts.own import own_chart, whose
 from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
 from toolkit.charts.purchases import OwnPurchases, own_purchases
-from toolkit.charts.sends import WHY, not_sent, sends_by_day, sends_by_hour, span_text
+from toolkit.charts.sends import not_sent, sends_by_day, sends_by_hour, span_text
 from toolkit.charts.style import money, share_text
 from toolkit.charts.sweeps import setting_name, setting_text, sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 from toolkit.engine import Run, Sweep, Trace
 from toolkit.engine import layout as m
 from toolkit.errors import InputError
+from toolkit.readable import reason_text
 from toolkit.sending import BatchSummary
 from toolkit.stats import LiftByDay, Result
 
@@ -112,7 +113,7 @@ def _opening(run: Run, own: OwnPurchases | None, result: Result | None) -> Itera
     if kept.sum():
         lede.append(
             f"{int(kept.sum()):,} more came to their moment and were not sent, most often: "
-            f"{WHY.get(str(kept.idxmax()), str(kept.idxmax()))}."
+            f"{reason_text(str(kept.idxmax()))}."
         )
     if own is not None and own.mails:
         lede.append(
@@ -211,6 +212,7 @@ def _batch(summary: BatchSummary | None) -> Iterator[str]:
 
 
 def _titled(title: str, table: pd.DataFrame) -> str:
+    table = table.assign(reason=table["reason"].map(reason_text)) if "reason" in table else table
     return f"<section><h3>{escape(title)}</h3>{table_html(table)}</section>"
 
 

@@ -28,7 +28,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
 from toolkit.errors import InputError, did_you_mean
 from toolkit.events import EventLog
-from toolkit.readable import day_text
+from toolkit.readable import day_text, reason_text
 from toolkit.scenario import Program
 from toolkit.tables import REASONS
 
@@ -36,17 +36,6 @@ __all__ = ["not_sent", "quiet_hours", "sends_by_day", "sends_by_hour", "sends_ta
 
 Clock = Literal["local", "utc"]
 
-WHY = {
-    "no_address": "no address",
-    "suppressed": "address suppressed after a hard bounce",
-    "unsubscribed": "no consent, or unsubscribed",
-    "exited": "journey ended while the mail was held",
-    "quiet_expired": "held too long by quiet hours",
-    "cap": "limit of mails a person reached",
-    "holdout": "in the control group",
-    "superseded": "journey began again while the mail was held",
-    "coupon_empty": "no coupon left",
-}
 _MOST_BARS = 190
 
 
@@ -227,7 +216,7 @@ def not_sent(run: Run, *, scenario: str | None = None) -> go.Figure:
     else:
         reached = len(rows)
     counts = pd.Series(np.array(REASONS, dtype=object)[rows[kept, m.D_REASON]]).value_counts().sort_values()
-    labels = [WHY.get(str(reason), str(reason)) for reason in counts.index]
+    labels = [reason_text(str(reason)) for reason in counts.index]
     title = "Every mail that came to its moment was sent"
     if len(counts):
         title = f"{int(counts.sum()):,} of {reached:,} mails were not sent; most often: {labels[-1]}"

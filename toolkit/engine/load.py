@@ -16,7 +16,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.layout import Ints
 from toolkit.errors import InputError
-from toolkit.readable import lines_html, priced, table_html
+from toolkit.readable import lines_html, offer_words, priced, table_html
 from toolkit.scenario.models import Offer, Program
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Load(Drawable):
 
     def _shown(self) -> pd.DataFrame:
         shown = self.offers.copy()
+        shown["offer"] = shown["offer"].map(offer_words)
         shown["mails"] = shown["mails"].map("{:,}".format)
         shown["codes_left"] = shown["codes_left"].map(lambda left: "" if pd.isna(left) else f"{int(left):,}")
         shown["ceiling"] = shown["ceiling"].map(lambda cost: "" if pd.isna(cost) else f"{cost:,.2f}")

@@ -13,7 +13,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.layout import Ints
 from toolkit.engine.runners.local import Walked
-from toolkit.readable import table_html
+from toolkit.readable import reason_text, table_html
 from toolkit.tables import ENDINGS, REASONS, STATUSES
 
 __all__ = ["JourneyCounts", "Summary", "journey_counts", "summarise"]
@@ -65,7 +65,8 @@ class Summary:
         body += "".join(f"<p><b>{html.escape(sentence)}</b></p>" for sentence in self.nobody)
         body += table_html(table)
         if len(reasons):
-            body += "<p>Mails not sent, by reason</p>" + table_html(reasons)
+            told = reasons.assign(reason=reasons["reason"].map(reason_text))
+            body += f"<p>Mails not sent, by reason</p>{table_html(told)}"
         return body + "".join(f"<p style='opacity:.75'>{html.escape(note)}</p>" for note in self.notes)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from toolkit.errors import InputError
 from toolkit.mail import Letter
-from toolkit.readable import counted, day_text
+from toolkit.readable import counted, day_text, offer_words, reason_text
 from toolkit.sending import Approval, Batch, BatchSummary, approve
 from toolkit.sending.batch.manifest import changes, outline
 from toolkit.widgets.markup import Html, button, card, chip, field, note, page_tabs, table, tag, together
@@ -107,7 +107,11 @@ class ApprovalDesk(Panel):
             "div",
             card("Mails", f"{count:,}", f"to {facts.addresses:,} addresses"),
             card("Left out", f"{sum(batch.skipped.values()):,}", _reasons(batch)),
-            card("With an offer", f"{sum(facts.offers.values()):,}", ", ".join(sorted(facts.offers)[:2]) or "none"),
+            card(
+                "With an offer",
+                f"{sum(facts.offers.values()):,}",
+                ", ".join(map(offer_words, sorted(facts.offers)[:2])) or "none",
+            ),
             card(
                 "Findings",
                 f"{len(errors)}",
@@ -267,7 +271,7 @@ def _spaced(name: object) -> object:
 
 
 def _reason(name: str) -> str:
-    return {"holdout": "in the control group", "exited": "left before the mail"}.get(name, name.replace("_", " "))
+    return {"exited": "left before the mail"}.get(name) or reason_text(name)
 
 
 def _blocking(number: int) -> str:

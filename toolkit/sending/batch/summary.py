@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from toolkit.mail.addresses import masked
-from toolkit.readable import counted, lines_html, priced, table_html
+from toolkit.readable import counted, lines_html, offer_words, priced, reason_text, table_html
 from toolkit.sending.batch.mails import PreparedMail
 from toolkit.sending.batch.manifest import changes, outline
 from toolkit.sending.display import frame_text
@@ -46,7 +46,11 @@ class BatchSummary:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        tables = (f"<p><b>{html.escape(title)}</b></p>{table_html(t)}" for title, t in self.tables.items() if len(t))
+        told = {
+            title: table.assign(reason=table["reason"].map(reason_text)) if "reason" in table else table
+            for title, table in self.tables.items()
+        }
+        tables = (f"<p><b>{html.escape(title)}</b></p>{table_html(t)}" for title, t in told.items() if len(t))
         return lines_html(self.lines) + "".join(tables)
 
 
@@ -121,7 +125,7 @@ def _cost(batch: Batch) -> list[str]:
 
 def _liability(batch: Batch, scenario: str, step: str, offer: _Offer) -> str:
     """What the offer of a step may cost."""
-    said = f"offer {offer.name} in {counted(offer.mails, 'mail')} of {scenario}.{step}"
+    said = f"offer {offer_words(str(offer.name))} in {counted(offer.mails, 'mail')} of {scenario}.{step}"
     amount, percent = offer.values.get("amount"), offer.values.get("percent")
     currency = offer.values.get("currency", batch.program.policies.currency)
     if amount is not None:

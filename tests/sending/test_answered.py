@@ -67,6 +67,11 @@ def _soon():
     return NOON + timedelta(minutes=5)
 
 
+def _copy(source, target):
+    with contextlib.closing(sqlite3.connect(source)) as here, contextlib.closing(sqlite3.connect(target)) as there:
+        here.backup(there)
+
+
 class _Real(Outbox):
     """A way out by which mails of a past day may not go, as a mail server is."""
 
@@ -502,12 +507,10 @@ def test_a_ledger_put_back_from_a_backup_takes_up_what_was_heard_since(under_way
     unsubscribed = [Incoming("unsubscribed", NOW, mail=name) for name in names[:2]]
     answers.record(unsubscribed[:1])
     take_up(ledger, answers)
-    with sqlite3.connect(tmp_path / "run.sqlite") as now, sqlite3.connect(tmp_path / "backup.sqlite") as backup:
-        now.backup(backup)
+    _copy(tmp_path / "run.sqlite", tmp_path / "backup.sqlite")
     answers.record(unsubscribed[1:])
     assert take_up(ledger, answers).suppressed == {"unsubscribed": 1}
-    with sqlite3.connect(tmp_path / "backup.sqlite") as backup, sqlite3.connect(tmp_path / "run.sqlite") as now:
-        backup.backup(now)
+    _copy(tmp_path / "backup.sqlite", tmp_path / "run.sqlite")
     assert ledger.suppressions.reason("c1@example.org") is None
     assert take_up(ledger, answers).suppressed == {"unsubscribed": 1}
     assert ledger.suppressions.reason("c1@example.org") == "unsubscribed"

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from scipy.special import stdtrit
-
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import column_names
 from toolkit.stats.bootstrap import bootstrap_difference
@@ -19,7 +17,7 @@ from toolkit.stats.outcomes import Outcomes
 from toolkit.stats.permutation import Resampled, permutation_test, permutation_wanted
 from toolkit.stats.relative import Relative, fieller
 from toolkit.stats.strata import post_stratified, stratified_moments
-from toolkit.stats.welch import Difference, Estimate, Sample, welch
+from toolkit.stats.welch import Difference, Estimate, Sample, student, welch
 
 __all__ = ["Mean", "compare_estimates"]
 
@@ -224,9 +222,9 @@ def _filled(
 
 def _relative(arm: Sample | Estimate, control: Sample | Estimate, found: Difference, alpha: float) -> Relative:
     """Fieller with the normal quantile where it is as good; with Student's where few units, or agreement, ask it."""
-    student = float(stdtrit(found.df, 1 - alpha / 2))
-    criticals = (student,) if not found.df >= _NORMAL_FROM else (float(stdtrit(math.inf, 1 - alpha / 2)), student)
-    relative = fieller(arm, control, critical=student)
+    exact = float(student(found.df, alpha))
+    criticals = (exact,) if not found.df >= _NORMAL_FROM else (float(student(math.inf, alpha)), exact)
+    relative = fieller(arm, control, critical=exact)
     for critical in criticals:
         relative = fieller(arm, control, critical=critical)
         if (relative.lower > 0 or relative.upper < 0) == (found.pvalue < alpha):

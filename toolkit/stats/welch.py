@@ -54,6 +54,12 @@ class Difference(NamedTuple):
     upper: Any
 
 
+def student(df: Any, alpha: float) -> Any:
+    """Student's t that is exceeded on either side with probability alpha; infinite for an alpha that rounds away."""
+    at = 1 - alpha / 2
+    return stdtrit(df, at) if at < 1 else np.where(np.isnan(df), np.nan, np.inf)  # NaN in SciPy before 1.17
+
+
 def welch(arm: Sample | Estimate, control: Sample | Estimate, *, alpha: float = 0.05) -> Difference:
     """The difference of two means, each arm with its own variance.
 
@@ -80,7 +86,7 @@ def welch(arm: Sample | Estimate, control: Sample | Estimate, *, alpha: float = 
         error = np.where(squared > 0, np.sqrt(squared), np.nan)
         statistic = diff / error
     pvalue = 2 * stdtr(df, -np.abs(statistic))
-    half = stdtrit(df, 1 - alpha / 2) * error
+    half = student(df, alpha) * error
     return Difference(
         diff[()], error[()], statistic[()], df[()], np.asarray(pvalue)[()], (diff - half)[()], (diff + half)[()]
     )

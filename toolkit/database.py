@@ -72,6 +72,7 @@ def connect(where: str | os.PathLike[str], *, what: str, error: type[ToolkitErro
     >>> with engine.connect() as connection:
     ...     connection.exec_driver_sql("PRAGMA journal_mode").scalar()
     'wal'
+    >>> engine.dispose()
     """
     url = _url(where, what=what, error=error)
     kind = url.get_backend_name()

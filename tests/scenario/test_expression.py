@@ -346,6 +346,7 @@ def test_whatever_is_taken_means_what_the_database_would_say(words: list[str]) -
         "not consent = false and not value = 2",
         "consent or consent and not consent",
         "value::int = 3 and cast(value as bigint) <> 2 and round(value) = 3 and 7 % 4 = 3",
+        "7 % 4 * 2 = 6 and not value between 5 and 7 % 4 * 2",
         "value between 1 and 3 and consent = true",
         "consent is not null and (country is null) = false",
         "mod(7, 4) = 3 and len(country) = 2 and substr(country, 2) = 'R' and ceiling(value) = 3",

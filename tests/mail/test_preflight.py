@@ -188,6 +188,98 @@ def test_an_image_needs_no_link_in_the_text(check: Callable[..., Preflight]) -> 
     assert check(f'{words}<img src="https://shop.example.com/a.png" alt="A lamp">').findings == ()
 
 
+@pytest.mark.parametrize(
+    ("body", "rule", "said"),
+    [
+        ('<a href="https://bit.ly/3xY">offer</a>', "link_distrusted", "https://bit.ly/3xY"),
+        ('<a href="https://93.184.216.34/shop">offer</a>', "link_distrusted", "https://93.184.216.34/shop"),
+        ('<a href="https://evil.example.net/a">www.shop.example.com</a>', "link_names_other", "evil.example.net"),
+        (
+            '<a href="https://shop.example.com/a"><b>https://paypal.example/x</b></a>',
+            "link_names_other",
+            "paypal.example",
+        ),
+        (
+            '<a href="https://shop.example.com/a"><img src="https://cdn.example.com/a.png" alt=""></a>',
+            "link_without_words",
+            "/a",
+        ),
+    ],
+)
+def test_a_link_that_filters_or_readers_distrust_is_told(
+    body: str, rule: str, said: str, check: Callable[..., Preflight]
+) -> None:
+    link = body.partition('"')[2].partition('"')[0]
+    finding = only(check(f"{'word ' * 12}<br>\n{body}", f"{link}\n"), rule)
+    assert (finding.severity, finding.file, finding.line) == ("warning", "shop/mail.mjml", 2)
+    assert said in finding.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<a href="https://www.shop.example.com/a">shop.example.com</a>',
+        '<a href="https://shop.example.com/a">https://example.com/sale</a>',
+        '<a href="https://nodejs.example.org/a">Node.js</a>',
+        '<a href="https://shop.example.com/a"><img src="https://cdn.example.com/a.png" alt="The shop"></a>',
+        '<a href="https://t.co.example.com/a">offer</a>',
+        '<a href="mailto:help@example.com">www.shop.example.com</a>',
+    ],
+)
+def test_a_link_that_says_where_it_leads_is_fine(body: str, check: Callable[..., Preflight]) -> None:
+    link = body.partition('"')[2].partition('"')[0]
+    assert check(body + " one two three four five six seven eight nine ten eleven twelve", f"{link}\n").findings == ()
+
+
+def test_a_name_with_a_web_address_is_told_since_a_stranger_may_speak_through_it(
+    check: Callable[..., Preflight],
+) -> None:
+    letters = [
+        {"decision_id": "a", "to": "ana@example.org"},
+        {"decision_id": "b", "to": "eve@example.org", "customer": {"first_name": "You won: https://evil.example/x"}},
+    ]
+    finding = only(check(text="Hello {{ customer.first_name }},\n", letters=letters), "link_from_value")
+    assert (finding.count, finding.example, finding.line) == (1, "e***@example.org", 4)
+    body = '<a href="{{ link(customer.friends) }}">Bring a friend</a>'
+    own = [{"customer": {"friends": "https://shop.example.com/f?a=1&b=2"}}]
+    assert check(body, "Bring a friend: {{ link(customer.friends) }}\n", letters=own).findings == ()
+
+
+def test_a_text_that_leaves_out_what_the_html_says_is_told(check: Callable[..., Preflight]) -> None:
+    finding = only(check("word " * 60), "text_poor")
+    assert (finding.severity, finding.file, finding.line) == ("warning", "shop/mail.txt", 3)
+    assert check("word " * 60, "word " * 15).findings == ()
+
+
+class Counted:
+    """Counts links as a tracker does whose links are long."""
+
+    targets: tuple[str, ...] = ()
+    picture: str | None = None
+    trap_link: str | None = None
+
+    def click(self, url: str) -> str:
+        return f"https://t.example.com/{'x' * 400}"
+
+
+def test_html_that_counted_links_make_too_large_is_told(templates: Load, letter: Make, program: Plan) -> None:
+    body = '<a href="https://shop.example.com/a">see</a> ' * 260 + OUT
+    loaded = templates(body, "https://shop.example.com/a " + "word " * 80 + OUT_TEXT)
+    plans = program()
+    kept: list[int] = []
+    for links, rules in ((None, []), (lambda _: Counted(), ["too_large"])):
+        result = preflight(
+            loaded,
+            [letter()],
+            program=plans,
+            message_id=lambda _: "d1@example.com",
+            receive=lambda number, *_: kept.append(number),
+            links=links,
+        )
+        assert [one.rule for one in result.findings] == rules
+    assert kept == [0, 0]
+
+
 def test_an_image_without_alt_is_a_warning(check: Callable[..., Preflight]) -> None:
     words = "This mail says in words what it has to say, as a mail should always do."
     assert only(check(f'{words}<img src="https://shop.example.com/a.png">'), "missing_alt").severity == "warning"
@@ -198,9 +290,10 @@ def test_a_mail_of_images_only_blocks(check: Callable[..., Preflight]) -> None:
 
 
 def test_html_over_102_kb_blocks(check: Callable[..., Preflight]) -> None:
-    assert only(check("word " * 22_000), "too_large").severity == "error"
-    assert check("word " * 19_000).ok
-    assert only(check("日本語 " * 11_000), "too_large")
+    text = "word " * 40
+    assert only(check("word " * 22_000, text), "too_large").severity == "error"
+    assert check("word " * 19_000, text).ok
+    assert only(check("日本語 " * 11_000, text), "too_large")
 
 
 @pytest.mark.parametrize(

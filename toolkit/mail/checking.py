@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from toolkit.errors import Fault, TemplateError, did_you_mean
 from toolkit.mail.letter import Letter
-from toolkit.mail.rules import check_mail
+from toolkit.mail.rules import Found, check_mail, check_size
 from toolkit.mail.templates import Templates
 from toolkit.mail.tracked import Links, tracked
 
@@ -63,12 +63,7 @@ class Checker:
         fell_back = templates.fell_back(letter.template, letter.locale)
         fallback = re.split("[-_]", letter.locale)[0] if fell_back else ""
         notes: list[Noted] = []
-        for found in check_mail(mail, letter, job.link):
-            key = (letter.template, letter.locale, found.rule, found.words, found.part)
-            if key not in self.places:
-                place = templates.locate(letter.template, letter.locale, found.words or "\0", part=found.part)
-                self.places[key] = place
-            notes.append((found.rule, found.message, *self.places[key], found.found))
+        notes += [self._noted(letter, found) for found in check_mail(mail, letter, job.link)]
         for name, file in templates.untranslated(letter.template, letter.locale):
             notes.append(("words_untranslated", f"words.{name} in the program's language", file, None, ""))
         if not job.message_id:
@@ -76,6 +71,7 @@ class Checker:
         url = job.link if letter.class_ == "marketing" else None
         if job.links is not None:
             mail = tracked(mail, job.links, leave=(job.link,))
+            notes += [one for one in (self._noted(letter, found) for found in check_size(mail)) if one not in notes]
         try:
             message = templates.write(mail, letter, message_id=job.message_id, unsubscribe_url=url)
         except TemplateError as error:
@@ -85,6 +81,13 @@ class Checker:
             return Checked(tuple(notes), fallback)
         targets = () if job.links is None else job.links.targets
         return Checked(tuple(notes), fallback, mail.subject, message, targets)
+
+    def _noted(self, letter: Letter, found: Found) -> Noted:
+        key = (letter.template, letter.locale, found.rule, found.words, found.part)
+        if key not in self.places:
+            place = self.templates.locate(letter.template, letter.locale, found.words or "\0", part=found.part)
+            self.places[key] = place
+        return found.rule, found.message, *self.places[key], found.found
 
     def _fault(self, letter: Letter, fault: Fault) -> Noted:
         if fault.message == "no such template":

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.reference.compare import differences
+from tests.reference.crowds import crowd, crowds
 from tests.reference.interpreter import Interpreter, Person, interpret
 from tests.reference.records import Event
 from tests.reference.shrink import smallest
@@ -56,6 +57,24 @@ def agree(world: World) -> None:
 @settings(ONE_BY_ONE, max_examples=150)
 @given(worlds())
 def test_a_random_program_on_a_random_log_is_replayed_as_the_rules_say(one: World) -> None:
+    agree(one)
+
+
+@settings(ONE_BY_ONE, max_examples=100)
+@given(crowds())
+def test_many_journeys_at_once_and_coupons_that_run_out_are_replayed_as_the_rules_say(one: World) -> None:
+    agree(one)
+
+
+@pytest.mark.parametrize("number", [163, 227])
+def test_what_a_pool_holds_is_gone_for_the_mails_of_a_holdout_too(number: int) -> None:
+    agree(crowd(number))
+
+
+@pytest.mark.soak
+@settings(AT_RANDOM, max_examples=3_000)
+@given(crowds())
+def test_three_thousand_crowds_are_replayed_as_the_rules_say(one: World) -> None:
     agree(one)
 
 

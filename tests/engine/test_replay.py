@@ -169,7 +169,7 @@ def test_values_of_a_goal_that_are_no_numbers_are_told_and_never_measured_as_not
     events = LOG.events.assign(revenue=LOG.events["revenue"].map({30.0: "30,00 €", 50.0: "50"}))
     told = replay(loads(CART), EventLog.from_pandas(events))
     said = "cart.goal.value: 'revenue' is no number in 1 of the 2 'purchase' events, for example '30,00 €'"
-    assert [note for note in told.notes if note.startswith(said)]
+    assert [note for note in told.notes if note.startswith(f"line 7: {said}")]
     with pytest.raises(InputError, match=said):
         measure(told)
     readable = events.assign(revenue=events["revenue"].replace("30,00 €", " "))

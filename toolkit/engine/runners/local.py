@@ -131,15 +131,15 @@ def takers_of(compiled: Compiled, walked: Walked, rank: Ints) -> Takers:
 def next_emptied(compiled: Compiled, plan: Plan, takers: Sequence[Takers]) -> Plan | None:
     """The plan with the next pool to run out: its last coupon's moment and customer, and that customer's share.
 
-    None when no further pool runs out. `takers` are of all ranges of customers.
+    None when no further pool does. `takers` are of all ranges of customers.
     """
     ends = []
     for pool, (_, size) in enumerate(compiled.pools):
         if plan.pool_until[pool] != m.NEVER:
             continue
         at = np.concatenate([one.at[pool] for one in takers])
-        if len(at) <= size:
-            continue
+        if len(at) < size or all(one.last[pool] == m.NONE for one in takers):
+            continue  # where just enough took one, a mail withheld later may still have asked for it
         if size == 0:
             ends.append((m.NONE, 0, 0, pool))
             continue

@@ -20,7 +20,8 @@ A message says what was found, where, what is allowed and the nearest right word
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import reprlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -39,7 +40,9 @@ __all__ = [
     "ToolkitError",
     "TransportError",
     "did_you_mean",
+    "is_one_of",
     "nearest",
+    "shown",
 ]
 
 
@@ -74,6 +77,25 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """
     near = nearest(word, choices)
     return f"; did you mean {near!r}?" if near else ""
+
+
+def is_one_of(word: object, choices: Collection[str]) -> bool:
+    """Whether something is one of the words allowed. A table or an array is none, and is compared with none of them.
+
+    >>> is_one_of("hours", ("hours", "days")), is_one_of(["hours"], ("hours", "days")), is_one_of(None, ("hours",))
+    (True, False, False)
+    """
+    return isinstance(word, str) and word in choices
+
+
+def shown(value: object) -> str:
+    """What was found, on one line of a message: as it is written where that is short, else by its kind.
+
+    >>> shown("hour"), shown(None), shown(range(3))
+    ("'hour'", 'None', 'range(0, 3)')
+    """
+    written = reprlib.repr(value)
+    return written if "\n" not in written else f"a {type(value).__name__}"
 
 
 @dataclass(frozen=True, slots=True)

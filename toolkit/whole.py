@@ -39,7 +39,11 @@ def whole_file(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[P
     ...     [path.name for path in Path(folder).iterdir()]
     ['a.txt']
     """
-    target = Path(path).resolve()
+    try:
+        target = Path(path).resolve()
+        os.fsencode(target)
+    except ValueError as fault:
+        raise OSError(errno.EINVAL, "no path that a file can have") from fault
     if target.exists() and not target.is_file():
         yield target
         return

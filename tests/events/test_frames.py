@@ -217,6 +217,15 @@ def test_a_table_that_is_not_there_yet_is_told_with_how_it_becomes_a_frame():
         EventLog.from_pandas(Frame())
 
 
+def test_ids_in_a_column_of_wide_decimals_stay_exact_where_they_have_no_more_than_38_digits():
+    ids = [Decimal("12345678901234567890123456789012345678"), Decimal(17850)]
+    log = log_of(customer_id=pd.arrays.ArrowExtensionArray(pa.array(ids, pa.decimal256(50, 0))))
+    assert log.events["customer_id"].tolist() == ["12345678901234567890123456789012345678", "17850"]
+    longer = pd.arrays.ArrowExtensionArray(pa.array([ids[0] * 1000, ids[1]], pa.decimal256(50, 0)))
+    with pytest.raises(EventLogError, match=r"customer_id.* more digits than a float keeps"):
+        log_of(customer_id=longer)
+
+
 MEMORY = """
 import numpy as np
 import pandas as pd

@@ -52,6 +52,12 @@ class TestSqlite:
         ):
             EventLog.from_sql(f"sqlite:///{sqlite_file}", "event", zone="UTC")
 
+    def test_a_file_that_another_program_writes_to_is_told_with_a_way_out(self, sqlite_file):
+        with closing(sqlite3.connect(sqlite_file, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(EventLogError, match="database is locked; another program writes to it: read it once"):
+                EventLog.from_sql(f"sqlite:///{sqlite_file}", "events", zone="UTC")
+
     def test_two_columns_of_one_name_are_refused(self, sqlite_file):
         for more, said in (('event AS "At"', "'At', 'at' .upper and lower case are one name."), ("event", "'event'$")):
             with pytest.raises(EventLogError, match=f"SELECT: more than one column is called {said}"):

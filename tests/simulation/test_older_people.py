@@ -83,6 +83,18 @@ def test_a_log_whose_people_changed_is_told_with_both_rates_and_a_steady_one_is_
     ).notes)  # fmt: skip
 
 
+def test_a_change_is_told_where_arms_are_drawn_journey_by_journey_too() -> None:
+    cart = CART["cart"]
+    by_journey = CART.replace(scenarios=(cart.replace(experiment=cart.experiment.replace(unit="journey")),))
+    several = pd.concat([log_of(0.1, 0.3).events, log_of(0.1, 0.3, seed=6).events], ignore_index=True)
+    assert drift_notes(by_journey, log_of(0.1, 0.3)) == drift_notes(CART, log_of(0.1, 0.3))
+    (note,) = drift_notes(by_journey, EventLog.from_pandas(several))
+    early, late = (float(part.split("%")[0]) for part in (note.split(", ")[1], note.split("came later ")[1]))
+    assert early == pytest.approx(10, abs=3)  # everyone counts once, by the first of two carts, most of them early
+    assert late == pytest.approx(22, abs=3)
+    assert not drift_notes(by_journey, log_of(0.3, 0.3))
+
+
 def test_chance_alone_is_seldom_told_as_a_change() -> None:
     told = sum(bool(drift_notes(CART, log_of(0.2, 0.2, people=600, seed=seed))) for seed in range(60))
     assert told <= 1
@@ -137,9 +149,22 @@ def test_a_log_without_prices_takes_the_price_of_the_model_and_says_so() -> None
     assert bare.value("cart", "discount_own", "mail") > 0
     own = [one.table.loc[one.table["metric"] == "own_revenue", "label"].unique().tolist() for one in (bare, priced)]
     assert own == [["modelled"], ["observed"]]
-    told = [[note for note in one.notes if "the log has no 'revenue'" in note] for one in (bare, priced)]
+    told = [[note for note in one.notes if "the log has no 'revenue' of a purchase" in note] for one in (bare, priced)]
     assert [len(notes) for notes in told] == [1, 0]
-    assert "taken to cost 40.00, the likely order.price of the response model (modelled)" in told[0][0]
+    assert "is taken to cost 40.00, the likely order.price of the response model (modelled)" in told[0][0]
+
+
+@pytest.mark.parametrize("empty", [float("nan"), 0.0])
+def test_a_column_of_prices_that_is_empty_is_none(empty: float) -> None:
+    log = log_of(0.2, 0.2, price=empty)
+    assert log.properties == {"revenue": "number"}
+    bare, priced = (simulate(NO_VALUE, one, response=STATED, **DRAWS) for one in (log, log_of(0.2, 0.2, price=None)))
+    pd.testing.assert_frame_equal(bare.table, priced.table)
+    assert bare.notes == priced.notes
+    with_value = simulate(CART, log, response=STATED, **DRAWS)
+    pd.testing.assert_frame_equal(with_value.table, priced.table)
+    with pytest.raises(InputError, match=r"with a number in 'revenue'.*state order: \{price: 40\} there"):
+        simulate(CART, log, response=MODEL, **DRAWS)
 
 
 def test_a_log_without_prices_and_a_model_without_one_is_refused_with_the_way_out() -> None:

@@ -25,7 +25,7 @@ from toolkit.charts.sends import Clock, not_sent, sends_by_day, sends_by_hour
 from toolkit.charts.sweeps import sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 from toolkit.engine import Difference, Load, Overlap, Run, Selection, Sweep, Trace
-from toolkit.errors import InputError, NotSupportedError, did_you_mean
+from toolkit.errors import InputError, NotSupportedError, did_you_mean, is_one_of, shown
 from toolkit.simulation import Forecast, Tuning
 from toolkit.stats import LiftByDay, Plan, Qini, Result, Survival, lift_by_day
 from toolkit.tracking import Board
@@ -64,8 +64,10 @@ def figure(result: Any, **options: Any) -> go.Figure:
 
 @figure.register
 def _run(result: Run, *, show: Show = "hours", scenario: str | None = None, clock: Clock = "local") -> go.Figure:
-    if show not in _SHOWS:
-        raise InputError(f"show must be one of {', '.join(_SHOWS)}; found {show!r}" + did_you_mean(str(show), _SHOWS))
+    if not is_one_of(show, _SHOWS):
+        raise InputError(
+            f"show must be one of {', '.join(_SHOWS)}; found {shown(show)}" + did_you_mean(str(show), _SHOWS)
+        )
     if show == "own":
         return own_chart(own_purchases(result, scenario=scenario))
     if show == "not_sent":
@@ -89,9 +91,10 @@ def _result(
     earlier: Sequence[Result] = (),
     outcomes: TableLike | None = None,
 ) -> go.Figure:
-    if show not in _RESULT_SHOWS:
+    if not is_one_of(show, _RESULT_SHOWS):
         raise InputError(
-            f"show must be one of {', '.join(_RESULT_SHOWS)}; found {show!r}" + did_you_mean(str(show), _RESULT_SHOWS)
+            f"show must be one of {', '.join(_RESULT_SHOWS)}; found {shown(show)}"
+            + did_you_mean(str(show), _RESULT_SHOWS)
         )
     if show == "looks":
         return boundary(result, earlier=earlier)
@@ -104,8 +107,8 @@ def _result(
 
 @figure.register
 def _forecast(result: Forecast, *, show: Literal["arms", "parts"] = "arms", metric: str = "profit") -> go.Figure:
-    if show not in ("arms", "parts"):
-        raise InputError(f"show must be arms or parts; found {show!r}")
+    if not is_one_of(show, ("arms", "parts")):
+        raise InputError(f"show must be arms or parts; found {shown(show)}")
     return forecast_parts(result) if show == "parts" else forecast_arms(result, metric=metric)
 
 

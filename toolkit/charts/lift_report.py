@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import reprlib
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -17,7 +16,7 @@ from toolkit.charts.lift import forest
 from toolkit.charts.looks import boundary
 from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
 from toolkit.charts.style import share_text
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.readable import text_html
 from toolkit.stats import LiftByDay, Result
 from toolkit.stats.comparison import Comparison
@@ -54,7 +53,7 @@ def experiment_report(
     """
     _check_by_day(by_day)
     if title is not None and not isinstance(title, str):
-        raise InputError(f"title: found {reprlib.repr(title)}; allowed: a text")
+        raise InputError(f"title: found {shown(title)}; allowed: a text")
     heading = title or _advice(result)
     parts = [
         '<p class="kicker">Experiment'

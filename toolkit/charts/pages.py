@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import reprlib
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -16,7 +15,7 @@ from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
 from toolkit.charts.style import CONFIG, title_room
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.readable import number_text, words_width
 from toolkit.whole import write_text
 
@@ -69,7 +68,7 @@ def write_page(path: str | os.PathLike[str], text: str) -> Path:
             take it.
     """
     if not isinstance(path, str | os.PathLike):
-        raise InputError(f"path: found {reprlib.repr(path)}; allowed: the path of a file, for example 'report.html'")
+        raise InputError(f"path: found {shown(path)}; allowed: the path of a file, for example 'report.html'")
     target = Path(path)
     if target.is_dir():
         raise InputError(f"{target}: is a folder; name a file in it, for example {target / 'report.html'}")

@@ -26,7 +26,7 @@ from toolkit.charts.style import (
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events import EventLog
 from toolkit.readable import day_text, reason_text
 from toolkit.scenario import Program
@@ -54,12 +54,12 @@ def sends_table(run: Run, *, scenario: str | None = None, clock: Clock = "local"
         InputError: no such scenario, or another clock.
     """
     names = [one.scenario for one in run.compiled.scenarios]
-    if scenario is not None and scenario not in names:
+    if scenario is not None and not is_one_of(scenario, names):
         raise InputError(
-            f"no scenario {scenario!r} in this run; it has {', '.join(names)}" + did_you_mean(scenario, names)
+            f"no scenario {shown(scenario)} in this run; it has {', '.join(names)}" + did_you_mean(scenario, names)
         )
-    if clock not in ("local", "utc"):
-        raise InputError(f"clock must be 'local' or 'utc'; found {clock!r}")
+    if not is_one_of(clock, ("local", "utc")):
+        raise InputError(f"clock must be 'local' or 'utc'; found {shown(clock)}")
     rows = run.walked.decisions
     rows = rows[rows[:, m.D_STATUS] == m.STATUS_SEND]
     journeys = run.walked.journeys[rows[:, m.D_JOURNEY]]

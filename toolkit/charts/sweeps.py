@@ -12,7 +12,7 @@ from plotly.subplots import make_subplots
 from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, add_units, drawn, fitting, say, whole
 from toolkit.charts.themed import Themed
 from toolkit.engine import OBSERVED, Sweep, column_words
-from toolkit.errors import InputError, NotSupportedError, did_you_mean
+from toolkit.errors import InputError, NotSupportedError, did_you_mean, is_one_of, shown
 from toolkit.scenario import Duration
 
 __all__ = ["setting_name", "setting_text", "sweep_heatmap", "sweep_lines"]
@@ -236,9 +236,11 @@ def _mark_now(figure: go.Figure, sweep: Sweep, path: str, rows: pd.DataFrame) ->
 def _scenario(sweep: Sweep, name: str | None) -> str:
     names = list(dict.fromkeys(sweep.table["scenario"]))
     if name is not None:
-        if name in names:
+        if is_one_of(name, names):
             return name
-        raise InputError(f"no scenario {name!r} in this sweep; it has {', '.join(names)}" + did_you_mean(name, names))
+        raise InputError(
+            f"no scenario {shown(name)} in this sweep; it has {', '.join(names)}" + did_you_mean(name, names)
+        )
     owner = next(iter(sweep.over)).partition(".")[0]
     return owner if owner in names else names[0]
 
@@ -266,9 +268,9 @@ def _numeric(sweep: Sweep, value: str) -> str:
         for name in sweep.table.columns
         if name not in sweep.over and pd.api.types.is_numeric_dtype(sweep.table[name])
     ]
-    if value in able:
+    if is_one_of(value, able):
         return value
-    raise InputError(f"no number {value!r} in this sweep; it has {', '.join(able)}" + did_you_mean(value, able))
+    raise InputError(f"no number {shown(value)} in this sweep; it has {', '.join(able)}" + did_you_mean(value, able))
 
 
 def _kind(column: str) -> str:

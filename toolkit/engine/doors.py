@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from numbers import Integral
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.engine.instructions import ASSUMPTIONS
-from toolkit.errors import InputError
+from toolkit.errors import InputError, is_one_of, shown
 from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.models import Program, Scenario
 
@@ -26,7 +25,7 @@ def check_program(program: object, log: object) -> Program:
     """The program, made of a scenario where that is what came; what is none, such as a path, and no log is refused."""
     if not isinstance(program, Program | Scenario):
         hint = "; read files with tk.load" if isinstance(program, str) else ""
-        raise InputError(f"program: found {reprlib.repr(program)}; allowed: a Program or a Scenario{hint}")
+        raise InputError(f"program: found {shown(program)}; allowed: a Program or a Scenario{hint}")
     if not isinstance(log, EventLog | SparkLog):
         hint = "; EventLog.from_pandas makes one of a frame" if isinstance(log, pd.DataFrame) else ""
         raise InputError(f"log: found {type(log).__name__}; allowed: an EventLog, from EventLog.open or from_…{hint}")
@@ -42,7 +41,7 @@ def values_to_try(over: object) -> dict[str, tuple[Any, ...]]:
     toolkit.errors.InputError: over: cart.pause.wait: found '1h'; allowed: a list of values, as ['1h', …]
     """
     if not isinstance(over, Mapping):
-        raise InputError(f"over: found {reprlib.repr(over)}; allowed: {VALUES}")
+        raise InputError(f"over: found {shown(over)}; allowed: {VALUES}")
     for path, tried in over.items():
         if isinstance(tried, str | bytes | Mapping) or not isinstance(tried, Iterable):
             raise InputError(f"over: {path}: found {tried!r}; allowed: a list of values, as [{tried!r}, …]")
@@ -51,22 +50,22 @@ def values_to_try(over: object) -> dict[str, tuple[Any, ...]]:
 
 def check_assumption(assume: object) -> None:
     """Refuse what a replay cannot assume of answers; that they are modelled is for simulations alone (rule R22)."""
-    if assume is not None and not (isinstance(assume, str) and assume in ASSUMPTIONS):
-        hint = "; simulate(program, log, response=) is for modelled answers" if assume == "modelled" else ""
+    if assume is not None and not is_one_of(assume, ASSUMPTIONS):
+        hint = "; simulate(program, log, response=) is for modelled answers" if is_one_of(assume, ("modelled",)) else ""
         allowed = f"{', '.join(map(repr, ASSUMPTIONS))}, or None"
-        raise InputError(f"assume: found {reprlib.repr(assume)}; allowed: {allowed}{hint}")
+        raise InputError(f"assume: found {shown(assume)}; allowed: {allowed}{hint}")
 
 
 def check_flag(value: object, *, name: str) -> None:
     """Refuse what is neither True nor False: a text such as `no` would count as yes."""
     if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: True or False")
+        raise InputError(f"{name}: found {shown(value)}; allowed: True or False")
 
 
 def check_whole(value: object, *, name: str, of: str) -> None:
     """Refuse what is no whole number from 1; None stands for one that is not given."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
-        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: a whole number, at least 1 {of}, or None")
+        raise InputError(f"{name}: found {shown(value)}; allowed: a whole number, at least 1 {of}, or None")
 
 
 def moment_of(value: object, *, name: str) -> pd.Timestamp:

@@ -19,7 +19,7 @@ from toolkit.engine.follow import within as followed
 from toolkit.engine.layout import Ints
 from toolkit.engine.marked import Marked, mark
 from toolkit.engine.run import Run, utc
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events.marks import Mark, Marking
 from toolkit.events.quoting import literal
 from toolkit.scenario.duration import Duration, as_meant
@@ -266,9 +266,9 @@ def _scenario(run: Run, name: str | None) -> tuple[int, Scenario]:
         if len(names) != 1:
             raise InputError(f"which scenario? pass scenario=; this run has {', '.join(sorted(names))}")
         return 0, run.compiled.scenarios[0]
-    if name not in names:
+    if not is_one_of(name, names):
         raise InputError(
-            f"no scenario {name!r} in this run; it has {', '.join(sorted(names))}" + did_you_mean(name, names)
+            f"no scenario {shown(name)} in this run; it has {', '.join(sorted(names))}" + did_you_mean(name, names)
         )
     return names.index(name), run.compiled.scenarios[names.index(name)]
 
@@ -295,8 +295,8 @@ def _from(run: Run, place: int, since: datetime | str | None) -> Ints:
 
 def _units(run: Run, place: int, unit: str, since: datetime | str | None) -> Ints:
     """Places of the journeys that stand for the units: all of them, or each customer's first."""
-    if unit not in ("customer", "journey"):
-        raise InputError(f"unit must be 'customer' or 'journey'; found {unit!r}")
+    if not is_one_of(unit, ("customer", "journey")):
+        raise InputError(f"unit must be 'customer' or 'journey'; found {shown(unit)}")
     journeys = run.walked.journeys
     mine = _from(run, place, since)
     if unit == "journey":

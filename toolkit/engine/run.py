@@ -27,7 +27,7 @@ from toolkit.engine.reports import Counted, Reports
 from toolkit.engine.runners.local import Walked
 from toolkit.engine.summary import journey_counts
 from toolkit.engine.trace import Trace, trace_of
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.events import EventLog
 from toolkit.events.marks import rows_of
 from toolkit.scenario.models import Program
@@ -259,6 +259,8 @@ class Run(Reports, Drawable):
             InputError: a journey that is not of this run.
         """
         mine = pd.Series(np.arange(len(self.all_journey_ids)), index=self.all_journey_ids.to_pandas())
+        if isinstance(journey_ids, str | pd.DataFrame) or not pd.api.types.is_list_like(journey_ids):
+            raise InputError(f"journey_ids: found {shown(journey_ids)}; allowed: a list or a column of journey_ids")
         wanted = pd.Index(journey_ids)
         unknown = wanted.difference(mine.index)
         if len(unknown):

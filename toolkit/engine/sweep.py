@@ -20,7 +20,7 @@ from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import config
-from toolkit.engine.doors import VALUES, check_assumption, check_program, check_whole, values_to_try
+from toolkit.engine.doors import VALUES, check_assumption, check_flag, check_program, check_whole, values_to_try
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints, Past
 from toolkit.engine.prepared import Prepared, prepare_log
@@ -30,7 +30,7 @@ from toolkit.engine.runners.spark import check_parts
 from toolkit.engine.runners.swept import Question, tallies_in_spark
 from toolkit.engine.selection import Selection, select
 from toolkit.engine.tally import COUNTS, FIRST, NOBODY, SECOND, WHOLE, Own, own_of, tally
-from toolkit.errors import Fault, InputError, ScenarioError, nearest
+from toolkit.errors import Fault, InputError, ScenarioError, is_one_of, nearest, shown
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.marks import mailed_scenarios
 from toolkit.readable import lines_html, table_html
@@ -139,14 +139,15 @@ class Sweep(Drawable):
         Raises:
             InputError: no such column or scenario, or a number that the first part of the log does not define.
         """
+        check_flag(lowest, name="lowest")
         able = [name for name in (*COUNTS, "own_after_rate") if name in self.parts]
-        if value not in able:
-            raise InputError(f"no number {value!r} in this sweep; {_allowed(value, able)}")
+        if not is_one_of(value, able):
+            raise InputError(f"no number {shown(value)} in this sweep; {_allowed(value, able)}")
         names = list(dict.fromkeys(self.table["scenario"]))
         owner = next(iter(self.over)).partition(".")[0]
         chosen = scenario if scenario is not None else owner if owner in names else names[0]
-        if chosen not in names:
-            raise InputError(f"no scenario {chosen!r} in this sweep; {_allowed(chosen, names)}")
+        if not is_one_of(chosen, names):
+            raise InputError(f"no scenario {shown(chosen)} in this sweep; {_allowed(chosen, names)}")
         table = select(self.parts[self.parts["scenario"] == chosen], value, paths=list(self.over), lowest=lowest)
         if self.span is None or table["first"].isna().all():
             raise InputError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import duckdb
 import pandas as pd
 
-from toolkit.errors import EventLogError
+from toolkit.errors import EventLogError, is_one_of, shown
 from toolkit.events.canonical import event_id
 from toolkit.events.database import execute, fetch_row, fetch_rows, phase
 from toolkit.events.duplicates import same_ids, same_rows
@@ -80,8 +80,8 @@ def assemble(
     Raises:
         EventLogError: the rows cannot be used as they are.
     """
-    if anonymous not in _ANONYMOUS:
-        raise EventLogError(f"anonymous={anonymous!r}; allowed: 'error', 'drop'")
+    if not is_one_of(anonymous, _ANONYMOUS):
+        raise EventLogError(f"anonymous={shown(anonymous)}; allowed: 'error', 'drop'")
     try:
         return _assemble(connection, source, zone=zone, columns=columns, anonymous=anonymous)
     except duckdb.Error as fault:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from toolkit.errors import EventLogError, did_you_mean
+from toolkit.errors import EventLogError, did_you_mean, is_one_of, shown
 from toolkit.events.quoting import literal
 
 __all__ = ["DATE", "FORMATS", "ISO", "CsvForm", "is_decimal", "with_point"]
@@ -39,10 +39,10 @@ class CsvForm:
     encoding: str | None = None
 
     def __post_init__(self) -> None:
-        if self.date_format is not None and self.date_format not in _ORDERS:
+        if self.date_format is not None and not is_one_of(self.date_format, _ORDERS):
             _check_format(self.date_format)
-        if self.decimal not in (".", ","):
-            raise EventLogError(f"decimal={self.decimal!r}; allowed: '.' (19.90) or ',' (19,90)")
+        if not is_one_of(self.decimal, (".", ",")):
+            raise EventLogError(f"decimal={shown(self.decimal)}; allowed: '.' (19.90) or ',' (19,90)")
         if self.encoding is not None:
             try:
                 "a".encode(self.encoding)
@@ -80,7 +80,7 @@ def _has_time(form: str) -> bool:
 
 def _check_format(form: object) -> None:
     if not isinstance(form, str):
-        raise EventLogError(f"date_format={form!r}; {FORMATS}")
+        raise EventLogError(f"date_format={shown(form)}; {FORMATS}")
     hint = did_you_mean(form, _ORDERS)
     year, month, day = (re.search(f"%-?[{signs}]", form) for signs in ("Yy", "mbB", "d"))
     if not (year and month and day):

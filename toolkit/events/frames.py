@@ -111,8 +111,16 @@ def _known(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     if pa.types.is_duration(column.type):  # in its own unit, as a Parquet file of the frame holds it
         return column.cast(pa.int64())
     if pa.types.is_decimal256(column.type):
-        return column.cast(pa.float64())
+        return _narrower(column)
     return column
+
+
+def _narrower(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Decimals of up to 76 digits as those of up to 38 where all fit, so that ids stay exact; else as floats."""
+    try:
+        return column.cast(pa.decimal128(38, column.type.scale))
+    except pa.ArrowInvalid:
+        return column.cast(pa.float64())
 
 
 def _times(values: pd.Series, given: list[Any]) -> pa.Array:

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from toolkit.errors import EventLogError, NotSupportedError, nearest
 from toolkit.events.database import execute, phase
-from toolkit.events.naming import check_distinct
+from toolkit.events.naming import check_distinct, is_unicode
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source, columns_of, first_line, no_such_file
 
@@ -86,6 +86,8 @@ def _file(url: str) -> str:
 
 def query_of(table: str) -> str:
     """A SELECT as it is; of a table's name, one of all its rows."""
+    if not is_unicode(table):
+        raise EventLogError(f"table: found {table!r}; allowed: a name or a SELECT in valid Unicode")
     if _SELECT.match(table):
         query = table.strip().rstrip(";")
         return f"{query}\n" if "--" in query else query  # what stands after it is no part of a comment
@@ -100,6 +102,8 @@ def _refused(database: str, table: str, fault: Exception, tables: list[str]) -> 
     said = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
     near = nearest(table, tables)
     hint = f"; did you mean {near!r}?" if near and near != table else ""
+    if said == "database is locked":
+        hint = "; another program writes to it: read it once that is done, or read a copy"
     listed = f"; tables found: {', '.join(tables[:12]) or 'none'}" if tables or hint else ""
     return EventLogError(f"{_label(database, table)}: {said}{hint}{listed}")
 

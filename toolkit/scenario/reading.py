@@ -91,9 +91,11 @@ def loads(text: str, *, file: str | None = None) -> Program:
 
 
 def _path_of(value: object, name: str) -> Path:
+    allowed = "the path of a file or a folder"
     if not isinstance(value, str | os.PathLike):
-        allowed = "the path of a file or a folder"
         raise ScenarioError([Fault(f"{name}: expected a path", found=type(value).__name__, allowed=allowed)])
+    if isinstance(value, str) and not value.strip():  # an empty variable is not the folder one stands in
+        raise ScenarioError([Fault(f"{name}: expected a path", found=value, allowed=f"{allowed}; '.' is this one")])
     return Path(value)
 
 

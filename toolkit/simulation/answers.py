@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from numbers import Real
 from types import MappingProxyType
 
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.scenario.duration import Duration
 
 __all__ = ["Answers"]
@@ -60,7 +59,7 @@ class Answers:
         buys: object = self.buys
         if not isinstance(buys, Mapping):
             allowed = "shares by mail, as {'cart.reminder': 0.02}"
-            raise InputError(f"answers: buys: found {reprlib.repr(buys)}; allowed: {allowed}")
+            raise InputError(f"answers: buys: found {shown(buys)}; allowed: {allowed}")
         object.__setattr__(self, "buys", MappingProxyType(dict(buys)))
         try:
             object.__setattr__(self, "window", Duration.parse(self.window))
@@ -69,7 +68,7 @@ class Answers:
         shares = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         shares |= {f"buys[{mail!r}]": share for mail, share in self.buys.items()}
         wrong = [
-            f"{name}: found {reprlib.repr(share)}; allowed: 0 to 1"
+            f"{name}: found {shown(share)}; allowed: 0 to 1"
             for name, share in shares.items()
             if name not in ("buys", "window") and not (isinstance(share, Real) and 0 <= float(share) <= 1)
         ]

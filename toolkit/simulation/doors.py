@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 
 import numpy as np
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.model import ResponseModel
 
@@ -64,31 +63,31 @@ def check_response(response: object, *, name: str = "response") -> None:
     if isinstance(response, ResponseModel):
         return
     hint = "; read a file with ResponseModel.load, a text with ResponseModel.parse" if isinstance(response, str) else ""
-    raise InputError(f"{name}: found {reprlib.repr(response)}; allowed: a ResponseModel{hint}")
+    raise InputError(f"{name}: found {shown(response)}; allowed: a ResponseModel{hint}")
 
 
 def check_count(name: str, value: object, *, most: int) -> None:
     """Refuse what is no whole number from 1 to so many."""
     if not (_is_whole(value) and 1 <= value <= most):  # type: ignore[operator]
-        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: a whole number, 1 to {most:,}")
+        raise InputError(f"{name}: found {shown(value)}; allowed: a whole number, 1 to {most:,}")
 
 
 def check_flag(name: str, value: object) -> None:
     """Refuse what is neither True nor False: a text such as `no` would count as yes."""
     if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: True or False")
+        raise InputError(f"{name}: found {shown(value)}; allowed: True or False")
 
 
 def check_text(name: str, value: object) -> None:
     """Refuse what is no text, or an empty one."""
     if not isinstance(value, str) or not value:
-        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: a text")
+        raise InputError(f"{name}: found {shown(value)}; allowed: a text")
 
 
 def numbers_between(name: str, values: object, most: float) -> list[float]:
     """Numbers from 0 to so much, at least one; what is no list of them is refused."""
     if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
-        raise InputError(f"{name}: found {reprlib.repr(values)}; allowed: a list of numbers, as [1, 4]")
+        raise InputError(f"{name}: found {shown(values)}; allowed: a list of numbers, as [1, 4]")
     listed = list(values)
     if not listed:
         raise InputError(f"{name}: found none; allowed: a list of numbers, as [1, 4]")
@@ -106,7 +105,7 @@ def check_share(name: str, share: object, *, of: str) -> None:
 def check_between(name: str, value: object, most: float) -> None:
     """Refuse what is no number from 0 to so much."""
     if not (_is_number(value) and 0 <= value <= most):  # type: ignore[operator]
-        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: 0 to {most:g}")
+        raise InputError(f"{name}: found {shown(value)}; allowed: 0 to {most:g}")
 
 
 def check_money(name: str, amount: object) -> None:

@@ -31,14 +31,14 @@ def drift_of(respondents: Respondents, begin: int, end: int) -> Ints:
         begin, end: first and last moment of an entry that counts, UTC microseconds.
 
     Returns:
-        Scenarios x `PIECES` x (people, those who did). Scenarios that draw arms by journey are left out (0).
+        Scenarios x `PIECES` x (people, those who did), everyone by the first of their journeys.
     """
     settings, journeys = respondents.settings, respondents.silent_run.journeys
     scenarios = len(settings.groups) - 1
     found = np.zeros((scenarios, PIECES, 2), dtype=np.int64)
     entered = journeys[:, m.J_ENTERED]
     groups = settings.groups[journeys[:, m.J_SCENARIO]] + np.maximum(journeys[:, m.J_ARM], 0)
-    counts = (entered >= settings.begin) & (entered <= settings.cut) & (settings.by_journey[groups] == 0)
+    counts = (entered >= settings.begin) & (entered <= settings.cut)
     chosen = np.flatnonzero(counts)
     order = chosen[np.lexsort((entered[chosen], journeys[chosen, m.J_SCENARIO], journeys[chosen, m.J_CUSTOMER]))]
     pairs = journeys[order][:, [m.J_CUSTOMER, m.J_SCENARIO]]
@@ -48,10 +48,32 @@ def drift_of(respondents: Respondents, begin: int, end: int) -> Ints:
     each = int(settings.rows[-1])
     place = np.searchsorted(respondents.entered, journeys[first, m.J_CUSTOMER])
     own = respondents.on_their_own[place * each + settings.rows[groups[first]], a.N_OWN]
+    several = settings.by_journey[groups[first]] != 0  # there, of all of someone's journeys together
+    own[several] = _reached(respondents, journeys[first[several]])
     piece = (entered[first] - begin) * PIECES // max(1, end - begin + 1)
     at = (journeys[first, m.J_SCENARIO], np.clip(piece, 0, PIECES - 1))
     np.add.at(found[..., 0], at, 1)
     np.add.at(found[..., 1], at, own)
+    return found
+
+
+def _reached(respondents: Respondents, journeys: Ints) -> npt.NDArray[np.bool_]:
+    """Of each journey, whether its goal was reached within its window in the log."""
+    past, settings = respondents.past, respondents.settings
+    found = np.zeros(len(journeys), dtype=bool)
+    for scenario in np.unique(journeys[:, m.J_SCENARIO]):
+        mine = np.flatnonzero(journeys[:, m.J_SCENARIO] == scenario)
+        mine = mine[np.argsort(journeys[mine, m.J_ENTERED], kind="stable")]
+        entries = pd.DataFrame({"at": journeys[mine, m.J_ENTERED], "customer": journeys[mine, m.J_CUSTOMER]})
+        goals = np.flatnonzero((past.bits >> settings.goals[scenario, 0]) & 1)
+        goals = goals[np.argsort(past.at[goals], kind="stable")]
+        customers = np.searchsorted(past.starts, goals, side="right") - 1
+        reached = pd.DataFrame({"at": past.at[goals], "customer": customers, "reached": past.at[goals]})
+        after = pd.merge_asof(
+            entries, reached, on="at", by="customer", direction="forward", allow_exact_matches=False,
+            tolerance=int(settings.windows[scenario]),
+        )  # fmt: skip
+        found[mine] = after["reached"].notna().to_numpy()
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ import pandas as pd
 
 from toolkit.drawable import Drawable
 from toolkit.engine.answers import METRICS
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.readable import lines_html, minus, table_html
 from toolkit.scenario.models import Program
 from toolkit.simulation.model import ResponseModel
@@ -239,13 +238,13 @@ class Forecast(Drawable):
     def _check_metric(self, metric: object) -> None:
         if not isinstance(metric, str) or metric not in (*SHOWN, *METRICS):
             hint = did_you_mean(str(metric), SHOWN)
-            raise InputError(f"no metric {reprlib.repr(metric)} in this forecast; it has {', '.join(SHOWN)}{hint}")
+            raise InputError(f"no metric {shown(metric)} in this forecast; it has {', '.join(SHOWN)}{hint}")
 
     def _check_group(self, group: object) -> None:
         names = self.groups.names
         if isinstance(group, bool) or not isinstance(group, Integral) or not 0 <= int(group) < len(names):
             allowed = f"a place in groups.names, 0 to {len(names) - 1}"
-            raise InputError(f"group: found {reprlib.repr(group)}; allowed: {allowed}")
+            raise InputError(f"group: found {shown(group)}; allowed: {allowed}")
 
     def _row(self, scenario: str, metric: str, arm: str | None) -> Any:
         for word, known, what in (

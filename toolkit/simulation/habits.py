@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from dataclasses import dataclass, fields
 from numbers import Real
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 
 __all__ = ["Habits"]
 
@@ -64,7 +63,7 @@ class Habits:
         for field in fields(self):
             number = getattr(self, field.name)
             if not _is_number(number):
-                wrong.append(f"{field.name}: found {reprlib.repr(number)}; allowed: a number")
+                wrong.append(f"{field.name}: found {shown(number)}; allowed: a number")
             elif field.name in _ABOVE_ZERO:
                 least = 1 if field.name in ("items_per_cart", "views_per_session") else 0
                 if not number > 0 or number < least:

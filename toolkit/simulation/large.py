@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.simulation.calendar import DAY, first_moment
 from toolkit.simulation.habits import Habits
 from toolkit.simulation.people import draw_people
@@ -63,7 +62,7 @@ def generate_events(
     """
     check_size(n_events=n_events, seed=seed)
     if not isinstance(path, str | PathLike):
-        raise InputError(f"path: found {reprlib.repr(path)}; allowed: the path of a file to write")
+        raise InputError(f"path: found {shown(path)}; allowed: the path of a file to write")
     people_wanted = max(1, n_events // 20) if customers is None else customers
     check_size(customers=people_wanted)
     habits = checked_habits(habits)

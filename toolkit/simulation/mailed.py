@@ -8,14 +8,13 @@ round changes nothing: replaying the program over the finished log gives exactly
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
 from toolkit.engine import Run, replay
 from toolkit.engine.doors import check_program
-from toolkit.errors import InputError, ToolkitError
+from toolkit.errors import InputError, ToolkitError, shown
 from toolkit.scenario import Program, Scenario
 from toolkit.scenario.models import Send
 from toolkit.simulation.answers import Answers
@@ -98,9 +97,9 @@ def mailed(shop: Shop, program: Program | Scenario, *, answers: Answers | None =
     True
     """
     if not isinstance(shop, Shop):
-        raise InputError(f"shop: found {reprlib.repr(shop)}; allowed: a Shop, as shop(customers=100, seed=1) gives it")
+        raise InputError(f"shop: found {shown(shop)}; allowed: a Shop, as shop(customers=100, seed=1) gives it")
     if answers is not None and not isinstance(answers, Answers):
-        raise InputError(f"answers: found {reprlib.repr(answers)}; allowed: Answers(...) of toolkit.simulation")
+        raise InputError(f"answers: found {shown(answers)}; allowed: Answers(...) of toolkit.simulation")
     program = check_program(program, shop.log())
     known = [f"{scenario.scenario}.{step.id}" for scenario in program.scenarios for step in _sends(scenario)]
     if answers is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral
@@ -16,7 +15,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from toolkit.engine import uniform
-from toolkit.errors import Fault, InputError, ScenarioError
+from toolkit.errors import Fault, InputError, ScenarioError, shown
 from toolkit.readable import table_html
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.model_shape import DURATIONS, fault_of, kind_of
@@ -85,7 +84,7 @@ class ResponseModel:
         """
         given: object = text
         if not isinstance(given, str):
-            raise InputError(f"response model: found {reprlib.repr(given)}; allowed: a text in YAML")
+            raise InputError(f"response model: found {shown(given)}; allowed: a text in YAML")
         return cls(**stated(text, file=file))
 
     @classmethod
@@ -98,7 +97,7 @@ class ResponseModel:
         """
         given: object = path
         if not isinstance(given, str | PathLike):
-            raise InputError(f"response model: found {reprlib.repr(given)}; allowed: the path of a file in YAML")
+            raise InputError(f"response model: found {shown(given)}; allowed: the path of a file in YAML")
         return cls.parse(text_of(path), file=str(path))
 
     def dump(self) -> str:
@@ -175,4 +174,4 @@ class ResponseModel:
 def _check_whole(name: str, value: object, *, least: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, Integral) or (least is not None and int(value) < least):
         allowed = "a whole number" if least is None else f"a whole number from {least}"
-        raise InputError(f"{name}: found {reprlib.repr(value)}; allowed: {allowed}")
+        raise InputError(f"{name}: found {shown(value)}; allowed: {allowed}")

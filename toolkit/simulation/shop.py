@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.events import EventLog
 from toolkit.simulation.accounts import account_rows
 from toolkit.simulation.calendar import DAY, HOUR, first_moment, whole_milliseconds
@@ -134,7 +133,7 @@ def checked_habits(habits: object) -> Habits:
     if habits is None:
         return Habits()
     if not isinstance(habits, Habits):
-        raise InputError(f"habits: found {reprlib.repr(habits)}; allowed: Habits(...) of toolkit.simulation")
+        raise InputError(f"habits: found {shown(habits)}; allowed: Habits(...) of toolkit.simulation")
     return habits
 
 

@@ -70,7 +70,7 @@ class Counts:
 class Asked:
     """A compiled program with what a simulation asks besides: purchases and their price.
 
-    stated: the price is that of the model, because the log has no such property.
+    stated: the price is that of the model, because the log has no such property, or no purchase of it has one.
     """
 
     compiled: Compiled
@@ -101,6 +101,7 @@ class Simulation:
         partitions: int | None = None,
         follow: int | None = None,
         donors: Donors | None = None,
+        stated: bool | None = None,
     ) -> None:
         program = check_program(program, log)
         check_response(response)
@@ -112,7 +113,7 @@ class Simulation:
             attributes=log.attributes,
         )
         self.program, self.log, self.response = program, log, response
-        asked = asked_of(program, log, response, until)
+        asked = asked_of(program, log, response, until, stated=stated)
         compiled, marked = asked.compiled, asked.prepared.marked
         self.asked = asked
         if compiled.keyed:
@@ -127,9 +128,10 @@ class Simulation:
         self.draughtsman = Draughtsman(compiled, response, log, self.donors.usual_price)
         window = response.times["window"].elapsed
         windows = np.array([s.goal.within.elapsed if s.goal else window for s in compiled.scenarios], dtype=np.int64)
+        priced = [asked.stated and name == response.value for name in compiled.marking.values]
         goals = np.array(
             [
-                (int(row[m.S_GOAL_BIT]), value if value >= 0 else asked.value)
+                (int(row[m.S_GOAL_BIT]), asked.value if value < 0 or priced[value] else value)
                 if row[m.S_GOAL_BIT] >= 0
                 else (asked.purchase_bit, asked.value)
                 for row, value in zip(compiled.plan.scenarios, compiled.goal_values, strict=True)
@@ -250,8 +252,9 @@ class Simulation:
         ]
         if self.asked.stated:
             notes.append(
-                f"the log has no {self.response.value!r}: every purchase, those that people make on their own too, is "
-                f"taken to cost {self.donors.usual_price:,.2f}, the likely order.price of the response model (modelled)"
+                f"the log has no {self.response.value!r} of a purchase: every one, those that people make on their own "
+                f"too, is taken to cost {self.donors.usual_price:,.2f}, the likely order.price of the response model "
+                "(modelled)"
             )
         if "order.margin" not in self.response.numbers:
             notes.append("no order.margin in the response model: margin and profit are not known")
@@ -299,8 +302,21 @@ def check_donors(donors: Donors, response: ResponseModel) -> None:
         )
 
 
-def asked_of(program: Program, log: EventLog, response: ResponseModel, until: datetime | str | None) -> Asked:
-    """A program compiled for a simulation, and the log prepared for it."""
+def asked_of(
+    program: Program,
+    log: EventLog,
+    response: ResponseModel,
+    until: datetime | str | None,
+    *,
+    stated: bool | None = None,
+) -> Asked:
+    """A program compiled for a simulation, and the log prepared for it.
+
+    Args:
+        program, log, response, until: as in `simulate`.
+        stated: whether what purchases cost is the model's; unless given, where the model says it and no purchase of
+            this log has a price. A part of a log does not know what the others have.
+    """
     compiled, last = compiled_for(program, log, until=until, assume="modelled")
     marks = list(compiled.marking.marks)
     purchase = Mark(response.purchase)
@@ -316,9 +332,17 @@ def asked_of(program: Program, log: EventLog, response: ResponseModel, until: da
     asked = replace(compiled, marking=marking)
     prepared, bit = prepare_log(log, asked, zone=program.policies.timezone), marks.index(purchase)
     price = response.numbers.get("order.price")
-    if stated := value < 0 and price is not None:
+    if stated is None:
+        stated = price is not None and (value < 0 or _all_without(prepared, bit, value))
+    if stated and price is not None:
         prepared, value = _priced(prepared, bit, price.likely), len(values)
     return Asked(asked, prepared, last, bit, value, stated)
+
+
+def _all_without(prepared: Prepared, purchase_bit: int, value: int) -> bool:
+    """Whether there are purchases, and none has a price."""
+    prices = prepared.marked.values[value][(prepared.marked.bits >> purchase_bit) & 1 == 1]
+    return len(prices) > 0 and not (prices > 0).any()
 
 
 def _priced(prepared: Prepared, purchase_bit: int, price: float) -> Prepared:

@@ -7,7 +7,7 @@ log, so that the numbers are those of one machine, to the last digit, however th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial, reduce
 from operator import add
@@ -42,17 +42,25 @@ class _Task:
     until: datetime | str | None
     since: datetime | str | None
     reader: Reader
+    stated: bool | None = None
 
     def donors(self, rows: pa.Table) -> Donors:
         """The purchases of one part."""
         log = EventLog.of_part(self.reader.read(rows))
-        return donors_in(asked_of(self.program, log, self.response, self.until))
+        return donors_in(asked_of(self.program, log, self.response, self.until, stated=self.stated))
 
     def simulation(self, rows: pa.Table, donors: Donors) -> Simulation:
         """The people of one part, ready to answer."""
         log = EventLog.of_part(self.reader.read(rows))
         return Simulation(
-            self.program, log, response=self.response, until=self.until, since=self.since, partitions=1, donors=donors
+            self.program,
+            log,
+            response=self.response,
+            until=self.until,
+            since=self.since,
+            partitions=1,
+            donors=donors,
+            stated=self.stated,
         )
 
     def counts(self, rows: pa.Table, *, donors: Donors, values: Mapping[str, Floats], draws: int, seed: int) -> Counts:
@@ -84,7 +92,8 @@ def simulate_in_spark(
     if isinstance(program, Scenario):
         program = Program(scenarios=(program,))
     check_partitions(partitions)
-    task = _Task(program, response, until, since, log.reader)
+    has_prices = response.value in log.properties
+    task = _Task(program, response, until, since, log.reader, stated=False if has_prices else None)
     nobody = log.nobody
     # Whether the program can be simulated shows without anybody, before a job starts.
     none = task.donors(nobody)
@@ -98,6 +107,9 @@ def simulate_in_spark(
     check_parts(blank.asked.compiled)
     rows = log.parts(partitions)
     donors = all_donors([none, *gathered(rows, task.donors)])
+    if has_prices and not len(donors) and "order.price" in response.numbers:  # a column without a price in it
+        task = replace(task, stated=True)
+        donors = all_donors([task.donors(nobody), *gathered(rows, task.donors)])
     check_donors(donors, response)
     values = response.draws(draws, seed)
     told = gathered(rows, partial(task.counts, donors=donors, values=values, draws=draws, seed=seed))

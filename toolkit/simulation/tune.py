@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ import pandas as pd
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.engine.doors import check_flag, check_program, moment_of, values_to_try
-from toolkit.errors import InputError, ScenarioError, did_you_mean
+from toolkit.errors import InputError, ScenarioError, did_you_mean, is_one_of, shown
 from toolkit.events import EventLog
 from toolkit.readable import lines_html, minus, table_html
 from toolkit.scenario.models import Program, Scenario
@@ -116,7 +115,7 @@ class Tuning(Drawable):
         paths, columns = list(self.over), [str(name) for name in self.table.columns]
         if not isinstance(value, str) or value not in columns:
             hint = did_you_mean(str(value), columns)
-            raise InputError(f"no column {reprlib.repr(value)} in this table; it has {', '.join(columns)}{hint}")
+            raise InputError(f"no column {shown(value)} in this table; it has {', '.join(columns)}{hint}")
         if len(paths) == 1:
             return self.table.set_index(paths[0])[[value]]
         if len(paths) > 2:
@@ -274,8 +273,8 @@ def _check(values: Mapping[str, tuple[Any, ...]], objective: str, response: Resp
     count = math.prod(len(tried) for tried in values.values())
     if count > MOST_SETTINGS:
         raise ScenarioError(f"{count:,} settings; at most {MOST_SETTINGS:,} at once: try fewer values of each path")
-    if objective not in _OBJECTIVES:
-        raise InputError(f"objective: found {objective!r}; allowed: {', '.join(_OBJECTIVES)}")
+    if not is_one_of(objective, _OBJECTIVES):
+        raise InputError(f"objective: found {shown(objective)}; allowed: {', '.join(_OBJECTIVES)}")
     if objective in ("profit", "margin") and "order.margin" not in response.numbers:
         raise InputError(
             f"objective {objective!r} needs the margin of an order: add order: {{margin: 0.35}} to the response model, "

@@ -6,7 +6,6 @@ without an offer. The answers are worked out here, person by person, and not by 
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.events import EventLog
 from toolkit.simulation.doors import check_between, check_count, check_seed, numbers_between
 from toolkit.simulation.people import customer_ids
@@ -107,7 +106,7 @@ def world(kind: str | Kind, *, customers: int = 20_000, seed: int = 1) -> World:
             raise InputError(f"no kind of world {kind!r}; there are {', '.join(KINDS)}{hint}")
         kind = KINDS[kind]
     if not isinstance(kind, Kind):
-        raise InputError(f"kind: found {reprlib.repr(kind)}; allowed: a Kind, or one of {', '.join(KINDS)}")
+        raise InputError(f"kind: found {shown(kind)}; allowed: a Kind, or one of {', '.join(KINDS)}")
     check_count("customers", customers, most=_MOST_PEOPLE)
     check_seed(seed)
     if seed < 0:

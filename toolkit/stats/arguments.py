@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 
 __all__ = [
     "array_of_numbers",
@@ -29,7 +28,7 @@ __all__ = [
 def check_number(value: object, *, where: str, allowed: str, least: float = -math.inf, most: float = math.inf) -> None:
     """Refuse what is no number, or one out of its range; NaN is in none."""
     if isinstance(value, bool) or not isinstance(value, Real) or not least <= float(value) <= most:
-        raise MetricError(f"{where}: found {reprlib.repr(value)}; allowed: {allowed}")
+        raise MetricError(f"{where}: found {shown(value)}; allowed: {allowed}")
 
 
 def check_alpha(alpha: object, *, where: str) -> None:
@@ -41,31 +40,31 @@ def check_alpha(alpha: object, *, where: str) -> None:
 def check_count(value: object, *, where: str, least: int = 1, most: int) -> None:
     """Refuse what is no whole number, or one out of its range."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
-        raise MetricError(f"{where}: found {reprlib.repr(value)}; allowed: a whole number, {least} to {most:,}")
+        raise MetricError(f"{where}: found {shown(value)}; allowed: a whole number, {least} to {most:,}")
 
 
 def check_flag(value: object, *, where: str) -> None:
     """Refuse what is neither True nor False: a text such as `no` would count as yes."""
     if not isinstance(value, bool | np.bool_):
-        raise MetricError(f"{where}: found {reprlib.repr(value)}; allowed: True or False")
+        raise MetricError(f"{where}: found {shown(value)}; allowed: True or False")
 
 
 def check_seed(seed: object, *, where: str) -> None:
     """Refuse a seed that is no whole number from 0."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0:
-        raise MetricError(f"{where}: seed: found {reprlib.repr(seed)}; allowed: a whole number from 0, for example 1")
+        raise MetricError(f"{where}: seed: found {shown(seed)}; allowed: a whole number from 0, for example 1")
 
 
 def check_column(column: object, *, where: str) -> None:
     """Refuse what is no name of a column."""
     if not isinstance(column, str) or not column:
-        raise MetricError(f"{where}: found {reprlib.repr(column)}; allowed: the name of a column, a text")
+        raise MetricError(f"{where}: found {shown(column)}; allowed: the name of a column, a text")
 
 
 def check_text(value: object, *, where: str) -> None:
     """Refuse what is no text, or an empty one."""
     if not isinstance(value, str) or not value:
-        raise MetricError(f"{where}: found {reprlib.repr(value)}; allowed: a text")
+        raise MetricError(f"{where}: found {shown(value)}; allowed: a text")
 
 
 def column_names(given: object, *, where: str) -> tuple[str, ...]:
@@ -75,7 +74,7 @@ def column_names(given: object, *, where: str) -> tuple[str, ...]:
     (('pre_revenue',), ('a', 'b'))
     """
     if not isinstance(given, str | Iterable) or isinstance(given, bytes):
-        raise MetricError(f"{where}: found {reprlib.repr(given)}; allowed: the name of a column, or several in a list")
+        raise MetricError(f"{where}: found {shown(given)}; allowed: the name of a column, or several in a list")
     names = (given,) if isinstance(given, str) else tuple(given)
     for name in names:
         check_column(name, where=where)
@@ -89,5 +88,5 @@ def array_of_numbers(values: ArrayLike, *, where: str) -> NDArray[Any]:
     except (TypeError, ValueError):
         found = np.empty((0, 0))
     if found.ndim != 1:
-        raise MetricError(f"{where}: found {reprlib.repr(values)}; allowed: numbers in a list, an array or a column")
+        raise MetricError(f"{where}: found {shown(values)}; allowed: numbers in a list, an array or a column")
     return found

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import reprlib
 import sys
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import betainc, betaincinv, betaln, ndtr, xlog1py, xlogy
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, is_one_of, shown
 from toolkit.stats.arguments import array_of_numbers, check_number
 from toolkit.stats.proportions import Share
 
@@ -63,7 +62,7 @@ def rates_posterior(arm: Share, control: Share, *, prior: tuple[float, float] = 
     for name, share in given.items():
         if not isinstance(share, Share):
             allowed = "a Share, for example Share(51, 100)"
-            raise MetricError(f"rates posterior: {name}: found {reprlib.repr(share)}; allowed: {allowed}")
+            raise MetricError(f"rates posterior: {name}: found {shown(share)}; allowed: {allowed}")
         for count in share:
             check_number(count, where=f"rates posterior: {name}", allowed="two counts", least=0.0, most=1e15)
         if not 0 <= share.successes <= share.trials:
@@ -84,7 +83,7 @@ def check_prior(prior: object) -> tuple[float, float]:
     except ValueError:
         a, b = 0.0, 0.0
     if not (0 < a < math.inf and 0 < b < math.inf):
-        raise MetricError(f"prior: found {reprlib.repr(prior)}; allowed: two positive numbers, for example (1, 1)")
+        raise MetricError(f"prior: found {shown(prior)}; allowed: two positive numbers, for example (1, 1)")
     return a, b
 
 
@@ -130,8 +129,8 @@ def effect_posterior(
     for name, value, top in (("error", error, most), ("prior_sd", prior_sd, math.inf)):
         where = f"effect posterior: {name}"
         check_number(value, where=where, allowed="a positive number", least=math.ulp(0.0), most=top)
-    if better not in ("higher", "lower"):
-        raise MetricError(f"effect posterior: better: found {better!r}; allowed: higher, lower")
+    if not is_one_of(better, ("higher", "lower")):
+        raise MetricError(f"effect posterior: better: found {shown(better)}; allowed: higher, lower")
     precision = 1 / error**2 + 1 / prior_sd**2
     mean = (diff / error**2 + prior_mean / prior_sd**2) / precision
     sd = math.sqrt(1 / precision)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import reprlib
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 from toolkit.stats.arguments import check_alpha, check_count, check_number, check_text
 from toolkit.stats.doors import check_window
 from toolkit.stats.looks import Looks
@@ -73,7 +72,7 @@ class Design:
             check_text(getattr(self, name), where=f"design: {name}")
         for name, words in (("kind", _KINDS), ("better", _BETTER)):
             if (found := getattr(self, name)) not in words:
-                raise MetricError(f"design: {name}: found {reprlib.repr(found)}; allowed: {', '.join(words)}")
+                raise MetricError(f"design: {name}: found {shown(found)}; allowed: {', '.join(words)}")
         check_count(self.units, where="design: units", least=2, most=_MOST_UNITS)
         check_number(self.effect, where="design: effect", allowed="a number", least=-_MOST, most=_MOST)
         check_alpha(self.alpha, where="design")
@@ -81,7 +80,7 @@ class Design:
         check_number(self.power, where="design: power", allowed=allowed, least=math.ulp(0.0), most=1 - 2**-53)
         if not isinstance(self.arms, Mapping) or self.control not in self.arms or len(self.arms) < 2:
             allowed = f"the share of each arm, {self.control!r} and at least one other"
-            raise MetricError(f"design: arms: found {reprlib.repr(self.arms)}; allowed: {allowed}")
+            raise MetricError(f"design: arms: found {shown(self.arms)}; allowed: {allowed}")
         for arm, share in self.arms.items():
             check_text(arm, where="design: arms")
             check_number(share, where=f"design: arms: {arm}", allowed="a share", least=math.ulp(0.0), most=1.0)
@@ -92,10 +91,10 @@ class Design:
         allowed = "information times, rising to 1; none for a confidence sequence"
         looks: object = self.looks
         if not isinstance(looks, tuple | list) or not all(isinstance(time, int | float) for time in looks):
-            raise MetricError(f"design: looks: found {reprlib.repr(looks)}; allowed: {allowed}")
+            raise MetricError(f"design: looks: found {shown(looks)}; allowed: {allowed}")
         rising = [0.0, *looks]
         if any(not before < after for before, after in itertools.pairwise(rising)) or (looks and looks[-1] != 1):
-            raise MetricError(f"design: looks: found {reprlib.repr(looks)}; allowed: {allowed}")
+            raise MetricError(f"design: looks: found {shown(looks)}; allowed: {allowed}")
         object.__setattr__(self, "looks", tuple(looks))
         if self.spending == "always":
             return
@@ -158,6 +157,6 @@ class Design:
 def _path(path: object) -> Path:
     """A path, of a text or a path; what is none is refused."""
     if not isinstance(path, str | PathLike):
-        found = reprlib.repr(path)
+        found = shown(path)
         raise MetricError(f"design: path: found {found}; allowed: a path, for example 'design.json'")
     return Path(path)

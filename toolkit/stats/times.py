@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.arrow import TableLike
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 from toolkit.stats.arguments import check_column
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.doors import frame_at
@@ -71,7 +70,7 @@ class TimeTo(Metric):
             raise MetricError(f"{self.label}: within: found {self.within}; allowed: longer than nothing")
         is_moment = isinstance(self.until, datetime) and not pd.isna(self.until)
         if self.until is not None and not is_moment and not (isinstance(self.until, str) and self.until):
-            found = reprlib.repr(self.until)
+            found = shown(self.until)
             raise MetricError(
                 f"{self.label}: until: found {found}; allowed: a column, or a moment together with since="
             )

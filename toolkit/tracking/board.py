@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.drawable import Drawable
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events import EventLog
 from toolkit.events.mail_counts import mails_by_day, mails_by_group
 from toolkit.readable import counted, table_html
@@ -149,8 +149,8 @@ def deliverability(answers: Answers | EventLog, *, since: datetime | None = None
     """
     if since is not None and since.tzinfo is None:
         raise InputError(f"deliverability: since needs a time zone; found {since!r}")
-    if by not in _GRAINS:
-        raise InputError(f"deliverability: by={by!r}; allowed: {', '.join(_GRAINS)}" + did_you_mean(by, _GRAINS))
+    if not is_one_of(by, _GRAINS):
+        raise InputError(f"deliverability: by={shown(by)}; allowed: {', '.join(_GRAINS)}" + did_you_mean(by, _GRAINS))
     start = 0 if since is None else int(since.timestamp() * 1_000_000)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(_COUNTS, 0))
     if isinstance(answers, EventLog):

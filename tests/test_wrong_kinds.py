@@ -1,0 +1,95 @@
+"""What is of another kind than a call takes, a table where a name belongs for example, is refused in a sentence."""
+
+from __future__ import annotations
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+import toolkit as tk
+from toolkit.errors import InputError, ToolkitError, shown
+from toolkit.scenario import loads
+from toolkit.stats import effect_posterior
+from toolkit.tracking import deliverability
+
+EVENTS = pd.DataFrame(
+    {
+        "customer_id": ["ana", "ana", "bo", "bo"],
+        "event": ["cart_add", "purchase", "cart_add", "view"],
+        "at": pd.to_datetime(["2025-03-03", "2025-03-04", "2025-03-05", "2025-03-09"], utc=True),
+        "value": [30.0, None, 40.0, None],
+        "revenue": [None, 20.0, None, None],
+    }
+)
+PROGRAM = loads("""
+scenario: cart
+trigger: {event: cart_add}
+reentry: once
+goal: {event: purchase, within: 3d, value: revenue}
+steps: [{id: pause, wait: 1h}, {send: cart/reminder}]
+""")
+WRONG = [pd.DataFrame({"a": [1, 2]}), pd.Series([1, 2]), np.array([1, 2]), pd.NA, ["hours"], b"x", object(), 3]
+LOG = tk.EventLog.from_pandas(EVENTS)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return tk.replay(PROGRAM, LOG)
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    return tk.sweep(PROGRAM, LOG, {"cart.pause.wait": ["1h", "4h"]})
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=shown)
+def test_a_name_of_another_kind_is_refused_in_one_line(run, sweep, wrong, tmp_path):
+    EVENTS.to_csv(tmp_path / "events.csv", index=False)
+    calls = {
+        "measure(scenario=)": lambda: tk.measure(run, scenario=wrong),
+        "measure(unit=)": lambda: tk.measure(run, unit=wrong),
+        "replay(assume=)": lambda: tk.replay(PROGRAM, LOG, assume=wrong),
+        "sweep(assume=)": lambda: tk.sweep(PROGRAM, LOG, {"cart.pause.wait": ["1h"]}, assume=wrong),
+        "best(value)": lambda: sweep.best(wrong),
+        "best(scenario=)": lambda: sweep.best("sent", scenario=wrong),
+        "best(lowest=)": lambda: sweep.best("sent", lowest=wrong),
+        "heatmap(value)": lambda: sweep.heatmap(value=wrong),
+        "plot(show=)": lambda: run.plot(show=wrong),
+        "plot(scenario=)": lambda: run.plot(scenario=wrong),
+        "plot(clock=)": lambda: run.plot(clock=wrong),
+        "sweep.plot(value=)": lambda: sweep.plot(value=wrong),
+        "sweep.plot(scenario=)": lambda: sweep.plot(scenario=wrong),
+        "trigger_properties": lambda: run.trigger_properties(wrong),
+        "from_pandas(anonymous=)": lambda: tk.EventLog.from_pandas(EVENTS, anonymous=wrong),
+        "from_csv(date_format=)": lambda: tk.EventLog.from_csv(tmp_path / "events.csv", date_format=wrong),
+        "from_csv(decimal=)": lambda: tk.EventLog.from_csv(tmp_path / "events.csv", decimal=wrong),
+        "deliverability(by=)": lambda: deliverability(LOG, by=wrong),
+        "effect_posterior(better=)": lambda: effect_posterior(1.0, 1.0, better=wrong),
+    }
+    for name, call in calls.items():
+        with pytest.raises(ToolkitError) as told:
+            call()
+        assert isinstance(told.value, InputError), name
+        assert "\n" not in str(told.value), name
+
+
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_an_empty_path_is_not_the_folder_one_stands_in(nothing):
+    for call in (lambda: tk.load(nothing), lambda: tk.load("templates", policies=nothing)):
+        with pytest.raises(InputError, match="expected a path"):
+            call()
+    with pytest.raises(InputError, match="folder of a stored log"):
+        tk.EventLog.open(nothing)
+
+
+@pytest.mark.parametrize("path", ["a\0b.html", "\ud800.html"])
+def test_a_path_that_no_file_can_have_is_refused_where_a_report_is_written(run, path):
+    with pytest.raises(InputError, match="no path that a file can have"):
+        tk.report(run, path=path)
+
+
+def test_a_table_of_a_name_that_is_no_unicode_is_refused(tmp_path):
+    duckdb.connect(tmp_path / "a.duckdb").close()
+    with pytest.raises(InputError, match="valid Unicode"):
+        tk.EventLog.from_sql(f"duckdb:///{tmp_path / 'a.duckdb'}", "\ud800")

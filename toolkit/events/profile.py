@@ -253,5 +253,5 @@ def _by_event(
         f"FROM {relation})) WHERE before IS NOT NULL GROUP BY event",
     ).to_pandas()
     lengths = gaps.set_index("event")["gap"].reindex(table["event"]).round().astype("Int64")
-    table.insert(6, "median_gap", lengths.to_numpy("timedelta64[us]", na_value=np.timedelta64("NaT")))
+    table.insert(6, "median_gap", lengths.to_numpy("timedelta64[us]", na_value=np.timedelta64("NaT", "us")))
     return table

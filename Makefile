@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 SPARK := $(VENV)/spark
+OLDEST := .venv-oldest
 BENCH ?=
 
 # Without compiled modules beside their sources, every process that a test starts would compile the toolkit anew.
@@ -11,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test coverage lab lint types bench soak spark clean
+.PHONY: help demo test coverage lab lint types bench soak spark oldest clean
 
 help: ## list what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -72,6 +73,16 @@ $(SPARK): $(READY) requirements-spark.lock
 spark: $(SPARK) ## the tests of Spark, in executors of their own; installs pyspark, needs Java 17
 	@$(BIN)/python -m pytest tests/spark
 
+# What pyproject.toml allows must hold at its lower end. That old versions warn of what newer ones changed is no fault.
+oldest: ## the tests with the oldest version of each dependency that pyproject.toml allows, installed into .venv-oldest
+	@test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(OLDEST)/bin/uv pip install --quiet --python $(OLDEST)/bin/python --resolution lowest-direct \
+	  --editable '.[postgres,ses,bounces,keyring,app,test]'
+	@NUMBA_CACHE_DIR=$(CURDIR)/$(OLDEST)/kernels $(OLDEST)/bin/python -m tests.kernels
+	@NUMBA_CACHE_DIR=$(CURDIR)/$(OLDEST)/kernels $(OLDEST)/bin/python -m pytest -n auto --dist loadfile -W ignore::DeprecationWarning \
+	  --ignore=tests/spark --ignore=tests/test_house.py --ignore=tests/test_types.py
+
 clean: ## remove the virtual environment and everything made by a run
-	rm -rf $(VENV) outbox report.html build dist .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-* outbox report.html build dist .coverage .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find toolkit tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -265,6 +265,18 @@ def test_a_tracker_is_tried_on_this_machine_without_a_certificate_and_every_step
     assert fourth == f"listening on http://127.0.0.1:{port}"
 
 
+@pytest.mark.parametrize("url", ["https://localhost:8443", "https://127.0.0.1"])
+def test_a_tracker_on_trial_may_have_a_certificate_too(program, tmp_path, url):
+    policies = tmp_path / "templates" / "policies.yaml"
+    policies.write_text(policies.read_text().replace(f"https://mail.example.com:{program[1]}", url))
+    now = datetime.now(UTC)
+    batch = prepare(load(policies.parent), shop(now), now=now, templates=policies.parent, progress=False)
+    assert (len(batch), batch.errors) == (4, ())
+    assert any(
+        note.startswith(f"tracking.url {url} leads to the machine that a mail is read on") for note in batch.notes
+    )
+
+
 def mail_in(folder):
     (path,) = (folder / "new").iterdir()
     message = email.message_from_bytes(path.read_bytes(), policy=policy.default)

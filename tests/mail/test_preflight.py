@@ -614,6 +614,22 @@ def test_a_link_nobody_else_can_follow_blocks(link: str, check: Callable[..., Pr
     assert only(check(f'<a href="{link}">x</a>', f"x {link}\n"), "dead_link").severity == "error"
 
 
+def test_an_unsubscribe_link_that_leads_nowhere_is_one_finding_of_all_mails(
+    templates: Load, program: Plan, letter: Make
+) -> None:
+    letters = [letter(decision_id=one, to=f"{one}@example.org") for one in ("a", "b", "c")]
+    result = preflight(
+        templates("Hello" + OUT, "Hello\n" + OUT_TEXT),
+        letters,
+        program=program(),
+        progress=False,
+        unsubscribe=lambda one: f"https://localhost:8443/u/{one.decision_id}",
+    )
+    finding = only(result, "dead_link")
+    assert (finding.severity, finding.count) == ("error", 3)
+    assert "'https://localhost'" in finding.message
+
+
 @pytest.mark.parametrize("link", ["", "#"])
 def test_a_link_without_a_goal_blocks(link: str, check: Callable[..., Preflight]) -> None:
     assert only(check(f'Hello\n<a href="{link}">x</a>'), "dead_link").line == 2

@@ -117,6 +117,16 @@ def test_a_mail_on_the_suppression_list_is_explained_by_the_ledger(day, tmp_path
     assert day.parity().table.set_index("customer_id").loc["c1"].why == "left out: suppressed"
 
 
+def test_a_round_tells_few_findings_of_many(day, make_people):
+    day.people["first_name"] = [f"*|NAME{at}|*" for at in range(len(day.people))]
+    report = day.round(300)
+    several = len(day.people) - 5
+    assert several > 0
+    assert report.sent == 0
+    assert len(report.notes) == 6
+    assert report.notes[-1] == f"and {several} findings more"
+
+
 @pytest.mark.parametrize("name", ["{{ 7*7 }}", "*|FNAME|*", None])
 def test_what_one_customer_wrote_into_a_form_keeps_nobody_else_from_being_mailed(day, name):
     assert day.round(0).sent == 1

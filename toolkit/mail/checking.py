@@ -63,7 +63,9 @@ class Checker:
         fell_back = templates.fell_back(letter.template, letter.locale)
         fallback = re.split("[-_]", letter.locale)[0] if fell_back else ""
         notes: list[Noted] = []
-        notes += [self._noted(letter, found) for found in check_mail(mail, letter, job.link)]
+        tracker = templates.policies.tracking
+        on_trial = tracker is not None and tracker.is_trial and job.link.startswith(tracker.url)
+        notes += [self._noted(letter, found) for found in check_mail(mail, letter, job.link, on_trial=on_trial)]
         for name, file in templates.untranslated(letter.template, letter.locale):
             notes.append(("words_untranslated", f"words.{name} in the program's language", file, None, ""))
         if not job.message_id:

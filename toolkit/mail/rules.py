@@ -154,11 +154,18 @@ class Found:
     found: str = ""
 
 
-def check_mail(mail: Mail, letter: Letter, unsubscribe_url: str) -> Iterator[Found]:
-    """Everything wrong with one rendered mail."""
+def check_mail(mail: Mail, letter: Letter, unsubscribe_url: str, *, on_trial: bool = False) -> Iterator[Found]:
+    """Everything wrong with one rendered mail.
+
+    Args:
+        mail: as its reader sees it.
+        letter: what it was rendered from.
+        unsubscribe_url: its own link to unsubscribe.
+        on_trial: that link leads to a tracker that is tried on this machine, of which the batch warns.
+    """
     narrow = _narrow(mail)
     yield from _check_lines(mail)
-    yield from _check_links(mail, letter, unsubscribe_url, narrow)
+    yield from _check_links(mail, letter, unsubscribe_url, narrow, on_trial=on_trial)
     yield from _check_anchors(mail, unsubscribe_url)
     yield from _check_values(mail, letter)
     yield from _check_images(mail, narrow)
@@ -219,15 +226,17 @@ def _check_lines(mail: Mail) -> Iterator[Found]:
         yield Found("preheader_long", f"the preheader has over {_MOST_PREHEADER} characters", "preheader:", "text")
 
 
-def _check_links(mail: Mail, letter: Letter, unsubscribe_url: str, narrow: str) -> Iterator[Found]:
+def _check_links(mail: Mail, letter: Letter, unsubscribe_url: str, narrow: str, *, on_trial: bool) -> Iterator[Found]:
     links = _unescaped(_HREF.findall(mail.html))
     images = _unescaped(_SRC.findall(mail.html)) if "<img" in narrow else set()
     in_text = {link.rstrip(".,;:!?)") for link in _URL.findall(mail.text)}
-    # A tracker that is tried on this machine, which the policies allow and the batch warns of.
-    trial = {unsubscribe_url} if unsubscribe_url.startswith("http://") else set()
+    trial = {unsubscribe_url} if on_trial else set()
     for link in sorted((links | images) - trial):
         if link.strip() in ("", "#"):
             yield Found("dead_link", "a link without a goal", 'href="' + link)
+        elif link == unsubscribe_url and (nowhere := _NOWHERE.match(link)):
+            # Each mail has another, and what is wrong is the same.
+            yield Found("dead_link", f"the unsubscribe link leads nowhere: it begins with {nowhere[0]!r}")
         elif _NOWHERE.match(link):
             yield Found("dead_link", f"a link that leads nowhere: {_short(link)!r}", _short(link))
         elif not link.startswith(("https://", "mailto:", "tel:", "#")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -65,6 +66,9 @@ TRACKER = (
 """A tracker's address; without https on this machine alone, where nobody can listen in."""
 
 
+_ON_THIS_MACHINE = re.compile(r"http://|https://(localhost|127\.0\.0\.1)(?=[:/]|$)", re.I)
+
+
 class Tracking(Model):
     """Where answers come home. Without it no mail is tracked.
 
@@ -85,7 +89,7 @@ class Tracking(Model):
     @property
     def is_trial(self) -> bool:
         """Whether its links lead to the machine they are opened on, and nowhere else."""
-        return self.url.startswith("http://")
+        return _ON_THIS_MACHINE.match(self.url) is not None
 
 
 class Pool(Model):

@@ -21,7 +21,7 @@ import pandas as pd
 from toolkit.engine import replay
 from toolkit.errors import AnswersError, ApprovalError, EventLogError, InputError, SendingError, ToolkitError
 from toolkit.events import EventLog
-from toolkit.mail import Templates
+from toolkit.mail import Finding, Templates
 from toolkit.readable import counted, lines_html, table_html
 from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
@@ -45,6 +45,8 @@ from toolkit.sending.sender.report import Outcomes, Report
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["Parity", "keep_sending", "parity", "round_of"]
+
+_FINDINGS_TOLD = 5
 
 
 def round_of(
@@ -121,7 +123,15 @@ def round_of(
             known = opened.known(due)
         why = "held back by the limits" if not report.spent else "held back by the limits, or its code is another's"
         seen.add(batch.now, line, left_out=dict.fromkeys([name for name in due if name not in known], why))
-    return replace(report, notes=tuple(map(str, batch.preflight.set_aside)))
+    return replace(report, notes=_told(batch.preflight.set_aside))
+
+
+def _told(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """What a line can hold of what the preflight set mails aside for: what most mails have, first."""
+    most = sorted(findings, key=lambda one: -one.count)
+    others = most[_FINDINGS_TOLD:]
+    more = (f"and {counted(len(others), 'finding')} more",) if others else ()
+    return (*map(str, most[:_FINDINGS_TOLD]), *more)
 
 
 def _none_sent(batch: Batch, ledger: Ledger, paused: str, *, way: str | Transport) -> Report:

@@ -9,7 +9,7 @@ import mjml
 import pytest
 from jinja2 import Environment
 
-from tests.mail.conftest import POLICIES
+from tests.mail.conftest import MJML, POLICIES
 from toolkit.errors import TemplateError
 from toolkit.mail import Letter, Templates
 
@@ -159,7 +159,7 @@ def test_brand_values_can_be_colours_and_are_written_at_once(templates: Load, le
         ("one\n<% if x %>", r"mail\.mjml:2: a < that begins no tag; found '<% if x %>'; allowed: jinja"),
         ("one\n\n<img src=x>", r"mail\.mjml:3: an attribute without quotes; found '<img src=x>'; allowed: name"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_in_the_mjml_is_named_with_its_line(body: str, message: str, templates: Load) -> None:
     with pytest.raises(TemplateError, match=message):
         templates(body)
@@ -222,3 +222,61 @@ def test_a_fault_in_an_included_part_is_named_by_the_parts_file(templates: Load)
 def test_parts_that_include_themselves_are_refused(templates: Load) -> None:
     with pytest.raises(TemplateError, match="nested too deeply"):
         templates('{% include "shop/_part.mjml" %}', _part__mjml='{% include "shop/_part.mjml" %}')
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("one<br/>\n<b>two", "shop/mail.mjml:2: this tag is not closed; found '<b>'"),
+        ("one\n<div>two</div></div>", "shop/mail.mjml:2: this tag closes nothing; found '</div>'"),
+        ("one\n<p><i>two</p>", "shop/mail.mjml:2: this tag is not closed; found '<i>'"),
+        (
+            "{% if event.value %}\n{% elseif event.other %}\n{% endif %}",
+            "2: not well-formed jinja: Encountered unknown tag 'elseif'; allowed: {% elif ... %}",
+        ),
+        (
+            "{% if event.value %}\nx{% end if %}",
+            "2: not well-formed jinja: Encountered unknown tag 'end'; allowed: one word: {% endif %}, {% endfor %}",
+        ),
+        (
+            "one\n{% endif %}",
+            "2: not well-formed jinja: Encountered unknown tag 'endif'; allowed: an {% if ... %} before",
+        ),
+        ('<a href="{{ unsubcribe }}">x</a>', "allowed: {{ link(value) }}; did you mean 'unsubscribe'?"),
+        ("{{ customer.first_name }\nx", "found '{{ customer.first_name }'"),
+    ],
+)
+def test_a_slip_of_an_author_is_told_in_one_sentence_with_its_line(body: str, said: str, templates: Load) -> None:
+    with pytest.raises(TemplateError) as caught:
+        templates(body)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("<mjml><mj-section></mj-section></mjml>", "1: a layout without <mj-body>"),
+        (MJML.format('<mj-text colour="red">x</mj-text>'), "over; found 'colour='; did you mean 'color='?"),
+        (MJML.format('<mj-text class="a">x</mj-text>'), "over; found 'class='; did you mean 'css-class='?"),
+    ],
+)
+def test_what_mjml_takes_for_nothing_is_told(page: str, said: str, templates: Load) -> None:
+    with pytest.raises(TemplateError) as caught:
+        templates(page)
+    assert said in str(caught.value)
+
+
+def test_html_inside_a_text_has_classes_and_colours_as_it_likes(templates: Load, letter: Make) -> None:
+    assert '<p class="a" bgcolor="red">' in templates('<p class="a" bgcolor="red">x</p>').render(letter()).html
+
+
+def test_a_file_with_nothing_in_it_is_no_layout(folder: Callable[..., Path]) -> None:
+    place = folder()
+    (place / "shop" / "mail.mjml").write_text("")
+    with pytest.raises(TemplateError, match=r"shop/mail\.mjml: nothing is in this layout"):
+        Templates.load(place)
+
+
+def test_a_filter_with_too_many_values_is_told_in_plain_words(templates: Load, letter: Make) -> None:
+    with pytest.raises(TemplateError, match="a filter has more or fewer values in its brackets than it takes"):
+        templates("{{ event.value | money('EUR', 2, 3) }}").render(letter())

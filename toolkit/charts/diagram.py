@@ -79,8 +79,9 @@ class _Drawer:
         act: str | None,
         chosen: str | None,
         changed: frozenset[str],
+        currency: str | None,
     ) -> None:
-        self.scenario, self.flow, self.answers = scenario, flow, answers
+        self.scenario, self.flow, self.answers, self.currency = scenario, flow, answers, currency
         self.act, self.chosen, self.changed = act, chosen, changed
         arms = scenario.experiment.arms if scenario.experiment else {}
         self.colors = {arm: ARM_COLORS[number % len(ARM_COLORS)] for number, arm in enumerate(arms)}
@@ -182,7 +183,7 @@ class _Drawer:
 
     def mail(self, step: Send) -> _Block:
         flow, name = self.flow, str(step.id)
-        title, given = plain_name(name), offer_text(step.offer)
+        title, given = plain_name(name), offer_text(step.offer, self.currency)
         lines = []
         if flow is not None:
             lines.append(f"{flow.sent.get(name, 0):,} sent")
@@ -433,7 +434,8 @@ def diagram(
     1
     """
     flow = flow_of(run, scenario.scenario) if run is not None else None
-    drawer = _Drawer(scenario, flow, answers or {}, act=act, chosen=chosen, changed=changed)
+    money = None if run is None else run.program.policies.currency
+    drawer = _Drawer(scenario, flow, answers or {}, act=act, chosen=chosen, changed=changed, currency=money)
     start = drawer.start()
     row = drawer.row(scenario.steps)
     end = drawer.end()

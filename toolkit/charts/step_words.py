@@ -62,8 +62,16 @@ def trigger_text(scenario: Scenario) -> tuple[str, str]:
             return plain_name(one.event), one.where or ""
 
 
-def offer_text(offer: Offer | None) -> str:
-    """What an offer gives and how long it holds; "" for none."""
+def offer_text(offer: Offer | None, currency: str | None = None) -> str:
+    """What an offer gives and how long it holds; "" for none.
+
+    Args:
+        offer: of a step.
+        currency: of the program, where it is known; for an offer that names none.
+
+    >>> offer_text(Offer(amount=5)), offer_text(Offer(amount=5), "EUR")
+    ('5 of the shop’s currency off', '€5 off')
+    """
     if offer is None:
         return ""
     parts = []
@@ -71,7 +79,8 @@ def offer_text(offer: Offer | None) -> str:
         parts.append(f"{offer.percent:g}% off")
     if offer.amount is not None:
         amount = f"{offer.amount:g}"
-        parts.append(f"{priced(amount, offer.currency) if offer.currency else amount} off")
+        money = offer.currency or currency
+        parts.append(f"{priced(amount, money) if money else f'{amount} of the shop’s currency'} off")
     if offer.free_shipping:
         parts.append("free shipping")
     valid = f", {length_text(offer.valid)}" if offer.valid else ""

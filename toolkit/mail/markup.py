@@ -32,6 +32,13 @@ MJML_TAGS = frozenset(
 _REFUSED_TAGS = frozenset(
     ("script", "iframe", "object", "embed", "form", "input", "button", "base", "link", "svg", "math")
 )
+_VOID = frozenset(("area", "br", "col", "hr", "img", "meta", "wbr"))
+_MEANT = {
+    "colour": "color",
+    "background-colour": "background-color",
+    "bgcolor": "background-color",
+    "class": "css-class",
+}
 _VALUE_ATTRIBUTES = frozenset(["alt", "title", "lang", "aria-label", "href", "src"])
 _LINK_ATTRIBUTES = frozenset(["href", "src", "background", "background-url", "action"])
 _MARKUP = re.compile(r"<!--.*?-->|<(/?)([A-Za-z][\w:-]*)((?:\"[^\"]*\"|'[^']*'|[^<>\"'])*)>", re.DOTALL)
@@ -103,6 +110,11 @@ def compile_mjml(
             begins = " ".join(text.split())[:40]
             allowed = "<mjml><mj-body> ... </mj-body></mjml>, as in the layouts of the library"
             work.fault(text, 0, "not MJML", found=begins, allowed=allowed)
+            return [], work.faults
+        if _tell_unclosed(checked, text, work):
+            return [], work.faults
+        if "<mj-body" not in text:
+            work.fault(text, 0, "a layout without <mj-body>", allowed="<mjml><mj-body> ... </mj-body></mjml>")
             return [], work.faults
         position = re.search(r"position (\d+):", str(fault))
         offset = work.offset_of(int(position[1])) if position else 0
@@ -234,6 +246,32 @@ def _check_closed(text: str, match: re.Match[str], name: str, opened: list[tuple
         work.fault(text, match.start(), "this tag closes nothing", found=f"</{name}>")
 
 
+def _tell_unclosed(checked: str, text: str, work: _Work) -> bool:
+    """Where MJML's reader gave up: a tag of html that is not closed, or closes nothing; whether there is one."""
+    opened: list[tuple[str, int]] = []
+    styles = [match.span(2) for match in _STYLE.finditer(checked)]
+    for match in _MARKUP.finditer(checked):
+        name = (match[2] or "").lower()
+        styled = any(start <= match.start() < end for start, end in styles)
+        if not name or name in _VOID or styled or (not match[1] and match[3].rstrip().endswith("/")):
+            continue
+        if not match[1]:
+            opened.append((name, match.start()))
+        elif opened and opened[-1][0] == name:
+            opened.pop()
+        else:
+            inner = any(one == name for one, _ in opened)
+            wrong, offset = opened[-1] if inner else (name, match.start())
+            message, tag = (
+                ("this tag is not closed", f"<{wrong}>") if inner else ("this tag closes nothing", f"</{wrong}>")
+            )
+            work.fault(text, work.offset_of(offset), message, found=tag)
+            return True
+    for name, offset in opened[-1:]:
+        work.fault(text, work.offset_of(offset), "this tag is not closed", found=f"<{name}>")
+    return bool(opened)
+
+
 def _check_stretch(text: str, start: int, end: int, styles: list[tuple[int, int]], work: _Work) -> None:
     """Between two tags: what looks like one and is none, of which MJML's reader says no place."""
     at = text.find("<", start, end)
@@ -295,6 +333,9 @@ def _check_tag(text: str, match: re.Match[str], name: str, work: _Work) -> None:
             allowed='href="{{ ... }}"',
         )
     for attribute in _ATTRIBUTE.finditer(rest):
+        if name.startswith("mj-") and attribute[1].lower() in _MEANT:
+            meant = _MEANT[attribute[1].lower()]
+            work.fault(text, at, "MJML passes this attribute over", found=f"{attribute[1]}=", nearest=f"{meant}=")
         _check_attribute(text, at, name, attribute[1].lower(), attribute[2] or attribute[3] or "", work)
 
 
@@ -328,7 +369,11 @@ def _check_link(text: str, at: int, name: str, value: str, tokens: list[Piece], 
         rest = tokens
     else:
         found = "{{" + tokens[0].text + "}}"
-        work.fault(text, at, "a link from a value is not checked", found=f"{name}={found}", allowed="{{ link(value) }}")
+        near = nearest(tokens[0].text.strip(), ("unsubscribe",))
+        allowed = "{{ link(value) }}"
+        work.fault(
+            text, at, "a link from a value is not checked", found=f"{name}={found}", allowed=allowed, nearest=near
+        )
         return
     for piece in rest:
         if piece.kind == "value" and not piece.text.rstrip().endswith("| urlencode"):

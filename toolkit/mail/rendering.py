@@ -19,6 +19,8 @@ __all__ = ["rendered"]
 
 # What Python says of the usual slips, and what it means.
 _PLAINLY = (
+    ("positional argument", "a filter has more or fewer values in its brackets than it takes"),
+    ("unexpected keyword argument", "a filter has a named value in its brackets that it does not know"),
     ("not supported between instances", "a number and a text cannot be compared; a number stands without quotes"),
     ("division by zero", "a division by zero"),
     ("is not iterable", "for goes through a list, and this is none"),

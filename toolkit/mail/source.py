@@ -146,7 +146,12 @@ class Reader:
             if stray[0] in ("{{", "{%", "{#") or "{%" in text[: stray.start()]:
                 here = line + text.count("\n", 0, stray.start())
                 self.faults.append(
-                    Fault("a jinja tag that is not closed", file=file, line=here, found=text[stray.start() :][:40])
+                    Fault(
+                        "a jinja tag that is not closed",
+                        file=file,
+                        line=here,
+                        found=text[stray.start() :].partition("\n")[0][:40],
+                    )
                 )
                 break
         if text:

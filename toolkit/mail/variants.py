@@ -36,6 +36,11 @@ _SYNTAX = (
     ("unexpected char '&'", 'the signs themselves in a tag, no html: " < >'),
     ("got '='", "two signs to compare: {% if event.value == 3 %}"),
     ("block', got 'if'", "{% elif ... %}"),
+    ("unknown tag 'elseif'", "{% elif ... %}"),
+    ("unknown tag 'end'", "one word: {% endif %}, {% endfor %}"),
+    ("unknown tag 'endif'", "an {% if ... %} before each {% endif %}"),
+    ("unknown tag 'endfor'", "a {% for ... %} before each {% endfor %}"),
+    ("expected token 'in'", "{% for one in event.items %}"),
     ("looking for the following tags", "an {% endif %} for each {% if %}, an {% endfor %} for each {% for %}"),
     ("unexpected '}'", "{{ value }}, {% if value %}"),
 )
@@ -233,6 +238,9 @@ def compile_variant(
     if file in reader.read:
         reader.faults += faults
     layout = reader.pieces(mjml)
+    if not layout and len(reader.faults) == before:
+        allowed = "<mjml><mj-body> ... </mj-body></mjml>, as in the layouts of the library"
+        reader.faults.append(Fault("nothing is in this layout", file=reader.name(mjml), allowed=allowed))
     pieces, more = compile_mjml(layout, brand, _known(locale) if locale else home)
     reader.faults += more
     body_pieces = reader.split(body, file, line)
@@ -281,7 +289,8 @@ def _compile(
         said = fault.message or ""
         usual = "{{ value | filter }}, {% if value %} ... {% endif %}, {% for one in values %} ... {% endfor %}"
         right = next((right for words, right in _SYNTAX if words in said), usual)
-        faults.append(fault_at(Fault(f"not well-formed jinja: {said}", allowed=right), fault.lineno, places))
+        reason = said.partition(". ")[0].rstrip(".")  # what follows says again what is allowed
+        faults.append(fault_at(Fault(f"not well-formed jinja: {reason}", allowed=right), fault.lineno, places))
         return None
     except (RecursionError, MemoryError, SyntaxError) as fault:
         faults.append(Fault(f"too deeply nested to compile: {type(fault).__name__}", file=file))

@@ -52,6 +52,14 @@ def test_a_short_name_does_not_break_and_a_path_keeps_its_underscores():
     assert re.findall(r'<td style="[^"]*min-width:calc\((\d+)ch', html) == ["24", "8"]
 
 
+def test_reasons_are_told_in_words_and_stay_codes_in_the_data(log, program):
+    summary = tk.replay(program, log, progress=False).summary()
+    assert "holdout" in set(summary.reasons["reason"])
+    told = {row[0] for row in cells(summary._repr_html_()) if len(row) == 2}
+    assert {"in the control group", "journey ended while the mail was held"} <= told
+    assert "holdout" not in told
+
+
 def test_what_is_missing_is_a_dash_among_numbers_and_nothing_among_words():
     html = table_html(pd.DataFrame({"arm": [None, "a"], "value": [float("nan"), 2.0]}))
     assert cells(html)[1:] == [["", "–"], ["a", "2"]]

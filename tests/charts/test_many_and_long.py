@@ -12,7 +12,8 @@ import pytest
 import toolkit as tk
 from toolkit.charts import boundary, report, sends_by_day, sends_by_hour
 from toolkit.charts.pages import figure_html, page
-from toolkit.charts.style import MAILS, OTHERS, title_room
+from toolkit.charts.style import MAILS, OTHERS, say, title_room
+from toolkit.charts.vector import text_width
 from toolkit.scenario import loads
 from toolkit.stats import Looks, Result, qini
 from toolkit.tracking import deliverability
@@ -53,6 +54,16 @@ def long() -> Result:
 
 def said(drawing) -> str:
     return " ".join(re.sub("<[^>]*>", " ", drawing.layout.title.text).split())
+
+
+def test_titles_are_whole_beside_an_open_side_bar():
+    title = "discount and reminder are surely better than control on converted orders"
+    subtitle = "15 scenarios · hours of each customer's own clock, 6 January to 5 May 2025 · surely different"
+    made, room = say(title, subtitle, "observed")
+    lines = [(line, re.sub("<[^>]*>", "", line)) for line in made["text"].split("<br>")]
+    assert room == title_room(lines)
+    widths = [text_width(words, 12.5) if "12.5px" in line else 1.08 * text_width(words, 17) for line, words in lines]
+    assert max(widths) < 590 - 12
 
 
 def test_a_legend_stands_below_the_title_as_high_as_the_picture_is(shop_run, shop_log):
@@ -178,7 +189,7 @@ def test_settings_are_named_as_on_the_screens(shop_program, shop_log):
 def test_a_title_in_a_report_is_text_of_the_page_and_says_what_the_figure_said(shop_run):
     drawing = shop_run.plot(show="not_sent")
     text = figure_html(drawing, "x")
-    told = re.search(r'<div class="said"><h4>(.*?)</h4><p class=soft><b>exact</b>(.*?)</p>', text)
+    told = re.search(r'<div class="said"><h3>(.*?)</h3><p class=soft><b>exact</b>(.*?)</p>', text)
     assert re.sub("<[^>]*>", "", told[1] + told[2]).split() == said(drawing).replace("exact", "", 1).split()
     assert '"title":{"text"' not in text.partition("Plotly.newPlot")[2].split('"xaxis"')[0]
     assert drawing.layout.title.text  # the figure itself keeps its own

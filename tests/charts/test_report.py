@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import time
 from html import unescape
@@ -49,6 +50,14 @@ def test_the_report_says_in_words_what_the_program_would_have_done(written, shop
         assert chapter in words
     assert words.count('class="chip exact"') >= 4
     assert words.count('class="chip observed"') >= 4
+
+
+def test_a_screen_reader_finds_its_way_by_headings_and_columns(written):
+    words = _words(written)
+    levels = [int(level) for level in re.findall(r"<h([1-6])", words)]
+    assert levels[0] == 1
+    assert not [pair for pair in itertools.pairwise(levels) if pair[1] > pair[0] + 1]
+    assert words.count("<th ") == words.count("<th scope=col") > 10
 
 
 def test_the_report_carries_plotly_once_and_forbids_itself_every_request(written):

@@ -24,7 +24,7 @@ __all__ = ["days_said", "days_svg", "lift_days"]
 
 _MOST = 8  # arms that are drawn
 _WIDEST = 3.0  # a band is drawn as far as so many times its last width; the first days' leaves the picture
-_BAND = "rgba(0,114,178,.16)"
+_BAND = "rgba(0,114,178,.26)"
 _HIGH = 150.0  # pixels of an arm on a screen
 _DAY_WIDE = 62.0  # pixels for the name of a day
 

@@ -110,7 +110,7 @@ def _untitled(figure: go.Figure) -> tuple[str, go.Figure]:
         bare.update_layout(legend_y=1.0)
     kind, _, rest = _words(below).partition(" · ")
     told = f"<p class=soft><b>{kind}</b>{f' · {rest}' if rest else ''}</p>" if below else ""
-    return f'<div class="said"><h4>{_words(above)}</h4>{told}</div>', bare
+    return f'<div class="said"><h3>{_words(above)}</h3>{told}</div>', bare
 
 
 def _words(lines: Iterable[str]) -> str:
@@ -146,7 +146,7 @@ def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, n
     words = {name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])} - set(numbers)
     styles = {name: f' class=words style="{_room(table[name])}"' if name in words else "" for name in table.columns}
     head = "".join(
-        f"<th{_class(name, words)}>{escape(names.get(str(name), str(name).replace('_', ' ')))}</th>"
+        f"<th scope=col{_class(name, words)}>{escape(names.get(str(name), str(name).replace('_', ' ')))}</th>"
         for name in table.columns
     )
     rows = "".join(

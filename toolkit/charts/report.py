@@ -144,8 +144,10 @@ def _mails(run: Run) -> Iterator[str]:
     yield figure_html(sends_by_hour(run), "sends_by_hour")
     yield figure_html(sends_by_day(run), "sends_by_day")
     yield figure_html(not_sent(run), "not_sent")
-    yield "<h3>Journeys and mails, by scenario and arm</h3>"
-    yield table_html(run.summary().table.assign(scenario=lambda table: table["scenario"].map(_plain)))
+    table = run.summary().table
+    is_one = table["scenario"].nunique() == 1  # the page is about it
+    yield f"<h3>Journeys and mails, by {'arm' if is_one else 'scenario and arm'}</h3>"
+    yield table_html(table.drop(columns="scenario") if is_one else table.assign(scenario=table["scenario"].map(_plain)))
 
 
 def _wait(sweep: Sweep | None, own: OwnPurchases | None) -> Iterator[str]:

@@ -39,6 +39,7 @@ __all__ = ["ExperimentBoard"]
 
 _ENTERED = "entered_at"
 _MOST_DAYS = 60
+_SHOWN_NUMBERS = ("control", "arm ", "difference", "interval", "p, adjusted")
 _TONES = {
     "roll out": ("good", "Roll it out"),
     "keep testing": ("careful", "Keep testing"),
@@ -252,7 +253,7 @@ class ExperimentBoard(Panel):
         return together(
             [
                 tag("div", which, class_="ttk-row") if len(metrics) > 1 else None,
-                tag("h4", days_said(found, metric=chosen), class_="ttk-gap"),
+                tag("div", tag("h4", days_said(found, metric=chosen)), class_="ttk-gap"),
                 at_two_widths(lambda width: days_svg(found, metric=chosen, width=width), 760),
                 tag(
                     "p",
@@ -310,7 +311,9 @@ class ExperimentBoard(Panel):
                 "note": lift["note"],
             }
         )
-        return together([*parts, tag("div", table(frame), class_="ttk-gap")])
+        if not any(frame["note"]):
+            frame = frame.drop(columns="note")
+        return together([*parts, tag("div", table(frame, numbers=("control", "arm ", "p")), class_="ttk-gap")])
 
     def _by_segment(self) -> Html:
         if self._outcomes is None or not self._segment:
@@ -331,7 +334,7 @@ class ExperimentBoard(Panel):
         spans = zip(found["diff_lower"], found["diff_upper"], strict=True)
         shown = pd.DataFrame(
             {
-                "segment": found["segment"],
+                "segment": found["segment"].replace({"True": "yes", "False": "no"}),
                 "arm": found["arm"],
                 "people": found["n"],
                 "in control": found["n_control"],
@@ -357,7 +360,7 @@ class ExperimentBoard(Panel):
                     ),
                     class_="ttk-gap",
                 ),
-                tag("div", table(shown), class_="ttk-gap"),
+                tag("div", table(shown, numbers=_SHOWN_NUMBERS), class_="ttk-gap"),
             ]
         )
 

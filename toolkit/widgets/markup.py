@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _NARROW = 334.0  # pixels, on a phone
+_LETTER = 1.08  # of a figure's width: as wide as a letter is
 _LONG_WORD = 14  # letters; a longer one breaks
 _VOID = frozenset(("input", "br", "hr", "img"))
 
@@ -226,9 +227,16 @@ def progress_bar(done: int, total: int, words: str) -> Html:
     )
 
 
-def table(frame: pd.DataFrame, *, act: str | None = None, key: str | None = None, chosen: object = None) -> Html:
-    """A small table, numbers to the right; with `act`, rows that can be chosen."""
-    numbers = {name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])}
+def table(
+    frame: pd.DataFrame,
+    *,
+    numbers: Iterable[str] = (),
+    act: str | None = None,
+    key: str | None = None,
+    chosen: object = None,
+) -> Html:
+    """A small table, numbers (those that are words already by name) to the right; with `act`, rows can be chosen."""
+    numbers = {name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])} | set(numbers)
     rooms = {str(name): _word_room(frame[name]) for name in frame.columns if name not in numbers}
     head = together(
         tag("th", str(name), class_="ttk-number" if name in numbers else None, scope="col") for name in frame
@@ -255,4 +263,4 @@ def table(frame: pd.DataFrame, *, act: str | None = None, key: str | None = None
 def _word_room(values: pd.Series) -> str:
     """As much room as the longest word of a column needs, so that short ones never break."""
     longest = max((len(word) for value in values for word in re.split(r"[ /]", str(value))), default=0)
-    return f"min-width:calc({min(longest, _LONG_WORD)}ch + 20px)"
+    return f"min-width:calc({_LETTER * min(longest, _LONG_WORD):.1f}ch + 20px)"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from toolkit.engine import measure, replay, sweep
 from toolkit.engine.hashing import uniform
+from toolkit.engine.measure import known_of, label_of
 from toolkit.engine.replay import compile_for
 from toolkit.engine.run import Run
 from toolkit.errors import InputError, ScenarioError
@@ -154,6 +158,9 @@ def test_an_experiment_is_measured_from_when_its_mails_began_in_an_older_log() -
     assert set(known["entered_at"].dt.day) == {3, 20}
     told = known.attrs["toolkit"]
     assert (told["randomised"], told["untouched"], told["mailed"]) == (True, 41, ("2025-03-17", "2025-03-17"))
+    parts = [replay(program, run.log.within(one)) for one in run.log.ranges(events=20)]
+    assert len(parts) > 5
+    assert label_of(parts[0], reduce(add, map(known_of, parts))) == told  # what parts of a log know adds up
     since = measure(run, since="2025-03-15T00:00Z")
     assert sorted(since["unit"]) == sorted([*people, "eve"])
     assert set(since.loc[since["unit"] != "eve", "entered_at"].dt.day) == {17}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -224,12 +225,16 @@ def test_outcomes_of_a_replay_carry_what_is_known_of_them(in_spark, shop):
         }
     )
     wrong = mails.assign(arm="control")
-    for events in (shop.events, pd.concat([shop.events, mails]), pd.concat([shop.events, wrong])):
+    late = mails[mails["at"] > mails["at"].quantile(0.6)]  # the experiment began in an older log
+    logs = ((), (mails,), (wrong,), (late,))
+    for more in logs:
+        events = pd.concat([shop.events, *more])
         log = EventLog.from_pandas(events.reset_index(drop=True))
         here = measure(replay(CART, log, assume="never"))
         frame = replay(CART, in_spark(log), assume="never", parts=3).measure()
         known = here.attrs["toolkit"]
-        assert SparkOutcomes(frame).about == known
+        assert SparkOutcomes(frame).about == json.loads(json.dumps(known))
+        assert known.get("untouched", 0) > 0 or more is not logs[-1]
         if not known["randomised"]:
             with pytest.raises(MetricError, match="were not drawn at random"):
                 experiment(frame, [Rate("converted")])

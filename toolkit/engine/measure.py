@@ -143,7 +143,7 @@ def measure(
     frame["sends"] = _sends(run, units, unit, since)
     frame = frame.sort_values("unit", kind="stable", ignore_index=True)
     mails = mails_in(run, place)
-    frame.attrs["toolkit"] = _label(chosen, window, unit, Known(mails, still_open)) | _untouched(mails, entered, window)
+    frame.attrs["toolkit"] = _label(chosen, window, unit, Known(mails, still_open, _apart(mails, entered, window)))
     return frame
 
 
@@ -152,14 +152,16 @@ class Known:
     """What is known of the outcomes beside their rows; that of parts of a log adds up.
 
     mails: those of the experiment that the log holds. still_open: units left out because their window is not closed.
+    apart: when those units entered that none of these mails could reach; among them are all that none of more could.
     """
 
     mails: LoggedMails | None
     still_open: int
+    apart: Ints
 
     def __add__(self, other: Known) -> Known:
         mails = self.mails + other.mails if self.mails is not None and other.mails is not None else None
-        return Known(mails, self.still_open + other.still_open)
+        return Known(mails, self.still_open + other.still_open, np.concatenate([self.apart, other.apart]))
 
 
 def known_of(
@@ -173,7 +175,9 @@ def known_of(
 ) -> Known:
     """What is known of the outcomes of a run, asked as `measure` is."""
     place, _chosen, window = _asked(run, scenario, within)
-    return Known(mails_in(run, place), _closed(run, place, unit, window, since)[2])
+    mails = mails_in(run, place)
+    _units, entered, still_open = _closed(run, place, unit, window, since)
+    return Known(mails, still_open, _apart(mails, entered, window))
 
 
 def label_of(
@@ -257,6 +261,7 @@ def _label(scenario: Scenario, window: int, unit: str, known: Known) -> dict[str
         "why": evidence.why,
         "window": str(Duration(microseconds=window)) if window % 86_400_000_000 else f"{window // 86_400_000_000}d",
         "open_windows": known.still_open,
+        **_untouched(known, window),
     }
 
 
@@ -273,13 +278,20 @@ def _scenario(run: Run, name: str | None) -> tuple[int, Scenario]:
     return names.index(name), run.compiled.scenarios[names.index(name)]
 
 
-def _untouched(mails: LoggedMails | None, entered: Ints, window: int) -> dict[str, Any]:
-    """How many units no mail of the experiment could reach within their window, and when it was at work."""
+def _apart(mails: LoggedMails | None, entered: Ints, window: int) -> Ints:
+    """The moments of entry whose window lay before the first of the mails, or that came after the last."""
     if mails is None or mails.span is None:
-        return {}
+        return entered
     first, last = mails.span
-    count = int(((entered + window <= first) | (entered > last)).sum())
-    days = [f"{pd.Timestamp(moment, unit='us'):%Y-%m-%d}" for moment in mails.span]
+    return entered[(entered + window <= first) | (entered > last)]
+
+
+def _untouched(known: Known, window: int) -> dict[str, Any]:
+    """How many units no mail of the experiment could reach within their window, and when it was at work."""
+    if known.mails is None or known.mails.span is None:
+        return {}
+    count = len(_apart(known.mails, known.apart, window))
+    days = [f"{pd.Timestamp(moment, unit='us'):%Y-%m-%d}" for moment in known.mails.span]
     return {"untouched": count, "mailed": tuple(days)} if count else {}
 
 

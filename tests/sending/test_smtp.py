@@ -167,14 +167,51 @@ def test_no_answer_to_the_dot_leaves_one_mail_in_doubt_and_it_is_never_sent_agai
     assert set(_recipients(server)) | doubtful == set(_everyone(batch))
 
 
-def test_a_server_that_hangs_up_after_every_few_mails_is_called_again(batch, sending, smtp_server):
+@pytest.mark.parametrize("few", [1, 4])
+def test_a_server_that_hangs_up_after_every_few_mails_is_called_again(few, batch, sending, smtp_server):
+    mails = Counter()
+
     def fault(verb, number, recipient):
-        return "421 enough for one connection" if verb == "MAIL" and number % 4 == 0 else None
+        connection = asyncio.current_task()
+        mails[connection] += verb == "MAIL"
+        return "421 enough for one connection" if verb == "MAIL" and mails[connection] > few else None
 
     server = smtp_server(extensions=["PIPELINING"], fault=fault)
-    assert sending(server.port).sent == COUNT
+    assert sending(server.port, options="connections=3&timeout=5").sent == COUNT
     assert _recipients(server) == _everyone(batch)
-    assert server.connections > 5
+    assert server.connections >= COUNT // few
+
+
+def test_a_mail_that_meets_the_end_of_each_connection_is_not_postponed(batch, sending, smtp_server):
+    mails, unlucky = Counter(), batch.mails[3].letter.to
+
+    def fault(verb, number, recipient):
+        connection = asyncio.current_task()
+        mails[connection] += verb == "MAIL"
+        if verb == "CONNECT" and 3 < number <= 6:  # so that the mail falls to each of the first three
+            return "421 not so fast"
+        is_over = verb == "RCPT" and recipient == unlucky and mails[connection] > 1
+        return "421 enough for one connection" if is_over else None
+
+    server = smtp_server(extensions=["PIPELINING"], fault=fault)
+    assert sending(server.port, options="connections=3&timeout=5").sent == COUNT
+    assert _recipients(server) == _everyone(batch)
+    assert server.lines.count(f"RCPT TO:<{unlucky}>\r\n".encode()) > 3
+
+
+def test_ctrl_c_while_the_connections_say_goodbye_is_heard(smtp_server):
+    def fault(verb, number, recipient):
+        if verb == "QUIT":
+            os.kill(os.getpid(), signal.SIGINT)
+            return "stall"
+        return None
+
+    way = transport(f"smtp:127.0.0.1:{smtp_server(fault=fault).port}?connections=1&timeout=5")
+    mail = Outgoing("d1", "m1@example.com", "hello@example.com", "ana@example.org", b"Subject: Hi\r\n\r\nHi\r\n")
+    receipts = []
+    with pytest.raises(KeyboardInterrupt):
+        receipts.extend(way.deliver(iter([mail]), lambda names: names))
+    assert not [one for one in threading.enumerate() if one.name == "smtp"]
 
 
 def test_a_server_that_takes_one_connection_only_gets_one(batch, sending, smtp_server):

@@ -129,12 +129,20 @@ class _Traffic:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        with contextlib.suppress(BaseException):
-            self._call(self._end(gently=reason[0] is None)).result(10.0)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10.0)
-        if not self._thread.is_alive():
-            self._loop.close()
+        ending = self._call(self._end(gently=reason[0] is None))
+        try:
+            with contextlib.suppress(TimeoutError):  # what does not end in time is left to its daemon
+                ending.result(10.0)
+        except BaseException:  # Ctrl-C: nobody waits for goodbyes
+            ending.cancel()
+            with contextlib.suppress(TimeoutError):
+                self._call(self._end(gently=False)).result(1.0)
+            raise
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10.0)
+            if not self._thread.is_alive():
+                self._loop.close()
 
     # --- in the caller's thread ---------------------------------------------------------------------------------------
 
@@ -303,6 +311,7 @@ class _Traffic:
                     replies = await session.step_by_step(*job.envelope)
                 refused = await self._refused(session, job, replies)
                 if refused is not None:
+                    session.has_served = True
                     self._done(job, refused if refused.state is not State.PLANNED else None)
                     return session
                 granted = await self._ask(mail)
@@ -320,13 +329,14 @@ class _Traffic:
                 reply = await session.wire.reply(self.server.timeout * _PATIENCE)
             except BrokenError as fault:
                 self._drop(session)
-                self._broken(job, fault, granted=granted, ended=ended)
+                self._broken(job, fault, granted=granted, ended=ended, is_first=not session.has_served)
                 if following is not None:
-                    self._again(following, fault)
+                    self._jobs.put_nowait(following)
                 return None
             except asyncio.CancelledError:
                 self._drop(session)
                 raise
+            session.has_served = True
             self._done(job, _receipt(mail, reply))
             if following is None:
                 return session
@@ -371,17 +381,18 @@ class _Traffic:
             return Receipt(mail.decision_id, State.FAILED, code=bad.code, reason=bad.text)
         return Receipt(mail.decision_id, State.DEFERRED, code=bad.code, reason=bad.text)
 
-    def _broken(self, job: _Job, fault: BrokenError, *, granted: bool, ended: bool) -> None:
+    def _broken(self, job: _Job, fault: BrokenError, *, granted: bool, ended: bool, is_first: bool) -> None:
         if ended:
             said = f"no answer after the last dot: {fault}"
             self._done(job, Receipt(job.mail.decision_id, State.UNKNOWN, reason=said))
         elif granted:
             self._done(job, _postponed(job.mail, f"before the last dot: {fault}"))
         else:
-            self._again(job, fault)
+            self._again(job, fault, is_first=is_first)
 
-    def _again(self, job: _Job, fault: BrokenError) -> None:
-        job.tries += 1
+    def _again(self, job: _Job, fault: BrokenError, *, is_first: bool) -> None:
+        # A server that has had its number of mails on a connection says nothing against the next one.
+        job.tries += is_first
         if job.tries < _TRIES:
             self._jobs.put_nowait(job)
         else:

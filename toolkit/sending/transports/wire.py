@@ -236,10 +236,15 @@ class Wire(asyncio.Protocol):
 
 
 class Session:
-    """A connection on which mails can be handed over."""
+    """A connection on which mails can be handed over.
+
+    Attributes:
+        has_served: whether the server has given its answer to a mail on it.
+    """
 
     def __init__(self, wire: Wire, extensions: dict[str, str]) -> None:
         self.wire = wire
+        self.has_served = False
         self.pipelining = "PIPELINING" in extensions
         self.utf8 = "SMTPUTF8" in extensions
         size = extensions.get("SIZE", "")

@@ -52,13 +52,13 @@ _UNBROKEN = "white-space:nowrap;"
 _NUMBER = f"text-align:right;{_UNBROKEN}font-variant-numeric:tabular-nums"
 
 
-def counted(count: int, noun: str) -> str:
-    """A count with its noun.
+def counted(count: int, noun: str, nouns: str | None = None) -> str:
+    """A count with its noun, whose plural ends in s unless it is given.
 
-    >>> counted(1, "mail"), counted(12_000, "mail")
-    ('1 mail', '12,000 mails')
+    >>> counted(1, "mail"), counted(12_000, "mail"), counted(2, "copy", "copies")
+    ('1 mail', '12,000 mails', '2 copies')
     """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
 def day_text(moment: dt.datetime, rest: str = "%b %Y") -> str:

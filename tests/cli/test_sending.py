@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from email import message_from_bytes
+from email.header import decode_header, make_header
 from pathlib import Path
 
 import pytest
@@ -221,3 +223,22 @@ def test_an_address_goes_onto_the_suppression_list_and_off_it_by_hand(shell, tmp
     assert shell("suppressions", "show", "ana@example.org", *ledger)[1] == "ana@example.org: not on the list\n"
     code, said = shell("suppressions", "add", "nobody", *ledger, "--by", "ben")
     assert (code, "expected an address" in said) == (1, True)
+
+
+def test_copies_of_what_is_due_are_sent_to_ones_own_address(shell, tmp_path, monkeypatch):
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(tmp_path)
+    words = ["send-test", root / "templates", "--events", root / "data" / "shop", "--only", "abandoned_cart"]
+    words += ["--transport", f"outbox:{tmp_path / 'copies'}"]
+    code, said = shell(*words, "--to", "ana@shop.example", "--now", "2025-05-05T12:00Z")
+    assert code == 0
+    assert "6 of 6 test copies sent to ana@shop.example through outbox:" in said
+    copies = [message_from_bytes(path.read_bytes()) for path in (tmp_path / "copies").glob("*.eml")]
+    assert {copy["To"] for copy in copies} == {"ana@shop.example"}
+    assert all(str(make_header(decode_header(copy["Subject"]))).startswith("[Test] ") for copy in copies)
+    assert len(copies) == 6
+    assert not Ledger.exists(tmp_path / "outbox" / "ledger.sqlite")
+    code, said = shell(*words, "--to", "ana@shop.example", "--now", "2001-05-05T12:00Z")
+    assert (code, "no mail is due at 2001-05-05T12:00Z; name a moment of the log with --now" in said) == (1, True)
+    code, said = shell(*words, "--to", "ana", "--now", "2025-05-05T12:00Z")
+    assert (code, "'ana' is no address" in said) == (1, True)

@@ -615,6 +615,9 @@ def test_policies_with_a_mistyped_key_are_still_policies() -> None:
         ("tracking: {url: http://127.0.0.2:8080}", "http:// leads to this machine alone"),
         ("tracking: {url: 'http://[::2]:8080'}", "http:// leads to this machine alone"),
         ("tracking: {url: http://0.0.0.0:8080}", "http:// leads to this machine alone"),
+        ("test_copies: {domains: [ana@example.com]}", "a domain such as example.com"),
+        ("test_copies: {domains: [bücher.example]}", "as the DNS has it, with xn--"),
+        ("test_copies: {domains: []}", "at least one"),
     ],
 )
 def test_what_is_allowed_is_said_of_the_value_that_is_wrong(policies: str, allowed: str) -> None:

@@ -267,13 +267,15 @@ def test_policies_are_told_after_the_scenarios() -> None:
     program = loads(
         "{scenario: x, trigger: {event: a}, reentry: once, steps: [exit]}\n---\n"
         "{pools: {s: {size: 3}, t: {file: codes.csv}, u: {size: 2, file: u.csv}},"
-        " sender: {name: A, email: a@example.com, reply_to: b@example.com, bounces: c@example.com}}\n"
+        " sender: {name: A, email: a@example.com, reply_to: b@example.com, bounces: c@example.com},"
+        " test_copies: {domains: [a.example, b.example]}}\n"
     )
-    assert describe(program.policies).splitlines()[-4:] == [
+    assert describe(program.policies).splitlines()[-5:] == [
         "The sender is A <a@example.com>; answers go to b@example.com; bounces come to c@example.com.",
         "The pool s holds 3 codes.",
         "The pool t holds the codes of codes.csv.",
         "The pool u holds 2 codes, those of u.csv.",
+        "Test copies go to addresses at a.example and b.example alone.",
     ]
 
 

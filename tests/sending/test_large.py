@@ -191,8 +191,16 @@ def test_preparing_many_names_what_it_does(shop, monkeypatch, capsys):
     monkeypatch.setattr(preparation, "_SOME", 5)
     shop.prepare(progress=True)
     shown = capsys.readouterr().err
+    assert "replay of the log" not in shown  # a small one takes no longer than a moment
     for part in ("what was sent before", "what was sent under another name", "who is due", "what happened since"):
         assert f"{part}: " in shown
+
+
+def test_the_replay_of_a_long_log_is_named_while_it_runs(shop, monkeypatch, capsys):
+    monkeypatch.setattr(preparation, "_MANY_EVENTS", 5)
+    shop.prepare(progress=True)
+    shown = capsys.readouterr().err
+    assert shown.index("replay of the log:   0%") < shown.index("what is due:  50%")
 
 
 # --- read as seldom as can be -----------------------------------------------------------------------------------------
@@ -315,4 +323,4 @@ def test_an_address_is_what_the_library_makes_of_it_whether_its_domain_was_met_b
         wanted = validate_email(address.strip(), check_deliverability=False, allow_smtputf8=False).normalized
     except EmailNotValidError:
         wanted = None
-    assert [drafts._address(address) for _ in range(2)] == [wanted, wanted]
+    assert [drafts.address_of(address) for _ in range(2)] == [wanted, wanted]

@@ -532,6 +532,34 @@ def test_nothing_is_signed_without_a_name_and_a_look(batch):
     assert desk.value is None
 
 
+def wait_for(is_so):
+    """Whether something becomes so, beside the notebook."""
+    end = time.monotonic() + 60
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.05)
+    return is_so()
+
+
+def test_copies_go_to_the_address_that_was_typed_before_anyone_signs(batch, tmp_path):
+    desk = ApprovalDesk(batch, transport=f"outbox:{tmp_path / 'copies'}")
+    press(desk, "test")
+    assert desk.error == "where to? Type your own address first"
+    press(desk, "address", batch.mails[0].letter.to)
+    press(desk, "test")
+    assert wait_for(lambda: "is a customer's" in desk.error)
+    press(desk, "address", "ana@shop.example")
+    press(desk, "test")
+    assert wait_for(lambda: "test copies sent to ana@shop.example" in desk.view)
+    assert desk.error == ""
+    assert "Sending…" not in desk.view
+    mails = [path.read_text() for path in (tmp_path / "copies").glob("*.eml")]
+    assert mails
+    assert all("\nTo: ana@shop.example\n" in mail for mail in mails)
+    assert desk.value is None
+    for mail in batch.mails:
+        assert mail.letter.to not in desk.view
+
+
 def test_the_desk_and_the_console_show_no_address_and_no_name(batch):
     desk = ApprovalDesk(batch)
     console = SendConsole(desk)

@@ -74,6 +74,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "sending",
         "Let the mails of scenarios go as they fall due, as they are now, within limits: what `toolkit run` needs.",
     ),
+    "send-test": (
+        "sending",
+        "Send test copies of the mails that are due to your own address; nothing counts, and nobody else gets one.",
+    ),
     "run": ("sending", "Send what falls due, round after round, on a growing log, within a standing approval."),
     "parity": (
         "sending",

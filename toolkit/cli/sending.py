@@ -1,9 +1,10 @@
-"""Commands that send, and that hold up what sends: sender, approve, run, parity, pause, resume, revoke."""
+"""Commands that send, and that hold up what sends: sender, approve, send-test, run, parity, pause, resume, revoke."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,8 @@ from toolkit.sending import (
     approve_standing,
     keep_sending,
     load_approval,
+    prepare,
+    send_test,
     serve,
 )
 from toolkit.sending import parity as compare_day
@@ -141,12 +144,55 @@ def approve_command(
             by=by,
             mails_a_day=mails_a_day,
             discount_a_day=discount_a_day,
-            scenarios=[one.strip() for one in only.split(",") if one.strip()] or None,
+            scenarios=_listed(only),
             key=key,
             expires=expires,
             author=author,
         )
         typer.echo(f"{approval}\nwritten: {approval.save(to)}")
+
+
+@app.command("send-test")
+@with_log_options
+def send_test_command(
+    scenarios: Annotated[str, typer.Argument(help="A folder of scenarios, their policies and mails.")],
+    events: EventsOption,
+    to: Annotated[str, typer.Option("--to", help="Your own address, or up to five, with commas.")],
+    transport: TransportOption,
+    now: Annotated[
+        str | None, typer.Option("--now", help="Mails due at this moment, such as 2025-05-05T12:00Z; now unless given.")
+    ] = None,
+    customer: Annotated[
+        str | None, typer.Option("--customer", help="All mails of this customer; one of each kind unless given.")
+    ] = None,
+    only: Annotated[str, typer.Option("--only", help="Scenarios, with commas; all unless given.")] = "",
+    ledger: Annotated[
+        str | None, typer.Option("--ledger", help="The ledger of the sending; what it sent already is not due.")
+    ] = None,
+    *,
+    reading: LogOptions,
+) -> None:
+    """Send test copies of the mails that are due to your own address; nothing counts, and nobody else gets one."""
+    with plain_errors():
+        program = load(scenarios)
+        batch = prepare(
+            program,
+            read_log(events, reading),
+            now=datetime.now(UTC) if now is None else moment_of(now, "--now"),
+            templates=scenarios,
+            ledger=ledger,
+            scenarios=_listed(only),
+            progress=sys.stderr.isatty(),
+        )
+        if not len(batch):
+            raise InputError(
+                f"no mail is due at {batch.now:%Y-%m-%dT%H:%MZ}; name a moment of the log with --now, or see each mail "
+                f"with its sample: toolkit preview {scenarios}"
+            )
+        copies = send_test(batch, to, transport=transport, customer=customer, progress=sys.stderr.isatty())
+        typer.echo(str(copies))
+    if copies.sent < len(copies):
+        raise typer.Exit(1)
 
 
 @app.command("run")
@@ -209,6 +255,11 @@ def parity_command(
         typer.echo(str(result))
         if len(result.unexplained):
             raise typer.Exit(1)
+
+
+def _listed(words: str) -> list[str] | None:
+    """What stands between commas; None where nothing does."""
+    return [one.strip() for one in words.split(",") if one.strip()] or None
 
 
 def _named(word: str) -> str:

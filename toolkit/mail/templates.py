@@ -180,6 +180,10 @@ class Templates:
         """A mail as it was compiled, once for each locale it is written in."""
         return self._of(template)
 
+    def variant(self, template: str, locale: str) -> Variant:
+        """The one of a mail's variants that a reader of the locale gets."""
+        return self._choose(template, locale).variant
+
     def locate(self, template: str, locale: str, words: str, *, part: str = "html") -> tuple[str, int | None]:
         """Where an author wrote something: file, and line or None where no file of the mail says it.
 

@@ -30,7 +30,7 @@ from toolkit.scenario.base import (
     Weekday,
 )
 from toolkit.scenario.duration import Duration, NotNegative, Positive, TimeOfDay
-from toolkit.scenario.policies import Brand, Cap, Policies, Pool, Quiet, Sender, Tracking
+from toolkit.scenario.policies import Brand, Cap, Policies, Pool, Quiet, Sender, TestCopies, Tracking
 
 __all__ = [
     "Branch",
@@ -61,6 +61,7 @@ __all__ = [
     "Sender",
     "Split",
     "Step",
+    "TestCopies",
     "Tracking",
     "Trigger",
     "Wait",

@@ -1,4 +1,5 @@
-"""What all scenarios of a program share: quiet hours, caps, who the mails come from, tracking, coupon pools."""
+"""What all scenarios of a program share: quiet hours, caps, who the mails come from, tracking, coupon pools, and where
+test copies may go."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pydantic import ConfigDict, Field
 from toolkit.scenario.base import Currency, Flag, Model, Name
 from toolkit.scenario.duration import Duration, NotNegative, Positive, TimeOfDay
 
-__all__ = ["TRACKER", "Brand", "Cap", "Policies", "Pool", "Quiet", "Sender", "Tracking"]
+__all__ = ["DOMAIN", "TRACKER", "Brand", "Cap", "Policies", "Pool", "Quiet", "Sender", "TestCopies", "Tracking"]
 
 
 class Quiet(Model):
@@ -99,6 +100,18 @@ class Pool(Model):
     file: str | None = None
 
 
+DOMAIN = r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$"
+"""The part of an address after the @, as the DNS knows it."""
+
+
+class TestCopies(Model):
+    """Where test copies of mails may go: to addresses of these domains, and to no other."""
+
+    __test__ = False  # of no test framework's
+
+    domains: Annotated[tuple[Annotated[str, Field(pattern=DOMAIN, max_length=253)], ...], Field(min_length=1)]
+
+
 class Policies(Model):
     """What all scenarios of a program share."""
 
@@ -111,3 +124,4 @@ class Policies(Model):
     brand: Brand | None = None
     tracking: Tracking | None = None
     pools: dict[Name, Pool] = Field(default_factory=dict)
+    test_copies: TestCopies | None = None

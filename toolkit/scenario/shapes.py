@@ -15,7 +15,7 @@ from toolkit.scenario.base import EventMatch, Model
 from toolkit.scenario.document import Node, Place
 from toolkit.scenario.duration import as_meant
 from toolkit.scenario.meant import as_name, as_number, as_template, key_meant
-from toolkit.scenario.policies import TRACKER
+from toolkit.scenario.policies import DOMAIN, TRACKER
 
 __all__ = ["Shaped", "faults_in", "fields_by_alias", "place_text", "shaped"]
 
@@ -50,6 +50,7 @@ _PATTERNS = {
     r"^[^\x00-\x1f\x7f]+$": "at least one character, and no line breaks",
     r"^[a-z]{2,3}$": "a language, for example en or fr",
     r"^[^@\s<>\",]+@[^@\s<>\",]+$": "an address such as hello@example.com",
+    DOMAIN: "a domain such as example.com; of another script as the DNS has it, with xn--",
     TRACKER: "a link that begins with https://; http:// leads to this machine alone, as http://localhost:8080",
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,30}@[^@\s<>\",]+$": "an address with at most 31 letters before the @, and no +",
 }

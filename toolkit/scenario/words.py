@@ -354,6 +354,8 @@ def _policies(policies: m.Policies) -> Iterator[str]:
         if pool.size is not None and pool.file is not None:
             stock += f", those of {pool.file}"
         yield f"The pool {name} holds {stock}."
+    if policies.test_copies:
+        yield f"Test copies go to addresses at {_and(list(policies.test_copies.domains))} alone."
 
 
 def _answers(tracking: m.Tracking, elsewhere: object) -> Iterator[str]:

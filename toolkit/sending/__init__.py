@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from toolkit.sending.batch.batch import Batch, Preview
     from toolkit.sending.batch.summary import BatchSummary
     from toolkit.sending.bundle import Bundle, submit
+    from toolkit.sending.copies import Copies, send_test
     from toolkit.sending.delivery import send, start_sending
     from toolkit.sending.erasure.erasure import Erasure, erase
     from toolkit.sending.ledger.feedback import Feedback, Taken
@@ -36,6 +37,7 @@ _HOMES = {
     "Batch": "toolkit.sending.batch.batch",
     "BatchSummary": "toolkit.sending.batch.summary",
     "Bundle": "toolkit.sending.bundle",
+    "Copies": "toolkit.sending.copies",
     "Erasure": "toolkit.sending.erasure.erasure",
     "Feedback": "toolkit.sending.ledger.feedback",
     "Imported": "toolkit.sending.ledger.suppression",
@@ -64,6 +66,7 @@ _HOMES = {
     "prepare": "toolkit.sending.preparation.preparation",
     "round_of": "toolkit.sending.live",
     "send": "toolkit.sending.delivery",
+    "send_test": "toolkit.sending.copies",
     "serve": "toolkit.sending.sender_service",
     "start_sending": "toolkit.sending.delivery",
     "submit": "toolkit.sending.bundle",
@@ -76,6 +79,7 @@ __all__ = [
     "Batch",
     "BatchSummary",
     "Bundle",
+    "Copies",
     "Erasure",
     "Feedback",
     "Imported",
@@ -104,6 +108,7 @@ __all__ = [
     "prepare",
     "round_of",
     "send",
+    "send_test",
     "serve",
     "start_sending",
     "submit",

@@ -104,7 +104,7 @@ def page(look: Look, name: str, language: str, **values: Any) -> str:
 
     Args:
         look: of the shop.
-        name: confirm, gone, preferences, invalid or busy.
+        name: confirm, gone, preferences, test, invalid or busy.
         language: en or fr.
         **values: what the page shows.
     """

@@ -130,6 +130,8 @@ class _Desk:
 
     async def unsubscribe(self, request: Request) -> Response:
         token = self.tokens.read(request.path_params["token"], purpose="unsubscribe")
+        if token is None and self.tokens.read(request.path_params["token"], purpose="test") is not None:
+            return await self._page(request, "test", None, here=request.path_params["token"])
         if token is None:
             raise HTTPException(404)
         preferences = f"../p/{self.tokens.mint(token.mail, purpose='preferences')}"

@@ -17,7 +17,7 @@ from toolkit.errors import InputError
 __all__ = ["LENGTH", "MOST_LINKS", "PURPOSES", "TRAP", "Token", "Tokens", "own_key"]
 
 LENGTH = 34
-PURPOSES = ("open", "click", "unsubscribe", "preferences")
+PURPOSES = ("open", "click", "unsubscribe", "preferences", "test")
 MOST_LINKS = 255
 TRAP = 255
 """The number of the link that no person can see."""
@@ -59,7 +59,7 @@ class Tokens:
 
         Args:
             mail: how the Message-ID of the mail begins, 16 characters of base32.
-            purpose: open, click, unsubscribe or preferences.
+            purpose: open, click, unsubscribe or preferences; test, of a test copy, which is nobody's mail.
             number: of the link in the mail, 0 to 255.
 
         Raises:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,20 +14,23 @@ import pandas as pd
 from toolkit.errors import InputError
 from toolkit.mail import Letter
 from toolkit.readable import counted, day_text, offer_words, reason_text
-from toolkit.sending import Approval, Batch, BatchSummary, approve
+from toolkit.sending import Approval, Batch, BatchSummary, Copies, Transport, approve, send_test
+from toolkit.sending import transport as transport_of
 from toolkit.sending.batch.manifest import changes, outline
+from toolkit.widgets.guard import told
+from toolkit.widgets.jobs import Jobs
 from toolkit.widgets.markup import Html, button, card, chip, field, note, page_tabs, table, tag, together
 from toolkit.widgets.masking import hidden_letter
 from toolkit.widgets.panel import Panel, script, sheet
 
-__all__ = ["ApprovalDesk", "nothing_due"]
+__all__ = ["ApprovalDesk", "folder_of", "into", "nothing_due"]
 
 _SAMPLES = 3
 
 
 class ApprovalDesk(Panel):
-    """A batch on one screen, with what the preflight found, samples, what changed since the last approval, and a place
-    to sign.
+    """A batch on one screen, with what the preflight found, samples, what changed since the last approval, a place to
+    send test copies to oneself, and a place to sign.
 
     The signature covers every byte of the batch: a changed template, address or offer voids it.
 
@@ -33,6 +38,7 @@ class ApprovalDesk(Panel):
         batch: from `tk.prepare`.
         author: who wrote the scenario and its mails; somebody else has to sign then.
         expires: how long the signature holds.
+        transport: the way out that test copies take, for example `smtp:mail.example.org`.
 
     Attributes:
         value: the `Approval`, frozen; None until somebody has signed.
@@ -42,7 +48,14 @@ class ApprovalDesk(Panel):
     _esm = script("panel.js", "screen.js")
     _css = sheet()
 
-    def __init__(self, batch: Batch, *, author: str | None = None, expires: str = "72h") -> None:
+    def __init__(
+        self,
+        batch: Batch,
+        *,
+        author: str | None = None,
+        expires: str = "72h",
+        transport: str | Transport = "outbox:./outbox",
+    ) -> None:
         if not isinstance(batch, Batch):
             raise InputError(f"batch: expected what tk.prepare gives; found {type(batch).__name__}")
         self.batch = batch
@@ -52,6 +65,10 @@ class ApprovalDesk(Panel):
         self._name = ""
         self._has_read = False
         self._page = "counts"
+        self._way = transport_of(transport)
+        self._address = ""
+        self._copies: Copies | None = None
+        self._jobs = Jobs()
         super().__init__(title="Approval desk")
         self.redraw()
 
@@ -65,6 +82,34 @@ class ApprovalDesk(Panel):
     def act_page(self, value: Any) -> None:
         """Counts, findings, samples or changes."""
         self._page = str(value)
+
+    def act_address(self, value: Any) -> None:
+        """Where test copies go was typed."""
+        self._address = str(value).strip()
+
+    def act_test(self, value: Any) -> None:
+        """Send test copies; a server may take its time, so beside the notebook."""
+        if self._jobs.running:
+            return
+        if not self._address:
+            raise InputError("where to? Type your own address first")
+        self._copies = None
+        self._jobs.start(
+            lambda job: send_test(self.batch, self._address, transport=self._way, progress=False),
+            done=self._tested,
+            failed=self._not_tested,
+        )
+
+    def _tested(self, copies: Copies) -> None:
+        self._copies = copies
+        self._jobs.now = None
+        self.guarded_draw()
+
+    def _not_tested(self, fault: BaseException) -> None:
+        self._jobs.now = None
+        with self._lock:  # until then what was pressed is still being answered, and clears the error at its end
+            self.error = told(fault)
+            self.guarded_draw()
 
     def act_name(self, value: Any) -> None:
         """The name of who signs was typed."""
@@ -145,6 +190,7 @@ class ApprovalDesk(Panel):
                 tag("div", verdict, class_="ttk-gap"),
                 tag("div", tabs, class_="ttk-row ttk-gap"),
                 tag("div", shown, class_="ttk-gap", data_key=self._page),
+                self._test(),
                 self._sign(bool(errors)),
             ]
         )
@@ -199,6 +245,41 @@ class ApprovalDesk(Panel):
             return note(f"Nothing changed since {who}.", tone="good")
         return together([tag("p", f"Since {who}:"), *(note(line, tone="careful") for line in lines)])
 
+    def _test(self) -> Html:
+        """The place to send test copies to oneself."""
+        is_busy, copies = self._jobs.running, self._copies
+        result = None
+        if copies is not None:
+            first, *more = copies.lines
+            shown = [note(first, tone="good" if copies.sent == len(copies) else "careful")]
+            shown += [tag("p", line, class_="ttk-detail") for line in more]
+            result = tag("div", *shown, class_="ttk-gap")
+        return tag(
+            "div",
+            tag("h4", "See them in your own inbox"),
+            tag(
+                "div",
+                field(
+                    "Your address",
+                    "address",
+                    self._address,
+                    size=26,
+                    placeholder="where you read mail",
+                    disabled=is_busy,
+                ),
+                button("Sending…" if is_busy else "Send test copies", "test", off=is_busy),
+                class_="ttk-row ttk-end",
+            ),
+            tag(
+                "p",
+                f"One mail of each kind, marked [Test], {into(self._way.name)}. A copy counts for nothing: no customer "
+                "gets one, no code is used, and unsubscribing in it unsubscribes nobody.",
+                class_="ttk-detail",
+            ),
+            result,
+            class_="ttk-sheet ttk-gap",
+        )
+
     def _sign(self, is_blocked: bool) -> Html:
         approval = self._approval
         if approval is not None:
@@ -244,6 +325,16 @@ class ApprovalDesk(Panel):
             ),
             class_="ttk-sheet ttk-gap",
         )
+
+
+def into(name: str) -> str:
+    """A way out in words."""
+    return f"into the folder {folder_of(name)}" if name.startswith("outbox:") else f"through {name}"
+
+
+def folder_of(name: str) -> str:
+    """The folder of an outbox, in short where it is below this one."""
+    return name.removeprefix("outbox:").replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def nothing_due(batch: Batch) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,7 +16,7 @@ from toolkit.sending import Approval, Batch, Ledger, Report, SendingJob, Transpo
 from toolkit.sending.batch.manifest import digest_of
 from toolkit.sending.sender.progress import Phase, Progress
 from toolkit.sending.states import State
-from toolkit.widgets.approval_desk import ApprovalDesk, nothing_due
+from toolkit.widgets.approval_desk import ApprovalDesk, folder_of, into, nothing_due
 from toolkit.widgets.guard import told
 from toolkit.widgets.markup import Html, button, card, field, note, progress_bar, table, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
@@ -256,7 +254,7 @@ class SendConsole(Panel):
     def body(self) -> Html:
         """Where the sending stands, and what can be done now."""
         kind = "a rehearsal, it reaches nobody" if self._opened.rehearsal else "it reaches people"
-        head = tag("header", tag("h3", "Send"), tag("span", f"{_into(self._opened.name)}: {kind}", class_="ttk-soft"))
+        head = tag("header", tag("h3", "Send"), tag("span", f"{into(self._opened.name)}: {kind}", class_="ttk-soft"))
         job = self.job
         if job is None:
             if not len(self.batch):
@@ -411,21 +409,11 @@ def _listed(sent: int, words: str, rest: list[tuple[int, str]]) -> str:
     return ", ".join([f"{sent:,} {words}", *(f"{count:,} {said}" for count, said in rest if count)])
 
 
-def _into(name: str) -> str:
-    """A way out in words."""
-    return f"into the folder {_folder(name)}" if name.startswith("outbox:") else f"through {name}"
-
-
 def _where(name: str) -> str:
     """Where the mails of a rehearsal can be looked at."""
     if not name.startswith("outbox:"):
         return ""
-    return f" They lie in the folder {_folder(name)}, one file for each; any mail program opens them."
-
-
-def _folder(name: str) -> str:
-    """The folder of an outbox, in short where it is below this one."""
-    return name.removeprefix("outbox:").replace(f"{Path.cwd()}{os.sep}", "")
+    return f" They lie in the folder {folder_of(name)}, one file for each; any mail program opens them."
 
 
 def _numbers(look: Progress, gone: int) -> Html:

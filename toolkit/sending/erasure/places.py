@@ -20,6 +20,7 @@ from toolkit.events.erasure import (
     text_names,
 )
 from toolkit.events.replacing import copies_beside
+from toolkit.sending.copy_header import COPY_OF, copied_customer
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.tracking import Answers
 from toolkit.whole import parts_beside
@@ -163,7 +164,10 @@ def _is_mail_to(path: Path, person: Person) -> bool:
     content = path.read_bytes()
     if person.is_named_in(content):
         return True
-    to = BytesHeaderParser(policy=mail_policy).parsebytes(content)["To"]
+    headers = BytesHeaderParser(policy=mail_policy).parsebytes(content)
+    to, copied = headers["To"], copied_customer(headers.get(COPY_OF, ""))
+    if copied is not None and copied == person.customer_id:
+        return True
     return to is not None and any(one.addr_spec.casefold() in person.addresses for one in to.addresses)
 
 

@@ -24,7 +24,7 @@ from toolkit.sending.ledger.coupons import Coupon
 from toolkit.sending.sender.recheck import Due, attributes_of
 from toolkit.sending.spool import Store
 
-__all__ = ["Draft", "Letters", "Writer"]
+__all__ = ["Draft", "Letters", "Writer", "address_of"]
 
 _PLAIN = re.compile(r"[a-z0-9]+([._+-][a-z0-9]+)*", re.IGNORECASE | re.ASCII)
 _SHORT = 64  # characters of an address, below every limit
@@ -117,7 +117,7 @@ class Writer:
         drafts, left_out = [], {}
         for row in _rows(sends):
             person = people[row.customer_id]
-            address = _address(person.get("email"))
+            address = address_of(person.get("email"))
             if address is None:
                 left_out[row.decision_id] = "no_address"
                 continue
@@ -180,7 +180,7 @@ class Writer:
         return offer_values(offer, at=at, zone=zone, currency=policies.currency)
 
 
-def _address(value: object) -> str | None:
+def address_of(value: object) -> str | None:
     """The address as a mail can be sent to it; None when there is none, or it is not one."""
     if not isinstance(value, str) or not value.strip():
         return None

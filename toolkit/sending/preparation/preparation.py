@@ -44,12 +44,13 @@ from toolkit.sending.states import State
 from toolkit.sending.stopping import interruptible, look
 from toolkit.sending.transports import Outbox
 
-__all__ = ["DEFAULT_OUTBOX", "prepare", "template_bytes"]
+__all__ = ["DEFAULT_OUTBOX", "prepare", "template_bytes", "unsubscribe_link"]
 
 DEFAULT_OUTBOX = "./outbox"
 ALREADY_SENT = "already sent"
 BEGAN_BEFORE = "began before the start"
 _SOME = 10_000  # decisions turned into letters at once, or more:
+_MANY_EVENTS = 1_000_000  # from which a replay takes longer than a moment
 _LOOKS = 20  # looks at the log in all, each of which reads it through
 _NAMED = 8_192  # mails that are on their way to and from whoever renders them, and more
 _SETTLED = {
@@ -141,9 +142,12 @@ def prepare(
     with _ledger_at(where) as known:
         last = None if known is None else known.last_run()
         stock = Stock(program, known, folder=folder, codes=codes)
-        whole = replay(never_empty(program), log, until=moment, assume="as_logged", events_at_once=None)
-        run = whole.reaching(pd.Timestamp(begin if last is None else min(begin, last)) - LOOKED_AROUND)
-        reached = _reached(run, begin, scenarios=wanted, shares=shares)
+        with _parts(2, shown=progress and len(log) > _MANY_EVENTS) as part:
+            part("replay of the log")
+            whole = replay(never_empty(program), log, until=moment, assume="as_logged", events_at_once=None)
+            part("what is due")
+            run = whole.reaching(pd.Timestamp(begin if last is None else min(begin, last)) - LOOKED_AROUND)
+            reached = _reached(run, begin, scenarios=wanted, shares=shares)
         sends = reached[reached["status"] == "send"]
         with _parts(4, shown=progress and len(sends) > _SOME) as part:
             part("what was sent before")
@@ -166,7 +170,7 @@ def prepare(
         problems = () if known is None else _redrawn(known, program, going)
     key = mail_key(where)
     written = set(_without(going, unmailable)["scenario"])
-    link = _unsubscribe_link(program.policies, key, needed=any(program[one].class_ == "marketing" for one in written))
+    link = unsubscribe_link(program.policies, key, needed=any(program[one].class_ == "marketing" for one in written))
     mails, spool, checked, unfit = _rendered(
         program, compiled, Letters(drafts, set(going["template"])), key, link, set_aside=set_aside, progress=progress
     )
@@ -369,8 +373,10 @@ def _check_price(price: Any) -> None:
         raise InputError(f"prepare: price_per_thousand: expected 0 or more; found {price!r}")
 
 
-def _unsubscribe_link(policies: Policies, key: MailKey, *, needed: bool) -> Callable[[str], str]:
-    """The link to unsubscribe in the mail of a Message-ID."""
+def unsubscribe_link(
+    policies: Policies, key: MailKey, *, needed: bool, purpose: str = "unsubscribe"
+) -> Callable[[str], str]:
+    """The link to unsubscribe in the mail of a Message-ID; of the purpose `test` it unsubscribes nobody."""
     pattern = getattr(policies.brand, "unsubscribe_url", None)
     usable = isinstance(pattern, str) and "{token}" in pattern and pattern.startswith("https://")
     if pattern is None and policies.tracking is not None:
@@ -382,4 +388,4 @@ def _unsubscribe_link(policies: Policies, key: MailKey, *, needed: bool) -> Call
             f"for example https://shop.example.com/u/{{token}}{found}"
         )
     words, tokens = str(pattern), key.tokens
-    return lambda message_id: words.replace("{token}", tokens.mint(name_of(message_id), purpose="unsubscribe"))
+    return lambda message_id: words.replace("{token}", tokens.mint(name_of(message_id), purpose=purpose))

@@ -17,10 +17,22 @@ import pytest
 from tests.sending.addresses import check_that_addresses_are_found
 from toolkit.errors import ApprovalError, LedgerError
 from toolkit.events import EventLog
-from toolkit.sending import Ledger, Receipt, State, approve, approve_standing, keep_sending, send
+from toolkit.sending import (
+    ApprovalPolicy,
+    Ledger,
+    Receipt,
+    State,
+    approve,
+    approve_standing,
+    keep_sending,
+    send,
+    submit,
+)
 from toolkit.sending.clock import micros, utc_now
+from toolkit.sending.keys import new_key
 from toolkit.sending.ledger import server_clock
 from toolkit.sending.ledger.planning import plan_run
+from toolkit.sending.sender_service import take_one
 
 LEASE = 30_000_000
 number = itertools.count()
@@ -231,3 +243,24 @@ def test_a_round_goes_by_the_servers_clock_not_by_that_of_its_machine(place, sho
     (line,) = said
     assert "sent 1," in line  # an hour after the sign-up, which this machine's clock has not yet
     assert abs(datetime.fromisoformat(f"{line[:19]}+00:00") - utc_now()) < timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(("minutes", "is_over"), [(-90, True), (90, False)])
+def test_a_sender_judges_an_approval_by_the_servers_clock(
+    place, shop, make_people, tmp_path, monkeypatch, minutes, is_over
+):
+    machine, key = _Wrong(minutes=minutes), new_key(tmp_path / "ana.pem")
+    monkeypatch.setattr(server_clock, "utc_now", machine)
+    now = utc_now()
+    people = [f"c{number}" for number in range(12)]
+    signed = pd.DataFrame({"customer_id": people, "event": "sign_up", "at": now - timedelta(hours=4)})
+    log = EventLog.from_pandas(signed.assign(revenue=float("nan")), customers=make_people(12))
+    batch, then = shop.prepare(now=now, log=log), now - timedelta(minutes=80 if is_over else 0)
+    approval = approve(batch, by="ana", key=key, expires="1h", clock=lambda: then)
+    folder = submit(batch, approval, tmp_path / "spool")
+    options = {"policy": ApprovalPolicy(), "transport": f"outbox:{tmp_path}/out", "ledger": place, "clock": machine}
+    if is_over:
+        with pytest.raises(ApprovalError, match="approval: over since"):
+            take_one(folder, **options)
+    else:
+        assert take_one(folder, **options).sent == 12

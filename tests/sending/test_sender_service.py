@@ -319,3 +319,21 @@ def test_the_gate_looks_at_some_customers_at_a_time_and_finds_the_same(shop, mak
         found = [gate_of(parcel, ledger, log, clock, run_id="run", at_once=count)() for count in (1, 4, 50)]
     assert found[0] == found[1] == found[2]
     assert Counter(found[0].values()) == {"cap": 5, "unsubscribed": 3}
+
+
+@pytest.mark.parametrize("after", [5, 20])  # while it is read, and while it is checked
+def test_a_batch_that_is_being_checked_is_left_when_the_sender_is_stopped(submitted, tmp_path, policy, noon, after):
+    class Stopped(threading.Event):
+        looks = 0
+
+        def is_set(self):
+            self.looks += 1
+            return self.looks > after
+
+    stop = Stopped()
+    options = {"policy": policy, "transport": f"outbox:{tmp_path}/out", "clock": lambda: noon}
+    with pytest.raises(KeyboardInterrupt):
+        take_one(submitted, ledger=tmp_path / "sender.sqlite", stop=stop, **options)
+    assert stop.looks == after + 1
+    assert not (tmp_path / "out").exists()
+    assert "sent 12," in str(take_one(submitted, ledger=tmp_path / "sender.sqlite", **options))

@@ -20,6 +20,7 @@ from email.parser import BytesHeaderParser
 from email.policy import default as mail_policy
 from itertools import zip_longest
 from pathlib import Path
+from threading import Event
 from typing import Any, BinaryIO
 
 from toolkit.errors import ApprovalError, InputError, ToolkitError
@@ -86,13 +87,19 @@ def submit(
 class Bundle:
     """A batch as it lies in a folder; what a sender makes of it is checked by `check`."""
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, stop: Event | None = None) -> None:
         """Read a batch from its folder.
+
+        Args:
+            folder: from `submit`.
+            stop: ends the reading and the checking, which of a large batch take a while.
 
         Raises:
             InputError: the folder holds no batch, or its files do not fit together.
+            KeyboardInterrupt: it was stopped; also later, by `check`.
         """
         self.folder = Path(folder)
+        self._stop = stop or Event()
         try:
             self.manifest: dict[str, Any] = json.loads(_text(self.folder / "manifest.json"))
             documents = json.loads(_text(self.folder / "approvals.json"))
@@ -104,6 +111,7 @@ class Bundle:
             self.scenarios = set[str]()
             sizes = 0
             for approved, mail in zip_longest(self._audience, _lines(self.folder / "mails.jsonl")):
+                self._look()
                 sizes += mail is not None
                 if approved is not None and mail is not None:
                     stub = _stub(approved, mail)
@@ -127,6 +135,10 @@ class Bundle:
             raise
         except Exception as fault:  # whoever wrote the folder may have written anything
             raise InputError(f"sender: {self.folder}: holds no batch: {fault}") from fault
+
+    def _look(self) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
 
     def close(self) -> None:
         """Let go of the files."""
@@ -180,6 +192,7 @@ class Bundle:
     def _check_mails(self) -> None:
         parser = BytesHeaderParser(_class=EmailMessage, policy=mail_policy)
         for number, approved in enumerate(self._audience):
+            self._look()
             message = self._message(number)
             if hashlib.sha256(message).hexdigest() != approved["payload"]:
                 raise ApprovalError(f"sender: mail {approved['decision']}: its bytes are not those approved")

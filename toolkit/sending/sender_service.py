@@ -75,7 +75,7 @@ def serve(
         once: look once.
         stop: ends it, between two mails.
         say: is told one line for each batch, and again where it changes.
-        clock: tells the time.
+        clock: tells the time; with a ledger in PostgreSQL its server's clock does, where this machine's own is meant.
 
     Raises:
         InputError: not a way out, or a folder for outcomes that is not this user's own.
@@ -145,19 +145,21 @@ def take_one(
         ApprovalError: anything in the folder is not as it was approved, or not by enough people. Nothing was sent.
         InputError: the folder holds no batch.
         SendingError: the way out or the ledger failed midway; call again to go on.
+        KeyboardInterrupt: it was stopped.
     """
-    bundle = Bundle(folder)
+    bundle = Bundle(folder, stop=stop)
     try:
-        bundle.check(policy, clock=clock)
-        way = transport_of(transport)
-        if not way.rehearsal:
-            check_links(bundle, os.fspath(ledger), remedy=_REMEDY)
         with Ledger.open(ledger, clock=clock) as opened:
+            clock = opened.clock  # one for the approval, the gate and the mails
+            bundle.check(policy, clock=clock)
+            way = transport_of(transport)
+            if not way.rehearsal:
+                check_links(bundle, os.fspath(ledger), remedy=_REMEDY)
             run = run_record(bundle, bundle.approvals, way)
             gate = _of_this_log(gate_of(bundle, opened, _read(log), clock, run_id=run.id))
             tracker = partial(told, bundle, opened, answers_place(ledger), run_id=run.id, clock=clock)
             telling = tracker if len(bundle) else None
-            sender = Sender(bundle, run, way, opened, before={}, clock=opened.clock, gate=gate, tracker=telling)
+            sender = Sender(bundle, run, way, opened, before={}, clock=clock, gate=gate, tracker=telling)
             if stop is not None:
                 sender.stop = stop
             return sender.run()

@@ -21,7 +21,7 @@ from toolkit.engine.marked import Marked, mark
 from toolkit.engine.run import Run, utc
 from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events.marks import Mark, Marking
-from toolkit.events.quoting import literal
+from toolkit.events.quoting import of_scenarios
 from toolkit.scenario.duration import Duration, as_meant
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import InactiveTrigger, Scenario
@@ -367,9 +367,7 @@ def _look(run: Run, scenario: Scenario) -> _Look:
     columns = {**EVENT_COLUMNS, **run.log.properties}
     where = None if goal.where is None else Expression.parse(goal.where, columns=columns).sql
     marks: dict[str, Mark] = {"goal": Mark(goal.event, where)}
-    own = None
-    if "scenario" in run.log.properties:
-        own = Expression.parse(f"scenario = '{scenario.scenario}'", columns=columns).sql
+    own = None if "scenario" not in run.log.properties else of_scenarios([scenario.scenario])
     names = set(run.log.event_names)
     marks |= {name: Mark(event, own) for name, event in _ANSWERS.items() if event in names}
     if "email_opened" in names and run.log.properties.get("verdict") == "text":
@@ -380,8 +378,7 @@ def _look(run: Run, scenario: Scenario) -> _Look:
         # Of scenarios that the program does not hold nobody knows whether they are confirmations, which follow an order
         others = {one.scenario for one in run.program.scenarios if one.class_ == "marketing"} - {scenario.scenario}
         if others:
-            named = ", ".join(literal(name) for name in sorted(others))
-            marks["other"] = Mark("email_sent", Expression.parse(f"scenario in ({named})", columns=columns).sql)
+            marks["other"] = Mark("email_sent", of_scenarios(sorted(others)))
     if "email_unsubscribed" in names:
         marks["unsubscribed"] = Mark("email_unsubscribed")
     marks["back"] = marks["goal"]

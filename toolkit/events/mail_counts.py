@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.events.database import fetch_rows
 from toolkit.events.log import EventLog
-from toolkit.events.quoting import literal
+from toolkit.events.quoting import of_scenarios
 
 __all__ = ["StepAnswers", "answers_by_step", "mails_by_day", "mails_by_group"]
 
@@ -118,7 +118,7 @@ def answers_by_step(
     if not {"scenario", "step"} <= set(log.properties) or "email_sent" not in log.event_names or log.span is None:
         return {}
     end = up_to or log.span[1]
-    own = f"CAST(scenario AS VARCHAR) = {literal(scenario)} AND \"at\" <= TIMESTAMPTZ '{end.isoformat()}'"
+    own = f"{of_scenarios([scenario])} AND \"at\" <= TIMESTAMPTZ '{end.isoformat()}'"
     verdict = _text(log, "verdict")
     counts = {
         "sent": "event = 'email_sent'",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["literal", "name", "paths"]
+__all__ = ["literal", "name", "of_scenarios", "paths"]
 
 
 def name(text: str) -> str:
@@ -32,3 +32,12 @@ def paths(files: Iterable[str]) -> str:
     "['a.csv', 'b.csv']"
     """
     return "[" + ", ".join(literal(file) for file in files) + "]"
+
+
+def of_scenarios(names: Iterable[str]) -> str:
+    """That an event is of a mail of some scenarios, as SQL; a column of scenarios that is empty may be of any kind.
+
+    >>> of_scenarios(["cart", "welcome"])
+    "(CAST(scenario AS VARCHAR) IN ('cart', 'welcome'))"
+    """
+    return f"(CAST(scenario AS VARCHAR) IN ({', '.join(literal(text) for text in names)}))"

@@ -17,6 +17,7 @@ from toolkit.engine.run import Run
 from toolkit.errors import InputError, NotSupportedError, did_you_mean
 from toolkit.events import EventLog
 from toolkit.events.marks import Mark, Marking
+from toolkit.events.quoting import of_scenarios
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import Program, Scenario, Send, every_step, without_round
@@ -242,7 +243,7 @@ def _with_answers(frame: pd.DataFrame, run: Run, scenario: Scenario, window: int
         return None if text is None else Expression.parse(text, columns=columns).sql
 
     marks = {"converted": Mark(goal.event, condition(goal.where))}
-    own = condition(f"scenario = '{scenario.scenario}'")
+    own = of_scenarios([scenario.scenario])
     for column, event in _ANSWERS.items():
         if event in log.event_names:
             marks[column] = Mark(event, None if column == "unsubscribed" else own)

@@ -177,6 +177,8 @@ def test_what_has_no_picture_is_named(shop_run):
         figure({})
     with pytest.raises(InputError, match="did you mean 'hours'"):
         shop_run.plot(show="hour")
+    with pytest.raises(InputError, match=r"no option 'shows' in the drawing of a Run; .*did you mean 'show'"):
+        shop_run.plot(shows="hours")
     with pytest.raises(InputError, match="did you mean 'welcome'"):
         shop_run.plot(scenario="welcom")
     with pytest.raises(InputError, match="'local' or 'utc'"):

@@ -54,3 +54,9 @@ def test_a_command_loads_only_what_it_needs(args: list[str], loaded: set[str]) -
 def test_whoever_asks_a_ledger_waits_for_no_kernel_and_no_writer_of_mails():
     code = "import sys, toolkit.cli.ledgers; print({'numba', 'toolkit.engine', 'toolkit.mail'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+def test_the_package_run_as_a_module_is_the_command() -> None:
+    asked = [sys.executable, "-m", "toolkit", "nonsense"]
+    ended = subprocess.run(asked, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (ended.returncode, ended.stderr[:20]) == (2, "no command 'nonsense'"[:20])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import singledispatch
+from inspect import signature
 from typing import Any, Literal
 
 import plotly.graph_objects as go
@@ -37,7 +38,6 @@ _SHOWS = ("hours", "days", "not_sent", "own")
 _RESULT_SHOWS = ("lift", "looks", "days", "survival")
 
 
-@singledispatch
 def figure(result: Any, **options: Any) -> go.Figure:
     """The picture of a result.
 
@@ -56,13 +56,28 @@ def figure(result: Any, **options: Any) -> go.Figure:
         NotSupportedError: no drawing is known for this kind of result.
         InputError: an option that is not there; names the nearest.
     """
-    *kinds, last = (kind.__name__ for kind in figure.registry if kind is not object)
+    draw = _drawing.dispatch(type(result))
+    allowed = list(signature(draw).parameters)[1:]
+    for name in options if draw is not _drawing.dispatch(object) else ():
+        if name not in allowed:
+            said = f"allowed: {', '.join(allowed)}" if allowed else "it has none"
+            raise InputError(
+                f"plot: no option {name!r} in the drawing of a {type(result).__name__}; {said}"
+                + did_you_mean(name, allowed)
+            )
+    drawn: go.Figure = draw(result, **options)
+    return drawn
+
+
+@singledispatch
+def _drawing(result: Any, **_: Any) -> go.Figure:
+    *kinds, last = (kind.__name__ for kind in _drawing.registry if kind is not object)
     raise NotSupportedError(
         f"there is no drawing for a {type(result).__name__}; there is one for {', '.join(kinds)} and {last}"
     )
 
 
-@figure.register
+@_drawing.register
 def _run(result: Run, *, show: Show = "hours", scenario: str | None = None, clock: Clock = "local") -> go.Figure:
     if not is_one_of(show, _SHOWS):
         raise InputError(
@@ -75,14 +90,14 @@ def _run(result: Run, *, show: Show = "hours", scenario: str | None = None, cloc
     return (sends_by_hour if show == "hours" else sends_by_day)(result, scenario=scenario, clock=clock)
 
 
-@figure.register
+@_drawing.register
 def _sweep(result: Sweep, *, value: str | None = None, scenario: str | None = None) -> go.Figure:
     if len(result.over) == 1:
         return sweep_lines(result, value=value, scenario=scenario)
     return sweep_heatmap(result, value=value or "sent", scenario=scenario)
 
 
-@figure.register
+@_drawing.register
 def _result(
     result: Result,
     *,
@@ -105,14 +120,14 @@ def _result(
     return result_survival(result, metric=metric) if show == "survival" else forest(result, metric=metric)
 
 
-@figure.register
+@_drawing.register
 def _forecast(result: Forecast, *, show: Literal["arms", "parts"] = "arms", metric: str = "profit") -> go.Figure:
     if not is_one_of(show, ("arms", "parts")):
         raise InputError(f"show must be arms or parts; found {shown(show)}")
     return forecast_parts(result) if show == "parts" else forecast_arms(result, metric=metric)
 
 
-for _kind, _drawing in (
+for _kind, _draw in (
     (Selection, selection_chart),
     (Load, load_chart),
     (Overlap, overlap_chart),
@@ -126,4 +141,4 @@ for _kind, _drawing in (
     (Board, deliverability_chart),
     (Tuning, tuning_chart),
 ):
-    figure.register(_kind, _drawing)
+    _drawing.register(_kind, _draw)

@@ -17,6 +17,7 @@ from toolkit.engine.run import Run
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Program, loads
+from toolkit.scenario.models import Experiment
 from toolkit.tables import DECISIONS, JOURNEYS, OUTCOMES
 
 CART = """
@@ -233,6 +234,11 @@ def test_outcomes_tell_when_the_goal_was_reached_and_which_mails_of_others_came_
     }
     assert found["other_mails"].to_dict() == {"ana": 1, "bo": 0, "cy": 0}
     assert "other_mails" not in measure(replay(Program(scenarios=all_three[:2]), log), scenario="cart")
+    arms = {"arms": {"mail": 0.5, "none": 0.5}, "holdout": "none"}
+    for name, is_other in (("series", False), ("another", True)):  # two parts of a series are one experiment
+        named = zip((all_three[0], all_three[2]), ("series", name), strict=True)
+        parts = tuple(one.replace(experiment=Experiment(name=called, **arms)) for one, called in named)
+        assert ("other_mails" in measure(replay(Program(scenarios=parts), log), scenario="cart")) == is_other
     OUTCOMES.check(outcomes)
 
 

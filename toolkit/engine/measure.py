@@ -63,11 +63,11 @@ def measure(
         customer_id, arm, entered_at, opened, clicked (not those of machines), open_verdict (human, unsure or machine,
         where the log says), converted, revenue (where the goal names a value), reactivated (where asked), unsubscribed,
         the moments converted_at and reactivated_at, other_mails (mails of the program's other marketing scenarios
-        within the window, where there are any and the log tells), sends, and the covariates pre_purchases and
-        pre_revenue: how often the goal was reached, and its value, before entry. `frame.attrs["toolkit"]` says what
-        the numbers are: label, unit, whether the arms were randomised in this log and why, window, how many windows
-        were still open; and `untouched`, how many units had their whole window before the first mail of the experiment
-        that the log holds, or entered after the last.
+        within the window, but those of the same experiment, where there are any and the log tells), sends, and the
+        covariates pre_purchases and pre_revenue: how often the goal was reached, and its value, before entry.
+        `frame.attrs["toolkit"]` says what the numbers are: label, unit, whether the arms were randomised in this log
+        and why, window, how many windows were still open; and `untouched`, how many units had their whole window before
+        the first mail of the experiment that the log holds, or entered after the last.
 
     Raises:
         InputError: no such scenario; no window; a moment without a time zone; a scenario without a goal, or whose goal
@@ -340,6 +340,13 @@ def _sends(run: Run, units: Ints, unit: str, since: datetime | str | None) -> In
     return of_units
 
 
+def _is_other(one: Scenario, scenario: Scenario) -> bool:
+    """Whether a scenario's mails are no part of what the arms of another got: those of one experiment are."""
+    names = [each.experiment.name for each in (one, scenario) if each.experiment is not None]
+    is_part = len(names) == 2 and names[0] == names[1]
+    return one.class_ == "marketing" and one.scenario != scenario.scenario and not is_part
+
+
 # What is looked for in the log ........................................................................................
 
 
@@ -376,7 +383,7 @@ def _look(run: Run, scenario: Scenario) -> _Look:
         marks["opened_by_machine"] = Mark("email_opened_by_machine", own)
     if "email_sent" in names and own is not None:
         # Of scenarios that the program does not hold nobody knows whether they are confirmations, which follow an order
-        others = {one.scenario for one in run.program.scenarios if one.class_ == "marketing"} - {scenario.scenario}
+        others = {one.scenario for one in run.program.scenarios if _is_other(one, scenario)}
         if others:
             marks["other"] = Mark("email_sent", of_scenarios(sorted(others)))
     if "email_unsubscribed" in names:

@@ -144,7 +144,7 @@ class Axes:
         if x_title:
             parts.append(words((self.left + self.width - self.right) / 2, self.height - 4, x_title, anchor="middle"))
         if y_title:
-            parts.append(words(2, self.top - 8, y_title))
+            parts.append(words(2, self.top - 13, y_title))
         return parts
 
     def line(self, points: Sequence[tuple[float, float]], *, class_: str = "ttk-line") -> str:

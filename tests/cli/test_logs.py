@@ -217,7 +217,8 @@ def test_describe_warns_of_what_has_no_effect(tmp_path: Path) -> None:
     )
     done = RUN.invoke(app, ["describe", str(scenario)])
     assert done.exit_code == 0, done.output
-    assert done.output.endswith("\n\nwarning: receipt.quiet: transactional mails ignore `quiet`\n")
+    said = f"\n\nwarning: {scenario}:2: receipt.quiet: transactional mails ignore `quiet`\n"
+    assert done.output.endswith(said)
 
 
 def test_an_unknown_command_names_the_nearest(

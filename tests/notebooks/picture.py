@@ -24,7 +24,10 @@ SCREENS: dict[str, list[tuple[str, str, str | None]]] = {
     "00_start_here": [("log", "log_profile", None), ("trace", "trace_view", None)],
     "01_backtest_a_scenario": [("view", "scenario_view", "[data-value=offer]"), ("sweep", "sweep_map", None)],
     "03_design_an_experiment": [("designer", "experiment_designer", None)],
-    "04_read_an_experiment": [("board", "experiment_board", None)],
+    "04_read_an_experiment": [
+        ("board", "experiment_board", None),
+        ("board", "experiment_days", "button:has-text('Day by day')"),
+    ],
     "06_approve_and_send": [
         ("preview", "mail_preview_notebook", None),
         ("desk", "approve", "button:has-text('Samples')"),
@@ -48,6 +51,7 @@ def take(folder: Path) -> None:
                     screen = _screen(seen, cell)
                     if press is not None:
                         screen.locator(press).first.click()
+                        screen.get_by_text("Reckoning").wait_for(state="hidden")
                     _shoot(seen, screen, folder / f"{name}.png")
             _sent(seen, folder / "send_console.png")
     with (
@@ -111,7 +115,7 @@ def _sent(seen: Desk, path: Path) -> None:
     count = re.sub(r"\D", "", page.get_by_role("button", name=re.compile(r"^Send \d+ mails$")).inner_text())
     page.get_by_label("Number of mails").fill(count)
     page.keyboard.press("Enter")
-    page.locator("button:has-text('Send '):not([disabled])").click()
+    page.locator("button[data-act='send']:not([disabled])").click()
     page.get_by_text(re.compile("settled · done")).wait_for()
     _shoot(seen, _screen(seen, "console"), path)
 

@@ -373,7 +373,7 @@ def test_a_sending_is_paused_and_stopped_and_goes_on_and_nobody_is_mailed_twice(
     count = int(re.sub(r"\D", "", button.inner_text()))
     sending.page.get_by_label("Number of mails").fill(str(count))
     sending.page.keyboard.press("Enter")
-    sending.page.locator("button:has-text('Send '):not([disabled])").click()
+    sending.page.locator("button[data-act='send']:not([disabled])").click()
     sending.page.get_by_role("button", name="Pause").click()
     sending.page.get_by_text(re.compile("settled · paused")).wait_for()
     sending.page.get_by_role("button", name="Go on").click()

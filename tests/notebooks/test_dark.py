@@ -82,7 +82,7 @@ def test_a_batch_is_signed_and_sent_in_the_dark(dark):
     count = re.sub(r"\D", "", page.get_by_role("button", name=re.compile(r"^Send \d+ mails$")).inner_text())
     page.get_by_label("Number of mails").fill(count)
     page.keyboard.press("Enter")
-    page.locator("button:has-text('Send '):not([disabled])").click()
+    page.locator("button[data-act='send']:not([disabled])").click()
     page.get_by_text(re.compile("settled · done")).wait_for()
     assert f"{count} mails are in the outbox" in dark.cell("report")
     assert dark.banners() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import shutil
@@ -182,21 +183,19 @@ def test_a_server_that_hangs_up_after_every_few_mails_is_called_again(few, batch
     assert server.connections >= COUNT // few
 
 
-def test_a_mail_that_meets_the_end_of_each_connection_is_not_postponed(batch, sending, smtp_server):
-    mails, unlucky = Counter(), batch.mails[3].letter.to
+def test_a_mail_that_meets_the_end_of_one_connection_after_the_other_is_not_postponed(batch, sending, smtp_server):
+    mails = Counter()
 
     def fault(verb, number, recipient):
         connection = asyncio.current_task()
         mails[connection] += verb == "MAIL"
-        if verb == "CONNECT" and 3 < number <= 6:  # so that the mail falls to each of the first three
-            return "421 not so fast"
-        is_over = verb == "RCPT" and recipient == unlucky and mails[connection] > 1
-        return "421 enough for one connection" if is_over else None
+        return "421 enough for one connection" if verb == "RCPT" and mails[connection] > 1 else None
 
     server = smtp_server(extensions=["PIPELINING"], fault=fault)
     assert sending(server.port, options="connections=3&timeout=5").sent == COUNT
     assert _recipients(server) == _everyone(batch)
-    assert server.lines.count(f"RCPT TO:<{unlucky}>\r\n".encode()) > 3
+    announced = sum(line.startswith(b"RCPT TO:") for line in server.lines)
+    assert announced > COUNT + COUNT // 2  # every connection took one mail and ended with the next
 
 
 def test_ctrl_c_while_the_connections_say_goodbye_is_heard(smtp_server):
@@ -209,8 +208,12 @@ def test_ctrl_c_while_the_connections_say_goodbye_is_heard(smtp_server):
     way = transport(f"smtp:127.0.0.1:{smtp_server(fault=fault).port}?connections=1&timeout=5")
     mail = Outgoing("d1", "m1@example.com", "hello@example.com", "ana@example.org", b"Subject: Hi\r\n\r\nHi\r\n")
     receipts = []
-    with pytest.raises(KeyboardInterrupt):
-        receipts.extend(way.deliver(iter([mail]), lambda names: names))
+    gc.disable()  # Python drops what a signal raises while it cleans up behind objects, here those of other tests
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            receipts.extend(way.deliver(iter([mail]), lambda names: names))
+    finally:
+        gc.enable()
     assert not [one for one in threading.enumerate() if one.name == "smtp"]
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -113,7 +114,7 @@ def test_every_way_to_read_a_log_can_do_so_without_a_bar(tmp_path: Path, source:
     events = pd.DataFrame({"customer_id": ["ana"], "event": "view", "at": ["2025-01-01T00:00Z"]})
     events.to_csv(tmp_path / "events.csv", index=False)
     events.to_parquet(tmp_path / "events.parquet")
-    with sqlite3.connect(tmp_path / "events.db") as database:
+    with closing(sqlite3.connect(tmp_path / "events.db")) as database, database:
         events.to_sql("events", database, index=False)
     database.close()
     read = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -138,6 +139,6 @@ def batches_of(folder, count, *moments):
 
 def without(path, table, *, version):
     """Make a ledger one of an earlier version, which had no such table."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(f"DROP TABLE {table}; UPDATE meta SET value = '{version}' WHERE name = 'version'")
     connection.close()

@@ -89,9 +89,11 @@ def test_a_copy_counts_for_nothing_and_its_mail_goes_later(shop, copied):
     assert not Ledger.exists(shop.outbox / "ledger.sqlite")
     approval = shop.approve(batch)
     send(batch, approval, confirm=len(batch), progress=False)
-    before = Ledger.open(shop.outbox / "ledger.sqlite").deliveries()
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        before = ledger.deliveries()
     copied(batch, customer="c3")
-    after = Ledger.open(shop.outbox / "ledger.sqlite").deliveries()
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        after = ledger.deliveries()
     assert before.equals(after)
     assert (len(after), batch.digest) == (12, digest)
     # In the very outbox of the real mails, too, a copy is none of them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -36,7 +37,7 @@ def _send_all(ledger, run_id="run", *, name="sender"):
 
 
 def _tamper(ledger, statement):
-    with sqlite3.connect(ledger.place) as connection:
+    with closing(sqlite3.connect(ledger.place)) as connection, connection:
         connection.execute(statement)
     connection.close()
 
@@ -330,12 +331,12 @@ def test_a_file_that_is_something_else_is_refused_and_left_alone(tmp_path):
     with pytest.raises(LedgerError, match="file is not a database"):
         Ledger.open(text)
     other = tmp_path / "shop.sqlite"
-    with sqlite3.connect(other) as connection:
+    with closing(sqlite3.connect(other)) as connection, connection:
         connection.execute("CREATE TABLE basket (id INTEGER)")
     connection.close()
     with pytest.raises(LedgerError, match=r"is another database \(it holds the tables basket\)"):
         Ledger.open(other)
-    with sqlite3.connect(other) as connection:
+    with closing(sqlite3.connect(other)) as connection, connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("basket",)]
     connection.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ INSERT INTO attempt (delivery_id, epoch, owner, at, outcome) VALUES (1, 1, 'a', 
 @pytest.fixture
 def old(tmp_path):
     path = tmp_path / "ledger.sqlite"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(TABLES + ROWS)
     connection.close()
     return path
@@ -54,7 +55,7 @@ def test_a_ledger_of_the_second_version_gets_the_index_of_mails_in_hand(tmp_path
         ledger.plan(run_record(mails=3), entries(3))
         held = ledger.claim("run", owner="dead", limit=2, lease=30_000_000)
         ledger.start(held[:1])
-    with sqlite3.connect(path) as connection:  # which is what differs
+    with closing(sqlite3.connect(path)) as connection, connection:  # which is what differs
         connection.executescript(
             "DROP INDEX delivery_held; CREATE INDEX delivery_state ON delivery (state, lease_until);"
             "UPDATE meta SET value = '2' WHERE name = 'version'"
@@ -64,7 +65,7 @@ def test_a_ledger_of_the_second_version_gets_the_index_of_mails_in_hand(tmp_path
     with Ledger.open(path, clock=clock) as ledger:
         assert [row.decision_id for row in ledger.recover()] == [held[0].decision_id]
         assert ledger.counts("run") == {State.PLANNED: 2, State.UNKNOWN: 1}
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone() == (str(VERSION),)
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
     connection.close()
@@ -95,7 +96,7 @@ def test_a_ledger_of_the_fifth_version_gets_room_for_approvals_held_up(tmp_path,
 def test_mails_in_hand_and_in_doubt_are_found_by_their_own_index(tmp_path, clock):
     path = tmp_path / "ledger.sqlite"
     Ledger.open(path, clock=clock).close()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         for states in ((State.LEASED,), (State.SENDING,), (State.UNKNOWN,), (State.LEASED, State.SENDING)):
             query = select(deliveries.c.id).where(held_as(*states)).compile(dialect=sqlite.dialect())
             plans = " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {query}"))

@@ -208,12 +208,14 @@ def test_ctrl_c_while_the_connections_say_goodbye_is_heard(smtp_server):
     way = transport(f"smtp:127.0.0.1:{smtp_server(fault=fault).port}?connections=1&timeout=5")
     mail = Outgoing("d1", "m1@example.com", "hello@example.com", "ana@example.org", b"Subject: Hi\r\n\r\nHi\r\n")
     receipts = []
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without it
     gc.disable()  # Python drops what a signal raises while it cleans up behind objects, here those of other tests
     try:
         with pytest.raises(KeyboardInterrupt):
             receipts.extend(way.deliver(iter([mail]), lambda names: names))
     finally:
         gc.enable()
+        signal.signal(signal.SIGINT, usual)
     assert not [one for one in threading.enumerate() if one.name == "smtp"]
 
 

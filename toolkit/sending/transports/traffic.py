@@ -129,12 +129,14 @@ class _Traffic:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        ending = self._call(self._end(gently=reason[0] is None))
+        ending: Future[None] | None = None
         try:
+            ending = self._call(self._end(gently=reason[0] is None))
             with contextlib.suppress(TimeoutError):  # what does not end in time is left to its daemon
                 ending.result(10.0)
         except BaseException:  # Ctrl-C: nobody waits for goodbyes
-            ending.cancel()
+            if ending is not None:
+                ending.cancel()
             with contextlib.suppress(TimeoutError):
                 self._call(self._end(gently=False)).result(1.0)
             raise

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import BLUE, DAYS, HOUSE, INK, label_lines, say, unit_of
+from toolkit.charts.style import BLUE, DAYS, HOUSE, INK, interval_bar, label_lines, say, unit_of
 from toolkit.charts.themed import Themed
 from toolkit.charts.vector import Axes, fit_text, nice_steps, shape, svg, text_width, words
 from toolkit.errors import InputError, did_you_mean
@@ -229,15 +229,7 @@ def _traces(course: _Course, by_day: LiftByDay, reach: tuple[float, float], *, f
                 y=values,
                 mode="markers",
                 marker={"symbol": "square", "size": 9, "color": INK},
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [high - value for (_, high), value in zip(ends, values, strict=True)],
-                    "arrayminus": [value - low for (low, _), value in zip(ends, values, strict=True)],
-                    "color": INK,
-                    "thickness": 2,
-                    "width": 6,
-                },
+                error_y=interval_bar(values, *zip(*ends, strict=True), color=INK, thickness=2, width=6),
                 name=_marked(by_day),
                 legendgroup="marks",
                 showlegend=first,

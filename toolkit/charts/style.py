@@ -38,6 +38,7 @@ __all__ = [
     "emptied",
     "fitting",
     "hours_text",
+    "interval_bar",
     "label_lines",
     "level_text",
     "money",
@@ -247,6 +248,26 @@ def whole(highest: float) -> dict[str, Any]:
     ({'tickformat': ',~d', 'dtick': 1}, {'tickformat': ',~d'})
     """
     return {"tickformat": ",~d"} | ({"dtick": 1} if highest <= _FEW else {})
+
+
+def interval_bar(
+    values: Iterable[float], lower: Iterable[float], upper: Iterable[float], *, color: str, thickness: float, width: int
+) -> dict[str, Any]:
+    """The bars of intervals around values, as plotly has them.
+
+    >>> bar = interval_bar([2.0], [1.0], [5.0], color="#000", thickness=2, width=0)
+    >>> bar["array"], bar["arrayminus"]
+    ([3.0], [1.0])
+    """
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - value for value, high in zip(values, upper, strict=True)],
+        "arrayminus": [value - low for value, low in zip(values, lower, strict=True)],
+        "color": color,
+        "thickness": thickness,
+        "width": width,
+    }
 
 
 def emptied(figure: go.Figure, said: str = "nothing to draw") -> go.Figure:

@@ -9,7 +9,19 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import AFTER_MAIL, BLUE, HOUSE, INK, SEQUENCE, add_units, drawn, fitting, say, whole
+from toolkit.charts.style import (
+    AFTER_MAIL,
+    BLUE,
+    HOUSE,
+    INK,
+    SEQUENCE,
+    add_units,
+    drawn,
+    fitting,
+    interval_bar,
+    say,
+    whole,
+)
 from toolkit.charts.themed import Themed
 from toolkit.engine import OBSERVED, Sweep, column_words
 from toolkit.errors import InputError, NotSupportedError, did_you_mean, is_one_of, shown
@@ -57,15 +69,7 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
         title = f"{ends}, those who would have bought anyway go from {known.iloc[0]:.0%} to {known.iloc[-1]:.0%}"
         line = _line(labels, shares, AFTER_MAIL, "would have bought anyway", "%{y:.1%}")
         spread = [_wilson(*pair) for pair in zip(rows["own_after"].tolist(), rows["mailed"].tolist(), strict=True)]
-        line.error_y = {
-            "type": "data",
-            "symmetric": False,
-            "array": [high - share for (_, high), share in zip(spread, shares, strict=True)],
-            "arrayminus": [share - low for (low, _), share in zip(spread, shares, strict=True)],
-            "color": AFTER_MAIL,
-            "thickness": 1.2,
-            "width": 3,
-        }
+        line.error_y = interval_bar(shares, *zip(*spread, strict=True), color=AFTER_MAIL, thickness=1.2, width=3)
         figure.add_trace(line, row=2, col=1)
         top = max((high for _, high in spread if not math.isnan(high)), default=1.0)
         figure.update_yaxes(

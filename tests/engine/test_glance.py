@@ -74,6 +74,21 @@ def test_the_holdout_comes_to_an_offer_that_only_another_arm_gets(log: EventLog)
     assert found.paid == pytest.approx(own.given)
 
 
+def test_two_journeys_of_one_moment_come_each_to_an_offer_of_their_own(log: EventLog) -> None:
+    events = log.events.assign(event_id=[f"e{row}" for row in range(len(log.events))])
+    mailed = events.iloc[:1].assign(event="email_sent", scenario="cart", event_id="a mail")
+    twice = events.query("event == 'cart_add'").assign(event_id=lambda frame: "again " + frame["event_id"])
+    both = EventLog.from_pandas(pd.concat([events, twice, mailed], ignore_index=True))
+    one = EventLog.from_pandas(pd.concat([events, mailed], ignore_index=True))
+    program = loads(CART.replace("while_active: restart", "while_active: parallel"))
+    single, double = (own_purchases(replay(program, each)) for each in (one, both))
+    assert single.offers > 0
+    assert (double.before, double.after, double.mails) == (2 * single.before, 2 * single.after, 2 * single.mails)
+    assert (double.offers, double.given) == (2 * single.offers, pytest.approx(2 * single.given))
+    phases = ["before", "after_mail", "after_offer"]
+    assert double.counts()[phases].to_numpy().tolist() == (2 * single.counts()[phases].to_numpy()).tolist()
+
+
 def test_a_glance_counts_entries_as_measure_does_and_a_sweep_own_purchases_as_a_glance() -> None:
     log, program = EventLog.open("data/shop"), load("templates/abandoned_cart")
     waits = ["1h", "4h", "1d", "3d"]

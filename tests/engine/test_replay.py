@@ -111,6 +111,20 @@ def test_a_trace_says_why_nothing_begins_for_whom_nobody_has_a_consent() -> None
     assert (run.trace("b").table["kind"] == "event").all()
 
 
+def test_a_trace_calls_only_the_later_of_two_triggers_of_one_moment_a_new_beginning() -> None:
+    program = loads("""
+scenario: cart
+trigger: {event: cart_add}
+reentry: every
+while_active: restart
+steps: [{wait: 1h}, {send: cart/reminder}]
+""")
+    rows = [("ana", "cart_add", "2025-03-03T10:00Z", name) for name in "xyz"]
+    log = EventLog.from_pandas(pd.DataFrame(rows, columns=["customer_id", "event", "at", "event_id"]))
+    told = replay(program, log).trace("ana").table.query("kind == 'journey'")["what"]
+    assert told.str.contains("begins again").tolist() == [False, True, True, False]
+
+
 def test_a_trace_of_nobody_is_refused(run: Run) -> None:
     with pytest.raises(InputError, match="no customer 'eve'"):
         run.trace("eve")

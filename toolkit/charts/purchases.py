@@ -272,7 +272,10 @@ class _People:
         if other is self:
             return self.offer_at
         keys = [
-            pd.MultiIndex.from_arrays([people.journeys[:, m.J_CUSTOMER], people.journeys[:, m.J_ENTERED]])
+            # Of one moment there may be several beside each other: an event, or a key, tells them apart.
+            pd.MultiIndex.from_arrays(
+                [people.journeys[:, at] for at in (m.J_CUSTOMER, m.J_TRIGGER, m.J_EVENT, m.J_KEY)]
+            )
             for people in (self, other)
         ]
         there = keys[1].get_indexer(keys[0])

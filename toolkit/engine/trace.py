@@ -180,20 +180,19 @@ def _journey_rows(run: Run, place: int) -> list[tuple[pd.Timestamp, int, str, st
     rows = []
     # Journeys stand by customer, and the decisions of one customer stand together.
     mine = np.arange(*(_first(walked.journeys, m.J_CUSTOMER, at_least) for at_least in (place, place + 1)))
-    superseded = {
-        (row[m.J_SCENARIO], row[m.J_KEY], row[m.J_ENDED])
-        for row in walked.journeys[mine]
-        if row[m.J_ENDED_BY] == m.END_SUPERSEDED
-    }
     ends = (int(mine[0]), int(mine[-1]) + 1) if len(mine) else (0, 0)
     chosen = np.arange(*(_first(walked.decisions, m.D_JOURNEY, at_least) for at_least in ends))
+    superseded: dict[tuple[int, int], int] = {}
     for journey in mine:
         row = walked.journeys[journey]
         name = compiled.scenarios[row[m.J_SCENARIO]].scenario
         arms = compiled.arms[row[m.J_SCENARIO]]
         arm = f" (arm {arms[row[m.J_ARM]]})" if row[m.J_ARM] >= 0 else ""
         again = f"{name} begins again: a new trigger restarts it{arm}"
-        renewed = (row[m.J_SCENARIO], row[m.J_KEY], row[m.J_ENTERED]) in superseded
+        of = int(row[m.J_SCENARIO]), int(row[m.J_KEY])
+        renewed = superseded.pop(of, None) == row[m.J_ENTERED]
+        if row[m.J_ENDED_BY] == m.END_SUPERSEDED:
+            superseded[of] = int(row[m.J_ENDED])
         rows.append((_moment(row[m.J_ENTERED]), 2, "journey", name, again if renewed else f"{name} begins{arm}"))
         reached = set()
         for decision in walked.decisions[chosen[walked.decisions[chosen, m.D_JOURNEY] == journey]]:

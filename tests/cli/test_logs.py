@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -90,9 +91,24 @@ def test_the_shipped_cart_scenario_runs_on_a_real_log_with_its_own_event_names()
     assert "discount" in done.output
 
 
+def test_a_period_of_a_replay_is_shown_and_written(tmp_path: Path) -> None:
+    asked = ["replay", str(ROOT / "templates/abandoned_cart"), "--events", str(ROOT / "data/shop")]
+    asked += ["--since", "2025-03-01T00:00+01:00", "--before", "2025-04-01T00:00+02:00", "--out", str(tmp_path)]
+    done = RUN.invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert "Replay, 2025-03-01 to 2025-03-31 (exact)" in done.output
+    days = pd.to_datetime(pd.read_csv(tmp_path / "decisions.csv")["at"], format="ISO8601").dt.tz_convert("Europe/Paris")
+    assert set(days.dt.strftime("%Y-%m")) == {"2025-03"}
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
+        (["replay", "templates/welcome", "--events", "data/shop", "--before", "soon"], "--before"),
+        (
+            ["replay", "templates/welcome", "--events", "data/shop", "--since", "2035-01-01T00:00Z"],
+            "nothing was decided",
+        ),
         (["replay", "templates/abandoned_cart", "--events", "nowhere.csv"], "nowhere.csv"),
         (["replay", "templates/abandoned_crat", "--events", "data/shop"], "abandoned_cart"),
         (["replay", "templates/welcome", "--events", "data/shop", "--map", "at"], "--map"),

@@ -19,7 +19,7 @@ from tests.engine.test_real_logs import CART
 from tests.reference.worlds import world
 from tests.shared import shared
 from toolkit.engine import measure, replay
-from toolkit.errors import EventLogError, NotSupportedError, ScenarioError
+from toolkit.errors import EventLogError, InputError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.spark import gathered
 from toolkit.scenario import loads
@@ -51,6 +51,18 @@ def test_reports_are_those_of_one_machine(both):
     for name in ("by_hour", "by_day", "offers"):
         pd.testing.assert_frame_equal(getattr(spark.load(), name), getattr(local.load(), name))
     assert str(spark.overlap()) == str(local.overlap())
+
+
+def test_a_period_is_that_of_one_machine(both):
+    local, spark = (replay(loads(THREE), log) for log in both)
+    middle = local.decisions["at"].iloc[len(local.decisions) // 2]
+    mine, theirs = (run.between(middle).between(None, middle + pd.Timedelta(days=40)) for run in (local, spark))
+    assert str(theirs) == str(mine)
+    assert str(theirs.load()) == str(mine.load())
+    assert str(theirs.overlap()) == str(mine.overlap())
+    assert theirs.digest == mine.digest != spark.digest
+    with pytest.raises(InputError, match="found a period of a run"):
+        theirs.measure(scenario="cart", within="7d")
 
 
 def test_journeys_and_decisions_are_spark_frames_of_the_same_columns(both):

@@ -12,6 +12,7 @@ from toolkit.charts.step_words import length_text, plain_name
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.instructions import CompiledSend
+from toolkit.engine.layout import Ints
 from toolkit.errors import InputError
 from toolkit.events.mail_counts import StepAnswers, answers_by_step
 from toolkit.events.quoting import literal
@@ -27,7 +28,7 @@ class Flow:
     """How many people of a replay came where. Exact.
 
     Attributes:
-        journeys: entries, those that began again left out.
+        journeys: entries (of a period: journeys under way in it), those that began again left out.
         sent, withheld, skipped: by send step, the rounds of a repeat together.
         left: journeys that an exit or an unsubscription ended, by the last send step they had come to ("" for none).
         ended: journeys by how they ended.
@@ -69,9 +70,7 @@ def flow_of(run: Run, scenario: str) -> Flow:
     table = np.zeros((len(sends), 3), dtype=np.int64)
     if len(decisions):
         np.add.at(table, (decisions[:, m.D_SEND], decisions[:, m.D_STATUS]), 1)
-    last = np.full(len(journeys), -1, dtype=np.int64)
-    order = np.argsort(decisions[:, m.D_AT], kind="stable")
-    last[decisions[order, m.D_JOURNEY]] = decisions[order, m.D_SEND]
+    last = _last_sends(run)
     gone = counted & np.isin(journeys[:, m.J_ENDED_BY], (m.END_EXITED, m.END_UNSUBSCRIBED))
     left = {"": int((last[gone] < 0).sum())}
     left |= _by_step(sends, {number: int((last[gone] == number).sum()) for number in own})
@@ -86,6 +85,16 @@ def flow_of(run: Run, scenario: str) -> Flow:
         ended={name: int((journeys[counted, m.J_ENDED_BY] == number).sum()) for number, name in enumerate(ends)},
         arms={arm: int((journeys[counted, m.J_ARM] == number).sum()) for number, arm in enumerate(arms)},
     )
+
+
+def _last_sends(run: Run) -> Ints:
+    """The last send step that each journey had come to, also before the period that is counted; -1 for none."""
+    walked, period = run.whole.walked, run.period
+    decisions = walked.decisions if period is None else period.up_to(walked.decisions)
+    last = np.full(len(walked.journeys), -1, dtype=np.int64)
+    order = np.argsort(decisions[:, m.D_AT], kind="stable")
+    last[decisions[order, m.D_JOURNEY]] = decisions[order, m.D_SEND]
+    return last if period is None else last[period.under_way(walked.journeys)]
 
 
 def _by_step(sends: Sequence[CompiledSend], counts: Mapping[int, int]) -> Counter[str]:

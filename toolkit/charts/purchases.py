@@ -15,6 +15,7 @@ from toolkit.engine import Run, replay
 from toolkit.engine import layout as m
 from toolkit.engine.follow import within
 from toolkit.engine.layout import Floats, Ints
+from toolkit.engine.period import Period
 from toolkit.errors import InputError, did_you_mean
 from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario import Duration, Program, Scenario
@@ -122,7 +123,7 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     whole journey; steps that are kept to an arm are counted as if the holdout walked them, too.
 
     Args:
-        run: a replay.
+        run: a replay; of a period, the journeys that began in it, followed to the end of the whole run.
         scenario: which; needed when several scenarios have a goal and mails.
         offer: id of the send step whose offer counts; the first with an offer unless given.
 
@@ -158,18 +159,19 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
             "add for example goal: {event: purchase, within: 7d}"
         )
     gift = _offer_step(chosen, offer)
+    period, run = run.period, run.whole
     holdout = chosen.experiment.holdout if chosen.experiment else None
     basis = "all"
     if chosen.scenario in mailed_scenarios(run.log):
         basis = "control" if holdout else "none"
     place = [one.scenario for one in run.compiled.scenarios].index(chosen.scenario)
     arm = holdout if basis == "control" else None
-    people = _People.of(run, place, arm=arm, gift=gift)
+    people = _People.of(run, place, arm=arm, gift=gift, period=period)
     gifted = people
     if arm is not None and gift is not None and gift.only and arm not in gift.only:
         opened = opened_to_all(run.program, chosen, arm, gift)
         other = replay(opened, run.log, until=run.until, assume=run.assume, events_at_once=None)
-        gifted = _People.of(other, place, arm=arm, gift=gift)
+        gifted = _People.of(other, place, arm=arm, gift=gift, period=period)
     common: dict[str, Any] = {
         "scenario": chosen.scenario,
         "basis": basis,
@@ -252,15 +254,19 @@ class _People:
     lag: tuple[float, float]
 
     @classmethod
-    def of(cls, run: Run, place: int, *, arm: str | None, gift: Send | None) -> _People:
+    def of(cls, run: Run, place: int, *, arm: str | None, gift: Send | None, period: Period | None = None) -> _People:
         walked = run.walked
         name = run.compiled.scenarios[place].scenario
+        began = np.ones(len(walked.journeys), dtype=bool) if period is None else period.began(walked.journeys)
         went = walked.decisions[walked.decisions[:, m.D_STATUS] != m.STATUS_SKIPPED]
+        went = went[began[went[:, m.D_JOURNEY]]]
         is_gift = [
             gift is not None and send.scenario == name and send.step_id == gift.id for send in run.compiled.sends
         ]
         offers = went[np.array(is_gift, dtype=bool)[went[:, m.D_SEND]] & (went[:, m.D_PLAIN] == 0)]
-        mine = (walked.journeys[:, m.J_SCENARIO] == place) & (walked.journeys[:, m.J_ENDED_BY] != m.END_SUPERSEDED)
+        mine = (
+            began & (walked.journeys[:, m.J_SCENARIO] == place) & (walked.journeys[:, m.J_ENDED_BY] != m.END_SUPERSEDED)
+        )
         if arm is not None:
             mine &= walked.journeys[:, m.J_ARM] == run.compiled.arms[place].index(arm)
         mail_at, offer_at = (_earliest(len(walked.journeys), decisions)[mine] for decisions in (went, offers))

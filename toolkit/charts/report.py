@@ -247,7 +247,8 @@ def _plain(name: str) -> str:
 
 
 def _days(run: Run) -> int:
-    return 1 if run.log.span is None else max(1, (run.until - run.log.span[0]).days + 1)
+    first, last = run.span
+    return 1 if first is None else max(1, (last - first).days + 1)
 
 
 def _counts(run: Run) -> tuple[int, pd.Series]:

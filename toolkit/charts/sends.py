@@ -283,12 +283,13 @@ def shade_quiet(figure: go.Figure, hours: list[tuple[float, float]], **where: An
 
 
 def span_text(run: Run) -> str:
-    """First and last day of a run's log.
+    """First and last day of a run's log, or of its period.
 
     Returns:
         For example `6 Jan – 5 May 2025`.
     """
-    return span_words(run.log, run.until)
+    first, last = run.span
+    return "an empty log" if first is None else days_text(first, last)
 
 
 def span_words(log: EventLog, until: pd.Timestamp) -> str:

@@ -47,6 +47,10 @@ def replay_command(
         typer.Option("--set", help="Change the scenario for this run: abandoned_cart.pause.wait=1h; null takes out."),
     ] = None,
     until: Annotated[str | None, typer.Option(help="The last moment decided, such as 2025-03-01T00:00Z.")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Show the mails from this moment on alone, such as 2025-02-01T00:00Z.")
+    ] = None,
+    before: Annotated[str | None, typer.Option(help="Show the mails before this moment alone.")] = None,
     trace: Annotated[str | None, typer.Option(help="Show one customer's timeline.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder for journeys.csv and decisions.csv.")] = None,
 ) -> None:
@@ -54,11 +58,17 @@ def replay_command(
     with plain_errors():
         program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
         last = None if until is None else moment_of(until, "--until")
+        first, end = (
+            None if text is None else moment_of(text, option)
+            for text, option in ((since, "--since"), (before, "--before"))
+        )
         log = read_log(events, reading, later)
         folder = None if out is None else _folder(out)
         if trace is not None:
             check_known(log, trace)
         run = replay(program, log, until=last)
+        if first is not None or end is not None:
+            run = run.between(first, end)
         typer.echo(str(run.summary()))
         if trace is not None:
             typer.echo(f"\n{run.trace(trace)}")

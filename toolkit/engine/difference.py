@@ -107,6 +107,7 @@ def difference_of(before: Run, after: Run) -> Difference:
         InputError: the two are over different logs, or end at different moments.
     """
     _check_same_log(before, after)
+    period, (before, after) = before.period, (before.whole, after.whole)
     names = _Names(one_log=before.log is after.log)
     old, new = (names.mails(run) for run in (before, after))
     both = old.merge(new, on=_SAME_MAIL, how="outer", suffixes=("_before", "_after"), sort=False)
@@ -114,6 +115,11 @@ def difference_of(before: Run, after: Run) -> Difference:
         for side in ("before", "after"):
             both[f"{name}_{side}"] = both[f"{name}_{side}"].fillna(-1).astype(np.int64)
     was, will = (both[f"status_{side}"] == m.STATUS_SEND for side in ("before", "after"))
+    if period is not None:
+        first, last = period.ends
+        is_in = [sent & both[f"at_{side}"].between(first, last) for sent, side in ((was, "before"), (will, "after"))]
+        there = is_in[0] | is_in[1]
+        both, was, will = both[there], was[there], will[there]
     moved = was & will & (both["at_before"] != both["at_after"])
     other = was & will & ~moved & (both["mail_before"] != both["mail_after"])
     same = int((was & will & ~moved & ~other).sum())
@@ -143,9 +149,16 @@ def joined(differences: Iterable[Difference]) -> Difference:
 
 
 def _check_same_log(before: Run, after: Run) -> None:
-    if before.until != after.until:
+    if before.period != after.period:
+        spans = " and ".join(
+            "a whole run" if one.period is None else f"{one.period.since} to {one.period.until}"
+            for one in (before, after)
+        )
+        raise InputError(f"diff: found {spans}; allowed: the same period of both, run.between(since, before)")
+    ends = [one.whole.until for one in (before, after)]
+    if ends[0] != ends[1]:
         raise InputError(
-            f"the two replays end at different moments, {before.until} and {after.until}: give both the same until="
+            f"the two replays end at different moments, {ends[0]} and {ends[1]}: give both the same until="
         )
     if before.log is after.log:
         return

@@ -31,10 +31,11 @@ _HOUR = 3_600_000_000
 class Load(Drawable):
     """Mails over time, and the offers in them.
 
-    by_hour: one row per hour with a mail: hour (UTC) and mails. by_day: one row per UTC day of the log: day, mails.
+    by_hour: one row per hour with a mail: hour (UTC) and mails.
+    by_day: one row per UTC day of the log, or of the period: day, mails.
     offers: one row per scenario, step and offer: mails (offers given, one code each where there is a pool), codes_left
-        in the pool (missing without one), ceiling (the most they can cost, each used once), currency, and note: why a
-        ceiling is missing, or what it rests on.
+        in the pool at the end (missing without one), ceiling (the most they can cost, each used once), currency, and
+        note: why a ceiling is missing, or what it rests on.
     peak: the busiest hour and its mails.
     """
 
@@ -95,11 +96,15 @@ class Load(Drawable):
 
 @dataclass(frozen=True, slots=True)
 class MailCounts:
-    """Mails of some customers: by hour since 1970, and, of those with an offer, by place of the send."""
+    """Mails of some customers: by hour since 1970, and, of those with an offer, by place of the send.
+
+    taken: as `offers`, with those that were given before the period that is counted.
+    """
 
     hours: Ints
     mails: Ints
     offers: Ints
+    taken: Ints
 
 
 def mail_counts(run: Run) -> MailCounts:
@@ -107,9 +112,16 @@ def mail_counts(run: Run) -> MailCounts:
     rows = run.walked.decisions
     sent = rows[:, m.D_STATUS] == m.STATUS_SEND
     hours, mails = np.unique(rows[sent, m.D_AT] // _HOUR, return_counts=True)
-    offered = sent & (rows[:, m.D_PLAIN] == 0)
-    offers = np.bincount(rows[offered, m.D_SEND], minlength=len(run.compiled.sends))
-    return MailCounts(hours, mails.astype(np.int64), offers.astype(np.int64))
+    offers = taken = _offered(run, rows)
+    if run.period is not None:
+        taken = _offered(run, run.period.up_to(run.whole.walked.decisions))
+    return MailCounts(hours, mails.astype(np.int64), offers, taken)
+
+
+def _offered(run: Run, rows: Ints) -> Ints:
+    """How many mails with an offer went, by place of the send."""
+    given = rows[(rows[:, m.D_STATUS] == m.STATUS_SEND) & (rows[:, m.D_PLAIN] == 0), m.D_SEND]
+    return np.bincount(given, minlength=len(run.compiled.sends)).astype(np.int64)
 
 
 def load_of(
@@ -142,11 +154,12 @@ def load_of(
     by_hour = pd.DataFrame({"hour": _moments(hours), "mails": mails})
     days = by_hour.groupby(by_hour["hour"].dt.floor("D"))["mails"].sum()
     if span[0] is not None:
-        days = days.reindex(pd.date_range(span[0].floor("D"), span[1].floor("D"), freq="D"), fill_value=0)
+        first, last = (moment.tz_convert("UTC").floor("D") for moment in (span[0], span[1]))
+        days = days.reindex(pd.date_range(first, last, freq="D"), fill_value=0)
     by_day = pd.DataFrame({"day": days.index, "mails": days.to_numpy(dtype=np.int64)})
-    given = np.sum([one.offers for one in all_counts], axis=0)
+    given, taken = (np.sum([getattr(one, name) for one in all_counts], axis=0) for name in ("offers", "taken"))
     peak = (by_hour["hour"].iloc[int(mails.argmax())], int(mails.max())) if len(mails) else (None, 0)
-    return Load(by_hour, by_day, _offers(given, program, compiled, largest_order), peak)
+    return Load(by_hour, by_day, _offers(given, taken, program, compiled, largest_order), peak)
 
 
 def _moments(hours: Ints) -> pd.Series:
@@ -157,10 +170,12 @@ def _is_amount(value: Any) -> bool:
     return isinstance(value, Real) and 0 < float(value) < math.inf
 
 
-def _offers(given: Ints, program: Program, compiled: Compiled, largest_order: float | None) -> pd.DataFrame:
+def _offers(
+    given: Ints, taken: Ints, program: Program, compiled: Compiled, largest_order: float | None
+) -> pd.DataFrame:
     own = program.policies.currency
     used: dict[str, int] = {}
-    for send, mails in zip(compiled.sends, given.tolist(), strict=True):
+    for send, mails in zip(compiled.sends, taken.tolist(), strict=True):
         if send.offer is not None and send.offer.pool is not None:
             used[send.offer.pool] = used.get(send.offer.pool, 0) + mails
     sizes = dict(compiled.pools)

@@ -18,6 +18,7 @@ from toolkit.engine.evidence import LoggedMails, evidence_from, mails_in
 from toolkit.engine.follow import within as followed
 from toolkit.engine.layout import Ints
 from toolkit.engine.marked import Marked, mark
+from toolkit.engine.period import Period
 from toolkit.engine.run import Run, utc
 from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events.marks import Mark, Marking
@@ -26,7 +27,7 @@ from toolkit.scenario.duration import Duration, as_meant
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import InactiveTrigger, Scenario
 
-__all__ = ["Known", "known_of", "label_of", "measure"]
+__all__ = ["Known", "check_whole_run", "known_of", "label_of", "measure"]
 
 _BEFORE = Duration(days=90)
 _OTHERS = "other_mails"
@@ -71,7 +72,7 @@ def measure(
 
     Raises:
         InputError: no such scenario; no window; a moment without a time zone; a scenario without a goal, or whose goal
-            has values that are no numbers; a length of time that is none; what was given is no run.
+            has values that are no numbers; a length of time that is none; what was given is no run, or a period of one.
 
     >>> from toolkit.engine.replay import replay
     >>> from toolkit.events import EventLog
@@ -220,6 +221,16 @@ def _check_run(run: object) -> None:
     if not isinstance(run, Run):
         raise InputError(
             f"run: found {type(run).__name__}; allowed: a run of replay(program, log); one in Spark has run.measure()"
+        )
+    check_whole_run(run.period)
+
+
+def check_whole_run(period: Period | None) -> None:
+    """Refuse a period of a run: who entered before it began would count from the middle of their journey."""
+    if period is not None:
+        raise InputError(
+            f"measure: found a period of a run; allowed: the whole run, with since={str(period.since)!r} for journeys "
+            "that began from then on"
         )
 
 

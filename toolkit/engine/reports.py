@@ -11,6 +11,7 @@ import pandas as pd
 from toolkit.engine.compile import Compiled
 from toolkit.engine.load import Load, MailCounts, load_of
 from toolkit.engine.overlap import Meetings, Overlap, overlap_of
+from toolkit.engine.period import Period
 from toolkit.engine.summary import JourneyCounts, Summary, summarise
 from toolkit.engine.unmet import nobody_enters
 from toolkit.scenario.models import Program
@@ -35,6 +36,7 @@ class Reports:
     until: pd.Timestamp
     compiled: Compiled
     notes: tuple[str, ...]
+    period: Period | None = None
 
     @property
     def _counts(self) -> Sequence[Counted]:
@@ -49,7 +51,9 @@ class Reports:
 
     @property
     def span(self) -> tuple[pd.Timestamp | None, pd.Timestamp]:
-        """The first moment of the log (None when it is empty), and the last moment decided."""
+        """The first moment of the log (None when it is empty) or of the period, and the last moment decided."""
+        if self.period is not None:
+            return self.period.since, self.period.until
         return (None if self.log.span is None else self.log.span[0]), self.until
 
     @property

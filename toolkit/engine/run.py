@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +24,7 @@ from toolkit.engine.layout import Ints
 from toolkit.engine.load import mail_counts, offer_text
 from toolkit.engine.ordered import in_order
 from toolkit.engine.overlap import meetings_of
+from toolkit.engine.period import Period, period_of
 from toolkit.engine.prepared import Prepared
 from toolkit.engine.reports import Counted, Reports
 from toolkit.engine.runners.local import Walked
@@ -46,6 +49,7 @@ class Run(Reports, Drawable):
         until: the last moment decided, UTC.
         notes: what a reader must know: warnings, repairs, assumptions.
         assume: what the program was told of opens and clicks (rule R22), or None.
+        period: which part of a longer replay this is (see `between`), or None.
         compiled, prepared, marked, walked: the same in arrays, for the rooms that compute with them.
     """
 
@@ -70,6 +74,12 @@ class Run(Reports, Drawable):
         self.walked = walked
         self.notes = notes
         self.assume = assume
+        self._whole: Run | None = None
+
+    @property
+    def whole(self) -> Run:
+        """The replay that this is a period of (see `between`); itself where it is none."""
+        return self if self._whole is None else self._whole
 
     @cached_property
     def all_journey_ids(self) -> pa.Array:
@@ -162,6 +172,67 @@ class Run(Reports, Drawable):
         """
         yield self
 
+    def between(self, since: datetime | str | None = None, before: datetime | str | None = None) -> Run:
+        """What this run decided in a period, for example in a quarter; all else of the run, and of its log, counts.
+
+        A view of this run with the same answers: tables, summary, load, overlap, trace, diff, pictures and report.
+        Limits, re-entry and coupons are those of the whole past.
+
+        Args:
+            since: the first moment of the period, with a time zone; the first of the log unless given.
+            before: the moment that ends it and is no part of it; the end of the run, included, unless given.
+
+        Returns:
+            A run with the decisions whose `at` is in the period, and with the journeys under way in it, also those that
+            began earlier. They are told as they stood at its end: what ended later is open, and `sends` counts the
+            mails of the period. So mails of successive periods add up, journeys do not. What offers leave in a pool is
+            told of the end of the period. To measure, give `measure` the whole run and `since=`.
+
+        Raises:
+            InputError: no moment, or one without a time zone; the period ends before it begins, or holds nothing of
+                this run.
+
+        >>> from toolkit.engine.replay import replay
+        >>> from toolkit.scenario import loads
+        >>> log = EventLog.from_pandas(pd.DataFrame({
+        ...     "customer_id": ["ana", "bo"], "event": "cart_add", "at": ["2025-03-31T23:30Z", "2025-04-02T10:00Z"]}))
+        >>> cart = loads('''
+        ... scenario: cart
+        ... trigger: {event: cart_add}
+        ... reentry: once
+        ... steps: [{wait: 1h}, {send: cart/reminder}, {wait: 7d}, {send: cart/last_call}]
+        ... ''')
+        >>> run = replay(cart, log, until="2025-04-30T00:00Z")
+        >>> quarter = run.between("2025-01-01T00:00Z", "2025-04-01T00:00Z")
+        >>> run.summary().table[["journeys", "sent", "finished", "open"]].values.tolist()
+        [[2, 4, 2, 0]]
+        >>> quarter.summary().table[["journeys", "sent", "finished", "open"]].values.tolist()
+        [[1, 0, 0, 1]]
+        >>> run.between("2025-04-01T00:00Z").summary().table[["journeys", "sent", "finished", "open"]].values.tolist()
+        [[2, 4, 2, 0]]
+        """
+        return self.whole.within_period(period_of(since, before, span=self.span))
+
+    def within_period(self, period: Period) -> Run:
+        """This run, of a period alone."""
+        cut = self._with(period.cut(self.walked))
+        cut._whole, cut.period, cut.until = self, period, period.until.tz_convert("UTC")
+        cut.notes = (period.note, *self.notes)
+        return cut
+
+    def _with(self, walked: Walked) -> Run:
+        """This run with other journeys and decisions."""
+        return Run(
+            program=self.program,
+            log=self.log,
+            until=self.until,
+            compiled=self.compiled,
+            prepared=self.prepared,
+            walked=walked,
+            notes=self.notes,
+            assume=self.assume,
+        )
+
     def reaching(self, moment: pd.Timestamp) -> Run:
         """Of this run the journeys with a decision after a moment, each with all its decisions.
 
@@ -181,16 +252,7 @@ class Run(Reports, Drawable):
         place[kept] = np.arange(len(kept))
         decisions = decisions[place[decisions[:, m.D_JOURNEY]] >= 0]
         decisions[:, m.D_JOURNEY] = place[decisions[:, m.D_JOURNEY]]
-        return Run(
-            program=self.program,
-            log=self.log,
-            until=self.until,
-            compiled=self.compiled,
-            prepared=self.prepared,
-            walked=Walked((journeys[kept], decisions)),
-            notes=self.notes,
-            assume=self.assume,
-        )
+        return self._with(Walked((journeys[kept], decisions)))
 
     @cached_property
     def _counts(self) -> list[Counted]:
@@ -208,16 +270,24 @@ class Run(Reports, Drawable):
         Raises:
             InputError: nobody of that name is in the log.
         """
-        return trace_of(self, str(customer_id))
+        trace = trace_of(self.whole, str(customer_id))
+        if self.period is None:
+            return trace
+        shown = trace.table[self.period.rows(trace.table["at"])]
+        return replace(trace, table=shown.reset_index(drop=True))
 
     def diff(self, other: Run) -> Difference:
         """Who gains, loses or moves a mail in another run, over the same log.
 
         Args:
-            other: the replay of another version.
+            other: the replay of another version; of a period, the same period of one.
 
         Returns:
-            Counts by scenario, step and change, and every mail that differs.
+            Counts by scenario, step and change, and every mail that differs. Of a period these are the mails that are
+            in it in either of the two, so that one which moved out of it is told as moved.
+
+        Raises:
+            InputError: no run, or one over another log, with another end or of another period.
         """
         if not isinstance(other, Run):
             raise InputError(f"diff: found {type(other).__name__}; allowed: a run, the replay of another version")
@@ -286,7 +356,11 @@ class Run(Reports, Drawable):
 
 def counted(run: Run) -> Counted:
     """Count a run, or a range of customers of it."""
-    return Counted(journey_counts(run.compiled, run.walked), mail_counts(run), meetings_of(run))
+    meetings = meetings_of(run)
+    if run.period is not None:  # mails that went before the period may have filled a limit that was reached in it
+        everything = run.whole._with(run.period.told(run.whole.walked))
+        meetings = replace(meetings, collisions=meetings_of(everything).collisions)
+    return Counted(journey_counts(run.compiled, run.walked), mail_counts(run), meetings)
 
 
 def utc(micros: Ints) -> pd.Series:

@@ -346,6 +346,8 @@ def _arms_of(experiment: Experiment | None) -> Mapping[str, float]:
 def _check(run: object, holdout: object) -> None:
     if not isinstance(run, Run):
         raise InputError(f"run: found {type(run).__name__}; allowed: what tk.replay returned")
+    if run.period is not None:
+        raise InputError("run: found a period of a run; allowed: what tk.replay returned, as a whole")
     if holdout is not None and not (isinstance(holdout, Real) and 0 < float(holdout) < 1):
         raise InputError(f"holdout: found {holdout!r}; allowed: a share above 0 and below 1, for example 0.2")
 

@@ -7,7 +7,9 @@ same code as on one machine, so that there is no second meaning of a condition. 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property, reduce
 from operator import add
 from typing import Any
@@ -18,7 +20,8 @@ import pyarrow as pa
 from toolkit.engine.compile import Compiled
 from toolkit.engine.digest import Digest
 from toolkit.engine.instructions import Assumption
-from toolkit.engine.measure import known_of, label_of, measure
+from toolkit.engine.measure import check_whole_run, known_of, label_of, measure
+from toolkit.engine.period import Period, period_of
 from toolkit.engine.prepared import prepare_log
 from toolkit.engine.reports import Counted
 from toolkit.engine.run import Run, counted
@@ -82,6 +85,7 @@ class _Task:
     until: pd.Timestamp
     assume: Assumption | None
     known: tuple[LastCoupon | None, ...]
+    period: Period | None = None
 
     def run(self, rows: pa.Table) -> Run:
         """The replay of one part."""
@@ -89,7 +93,7 @@ class _Task:
         compiled, last = self.compiler(self.program, log)
         prepared = prepare_log(log, compiled, zone=self.program.policies.timezone)
         compiled = replace(compiled, plan=plan_with(compiled.plan, self.known, prepared.marked.customers))
-        return Run(
+        run = Run(
             program=self.program,
             log=log,
             until=self.until,
@@ -99,6 +103,7 @@ class _Task:
             notes=(),
             assume=self.assume,
         )
+        return run if self.period is None else run.within_period(self.period)
 
     def counts(self, rows: pa.Table) -> _Counts:
         """What the driver learns of one part."""
@@ -158,6 +163,18 @@ class SparkRun(Parted):
             known = tuple(last if place == pool else one for place, one in enumerate(self._task.known))
             self._task = replace(self._task, known=known)
 
+    def between(self, since: datetime | str | None = None, before: datetime | str | None = None) -> SparkRun:
+        """What this run decided in a period; as `Run.between`. What it counts is counted anew, in Spark."""
+        period = period_of(since, before, span=self.span)
+        cut = copy(self)
+        for made_before in ("journeys", "decisions", "digest"):
+            cut.__dict__.pop(made_before, None)
+        cut.period, cut.until = period, period.until.tz_convert("UTC")
+        cut.notes = (period.note, *(note for note in self.notes if self.period is None or note != self.period.note))
+        cut._task = replace(self._task, period=period)
+        cut._parts = gathered(cut._rows, cut._task.counts)
+        return cut
+
     def _mapped(self, of: Callable[[Run], pa.Table], columns: dict[str, str]) -> Any:
         """A DataFrame with what a function makes of the run of each part."""
         task = self._task
@@ -178,6 +195,7 @@ class SparkRun(Parted):
 
         What the numbers are (see `measure`) goes with its column `arm`, for `experiment` to read.
         """
+        check_whole_run(self.period)
         task = self._task
         nobody = task.run(self.log.nobody)
         outcomes = measure(nobody, **asked)

@@ -7,6 +7,7 @@ reports add up is kept of each range; journeys and decisions are made again when
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,7 @@ from toolkit.engine.difference import Difference, joined
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import NEVER
 from toolkit.engine.ordered import in_order
+from toolkit.engine.period import Period
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.reports import Counted
 from toolkit.engine.run import Run, counted
@@ -66,6 +68,7 @@ class StreamedRun(Parted, Run):
     ) -> None:
         self.program, self.log, self.until, self.assume = program, log, until, assume
         self.compiled, self.ranges, self.notes = compiled, ranges, ()
+        self._whole = None
         self._parts = self._walk_all(progress)
 
     def __getattr__(self, name: str) -> Any:
@@ -81,14 +84,7 @@ class StreamedRun(Parted, Run):
         while True:
             again = [place for place, part in enumerate(parts) if part is None]
             for place in Bar(again, desc="replay", unit="range", disable=not progress, delay=0.5):
-                run = self._part(self.ranges[place], place)
-                parts[place] = _Part(
-                    counted(run),
-                    takers_of(self.compiled, run.walked, run.rank),
-                    dict(run.prepared.unknown_zones),
-                    run.marked.duplicates,
-                    run.prepared.seen,
-                )
+                parts[place] = self._counted(self._part(self.ranges[place], place))
             done = [part for part in parts if part is not None]
             plan = next_emptied(self.compiled, self.compiled.plan, [part.takers for part in done])
             if plan is None:
@@ -101,20 +97,40 @@ class StreamedRun(Parted, Run):
                     parts[place] = None
             self.compiled = replace(self.compiled, plan=plan)
 
+    def _counted(self, run: Run) -> _Part:
+        return _Part(
+            counted(run),
+            takers_of(self.compiled, run.walked, run.rank),
+            dict(run.prepared.unknown_zones),
+            run.marked.duplicates,
+            run.prepared.seen,
+        )
+
+    def within_period(self, period: Period) -> Run:
+        """This run, of a period alone: the log is read again, range by range."""
+        cut = copy(self)
+        for made in ("journeys", "decisions", "digest"):
+            cut.__dict__.pop(made, None)
+        cut._whole, cut.period, cut.until = self, period, period.until.tz_convert("UTC")
+        cut.notes = (period.note, *self.notes)
+        cut._parts = [cut._counted(run) for run in cut.parts()]
+        return cut
+
     def _part(self, chosen: Range, place: int) -> Run:
         log = self.log.within(chosen, part=place)
         prepared: Prepared = prepare_log(log, self.compiled, zone=self.program.policies.timezone)
         past = prepared.past(log, self.compiled, self.compiled.plan.until)
-        return Run(
+        run = Run(
             program=self.program,
             log=log,
-            until=self.until,
+            until=self.whole.until,
             compiled=self.compiled,
             prepared=prepared,
             walked=run_once(self.compiled.plan, past),
             notes=(),
             assume=self.assume,
         )
+        return run if self.period is None else run.within_period(self.period)
 
     def parts(self, *, progress: bool = False) -> Iterator[Run]:
         """One run for each range of customers, in the order of customer_id; the log is read again."""

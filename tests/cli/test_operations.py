@@ -22,7 +22,7 @@ COMMANDS = sorted({line.split("#")[0].strip() for line in re.findall(r"\btoolkit
 @pytest.mark.parametrize("command", [one for one in COMMANDS if not one.startswith("-")])
 def test_every_command_of_the_page_has_the_options_that_it_shows(command):
     words = shlex.split(command.partition(">")[0])
-    name = words[: 2 if words[0] in ("audit", "keys", "suppressions") else 1]
+    name = words[: 2 if words[0] in ("audit", "keys", "ledger", "suppressions") else 1]
     shown = CliRunner().invoke(app, [*name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
     assert shown.exit_code == 0
     assert [word for word in words if word.startswith("--") and word not in shown.output] == []

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from toolkit.sending.live import Parity, keep_sending, parity, round_of
     from toolkit.sending.preparation.preparation import prepare
     from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
+    from toolkit.sending.reconciliation import Reconciliation, reconcile
     from toolkit.sending.sender.job import SendingJob
     from toolkit.sending.sender.progress import Phase, Progress
     from toolkit.sending.sender.report import Report
@@ -49,6 +50,7 @@ _HOMES = {
     "Preview": "toolkit.sending.batch.batch",
     "Progress": "toolkit.sending.sender.progress",
     "Receipt": "toolkit.sending.protocol",
+    "Reconciliation": "toolkit.sending.reconciliation",
     "Report": "toolkit.sending.sender.report",
     "SendingJob": "toolkit.sending.sender.job",
     "StandingApproval": "toolkit.sending.approval.standing",
@@ -64,6 +66,7 @@ _HOMES = {
     "load_approval": "toolkit.sending.approval.approval",
     "parity": "toolkit.sending.live",
     "prepare": "toolkit.sending.preparation.preparation",
+    "reconcile": "toolkit.sending.reconciliation",
     "round_of": "toolkit.sending.live",
     "send": "toolkit.sending.delivery",
     "send_test": "toolkit.sending.copies",
@@ -91,6 +94,7 @@ __all__ = [
     "Preview",
     "Progress",
     "Receipt",
+    "Reconciliation",
     "Report",
     "SendingJob",
     "StandingApproval",
@@ -106,6 +110,7 @@ __all__ = [
     "load_approval",
     "parity",
     "prepare",
+    "reconcile",
     "round_of",
     "send",
     "send_test",

@@ -35,7 +35,18 @@ from toolkit.sending.stopping import Step, untold
 from toolkit.tables import MAIL_EVENTS
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
 
-__all__ = ["TakenUp", "answers_place", "heard", "links_of", "mails_of", "take_up", "tell_sent", "told"]
+__all__ = [
+    "TakenUp",
+    "answers_place",
+    "heard",
+    "links_of",
+    "mails_of",
+    "mark_of",
+    "take_up",
+    "tell_sent",
+    "told",
+    "told_until",
+]
 
 _SOME = 10_000  # attempts told at once
 _STEP = 2_000  # mails between two tellings of how far it is
@@ -166,12 +177,17 @@ def told(
         def planned() -> None:
             if new < len(parcel):
                 answers.correct(mails_of(parcel, step), partial(_to_leave, ledger, run_id))
+            risen = ledger.high_water.rise(begins=True)
+            if risen is not None:
+                answers.note(told_until(risen.ledger), risen.begun)
 
         # What was sent is in the ledger; should the telling fail now, or be cut short, the next sending or the tracker
         # goes on with it. Nor may it hide, or hold up, what ended the sending.
         try:
             yield planned
         except BaseException:
+            with contextlib.suppress(LedgerError):
+                ledger.high_water.rise()
             until = time.monotonic() + _QUICKLY
             with contextlib.suppress(AnswersError, LedgerError):
                 tell_sent(ledger, answers, goes_on=lambda _: time.monotonic() < until)
@@ -182,7 +198,17 @@ def told(
             return True
 
         with contextlib.suppress(AnswersError, LedgerError):
+            ledger.high_water.rise()
             tell_sent(ledger, answers, goes_on=goes_on)
+
+
+def told_until(ledger: str) -> str:
+    """The name under which answers keep the last beginning of a sending whose mails they were told of, all of them.
+
+    Args:
+        ledger: its name, from its high-water mark.
+    """
+    return f"told of {ledger}"
 
 
 def _to_leave(ledger: Ledger, run_id: str, decision_ids: Sequence[str]) -> set[str]:
@@ -313,17 +339,18 @@ def _restore(ledger: Ledger, answers: Answers, address: str, one: Answered) -> b
 def _heard(ledger: Ledger, answers: Answers) -> str | None:
     """How far the ledger itself says that it took up these answers: one put back from a backup has less than it had."""
     with ledger.reading() as connection:
-        found: str | None = connection.execute(select(metas.c.value).where(metas.c.name == _mark_of(answers))).scalar()
+        found: str | None = connection.execute(select(metas.c.value).where(metas.c.name == mark_of(answers))).scalar()
     return found
 
 
 def _note_heard(ledger: Ledger, answers: Answers, mark: str) -> None:
     with ledger.changing() as connection:
-        connection.execute(insert_new(connection, metas), {"name": _mark_of(answers), "value": mark})
-        connection.execute(update(metas).where(metas.c.name == _mark_of(answers)).values(value=mark))
+        connection.execute(insert_new(connection, metas), {"name": mark_of(answers), "value": mark})
+        connection.execute(update(metas).where(metas.c.name == mark_of(answers)).values(value=mark))
 
 
-def _mark_of(answers: Answers) -> str:
+def mark_of(answers: Answers) -> str:
+    """The row of the ledger that says how far it took up these answers."""
     return f"heard {hashlib.sha256(answers.place.encode()).hexdigest()[:16]}"
 
 

@@ -34,6 +34,7 @@ from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.planning import Limits, RunRecord, Signed
 from toolkit.sending.preparation.preparation import template_bytes
 from toolkit.sending.protocol import Transport
+from toolkit.sending.sender.fitness import fit_to_send
 from toolkit.sending.sender.gate import gate_of
 from toolkit.sending.sender.job import Running, SendingJob
 from toolkit.sending.sender.key_check import check_links
@@ -106,6 +107,7 @@ def send(
             Nothing was sent.
         InputError: `confirm` is not the number of mails, or no ledger is named.
         SendingError: the way out or the ledger failed midway; says what was sent. Call again to go on.
+        LedgerError: the ledger was put back from a backup, and does not know what left since. Nothing was sent.
     """
     first = _canary(canary, canary_wait)
     with interruptible("No mail left by this call. Nothing is lost: call send again."):
@@ -121,6 +123,7 @@ def send(
             clock=clock,
         )
     with Ledger.open(where, clock=clock) as opened:
+        fit_to_send(opened, way)
         gate = gate_of(parcel, opened, log, clock, run_id=run.id)
         tracker = _tracker(parcel, opened, where, run, clock)
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=opened.clock, gate=gate, tracker=tracker)
@@ -169,13 +172,18 @@ def start_sending(
     Raises:
         ApprovalError: the approval is not of this batch, is over, or anything was changed since; says what.
         InputError: `confirm` is not the number of mails, or no ledger is named.
-        LedgerError: the ledger cannot be opened.
+        LedgerError: the ledger cannot be opened, or was put back from a backup and does not know what left since.
     """
     first = _canary(canary, canary_wait)
     way, where, run, parcel = _checked(
         batch, approval, transport=transport, confirm=confirm, ledger=ledger, canary=first, policy=policy, clock=clock
     )
     opened = Ledger.open(where, clock=clock)
+    try:
+        fit_to_send(opened, way)
+    except BaseException:
+        opened.close()
+        raise
 
     def make(gone: Callable[[], None]) -> SendingJob:
         def release() -> None:

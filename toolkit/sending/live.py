@@ -40,6 +40,7 @@ from toolkit.sending.ledger.shares import SHARES, Shares
 from toolkit.sending.ledger.waiting import held_up
 from toolkit.sending.preparation.preparation import prepare
 from toolkit.sending.protocol import Transport
+from toolkit.sending.sender.fitness import fit_to_send
 from toolkit.sending.sender.refusals import Refusals
 from toolkit.sending.sender.report import Outcomes, Report
 from toolkit.sending.transports import transport as transport_of
@@ -192,6 +193,7 @@ def keep_sending(
     Raises:
         ApprovalError: the approval is over or void.
         InputError: the log cannot be read in the first round.
+        LedgerError: the ledger was put back from a backup, and does not know what left since.
         SendingError: twenty mails or more were refused for good, and none accepted in between.
         SendingError, AnswersError, InputError: the way out, the ledger, the answers, the log or the codes fail three
             rounds in a row, or in the last of `rounds`.
@@ -202,6 +204,7 @@ def keep_sending(
     way, seen = transport_of(transport), Captures(Path(captures))
     with ExitStack() as held:
         opened = held.enter_context(Ledger.open(ledger, clock=clock))
+        fit_to_send(opened, way)
         clock = opened.clock  # one for the round and for its mails, and for all machines that share the ledger
         lease = max(_SHORTEST_LEASE, 3 * every)
         mine = Shares(opened, held.enter_context(owner()), approval=approval.id, lease=lease, clock=clock)

@@ -26,6 +26,7 @@ from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import run_record
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.protocol import Transport
+from toolkit.sending.sender.fitness import fit_to_send
 from toolkit.sending.sender.gate import gate_of
 from toolkit.sending.sender.key_check import check_links
 from toolkit.sending.sender.report import Report
@@ -144,6 +145,7 @@ def take_one(
     Raises:
         ApprovalError: anything in the folder is not as it was approved, or not by enough people. Nothing was sent.
         InputError: the folder holds no batch.
+        LedgerError: the ledger was put back from a backup, and does not know what left since. Nothing was sent.
         SendingError: the way out or the ledger failed midway; call again to go on.
         KeyboardInterrupt: it was stopped.
     """
@@ -153,6 +155,7 @@ def take_one(
             clock = opened.clock  # one for the approval, the gate and the mails
             bundle.check(policy, clock=clock)
             way = transport_of(transport)
+            fit_to_send(opened, way)
             if not way.rehearsal:
                 check_links(bundle, os.fspath(ledger), remedy=_REMEDY)
             run = run_record(bundle, bundle.approvals, way)

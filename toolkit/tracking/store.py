@@ -6,13 +6,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import BigInteger, Connection, Engine, and_, func, inspect, or_, select, text, update
+from sqlalchemy import BigInteger, Connection, Engine, and_, func, inspect, literal, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database import READ, chunks, compact, insert_new, opened, place_of, said
@@ -26,6 +26,7 @@ from toolkit.tracking.schema import EVENTS_VIEW, VERSION, answers, create, links
 __all__ = ["Answered", "Answers", "Standing", "now_micros"]
 
 _HANDED = 10_000  # mails written down in one commit
+_HANDED_DOWN = ("decision_id", "customer_id", "scenario", "step", "class_", "domain", "message_id", "due_at")
 _SIGNS = ("delivered", "opened", "clicked", "complained", "unsubscribed", "bounced")
 _LATE_BY, _LATE_AMONG = 600_000_000, 1_000  # microseconds, and answers, that one may be committed after later ones
 _STANDING = ("unsubscribed", "subscribed", "complained", "bounced", "rejected")
@@ -187,6 +188,25 @@ class Answers:
                 count += insert_sent(connection, some, now=now)
                 _tie(connection)
         return count
+
+    def handed_down(self) -> Iterator[list[Any]]:
+        """All mails that were registered, some at a time, with the moment they were sent.
+
+        Returns:
+            Rows of decision_id, customer_id, scenario, step, class_, domain, message_id, due_at and sent_at (None where
+            nobody said that it was sent).
+        """
+        sent, last = answers.alias(), ""
+        told = sent.c.event_id == literal("sent:") + mails.c.decision_id
+        columns = (mails.c[name] for name in _HANDED_DOWN)
+        query = select(mails.c.name, *columns, sent.c.at.label("sent_at")).outerjoin_from(mails, sent, told)
+        while True:
+            with self._reading() as connection:
+                rows = list(connection.execute(query.where(mails.c.name > last).order_by(mails.c.name).limit(_HANDED)))
+            if not rows:
+                return
+            yield rows
+            last = rows[-1].name
 
     # What came home ...................................................................................................
 
@@ -361,11 +381,25 @@ class Answers:
             found = connection.execute(select(metas.c.value).where(metas.c.name == _note(name))).scalar()
         return int(found or 0)
 
+    def renamed(self, row: str, names: Mapping[str, str]) -> str:
+        """The name that a row of how far somebody came has where they are called otherwise; as it is for all others.
+
+        Args:
+            row: its name in the table.
+            names: of those who noted or took up, to what they are called now.
+        """
+        known = {make(old): make(new) for old, new in names.items() for make in (_meta, _note)}
+        return known.get(row, row)
+
     def note(self, name: str, number: int) -> None:
         """Keep a number under a name, such as how far a ledger's mails were written down."""
         with self._writing() as connection:
             connection.execute(insert_new(connection, metas), {"name": _note(name), "value": "0"})
             connection.execute(update(metas).where(metas.c.name == _note(name)).values(value=str(number)))
+
+    def changing(self) -> AbstractContextManager[Connection]:
+        """A connection in a transaction that writes, for a move of the whole store."""
+        return self._writing()
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -187,7 +187,7 @@ def _suppress(connection: Connection, row: Delivery | None, report: Feedback, *,
     """Why the address is new on the suppression list; None where it is not."""
     address = report.address or (row.address if row is not None else None)
     reason = _REASONS.get(report.event)
-    if address is None or reason is None or _is_soft(report):
+    if not address or reason is None or _is_soft(report):
         return None
     digest, scope = address_hash(address), "all" if reason == "hard_bounce" else "marketing"
     there = select(suppressions.c.id).where(suppressions.c.address_sha256 == digest, suppressions.c.scope == scope)

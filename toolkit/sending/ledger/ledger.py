@@ -21,7 +21,8 @@ from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.ledger import alarm, audit, claims, holding, pacing, steering, turns
 from toolkit.sending.ledger.delivery_rows import ChangedError, Delivery, rows_of
 from toolkit.sending.ledger.feedback import Feedback, Taken, take
-from toolkit.sending.ledger.overview import coupons_of, last_document, mails_of, overview
+from toolkit.sending.ledger.high_water import HighWater
+from toolkit.sending.ledger.overview import coupons_of, last_document, mails_of, overview, settled_of
 from toolkit.sending.ledger.planning import Entry, Planned, RunRecord, plan_mails, plan_run
 from toolkit.sending.ledger.schema import attempts, audits, deliveries, events, held_as, open_engine, runs
 from toolkit.sending.ledger.schema import suppressions as suppression_rows
@@ -56,6 +57,7 @@ class Ledger:
         self.place = place
         self.suppressions = Suppressions(self._writing, self._reading, clock)
         self.rates = pacing.Rates(self._writing, self._reading, clock)
+        self.high_water = HighWater(self._writing, self._reading, clock, place)
 
     @classmethod
     def open(cls, where: str | os.PathLike[str], *, clock: Clock = utc_now) -> Ledger:
@@ -161,10 +163,7 @@ class Ledger:
         Not among them is what waits, what a sender holds (it may have died), and what is unknown but can be looked up.
         """
         with self._reading() as connection:
-            rows = [row for row in rows_of(connection, decision_ids) if row.state not in OPEN]
-            folders = select(runs.c.id).where(runs.c.transport.startswith("outbox:"))
-            looked_up = set(connection.execute(folders).scalars())
-        return {r.decision_id: r.state for r in rows if r.state is not State.UNKNOWN or r.run_id not in looked_up}
+            return settled_of(connection, decision_ids)
 
     def run_state(self, run_id: str) -> str | None:
         """Where a run stands: active, paused, cancelled or done; None when it is not in the ledger."""
@@ -314,6 +313,7 @@ class Ledger:
         """The owner's leases, made to last so many microseconds from now."""
         with self._writing() as connection:
             claims.renew(connection, owner, until=micros(self._clock()) + lease)
+        self.high_water.rise()
 
     def recover(self, *, owner: str | None = None) -> list[Delivery]:
         """Mails that turned unknown, because their sender died, its lease ended, or it is the owner named.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,11 +11,12 @@ from sqlalchemy import Connection, LargeBinary, cast, collate, func, or_, select
 
 from toolkit.sending.clock import from_micros
 from toolkit.sending.ledger.coupons import TAKEN
+from toolkit.sending.ledger.delivery_rows import rows_of
 from toolkit.sending.ledger.schema import IS_STANDING, approvals, deliveries, held_as, runs
 from toolkit.sending.ledger.suppression import normal_address
 from toolkit.sending.states import FINAL, OPEN, State
 
-__all__ = ["coupons_of", "last_document", "mails_of", "overview"]
+__all__ = ["coupons_of", "last_document", "mails_of", "overview", "settled_of"]
 
 _MAIL = [
     *("run_id", "decision_id", "customer_id", "address", "class_", "message_id", "state", "attempts"),
@@ -86,6 +87,13 @@ def _of(connection: Connection, customer: str) -> list[int]:
         alike = select(deliveries.c.id, address).where(or_(small == normal, size > func.length(address)))
         found.update(row.id for row in connection.execute(alike) if normal_address(row.address) == normal)
     return sorted(found)
+
+
+def settled_of(connection: Connection, decision_ids: Sequence[str]) -> dict[str, State]:
+    """Those of the decisions that will not be sent by planning them again; see `Ledger.settled`."""
+    rows = [row for row in rows_of(connection, decision_ids) if row.state not in OPEN]
+    looked_up = set(connection.execute(select(runs.c.id).where(runs.c.transport.startswith("outbox:"))).scalars())
+    return {row.decision_id: row.state for row in rows if row.state is not State.UNKNOWN or row.run_id not in looked_up}
 
 
 def last_document(connection: Connection) -> str | None:

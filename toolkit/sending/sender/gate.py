@@ -12,6 +12,7 @@ from toolkit.events import EventLog
 from toolkit.sending.batch.mails import hash_of
 from toolkit.sending.batch.parcel import Parcel
 from toolkit.sending.clock import Clock, from_micros
+from toolkit.sending.ledger.high_water import in_doubt_by_now
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.renamed_decisions import planned_twice
 from toolkit.sending.sender.recheck import Due, caps_of, over_cap, stopped_by_now
@@ -32,7 +33,7 @@ def gate_of(
 
     The log, where it was read again, says who unsubscribed, bounced, or did what ends the scenario; the ledger says who
     has had as many mails as the caps allow by now, for example from a batch that was prepared at the same time, and who
-    got this very mail from it under another name.
+    got this very mail from it under another name, or may have got it before the ledger was put back from a backup.
 
     Args:
         parcel: approved mails.
@@ -56,6 +57,8 @@ def gate_of(
         step("the gate", 0)
         now = clock()
         stopped = planned_twice(ledger, program, run_id, lambda count: step("the gate, mails under other names", count))
+        with ledger.reading() as connection:
+            stopped |= dict.fromkeys(in_doubt_by_now(connection, run_id), "unknown_delivery")
         if log is None and not capped:
             return stopped
         count = 0

@@ -1,0 +1,366 @@
+"""A ledger put back from a backup is recognised, by what stands outside of it, and mails nobody twice."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import shutil
+import sqlite3
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from tests.sending.shops import log_of, people_of
+from toolkit.errors import InputError, LedgerError
+from toolkit.sending import (
+    ApprovalPolicy,
+    Ledger,
+    approve,
+    approve_standing,
+    keep_sending,
+    reconcile,
+    send,
+    start_sending,
+    submit,
+)
+from toolkit.sending.keys import new_key, public_line, signing_key
+from toolkit.sending.reconciliation import Reconciliation
+from toolkit.sending.sender_service import take_one
+from toolkit.tracking import Answers
+
+number = itertools.count()
+
+
+class Mailing:
+    """A shop that sends over a mail server, hour after hour; its ledger can be backed up and put back."""
+
+    def __init__(self, shop, server, noon, folder):
+        self.shop, self.server, self.now, self.folder = shop, server, noon, folder
+        folder.mkdir()
+        self.key = new_key(folder.parent / "ana.pem")
+        self.ledger = folder / "ledger.sqlite"
+        self.approval = approve_standing(
+            shop.program, shop.templates, by="ana", mails_a_day=100, key=self.key, clock=self.clock
+        )
+
+    def clock(self):
+        return self.now
+
+    @property
+    def way(self):
+        return f"smtp:127.0.0.1:{self.server.port}?security=none"
+
+    def prepare(self, people):
+        self.now += timedelta(minutes=1)
+        log = log_of(people) if isinstance(people, int) else people
+        return self.shop.prepare(now=self.now, log=log, ledger=self.ledger)
+
+    def approve(self, batch):
+        return approve(batch, by="ana", key=self.key, clock=self.clock)
+
+    def send(self, people):
+        """What is due to so many customers, sent for real, under an approval of its own."""
+        batch = self.prepare(people)
+        asked = {"transport": self.way, "confirm": len(batch), "ledger": self.ledger, "progress": False}
+        return send(batch, self.approve(batch), clock=self.clock, **asked)
+
+    def rounds(self, people, said, count=1):
+        return keep_sending(
+            self.shop.program,
+            lambda: log_of(people),
+            templates=self.shop.templates,
+            approval=self.approval,
+            transport=self.way,
+            ledger=self.ledger,
+            captures=self.folder / "captures",
+            every=timedelta(microseconds=1),
+            rounds=count,
+            say=said.append,
+            clock=self.clock,
+        )
+
+    def got(self):
+        """How many mails each address got."""
+        return Counter(recipient for _, recipient, _ in self.server.taken)
+
+    def back_up(self, *names):
+        for name in names or ("ledger.sqlite",):
+            _copy(self.folder / name, self.folder / f"{name}.backup")
+
+    def put_back(self, *names):
+        for name in names or ("ledger.sqlite",):
+            _copy(self.folder / f"{name}.backup", self.folder / name)
+
+    def reconcile(self, **options):
+        return reconcile(self.ledger, by="ben", progress=False, clock=self.clock, **options)
+
+
+def _copy(source, target):
+    with contextlib.closing(sqlite3.connect(source)) as here, contextlib.closing(sqlite3.connect(target)) as there:
+        here.backup(there)
+
+
+def everybody_once(count):
+    return Counter({f"c{one}@example.org": 1 for one in range(count)})
+
+
+@pytest.fixture
+def mailing(shop, smtp_server, noon, tmp_path):
+    return Mailing(shop, smtp_server(), noon, tmp_path / "srv")
+
+
+def test_an_older_ledger_is_refused_and_reconciled_from_the_answers_it_mails_nobody_twice(mailing):
+    assert mailing.send(4).sent == 4
+    mailing.back_up()
+    assert mailing.send(10).sent == 6
+    mailing.put_back()
+    with pytest.raises(LedgerError) as refused:
+        mailing.send(12)
+    said = str(refused.value)
+    assert "was put back from a backup, or is an older copy: it knows what left until 2026-03-02 12:01 UTC" in said
+    assert "but mails left until 2026-03-02 12:02 UTC" in said
+    assert f"`toolkit ledger reconcile --ledger {mailing.ledger} --by NAME`" in said
+    assert mailing.got() == everybody_once(10)
+    looked = mailing.reconcile()
+    assert (looked.sent, looked.in_doubt, looked.complete, looked.done) == (6, 0, True, False)
+    with pytest.raises(LedgerError):
+        mailing.send(12)
+    assert mailing.reconcile(yes=True).sent == 6
+    assert mailing.send(12).sent == 2  # those that nobody mailed; a `--since` would have left them out
+    assert mailing.got() == everybody_once(12)
+    with Ledger.open(mailing.ledger) as ledger:
+        assert ledger.verify() == ()
+        line = ledger.audit().set_index("action").loc["reconciled"]
+    assert line.actor == "ben"
+    assert json.loads(line.detail)["sent"] == 6
+    with pytest.raises(InputError, match="knows all that left from it"):
+        mailing.reconcile()
+
+
+def test_a_loop_ends_at_once_with_a_ledger_that_was_put_back(mailing):
+    said = []
+    mailing.send(4)
+    mailing.back_up()
+    mailing.rounds(7, said)
+    mailing.put_back()
+    with pytest.raises(LedgerError, match="was put back from a backup"):
+        mailing.rounds(9, said, count=5)
+    assert len(said) == 1
+    mailing.reconcile(yes=True)
+    mailing.rounds(9, said)
+    assert mailing.got() == everybody_once(9)
+
+
+def test_without_answers_no_mail_decided_until_now_goes_and_later_ones_do(mailing):
+    mailing.send(4)
+    mailing.back_up("ledger.sqlite", "answers.sqlite")
+    mailing.send(10)
+    mailing.put_back("ledger.sqlite", "answers.sqlite")
+    done = mailing.reconcile(yes=True)
+    assert (done.sent, done.complete) == (0, False)
+    assert "of those decided until now none goes" in str(done)
+    report = mailing.send(12)
+    assert (report.sent, report.rows.counts["skipped"]) == (0, 8)
+    assert set(report.table["reason"]) == {"unknown_delivery"}
+    assert mailing.got() == everybody_once(10)
+    late = [{"customer_id": "c12", "event": "sign_up", "at": mailing.now - timedelta(minutes=30)}]
+    mailing.now += timedelta(hours=1)
+    assert mailing.send(log_of(12, more=late, people=people_of(13))).sent == 1
+    assert mailing.got()["c12@example.org"] == 1
+
+
+def test_a_folder_put_back_as_a_whole_is_recognised_by_the_senders_own_mark(mailing, tmp_path):
+    mailing.send(4)
+    shutil.copytree(mailing.folder, tmp_path / "backup")
+    mailing.send(10)
+    shutil.rmtree(mailing.folder)
+    shutil.copytree(tmp_path / "backup", mailing.folder)
+    with pytest.raises(LedgerError, match="was put back from a backup"):
+        mailing.send(12)
+    assert mailing.got() == everybody_once(10)
+
+
+def test_a_ledger_is_recognised_by_the_mark_beside_it_where_the_sender_has_no_home(mailing, tmp_path, monkeypatch):
+    nowhere = tmp_path / "file"
+    nowhere.write_text("")
+    mailing.send(4)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(nowhere))
+    mailing.send(5)
+    mailing.back_up()
+    mailing.send(10)
+    mailing.put_back()
+    with pytest.raises(LedgerError, match="was put back from a backup"):
+        mailing.send(12)
+    assert mailing.got() == everybody_once(10)
+
+
+def test_a_new_ledger_in_the_place_of_one_that_was_lost_is_refused_and_learns_from_the_answers(mailing):
+    mailing.send(10)
+    for path in mailing.folder.glob("ledger.sqlite*"):
+        path.unlink()
+    with pytest.raises(LedgerError, match="is not the one from which mails were sent here"):
+        mailing.send(12)
+    assert mailing.reconcile(yes=True).sent == 10
+    assert mailing.send(12).sent == 2
+    assert mailing.got() == everybody_once(12)
+
+
+def test_the_other_ways_to_send_refuse_it_too(mailing, tmp_path):
+    mailing.send(4)
+    mailing.back_up()
+    mailing.send(10)
+    mailing.put_back()
+    batch = mailing.prepare(12)
+    approval = mailing.approve(batch)
+    asked = {"transport": mailing.way, "ledger": mailing.ledger, "clock": mailing.clock}
+    with pytest.raises(LedgerError, match="was put back from a backup"):
+        start_sending(batch, approval, confirm=len(batch), **asked)
+    submit(batch, approval, tmp_path / "spool")
+    (folder,) = (tmp_path / "spool").iterdir()
+    policy = ApprovalPolicy(approvers={"ana": public_line(signing_key(mailing.key)[0])})
+    with pytest.raises(LedgerError, match="was put back from a backup"):
+        take_one(folder, policy=policy, **asked)
+    assert mailing.got() == everybody_once(10)
+
+
+def test_a_backup_made_in_the_middle_of_a_sending_leaves_what_it_had_to_send_in_doubt_or_sent(mailing):
+    def fault(verb, count, recipient):
+        if verb == "." and count == 5:
+            mailing.back_up()
+        if recipient in ("c10@example.org", "c11@example.org") and verb == "RCPT":
+            return "550 no"
+        return None
+
+    mailing.server.fault = fault
+    report = mailing.send(12)
+    assert (report.sent, report.failed) == (10, 2)
+    mailing.put_back()
+    with pytest.raises(LedgerError, match="was put back from a backup"):
+        mailing.send(12)
+    done = mailing.reconcile(yes=True)
+    assert done.complete
+    mailing.server.fault = lambda *asked: None
+    assert mailing.send(12).sent == 0
+    assert mailing.got() == everybody_once(10)
+    with Ledger.open(mailing.ledger) as ledger:
+        assert ledger.verify() == ()
+        doubts = ledger.deliveries(state="unknown")
+        assert set(doubts["customer_id"]) >= {"c10", "c11"} - set(ledger.deliveries(state="failed")["customer_id"])
+        for decision in doubts["decision_id"]:
+            ledger.send_again(decision, by="ben")
+    assert mailing.send(12).sent == len(doubts)
+
+
+def test_the_mark_rises_while_mails_leave_so_that_a_machine_lost_in_the_middle_is_no_matter(mailing, monkeypatch):
+    monkeypatch.setattr("toolkit.sending.sender.sender._RENEW", 0.0)
+    seen = []
+
+    def fault(verb, count, recipient):
+        if verb == ".":
+            seen.append(json.loads((mailing.folder / "ledger.mark").read_text()))
+
+    mailing.server.fault = fault
+    mailing.send(12)
+    assert len({mark["count"] for mark in seen}) > 2
+    assert {mark["begun"] for mark in seen} == {1}
+    assert seen == sorted(seen, key=lambda mark: mark["count"])
+
+
+def test_marks_that_are_gone_or_nonsense_a_copy_and_a_rehearsal_stop_nobody(mailing, tmp_path):
+    mailing.send(4)
+    for path in (*mailing.folder.glob("*.mark"), *tmp_path.glob("config/**/*.mark")):
+        path.write_text("nonsense")
+    assert mailing.send(5).sent == 1
+    for path in (*mailing.folder.glob("*.mark"), *tmp_path.glob("config/**/*.mark")):
+        path.unlink()
+    assert mailing.send(6).sent == 1
+    mailing.back_up()
+    (tmp_path / "new").mkdir()
+    for name in ("ledger.sqlite", "answers.sqlite", "ledger.key"):
+        shutil.copy(mailing.folder / name, tmp_path / "new" / name)
+    mailing.ledger = tmp_path / "new" / "ledger.sqlite"
+    assert mailing.send(7).sent == 1  # a ledger that was moved
+    batch = mailing.prepare(9)
+    mailing.ledger = mailing.folder / "ledger.sqlite"
+    approval = mailing.approve(batch)
+    asked = {"transport": f"outbox:{tmp_path}/out", "confirm": len(batch), "progress": False, "clock": mailing.clock}
+    assert send(batch, approval, ledger=mailing.ledger, **asked).sent == 2  # the one left behind, in a rehearsal
+    with pytest.raises(LedgerError, match="is an older copy"):
+        mailing.send(10)
+
+
+def test_marks_hold_nobodys_name_and_are_their_owners_alone(mailing, tmp_path):
+    mailing.send(2)
+    marks = [*mailing.folder.glob("*.mark"), *tmp_path.glob("config/**/*.mark")]
+    assert len(marks) == 2
+    for path in marks:
+        assert path.stat().st_mode & 0o077 == 0
+        assert "example.org" not in path.read_text()
+
+
+@pytest.fixture
+def database(postgres_server):
+    psycopg = pytest.importorskip("psycopg")
+    names = [f"restored{next(number)}" for _ in range(2)]
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {names[0]}")
+
+    def again():
+        """The database as it was when this was called first, under the same name."""
+        with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+            there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [names[1]]).fetchone()
+            if there is None:
+                connection.execute(f"CREATE DATABASE {names[1]} TEMPLATE {names[0]}")
+                return
+            connection.execute(f"DROP DATABASE {names[0]}")
+            connection.execute(f"CREATE DATABASE {names[0]} TEMPLATE {names[1]}")
+
+    return f"{postgres_server.server_url}/{names[0]}", again
+
+
+def test_a_database_put_back_is_recognised_by_the_machine_that_sent_since(mailing, database, tmp_path, monkeypatch):
+    mailing.ledger, again = database
+    mailing.send(4)
+    again()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "machine"))  # a second one, with the first one's key
+    (tmp_path / "machine").mkdir()
+    shutil.copytree(tmp_path / "config" / "trigger-toolkit", tmp_path / "machine" / "trigger-toolkit")
+    mailing.send(10)
+    again()
+    with pytest.raises(LedgerError, match="was put back from a backup"):
+        mailing.send(12)
+    done = mailing.reconcile(yes=True)
+    assert not done.complete  # the answers are in the same database, and went back with it
+    assert mailing.send(12).rows.counts["skipped"] == 8
+    assert mailing.got() == everybody_once(10)
+
+
+def test_two_machines_that_share_a_database_stop_each_other_in_nothing(mailing, database, tmp_path, monkeypatch):
+    mailing.ledger, _ = database
+    (tmp_path / "config").mkdir(exist_ok=True)
+    for count, home in enumerate(["config", "machine", "config", "machine"], start=1):
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / home))
+        if home == "machine" and not (tmp_path / "machine").exists():
+            shutil.copytree(tmp_path / "config", tmp_path / "machine")
+        assert mailing.send(3 * count).sent == 3
+    assert mailing.got() == everybody_once(12)
+
+
+def test_what_is_said_of_a_reconciliation(noon):
+    said = Reconciliation("l.sqlite", None, noon, 2, 1, complete=True, done=False)
+    assert str(said).splitlines() == [
+        "ledger l.sqlite: knows nothing of what left here; the last mails left about 2026-03-02 12:00 UTC",
+        "2 mails known to the answers as sent are to be written down as accepted, 1 as in doubt (none of these goes "
+        "again by itself)",
+        "nothing was changed: `--yes` does it",
+    ]
+
+
+def test_answers_tell_what_was_handed_down_with_the_moment_it_was_sent(mailing):
+    mailing.send(3)
+    with Answers.open(mailing.folder / "answers.sqlite") as answers:
+        (rows,) = answers.handed_down()
+    assert sorted(row.customer_id for row in rows) == ["c0", "c1", "c2"]
+    assert all(row.sent_at is not None for row in rows)

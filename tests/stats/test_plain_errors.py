@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,17 @@ from toolkit.stats import (
     Share,
     Spending,
     TimeTo,
+    bootstrap_difference,
+    bootstrap_means,
+    buying_histories,
     calibrate,
+    effect_posterior,
     experiment,
     kaplan_meier,
     plan,
+    qini,
     rates_posterior,
+    sample_ratio,
 )
 
 WRONG: Any = "no"
@@ -198,3 +205,109 @@ def test_an_even_split_never_needs_an_odd_number() -> None:
     for sd in np.linspace(1, 3, 40):
         planned = plan(Mean("revenue"), baseline=10, sd=float(sd), diff=0.7)
         assert planned.per_arm == {"control": planned.units / 2, "mail": planned.units / 2}
+
+
+DAYS = pd.to_datetime(["2024-01-01", "2024-01-02"])
+LENGTHS = DAYS - DAYS[0]
+AWARE = pd.Timestamp("2024-02-01T00:00Z")
+BOUGHT = pd.DataFrame({"customer_id": ["a", "b"], "at": DAYS})
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: qini(DAYS, [1, 0], [1, 2]), "qini: outcome: found Datetime.*; allowed: numbers in a list"),
+        (lambda: qini([1, 0], ["1", "0"], [1, 2]), r"qini: treated: found \['1', '0'\]; allowed: numbers"),
+        (lambda: qini([1, 0], [1, 0], LENGTHS), "qini: score: found Timedelta.*; allowed: numbers"),
+        (lambda: qini([1e308, 1, 2], [1, 0, 1], [1, 2, 3]), r"qini: outcome: found 1e\+308; allowed: numbers up to"),
+        (lambda: qini([1, 0], [1, 0], [1, 2], progress=WRONG), "qini: progress: found 'no'; allowed: True or False"),
+        (
+            lambda: qini([1, 0], [1, 0], [1, 2], draws=1, progress=False),
+            "qini: none of 1 resamples of 2 units holds both arms; use more units, or draws=0",
+        ),
+        (lambda: kaplan_meier(LENGTHS, [1, 0]), "survival: durations: found Timedelta.*; allowed: numbers"),
+        (lambda: kaplan_meier([1, 2], ["1", "0"]), r"survival: happened: found \['1', '0'\]; allowed: numbers"),
+        (lambda: kaplan_meier([1, 2], pd.Series(["1", "0"])), "survival: happened: found a Series; allowed: numbers"),
+        (lambda: bootstrap_means(DAYS), "bootstrap: values: found Datetime.*; allowed: numbers"),
+        (lambda: bootstrap_means([Decimal("1e300")]), r"bootstrap: values: found 1e\+300; allowed: numbers up to"),
+        (lambda: bootstrap_difference([1, 2], [2, 3], alpha=1), "bootstrap: alpha: found 1; allowed: a number between"),
+        (lambda: BuyingModel(-0.24, 4.4, 0.79, 2.4), "buying model: r: found -0.24; allowed: a positive number"),
+        (lambda: BuyingModel(0.24, WRONG, 0.79, 2.4), "buying model: alpha: found 'no'; allowed: a positive number"),
+        (lambda: BuyingModel(0.24, 4.4, 0, 2.4), "buying model: a: found 0; allowed: a positive number"),
+        (lambda: BuyingModel(0.24, 4.4, 0.79, math.nan), "buying model: b: found nan; allowed: a positive number"),
+        (lambda: BUYING.alive([1, 2], LENGTHS, LENGTHS), "buying histories: recency: found Timedelta.*; allowed: numb"),
+        (lambda: BUYING.alive(["1", "2"], 1, 2), r"buying histories: repeats: found \['1', '2'\]; allowed: numbers"),
+        (lambda: buying_histories(BOUGHT, AWARE), "of column 'at' and until=.* only one has a time zone"),
+        (lambda: sample_ratio({"a": -5, "b": 10}, {"a": 1, "b": 1}), "observed: a: found -5; allowed: units, from 0"),
+        (lambda: sample_ratio({"a": 5, "b": math.nan}, {"a": 1, "b": 1}), "observed: b: found nan; allowed: units"),
+        (lambda: sample_ratio({"a": "5", "b": 7}, {"a": 1, "b": 1}), "observed: a: found '5'; allowed: units"),  # type: ignore[dict-item]
+        (lambda: effect_posterior(1, 1e-200), "effect posterior: error: found 1e-200; allowed: a positive number, 1e"),
+        (lambda: effect_posterior(1e200, 1), r"effect posterior: diff: found 1e\+200; allowed: a number up to 1e\+75"),
+        (lambda: experiment(ROWS, Rate("converted"), design=DESIGN, looks=3), "looks: past: found 3; allowed: units"),  # type: ignore[arg-type]
+        (
+            lambda: plan(Rate("converted"), baseline=0.2, rel=0.1, journeys=BOUGHT.assign(entered_at="soon")),
+            "plan: journeys: column 'entered_at' should be moments; found ",
+        ),
+        (
+            lambda: plan(Rate("converted"), baseline=0.2, rel=0.1, journeys=BOUGHT.assign(entered_at=[AWARE, pd.NaT])),
+            "plan: journeys: 1 of 2 rows have no 'entered_at'",
+        ),
+        (
+            lambda: plan(Rate("revenue"), rel=0.1, outcomes=ROWS.drop(columns="arm")),
+            r"plan: a rate needs 0 and 1; revenue runs from 0 to 5 \(for counts or money use Mean\('revenue'\)\)",
+        ),
+        (
+            lambda: plan(Ratio("converted", "mails"), rel=0.1, outcomes=ROWS.assign(mails=0)),
+            "plan: mails is 0 for everybody: there is nothing to divide by",
+        ),
+        (
+            lambda: calibrate(pd.concat([ROWS] * 3), Rate("revenue"), runs=10),  # type: ignore[arg-type]
+            "calibrate: a rate needs 0 and 1; revenue runs from 0 to 5",
+        ),
+        (
+            lambda: calibrate(ROWS, [Rate("revenue")], runs=10),
+            "calibrate: revenue: no number can be given: a rate needs 0 and 1",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_computed_with_is_told_and_makes_no_number(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(MetricError, match=said):
+        call()
+
+
+@pytest.mark.parametrize("value", [0.0, 2.0, 99.9])
+def test_a_bootstrap_of_equal_values_has_no_interval_and_says_why(value: float) -> None:
+    for other in (value, value + 1):
+        found = bootstrap_difference([value] * 7, [other] * 5)
+        assert math.isnan(found.pvalue)
+        assert math.isnan(found.lower)
+        assert math.isnan(found.upper)
+        assert found.note == "every value is the same within each arm: there is nothing to test"
+
+
+def test_a_bootstrap_does_not_mind_how_far_from_nothing_amounts_lie() -> None:
+    rng = np.random.default_rng(3)
+    one, other = rng.normal(0.5, 1, 60), rng.normal(0, 1, 80)
+    near, far = (bootstrap_difference(one + level, other + level, seed=1) for level in (5.0, 1e9))
+    assert far.pvalue == pytest.approx(near.pvalue, abs=0.002)
+    assert (far.lower, far.upper) == pytest.approx((near.lower, near.upper), abs=0.01)
+
+
+def test_a_constant_arm_is_no_source_of_error_in_a_bootstrap() -> None:
+    found = bootstrap_difference([99.9] * 3, [100.9, 100.9, 101.9])
+    assert (found.lower, found.upper) == (-math.inf, math.inf)  # some resamples of the other arm do not vary, either
+
+
+def test_what_a_plan_cannot_find_is_not_called_nan() -> None:
+    text = str(plan(Mean("revenue"), baseline=2, sd=1, units=2))
+    assert (
+        text == "revenue: 2 people (control 1, mail 1) find no effect, however large, on 2 with power 80% at alpha 0.05"
+    )
+
+
+def test_earlier_looks_may_come_from_a_generator() -> None:
+    assert Looks(planned=1_000, past=(units for units in (100, 200))).past == (100.0, 200.0)  # type: ignore[arg-type]
+
+
+def test_nothing_is_expected_within_no_time() -> None:
+    assert math.copysign(1, BUYING.expected_purchases(0, 2, 1.0, 3.0)) == 1

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from toolkit.errors import MetricError, shown
 
 __all__ = [
+    "LARGEST",
     "array_of_numbers",
     "check_alpha",
     "check_column",
@@ -22,7 +23,11 @@ __all__ = [
     "check_seed",
     "check_text",
     "column_names",
+    "holds_numbers",
 ]
+
+LARGEST = 1e75
+"""Of an amount: what is four times multiplied with itself must stay a number."""
 
 
 def check_number(value: object, *, where: str, allowed: str, least: float = -math.inf, most: float = math.inf) -> None:
@@ -82,11 +87,26 @@ def column_names(given: object, *, where: str) -> tuple[str, ...]:
 
 
 def array_of_numbers(values: ArrayLike, *, where: str) -> NDArray[Any]:
-    """Numbers, one after the other; texts and tables are refused, missing values stay NaN."""
+    """Numbers, one after the other; texts, times and tables are refused, missing values stay NaN.
+
+    >>> array_of_numbers([1, None, True], where="values").tolist()
+    [1.0, nan, 1.0]
+    """
     try:
-        found = np.asarray(values, dtype=np.float64)
+        is_number = holds_numbers(np.asarray(values))
+        found = np.asarray(values, dtype=np.float64) if is_number else np.empty((0, 0))
     except (TypeError, ValueError):
         found = np.empty((0, 0))
     if found.ndim != 1:
         raise MetricError(f"{where}: found {shown(values)}; allowed: numbers in a list, an array or a column")
+    farthest = np.abs(found[np.isfinite(found)]).max(initial=0.0)
+    if farthest > LARGEST:
+        raise MetricError(f"{where}: found {farthest:.3g}; allowed: numbers up to {LARGEST:g}")
     return found
+
+
+def holds_numbers(found: NDArray[Any]) -> bool:
+    """Whether numpy need not read texts, or count the microseconds of times, to make numbers of these."""
+    if found.dtype == object:
+        return not any(isinstance(one, str | bytes | np.datetime64 | np.timedelta64) for one in found.flat)
+    return found.dtype.kind in "biuf"

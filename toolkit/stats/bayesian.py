@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import betainc, betaincinv, betaln, ndtr, xlog1py, xlogy
 
 from toolkit.errors import MetricError, is_one_of, shown
-from toolkit.stats.arguments import array_of_numbers, check_number
+from toolkit.stats.arguments import LARGEST, array_of_numbers, check_number
 from toolkit.stats.proportions import Share
 
 __all__ = ["Belief", "check_prior", "effect_posterior", "rates_posterior"]
@@ -123,16 +122,17 @@ def effect_posterior(
     >>> f"{belief.probability:.6f}"
     '1.000000'
     """
-    most = sys.float_info.max
     for name, value in (("diff", diff), ("prior_mean", prior_mean)):
-        check_number(value, where=f"effect posterior: {name}", allowed="a number", least=-most, most=most)
-    for name, value, top in (("error", error, most), ("prior_sd", prior_sd, math.inf)):
-        where = f"effect posterior: {name}"
-        check_number(value, where=where, allowed="a positive number", least=math.ulp(0.0), most=top)
+        allowed = f"a number up to {LARGEST:g}"
+        check_number(value, where=f"effect posterior: {name}", allowed=allowed, least=-LARGEST, most=LARGEST)
+    for name, value, top in (("error", error, LARGEST), ("prior_sd", prior_sd, math.inf)):
+        where, allowed = f"effect posterior: {name}", f"a positive number, {1 / LARGEST:g} to {top:g}"
+        check_number(value, where=where, allowed=allowed, least=1 / LARGEST, most=top)
+    diff, error, prior_mean, prior_sd = map(float, (diff, error, prior_mean, prior_sd))
     if not is_one_of(better, ("higher", "lower")):
         raise MetricError(f"effect posterior: better: found {shown(better)}; allowed: higher, lower")
-    precision = 1 / error**2 + 1 / prior_sd**2
-    mean = (diff / error**2 + prior_mean / prior_sd**2) / precision
+    precision = 1 / error**2 + (1 / prior_sd) ** 2
+    mean = (diff / error**2 + prior_mean * (1 / prior_sd) ** 2) / precision
     sd = math.sqrt(1 / precision)
     gain = mean if better == "higher" else -mean
     density = math.exp(-((gain / sd) ** 2) / 2) / math.sqrt(2 * math.pi)

@@ -15,13 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import array_of_numbers, check_count, check_number, check_seed
-from toolkit.stats.permutation import Resampled, by_rank, finite_arms
+from toolkit.stats.permutation import Resampled, by_rank, centred, finite_arms
 
 __all__ = ["bootstrap_difference", "bootstrap_means"]
 
 Floats = NDArray[np.float64]
 DRAWS = 4_999
 _MOST_DRAWS = 10_000_000
+_ROUNDED = 1e-12
 _TOGETHER = 500_000  # buyers drawn at once
 
 
@@ -78,7 +79,9 @@ def _resampled(everyone: Floats, draws: int, rng: np.random.Generator, *, errors
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(draw, parts, chances))
     means = sums / n
-    variances = np.maximum(squares / n - means * means, 0.0) * (n / max(n - 1, 1))
+    variances = squares / n - means * means
+    variances[variances < _ROUNDED * squares / n] = 0.0  # the difference of equals
+    variances *= n / max(n - 1, 1)
     return means, np.sqrt(variances / n)
 
 
@@ -102,7 +105,8 @@ def bootstrap_difference(
         draws: how many resamples.
 
     Returns:
-        P-value and interval, which excludes 0 exactly when p < alpha.
+        P-value and interval, which excludes 0 exactly when p < alpha; NaN with a note where no value varies within
+        an arm.
 
     Raises:
         MetricError: fewer than two units in an arm, or a value that is missing or infinite.
@@ -117,7 +121,13 @@ def bootstrap_difference(
     one, other = finite_arms(values, control_values, test="bootstrap")
     check_count(draws, where="bootstrap: draws", most=_MOST_DRAWS)
     check_seed(seed, where="bootstrap")
-    check_number(alpha, where="bootstrap: alpha", allowed="a number between 0 and 1", least=0.0, most=1.0)
+    allowed = "a number between 0 and 1"  # 0 is that of a look too early for any effect to count
+    check_number(alpha, where="bootstrap: alpha", allowed=allowed, least=0.0, most=1 - 2**-53)
+    method = f"studentised bootstrap test and interval ({draws:,} resamples)"
+    if np.ptp(one) == np.ptp(other) == 0:
+        note = "every value is the same within each arm: there is nothing to test"
+        return Resampled(math.nan, math.nan, math.nan, math.nan, math.nan, method, note)
+    one, other = centred(one, other)
     rng = np.random.default_rng(seed)
     (means, errors), (means0, errors0) = _resampled(one, draws, rng), _resampled(other, draws, rng)
     diff = float(one.mean() - other.mean())
@@ -135,5 +145,5 @@ def bootstrap_difference(
         diff - low * error,
         low,
         high,
-        f"studentised bootstrap test and interval ({draws:,} resamples)",
+        method,
     )

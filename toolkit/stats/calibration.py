@@ -75,7 +75,7 @@ def calibrate(
     rows = []
     for metric in chosen:
         if isinstance(metric, Rate) and metric.verdict is None and len(outcomes) >= 1_000:
-            pvalues, diffs, method = _rates(_values(outcomes, metric.column), n_control, runs, seed)
+            pvalues, diffs, method = _rates(_flags(outcomes, metric.column), n_control, runs, seed)
         elif isinstance(metric, Mean) and not metric.covariate and not metric.strata and metric.method != "bootstrap":
             pvalues, diffs, method = _means(_values(outcomes, metric.column), n_control, runs, seed, metric.method)
         else:
@@ -91,8 +91,8 @@ def calibrate(
                 "false_alarms": share,
                 "below": float((alarms & (diffs < 0)).mean()),
                 "above": float((alarms & (diffs > 0)).mean()),
-                "lower": share - spread,
-                "upper": share + spread,
+                "lower": max(share - spread, 0.0),
+                "upper": min(share + spread, 1.0),
             }
         )
     return pd.DataFrame(rows)
@@ -113,6 +113,16 @@ def _values(outcomes: pd.DataFrame, column: str) -> Floats:
     values = numbers(outcomes, column).astype(np.float64)
     if not np.isfinite(values).all():
         raise MetricError(f"calibrate: column {column!r} has missing or infinite values")
+    return values
+
+
+def _flags(outcomes: pd.DataFrame, column: str) -> Floats:
+    values = _values(outcomes, column)
+    if not np.isin(values, (0.0, 1.0)).all():
+        raise MetricError(
+            f"calibrate: a rate needs 0 and 1; {column} runs from {values.min():g} to {values.max():g}"
+            f" (for counts or money use Mean({column!r}))"
+        )
     return values
 
 
@@ -161,5 +171,7 @@ def _any(outcomes: pd.DataFrame, metric: Metric, n_control: int, runs: int, seed
     for run in range(runs):
         arms = Arms(("control", "arm"), rng.permutation(codes))
         found = metric.compare(read(outcomes, metric.terms(), arms=arms), "arm", Setting(seed=run))[0]
+        if np.isnan(found.diff):
+            raise MetricError(f"calibrate: {metric.label}: no number can be given: {found.note}")
         pvalues[run], diffs[run], method = found.pvalue, found.diff, found.method
     return pvalues, diffs, method

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -102,7 +102,7 @@ class Design:
         if not looks:
             raise MetricError(f"design: looks: found none; with {self.spending} spending {allowed}")
 
-    def looking(self, past: tuple[float, ...] = ()) -> Looks:
+    def looking(self, past: Sequence[float] = ()) -> Looks:
         """The looks of this design, with the units at the looks already taken.
 
         Raises:

@@ -246,7 +246,7 @@ def _look(
         return None, None
     if design.looks == (1.0,) and looks is None:
         return None, None
-    looking = design.looking(tuple(looks or ()))
+    looking = design.looking(() if looks is None else looks)
     return looking.at(units, alpha=alpha), looking
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +14,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaln, gammaln, hyp2f1, psi
 
 from toolkit.arrow import TableLike
-from toolkit.errors import MetricError
-from toolkit.stats.arguments import check_column, check_number
+from toolkit.errors import MetricError, shown
+from toolkit.stats.arguments import check_column, check_number, holds_numbers
 from toolkit.stats.doors import frame_at
 from toolkit.stats.windows import days_of
 
 __all__ = ["BuyingModel", "buying_histories", "fit_buying"]
 
 Floats = NDArray[np.float64]
+_MOST = sys.float_info.max
 _FARTHEST = 9.0  # of the logarithm of a parameter: beyond it there is no maximum, only a slope
 _STARTS = ((0.25, 0.1, 0.8, 2.5), (1.0, 0.5, 1.0, 1.0), (2.0, 0.2, 0.2, 0.8))  # alpha as a share of the longest age
 
@@ -34,6 +36,9 @@ class BuyingModel:
         a, b: parameters of the beta distribution of the chance to stop after a purchase.
         log_likelihood: of the histories it was fitted to.
         customers: how many those were.
+
+    Raises:
+        MetricError: a parameter that is no positive number.
     """
 
     r: float
@@ -42,6 +47,11 @@ class BuyingModel:
     b: float
     log_likelihood: float = math.nan
     customers: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("r", "alpha", "a", "b"):
+            where = f"buying model: {name}"
+            check_number(getattr(self, name), where=where, allowed="a positive number", least=math.ulp(0.0), most=_MOST)
 
     def alive(self, repeats: ArrayLike, recency: ArrayLike, age: ArrayLike) -> Any:
         """The chance that a customer has not stopped buying.
@@ -101,7 +111,7 @@ class BuyingModel:
         reach = self.alpha + total
         series = hyp2f1(self.r + x, self.b + x, a + self.b + x - 1, within / (reach + within))
         still = (a + self.b + x - 1) / (a - 1) * (1 - (reach / (reach + within)) ** (self.r + x) * series)
-        return np.asarray(still * self.alive(repeats, recency, age))[()]
+        return np.asarray(still * self.alive(repeats, recency, age) + 0.0)[()]  # no minus before nothing
 
 
 def buying_histories(
@@ -153,6 +163,8 @@ def buying_histories(
         )
     if times.dt.tz is not None and moment.tzinfo is None:
         moment = moment.tz_localize(times.dt.tz)
+    if times.dt.tz is None and moment.tzinfo is not None:
+        raise MetricError(f"buying_histories: of column {at!r} and until={until!r} only one has a time zone")
     kept = (times <= moment) & purchases[customer].notna()
     if not kept.any():
         raise MetricError(f"purchases: found none up to {moment}")
@@ -237,6 +249,9 @@ def _log_likelihood(
 
 
 def _histories(repeats: ArrayLike, recency: ArrayLike, age: ArrayLike) -> tuple[Floats, Floats, Floats]:
+    for name, part in (("repeats", repeats), ("recency", recency), ("age", age)):
+        if not holds_numbers(np.asarray(part)):
+            raise MetricError(f"buying histories: {name}: found {shown(part)}; allowed: numbers, one for each customer")
     try:
         x, last, total = np.broadcast_arrays(*(np.asarray(part, dtype=np.float64) for part in (repeats, recency, age)))
     except (TypeError, ValueError) as fault:

@@ -66,6 +66,7 @@ class Looks:
         past: object = self.past
         if not isinstance(past, Iterable) or isinstance(past, str):
             raise MetricError(f"looks: past: found {past!r}; allowed: units at each earlier look, in a list")
+        object.__setattr__(self, "past", tuple(past))
         for units in self.past:
             check_number(units, where="looks: past", allowed="units at each earlier look", least=least, most=most)
         object.__setattr__(self, "past", tuple(float(units) for units in self.past))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from toolkit.errors import MetricError, did_you_mean
-from toolkit.stats.arguments import check_column, check_number
+from toolkit.stats.arguments import LARGEST, check_column, check_number
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.moments import Term
 from toolkit.stats.outcomes import Outcomes
@@ -18,7 +18,6 @@ __all__ = ["Metric", "Role", "Setting", "fault_of", "join"]
 
 Role = Literal["primary", "secondary", "guardrail"]
 _ROLES = ("primary", "secondary", "guardrail")
-_LARGEST = 1e75  # what is four times multiplied with itself must stay a number
 _NEEDED = ("column", "numerator", "denominator")
 _COLUMNS = (*_NEEDED, "verdict", "strata", "since")
 
@@ -146,7 +145,7 @@ def fault_of(outcomes: Outcomes, arm: str, terms: tuple[Term, ...]) -> str:
             if moments.infinite[at]:
                 return f"{moments.infinite[at]:,} of {moments.n:,} values of {term.column} in arm {side!r} are infinite"
             farthest = max(abs(float(moments.minima[at])), abs(float(moments.maxima[at])))
-            if _LARGEST < farthest < math.inf:
+            if LARGEST < farthest < math.inf:
                 return f"values of {term.column} reach {farthest:.3g}: too large to be compared"
     return ""
 

@@ -20,6 +20,7 @@ from toolkit.stats.arguments import check_alpha, check_column, check_count, chec
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
 from toolkit.stats.doors import check_metric, check_numbers, check_window, frames_at
+from toolkit.stats.entries import days_until, entries, units_within
 from toolkit.stats.gathering import gather
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric
@@ -32,7 +33,7 @@ from toolkit.stats.power import (
     units_of_means,
     units_of_rates,
 )
-from toolkit.stats.rates import Rate
+from toolkit.stats.rates import Rate, not_flags
 from toolkit.stats.ratios import Ratio
 from toolkit.stats.sequential import Spending, sample_inflation, sequence_threshold, spending_boundaries
 from toolkit.stats.windows import days_of, window_text
@@ -187,11 +188,12 @@ class Plan(Drawable):
         return effective * smallest, effective * self.arms[self.control]
 
     def _days(self, units: float) -> float:
-        return _days_until(self.entries, units) + (days_of(self.window) if self.window else 0.0)
+        return days_until(self.entries, units) + (days_of(self.window) if self.window else 0.0)
 
     def __str__(self) -> str:
         is_rate = self.metric.kind == "rate"
         effect = minus(f"{100 * self.diff:+.4g} points" if is_rate else f"{self.diff:+.4g}")
+        effect = "no effect, however large," if math.isnan(self.diff) else effect
         effect += f" ({minus(f'{self.rel:+.1%}')})" if not math.isnan(self.rel) else ""
         base = f"{100 * self.baseline:.4g}%" if is_rate else f"{self.baseline:.4g}"
         arms = ", ".join(f"{name} {n:,}" for name, n in self.per_arm.items())
@@ -308,7 +310,7 @@ def plan(
     effect = diff if rel is None else rel * baseline
     draft = Plan(
         metric, baseline, sd, math.nan, 0, alpha, power, shares, control, times, spending, inflation,
-        machine_opens, window, _entries(journeys, per_day),
+        machine_opens, window, entries(journeys, per_day),
     )  # fmt: skip
     if effect is not None and (units is not None or days is not None):
         raise MetricError("plan: give the effect (diff or rel) or the size (units or days), not both")
@@ -318,7 +320,7 @@ def plan(
         raise MetricError("plan: give the effect to find (diff or rel), or units or days")
     if units is not None and days is not None:
         raise MetricError("plan: give units or days, not both")
-    size = units if units is not None else _units_within(draft.entries, float(days or 0.0))
+    size = units if units is not None else units_within(draft.entries, float(days or 0.0))
     if not 2 <= size < math.inf:
         raise MetricError(f"plan: found {size!r} units; allowed: a number, at least two")
     return replace(draft, units=int(size), diff=draft.detectable(size))
@@ -390,11 +392,16 @@ def _moments(metric: Metric, moments: Moments) -> tuple[float, float, float]:
     if isinstance(metric, Ratio):
         top, bottom = Term("value", metric.numerator), Term("value", metric.denominator)
         base = moments.mean(bottom)
+        if base == 0:
+            raise MetricError(f"plan: {metric.denominator} is 0 for everybody: there is nothing to divide by")
         weights = {top: 1 / base, bottom: -moments.mean(top) / base**2}
         value = moments.mean(top) / base
     elif isinstance(metric, Mean):
         weights, value = {metric.term: 1.0}, moments.mean(metric.term)
     elif isinstance(metric, Rate) and metric.verdict is None:
+        fault = not_flags(moments, metric.term)
+        if fault:
+            raise MetricError(f"plan: {fault}")
         return moments.mean(metric.term), math.nan, 0.0
     elif isinstance(metric, Rate):
         return moments.mean(metric.terms()[0]), math.nan, 0.0
@@ -456,45 +463,3 @@ def _inflation(times: tuple[float, ...], spending: Spending | str, alpha: float,
     moments = [(at + 1) / _ALWAYS_LOOKS for at in range(_ALWAYS_LOOKS)]
     bounds = [sequence_threshold(time, alpha=alpha) for time in moments]
     return sample_inflation(moments, bounds, alpha=alpha, power=power)
-
-
-def _entries(journeys: pd.DataFrame | None, per_day: float | None) -> NDArray[np.float64] | float:
-    if journeys is None:
-        if per_day is not None and not 0 < per_day < math.inf:
-            raise MetricError(f"plan: per_day: found {per_day!r}; allowed: a positive number")
-        return math.nan if per_day is None else float(per_day)
-    if per_day is not None:
-        raise MetricError("plan: give journeys or per_day, not both")
-    for column in ("customer_id", "entered_at"):
-        if column not in journeys.columns:
-            raise MetricError(f"plan: journeys: column {column!r} is missing; pass run.journeys")
-    if not len(journeys):
-        raise MetricError("plan: journeys: nobody entered")
-    first = journeys.groupby("customer_id")["entered_at"].min().sort_values()
-    return np.asarray((first - first.iloc[0]).dt.total_seconds() / 86_400, dtype=np.float64)
-
-
-def _days_until(entries: NDArray[np.float64] | float, units: float) -> float:
-    """Days until so many have entered; beyond the replay at the pace of its second half."""
-    if isinstance(entries, float):
-        return units / entries
-    if units <= len(entries):
-        return float(entries[max(math.ceil(units) - 1, 0)])
-    return float(entries[-1]) + (units - len(entries)) / _late_pace(entries)
-
-
-def _units_within(entries: NDArray[np.float64] | float, days: float) -> float:
-    if isinstance(entries, float):
-        if math.isnan(entries):
-            raise MetricError("plan: days needs journeys or per_day: nobody knows how many enter a day")
-        return entries * days
-    if days <= entries[-1]:
-        return float(np.searchsorted(entries, days, side="right"))
-    return len(entries) + (days - float(entries[-1])) * _late_pace(entries)
-
-
-def _late_pace(entries: NDArray[np.float64]) -> float:
-    middle = float(entries[-1]) / 2
-    if middle <= 0:
-        raise MetricError("plan: journeys: too few days of entries to tell a pace; give per_day")
-    return int((entries > middle).sum()) / middle

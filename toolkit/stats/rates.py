@@ -21,7 +21,7 @@ from toolkit.stats.proportions import (
     score_test,
 )
 
-__all__ = ["Rate", "compare_shares"]
+__all__ = ["Rate", "compare_shares", "not_flags"]
 
 _WORDS = ("human", "machine", "unsure")
 _EXACT_BELOW = 1_000  # units of both arms
@@ -112,18 +112,22 @@ class Rate(Metric):
             )
 
     def _not_flags(self, outcomes: Outcomes, arm: str) -> str:
-        for side in (outcomes.arms.control, arm):
-            moments = outcomes.moments[side]
-            at = moments.index(self.term)
-            low, high = moments.minima[at], moments.maxima[at]
-            squares = moments.comoments[at, at] + moments.n * moments.mean(self.term) ** 2
-            between = abs(moments.total(self.term) - squares) > 1e-6  # a square equals its number at 0 and 1 only
-            if low < 0 or high > 1 or between:
-                return (
-                    f"a rate needs 0 and 1; {self.column} runs from {low:g} to {high:g}"
-                    f" (for counts or money use Mean({self.column!r}))"
-                )
-        return ""
+        found = (not_flags(outcomes.moments[side], self.term) for side in (outcomes.arms.control, arm))
+        return next(filter(None, found), "")
+
+
+def not_flags(moments: Moments, term: Term) -> str:
+    """Why a term is no rate, since it holds more than 0 and 1; or an empty text."""
+    at = moments.index(term)
+    low, high = moments.minima[at], moments.maxima[at]
+    squares = moments.comoments[at, at] + moments.n * moments.mean(term) ** 2
+    between = abs(moments.total(term) - squares) > 1e-6  # a square equals its number at 0 and 1 only
+    if low < 0 or high > 1 or between:
+        return (
+            f"a rate needs 0 and 1; {term.column} runs from {low:g} to {high:g}"
+            f" (for counts or money use Mean({term.column!r}))"
+        )
+    return ""
 
 
 def _machines(both: Moments, human: Term, machine: Term, unsure: Term) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import chdtrc
 
 from toolkit.errors import MetricError, did_you_mean
-from toolkit.stats.arguments import array_of_numbers
+from toolkit.stats.arguments import array_of_numbers, check_number
 
 __all__ = ["SRM_ALARM", "SampleRatio", "sample_ratio"]
 
@@ -54,7 +54,7 @@ def sample_ratio(observed: Mapping[str, int], weights: Mapping[str, float]) -> S
         Observed and expected units, and the chi-square p-value; `.alarm` when it is below 0.0005.
 
     Raises:
-        MetricError: the arms differ, a weight is not positive, or nobody was observed.
+        MetricError: the arms differ, a weight is not positive, nobody was observed, or no such number of units.
 
     Reference: Fabijan et al. (2019), Diagnosing Sample Ratio Mismatch in Online Controlled Experiments, KDD.
 
@@ -77,7 +77,9 @@ def sample_ratio(observed: Mapping[str, int], weights: Mapping[str, float]) -> S
     shares = array_of_numbers([weights[arm] for arm in observed], where="weights")
     if not np.isfinite(shares).all() or (shares <= 0).any():
         raise MetricError(f"weights: each must be a positive number; found {dict(weights)!r}")
-    counts = array_of_numbers(list(observed.values()), where="observed")
+    for arm, count in observed.items():
+        check_number(count, where=f"observed: {arm}", allowed="units, from 0", least=0.0, most=1e15)
+    counts = np.array(list(observed.values()), dtype=np.float64)
     total = counts.sum()
     if total <= 0:
         raise MetricError("weights: nobody was observed in any arm")

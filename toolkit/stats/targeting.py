@@ -14,7 +14,7 @@ from toolkit.arrow import TableLike
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
-from toolkit.stats.arguments import array_of_numbers, check_alpha, check_column, check_count, check_seed
+from toolkit.stats.arguments import array_of_numbers, check_alpha, check_column, check_count, check_flag, check_seed
 from toolkit.stats.doors import check_metric, frame_at
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.moments import numbers
@@ -164,7 +164,7 @@ def qini(
         The curve, Qini and AUUC with their formula. Units of equal score enter together.
 
     Raises:
-        MetricError: lengths differ, a value is missing, or an arm is empty.
+        MetricError: lengths differ, a value is missing, an arm is empty, or too small to be resampled.
 
     Reference: Radcliffe (2007), Direct Marketing Analytics Journal 1, 14-21; Devriendt et al. (2020), IEEE TKDE.
 
@@ -179,6 +179,7 @@ def qini(
     check_count(draws, where="qini: draws", least=0, most=MOST_DRAWS)
     check_alpha(alpha, where="qini")
     check_seed(seed, where="qini")
+    check_flag(progress, where="qini: progress")
     if not values.shape == flags.shape == ranks.shape or values.ndim != 1:
         raise MetricError("qini: outcome, treated and score must be of the same length")
     if not (np.isfinite(values).all() and np.isfinite(ranks).all() and np.isin(flags, (0.0, 1.0)).all()):
@@ -204,6 +205,10 @@ def qini(
             continue
         places, height, _ = _curve(values, mailed, ranks, weights)
         resampled.append(float(np.trapezoid(height, places) - height[-1] / 2))
+    if not resampled:
+        raise MetricError(
+            f"qini: none of {draws:,} resamples of {len(values):,} units holds both arms; use more units, or draws=0"
+        )
     low, high = np.quantile(resampled, [alpha / 2, 1 - alpha / 2])
     return replace(found, qini_lower=float(low), qini_upper=float(high))
 

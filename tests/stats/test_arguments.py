@@ -35,6 +35,7 @@ from toolkit.stats import (
     survival_curves,
     uplift_by_segment,
 )
+from toolkit.stats.sequential import sequence_rho
 
 ROWS = pd.DataFrame({"unit": range(40), "arm": ["control", "mail"] * 20, "converted": [0, 1, 1, 0] * 10})
 RATES = [Rate("converted")]
@@ -71,6 +72,9 @@ NOTHING: Any = None
         (lambda: TimeTo("came", within="7d", since=3), "TimeTo: since: found 3"),  # type: ignore[arg-type]
         (lambda: Looks(planned="many"), "looks: planned units: found 'many'; allowed: a positive number"),  # type: ignore[arg-type]
         (lambda: Looks(planned=10, past="x"), "looks: past: found 'x'"),  # type: ignore[arg-type]
+        (lambda: Looks(planned=10, past=3), "looks: past: found 3; allowed: units at each earlier look, in a list"),  # type: ignore[arg-type]
+        (lambda: sequence_rho(0), "confidence sequence: planned units: found 0; allowed: a positive number"),
+        (lambda: Mean("revenue", method="permutation", strata="group"), "permutation works without covariate"),
         (lambda: Spending(["pocock"]), "spending: found"),  # type: ignore[arg-type]
         (lambda: plan(Rate("c"), baseline=0.2, rel=0.1, looks=10**20), "plan: looks: found 1.*: .* 1 to 1,000"),
         (lambda: plan(Rate("c"), baseline=0.2, rel=0.1, alpha=NOTHING), "plan: alpha: found None"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 from toolkit.errors import MetricError
 from toolkit.stats import Looks, Mean, Rate, Ratio, Spending, experiment, plan
 from toolkit.stats.checks import contamination
+from toolkit.stats.comparison import Comparison
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
 from toolkit.stats.outcomes import read, read_arms
-from toolkit.stats.verdict import Verdict
+from toolkit.stats.verdict import Verdict, amount
 
 
 def shop(
@@ -203,6 +205,87 @@ def test_a_design_for_customers_is_held_against_outcomes_of_journeys() -> None:
         frame.attrs["toolkit"] = {"unit": known}
         said = experiment(frame, [Rate("converted")], design=design).verdict()
         assert ("the design counts customers, here each row is about a journey" in said) is told
+
+
+@pytest.mark.parametrize(("planned", "action"), [(6_000, "stop"), (6_100, "stop"), (6_200, "keep testing")])
+def test_the_last_look_says_stop_where_nothing_was_found(planned: int, action: str) -> None:
+    frame = shop(6_000, seed=14)
+    for spending in ("obrien_fleming", "pocock"):
+        looks = Looks(planned=planned, past=[3_000], spending=spending)  # type: ignore[arg-type]
+        assert experiment(frame, [Rate("converted")], looks=looks).verdict().action == action
+    always = Looks(planned=planned, spending="always")
+    assert experiment(frame, [Rate("converted")], looks=always).verdict().action == "keep testing"
+    assert "Stop: the plan is complete" in experiment(frame, [Rate("converted")], looks=Looks(planned=6_000)).verdict()
+    assert experiment(shop(6_000, seed=1, lift=0.05), [Rate("converted")], looks=Looks(6_000)).verdict().action == (
+        "roll out"
+    )
+
+
+def test_what_holds_alone_and_not_with_all_comparisons_counted_is_said_to() -> None:
+    frame = shop(30_000, seed=14, lift=0.009, arms=4)
+    result = experiment(frame, [Rate("converted", role="primary"), Mean("revenue", role="primary")])
+    for one in result.comparisons:
+        alone = (one.diff_lower > 0 or one.diff_upper < 0) and not one.sure(0.05)
+        told = f"{one.arm} and control cannot be told apart on {one.metric}, all comparisons counted: "
+        assert (told in result.verdict()) == alone
+    assert "all comparisons counted" in result.verdict()
+
+
+def test_a_margin_beside_a_metric_that_decides_is_no_guardrail() -> None:
+    frame = shop(40_000, seed=1, lift=0.02)
+    verdict = experiment(frame, [Rate("converted", margin=0.01), Rate("unsubscribed", margin=0.5)]).verdict()
+    assert "mail beats control on converted: +2" in verdict
+    assert "mail and control cannot be told apart on unsubscribed: " in verdict
+    assert "harm" not in verdict
+
+
+def test_why_numbers_cannot_be_trusted_is_the_first_warning() -> None:
+    frame = shop(2_000, seed=1).query("arm == 'mail' or unit % 3")
+    frame.attrs["toolkit"] = {"window": "7d", "open_windows": 5}
+    unsound = experiment(frame, [Rate("converted")], weights={"control": 1, "mail": 1}).verdict()
+    assert [warning[:9] for warning in unsound.warnings] == ["split not", "5 custome"]
+    watched = experiment(frame, [Rate("converted")], observational=True).verdict()
+    assert [warning[:13] for warning in watched.warnings] == ["the arms were", "5 customers a"]
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "kind", "currency", "told"),
+    [
+        (0.021, (0.001, 0.041), "rate", None, ("+2.1 points", "2.1")),
+        (0.0213, (0.0211, 0.0215), "rate", None, ("+2.130 points", "2.130")),
+        (1.5, (1.0, 2.0), "time", None, ("+1.5 days", "1.5")),
+        (123_456.78, (123_450.0, 123_460.0), "mean", "EUR", ("+€123,456.78", "€123,456.78")),
+        (123_456.78, (110_000.0, 130_000.0), "mean", "EUR", ("+€123,457", "€123,457")),
+        (0.5, (-20_000.0, 20_000.0), "mean", "EUR", ("+€0", "€0")),
+        (12_345.678, (-np.inf, 20_000.0), "mean", None, ("+12,346", "12,346")),
+        (-12.5, (-np.inf, np.inf), "mean", None, ("−12.5", "−12.5")),
+        (0.004, (0.004, 0.004), "mean", None, ("+0.0040", "0.0040")),
+        (-np.inf, (-np.inf, 3.0), "mean", None, ("−unbounded", "−unbounded")),
+        (np.inf, (-1.0, np.inf), "mean", None, ("+unbounded", "unbounded")),
+    ],
+)
+def test_an_amount_has_as_many_digits_as_its_interval_knows(
+    value: float, ends: tuple[float, float], kind: str, currency: str | None, told: tuple[str, str]
+) -> None:
+    one = Comparison(
+        metric="x", arm="mail", n_control=9, n=9, diff=value, diff_lower=ends[0], diff_upper=ends[1], kind=kind,
+        currency=currency,
+    )  # fmt: skip
+    assert (amount(value, one, signed=True), amount(value, one, bare=True)) == told
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ((-1.0, 3.0), "[−1.0, 3.0]"),
+        ((-np.inf, 3.0), "[−unbounded, 3.0]"),
+        ((-np.inf, np.inf), "[too early for"),
+    ],
+)
+def test_an_end_that_is_known_is_told_beside_one_that_is_not(ends: tuple[float, float], told: str) -> None:
+    result = experiment(shop(2_000, seed=1), [Mean("revenue")])
+    one = replace(result.comparisons[0], diff=1.0, diff_lower=ends[0], diff_upper=ends[1])
+    assert told in replace(result, comparisons=(one,)).verdict()
 
 
 def test_weights_and_open_windows_are_read_from_measured_outcomes() -> None:

@@ -167,6 +167,12 @@ def test_baseline_spread_correlation_and_window_are_read_from_measured_outcomes(
     assert mean.sd == pytest.approx(control["revenue"].std() * math.sqrt(1 - correlation**2))
     ratio = plan(Ratio("revenue", "mails", currency="EUR"), outcomes=outcomes, rel=0.1)
     assert ratio.baseline == pytest.approx(control["revenue"].sum() / control["mails"].sum())
+    left = (control["revenue"] - ratio.baseline * control["mails"]) / control["mails"].mean()
+    assert ratio.sd == pytest.approx(left.std())
+    given = plan(Mean("revenue", covariate="pre_revenue"), outcomes=outcomes, rel=0.1, baseline=7, sd=3, correlation=0)
+    assert (given.baseline, given.sd, given.diff) == pytest.approx((7, 3, 0.7))
+    few = plan(Mean("revenue"), outcomes=outcomes.head(6), rel=0.1)
+    assert few.sd == pytest.approx(control["revenue"].head(3).std())
 
 
 def test_the_duration_is_read_from_a_replays_entries_and_the_window(outcomes: pd.DataFrame) -> None:
@@ -183,6 +189,8 @@ def test_the_duration_is_read_from_a_replays_entries_and_the_window(outcomes: pd
     assert beyond.days == pytest.approx(89.9 + 1100 * 0.1, rel=0.01)
     assert plan(Rate("converted"), baseline=0.1, days=50, journeys=journeys).units == 501
     assert plan(Rate("converted"), baseline=0.1, days=20, per_day=50).units == 1000
+    later = plan(Rate("converted"), baseline=0.1, days=189.9, journeys=journeys)  # a hundred days on, ten a day
+    assert later.units == pytest.approx(900 + 100 * 10, rel=0.01)
 
 
 def test_the_curve_shows_what_more_or_fewer_units_would_show() -> None:
@@ -237,12 +245,15 @@ def test_a_plan_reads_as_a_sentence() -> None:
         (Rate("x"), {"rel": 0.1}, "baseline"),
         (Rate("x"), {"baseline": 1.1, "rel": 0.1}, "0 to 1"),
         (Rate("x"), {"baseline": 0.1, "diff": 0.95}, "no rate"),
+        (Rate("x"), {"baseline": 0.95, "diff": 0.1}, "0.95 .0.1 is no rate"),
+        (Rate("x"), {"baseline": 0.05, "diff": -0.1}, "0.05 -0.1 is no rate"),
         (Rate("x"), {"baseline": 0.1, "diff": 0.0}, "the same"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "diff": 0.1}, "not both"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "units": 10}, "not both"),
         (Rate("x"), {"baseline": 0.1, "days": 10}, "journeys or per_day"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "correlation": 0.5}, "Mean and Ratio"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "arms": {"a": 1, "b": 1}}, "'control'"),
+        (Rate("x"), {"baseline": 0.1, "rel": 0.1, "arms": {"control": 1}}, "'control' and at least one other"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "arms": {"control": 1, "b": 0}}, "positive"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "holdout": 1.0}, "holdout"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "looks": 0}, "a whole number, 1 to 1,000"),

@@ -117,14 +117,14 @@ class Ratio(Metric):
         return Sample(side.n, side.mean(self._top) / side.mean(self._bottom), variance)
 
     def _impossible(self, outcomes: Outcomes, arm: str) -> str:
-        above, broken, broken_below = self._checks
+        above, *broken = self._checks
+        counts = all(side.total(term) == 0 for side in outcomes.moments.values() for term in broken)
         for side in (outcomes.arms.control, arm):
             moments = outcomes.moments[side]
             if moments.minima[moments.index(self._bottom)] < 0:
                 return f"{self.denominator} is negative for some units: a count cannot be"
             if moments.total(self._bottom) == 0:
                 return f"{self.denominator} is 0 for everybody in arm {side!r}: there is nothing to divide by"
-            counts = moments.total(broken) == 0 and moments.total(broken_below) == 0
             if not counts or self.currency or self.repeats:
                 continue
             if moments.minima[moments.index(self._top)] < 0:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Verdict", "amount", "judge"]
 
 _LARGE = 10_000.0
+_ENOUGH = 0.98  # of the planned units, as `experiment` has it
 _ORDER = ("roll out", "keep testing", "stop", "do not roll out")
 
 
@@ -201,11 +202,18 @@ def _action(mine: Sequence[Comparison], result: Result) -> str:
     bounds = [found for found in primary if found.metric.endswith(("(at least)", "(at most)"))]
     if won and all(found in won for found in bounds):
         return "roll out" if all(found.not_worse for found in guards) else "keep testing"
+    return "stop" if _is_complete(mine, result) else "keep testing"
+
+
+def _is_complete(mine: Sequence[Comparison], result: Result) -> bool:
+    """Whether as many units are there as were planned; a confidence sequence without a design has no end."""
     design = result.design
-    units = max((found.n_control for found in mine), default=0)
-    if design is not None and units >= 0.98 * design.units * design.arms.get(result.control, 1.0):
-        return "stop"
-    return "keep testing"
+    if design is not None:
+        units = max((found.n_control for found in mine), default=0)
+        return units >= _ENOUGH * design.units * design.arms.get(result.control, 1.0)
+    if result.look is None or result.looks is None or result.looks.spending == "always":
+        return False
+    return result.look.time >= _ENOUGH
 
 
 def _strength(result: Result, arm: str) -> float:

@@ -29,6 +29,7 @@ __all__ = [
     "READ",
     "Writing",
     "chunks",
+    "close_tables",
     "compact",
     "connect",
     "direct",
@@ -37,6 +38,7 @@ __all__ = [
     "opened",
     "place_of",
     "placeholder",
+    "reopen_tables",
     "said",
 ]
 
@@ -162,6 +164,53 @@ def compact(engine: Engine, tables: Sequence[Table]) -> None:
             raw.cursor().execute(statement).close()
     finally:
         raw.close()
+
+
+def close_tables(connection: Connection, tables: Sequence[Table], said: str) -> None:
+    """Let nobody write to tables any more, whatever program and version tries: each row is refused with these words.
+
+    Args:
+        connection: in a transaction that writes.
+        tables: stay readable.
+        said: what the database answers, on one line.
+    """
+    words = said.replace("'", "''")
+    for table in tables:
+        name = f"{_CLOSED}_{table.name}"
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(
+                f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_ARGV[0]; END $$"
+            )
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER {name} BEFORE INSERT OR UPDATE OR DELETE ON {table.name} FOR EACH ROW "
+                f"EXECUTE FUNCTION {name}('{words.replace('%', '%%')}')"
+            )
+            continue
+        for verb in _VERBS:
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER {name}_{verb} BEFORE {verb} ON {table.name} BEGIN SELECT RAISE(ABORT, '{words}'); END"
+            )
+
+
+def reopen_tables(connection: Connection, tables: Sequence[Table]) -> None:
+    """Let tables be written to again that `close_tables` closed.
+
+    Args:
+        connection: in a transaction that writes.
+        tables: which.
+    """
+    for table in tables:
+        name = f"{_CLOSED}_{table.name}"
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {name} CASCADE")
+            continue
+        for verb in _VERBS:
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {name}_{verb}")
+
+
+_CLOSED = "toolkit_closed"
+_VERBS = ("INSERT", "UPDATE", "DELETE")
 
 
 class Writing:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import hashlib
+import itertools
 import os
 import ssl
 import subprocess
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.sending.mailings import Mailing
 from tests.sending.shops import NOON, Shop, log_of, people_of, program_of, write_templates
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger.ledger import Ledger
@@ -116,6 +118,34 @@ def shop(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_templates(tmp_path / "templates")
     return Shop(tmp_path, program_of(), log_of())
+
+
+@pytest.fixture
+def mailing(shop, smtp_server, noon, tmp_path):
+    return Mailing(shop, smtp_server(), noon, tmp_path / "srv")
+
+
+_databases = itertools.count()
+
+
+@pytest.fixture
+def database(postgres_server):
+    psycopg = pytest.importorskip("psycopg")
+    names = [f"restored{next(_databases)}" for _ in range(2)]
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {names[0]}")
+
+    def again():
+        """The database as it was when this was called first, under the same name."""
+        with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+            there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [names[1]]).fetchone()
+            if there is None:
+                connection.execute(f"CREATE DATABASE {names[1]} TEMPLATE {names[0]}")
+                return
+            connection.execute(f"DROP DATABASE {names[0]}")
+            connection.execute(f"CREATE DATABASE {names[0]} TEMPLATE {names[1]}")
+
+    return f"{postgres_server.server_url}/{names[0]}", again
 
 
 class SmtpServer:

@@ -2,113 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
 import shutil
-import sqlite3
-from collections import Counter
 from datetime import timedelta
 
 import pytest
 
+from tests.sending.mailings import everybody_once
 from tests.sending.shops import log_of, people_of
 from toolkit.errors import InputError, LedgerError
 from toolkit.sending import (
     ApprovalPolicy,
     Ledger,
-    approve,
-    approve_standing,
-    keep_sending,
-    reconcile,
     send,
     start_sending,
     submit,
 )
-from toolkit.sending.keys import new_key, public_line, signing_key
+from toolkit.sending.keys import public_line, signing_key
 from toolkit.sending.reconciliation import Reconciliation
 from toolkit.sending.sender_service import take_one
 from toolkit.tracking import Answers
-
-number = itertools.count()
-
-
-class Mailing:
-    """A shop that sends over a mail server, hour after hour; its ledger can be backed up and put back."""
-
-    def __init__(self, shop, server, noon, folder):
-        self.shop, self.server, self.now, self.folder = shop, server, noon, folder
-        folder.mkdir()
-        self.key = new_key(folder.parent / "ana.pem")
-        self.ledger = folder / "ledger.sqlite"
-        self.approval = approve_standing(
-            shop.program, shop.templates, by="ana", mails_a_day=100, key=self.key, clock=self.clock
-        )
-
-    def clock(self):
-        return self.now
-
-    @property
-    def way(self):
-        return f"smtp:127.0.0.1:{self.server.port}?security=none"
-
-    def prepare(self, people):
-        self.now += timedelta(minutes=1)
-        log = log_of(people) if isinstance(people, int) else people
-        return self.shop.prepare(now=self.now, log=log, ledger=self.ledger)
-
-    def approve(self, batch):
-        return approve(batch, by="ana", key=self.key, clock=self.clock)
-
-    def send(self, people):
-        """What is due to so many customers, sent for real, under an approval of its own."""
-        batch = self.prepare(people)
-        asked = {"transport": self.way, "confirm": len(batch), "ledger": self.ledger, "progress": False}
-        return send(batch, self.approve(batch), clock=self.clock, **asked)
-
-    def rounds(self, people, said, count=1):
-        return keep_sending(
-            self.shop.program,
-            lambda: log_of(people),
-            templates=self.shop.templates,
-            approval=self.approval,
-            transport=self.way,
-            ledger=self.ledger,
-            captures=self.folder / "captures",
-            every=timedelta(microseconds=1),
-            rounds=count,
-            say=said.append,
-            clock=self.clock,
-        )
-
-    def got(self):
-        """How many mails each address got."""
-        return Counter(recipient for _, recipient, _ in self.server.taken)
-
-    def back_up(self, *names):
-        for name in names or ("ledger.sqlite",):
-            _copy(self.folder / name, self.folder / f"{name}.backup")
-
-    def put_back(self, *names):
-        for name in names or ("ledger.sqlite",):
-            _copy(self.folder / f"{name}.backup", self.folder / name)
-
-    def reconcile(self, **options):
-        return reconcile(self.ledger, by="ben", progress=False, clock=self.clock, **options)
-
-
-def _copy(source, target):
-    with contextlib.closing(sqlite3.connect(source)) as here, contextlib.closing(sqlite3.connect(target)) as there:
-        here.backup(there)
-
-
-def everybody_once(count):
-    return Counter({f"c{one}@example.org": 1 for one in range(count)})
-
-
-@pytest.fixture
-def mailing(shop, smtp_server, noon, tmp_path):
-    return Mailing(shop, smtp_server(), noon, tmp_path / "srv")
 
 
 def test_an_older_ledger_is_refused_and_reconciled_from_the_answers_it_mails_nobody_twice(mailing):
@@ -298,26 +211,6 @@ def test_marks_hold_nobodys_name_and_are_their_owners_alone(mailing, tmp_path):
     for path in marks:
         assert path.stat().st_mode & 0o077 == 0
         assert "example.org" not in path.read_text()
-
-
-@pytest.fixture
-def database(postgres_server):
-    psycopg = pytest.importorskip("psycopg")
-    names = [f"restored{next(number)}" for _ in range(2)]
-    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {names[0]}")
-
-    def again():
-        """The database as it was when this was called first, under the same name."""
-        with psycopg.connect(postgres_server.url, autocommit=True) as connection:
-            there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [names[1]]).fetchone()
-            if there is None:
-                connection.execute(f"CREATE DATABASE {names[1]} TEMPLATE {names[0]}")
-                return
-            connection.execute(f"DROP DATABASE {names[0]}")
-            connection.execute(f"CREATE DATABASE {names[0]} TEMPLATE {names[1]}")
-
-    return f"{postgres_server.server_url}/{names[0]}", again
 
 
 def test_a_database_put_back_is_recognised_by_the_machine_that_sent_since(mailing, database, tmp_path, monkeypatch):

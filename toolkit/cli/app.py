@@ -99,7 +99,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "suppressions": ("suppressing", "Who gets no mail, whatever is approved."),
     "keys": ("ledgers", "Keys that sign approvals."),
     "audit": ("ledgers", "The audit of a ledger."),
-    "ledger": ("keeping", "A ledger that was put back from a backup, brought to terms with what left since."),
+    "ledger": (
+        "keeping",
+        "A ledger as a whole: moved to another place, or put back from a backup.",
+    ),
 }
 """Every command in the order shown: the file of this folder it stands in, and its line in `toolkit --help`."""
 

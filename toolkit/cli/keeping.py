@@ -1,4 +1,4 @@
-"""Commands about a ledger as a whole: ledger reconcile."""
+"""Commands about a ledger as a whole: ledger reconcile, move, reopen."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import typer
 
 from toolkit.cli.app import app, plain_errors
 from toolkit.cli.ledgers import ByOption, LedgerOption
-from toolkit.sending import reconcile
+from toolkit.sending import move_ledger, reconcile, reopen_ledger
 
 __all__: list[str] = []
 
 ledgers = typer.Typer(
-    help="A ledger that was put back from a backup, brought to terms with what left since.", no_args_is_help=True
+    help="A ledger as a whole: moved to another place, or put back from a backup.",
+    no_args_is_help=True,
 )
 app.add_typer(ledgers, name="ledger")
 
@@ -26,3 +27,25 @@ def reconcile_command(ledger: LedgerOption, by: ByOption, yes: YesOption = False
     """Write down in a ledger that was put back from a backup what left since, so that it may be sent from again."""
     with plain_errors():
         typer.echo(str(reconcile(ledger, by=by, yes=yes, progress=sys.stderr.isatty())))
+
+
+@ledgers.command("move")
+def move_command(
+    source: Annotated[str, typer.Argument(help="Path or URL of the ledger.")],
+    target: Annotated[str, typer.Argument(help="Path or URL of the place it is moved to, which is empty.")],
+    by: ByOption,
+) -> None:
+    """Move a ledger with its answers and its key, from a file to PostgreSQL or back; the old one is closed."""
+    with plain_errors():
+        typer.echo(str(move_ledger(source, target, by=by, progress=sys.stderr.isatty())))
+
+
+@ledgers.command("reopen")
+def reopen_command(
+    ledger: Annotated[str, typer.Argument(help="Path or URL of the old ledger.")],
+    by: ByOption,
+) -> None:
+    """Take back a move after which nothing was sent: the old ledger may be sent from again."""
+    with plain_errors():
+        reopen_ledger(ledger, by=by)
+        typer.echo(f"{ledger}: may be sent from again; delete the new one")

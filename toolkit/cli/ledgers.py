@@ -13,6 +13,7 @@ from toolkit.cli.app import app, plain_errors
 from toolkit.errors import InputError
 from toolkit.sending.keys import new_key, public_line, signing_key
 from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.moved import is_moved
 from toolkit.sending.ledger.waiting import approvals_paused, paused_because
 
 __all__ = ["ByOption", "LedgerOption", "WhyOption", "opened_ledger"]
@@ -84,6 +85,8 @@ def status(
         if customer is not None:
             _mails_of(opened, customer)
             return
+        if (elsewhere := is_moved(opened)) is not None:
+            typer.echo(f"{opened.place} {elsewhere}; use that one")
         runs, doubts = opened.status(), opened.deliveries(state="unknown")
         if not len(runs):
             typer.echo("no run yet")

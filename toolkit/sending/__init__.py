@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from toolkit.sending.ledger.ledger import Ledger
     from toolkit.sending.ledger.suppression import Imported, Suppressions
     from toolkit.sending.live import Parity, keep_sending, parity, round_of
+    from toolkit.sending.moving import Moved, move_ledger, reopen_ledger
     from toolkit.sending.preparation.preparation import prepare
     from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
     from toolkit.sending.reconciliation import Reconciliation, reconcile
@@ -43,6 +44,7 @@ _HOMES = {
     "Feedback": "toolkit.sending.ledger.feedback",
     "Imported": "toolkit.sending.ledger.suppression",
     "Ledger": "toolkit.sending.ledger.ledger",
+    "Moved": "toolkit.sending.moving",
     "Outbox": "toolkit.sending.transports",
     "Outgoing": "toolkit.sending.protocol",
     "Parity": "toolkit.sending.live",
@@ -64,9 +66,11 @@ _HOMES = {
     "erase": "toolkit.sending.erasure.erasure",
     "keep_sending": "toolkit.sending.live",
     "load_approval": "toolkit.sending.approval.approval",
+    "move_ledger": "toolkit.sending.moving",
     "parity": "toolkit.sending.live",
     "prepare": "toolkit.sending.preparation.preparation",
     "reconcile": "toolkit.sending.reconciliation",
+    "reopen_ledger": "toolkit.sending.moving",
     "round_of": "toolkit.sending.live",
     "send": "toolkit.sending.delivery",
     "send_test": "toolkit.sending.copies",
@@ -87,6 +91,7 @@ __all__ = [
     "Feedback",
     "Imported",
     "Ledger",
+    "Moved",
     "Outbox",
     "Outgoing",
     "Parity",
@@ -108,9 +113,11 @@ __all__ = [
     "erase",
     "keep_sending",
     "load_approval",
+    "move_ledger",
     "parity",
     "prepare",
     "reconcile",
+    "reopen_ledger",
     "round_of",
     "send",
     "send_test",

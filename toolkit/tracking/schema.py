@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, MetaData, String, Table, Text
 
-__all__ = ["EVENTS_VIEW", "VERSION", "answers", "create", "links", "mails", "metas"]
+__all__ = ["EVENTS_VIEW", "VERSION", "answers", "create", "links", "mails", "metas", "tables"]
 
 VERSION = 1
 EVENTS_VIEW = "answer_events"
@@ -102,6 +102,11 @@ _COLUMNS = """
     a.provider AS provider,
     a.properties AS properties
 """
+
+
+def tables() -> list[Table]:
+    """All tables of a store of answers."""
+    return list(metadata.sorted_tables)
 
 
 def create(connection: Connection) -> None:

@@ -58,6 +58,7 @@ __all__ = [
     "runs",
     "runs_under",
     "suppressions",
+    "tables",
 ]
 
 VERSION = 6
@@ -264,6 +265,11 @@ audits = Table(
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
 )
+
+
+def tables() -> list[Table]:
+    """All tables of a ledger, each after those that it refers to."""
+    return list(_metadata.sorted_tables)
 
 
 def open_engine(where: str | os.PathLike[str]) -> tuple[Engine, str]:

@@ -26,11 +26,13 @@ from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.owners import is_over
 from toolkit.sending.ledger.schema import metas
 
-__all__ = ["SHARES", "Shares", "in_shares"]
+__all__ = ["LOOPS", "SHARES", "Shares", "in_shares", "loops_at_work"]
 
 SHARES = 24
 """All customers: as many loops can have equal parts as divide it, and no more than it can have any."""
-_ROW = "live_shares:{}"  # one for each approval
+LOOPS = "live_shares:"
+"""How the rows begin that say which loops are at work; one for each approval."""
+_ROW = LOOPS + "{}"
 _DIGITS = 24  # of its id
 _SALT = "toolkit live loop"
 
@@ -94,6 +96,15 @@ class Shares:
             value = json.dumps({"loops": loops, "shares": shares})
             connection.execute(update(metas).where(metas.c.name == self._row).values(value=value))
         return frozenset(kept)
+
+
+def loops_at_work(ledger: Ledger, clock: Clock) -> int:
+    """How many live loops hold shares of a ledger's customers, under whatever approval."""
+    now = micros(clock())
+    with ledger.reading() as connection:
+        rows = list(connection.execute(select(metas.c.value).where(metas.c.name.startswith(LOOPS))).scalars())
+    loops = [(name, until) for row in rows for name, until in json.loads(row)["loops"].items()]
+    return sum(until > now and not is_over(name) for name, until in loops)
 
 
 def in_shares(customers: pd.Series, shares: Collection[int]) -> npt.NDArray[np.bool_]:

@@ -316,7 +316,10 @@ def test_the_gate_looks_at_some_customers_at_a_time_and_finds_the_same(shop, mak
         parcel = BatchParcel(capped)
         entries = [entry_of(parcel.stub(number)) for number in range(18)]
         ledger.plan(run_record(parcel, [shop.approve(capped)], transport(f"outbox:{tmp_path}/out")), entries)
-        found = [gate_of(parcel, ledger, log, clock, run_id="run", at_once=count)() for count in (1, 4, 50)]
+        found = [
+            gate_of(parcel, ledger, log, clock, way=Outbox(tmp_path), run_id="run", at_once=count)()
+            for count in (1, 4, 50)
+        ]
     assert found[0] == found[1] == found[2]
     assert Counter(found[0].values()) == {"cap": 5, "unsubscribed": 3}
 

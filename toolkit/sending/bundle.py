@@ -30,8 +30,8 @@ from toolkit.sending.approval.policy import ApprovalPolicy
 from toolkit.sending.approval.standing import StandingApproval
 from toolkit.sending.batch.batch import Batch
 from toolkit.sending.batch.manifest import Rows, digest_of, outline
-from toolkit.sending.batch.parcel import STUBS_TOGETHER, BatchParcel, Stub
-from toolkit.sending.clock import Clock, utc, utc_now
+from toolkit.sending.batch.parcel import NEVER, STUBS_TOGETHER, BatchParcel, Stub
+from toolkit.sending.clock import Clock, micros, utc, utc_now
 from toolkit.sending.ledger.coupons import Coupon
 from toolkit.sending.spool import Store
 
@@ -108,6 +108,7 @@ class Bundle:
             self.manifest["audience"] = self._audience
             self._stubs = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
             self._starts = array("q", [0])
+            self.ends = array("q")
             self.scenarios = set[str]()
             sizes = 0
             for approved, mail in zip_longest(self._audience, _lines(self.folder / "mails.jsonl")):
@@ -117,6 +118,7 @@ class Bundle:
                     stub = _stub(approved, mail)
                     self._stubs.add(tuple(stub))
                     self.scenarios.add(stub.scenario)
+                    self.ends.append(_end(approved.get("ends")))
                     self._starts.append(self._starts[-1] + int(mail["size"]))
             self.sender = str(self.manifest["sender"].get("email", ""))
             bounces = self.manifest["sender"].get("bounces")
@@ -248,6 +250,10 @@ def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
         locale=str(mail["locale"]),
         targets=tuple(map(str, mail["targets"])),
     )
+
+
+def _end(approved: str | None) -> int:
+    return NEVER if approved is None else micros(utc(datetime.fromisoformat(approved), name="ends"))
 
 
 def _comparable(address: str) -> str:

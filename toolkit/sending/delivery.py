@@ -124,7 +124,7 @@ def send(
         )
     with Ledger.open(where, clock=clock) as opened:
         fit_to_send(opened, way)
-        gate = gate_of(parcel, opened, log, clock, run_id=run.id)
+        gate = gate_of(parcel, opened, log, opened.clock, way=way, run_id=run.id)
         tracker = _tracker(parcel, opened, where, run, clock)
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=opened.clock, gate=gate, tracker=tracker)
         sender.stop = _stopped.get() or sender.stop
@@ -197,7 +197,7 @@ def start_sending(
             opened,
             before=batch.skipped,
             clock=opened.clock,
-            gate=gate_of(parcel, opened, log, clock, run_id=run.id),
+            gate=gate_of(parcel, opened, log, opened.clock, way=way, run_id=run.id),
             lingers=True,
             tracker=_tracker(parcel, opened, where, run, clock),
         )

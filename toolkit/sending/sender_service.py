@@ -159,7 +159,7 @@ def take_one(
             if not way.rehearsal:
                 check_links(bundle, os.fspath(ledger), remedy=_REMEDY)
             run = run_record(bundle, bundle.approvals, way)
-            gate = _of_this_log(gate_of(bundle, opened, _read(log), clock, run_id=run.id))
+            gate = _of_this_log(gate_of(bundle, opened, _read(log), clock, way=way, run_id=run.id))
             tracker = partial(told, bundle, opened, answers_place(ledger), run_id=run.id, clock=clock)
             telling = tracker if len(bundle) else None
             sender = Sender(bundle, run, way, opened, before={}, clock=clock, gate=gate, tracker=telling)

@@ -73,8 +73,8 @@ MOVES = (
     ),
     Move(State.PLANNED, State.CANCELLED, "the run was cancelled, or its customer erased"),
     Move(State.DEFERRED, State.CANCELLED, "the run was cancelled, or its customer erased"),
-    Move(State.PLANNED, State.EXPIRED, "the approval is over"),
-    Move(State.DEFERRED, State.EXPIRED, "the approval is over"),
+    Move(State.PLANNED, State.EXPIRED, "the approval, or the mail's offer, is over"),
+    Move(State.DEFERRED, State.EXPIRED, "the approval, or the mail's offer, is over"),
 )
 
 _ALLOWED = frozenset((move.source, move.target) for move in MOVES)

@@ -292,6 +292,7 @@ class Batch:
             "payload": self.spool.sha256(mail.number),
             **({"targets": digest_of(list(mail.targets))} if mail.targets else {}),
             **({} if mail.coupon is None else {"coupon": list(mail.coupon)}),
+            **({} if mail.end is None else {"ends": mail.end.isoformat()}),
         }
 
     def _sample(self, mail: PreparedMail) -> dict[str, Any]:

@@ -35,6 +35,13 @@ class PreparedMail:
     key: str | None = None
     coupon: Coupon | None = None
 
+    @property
+    def end(self) -> datetime | None:
+        """When its offer is over, UTC; None where it has none, or no end."""
+        offer = self.letter.offer
+        end: datetime | None = None if offer is None else offer.get("valid_until")
+        return end
+
     def __reduce__(self) -> tuple[type[PreparedMail], tuple[Any, ...]]:
         # Read back from the disk by its values in order: field by field, as dataclasses do, takes ten times as long.
         return PreparedMail, _values(self)

@@ -20,7 +20,7 @@ from toolkit.sending.ledger.delivery_rows import Delivery
 from toolkit.sending.ledger.planning import Entry
 from toolkit.sending.spool import Store
 
-__all__ = ["STUBS_TOGETHER", "BatchParcel", "Parcel", "Stub", "entry_of", "is_mail"]
+__all__ = ["NEVER", "STUBS_TOGETHER", "BatchParcel", "Parcel", "Stub", "entry_of", "is_mail"]
 
 
 class Stub(NamedTuple):
@@ -56,6 +56,9 @@ class Stub(NamedTuple):
 
 STUBS_TOGETHER = 32
 """Stubs that a parcel keeps side by side."""
+
+NEVER = 2**63 - 1
+"""The end of a mail that has none, in microseconds since 1970."""
 
 
 def is_mail(row: Delivery, stub: Stub, message: bytes) -> bool:
@@ -95,6 +98,7 @@ class Parcel(Protocol):
         now: the moment the batch was prepared for, UTC.
         sender: who the mails come from.
         bounces: the mailbox to which servers return them, where each has an address of its own in it.
+        ends: when the offer of each mail is over, microseconds since 1970; `NEVER` where it has none, or no end.
     """
 
     @property
@@ -117,6 +121,9 @@ class Parcel(Protocol):
 
     @property
     def bounces(self) -> str | None: ...
+
+    @property
+    def ends(self) -> array[int]: ...
 
     def __len__(self) -> int: ...
 
@@ -160,6 +167,7 @@ class BatchParcel:
         self.bounces = sender.bounces if sender else None
         self._stubs = Store[tuple[Any, ...]](together=STUBS_TOGETHER)
         self._places = array("q")  # of their bytes, in the spool
+        self._ends = array("q")
         self._scenarios = set[str]()
 
     def take(self, mail: PreparedMail, discount: float | None, payload_sha256: str) -> None:
@@ -170,6 +178,7 @@ class BatchParcel:
         costs = payload_sha256, discount, micros(letter.at)
         self._stubs.add((*who, *costs, *what, mail.arm, letter.locale, mail.targets))
         self._places.append(mail.number)
+        self._ends.append(NEVER if (end := mail.end) is None else micros(end))
         self._scenarios.add(letter.scenario)
 
     @property
@@ -177,6 +186,12 @@ class BatchParcel:
         """Those that have mails in the batch."""
         self._kept()
         return self._scenarios
+
+    @property
+    def ends(self) -> array[int]:
+        """When the offer of each mail is over."""
+        self._kept()
+        return self._ends
 
     def __len__(self) -> int:
         return len(self._batch)

@@ -41,6 +41,7 @@ __all__ = [
     "again",
     "cancel",
     "claim",
+    "give_back",
     "marketing_of",
     "record",
     "recover",
@@ -191,7 +192,7 @@ def start(
     names = {row.run_id for row in rows}
     mine = runs.c.id == names.pop() if len(names) == 1 else runs.c.id.in_(names)
     active = set(connection.execute(select(runs.c.id).where(mine, runs.c.state == "active")).scalars())
-    _back(connection, [row for row in rows if row.run_id not in active])
+    give_back(connection, [row for row in rows if row.run_id not in active])
     fresh = [row for row in rows if row.run_id in active and row.lease_until is not None and row.lease_until > now]
     return move(connection, fresh, State.SENDING, {row.id: {"attempts": row.attempts + 1} for row in fresh})
 
@@ -255,7 +256,7 @@ def again(connection: Connection, run_id: str, *, now: int, wait: int) -> list[D
     rows = rows_where(connection, *mine, deliveries.c.class_ == "transactional")
     receipts = [Receipt(row.decision_id, State.PLANNED, reason="transactional: sent again") for row in rows]
     attempted(connection, rows, receipts, now)
-    planned = _back(connection, rows, next_at=now + wait)
+    planned = give_back(connection, rows, next_at=now + wait)
     if planned:
         reopen(connection, runs.c.id == run_id)
     return planned
@@ -295,7 +296,7 @@ def recover(connection: Connection, *, now: int, owner: str | None = None) -> li
         if name is not None and (name == owner or is_over(name))
     ]
     gone = or_(deliveries.c.owner.in_(over), deliveries.c.lease_until <= now)
-    _back(connection, rows_where(connection, gone, held_as(State.LEASED)))
+    give_back(connection, rows_where(connection, gone, held_as(State.LEASED)))
     rows = rows_where(connection, gone, held_as(State.SENDING))
     receipts = [Receipt(row.decision_id, State.UNKNOWN, reason="unknown_delivery") for row in rows]
     attempted(connection, rows, receipts, now)
@@ -314,7 +315,7 @@ def settle(
     attempted(
         connection, absent, [Receipt(r.decision_id, State.PLANNED, reason=f"not sent: {actor}") for r in absent], now
     )
-    settled += _back(connection, absent)
+    settled += give_back(connection, absent)
     reopen(connection, runs.c.id.in_({row.run_id for row in absent}))
     for state in (State.ACCEPTED, State.FAILED):
         there = [row for row in rows if row.decision_id in found and found[row.decision_id].state is state]
@@ -347,7 +348,7 @@ def marketing_of(connection: Connection, customer_ids: Sequence[str]) -> dict[st
     return found
 
 
-def _back(connection: Connection, rows: Sequence[Delivery], *, next_at: int | None = None) -> list[Delivery]:
+def give_back(connection: Connection, rows: Sequence[Delivery], *, next_at: int | None = None) -> list[Delivery]:
     """The rows planned again, or cancelled where their run was cancelled in the meantime."""
     fresh = {"owner": None, "lease_until": None, "reason": None, "next_at": next_at}
     planned = move(connection, rows, State.PLANNED, {row.id: fresh for row in rows})

@@ -283,12 +283,12 @@ class Ledger:
                 self._audited(connection, "sender", "sent again", row.decision_id, {"class": row.class_})
             return rows
 
-    def stop(self, run_id: str, reasons: Mapping[str, str]) -> int:
-        """How many mails of a run, none of them under way, will not go for the reasons given by decision."""
+    def stop(self, run_id: str, reasons: Mapping[str, str], *, owner: str | None = None) -> int:
+        """How many mails of a run that wait, or that this owner has leased, will not go for the reasons by decision."""
         gone = 0
         for some in chunks(reasons.items()):
             with self._writing() as connection:
-                gone += steering.stop_mails(connection, run_id, dict(some))
+                gone += steering.stop_mails(connection, run_id, dict(some), owner=owner)
         return gone
 
     def marketing_of(self, customer_ids: Sequence[str]) -> dict[str, list[claims.Sent]]:

@@ -141,17 +141,19 @@ def _is_known(connection: Connection, approval_id: str) -> bool:
     return connection.execute(select(approvals.c.id).where(approvals.c.id == approval_id)).first() is not None
 
 
-def stop_mails(connection: Connection, run_id: str, reasons: Mapping[str, str]) -> int:
-    """How many mails of a run, none of them under way, will not go for the reasons given by decision."""
-    rows = rows_of(connection, list(reasons), lock=True)
-    mine = [one for one in rows if one.run_id == run_id and one.state in WAITING]
-    for state in (State.SUPPRESSED, State.SKIPPED):
-        some = [one for one in mine if (reasons[one.decision_id] in _AGAINST) is (state is State.SUPPRESSED)]
+def stop_mails(connection: Connection, run_id: str, reasons: Mapping[str, str], *, owner: str | None = None) -> int:
+    """How many mails of a run will not go for the reasons given by decision: of those that wait and, where an owner is
+    named, of those that it has leased and not started."""
+    rows = [row for row in rows_of(connection, list(reasons), lock=True) if row.run_id == run_id]
+    leased = [row for row in rows if row.state is State.LEASED and owner is not None and row.owner == owner]
+    mine = [row for row in (*rows, *claims.give_back(connection, leased)) if row.state in WAITING]
+    for state in (State.SUPPRESSED, State.EXPIRED, State.SKIPPED):
+        some = [one for one in mine if _ENDS_AS.get(reasons[one.decision_id], State.SKIPPED) is state]
         move(connection, some, state, {one.id: {"reason": reasons[one.decision_id]} for one in some})
     return len(mine)
 
 
-_AGAINST = ("suppressed", "unsubscribed")
+_ENDS_AS = {"suppressed": State.SUPPRESSED, "unsubscribed": State.SUPPRESSED, "too_late": State.EXPIRED}
 
 
 def choose(

@@ -15,6 +15,8 @@ from toolkit.sending.clock import Clock, from_micros
 from toolkit.sending.ledger.high_water import in_doubt_by_now
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.renamed_decisions import planned_twice
+from toolkit.sending.protocol import Transport
+from toolkit.sending.sender.moments import TOO_LATE, Ends
 from toolkit.sending.sender.recheck import Due, caps_of, over_cap, stopped_by_now
 from toolkit.sending.states import WAITING
 from toolkit.sending.stopping import Step, untold
@@ -25,7 +27,14 @@ _AT_ONCE = 50_000  # mails; each look at the log reads it through
 
 
 def gate_of(
-    parcel: Parcel, ledger: Ledger, log: EventLog | None, clock: Clock, *, run_id: str, at_once: int = _AT_ONCE
+    parcel: Parcel,
+    ledger: Ledger,
+    log: EventLog | None,
+    clock: Clock,
+    *,
+    way: Transport,
+    run_id: str,
+    at_once: int = _AT_ONCE,
 ) -> Callable[[Step], Mapping[str, str]]:
     """What says, when it is asked, which mails of a parcel no longer hold, and why: decision to reason.
 
@@ -34,12 +43,14 @@ def gate_of(
     The log, where it was read again, says who unsubscribed, bounced, or did what ends the scenario; the ledger says who
     has had as many mails as the caps allow by now, for example from a batch that was prepared at the same time, and who
     got this very mail from it under another name, or may have got it before the ledger was put back from a backup.
+    The clock says whose offer is over.
 
     Args:
         parcel: approved mails.
         ledger: where they are written down.
         log: the log as it is by now; None where there is none.
         clock: tells the time.
+        way: the way out.
         run_id: the run whose mails they are.
         at_once: so many mails are looked at together, all of a customer's among them; takes memory.
 
@@ -59,6 +70,8 @@ def gate_of(
         stopped = planned_twice(ledger, program, run_id, lambda count: step("the gate, mails under other names", count))
         with ledger.reading() as connection:
             stopped |= dict.fromkeys(in_doubt_by_now(connection, run_id), "unknown_delivery")
+        late = (parcel.stub(number).decision_id for number in Ends(parcel, way, clock).over())
+        stopped = dict.fromkeys(late, TOO_LATE) | stopped
         if log is None and not capped:
             return stopped
         count = 0
@@ -70,10 +83,10 @@ def gate_of(
                 # What this very run has sent is in the ledger already, and must not be counted twice.
                 states = ledger.known([mail.decision_id for mail in due])
                 waiting = [mail for mail in due if states.get(mail.decision_id) in WAITING]
-                going = [mail for mail in waiting if mail.decision_id not in found]
+                going = [mail for mail in waiting if mail.decision_id not in found and mail.decision_id not in stopped]
                 had = ledger.marketing_of(sorted({mail.customer_id for mail in going}))
                 found |= over_cap(program, going, had)
-            stopped |= found
+            stopped = found | stopped
         return stopped
 
     return closed

@@ -9,12 +9,15 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from toolkit.mail.addresses import masked
 from toolkit.readable import lines_html, table_html
+from toolkit.sending.batch.parcel import Stub
 from toolkit.sending.display import frame_text
+from toolkit.sending.ledger.delivery_rows import Delivery
 from toolkit.sending.spool import Store
 from toolkit.sending.states import NEVER_LEFT, OPEN, State
 
-__all__ = ["ALREADY", "SENT", "Outcome", "Outcomes", "Report"]
+__all__ = ["ALREADY", "SENT", "Outcome", "Outcomes", "Report", "outcome_of"]
 
 SENT = "sent"
 ALREADY = "already sent"
@@ -34,6 +37,21 @@ class Outcome(NamedTuple):
     code: int | None
     reason: str | None
     message_id: str
+
+
+def outcome_of(stub: Stub, row: Delivery | None, outcome: str, *, reason: str | None) -> Outcome:
+    """What became of one mail.
+
+    Args:
+        stub: the mail.
+        row: what the ledger has of it, if anything.
+        outcome: in one word.
+        reason: why it was not sent, where the ledger has nothing of it.
+    """
+    who = stub.decision_id, stub.customer_id, masked(stub.address)
+    what = stub.scenario, stub.step, stub.template, outcome
+    why = (None, None, reason) if row is None else (row.receipt, row.code, row.reason)
+    return Outcome(*who, *what, *why, stub.message_id)
 
 
 class Outcomes:

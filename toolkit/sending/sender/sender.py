@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from array import array
@@ -12,7 +11,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from toolkit.errors import LedgerError, ToolkitError
-from toolkit.mail.addresses import masked
 from toolkit.sending.batch.mails import Numbers
 from toolkit.sending.batch.parcel import Parcel, entry_of, is_mail, returned_to
 from toolkit.sending.clock import Clock, micros
@@ -24,8 +22,9 @@ from toolkit.sending.ledger.turns import Claiming
 from toolkit.sending.ledger.waiting import waits_for
 from toolkit.sending.people import person
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
+from toolkit.sending.sender.moments import TOO_LATE, Ends, again_at
 from toolkit.sending.sender.progress import Pace, Phase, Progress
-from toolkit.sending.sender.report import ALREADY, SENT, Outcome, Outcomes, Report
+from toolkit.sending.sender.report import ALREADY, SENT, Outcomes, Report, outcome_of
 from toolkit.sending.states import NEVER_LEFT, OPEN, State
 from toolkit.sending.stopping import Step
 
@@ -43,7 +42,6 @@ _TOLD = 0.1  # seconds between two tellings of the progress
 _COUNTED = 5.0  # seconds between two looks at what the ledger counts
 _SELDOM = 20  # times as long as it took, before mails in other runs are looked up again
 _SOME = 2_000  # mails looked up at once
-_BACK_OFF = (1, 5, 15, 60, 240)  # minutes before a postponed mail is tried again
 
 
 class Sender:
@@ -93,6 +91,7 @@ class Sender:
         self.progress = Progress(Phase.PLANNING, self.total, waiting=self.total, run_id=run.id)
         self._me = ""
         self._number = Numbers((), self._decision)
+        self._ends = Ends(parcel, way, clock)
         self._numbers: dict[str, int] = {}  # of the mails that a connection has
         self._next_number = 0
         self._held: dict[str, Delivery] = {}
@@ -257,9 +256,21 @@ class Sender:
                 return
             yield None
 
-    def _hold(self, rows: Sequence[Delivery]) -> None:
+    def _hold(self, claimed: Sequence[Delivery]) -> None:
+        rows = self._in_time(claimed)
         self._ready.extend(rows)
         self._held |= {row.decision_id: row for row in rows}
+
+    def _in_time(self, rows: Sequence[Delivery]) -> Sequence[Delivery]:
+        """The leased mails but for those whose offer is over by now, which are written down as too late."""
+        if not self._ends.any_over():
+            return rows
+        late = {row.decision_id for row in rows if self._ends.is_over(self._number[row.decision_id])}
+        if late:
+            # With them whatever else waits and is over by now: it would only take the turns of others.
+            names = late.union(map(self._decision, self._ends.over()))
+            self.ledger.stop(self.run_id, dict.fromkeys(names, TOO_LATE), owner=self._me)
+        return [row for row in rows if row.decision_id not in late]
 
     def _give_back(self) -> None:
         """What was leased and never begun goes back, and is not waited for until its lease is over."""
@@ -285,7 +296,7 @@ class Sender:
     def _start(self, decision_ids: Sequence[str]) -> Collection[str]:
         self._beat()  # while there is always more to send, nothing else comes by
         # In one commit, so that a crash leaves no mail in doubt whose receipt was here already.
-        started = self._turn([self._held[name] for name in decision_ids])
+        started = self._turn(self._in_time([self._held[name] for name in decision_ids]))
         granted = {row.decision_id for row in started}
         self._held |= {row.decision_id: row for row in started}
         for name in decision_ids:
@@ -316,9 +327,7 @@ class Sender:
     def _turn(self, held: Sequence[Delivery]) -> list[Delivery]:
         """Write the receipts down, and start what is held; what may be sent."""
         pending = self._pending
-        later = {
-            receipt.decision_id: self._again_at(row) for row, receipt in pending if receipt.state is State.DEFERRED
-        }
+        later = again_at(pending, micros(self.clock()))
         free = self.way.at_once - len(self._held)
         enough = not self.stop.is_set() and free > 0 and (not self._ready or 4 * free >= self.way.at_once)
         claiming = Claiming(self.run_id, self._me, free, _LEASE) if enough else None
@@ -338,11 +347,6 @@ class Sender:
     def _mark_sent(self, number: int) -> None:
         self._sent_count += not self._sent[number]
         self._sent[number] = 1
-
-    def _again_at(self, row: Delivery) -> int:
-        """When to try a postponed mail again: later each time, and not all of them at one moment."""
-        minutes = _BACK_OFF[min(max(row.attempts, 1), len(_BACK_OFF)) - 1]
-        return micros(self.clock()) + int(minutes * 60_000_000 * random.uniform(1.0, 1.25))  # noqa: S311 - no secret
 
     def _recover(self, me: str | None = None) -> None:
         self.ledger.recover(owner=me)
@@ -474,19 +478,15 @@ class Sender:
             rows = {row.decision_id: row for row in self.ledger.rows([stub.decision_id for stub in stubs])}
             for number, stub in zip(some, stubs, strict=True):
                 row = rows.get(stub.decision_id)
-                is_spent = row is None and stub.decision_id in self._spent
-                state = row.state if row else State.SKIPPED if is_spent else State.PLANNED
-                outcome = state.value
+                spent = _SPENT if row is None and stub.decision_id in self._spent else None
+                state = row.state if row else State.SKIPPED if spent else State.PLANNED
                 if row is not None and row.run_id != self.run_id:
                     elsewhere[state] += 1
                     if state in OPEN:
                         others[row.run_id] += 1
-                if state is State.ACCEPTED:
-                    outcome = SENT if self._sent[number] else ALREADY
-                what = stub.scenario, stub.step, stub.template, outcome
-                why = (row.receipt, row.code, row.reason) if row else (None, None, _SPENT if is_spent else None)
-                who = stub.decision_id, stub.customer_id, masked(stub.address)
-                outcomes.add(Outcome(*who, *what, *why, stub.message_id))
+                is_here = SENT if self._sent[number] else ALREADY
+                said = is_here if state is State.ACCEPTED else state.value
+                outcomes.add(outcome_of(stub, row, said, reason=spent))
         self._elsewhere = elsewhere
         return outcomes
 

@@ -26,6 +26,17 @@ settings.register_profile("toolkit", deadline=None, print_blob=True)
 settings.load_profile("toolkit")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_config(tmp_path_factory):
+    """Keys and marks of ledgers that tests make are none of this user's."""
+    before = os.environ.get("XDG_CONFIG_HOME")
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+    yield
+    os.environ.pop("XDG_CONFIG_HOME")
+    if before is not None:
+        os.environ["XDG_CONFIG_HOME"] = before
+
+
 class Postgres:
     """A server in a temporary folder on a free port; it can be stopped and started again."""
 

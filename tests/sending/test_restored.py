@@ -120,6 +120,20 @@ def test_a_new_ledger_in_the_place_of_one_that_was_lost_is_refused_and_learns_fr
     assert mailing.got() == everybody_once(12)
 
 
+def test_a_trial_begins_anew_where_somebody_says_so(mailing):
+    mailing.send(4)
+    for path in mailing.folder.iterdir():
+        if path.is_file() and path.suffix != ".key":
+            path.unlink()
+    with pytest.raises(LedgerError, match="is not the one from which mails were sent here"):
+        mailing.send(4)
+    assert "is to be taken as it is" in str(mailing.reconcile(forget=True))
+    done = mailing.reconcile(forget=True, yes=True)
+    assert "what left since goes again where due" in str(done)
+    assert mailing.send(4).sent == 4
+    assert set(mailing.got().values()) == {2}
+
+
 def test_the_other_ways_to_send_refuse_it_too(mailing, tmp_path):
     mailing.send(4)
     mailing.back_up()

@@ -23,10 +23,17 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do it; without, only loo
 
 
 @ledgers.command("reconcile")
-def reconcile_command(ledger: LedgerOption, by: ByOption, yes: YesOption = False) -> None:
+def reconcile_command(
+    ledger: LedgerOption,
+    by: ByOption,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Take the ledger as it is: what left since goes again where it is due.")
+    ] = False,
+    yes: YesOption = False,
+) -> None:
     """Write down in a ledger that was put back from a backup what left since, so that it may be sent from again."""
     with plain_errors():
-        typer.echo(str(reconcile(ledger, by=by, yes=yes, progress=sys.stderr.isatty())))
+        typer.echo(str(reconcile(ledger, by=by, yes=yes, forget=forget, progress=sys.stderr.isatty())))
 
 
 @ledgers.command("move")

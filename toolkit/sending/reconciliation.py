@@ -50,6 +50,7 @@ class Reconciliation:
         in_doubt: mails of which nobody knows whether they left.
         complete: the answers know every mail that can have left.
         done: it was written down, and the ledger may be sent from; else it was only looked.
+        forgotten: the ledger is taken as it is; what left since may go again.
     """
 
     ledger: str
@@ -59,14 +60,21 @@ class Reconciliation:
     in_doubt: int
     complete: bool
     done: bool
+    forgotten: bool = False
 
     def __str__(self) -> str:
         known = (
             "nothing of what left here" if self.knows_until is None else f"what left until {_said(self.knows_until)}"
         )
         verb = "were" if self.done else "are to be"
+        first = f"ledger {self.ledger}: knows {known}; the last mails left about {_said(self.left_until)}"
+        if self.forgotten:
+            then = (
+                f"the ledger {'is' if self.done else 'is to be'} taken as it is: what left since goes again where due"
+            )
+            return "\n".join([first, then, *([] if self.done else [_LOOKED])])
         lines = [
-            f"ledger {self.ledger}: knows {known}; the last mails left about {_said(self.left_until)}",
+            first,
             f"{counted(self.sent, 'mail')} known to the answers as sent {verb} written down as accepted, "
             f"{self.in_doubt:,} as in doubt (none of these goes again by itself)",
         ]
@@ -75,17 +83,24 @@ class Reconciliation:
                 "the answers do not know every mail that can have left: of those decided until now none goes, "
                 "each is skipped as unknown_delivery"
             )
-        lines.append(_DONE if self.done else "nothing was changed: `--yes` does it")
+        lines.append(_DONE if self.done else _LOOKED)
         return "\n".join(lines)
 
     __repr__ = __str__
 
 
+_LOOKED = "nothing was changed: `--yes` does it"
 _DONE = "lost since the backup, and yours to do again: what was put on the suppression list by hand, and codes given"
 
 
 def reconcile(
-    ledger: str | os.PathLike[str], *, by: str, yes: bool = False, progress: bool = True, clock: Clock = utc_now
+    ledger: str | os.PathLike[str],
+    *,
+    by: str,
+    yes: bool = False,
+    forget: bool = False,
+    progress: bool = True,
+    clock: Clock = utc_now,
 ) -> Reconciliation:
     """What left since the backup of a ledger that was put back, written down in it, so that it may be sent from again.
 
@@ -93,6 +108,8 @@ def reconcile(
         ledger: path or URL of a ledger that sending refuses.
         by: who does it; written to the audit.
         yes: do it; else only look.
+        forget: take the ledger as it is: of a trial that begins anew, or where nothing that left can be due again. What
+            left since goes again where it is due.
         progress: show a progress bar.
         clock: tells the time.
 
@@ -122,9 +139,10 @@ def reconcile(
             if Ledger.exists(where):
                 answers = stack.enter_context(Answers.open(where, clock=lambda: micros(clock())))
                 complete = answers.noted(told_until(ahead.ledger)) >= ahead.begun
-                counts = _taken_over(opened, answers, ahead, yes=yes, progress=progress, now=now)
+                if not forget:
+                    counts = _taken_over(opened, answers, ahead, yes=yes, progress=progress, now=now)
             if yes:
-                _closed(opened, answers, ahead, by=who, complete=complete, counts=counts, now=now)
+                _closed(opened, answers, ahead, by=who, doubts=not (complete or forget), counts=counts, now=now)
         return Reconciliation(
             ledger=opened.place,
             knows_until=None if mine is None or mine.ledger != ahead.ledger else from_micros(mine.at),
@@ -133,6 +151,7 @@ def reconcile(
             in_doubt=counts["doubt"],
             complete=complete,
             done=yes,
+            forgotten=forget,
         )
 
 
@@ -231,12 +250,12 @@ def _settle(connection: Connection, mails: Sequence[tuple[Delivery, int | None]]
 
 
 def _closed(
-    ledger: Ledger, answers: Answers | None, ahead: Mark, *, by: str, complete: bool, counts: Counter[str], now: int
+    ledger: Ledger, answers: Answers | None, ahead: Mark, *, by: str, doubts: bool, counts: Counter[str], now: int
 ) -> None:
     """The ledger under a name of its own, and what was done in its audit."""
-    detail = {"left_until": ahead.at, "sent": counts["sent"], "in_doubt": counts["doubt"], "complete": complete}
+    detail = {"left_until": ahead.at, "sent": counts["sent"], "in_doubt": counts["doubt"], "doubts_all": doubts}
     with ledger.changing() as connection:
-        if not complete:
+        if doubts:
             doubt_mails_until(connection, now)
         mark = ledger.high_water.begin_anew(connection, after=ahead.at)
         audit.append(connection, at=now, actor=by, action="reconciled", subject=ahead.ledger, detail=detail)

@@ -80,10 +80,11 @@ class HighWater:
             said = f"was put back from a backup, or is an older copy: it knows what left until {_moment(mine.at)}"
         else:
             said = "is not the one from which mails were sent here"
+        place = "" if ahead.place == self._where else f" from {ahead.place}"
         how = f"`toolkit ledger reconcile --ledger {self._place} --by NAME` says what is known of them and goes on"
         raise LedgerError(
-            f"ledger {self._place}: {said}, but mails left until {_moment(ahead.at)}; whoever got one could be mailed "
-            f"again, so nothing was sent; {how}"
+            f"ledger {self._place}: {said}, but mails left{place} until {_moment(ahead.at)}; whoever got one could be "
+            f"mailed again, so nothing was sent; {how}"
         )
 
     def mine(self) -> Mark | None:

@@ -61,7 +61,7 @@ def counted(count: int, noun: str, nouns: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
 
 
-def day_text(moment: dt.datetime, rest: str = "%b %Y") -> str:
+def day_text(moment: dt.date, rest: str = "%b %Y") -> str:
     """A day as screens and pictures write it.
 
     Args:

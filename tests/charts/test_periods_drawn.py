@@ -24,13 +24,13 @@ def test_pictures_and_a_report_are_of_the_period(shop_run, tmp_path):
     flow = flow_of(march, "abandoned_cart")
     mine = march.journeys.query("scenario == 'abandoned_cart' and ended_by != 'superseded'")
     assert flow.journeys == len(mine)
-    assert sum(flow.left.values()) == mine["ended_by"].isin(["exited", "unsubscribed"]).sum()
+    assert sum(one.total for one in flow.left.values()) == mine["ended_by"].isin(["exited", "unsubscribed"]).sum()
     first, last = (shop_run.decisions["at"].min(), march.until)
     known = shop_run.between(first, last + ONE).decisions.query("status != 'superseded'")
     steps = known.sort_values("at").groupby("journey_id")["step"].last()
     gone = mine[mine["ended_by"].isin(["exited", "unsubscribed"])]
     wanted = gone["journey_id"].map(steps).fillna("").value_counts().to_dict()
-    assert {step: count for step, count in flow.left.items() if count} == wanted
+    assert {step: one.total for step, one in flow.left.items()} == wanted
     assert diagram(shop_run.program["abandoned_cart"], march)
 
 

@@ -101,6 +101,17 @@ _TOO_WIDE = """() => [...document.querySelectorAll("section.ttk")].flatMap((scre
 })"""
 
 
+# What of plotly's pictures stands out of them, or of the words over them.
+_CUT = """() => [...document.querySelectorAll(".js-plotly-plot")].flatMap((picture) => {
+  const frame = picture.getBoundingClientRect();
+  return [...picture.querySelectorAll("text")].filter((one) => one.getClientRects().length && one.textContent.trim())
+    .filter((one) => {
+      const box = one.getBoundingClientRect();
+      return box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1;
+    }).map((one) => one.textContent);
+})"""
+
+
 def desk(folder: Path) -> Path:
     """The notebooks beside the shipped log and templates, as copies, so that what a notebook writes stays in there."""
     for name in ("notebooks", "data", "templates"):
@@ -308,6 +319,11 @@ class Desk:
     def too_wide(self) -> list[str]:
         """What stands out of its screen, to the right, where nothing scrolls."""
         found: list[str] = self.page.evaluate(_TOO_WIDE)
+        return found
+
+    def cut(self) -> list[str]:
+        """Words of plotly's pictures that stand out of them."""
+        found: list[str] = self.page.evaluate(_CUT)
         return found
 
     def close(self) -> None:

@@ -515,6 +515,24 @@ def test_a_notebook_runs_and_no_banner_shows(lab, notebook):
         assert lab.too_wide() == []
 
 
+def test_the_titles_of_pictures_are_broken_in_a_narrow_pane_and_nothing_of_them_is_cut(lab):
+    lab.close()
+    lab.open("notebooks/08_deliverability.ipynb")
+    lab.run_all()
+    lab.page.wait_for_selector(".js-plotly-plot .xtick text")
+    heights = []
+    for width in (1280, 440):
+        lab.page.set_viewport_size({"width": width, "height": 900})
+        lab.page.wait_for_timeout(600)
+        assert lab.cut() == []
+        heights.append([one.bounding_box()["height"] for one in lab.page.locator(".ttk-said").all()])
+    lab.page.set_viewport_size({"width": 1280, "height": 900})
+    assert len(heights[0]) == lab.page.locator(".js-plotly-plot").count() == 3
+    assert all(narrow > wide for wide, narrow in zip(*heights, strict=True))
+    for title in lab.page.locator(".gtitle").all():
+        assert not title.is_visible()  # it is in the figure for whoever downloads a picture
+
+
 def test_a_notebook_that_jupyterlab_exports_holds_its_pictures(lab, folder):
     figure = {"data": [{"type": "bar", "y": [1, 2]}], "layout": {}}
     shown = nbformat.v4.new_output("display_data", data={"application/vnd.plotly.v1+json": figure})

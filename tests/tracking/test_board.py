@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+import re
+from datetime import date, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -109,6 +110,28 @@ def test_a_log_that_holds_the_answers_makes_the_same_board():
     assert later.table["sent"].tolist() == [1, 1, 1]
 
 
+def test_a_click_is_a_persons_only_where_something_says_so():
+    said = ["human", "human", "unsure", "machine", None, "robot"]
+    rows = [(f"c{n}", kind, f"d{n}", verdict) for n, verdict in enumerate(said) for kind in ("sent", "clicked")]
+    events = pd.DataFrame(rows, columns=["customer_id", "event", "decision_id", "verdict"])
+    events = events.assign(event="email_" + events["event"], at="2025-03-03T10:00Z", scenario="cart", step="hello")
+    for by in ("domain", "mail"):
+        row = deliverability(EventLog.from_pandas(events), by=by).table.iloc[0]
+        assert row[["clicked_by_people", "clicked_unsure", "clicked_by_machines"]].tolist() == [2, 3, 1]
+    board = deliverability(EventLog.from_pandas(events), by="mail")
+    assert "33.3%–83.3% clicked" in board.plot().data[0].y[0]
+    assert ">clicked, perhaps by a machine</th>" in board._repr_html_()
+
+
+def test_a_board_says_when_its_mails_were_sent():
+    log = EventLog.open(ROOT / "data" / "shop")
+    board = deliverability(log, since=log.span[1] - pd.Timedelta(28, unit="D"))
+    assert board.span == (date(2025, 4, 8), date(2025, 5, 5))
+    assert "Deliverability, mails sent 2025-04-08 to 2025-05-05 (observed)" in str(board)
+    assert "sent 2025-04-08 to 2025-05-05 · <i>observed</i>" in board._repr_html_()
+    assert "sent 8 Apr – 5 May 2025" in re.sub("<[^>]*>", "", board.plot().layout.title.text.replace("<br>", " "))
+
+
 def test_the_shipped_shop_has_no_domain_near_a_limit():
     board = deliverability(EventLog.open(ROOT / "data" / "shop"))
     assert board.table["sent"].sum() == 10_329
@@ -127,17 +150,19 @@ def test_the_same_by_mail_from_a_log_says_how_readers_answered_and_what_names_no
     table = board.table.set_index("mail")
     assert table.index.tolist() == ["welcome.hello", "welcome.offer"]
     assert table.loc["welcome.hello", ["sent", "delivered", "bounced_hard", "unsubscribed"]].tolist() == [4, 2, 1, 1]
-    assert table.loc["welcome.hello", "clicked_by_people_rate"] == 0.5
+    assert table.loc["welcome.hello", ["clicked_by_people", "clicked_unsure"]].tolist() == [0, 1]
+    assert table.loc["welcome.hello", "clicked_unsure_rate"] == 0.5  # this log does not tell people from machines
     assert table.loc["welcome.hello", "bounced_hard_rate"] == 0.25
     assert board.alarms == ("welcome.hello: 1 of 4 to nobody (25.0%); stay below 2%",)
     assert board.notes == (
+        "This log does not tell people's opens and clicks from machines': they are counted as unsure.",
         "Left out, because it names no mail: 1 answer.",
         "These are answers. What a mail brings, only people drawn at random can tell: tk.experiment.",
     )
     assert ">1 (50.00%)</td>" in board._repr_html_()
     figure = board.plot()
     assert "1 of 2 mails need a look" in figure.layout.title.text
-    assert "50.0% clicked, 50.00% unsubscribed" in figure.data[0].y[1]
+    assert "at most 50.0% clicked</span><br>" in figure.data[0].y[1]
 
 
 def test_the_same_by_mail_from_the_tracker(busy, answers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import date
 
 import pandas as pd
 import pytest
@@ -63,6 +64,7 @@ def test_both_databases_say_the_same(place, tmp_path, clock, tracked_mail):
     pd.testing.assert_frame_equal(ours[2], theirs[2], check_dtype=False)
     pd.testing.assert_frame_equal(ours[3], theirs[3], check_dtype=False)
     pd.testing.assert_frame_equal(ours[4].table, theirs[4].table, check_dtype=False)
+    assert ours[4].span == theirs[4].span == (date(2026, 3, 2), date(2026, 3, 2))  # sent at noon
     assert ours[5:] == theirs[5:]
     assert sorted(ours[-1])[:3] == [("d0", "clicked"), ("d0", "opened"), ("d1", "clicked")]
     frame = pd.DataFrame({"customer_id": ["c0"], "event": ["view"], "at": [pd.Timestamp(START, unit="us", tz="UTC")]})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from toolkit.charts.style import BLUE, INK, ORANGE, SKY, VERMILLION, add_units, drawn
+from toolkit.charts.sends import days_text
+from toolkit.charts.style import BLUE, INK, ORANGE, SKY, VERMILLION, add_units, drawn, label_lines
 from toolkit.tracking.board import COMPLAINTS_LIMIT, Board
 
 __all__ = ["deliverability_chart"]
 
 _MOST = 12
+_LINE_HIGH = 15  # pixels
 _PARTS = (
     ("opened_by_people", "opened by people", BLUE),
     ("perhaps_opened", "opened, perhaps by a machine", SKY),
@@ -38,7 +40,7 @@ def deliverability_chart(board: Board) -> go.Figure:
     rates = [
         "complained_rate",
         "alarm",
-        *(["clicked_by_people_rate", "unsubscribed_rate"] if board.by == "mail" else []),
+        *(["clicked_by_people_rate", "clicked_unsure_rate", "unsubscribed_rate"] if board.by == "mail" else []),
     ]
     names = [_named(*row) for row in rows[[board.by, *rates]].to_numpy()]
     bars = [
@@ -67,13 +69,16 @@ def deliverability_chart(board: Board) -> go.Figure:
         else f"No {board.by} is near a limit"
     )
     grain = "recipient domain" if board.by == "domain" else "scenario and step"
-    subtitle = f"{total:,} mails by {grain} · spam complaints must stay under {COMPLAINTS_LIMIT:.1%}"
+    span = f"sent {days_text(*board.span)}" if board.span else ""
+    subtitle = " · ".join(
+        filter(None, (f"{total:,} mails by {grain}", span, f"spam complaints must stay under {COMPLAINTS_LIMIT:.1%}"))
+    )
     figure = drawn(
         bars,
         title=title,
         subtitle=subtitle,
         label="observed",
-        height=200 + 46 * len(rows),
+        height=200 + sum(max(46, 16 + _LINE_HIGH * (1 + name.count("<br>"))) for name in names),
         legend=bool(bars),
         barmode="stack",
     )
@@ -82,13 +87,16 @@ def deliverability_chart(board: Board) -> go.Figure:
     return add_units(figure, x="share of the mails sent", y="")
 
 
-def _named(name: str, complained_rate: float, alarm: str, clicked: float = 0, unsubscribed: float = 0) -> str:
-    """The domain or mail, marked where it needs a look, and below it how its readers answered."""
+def _named(
+    name: str, complained_rate: float, alarm: str, clicked: float = 0, unsure: float = 0, unsubscribed: float = 0
+) -> str:
+    """The domain or mail, marked where it needs a look, and below it how its readers answered, an answer a line."""
+    most = clicked + unsure
+    least = f"{clicked:.1%}–" if clicked > 0 else "at most "
     answers = (
-        (f"{clicked:.1%} clicked", clicked),
+        (f"{least if unsure > 0 else ''}{most:.1%} clicked", most),
         (f"{unsubscribed:.2%} unsubscribed", unsubscribed),
         (f"{complained_rate:.2%} called spam", complained_rate),
     )
-    said = ", ".join(words for words, rate in answers if rate > 0)
-    below = f"<br><span style='font-size:11px'>{said}</span>" if said else ""
-    return f"{'⚠ ' if alarm else ''}{name}{below}"
+    said = "".join(f"<br><span style='font-size:11px'>{words}</span>" for words, rate in answers if rate > 0)
+    return f"{'⚠ ' if alarm else ''}{label_lines(name)}{said}"

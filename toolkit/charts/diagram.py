@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.charts.flow import Flow, StepAnswers, answer_lines, flow_of
+from toolkit.charts.flow import Flow, Leaving, StepAnswers, answer_lines, flow_of
 from toolkit.charts.step_words import condition_text, length_text, offer_text, plain_name, trigger_text
 from toolkit.charts.vector import fit_text, shape, text_width, words
 from toolkit.engine import Run
@@ -30,6 +30,7 @@ _GAP, _LANE, _FORK, _MARGIN = 26.0, 22.0, 46.0, 18.0
 _CARD_HIGH, _PILL_HIGH = 78.0, 28.0
 _THICKEST, _THINNEST = 15.0, 2.0
 _LINE_HIGH, _MOST_ARMS = 16.0, 4  # of a list of arms
+_GONE_HIGH, _WIDEST_GONE = 14.0, 190.0  # of words on who left
 _SMALLEST = 0.76  # of its size, before a page has to be moved to see the rest
 ARM_COLORS = ("#5e6673", "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 """Colours of arms in the order written; the first, usually control, is grey."""
@@ -45,6 +46,7 @@ STYLE = """
 .tkd .dash{fill:none;stroke:var(--accent,#0072b2);stroke-opacity:.55;stroke-width:1.5;
 stroke-dasharray:2 10;stroke-linecap:round}
 .tkd .out{fill:none;stroke:var(--soft,#8a93a5);stroke-width:1.2;stroke-dasharray:3 3}
+.tkd .bad{fill:var(--warn,#b3261e)}
 .tkd .seen{fill:none;stroke:var(--observed,#00734d);stroke-width:1.3;stroke-dasharray:3.5 3}
 .tkd .seent{fill:var(--observed,#00734d);font-size:11px}
 .tkd .give{fill:var(--give,#fdf0d0)}.tkd .givet{fill:var(--careful,#8a5a00);font-size:11px;font-weight:600}
@@ -199,11 +201,11 @@ class _Drawer:
         wide = max(wide, text_width(given, 11) + 30 if given else 0, *(text_width(one, 11) + 24 for one in answered))
         wide = min(210.0, wide)
         drawer = 15.0 * len(answered) + 10 if answered else 0.0
-        left = flow.left.get(name, 0) if flow else 0
-        if flow is not None and not step.only:
-            self.people = max(0, flow.reached(name) - left)
-        elif flow is not None:
-            self.people = max(0, self.people - left)
+        left = self.left_at(name)
+        if flow is not None:
+            self.people = max(0, (self.people if step.only else flow.reached(name)) - left.total)
+        gone = left.lines(self.scenario.goal)
+        wide = max(wide, *(min(210.0, text_width(text, 11) + 30) for text, _ in gone), 0.0)
         only, lower = self.arms_of(step.only, wide)
         high = _CARD_HIGH - (0 if len(lines) > 1 else 14) - (0 if lines else 8)
 
@@ -240,13 +242,13 @@ class _Drawer:
                     for number, one in enumerate(answered)
                 ]
                 shown.append(shape("g", shape("title", f"observed: {'; '.join(answered)}"), box, *told))
-            if left:
+            if gone:
                 low = top + high + 3 + lower + drawer
-                shown.append(shape("path", d=f"M{x + 16:.1f} {low:.1f}v13", class_="out"))
-                shown.append(words(x + 22, low + 14, f"{left:,} left after it", class_="s"))
+                shown.append(shape("path", d=f"M{x + 16:.1f} {low:.1f}v{_GONE_HIGH * len(gone) - 2:.1f}", class_="out"))
+                shown += _gone(x + 22, low + 14, gone, wide - 26)
             return shown
 
-        down = high / 2 + lower + drawer + (26 if left else 6)
+        down = high / 2 + lower + drawer + (12 + _GONE_HIGH * len(gone) if gone else 6)
         return _Block(wide, high / 2 + (14 if given else 4), down, paint)
 
     def arms_of(self, only: Sequence[str], room: float) -> tuple[Callable[[float, float], list[str]], float]:
@@ -362,11 +364,15 @@ class _Drawer:
         wide = max(112.0, *(text_width(text, 13) + 28 for text in (title, count)), text_width(shown, 11) + 28)
         lines = [line for line in (shown, count) if line]
         high = 30 + 16 * len(lines)
-        left = self.flow.left.get("", 0) if self.flow else 0
+        left = self.left_at("")
         if self.flow:
-            self.people = self.flow.journeys - left
+            self.people = self.flow.journeys - left.total
+        gone = [("before a mail", False), *left.lines(self.scenario.goal)] if left.total else []
         # What leaves is told beside the arms, and above them where a name is too long for that.
-        lower = max(0.0, 62 - high / 2) if left and any(text_width(text, 11) + 20 > wide for text in told) else 0.0
+        below = 34.0 + _GONE_HIGH * len(gone)
+        lower = (
+            max(0.0, below - 14 - high / 2) if gone and any(text_width(text, 11) + 20 > wide for text in told) else 0.0
+        )
 
         def paint(x: float, y: float) -> list[str]:
             top = y - high / 2
@@ -379,31 +385,58 @@ class _Drawer:
                 low = top + high + lower + 17 + 16 * number
                 parts.append(shape("circle", cx=x + 10, cy=low - 4, r=4.5, fill=self.colors[arm]))
                 parts.append(words(x + 20, low, text, class_="s"))
-            if left:
+            if gone:
                 parts.append(shape("path", d=f"M{x + wide + 12:.1f} {y + 9:.1f}v26", class_="out"))
-                parts.append(words(x + wide + 8, y + 48, f"{left:,} leave", class_="s"))
-                parts.append(words(x + wide + 8, y + 62, "before a mail", class_="s"))
+                parts += _gone(x + wide + 8, y + 48, gone, _WIDEST_GONE)
             return parts
 
-        return _Block(wide, high / 2 + 4, max(high / 2 + lower + 20 + 16 * len(arms), 70 if left else 0), paint)
+        return _Block(wide, high / 2 + 4, max(high / 2 + lower + 20 + 16 * len(arms), below if gone else 0), paint)
+
+    def left_at(self, step: str) -> Leaving:
+        """Who left after a send step; after none of them where it is empty."""
+        return self.flow.left.get(step, Leaving()) if self.flow else Leaving()
+
+    def lead(self) -> float:
+        """How far the first step stands from the start, so that the words on who leaves before a mail find room."""
+        left = self.left_at("")
+        if not left.total:
+            return 0.0
+        texts = ["before a mail", *(text for text, _ in left.lines(self.scenario.goal))]
+        needed = min(_WIDEST_GONE, max(text_width(text, 11) for text in texts)) + 20
+        first = self.scenario.steps[0] if self.scenario.steps else None
+        free = 2 * _GAP + self.step(first).width if isinstance(first, Wait) and not first.only else _GAP
+        return max(40.0, needed - free)
 
     def end(self) -> _Block:
-        ended = self.flow.ended if self.flow else {}
-        lines = [f"{ended[name]:,} {word}" for name, word in _ENDS if ended.get(name)]
-        wide = 34 + max((text_width(line, 11) for line in lines), default=20)
+        lines: list[tuple[str, bool]] = []
+        if self.flow:
+            left = sum(self.flow.left.values(), Leaving())
+            finished, still_open = (
+                (f"{self.flow.finished:,} at the end", False),
+                (f"{self.flow.still_open:,} under way", False),
+            )
+            lines = [finished] if self.flow.finished else []
+            lines += left.lines(self.scenario.goal)
+            lines += [still_open] if self.flow.still_open else []
+        wide = 34 + max((min(_WIDEST_GONE, text_width(line, 11)) for line, _ in lines), default=20)
 
         def paint(x: float, y: float) -> list[str]:
             top = y - 8 * (len(lines) - 1) + 4
             return [
                 shape("circle", cx=x + 9, cy=y, r=9, class_="start"),
                 shape("path", d=f"M{x + 5:.1f} {y:.1f}l3 3l6 -6.5", class_="env"),
-                *(words(x + 26, top + 16 * number, line, class_="s") for number, line in enumerate(lines)),
+                *_gone(x + 26, top, lines, _WIDEST_GONE, high=16.0),
             ]
 
         return _Block(wide, 12 + 8 * len(lines), 12 + 8 * len(lines), paint)
 
 
-_ENDS = (("finished", "at the end"), ("exited", "left early"), ("unsubscribed", "unsubscribed"), ("open", "under way"))
+def _gone(x: float, y: float, lines: Sequence[tuple[str, bool]], room: float, *, high: float = _GONE_HIGH) -> list[str]:
+    """Who left, a kind a line; bad news in a colour of its own."""
+    return [
+        words(x, y + high * number, fit_text(text, room, 11), class_="s bad" if is_bad else "s")
+        for number, (text, is_bad) in enumerate(lines)
+    ]
 
 
 def diagram(
@@ -441,7 +474,7 @@ def diagram(
     end = drawer.end()
     up = max(start.up, row.up, end.up) + _MARGIN
     down = max(start.down, row.down, end.down) + _MARGIN
-    lead = (58.0 if answers else 40.0) if flow and flow.left.get("") else 0.0
+    lead = drawer.lead()
     width = start.width + lead + row.width + (0 if row.ends else end.width) + 2 * _MARGIN
     x = _MARGIN + start.width
     parts = drawer.way(f"M{x - 6:.1f} {up:.1f}h{lead + 8:.1f}", flow.journeys if flow else 0)

@@ -11,6 +11,7 @@ import numpy as np
 from toolkit.charts.step_words import length_text, plain_name
 from toolkit.engine import Run
 from toolkit.engine import layout as m
+from toolkit.engine.follow import within
 from toolkit.engine.instructions import CompiledSend
 from toolkit.engine.layout import Ints
 from toolkit.errors import InputError
@@ -20,7 +21,49 @@ from toolkit.readable import counted
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import Goal
 
-__all__ = ["Flow", "StepAnswers", "answer_lines", "answers_of", "flow_of"]
+__all__ = ["Flow", "Leaving", "StepAnswers", "answer_lines", "answers_of", "flow_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Journeys that ended before their last step. Exact.
+
+    Attributes:
+        reached: left by an exit, the goal reached within the journey.
+        otherwise: left by an exit without the goal; all exits of a scenario that has none.
+        unsubscribed: ended because the customer unsubscribed.
+    """
+
+    reached: int = 0
+    otherwise: int = 0
+    unsubscribed: int = 0
+
+    def __add__(self, other: Leaving) -> Leaving:
+        return Leaving(
+            self.reached + other.reached, self.otherwise + other.otherwise, self.unsubscribed + other.unsubscribed
+        )
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.reached + self.otherwise + self.unsubscribed
+
+    def lines(self, goal: Goal | None) -> list[tuple[str, bool]]:
+        """In words, each kind on a line of its own, and whether that kind is bad news.
+
+        Args:
+            goal: of the scenario.
+
+        >>> Leaving(552, 0, 5).lines(Goal(event="placed_order", within="7d"))
+        [('552 left: placed order', False), ('5 unsubscribed', True)]
+        """
+        name = plain_name(goal.event) if goal else ""
+        told = (
+            (self.reached, f"left: {name}", False),
+            (self.otherwise, f"left, no {name}" if name else "left early", False),
+            (self.unsubscribed, "unsubscribed", True),
+        )
+        return [(f"{count:,} {word}", is_bad) for count, word, is_bad in told if count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +73,8 @@ class Flow:
     Attributes:
         journeys: entries (of a period: journeys under way in it), those that began again left out.
         sent, withheld, skipped: by send step, the rounds of a repeat together.
-        left: journeys that an exit or an unsubscription ended, by the last send step they had come to ("" for none).
-        ended: journeys by how they ended.
+        left: those that ended before their last step, by the last send step they had come to ("" for none).
+        finished, still_open: journeys that came to their end, and those under way.
         arms: journeys by arm.
     """
 
@@ -39,8 +82,9 @@ class Flow:
     sent: dict[str, int]
     withheld: dict[str, int]
     skipped: dict[str, int]
-    left: dict[str, int]
-    ended: dict[str, int]
+    left: dict[str, Leaving]
+    finished: int
+    still_open: int
     arms: dict[str, int]
 
     def reached(self, step: str) -> int:
@@ -71,10 +115,7 @@ def flow_of(run: Run, scenario: str) -> Flow:
     if len(decisions):
         np.add.at(table, (decisions[:, m.D_SEND], decisions[:, m.D_STATUS]), 1)
     last = _last_sends(run)
-    gone = counted & np.isin(journeys[:, m.J_ENDED_BY], (m.END_EXITED, m.END_UNSUBSCRIBED))
-    left = {"": int((last[gone] < 0).sum())}
-    left |= _by_step(sends, {number: int((last[gone] == number).sum()) for number in own})
-    ends = ("finished", "exited", "superseded", "unsubscribed", "open")
+    left = _leaving(run, place, journeys[counted], last[counted])
     arms = run.compiled.arms[place]
     return Flow(
         journeys=int(counted.sum()),
@@ -82,7 +123,8 @@ def flow_of(run: Run, scenario: str) -> Flow:
         withheld=_by_step(sends, {number: int(table[number, m.STATUS_WITHHELD]) for number in own}),
         skipped=_by_step(sends, {number: int(table[number, m.STATUS_SKIPPED]) for number in own}),
         left=left,
-        ended={name: int((journeys[counted, m.J_ENDED_BY] == number).sum()) for number, name in enumerate(ends)},
+        finished=int((journeys[counted, m.J_ENDED_BY] == m.END_FINISHED).sum()),
+        still_open=int((journeys[counted, m.J_ENDED_BY] == m.END_OPEN).sum()),
         arms={arm: int((journeys[counted, m.J_ARM] == number).sum()) for number, arm in enumerate(arms)},
     )
 
@@ -95,6 +137,28 @@ def _last_sends(run: Run) -> Ints:
     order = np.argsort(decisions[:, m.D_AT], kind="stable")
     last[decisions[order, m.D_JOURNEY]] = decisions[order, m.D_SEND]
     return last if period is None else last[period.under_way(walked.journeys)]
+
+
+def _leaving(run: Run, place: int, journeys: Ints, last: Ints) -> dict[str, Leaving]:
+    """Who left, by the last send step of the journey."""
+    exited = journeys[:, m.J_ENDED_BY] == m.END_EXITED
+    reached = np.zeros(len(journeys), dtype=bool)
+    goal = int(run.compiled.plan.scenarios[place, m.S_GOAL_BIT])
+    if run.compiled.scenarios[place].goal is not None:
+        mine = journeys[exited]
+        found, _, _ = within(
+            run.marked, mine[:, m.J_CUSTOMER], after=mine[:, m.J_ENTERED], up_to=mine[:, m.J_ENDED], bit=goal
+        )
+        reached[exited] = found > 0
+    unsubscribed = journeys[:, m.J_ENDED_BY] == m.END_UNSUBSCRIBED
+    left: dict[str, Leaving] = {}
+    for number in np.unique(last[exited | unsubscribed]):
+        here = last == number
+        name = "" if number < 0 else run.compiled.sends[number].step_id
+        left[name] = left.get(name, Leaving()) + Leaving(
+            *(int((here & kind).sum()) for kind in (exited & reached, exited & ~reached, unsubscribed))
+        )
+    return left
 
 
 def _by_step(sends: Sequence[CompiledSend], counts: Mapping[int, int]) -> Counter[str]:
@@ -141,21 +205,28 @@ def answer_lines(found: StepAnswers, goal: Goal | None) -> list[str]:
 
     >>> from toolkit.scenario import load
     >>> goal = load("templates/abandoned_cart")["abandoned_cart"].goal
-    >>> answer_lines(StepAnswers(2285, 2261, 950, 1115, 277, 11, 2119, 439), goal)
-    ['2,285 mails went', 'opened 42–49% · clicked 12%', 'then purchase in 7 d: 21%', 'unsubscribed 0.49%']
-    >>> answer_lines(StepAnswers(40, 40, 0, 20, 0, 0), None)
-    ['40 mails went', 'opened 50% at most · clicked 0%']
+    >>> answer_lines(StepAnswers(2285, 2261, 950, 1115, 277, 277, 11, 2119, 439), goal)
+    ['2,285 mails went', 'opened 42–49%', 'clicked 12%', 'then purchase in 7 d: 21%', 'unsubscribed 0.49%']
+    >>> answer_lines(StepAnswers(40, 40, 0, 20, 0, 1, 0), None)
+    ['40 mails went', 'opened 50% at most', 'clicked 2% at most']
     """
-    least, most = (_percent(count, found.delivered) for count in (found.opened_least, found.opened_most))
-    opened = most if least == most else f"{most} at most" if not found.opened_least else f"{least[:-1]}–{most}"
-    clicked = _percent(found.clicked, found.delivered)
-    lines = [f"{counted(found.sent, 'mail')} went", f"opened {opened} · clicked {clicked}"]
+    lines = [f"{counted(found.sent, 'mail')} went"]
+    lines.append(f"opened {_range(found.opened_least, found.opened_most, found.delivered)}")
+    lines.append(f"clicked {_range(found.clicked_least, found.clicked_most, found.delivered)}")
     if goal is not None and found.watched:
         share = _percent(found.reached, found.watched)
         lines.append(f"then {plain_name(goal.event)} in {length_text(goal.within)}: {share}")
     if found.unsubscribed:
         lines.append(f"unsubscribed {_percent(found.unsubscribed, found.delivered)}")
     return lines
+
+
+def _range(least: int, most: int, base: int) -> str:
+    """A share of which only its two ends are known."""
+    low, high = _percent(least, base), _percent(most, base)
+    if low == high:
+        return high
+    return f"{low.removesuffix('%')}–{high}" if least else f"{high} at most"
 
 
 def _percent(count: int, base: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -14,7 +13,8 @@ import plotly.graph_objects as go
 from plotly.io import to_html
 from plotly.offline import get_plotlyjs
 
-from toolkit.charts.style import CONFIG, title_room
+from toolkit.charts.style import CONFIG
+from toolkit.charts.themed import title_html, title_room
 from toolkit.errors import InputError, shown
 from toolkit.readable import number_text, words_width
 from toolkit.whole import write_text
@@ -24,7 +24,6 @@ __all__ = ["card", "chip", "figure_html", "page", "table_html", "write_page"]
 # The page may run what is inside it and fetch nothing at all.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
-_MARKS = re.compile(r"</?b>|</span>|<span style='[^']*'>")
 _MIDDLE = 0.5
 _WIDEST = 14  # letters of a column of words before its names break: eleven columns of numbers stand beside two
 
@@ -100,22 +99,12 @@ def _untitled(figure: go.Figure) -> tuple[str, go.Figure]:
     if not text:
         return "", figure
     bare = go.Figure(figure)
-    lines = text.split("<br>")
-    room = title_room(lines)
-    above = [line for line in lines if not line.startswith("<span")]
-    below = [line for line in lines if line.startswith("<span")]
+    room = title_room(text.split("<br>"))
     height = bare.layout.height - room
     bare.update_layout(title=None, height=height, margin_t=bare.layout.margin.t - room + 8)
     if bare.layout.legend.yref == "container" and (bare.layout.legend.y or 0) > _MIDDLE:
         bare.update_layout(legend_y=1.0)
-    kind, _, rest = _words(below).partition(" · ")
-    told = f"<p class=soft><b>{kind}</b>{f' · {rest}' if rest else ''}</p>" if below else ""
-    return f'<div class="said"><h3>{_words(above)}</h3>{told}</div>', bare
-
-
-def _words(lines: Iterable[str]) -> str:
-    """Lines of a title as text: its own marks go, all else is escaped."""
-    return escape(_MARKS.sub("", " ".join(lines)))
+    return f'<div class="said">{title_html(text, "h3", class_="soft")}</div>', bare
 
 
 def chip(label: str) -> str:

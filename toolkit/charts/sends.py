@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Literal
 
 import numpy as np
@@ -303,13 +304,13 @@ def span_words(log: EventLog, until: pd.Timestamp) -> str:
     return days_text(log.span[0], until)
 
 
-def days_text(first: pd.Timestamp, last: pd.Timestamp) -> str:
+def days_text(first: dt.date, last: dt.date) -> str:
     """From a day to another.
 
     >>> days_text(pd.Timestamp("2025-01-06"), pd.Timestamp("2025-05-05"))
     '6 Jan – 5 May 2025'
     """
-    if first.date() == last.date():
+    if (first.year, first.month, first.day) == (last.year, last.month, last.day):
         return day_text(last)
     if first.year == last.year:
         return f"{day_text(first, '%b')} – {day_text(last)}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from toolkit.charts.themed import INK, Themed
+from toolkit.charts.themed import INK, Themed, title_room
 from toolkit.readable import priced
 from toolkit.stats.wording import level_text
 
@@ -44,7 +44,6 @@ __all__ = [
     "money",
     "say",
     "share_text",
-    "title_room",
     "unit_of",
     "whole",
     "words_on",
@@ -187,11 +186,6 @@ def say(title: str, subtitle: str, label: str) -> tuple[dict[str, Any], int]:
         "pad": {"t": 24, "l": 12},
     }
     return made, title_room(lines)
-
-
-def title_room(lines: Sequence[str]) -> int:
-    """Pixels that a title of these lines takes."""
-    return 16 + 22 * len(lines)
 
 
 def _lines(text: str, width: int) -> list[str]:

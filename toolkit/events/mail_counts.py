@@ -69,7 +69,8 @@ class StepAnswers:
         delivered: those that arrived; those sent where no provider says so.
         opened_least: those a person opened, machines and doubts left out.
         opened_most: those that anybody but a known machine opened.
-        clicked, unsubscribed: of which a link was clicked (known machines left out); after which people unsubscribed.
+        clicked_least, clicked_most: the same of links that were clicked.
+        unsubscribed: those after which people unsubscribed.
         watched: those whose window for the goal had closed.
         reached: those of them after which the goal was reached within the window, whatever else led there.
     """
@@ -78,7 +79,8 @@ class StepAnswers:
     delivered: int
     opened_least: int
     opened_most: int
-    clicked: int
+    clicked_least: int
+    clicked_most: int
     unsubscribed: int
     watched: int = 0
     reached: int = 0
@@ -125,7 +127,8 @@ def answers_by_step(
         "delivered": "event = 'email_delivered'",
         "opened_least": f"event = 'email_opened' AND {verdict} = 'human'",
         "opened_most": f"event = 'email_opened' AND {verdict} <> 'machine'",
-        "clicked": f"event = 'email_clicked' AND {verdict} <> 'machine'",
+        "clicked_least": f"event = 'email_clicked' AND {verdict} = 'human'",
+        "clicked_most": f"event = 'email_clicked' AND {verdict} <> 'machine'",
         "unsubscribed": "event = 'email_unsubscribed'",
     }
     told = ", ".join(f"count(DISTINCT mail) FILTER ({condition})" for condition in counts.values())
@@ -144,11 +147,9 @@ def answers_by_step(
             WHERE went + to_microseconds({within}) <= TIMESTAMPTZ '{end.isoformat()}' GROUP BY step"""
         watched = {step: (int(mails), int(ends)) for step, mails, ends in _rows(log, reached)}
     made = dict[str, StepAnswers]()
-    for step, (sent, delivered, *answered) in found.items():
-        least, most, clicked, unsubscribed = answered
-        made[step] = StepAnswers(
-            sent, delivered or sent, least, most, clicked, unsubscribed, *watched.get(step, (0, 0))
-        )
+    for step, counted in found.items():
+        sent, delivered = counted[:2]
+        made[step] = StepAnswers(*[sent, delivered or sent, *counted[2:], *watched.get(step, (0, 0))])
     return made
 
 

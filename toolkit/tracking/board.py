@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -41,6 +41,7 @@ _COUNTS = (
     "opened_unsure",
     "opened_by_machines",
     "clicked_by_people",
+    "clicked_unsure",
     "clicked_by_machines",
 )
 
@@ -56,13 +57,15 @@ _SHOWN = (
     "opened_unsure",
     "opened_by_machines",
     "clicked_by_people",
+    "clicked_unsure",
     "busiest_day",
 )
+_NAMES = {f"{kind}_unsure": f"{kind}, perhaps by a machine" for kind in ("opened", "clicked")}
 _JUDGED = {"bounced_hard", "complained"}
 """Counts that are told with their share, by which a provider judges."""
-_ANSWERED = {"opened_by_people", "opened_unsure", "clicked_by_people", "unsubscribed"}
+_ANSWERED = {"opened_by_people", "opened_unsure", "clicked_by_people", "clicked_unsure", "unsubscribed"}
 """Counts that are told with their share where mails are held against each other."""
-_RATED = ("bounced_hard", "complained", "unsubscribed", "opened_by_people", "opened_unsure", "clicked_by_people")
+_RATED = ("bounced_hard", "complained", *sorted(_ANSWERED))
 _RATES = tuple(f"{name}_rate" for name in _RATED)
 _NO_EFFECT = "These are answers. What a mail brings, only people drawn at random can tell: tk.experiment."
 
@@ -79,6 +82,7 @@ class Board(Drawable):
         notes: what a reader must know.
         by: what a row is, and the name of the first column: `domain`, or `mail`.
         label: what kind of numbers these are.
+        span: the first and the last day (UTC) on which these mails were sent; none where none was.
     """
 
     table: pd.DataFrame
@@ -86,18 +90,26 @@ class Board(Drawable):
     notes: tuple[str, ...]
     by: str = "domain"
     label: str = field(default="observed")
+    span: tuple[date, date] | None = None
 
     def __str__(self) -> str:
+        span = f", mails sent {self._days()}" if self.span else ""
+        title = f"Deliverability{span} ({self.label})"
         if self.table.empty:
-            return "\n".join([f"Deliverability ({self.label})", "", *self.notes])
+            return "\n".join([title, "", *self.notes])
         told = (
-            ["opened_by_people"] if self.by == "domain" else ["opened_by_people", "opened_unsure", "clicked_by_people"]
+            ["opened_by_people"]
+            if self.by == "domain"
+            else ["opened_by_people", "opened_unsure", "clicked_by_people", "clicked_unsure"]
         )
         shown = self.table[[self.by, "sent", "delivered", "bounced_hard", "complained", *told, "alarm"]]
         lines = [*(f"Alarm: {one}" for one in self.alarms), *self.notes]
-        return "\n".join([f"Deliverability ({self.label})", "", shown.to_string(index=False), "", *lines]).rstrip()
+        return "\n".join([title, "", shown.to_string(index=False), "", *lines]).rstrip()
 
     __repr__ = __str__
+
+    def _days(self) -> str:
+        return " to ".join(f"{day:%Y-%m-%d}" for day in self.span or ())
 
     def _repr_html_(self) -> str:
         said = "".join(f"<p><b>Alarm:</b> {html.escape(one)}</p>" for one in self.alarms)
@@ -119,8 +131,10 @@ class Board(Drawable):
                 shown[column] = shown[column].map("{:,}".format)
             if column in _JUDGED or (is_by_mail and column in _ANSWERED):
                 shown[column] += self.table[f"{column}_rate"].map(lambda rate: f" ({_percent(rate)})")
-        shown.columns = [column.removesuffix("_rate").replace("_", " ") for column in columns]
-        return f"{said}{table_html(shown, numbers=set(shown.columns) - {self.by, 'busiest day'})}{notes}"
+        shown.columns = [_NAMES.get(column, column.removesuffix("_rate").replace("_", " ")) for column in columns]
+        sent = f"{counted(int(self.table['sent'].sum()), 'mail')}{f', sent {self._days()}' if self.span else ''}"
+        title = f"<p><b>Deliverability by {self.by}</b>: {sent} · <i>{self.label}</i></p>"
+        return f"{title}{said}{table_html(shown, numbers=set(shown.columns) - {self.by, 'busiest day'})}{notes}"
 
 
 def _percent(rate: float) -> str:
@@ -173,8 +187,8 @@ def deliverability(answers: Answers | EventLog, *, since: datetime | None = None
     if not rows:
         notes = ["No mails here yet: once some have left and `toolkit track` runs, they are counted here."]
     if isinstance(answers, EventLog):
-        if "verdict" not in answers.properties and table["opened_unsure"].sum():
-            notes.append("This log does not tell people's opens from machines': they are counted as unsure.")
+        if "verdict" not in answers.properties and table[["opened_unsure", "clicked_unsure"]].to_numpy().any():
+            notes.append("This log does not tell people's opens and clicks from machines': they are counted as unsure.")
     elif answers.unknown_count:
         notes.append(f"Kept apart: {answers.unknown_count:,} answers to mails that are not known here.")
     if by == "mail":
@@ -183,14 +197,14 @@ def deliverability(answers: Answers | EventLog, *, since: datetime | None = None
         elif nameless:
             notes.append(f"Left out, because it names no mail: {counted(nameless, 'answer')}.")
         notes += [_NO_EFFECT] if rows else []
-    return Board(table, alarms, tuple(notes), by)
+    days = [date(1970, 1, 1) + timedelta(days=day) for _, day, _ in by_day]
+    return Board(table, alarms, tuple(notes), by, span=(min(days), max(days)) if days else None)
 
 
 def _column(kind: str, verdict: str, bounce: str) -> str | None:
     if kind in ("opened", "clicked"):
-        whose = {"human": "by_people", "machine": "by_machines", "unsure": "unsure"}[verdict or "unsure"]
-        name = f"{kind}_{whose}"
-        return name if name in _COUNTS else f"{kind}_by_people"
+        whose = {"human": "by_people", "machine": "by_machines"}.get(verdict, "unsure")
+        return f"{kind}_{whose}"
     if kind == "bounced":
         return "bounced_soft" if bounce == "soft" else "bounced_hard"
     return kind if kind in _COUNTS else None

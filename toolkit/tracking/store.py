@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import BigInteger, Connection, Engine, and_, func, inspect, literal, or_, select, text, update
+from sqlalchemy import Connection, Engine, and_, func, inspect, literal, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database import READ, chunks, compact, insert_new, opened, place_of, said
@@ -284,7 +284,7 @@ class Answers:
     def sent_by_day(self, since: int, *, by: str = "domain") -> list[Any]:
         """Per recipient domain, or per mail, and day (UTC, whole days since 1970): how many mails were sent."""
         group = _group(by)
-        day = (answers.c.at / 86_400_000_000).cast(BigInteger)
+        day = answers.c.at // 86_400_000_000
         query = (
             select(group, day, func.count())
             .select_from(answers.join(mails, mails.c.name == answers.c.mail))

@@ -246,6 +246,7 @@ PLAIN = "customer_id,event,at,value\nana,x,2026-11-27T14:05:00Z,1.5\n"
         (b"PAR1" + bytes(80), "it is a Parquet file; read it with from_parquet"),
         (b"SQLite format 3\x00" + bytes(80), "it is an SQLite database; read a table of it with from_sql"),
     ],
+    ids=["gzip", "zstd", "bzip2", "xz", "zip", "parquet", "sqlite"],
 )
 def test_a_file_of_another_kind_is_told_as_what_it_is(file, content, told):
     file.write_bytes(content)

@@ -208,7 +208,7 @@ def test_properties_keep_their_kind_and_nested_ones_become_json_text():
         "tags": "text",
         "mixed": "text",
         "category": "text",
-        "nothing": "text",
+        "nothing": "empty",
     }
     first = log.events.iloc[0]
     assert first["tags"] == '["a"]'

@@ -32,7 +32,7 @@ def both(session, tmp_path_factory):
 
 def _typed(kinds):
     """Types that a file keeps where a column is empty: of one whose type is null Spark reads whole numbers."""
-    types = {"text": "string", "flag": "boolean"}
+    types = {"text": "string", "flag": "boolean", "empty": "string"}
     return {name: types[kind] for name, kind in kinds.items() if kind in types}
 
 

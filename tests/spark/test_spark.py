@@ -65,6 +65,17 @@ def test_a_period_is_that_of_one_machine(both):
         theirs.measure(scenario="cart", within="7d")
 
 
+def test_a_column_without_a_type_is_compared_with_anything(session):
+    rows = "'ana' AS customer_id, 'view' AS event, timestamp '2025-01-01 10:00:00' AS at, NULL AS coupon"
+    log = EventLog.from_spark(session.sql(f"SELECT {rows}"))
+    assert log.properties == {"coupon": "empty"}
+    for where, mails in (("coupon = 'X'", 0), ("coupon > 3", 0), ("coupon is null", 1)):
+        program = loads(
+            f'{{scenario: s, reentry: once, trigger: {{event: view, where: "{where}"}}, steps: [{{send: a/b}}]}}'
+        )
+        assert replay(program, log).decisions.count() == mails
+
+
 def test_journeys_and_decisions_are_spark_frames_of_the_same_columns(both):
     local, spark = (replay(loads(THREE), log) for log in both)
     assert spark.journeys.columns == list(local.journeys.columns)

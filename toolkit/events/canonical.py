@@ -34,6 +34,7 @@ def _value(column: str, kind: str) -> str:
         "flag": f"{x}::VARCHAR",
         "time": f"epoch_us({x})::VARCHAR",
         "text": f"to_json({x})::VARCHAR",
+        "empty": f"{x}::VARCHAR",
     }[kind]
     # NULL || anything is NULL, and concat_ws leaves NULL out.
     return f"{literal(column + '=')} || ({text})"

@@ -19,6 +19,7 @@ from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
 from toolkit.events.canonical import event_id
 from toolkit.events.database import fetch, fetch_frame, fetch_row, fetch_rows, run, settle, utc
 from toolkit.events.duplicates import same_rows
+from toolkit.events.kinds import EMPTY
 from toolkit.events.people import People
 from toolkit.events.quoting import literal, name
 from toolkit.events.replacing import Stamp, stamp_of
@@ -116,13 +117,19 @@ class Contents:
 
     @property
     def properties(self) -> dict[str, str]:
-        """Property to its kind: number, text, flag or time."""
+        """Property to its kind: number, text, flag or time; empty where no event has a value of it."""
         return dict(self._rows.properties)
 
     @property
     def attributes(self) -> dict[str, str]:
-        """Attribute of customers to its kind: number, text, flag or time."""
-        return dict(self._people.attributes)
+        """Attribute of customers to its kind: number, text, flag or time; empty where nobody has a value of it.
+
+        Of an empty column the property of that name decides, by which `customer_updated` may set it.
+        """
+        return {
+            attribute: self._rows.properties.get(attribute, EMPTY) if kind == EMPTY else kind
+            for attribute, kind in self._people.attributes.items()
+        }
 
     @property
     def notes(self) -> tuple[str, ...]:

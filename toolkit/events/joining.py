@@ -11,12 +11,13 @@ import pyarrow as pa
 from toolkit.events.assembly import Rows
 from toolkit.events.canonical import event_id
 from toolkit.events.database import fetch_row, run
+from toolkit.events.kinds import EMPTY
 from toolkit.events.quoting import name
 from toolkit.readable import counted
 
 __all__ = ["Joined", "join_rows"]
 
-_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "flag": "BOOLEAN", "time": "TIMESTAMP"}
+_TYPES = {"number": "DOUBLE", "text": "VARCHAR", "flag": "BOOLEAN", "time": "TIMESTAMP", EMPTY: "VARCHAR"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,9 @@ def join_rows(
     notes, kept = _each_once(cursor, relation, table, own=own, given=rows.has_event_ids, label=label)
     kinds = dict(rows.properties)
     for prop, kind in more.properties.items():
-        if kinds.setdefault(prop, kind) != kind:
+        if kinds.get(prop, EMPTY) == EMPTY:
+            kinds[prop] = kind
+        elif kind not in (EMPTY, kinds[prop]):
             notes.append(f"property {prop!r} is {kinds[prop]} in the log and {kind} in {label}: read as text")
             kinds[prop] = "text"
     (last,) = fetch_row(cursor, f"SELECT coalesce(max(row), -1) FROM {relation}")

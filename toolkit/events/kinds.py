@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -11,6 +11,7 @@ from toolkit.events.database import execute
 from toolkit.events.times import is_aware, text_has_offset
 
 __all__ = [
+    "EMPTY",
     "Spelling",
     "cast",
     "finite",
@@ -25,7 +26,11 @@ __all__ = [
     "spelled_as",
     "spellings",
     "within_years",
+    "without_values",
 ]
+
+EMPTY = "empty"
+"""The kind of a column without a value: it can be compared with anything, and nothing comes of it."""
 
 _INTEGERS = frozenset(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"))
 _WIDE = frozenset(("UBIGINT", "HUGEINT", "UHUGEINT"))
@@ -67,7 +72,7 @@ def is_nested(kind: str) -> bool:
 
 
 def kind_of(kind: str) -> str:
-    """number, flag, time or text.
+    """number, flag, time or text, and empty for the type that has no values.
 
     >>> kind_of("BIGINT"), kind_of("TIMESTAMP"), kind_of("TIMESTAMP[]"), kind_of("UUID")
     ('number', 'time', 'text', 'text')
@@ -76,6 +81,8 @@ def kind_of(kind: str) -> str:
         return "number"
     if kind == "BOOLEAN":
         return "flag"
+    if kind == '"NULL"':
+        return EMPTY
     return "time" if kind == "DATE" or is_time(kind) else "text"
 
 
@@ -142,6 +149,18 @@ def within_years(connection: duckdb.DuckDBPyConnection, relation: str, expressio
     outside = execute(connection, f"SELECT min({x}) < {first} OR max({x}) > {last} FROM {relation}").fetchone()
     held = f"CASE WHEN {x} > {last} THEN {last} WHEN {x} < {first} THEN {first} ELSE {x} END"
     return held if outside and outside[0] else expression
+
+
+def without_values(connection: duckdb.DuckDBPyConnection, relation: str, columns: Mapping[str, str]) -> Collection[str]:
+    """The columns (name to SQL) that have no value in any row; where the first rows have one, no more are read."""
+    asked = list(columns)
+    for rows in (f"(SELECT * FROM {relation} LIMIT {_LOOK})", relation):
+        if not asked:
+            break
+        counts = ", ".join(f"count({columns[column]})" for column in asked)
+        found = execute(connection, f"SELECT {counts} FROM {rows}").fetchone() or ()
+        asked = [column for column, count in zip(asked, found, strict=True) if not count]
+    return frozenset(asked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from toolkit.errors import EventLogError
 from toolkit.events import quoting
 from toolkit.events.database import fetch
+from toolkit.events.kinds import EMPTY
 from toolkit.events.log import EventLog
 from toolkit.events.row_groups import Group, named_events
 from toolkit.events.spark import SparkLog
@@ -54,7 +55,7 @@ ALWAYS_KNOWN = {"email": "VARCHAR", "timezone": "VARCHAR", "locale": "VARCHAR", 
 _PLACE = "toolkit_place"
 _TURN = "toolkit_turn"
 _BITS_OF_A_BYTE = 8
-_SQL_KINDS = {"number": "DOUBLE", "text": "VARCHAR", "flag": "BOOLEAN", "time": "TIMESTAMP"}
+_SQL_KINDS = {"number": "DOUBLE", "text": "VARCHAR", "flag": "BOOLEAN", "time": "TIMESTAMP", EMPTY: "VARCHAR"}
 CONSENT_EVENTS = ("email_subscribed", "email_unsubscribed", "email_complained")
 """What gives or takes back the consent, beside `customer_updated`."""
 
@@ -292,6 +293,9 @@ def _attributes(log: EventLog, news: Mapping[str, str]) -> str:
         text = f"CAST(NULL AS {ALWAYS_KNOWN.get(name, 'VARCHAR')})"
         if name in log.attributes:
             text = f"c.{quoting.name(name)}"
+            column = log.customer_table.column(name)
+            if name not in ALWAYS_KNOWN and column.null_count == len(column):  # of whatever type it is there
+                text = f"CAST(NULL AS {_SQL_KINDS[log.attributes[name]]})"
         if name in news:
             kind = "BOOLEAN" if name == "consent" else _SQL_KINDS[_kind(log, name)]
             text = f"COALESCE({news[name]}, TRY_CAST({text} AS {kind}))"
@@ -368,12 +372,8 @@ def facts_of(log: EventLog, marking: Marking, row: Ints) -> tuple[Ints, Ints, li
 
 
 def _kind(log: EventLog, name: str) -> str:
-    """The kind of an attribute: its column's, or, where that is empty, that of the property which sets it."""
-    if name in log.attributes:
-        column = log.customer_table.column(name)
-        if column.null_count < len(column):
-            return log.attributes[name]
-    return log.properties.get(name, "text")
+    """The kind of an attribute, or of the property that tells it where no column of the customers does."""
+    return log.attributes.get(name) or log.properties.get(name, "text")
 
 
 def key_text(log: EventLog, column: str, *, table: str = "") -> str:

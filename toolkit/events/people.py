@@ -16,7 +16,18 @@ from toolkit.arrow import TableLike
 from toolkit.errors import EventLogError, did_you_mean
 from toolkit.events.csv_forms import ISO, CsvForm
 from toolkit.events.database import execute, fetch, fetch_row
-from toolkit.events.kinds import cast, identifier, is_text, is_time, kind_of, plain, spelled_as, spellings, within_years
+from toolkit.events.kinds import (
+    EMPTY,
+    cast,
+    identifier,
+    is_text,
+    is_time,
+    kind_of,
+    plain,
+    spelled_as,
+    spellings,
+    within_years,
+)
 from toolkit.events.naming import check_distinct, suggestion
 from toolkit.events.quoting import name
 from toolkit.events.respelling import in_plain_form
@@ -69,15 +80,28 @@ def newer_people(known: People, news: People) -> People:
         return known
     if not len(known.table):
         return news
+    kinds = dict(known.attributes)
     for attribute, kind in news.attributes.items():
-        if known.attributes.get(attribute, kind) != kind:
+        if kinds.get(attribute, EMPTY) == EMPTY:
+            kinds[attribute] = kind
+        elif kind not in (EMPTY, kinds[attribute]):
             raise EventLogError(
-                f"customers: {attribute} is {known.attributes[attribute]} in the log and {kind} in the later one; "
+                f"customers: {attribute} is {kinds[attribute]} in the log and {kind} in the later one; "
                 "give both the same kind"
             )
+    known, news = (replace(one, table=_filled_in(one)) for one in (known, news))
     gone = pc.is_in(known.table.column("customer_id"), value_set=news.table.column("customer_id").combine_chunks())
     table = pa.concat_tables([known.table.filter(pc.invert(gone)), news.table], promote_options="permissive")
-    return People(table, {**known.attributes, **news.attributes}, known.notes)
+    return People(table, kinds, known.notes)
+
+
+def _filled_in(people: People) -> pa.Table:
+    """Customers without the types of empty columns, which say nothing, so that they fit any other."""
+    table = people.table
+    for place, column in enumerate(table.column_names):
+        if people.attributes.get(column) == EMPTY:
+            table = table.set_column(place, column, pa.nulls(len(table)))
+    return table
 
 
 def read_people(
@@ -136,7 +160,7 @@ def _people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: Z
     columns = _columns(connection, source, zone, notes)
     _check_ids(connection, source, columns["customer_id"][0])
     chosen = ", ".join(f"{sql} AS {name(column)}" for column, (sql, _) in columns.items())
-    table = fetch(connection, f"SELECT {chosen} FROM {source.relation} ORDER BY {ROW}")
+    table = _tidy(fetch(connection, f"SELECT {chosen} FROM {source.relation} ORDER BY {ROW}"))
     let_go(connection)
     notes += [
         f"the customers table has no column {column!r}: {without}"
@@ -147,7 +171,10 @@ def _people_of(connection: duckdb.DuckDBPyConnection, source: Source, *, zone: Z
         if column not in columns
     ]
     attributes = {column: kind for column, (_, kind) in columns.items() if column != "customer_id"}
-    return People(_tidy(table), attributes, tuple(notes))
+    if not source.typed:
+        empty = {column for column in attributes if table.column(column).null_count == len(table)}
+        attributes |= dict.fromkeys(empty - {"consent", *_TEXTS}, EMPTY)
+    return People(table, attributes, tuple(notes))
 
 
 def _renamed(source: Source, columns: Mapping[str, str]) -> Source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -11,7 +11,19 @@ import duckdb
 
 from toolkit.errors import EventLogError
 from toolkit.events.database import fetch_row
-from toolkit.events.kinds import cast, is_nested, is_text, is_time, kind_of, plain, spelled_as, spellings, within_years
+from toolkit.events.kinds import (
+    EMPTY,
+    cast,
+    is_nested,
+    is_text,
+    is_time,
+    kind_of,
+    plain,
+    spelled_as,
+    spellings,
+    within_years,
+    without_values,
+)
 from toolkit.events.naming import TAKEN, Naming, free_name
 from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source
@@ -83,8 +95,13 @@ def open_properties(
         spelled = spelled_as(found[ours], numbers=numbers, zone=zone is not None)
         given[ours] = (cast(x, spelled), spelled)
     names = [*naming.properties, *(ours for ours in given if ours not in naming.properties)]
-    properties = tuple(_property(connection, relation, ours, *given[ours], zone=zone, notes=notes) for ours in names)
-    return Opened(relation, properties, plain=naming.document is None and not source.all_text, notes=tuple(notes))
+    properties = [_property(connection, relation, ours, *given[ours], zone=zone, notes=notes) for ours in names]
+    if not source.typed:
+        empty = without_values(connection, relation, {one.name: one.sql for one in properties})
+        properties = [replace(one, kind=EMPTY) if one.name in empty else one for one in properties]
+    return Opened(
+        relation, tuple(properties), plain=naming.document is None and not source.all_text, notes=tuple(notes)
+    )
 
 
 def _property(

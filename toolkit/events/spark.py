@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.errors import EventLogError, NotSupportedError, did_you_mean
+from toolkit.events.kinds import EMPTY
 from toolkit.events.naming import BASE, check_distinct, name_columns
 
 __all__ = ["Facts", "Part", "Reader", "SparkLog", "check_spark", "gathered", "loaded", "made", "spark_session"]
@@ -382,6 +383,8 @@ def _kind(where: str, name: str, kind: str) -> str:
         return "flag"
     if kind in ("timestamp", "date"):
         return "time"
+    if kind == "void":
+        return EMPTY
     mend = "cast it to timestamp first" if kind == "timestamp_ntz" else "choose from it what you need first"
     raise EventLogError(
         f"{where}: column {name!r} is {kind}; allowed: numbers, string, boolean, timestamp, date; {mend}"

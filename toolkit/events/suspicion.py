@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from toolkit.events.database import fetch_row, fetch_rows
-from toolkit.events.kinds import Spelling, spelled_as, spellings
+from toolkit.events.kinds import EMPTY, Spelling, spelled_as, spellings
 from toolkit.events.quoting import literal, name
 from toolkit.readable import counted
 
@@ -202,8 +202,8 @@ def _properties(cursor: duckdb.DuckDBPyConnection, relation: str, properties: Ma
     yield from _amounts(cursor, relation, words)
     for prop in words:
         yield from _dates(cursor, relation, prop, "property", "nothing can compare")
-    for prop in texts:
-        if prop not in _OF_ANSWERS and not fetch_row(cursor, f"SELECT count({name(prop)}) FROM {relation}")[0]:
+    for prop, kind in properties.items():
+        if kind == EMPTY and prop not in _OF_ANSWERS:
             yield f"property {prop!r} is missing in every event"
 
 

@@ -29,7 +29,7 @@ def check(
     Args:
         program: scenarios and policies.
         events: names of the events in the log.
-        properties: columns of the events and their kinds (number, text, flag, time).
+        properties: columns of the events and their kinds (number, text, flag, time; empty without a value).
         attributes: columns of the customers and their kinds.
         templates: names of the mails there are.
 

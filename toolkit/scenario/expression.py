@@ -131,7 +131,8 @@ class Expression:
 
         Args:
             text: an SQL boolean expression over columns and literals. Times are UTC.
-            columns: the columns there are and their kinds (number, text, flag, time); any column where not given.
+            columns: the columns there are and their kinds (number, text, flag, time; empty without a value); any column
+                where not given.
 
         Returns:
             The expression.
@@ -363,6 +364,8 @@ class _Writer:
                 is_text = near is None and (node.this.args.get("quoted") or compared)
                 hint = "; text stands in single quotes" if is_text else ""
                 self.faults.append(Fault(f"unknown column{hint}", found=name, allowed=shown, nearest=near))
+            elif self.known[name] == "empty":
+                return "NULL", "any"  # without a value it has no kind, and nothing comes of a comparison
             else:
                 kind = self.known[name]
         return '"' + name.replace('"', '""') + '"', kind

@@ -18,10 +18,11 @@ from toolkit.sending import (
     start_sending,
     submit,
 )
+from toolkit.sending.answered import take_up
 from toolkit.sending.keys import public_line, signing_key
 from toolkit.sending.reconciliation import Reconciliation
 from toolkit.sending.sender_service import take_one
-from toolkit.tracking import Answers
+from toolkit.tracking import Answers, Incoming
 
 
 def test_an_older_ledger_is_refused_and_reconciled_from_the_answers_it_mails_nobody_twice(mailing):
@@ -118,6 +119,36 @@ def test_a_new_ledger_in_the_place_of_one_that_was_lost_is_refused_and_learns_fr
     assert mailing.reconcile(yes=True).sent == 10
     assert mailing.send(12).sent == 2
     assert mailing.got() == everybody_once(12)
+
+
+def test_who_unsubscribed_by_a_mail_that_the_ledger_forgot_is_on_the_list_again_by_the_logs_address(mailing):
+    mailing.send(2)
+    mailing.back_up()
+    mailing.send(6)
+    mailing.put_back()
+    with Answers.open(mailing.folder / "answers.sqlite") as answers:
+        (mails,) = answers.handed_down()
+        name = next(one.name for one in mails if one.customer_id == "c5")
+        answers.record([Incoming("unsubscribed", 1, mail=name)])
+        mailing.reconcile(yes=True, log=log_of(6))
+        with Ledger.open(mailing.ledger) as ledger:
+            assert set(ledger.deliveries()["address"]) == set(everybody_once(6))
+            take_up(ledger, answers)
+            assert ledger.suppressions.reason("c5@example.org") == "unsubscribed"
+
+
+def test_without_a_log_an_address_is_the_last_one_or_unknown_and_then_nobodys(mailing):
+    mailing.send(2)
+    mailing.back_up()
+    mailing.send(6)
+    mailing.put_back()
+    mailing.reconcile(yes=True)
+    with Answers.open(mailing.folder / "answers.sqlite") as answers, Ledger.open(mailing.ledger) as ledger:
+        assert ledger.deliveries()["address"].tolist().count("") == 4
+        (mails,) = answers.handed_down()
+        answers.record([Incoming("unsubscribed", 1, mail=one.name) for one in mails if one.customer_id == "c5"])
+        assert take_up(ledger, answers).suppressed == {}
+        assert len(ledger.suppressions) == 0
 
 
 def test_a_trial_begins_anew_where_somebody_says_so(mailing):

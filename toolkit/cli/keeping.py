@@ -9,6 +9,7 @@ import typer
 
 from toolkit.cli.app import app, plain_errors
 from toolkit.cli.ledgers import ByOption, LedgerOption
+from toolkit.cli.logs import LogOptions, read_log, with_log_options
 from toolkit.sending import move_ledger, reconcile, reopen_ledger
 
 __all__: list[str] = []
@@ -23,6 +24,7 @@ YesOption = Annotated[bool, typer.Option("--yes", help="Do it; without, only loo
 
 
 @ledgers.command("reconcile")
+@with_log_options
 def reconcile_command(
     ledger: LedgerOption,
     by: ByOption,
@@ -30,10 +32,16 @@ def reconcile_command(
         bool, typer.Option("--forget", help="Take the ledger as it is: what left since goes again where it is due.")
     ] = False,
     yes: YesOption = False,
+    events: Annotated[
+        str | None, typer.Option("--events", help="The log, whose customers have addresses; the answers hold none.")
+    ] = None,
+    *,
+    reading: LogOptions,
 ) -> None:
     """Write down in a ledger that was put back from a backup what left since, so that it may be sent from again."""
     with plain_errors():
-        typer.echo(str(reconcile(ledger, by=by, yes=yes, forget=forget, progress=sys.stderr.isatty())))
+        log = None if events is None else read_log(events, reading)
+        typer.echo(str(reconcile(ledger, by=by, log=log, yes=yes, forget=forget, progress=sys.stderr.isatty())))
 
 
 @ledgers.command("move")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -20,6 +21,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from toolkit.bars import Bar
 from toolkit.database import chunks, insert_new
 from toolkit.errors import InputError, LedgerError
+from toolkit.events import EventLog
 from toolkit.readable import counted
 from toolkit.sending.answered import answers_place, told_until
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
@@ -29,7 +31,9 @@ from toolkit.sending.ledger.high_water import Mark, doubt_mails_until
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import deliveries, held_as, runs
 from toolkit.sending.people import person
+from toolkit.sending.preparation.drafts import address_of
 from toolkit.sending.protocol import Receipt
+from toolkit.sending.sender.recheck import attributes_of
 from toolkit.sending.states import OPEN, State
 from toolkit.tracking import Answers
 
@@ -90,13 +94,14 @@ class Reconciliation:
 
 
 _LOOKED = "nothing was changed: `--yes` does it"
-_DONE = "lost since the backup, and yours to do again: what was put on the suppression list by hand, and codes given"
+_DONE = "lost since the backup: what was put on the suppression list by hand (add it again), and which codes were given"
 
 
 def reconcile(
     ledger: str | os.PathLike[str],
     *,
     by: str,
+    log: EventLog | None = None,
     yes: bool = False,
     forget: bool = False,
     progress: bool = True,
@@ -107,6 +112,9 @@ def reconcile(
     Args:
         ledger: path or URL of a ledger that sending refuses.
         by: who does it; written to the audit.
+        log: tells the addresses of mails that the ledger does not know, which the answers do not hold; by them an
+            unsubscribe gets onto the suppression list. Unless given, a mail has the last address of its customer that
+            the ledger knows, or none.
         yes: do it; else only look.
         forget: take the ledger as it is: of a trial that begins anew, or where nothing that left can be due again. What
             left since goes again where it is due.
@@ -140,7 +148,8 @@ def reconcile(
                 answers = stack.enter_context(Answers.open(where, clock=lambda: micros(clock())))
                 complete = answers.noted(told_until(ahead.ledger)) >= ahead.begun
                 if not forget:
-                    counts = _taken_over(opened, answers, ahead, yes=yes, progress=progress, now=now)
+                    write = partial(_add_unknown, ahead=ahead, log=log, now=now) if yes else None
+                    counts = _taken_over(opened, answers, write, progress=progress, now=now)
             if yes:
                 _closed(opened, answers, ahead, by=who, doubts=not (complete or forget), counts=counts, now=now)
         return Reconciliation(
@@ -165,20 +174,29 @@ def _nobody_at_work(ledger: Ledger) -> None:
         )
 
 
-def _taken_over(ledger: Ledger, answers: Answers, ahead: Mark, *, yes: bool, progress: bool, now: int) -> Counter[str]:
-    """How many mails the answers know as sent, or as told, that the ledger does not: `sent` and `doubt`."""
+def _taken_over(
+    ledger: Ledger,
+    answers: Answers,
+    add: Callable[[Connection, Sequence[Any]], None] | None,
+    *,
+    progress: bool,
+    now: int,
+) -> Counter[str]:
+    """How many mails the answers know as sent, or as told, that the ledger does not: `sent` and `doubt`.
+
+    They are written down where there is something that adds those which the ledger does not have.
+    """
     counts = Counter[str]()
     with Bar(desc="mails told to the answers", unit="mail", disable=not progress, leave=False) as bar:
         for some in answers.handed_down():
-            with ledger.changing() if yes else ledger.reading() as connection:
-                if yes:
-                    _add_unknown(connection, some, ahead, now=now)
-                rows = {
-                    row.decision_id: row for row in rows_of(connection, [one.decision_id for one in some], lock=yes)
-                }
+            with ledger.reading() if add is None else ledger.changing() as connection:
+                if add is not None:
+                    add(connection, some)
+                names = [one.decision_id for one in some]
+                rows = {row.decision_id: row for row in rows_of(connection, names, lock=add is not None)}
                 forgotten = [one for one in some if _is_behind(rows.get(one.decision_id), one)]
                 counts.update("doubt" if one.sent_at is None else "sent" for one in forgotten)
-                if yes:
+                if add is not None:
                     _settle(connection, [(rows[one.decision_id], one.sent_at) for one in forgotten], now=now)
             bar.update(len(some))
     return counts
@@ -189,7 +207,7 @@ def _is_behind(row: Delivery | None, told: Any) -> bool:
     return row is None or row.state in OPEN or (row.state is State.UNKNOWN and told.sent_at is not None)
 
 
-def _add_unknown(connection: Connection, told: Sequence[Any], ahead: Mark, *, now: int) -> None:
+def _add_unknown(connection: Connection, told: Sequence[Any], *, ahead: Mark, log: EventLog | None, now: int) -> None:
     """Mails that the ledger does not have, added as planned under a run of their own."""
     known = {row.decision_id for row in rows_of(connection, [one.decision_id for one in told])}
     new = [one for one in told if one.decision_id not in known]
@@ -200,7 +218,8 @@ def _add_unknown(connection: Connection, told: Sequence[Any], ahead: Mark, *, no
     values = {**run, "not_after": now, "state": "done", "mails": 0}
     connection.execute(insert_new(connection, runs), values)
     connection.execute(update(runs).where(runs.c.id == run_id).values(mails=runs.c.mails + len(new)))
-    addresses = _last_addresses(connection, sorted({one.customer_id for one in new}))
+    customers = sorted({one.customer_id for one in new})
+    addresses = _last_addresses(connection, customers) | _known_to(log, customers, now=now)
     rows = [
         {
             "run_id": run_id,
@@ -220,6 +239,13 @@ def _add_unknown(connection: Connection, told: Sequence[Any], ahead: Mark, *, no
         for one in new
     ]
     connection.execute(insert(deliveries), rows)
+
+
+def _known_to(log: EventLog | None, customer_ids: Sequence[str], *, now: int) -> dict[str, str]:
+    """The addresses of customers in a log, those that it has."""
+    people = {} if log is None else attributes_of(log, customer_ids, now=from_micros(now))
+    known = {customer: address_of(values.get("email")) for customer, values in people.items()}
+    return {customer: address for customer, address in known.items() if address is not None}
 
 
 def _last_addresses(connection: Connection, customer_ids: Sequence[str]) -> dict[str, str]:

@@ -265,7 +265,7 @@ def test_the_boundary_says_what_the_verdict_says_when_comparisons_count_together
     outcomes = pd.DataFrame(rows, columns=["arm", "converted"])
     looked = tk.experiment(outcomes, [tk.Rate("converted")], looks=Looks(planned=6_000))
     assert max(one.statistic for one in looked.comparisons) > looked.look.bound
-    assert looked.verdict().action == "keep testing"
+    assert looked.verdict().action == "stop"
     title = " ".join(re.sub("<[^>]*>", " ", boundary(looked).layout.title.text).split())
     assert "nothing is established yet: the 2 comparisons" in title
 

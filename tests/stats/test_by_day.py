@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import toolkit as tk
 from toolkit.errors import MetricError
-from toolkit.stats import LiftByDay, Looks, Mean, Quantile, Rate, Ratio, Result, Spending, lift_by_day, plan
+from toolkit.events import OutcomeTable
+from toolkit.stats import LiftByDay, Looks, Mean, Quantile, Rate, Ratio, Result, Spending, TimeTo, lift_by_day, plan
 
 ROOT = Path(__file__).parents[2]
 WINDOW = pd.Timedelta(days=3)
@@ -198,6 +201,63 @@ def test_outcomes_of_measure_know_their_window() -> None:
     assert str(by_day).startswith("Lift by day, 2025-01-1")
 
 
+@pytest.mark.parametrize("kind", ["path", "table", "arrow"])
+def test_outcomes_in_a_file_have_the_days_of_the_frame(kind: str, tmp_path: Path) -> None:
+    frame = outcomes().assign(came=lambda rows: rows["revenue"].where(rows["converted"] & (rows["revenue"] < 28)))
+    frame.to_parquet(tmp_path / "outcomes.parquet")
+    given = {
+        "path": tmp_path / "outcomes.parquet",
+        "table": OutcomeTable.from_parquet(str(tmp_path / "outcomes.parquet")),
+        "arrow": pa.Table.from_pandas(frame),
+    }[kind]
+    metrics = [*METRICS, TimeTo("came", within="28d")]
+    result = tk.experiment(given, metrics)
+    pd.testing.assert_frame_equal(
+        lift_by_day(given, result, window="3d").table,  # type: ignore[arg-type]
+        lift_by_day(frame, tk.experiment(frame, metrics), window="3d").table,
+        check_exact=False,
+        rtol=1e-7,
+    )
+
+
+def test_outcomes_that_a_log_tells_of_itself_know_their_window_and_their_days() -> None:
+    frame = outcomes(900)
+    assigned = pd.DataFrame({"customer_id": frame["unit"], "event": "assigned", "at": frame["entered_at"]})
+    bought = assigned[frame["converted"]].assign(event="purchase", at=lambda rows: rows["at"] + pd.Timedelta(hours=5))
+    events = pd.concat([assigned.assign(arm=frame["arm"]), bought], ignore_index=True)
+    log = tk.EventLog.from_pandas(events.assign(customer_id=events["customer_id"].astype(str)))
+    table = OutcomeTable.from_log(log, entry="assigned", within="3d", flags={"converted": "purchase"})
+    result = tk.experiment(table, [Rate("converted")])
+    found = lift_by_day(table, result)
+    assert found.window == "3d"
+    closed = frame[frame["entered_at"] + WINDOW <= events["at"].max()]
+    pd.testing.assert_frame_equal(
+        found.table, lift_by_day(closed, tk.experiment(closed, [Rate("converted")]), window="3d").table
+    )
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York", "America/Sao_Paulo", "Europe/Paris"])
+def test_days_are_those_of_the_zone_that_is_asked_for(zone: str) -> None:
+    frame = outcomes(days=27.5).assign(entered_at=lambda rows: rows["entered_at"] + pd.Timedelta(days=2))
+    for begin in ("2025-03-01", "2018-10-20"):  # clocks change: in New York and Paris, at midnight in Sao Paulo
+        moved = frame.assign(entered_at=frame["entered_at"] + (pd.Timestamp(begin) - pd.Timestamp("2025-03-01")))
+        found = lift_by_day(moved, tk.experiment(moved, [Rate("converted")]), window="3d", zone=zone)
+        clock = (moved["entered_at"] + WINDOW).dt.tz_convert(ZoneInfo(zone)).dt.date
+        told = found.table.drop_duplicates("day").set_index("day")["units"]
+        assert [day.date() for day in told.index] == list(pd.date_range(clock.min(), clock.max()).date)
+        assert told.tolist() == [int((clock <= day.date()).sum()) for day in told.index]
+        assert str(told.index.tz) == found.zone == zone
+
+
+def test_a_look_stands_on_its_day_in_the_zone() -> None:
+    frame = outcomes().sort_values("entered_at", ignore_index=True)
+    result = tk.experiment(frame, [Rate("converted")], looks=Looks(2_400, [800]))
+    plain, tokyo = (lift_by_day(frame, result, window="3d", zone=zone) for zone in ("UTC", "Asia/Tokyo"))
+    assert [mark.at for mark in plain.marks] == [mark.at for mark in tokyo.marks]
+    assert all(str(mark.at.tz) == "Asia/Tokyo" for mark in tokyo.marks)
+    assert plain.looks[["units", "time"]].drop_duplicates().to_numpy().tolist() == [[800, 1 / 3], [2_400, 1]]
+
+
 def other(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(converted=~frame["converted"])
 
@@ -214,6 +274,8 @@ def other(frame: pd.DataFrame) -> pd.DataFrame:
         (lambda f: f.head(2_000), {"window": "3d"}, "not those of the result"),
         (other, {"window": "3d"}, "not those of the result"),
         (lambda f: f.to_dict(), {"window": "3d"}, "found dict; allowed"),
+        (lambda f: f, {"window": "3d", "zone": "Asia/Tokio"}, "zone: found 'Asia/Tokio'.*did you mean 'Asia/Tokyo'"),
+        (lambda f: f, {"window": "3d", "zone": None}, "zone: found None; allowed: a time zone"),
         (lambda f: f, {"window": "3d", "every": 0}, "every: found 0"),
         (lambda f: f, {"window": "3d", "planned": -1}, "planned: found -1"),
         (lambda f: f, {"window": "3d", "unit": "customer"}, "column 'customer' is missing"),

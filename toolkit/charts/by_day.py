@@ -128,9 +128,10 @@ def _details(by_day: LiftByDay) -> str:
     many = len({one.arm for one in by_day.days[-1].comparisons})
     kept = f"{_MOST} of {many} arms · " if many > _MOST else ""
     window = f"within {by_day.window} of entry · " if by_day.window != "0s" else ""
+    zone = f" ({by_day.zone})" if by_day.zone != "UTC" else ""
     return (
-        f"{kept}{window}people count from the day their window closed · band: {100 * (1 - by_day.alpha):g}% on all "
-        "days together, each arm by itself"
+        f"{kept}{window}people count from the day their window closed{zone} · band: {100 * (1 - by_day.alpha):g}% on "
+        "all days together, each arm by itself"
     )
 
 
@@ -186,7 +187,7 @@ def lift_days(by_day: LiftByDay, *, metric: str | None = None) -> go.Figure:
 
 def _traces(course: _Course, by_day: LiftByDay, reach: tuple[float, float], *, first: bool) -> list[go.Scatter]:
     drawn, scale = course.drawn(), course.scale
-    days = [day for day, _ in drawn]
+    days = [_date(day) for day, _ in drawn]
     lower = [max(one.diff_lower * scale, reach[0]) for _, one in drawn]
     upper = [min(one.diff_upper * scale, reach[1]) for _, one in drawn]
     edge = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "legendgroup": "band"}
@@ -225,7 +226,7 @@ def _traces(course: _Course, by_day: LiftByDay, reach: tuple[float, float], *, f
         values = [one.diff * scale for one in found]
         traces.append(
             go.Scatter(
-                x=[mark.at.floor("D") for mark, _ in course.marks],
+                x=[_date(mark.at) for mark, _ in course.marks],
                 y=values,
                 mode="markers",
                 marker={"symbol": "square", "size": 9, "color": INK},
@@ -300,8 +301,13 @@ def days_svg(by_day: LiftByDay, *, metric: str | None = None, width: float = 760
     return svg(width, top, *parts, label=said)
 
 
+def _date(moment: pd.Timestamp) -> pd.Timestamp:
+    """The day of a moment on the clock of its own zone, as a day of UTC: days of a picture are equally long."""
+    return moment.tz_localize(None).floor("D").tz_localize("UTC")
+
+
 def _numbered(days: Sequence[pd.Timestamp]) -> list[tuple[float, pd.Timestamp]]:
-    return [(day.timestamp() / 86_400, day) for day in days]
+    return [(_date(day).timestamp() / 86_400, day) for day in days]
 
 
 def _dates(days: Sequence[pd.Timestamp], axes: Axes) -> list[tuple[float, str]]:
@@ -313,7 +319,7 @@ def _dates(days: Sequence[pd.Timestamp], axes: Axes) -> list[tuple[float, str]]:
 
 def _marked_at(axes: Axes, mark: Mark, one: Comparison, scale: float, ends: tuple[float, float]) -> list[str]:
     """A look of the plan: its difference as a square, its interval as a line with an end where it has one."""
-    x = axes.at_x(max(mark.at.floor("D").timestamp() / 86_400, axes.x[0]))
+    x = axes.at_x(max(_date(mark.at).timestamp() / 86_400, axes.x[0]))
     low, high = max(one.diff_lower * scale, ends[0]), min(one.diff_upper * scale, ends[1])
     ink = "var(--ink,#5a6272)"
     parts = [shape("line", x1=x, x2=x, y1=axes.at_y(low), y2=axes.at_y(high), stroke=ink, stroke_width=2)]

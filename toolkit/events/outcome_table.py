@@ -211,7 +211,7 @@ class OutcomeTable(OutcomeSums):
         ((still_open,),) = fetch_rows(
             log.cursor(), f"SELECT count(*) FROM ({entries}) WHERE entered_at + {_interval(window)} > {last}"
         )
-        about = {"label": "observed", "window": str(within), "open_windows": int(still_open)}
+        about = {"label": "observed", "window": str(within), "open_windows": int(still_open), "times_in": "UTC"}
         return cls(log.cursor, relation, types=columns_of(log.cursor(), relation), about=about)
 
     def frame(self) -> pd.DataFrame:

@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from toolkit.arrow import A_FRAME, TableLike, of_frame
 from toolkit.drawable import Drawable
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, did_you_mean, shown
 from toolkit.stats.arguments import check_column, check_count, check_number, check_seed
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.doors import check_window
@@ -23,8 +23,9 @@ from toolkit.stats.looks import Looks
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.moments import Moments, missing_column, numbers, one_column
 from toolkit.stats.outcomes import Arms, read_arms
-from toolkit.stats.reading import known_about
+from toolkit.stats.reading import OutcomesLike, known_about, opened
 from toolkit.stats.result import Result
+from toolkit.stats.source import Source, read_stored
 from toolkit.stats.windows import days_of
 
 __all__ = ["Day", "LiftByDay", "Mark", "lift_by_day"]
@@ -40,7 +41,7 @@ class Day:
     """Where the experiment stood at the end of a day.
 
     Attributes:
-        day: its midnight, UTC.
+        day: its midnight, in the zone of the days.
         units: how many windows had closed by its end, all arms together.
         comparisons: every arm against control on every metric; intervals of the confidence sequence.
     """
@@ -55,7 +56,7 @@ class Mark:
     """A look that was planned, or the planned end of an experiment with one look.
 
     Attributes:
-        at: when the last of its windows closed.
+        at: when the last of its windows closed, in the zone of the days.
         units: those of the look, all arms together.
         time: the same as a share of those planned.
         comparisons: every arm against control on every metric; intervals as the plan has them at this look.
@@ -82,6 +83,7 @@ class LiftByDay(Drawable):
         planned: units at which the band is tightest.
         unit: what a row was about.
         is_one_look: whether the plan foresees one look, at its end.
+        zone: the time zone of the days.
         notes: what the reader must know.
     """
 
@@ -94,6 +96,7 @@ class LiftByDay(Drawable):
     planned: float
     unit: str
     is_one_look: bool = False
+    zone: str = "UTC"
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -148,7 +151,7 @@ class _Closed:
 
 
 def lift_by_day(
-    outcomes: TableLike,
+    outcomes: OutcomesLike,
     result: Result,
     *,
     at: str = "entered_at",
@@ -156,6 +159,7 @@ def lift_by_day(
     unit: str = "unit",
     planned: float | None = None,
     every: int = 1,
+    zone: str = "UTC",
     seed: int = 0,
 ) -> LiftByDay:
     """How the lift of a result and its interval developed, day by day, always valid.
@@ -167,7 +171,8 @@ def lift_by_day(
     the one look at the planned end.
 
     Args:
-        outcomes: those the result came from, one row per unit, from `measure` or of one's own.
+        outcomes: those the result came from, one row per unit: a frame, the path of Parquet files, or an
+            `OutcomeTable`, of which the columns that are needed are read into memory.
         result: from `experiment`; its metrics, arms, control, alpha, design and looks are taken.
         at: the column that says when a unit entered.
         window: how long after that its outcome was known, a day as 24 hours, for example `7d`; `0s` where `at` itself
@@ -176,6 +181,7 @@ def lift_by_day(
         planned: units at which the band is tightest; of the looks or the design unless given, else 5,000. Not to be
             chosen from the outcomes.
         every: days from one row to the next, counted back from the last; a band of fewer days is valid, too.
+        zone: the time zone whose days these are, for example `Asia/Tokyo`.
         seed: where permutations start.
 
     Returns:
@@ -183,8 +189,8 @@ def lift_by_day(
         `.plot()`.
 
     Raises:
-        MetricError: outcomes that are no frame or not those of the result; no column of moments, or one with gaps; a
-            window that is not known; several rows of one unit.
+        MetricError: outcomes that are none or not those of the result; no column of moments, or one with gaps; a
+            window that is not known; several rows of one unit; no such time zone.
 
     Reference: Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (2024), Annals of Statistics 52, 2613-2640.
 
@@ -200,13 +206,13 @@ def lift_by_day(
     """
     if not isinstance(result, Result):
         raise MetricError(f"lift by day: result: found {type(result).__name__}; allowed: what experiment returned")
-    frame = of_frame(outcomes, "outcomes", error=MetricError)
-    if not isinstance(frame, pd.DataFrame):
-        raise MetricError(f"lift by day: outcomes: found {type(outcomes).__name__}; allowed: {A_FRAME}")
     check_column(at, where="lift by day: at")
     check_column(unit, where="lift by day: unit")
     check_count(every, where="lift by day: every", most=10_000)
     check_seed(seed, where="lift by day")
+    _check_zone(zone)
+    found = opened(outcomes)
+    frame = found if isinstance(found, pd.DataFrame) else _read(found, result, at, unit)
     window = _window(window, frame)
     target = _planned(planned, result)
     moments = _closing(frame, at, window)
@@ -216,9 +222,10 @@ def lift_by_day(
     order = np.argsort(moments, kind="stable")
     closed, place = moments[order], np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))  # of each row: how many windows closed before its own
-    numbered = closed.astype("datetime64[D]").astype(np.int64)
-    shown = np.arange(numbered[-1], numbered[0] - 1, -every)[::-1]
-    ends = np.searchsorted(numbered, shown, side="right")
+    midnights = _midnights(closed, zone)
+    numbered = np.searchsorted(midnights, closed, side="right") - 1
+    told = np.arange(numbered[-1], numbered[0] - 1, -every)[::-1]
+    ends = np.searchsorted(numbered, told, side="right")
     looks = _looks(result, len(place))
     sequence = Looks(target, spending="always")
     cuts = np.unique([*ends, *(units for units, _, _ in looks)])
@@ -232,14 +239,13 @@ def lift_by_day(
         )
 
     days, before = list[Day](), Day(pd.Timestamp(0, tz="UTC"), 0, ())
-    for number, units in zip(shown.tolist(), ends.tolist(), strict=True):
-        day = pd.Timestamp(number, unit="D", tz="UTC")
+    for day, units in zip(midnights[told].tz_localize("UTC").tz_convert(zone), ends.tolist(), strict=True):
         if units != before.units:  # a day on which nobody's window closed says what the day before said
             before = Day(day, units, compared(units, sequence.at(units, alpha=result.alpha).alpha))
         days.append(Day(day, units, before.comparisons))
     _check_same(days[-1].comparisons, result)
     marks = tuple(
-        Mark(pd.Timestamp(closed[units - 1], tz="UTC"), units, time, compared(units, alpha))
+        Mark(pd.Timestamp(closed[units - 1], tz="UTC").tz_convert(zone), units, time, compared(units, alpha))
         for units, time, alpha in looks
     )
     return LiftByDay(
@@ -252,8 +258,42 @@ def lift_by_day(
         planned=target,
         unit=result.unit,
         is_one_look=result.looks is None,
+        zone=zone,
         notes=tuple(_notes(result, marks, len(place))),
     )
+
+
+def _check_zone(zone: object) -> None:
+    try:
+        ZoneInfo(zone)  # type: ignore[arg-type]
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise MetricError(
+            f"lift by day: zone: found {shown(zone)}; allowed: a time zone, for example 'Europe/Paris'"
+            + did_you_mean(str(zone), sorted(available_timezones()))
+        ) from None
+
+
+def _midnights(closed: NDArray[np.datetime64], zone: str) -> pd.DatetimeIndex:
+    """When each day began (UTC, without saying so) from the first moment's to the last's, and one more (rule R8)."""
+    ends = pd.DatetimeIndex(closed[[0, -1]], tz="UTC").tz_convert(zone).tz_localize(None).floor("D")
+    days = pd.date_range(ends[0] - pd.Timedelta(days=1), ends[1] + pd.Timedelta(days=1))
+    first = np.ones(len(days), dtype=bool)
+    begun = days.tz_localize(zone, ambiguous=first, nonexistent="shift_forward").tz_convert("UTC").tz_localize(None)
+    return pd.DatetimeIndex(begun.as_unit("us"))
+
+
+def _read(outcomes: Source, result: Result, at: str, unit: str) -> pd.DataFrame:
+    """The columns that are needed of outcomes in a table, the rows of each arm in their order."""
+    stored = read_stored(outcomes, [], arm=result.arm, control=result.control)
+    read = (name for metric in result.metrics for name in (*metric.columns(), getattr(metric, "strata", None)))
+    columns = list(dict.fromkeys([at, unit, *(name for name in read if name is not None)]))
+    parts = [
+        outcomes.rows(columns, arm=result.arm, label=label).assign(**{result.arm: name})
+        for name, label in stored.labels.items()
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    frame.attrs["toolkit"] = dict(outcomes.about)
+    return frame
 
 
 def _window(window: str | None, outcomes: pd.DataFrame) -> str:
@@ -282,6 +322,9 @@ def _closing(outcomes: pd.DataFrame, at: str, window: str) -> NDArray[np.datetim
     if at not in outcomes.columns:
         raise missing_column(at, map(str, outcomes.columns))
     values = one_column(outcomes, at)
+    told = known_about(outcomes).get("times_in")  # times of a log, which says no zone beside each of them
+    if told is not None and values.dtype.kind == "M" and not isinstance(values.dtype, pd.DatetimeTZDtype):
+        values = values.dt.tz_localize(told)
     if not isinstance(values.dtype, pd.DatetimeTZDtype):
         raise MetricError(
             f"lift by day: column {at!r} should be moments with a time zone; found {values.dtype}; "

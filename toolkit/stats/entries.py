@@ -24,11 +24,11 @@ def entries(journeys: pd.DataFrame | None, per_day: float | None) -> NDArray[np.
     for column in ("customer_id", "entered_at"):
         if column not in journeys.columns:
             raise MetricError(f"plan: journeys: column {column!r} is missing; pass run.journeys")
+    if not len(journeys):
+        raise MetricError("plan: journeys: nobody entered")
     if not pd.api.types.is_datetime64_any_dtype(journeys["entered_at"]):
         found = journeys["entered_at"].dtype
         raise MetricError(f"plan: journeys: column 'entered_at' should be moments; found {found}; pass run.journeys")
-    if not len(journeys):
-        raise MetricError("plan: journeys: nobody entered")
     if journeys["entered_at"].isna().any():
         gaps = int(journeys["entered_at"].isna().sum())
         raise MetricError(f"plan: journeys: {gaps:,} of {len(journeys):,} rows have no 'entered_at'")

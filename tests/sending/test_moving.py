@@ -258,3 +258,11 @@ def test_tables_that_are_closed_say_why_and_open_again(tmp_path, database):
             with ledger.changing() as connection:
                 reopen_tables(connection, [suppressions])
             ledger.suppressions.add("ana@example.org", by="ben")
+
+
+def test_a_place_is_named_so_that_it_is_found_from_anywhere(lived, monkeypatch):
+    monkeypatch.chdir(lived.folder)
+    done = move_ledger("ledger.sqlite", "new.sqlite/ledger.sqlite", by="ana", progress=False, clock=lived.clock)
+    assert done.target == f"{lived.folder}/new.sqlite/ledger.sqlite"
+    with pytest.raises(LedgerError, match=f"was moved to {lived.folder}/new.sqlite/ledger.sqlite by ana"):
+        lived.send(9)

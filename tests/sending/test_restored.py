@@ -33,8 +33,8 @@ def test_an_older_ledger_is_refused_and_reconciled_from_the_answers_it_mails_nob
     with pytest.raises(LedgerError) as refused:
         mailing.send(12)
     said = str(refused.value)
-    assert "was put back from a backup, or is an older copy: it knows what left until 2026-03-02 12:01 UTC" in said
-    assert "but mails left until 2026-03-02 12:02 UTC" in said
+    assert "was put back from a backup, or is an older copy: it knows what left until 2026-03-02 12:01:00 UTC" in said
+    assert "but mails left until 2026-03-02 12:02:00 UTC" in said
     assert f"`toolkit ledger reconcile --ledger {mailing.ledger} --by NAME`" in said
     assert mailing.got() == everybody_once(10)
     looked = mailing.reconcile()
@@ -289,7 +289,7 @@ def test_two_machines_that_share_a_database_stop_each_other_in_nothing(mailing, 
 def test_what_is_said_of_a_reconciliation(noon):
     said = Reconciliation("l.sqlite", None, noon, 2, 1, complete=True, done=False)
     assert str(said).splitlines() == [
-        "ledger l.sqlite: knows nothing of what left here; the last mails left about 2026-03-02 12:00 UTC",
+        "ledger l.sqlite: knows nothing of what left here; the last mails left about 2026-03-02 12:00:00 UTC",
         "2 mails known to the answers as sent are to be written down as accepted, 1 as in doubt (none of these goes "
         "again by itself)",
         "nothing was changed: `--yes` does it",

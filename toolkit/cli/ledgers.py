@@ -96,7 +96,9 @@ def status(
         for line in approvals_paused(opened):
             typer.echo(line)
         for run in shown.to_dict("records"):
-            first = f"{run['run_id'][:12]}  {run['created_at']:%Y-%m-%d %H:%M}  {run['approved_by']}"
+            first = (
+                f"{run['run_id'][:12]}  {run['created_at']:%Y-%m-%d %H:%M}  {run['approved_by'] or run['transport']}"
+            )
             typer.echo(f"{first}: {run['mails']:,} mails, {run['says']}")
             if opened.run_state(run["run_id"]) == "paused":
                 typer.echo(f"  {paused_because(opened, run['run_id'])}")

@@ -109,7 +109,7 @@ def move_ledger(
         with new.reading() as connection:
             _check_empty(connection, tables(), what=f"ledger {new.place}", error=LedgerError)
         _check_key(os.fspath(source), os.fspath(target))
-        now = micros(old.clock())
+        now, places = micros(old.clock()), (_absolute(old.place), _absolute(new.place))
         theirs = _answers_of(held, source, target, clock)
         rows = dict[str, int]()
         with ExitStack() as both:  # of the sources last, so that they are closed when the targets are safe
@@ -130,15 +130,15 @@ def move_ledger(
                     _keep_still(heard, tracked.tables())
                     told = both.enter_context(theirs[1].changing())
                     rows |= _answers_copied(heard, told, theirs, (old.place, new.place), bar)
-                    close_tables(heard, _all_but(tracked.tables(), tracked.metas), _closed(theirs[1].place))
+                    close_tables(heard, _all_but(tracked.tables(), tracked.metas), _closed(_absolute(theirs[1].place)))
             risen = new.high_water.risen(writes) if old.high_water.mine() is not None else None
-            for connection, detail in ((reads, {"to": new.place}), (writes, {"from": old.place})):
+            for connection, detail in ((reads, {"to": places[1]}), (writes, {"from": places[0]})):
                 audit.append(connection, at=now, actor=who, action="moved", subject="the ledger", detail=detail)
-            moved.close(reads, to=new.place, by=who, now=now)
+            moved.close(reads, to=places[1], by=who, now=now)
             _give_key(os.fspath(source), os.fspath(target))
         if risen is not None:
             new.high_water.publish(risen)
-        return Moved(old.place, new.place, rows, theirs is not None)
+        return Moved(*places, rows, theirs is not None)
 
 
 def reopen_ledger(ledger: str | os.PathLike[str], *, by: str, clock: Clock = utc_now) -> None:
@@ -354,6 +354,11 @@ def _answers_copied(
 
     every, changes = tracked.tables(), {tracked.metas.name: named}
     return _copied(reads, writes, every, changes, what=f"answers {stores[1].place}", error=AnswersError, bar=bar)
+
+
+def _absolute(place: str) -> str:
+    """A place as it is called from wherever somebody asks."""
+    return place if "://" in place else os.path.abspath(place)
 
 
 def _all_but(every: Sequence[Table], one: Table) -> list[Table]:

@@ -204,4 +204,4 @@ def _mark_of(text: str | None) -> Mark | None:
 
 
 def _moment(at: int) -> str:
-    return f"{from_micros(at):%Y-%m-%d %H:%M} UTC"
+    return f"{from_micros(at):%Y-%m-%d %H:%M:%S} UTC"

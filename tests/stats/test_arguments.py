@@ -35,7 +35,7 @@ from toolkit.stats import (
     survival_curves,
     uplift_by_segment,
 )
-from toolkit.stats.sequential import sequence_rho
+from toolkit.stats.sequential import sequence_rho, spending_boundaries
 
 ROWS = pd.DataFrame({"unit": range(40), "arm": ["control", "mail"] * 20, "converted": [0, 1, 1, 0] * 10})
 RATES = [Rate("converted")]
@@ -73,6 +73,10 @@ NOTHING: Any = None
         (lambda: Looks(planned="many"), "looks: planned units: found 'many'; allowed: a positive number"),  # type: ignore[arg-type]
         (lambda: Looks(planned=10, past="x"), "looks: past: found 'x'"),  # type: ignore[arg-type]
         (lambda: Looks(planned=10, past=3), "looks: past: found 3; allowed: units at each earlier look, in a list"),  # type: ignore[arg-type]
+        (lambda: Looks(planned=10, spending=5), "looks: spending: found 5; allowed: a family"),  # type: ignore[arg-type]
+        (lambda: Spending("kim_demets", math.inf), r"kim_demets needs parameter \(rho\) above 0; found inf"),
+        (lambda: spending_boundaries([0.0, 1.0]), "information times must rise and be above 0"),
+        (lambda: spending_boundaries([1.0, 1.3]), "nothing is left to spend after information time 1"),
         (lambda: sequence_rho(0), "confidence sequence: planned units: found 0; allowed: a positive number"),
         (lambda: Mean("revenue", method="permutation", strata="group"), "permutation works without covariate"),
         (lambda: Spending(["pocock"]), "spending: found"),  # type: ignore[arg-type]

@@ -131,6 +131,7 @@ def test_an_interval_for_one_look_stands_at_the_planned_end_alone() -> None:
     early = frame[: design.units // 2]
     for part in (end, frame):  # going on beyond the end does not move it
         (mark,) = lift_by_day(part, tk.experiment(part, [metric], design=design), window="3d").marks
+        assert (mark.units, mark.time) == (design.units, 1.0)
         expected = tk.experiment(end, [metric], design=design)
         assert all(same(a, b) for a, b in zip(mark.comparisons, expected.comparisons, strict=True))
     found = lift_by_day(early, tk.experiment(early, [metric], design=design), window="3d")
@@ -154,6 +155,12 @@ def test_a_result_that_is_looked_at_always_ends_where_its_band_ends() -> None:
     assert all(same(a, b) for a, b in zip(found.days[-1].comparisons, result.comparisons, strict=True))
     assert not found.marks
     assert not found.notes
+
+
+def test_looking_always_needs_no_end_and_no_word_about_one() -> None:
+    frame = outcomes(600)
+    result = tk.experiment(frame, [Rate("converted")], looks=Looks(3_000, spending="always"))
+    assert lift_by_day(frame, result, window="3d").notes == ()
 
 
 def test_a_day_on_which_an_arm_is_empty_has_no_number_and_says_why() -> None:

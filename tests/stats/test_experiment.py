@@ -239,11 +239,33 @@ def test_a_margin_beside_a_metric_that_decides_is_no_guardrail() -> None:
     assert "harm" not in verdict
 
 
+def test_opens_decide_only_where_people_alone_and_with_the_unsure_ones_do() -> None:
+    frame = pd.DataFrame({"arm": ["control", "mail"] * 2_000, "open_verdict": None})
+    for arm, human, unsure in ((0, 300, 100), (1, 310, 300)):
+        rows = frame.index[arm::2]
+        frame.loc[rows[:human], "open_verdict"] = "human"
+        frame.loc[rows[human : human + unsure], "open_verdict"] = "unsure"
+    result = experiment(frame, [Rate("opened", verdict="open_verdict")])
+    assert [one.sure(0.05) for one in result.comparisons] == [False, True]
+    assert result.verdict().action == "keep testing"
+    frame.loc[frame.index[1::2][600:1_000], "open_verdict"] = "human"
+    assert experiment(frame, [Rate("opened", verdict="open_verdict")]).verdict().action == "roll out"
+
+
+def test_what_a_mail_costs_is_no_loss_where_more_comes_in() -> None:
+    frame = shop(40_000, seed=1, lift=0.03, cost=1.0)
+    cost, revenue = Mean("cost", currency="EUR", better="lower"), Mean("revenue", currency="EUR")
+    verdict = experiment(frame, [Rate("converted"), revenue, cost]).verdict()
+    assert "It costs €" in verdict
+    assert verdict.action == "roll out"
+
+
 def test_why_numbers_cannot_be_trusted_is_the_first_warning() -> None:
     frame = shop(2_000, seed=1).query("arm == 'mail' or unit % 3")
     frame.attrs["toolkit"] = {"window": "7d", "open_windows": 5}
     unsound = experiment(frame, [Rate("converted")], weights={"control": 1, "mail": 1}).verdict()
     assert [warning[:9] for warning in unsound.warnings] == ["split not", "5 custome"]
+    assert "\nDo not trust these numbers.\n" in unsound
     watched = experiment(frame, [Rate("converted")], observational=True).verdict()
     assert [warning[:13] for warning in watched.warnings] == ["the arms were", "5 customers a"]
 

@@ -196,6 +196,8 @@ def test_the_duration_is_read_from_a_replays_entries_and_the_window(outcomes: pd
 def test_the_curve_shows_what_more_or_fewer_units_would_show() -> None:
     curve = plan(Rate("converted"), baseline=0.1, rel=0.1, per_day=100).curve()
     assert curve["diff"].is_monotonic_decreasing
+    shares = curve["units"] / plan(Rate("converted"), baseline=0.1, rel=0.1).units
+    assert shares.to_numpy() == pytest.approx([0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5], abs=1e-3)
     assert curve["power"].is_monotonic_increasing
     assert curve["days"].is_monotonic_increasing
     at = curve.set_index("power").index.searchsorted(0.7999)
@@ -250,6 +252,11 @@ def test_a_plan_reads_as_a_sentence() -> None:
         (Rate("x"), {"baseline": 0.1, "diff": 0.0}, "the same"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "diff": 0.1}, "not both"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "units": 10}, "not both"),
+        (Rate("x"), {"baseline": 0.1, "rel": 0.1, "days": 10, "per_day": 5}, "the effect .* or the size .*, not both"),
+        (Rate("x"), {"baseline": math.inf, "rel": 0.1}, "baseline: found inf"),
+        (Rate("x"), {"baseline": 0.1, "rel": 0.1, "arms": {"control": 1, "b": math.inf}}, "positive"),
+        (Mean("x"), {"baseline": 1, "sd": -1, "rel": 0.1}, "sd: found -1"),
+        (Mean("x"), {"baseline": 1, "sd": math.inf, "rel": 0.1}, "sd: found inf"),
         (Rate("x"), {"baseline": 0.1, "days": 10}, "journeys or per_day"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "correlation": 0.5}, "Mean and Ratio"),
         (Rate("x"), {"baseline": 0.1, "rel": 0.1, "arms": {"a": 1, "b": 1}}, "'control'"),

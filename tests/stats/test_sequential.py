@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import multivariate_normal, norm
 
 from toolkit.errors import MetricError
 from toolkit.stats import Mean, Rate, TimeTo, experiment
@@ -182,3 +183,27 @@ def test_a_look_too_early_for_any_effect_gives_endless_intervals_and_says_so() -
     assert found.lift["rel_upper"].eq(math.inf).all()
     assert "0.00% of the planned units are too few for a look" in found.notes[0]
     assert found.verdict().action == "keep testing"
+
+
+@pytest.mark.parametrize("drift", [-2.0, 0.0, 1.0, 3.0])
+@pytest.mark.parametrize("times", [(0.25,), (0.3, 1.0), (0.5, 0.7)])
+def test_the_chance_to_cross_under_an_effect_is_that_of_jointly_normal_values(
+    times: tuple[float, ...], drift: float
+) -> None:
+    """At information t, z is normal around drift * sqrt(t); two of them correlate by sqrt(t1 / t2)."""
+    bounds = [2.3, 2.0][: len(times)]
+    means = [drift * math.sqrt(time) for time in times]
+    found = crossing_probabilities(times, bounds, drift=drift)
+    first = norm.cdf(means[0] - bounds[0]) + norm.cdf(-means[0] - bounds[0])
+    assert found[0] == pytest.approx(first)
+    if len(times) > 1:
+        one = math.sqrt(times[0] / times[1])
+        both = multivariate_normal(means, [[1, one], [one, 1]])
+        assert 1 - found.sum() == pytest.approx(both.cdf(bounds, lower_limit=[-bound for bound in bounds]), abs=1e-5)
+
+
+def test_data_that_cannot_be_by_chance_have_a_repeated_pvalue_of_nothing() -> None:
+    looks = Looks(planned=1_000, past=[500])
+    assert looks.repeated_pvalue(0.0, 800) == 0.0
+    assert looks.repeated_pvalue(1.0, 800) == 1.0
+    assert math.isnan(looks.repeated_pvalue(math.nan, 800))

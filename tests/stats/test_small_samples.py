@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.optimize import brentq
+from scipy.stats import chi2, ttest_ind
 from scipy.stats import t as student
-from scipy.stats import ttest_ind
 
-from toolkit.stats import Mean, Ratio, experiment
-from toolkit.stats.comparison import Comparison
-from toolkit.stats.means import compare_estimates
+from toolkit.stats import Mean, Ratio, experiment, sample_ratio
+from toolkit.stats.comparison import Comparison, settle
+from toolkit.stats.means import compare_estimates, compare_resampled
 from toolkit.stats.metric import Setting
+from toolkit.stats.permutation import Resampled
 from toolkit.stats.welch import Estimate, Sample
 
 
@@ -61,7 +62,9 @@ def test_post_stratification_has_the_degrees_of_freedom_of_satterthwaite(seed: i
 def test_a_stratum_of_two_and_two_counts_and_one_of_one_is_put_together_with_others() -> None:
     frame = few(1)
     frame["group"] = ["a"] * 2 + ["b"] * 7 + ["a"] * 2 + ["b"] * 12
-    assert "(2 strata)" in found(frame, Mean("revenue", strata="group")).method
+    ours = found(frame, Mean("revenue", strata="group"))
+    assert "(2 strata)" in ours.method
+    assert ours.note == ""
     frame["group"] = ["a", "c"] + ["b"] * 7 + ["a", "c"] + ["b"] * 12
     ours = found(frame, Mean("revenue", strata="group"))
     assert "(2 strata)" in ours.method
@@ -112,6 +115,76 @@ def test_what_a_covariate_saves_of_a_ratio_is_the_variance_of_what_is_left(seed:
     assert "CUPED (before)" in less.method
     assert "CUPED" not in plain.method
     assert math.isnan(plain.variance_saved)
+
+
+@pytest.mark.parametrize("how", [{"covariate": "before"}, {"strata": "group"}], ids=["covariate", "strata"])
+def test_what_is_saved_of_a_mean_is_the_share_of_its_variance_that_went(how: dict[str, str]) -> None:
+    frame = few(2, sizes=(30, 50))
+    plain, less = found(frame, Mean("revenue", method="welch")), found(frame, Mean("revenue", **how))  # type: ignore[arg-type]
+    assert less.variance_saved == pytest.approx(1 - less.error**2 / plain.error**2)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-9.0, 1.0), (-1.0, 9.0), (-9.0, 9.0)])
+def test_a_resampled_lift_is_unbounded_where_control_is_within_reach_of_nothing_on_either_side(
+    low: float, high: float
+) -> None:
+    arm, control = Sample(50, 12.0, 100.0), Sample(50, 5.0, 80.0)  # control is four standard errors from nothing
+    drawn = Resampled(0.5, -9.0, 21.0, low, high, "drawn")
+    ours = compare_resampled(Comparison(metric="revenue", arm="mail", n_control=50, n=50), arm, control, drawn)
+    assert (ours.rel_lower, ours.rel_upper) == (-math.inf, math.inf)
+    assert "the relative interval is unbounded" in ours.note
+
+
+@pytest.mark.parametrize(
+    ("arm", "control", "said"),
+    [
+        (0.0, 0.0, "every value is 0 within"),
+        (0.0, 5.0, "every value is the same"),
+        (5.0, 0.0, "every value is the same"),
+    ],
+)
+def test_a_metric_that_is_constant_in_each_arm_is_told_as_such_and_has_no_number(
+    arm: float, control: float, said: str
+) -> None:
+    frame = few(3).assign(revenue=lambda rows: np.where(rows["arm"] == "mail", arm, control))
+    result = experiment(frame, [Mean("revenue")])
+    assert result.comparisons[0].note.startswith(said)
+    assert not result.comparisons[0].defined
+    assert f"mail on revenue: no number can be given: {said}" in result.verdict()
+    assert result.verdict().action == "keep testing"
+
+
+@pytest.mark.parametrize("value", [-1e80, 1e80])
+def test_amounts_too_large_to_be_squared_are_told_below_nothing_too(value: float) -> None:
+    frame = few(4)
+    frame.loc[0, "revenue"] = value
+    assert "values of revenue reach 1e+80: too large" in found(frame, Mean("revenue")).note
+
+
+@pytest.mark.parametrize(
+    ("ends", "rejected", "positive", "kept"),
+    [
+        ((-3.0, -1.0), True, False, (-3.0, -1.0)),
+        ((1.0, 3.0), True, True, (1.0, 3.0)),
+        ((-3.0, 1.0), False, False, (-3.0, 1.0)),
+        ((-3.0, 1.0), True, False, (-3.0, -1e-12)),
+        ((-1.0, 3.0), True, True, (1e-12, 3.0)),
+        ((-3.0, -1.0), False, False, (-3.0, 0.0)),
+        ((1.0, 3.0), False, True, (0.0, 3.0)),
+    ],
+)
+def test_an_interval_leaves_out_nothing_exactly_when_the_test_rejects(
+    ends: tuple[float, float], rejected: bool, positive: bool, kept: tuple[float, float]
+) -> None:
+    assert settle([("one", lambda: ends)], rejected=rejected, positive=positive) == ("one", *kept)
+
+
+@pytest.mark.parametrize(("pvalue", "alarm"), [(0.00045, True), (0.00055, False)])
+def test_a_split_raises_the_alarm_below_one_in_two_thousand(pvalue: float, alarm: bool) -> None:
+    gap = math.sqrt(chi2.isf(pvalue, 1) * 1_000_000) / 2
+    split = sample_ratio({"control": 500_000 + gap, "mail": 500_000 - gap}, {"control": 1, "mail": 1})  # type: ignore[dict-item]
+    assert split.pvalue == pytest.approx(pvalue)
+    assert split.alarm == alarm
 
 
 def test_the_error_of_a_ratio_is_that_of_its_linear_form() -> None:

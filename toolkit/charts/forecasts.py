@@ -9,7 +9,18 @@ import numpy.typing as npt
 import pandas as pd
 import plotly.graph_objects as go
 
-from toolkit.charts.style import AFTER_MAIL, BLUE, INK, MAILS, add_units, drawn, label_lines, money, words_on
+from toolkit.charts.style import (
+    AFTER_MAIL,
+    BLUE,
+    INK,
+    MAILS,
+    add_units,
+    drawn,
+    interval_bar,
+    label_lines,
+    money,
+    words_on,
+)
 from toolkit.charts.sweeps import setting_name, setting_text
 from toolkit.errors import InputError, NotSupportedError, did_you_mean
 from toolkit.readable import minus
@@ -78,7 +89,7 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
         textposition="top center",
         textfont={"size": 12.5, "color": INK},
         cliponaxis=False,
-        error_x=_interval(rows, color=BLUE, thickness=3),
+        error_x=_bars(rows, color=BLUE, thickness=3),
         hovertemplate="%{y}<br>%{text}<extra></extra>",
     )
     place = int(np.nanargmax(ends[:, 0]))
@@ -257,7 +268,7 @@ def _tuning_line(tuning: Tuning, title: str, subtitle: str) -> go.Figure:
         textposition="middle right",
         textfont={"size": 12.5, "color": INK},
         cliponaxis=False,
-        error_y=_interval(table, color=INK, thickness=2),
+        error_y=_bars(table, color=INK, thickness=2),
         hovertemplate="%{x}<br>%{text}<extra></extra>",
     )
     figure = drawn([dots], title=title, subtitle=subtitle, label="modelled", height=380, legend=False)
@@ -268,17 +279,9 @@ def _tuning_line(tuning: Tuning, title: str, subtitle: str) -> go.Figure:
     return add_units(figure, x=setting_name(path), y=f"{tuning.objective} per person{unit}")
 
 
-def _interval(rows: pd.DataFrame, *, color: str, thickness: float) -> dict[str, Any]:
+def _bars(rows: pd.DataFrame, *, color: str, thickness: float) -> dict[str, Any]:
     """The bar of each value's interval."""
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": rows["upper"] - rows["value"],
-        "arrayminus": rows["value"] - rows["lower"],
-        "color": color,
-        "thickness": thickness,
-        "width": 0,
-    }
+    return interval_bar(rows["value"], rows["lower"], rows["upper"], color=color, thickness=thickness, width=0)
 
 
 def _span(ends: npt.NDArray[np.float64], *, air: float) -> list[float]:

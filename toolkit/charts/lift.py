@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, label_lines, say, unit_of
+from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, interval_bar, label_lines, say, unit_of
 from toolkit.charts.themed import Themed
 from toolkit.charts.vector import text_width
 from toolkit.errors import InputError, did_you_mean
@@ -122,18 +122,11 @@ def _mark(one: Comparison, scale: float, result: Result) -> go.Scatter:
     """A difference with its interval, filled and in colour where it is established."""
     sure = one.sure(result.alpha)
     color = (GREEN if one.improved else VERMILLION) if sure else BLUE
+    value, lower, upper = (end * scale for end in (one.diff, one.diff_lower, one.diff_upper))
     return go.Scatter(
-        x=[one.diff * scale],
+        x=[value],
         y=[one.arm],
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [(one.diff_upper - one.diff) * scale],
-            "arrayminus": [(one.diff - one.diff_lower) * scale],
-            "color": color,
-            "thickness": 2.5,
-            "width": 7,
-        },
+        error_x=interval_bar([value], [lower], [upper], color=color, thickness=2.5, width=7),
         mode="markers",
         marker={
             "color": color,

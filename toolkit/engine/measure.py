@@ -125,7 +125,7 @@ def measure(
         verdict = np.full(len(units), None, dtype=object)
         for what, word in reversed(_VERDICTS.items()):
             verdict[look.count(customers, after=entered, up_to=until, what=what)[0] > 0] = word
-        frame["open_verdict"] = verdict
+        frame["open_verdict"] = pd.Series(verdict, dtype="str")  # also where nobody opened anything
     if "other" in look.bits:
         frame[_OTHERS] = look.count(customers, after=entered, up_to=until, what="other")[0]
     frame["converted"] = reached > 0

@@ -151,3 +151,26 @@ def test_a_calibration_that_cannot_be_is_an_error() -> None:
         calibrate(frame, [Mean("x")], holdout=1.0)
     with pytest.raises(MetricError, match="too few"):
         calibrate(frame.head(3), [Mean("x")])
+
+
+def test_alarms_are_told_by_the_side_on_which_they_fall() -> None:
+    """With skewed money a small control misses the large orders and their spread: it looks worse than it is."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"revenue": (rng.random(4_000) < 0.05) * rng.lognormal(3, 1.2, 4_000)})
+    found = calibrate(frame, [Mean("revenue", method="welch")], holdout=0.05, runs=2_000, seed=1).iloc[0]
+    assert found["below"] + found["above"] == pytest.approx(found["false_alarms"])
+    assert found["above"] > 0.05
+    assert found["below"] < 0.02
+    turned = calibrate(frame, [Mean("revenue", method="welch")], holdout=0.95, runs=2_000, seed=1).iloc[0]
+    assert turned["below"] > 0.05
+    assert turned["above"] < 0.02
+
+
+@pytest.mark.parametrize("bought", [0.02, 0.5])
+def test_a_calibration_takes_the_test_that_is_asked_for(bought: float) -> None:
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame({"revenue": (rng.random(4_000) < bought) * rng.gamma(2, 10, 4_000)})
+    metrics = [Mean("revenue", method=method, name=method) for method in ("welch", "permutation", "auto")]
+    methods = calibrate(frame, metrics, runs=20)["method"].tolist()
+    assert methods[:2] == ["Welch t-test", "studentised permutation test"]
+    assert methods[2] == methods[int(bought < 0.1)]

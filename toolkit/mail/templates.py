@@ -16,6 +16,7 @@ from babel import Locale
 
 from toolkit.errors import Fault, TemplateError, nearest
 from toolkit.mail.formats import locale_of
+from toolkit.mail.kept import compiled
 from toolkit.mail.letter import Letter, Mail
 from toolkit.mail.preview import Preview, Previews
 from toolkit.mail.rendering import rendered
@@ -23,7 +24,7 @@ from toolkit.mail.samples import sample_values
 from toolkit.mail.sandbox import RenderState
 from toolkit.mail.source import Reader
 from toolkit.mail.values import given, plain
-from toolkit.mail.variants import Variant, compile_mail, hash_of, mails_in, words_astray
+from toolkit.mail.variants import Variant, hash_of, mails_in, words_astray
 from toolkit.mail.writer import Address, compose
 from toolkit.scenario.models import Policies, without_round
 
@@ -107,9 +108,9 @@ class Templates:
         faults += words_astray(root, only, mails)
         for name, pairs in mails.items():
             reader = Reader(root)
-            compiled = compile_mail(reader, name, pairs, policies, brand)
+            found = compiled(reader, name, pairs, policies, brand)
             faults += [fault for fault in dict.fromkeys(reader.faults) if fault not in faults]
-            variants[name] = tuple(sorted(compiled, key=lambda one: one.locale or ""))
+            variants[name] = tuple(sorted(found, key=lambda one: one.locale or ""))
             hashes[name] = hash_of(reader, variants[name])
         if faults:
             raise TemplateError(faults)

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 import toolkit as tk
+from toolkit import charts
 from toolkit.errors import InputError, ToolkitError
-from toolkit.scenario import loads
+from toolkit.scenario import check, get_parameter, loads, set_parameters
 from toolkit.stats import effect_posterior
 from toolkit.tracking import deliverability
 
@@ -93,3 +94,83 @@ def test_a_table_of_a_name_that_is_no_unicode_is_refused(tmp_path):
     duckdb.connect(tmp_path / "a.duckdb").close()
     with pytest.raises(InputError, match="valid Unicode"):
         tk.EventLog.from_sql(f"duckdb:///{tmp_path / 'a.duckdb'}", "\ud800")
+
+
+DRAWINGS = sorted(set(charts.__all__) - {"OwnPurchases", "report", "experiment_report", "figure"})
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS)
+@pytest.mark.parametrize("wrong", [None, *WRONG], ids=lambda wrong: type(wrong).__name__)
+def test_a_drawing_of_something_else_is_refused_in_one_line(drawing, wrong):
+    with pytest.raises(InputError, match=r"^\w+: found \w+; allowed: what [\w.]+ gives$"):
+        getattr(charts, drawing)(wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, *WRONG], ids=lambda wrong: type(wrong).__name__)
+def test_a_flag_that_is_none_is_refused_before_anything_is_done(run, wrong, tmp_path):
+    EVENTS.to_csv(tmp_path / "events.csv", index=False)
+    calls = (
+        lambda: tk.EventLog.from_pandas(EVENTS, progress=wrong),
+        lambda: tk.EventLog.from_csv(tmp_path / "events.csv", progress=wrong),
+        lambda: tk.EventLog.from_csv(tmp_path / "events.csv", growing=wrong),
+        lambda: tk.replay(PROGRAM, LOG, progress=wrong),
+        lambda: tk.sweep(PROGRAM, LOG, {"cart.pause.wait": ["1h"]}, progress=wrong),
+        lambda: tk.report(run, path=tmp_path / "report.html", progress=wrong),
+    )
+    for call in calls:
+        with pytest.raises(InputError, match=r"^(progress|growing): found .+; allowed: True or False$"):
+            call()
+
+
+@pytest.mark.parametrize("wrong", [None, "cart", *WRONG], ids=lambda wrong: type(wrong).__name__)
+def test_customers_of_a_log_are_chosen_by_a_range_alone(wrong):
+    with pytest.raises(InputError, match=r"within: found .+; allowed: a range of customers, .+ run\.between"):
+        LOG.within(wrong)
+
+
+@pytest.mark.parametrize("name", ["\ud800", "x" * 100_000], ids=["half a surrogate pair", "too long"])
+def test_a_name_that_nothing_can_have_is_refused_in_a_line_that_can_be_printed(run, name, tmp_path):
+    calls = (
+        lambda: run.trace(name),
+        lambda: run.trigger_properties([name]),
+        lambda: tk.load(name),
+        lambda: LOG.followed_by(name),
+        lambda: tk.replay(PROGRAM, LOG, until=name),
+    )
+    for call in calls:
+        with pytest.raises(InputError) as told:
+            call()
+        assert len(str(told.value).encode()) < 1000
+    if name == "\ud800":
+        with pytest.raises(InputError, match="allowed: a list of names of events"):
+            LOG.compacted([name])
+        with pytest.raises(InputError, match="allowed: the name of an event"):
+            LOG.carried(name)
+
+
+@pytest.mark.parametrize(
+    "moment", ["0001-01-01T00:00Z", "1900-01-01T00:00+01:00", "2300-01-01T00:00Z", "9999-12-31T23:59:59Z"]
+)
+def test_moments_of_any_year_are_taken(run, moment):
+    whole = len(tk.measure(run, within="1d"))
+    assert len(tk.measure(run, within="1d", since=moment)) == (whole if moment < "2" else 0)
+    assert tk.replay(PROGRAM, LOG, until=moment).until == pd.Timestamp(moment)
+    assert "Event log" in str(LOG.profile(now=pd.Timestamp(moment))) or len(LOG.profile(now=pd.Timestamp(moment)).table)
+    if moment < "2":
+        assert len(run.between(moment).decisions) == len(run.decisions)
+        with pytest.raises(InputError, match="nothing was decided then"):
+            run.between(None, moment)
+    else:
+        assert len(run.between(None, moment).decisions) == len(run.decisions)
+
+
+@pytest.mark.parametrize("wrong", [None, *WRONG], ids=lambda wrong: type(wrong).__name__)
+def test_what_a_program_is_asked_for_is_refused_in_one_line(wrong):
+    calls = [lambda: get_parameter(PROGRAM, wrong), lambda: set_parameters(PROGRAM, {"cart.pause.wait": wrong})]
+    if wrong is not None:
+        calls += [lambda: check(PROGRAM, properties=wrong)]
+    for call in calls:
+        with pytest.raises(InputError):
+            call()
+    with pytest.raises(KeyError):
+        PROGRAM[wrong]

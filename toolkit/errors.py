@@ -23,6 +23,7 @@ import difflib
 import reprlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 __all__ = [
     "AnswersError",
@@ -39,8 +40,10 @@ __all__ = [
     "TemplateError",
     "ToolkitError",
     "TransportError",
+    "check_flag",
     "did_you_mean",
     "is_one_of",
+    "is_text",
     "nearest",
     "shown",
 ]
@@ -96,6 +99,27 @@ def shown(value: object) -> str:
     """
     written = reprlib.repr(value)
     return written if "\n" not in written else f"a {type(value).__name__}"
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether something is a text that can be written down: one with half a surrogate pair stands in no log or file.
+
+    >>> is_text("zoé"), is_text("\\ud800"), is_text(3)
+    (True, False, False)
+    """
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_flag(value: object, *, name: str) -> None:
+    """Refuse what is neither True nor False: a text such as `no` would count as yes, and a table is neither."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):  # or numpy's
+        raise InputError(f"{name}: found {shown(value)}; allowed: True or False")
 
 
 @dataclass(frozen=True, slots=True)

@@ -605,3 +605,18 @@ def test_a_parquet_file_that_is_written_anew_under_a_log_is_told_instead_of_half
             EventLogError, match=r"events.parquet was written anew since this log was read from it: read"
         ):
             one.events  # noqa: B018
+
+
+def test_the_unnamed_index_of_a_frame_written_to_parquet_is_left_out_and_told(tmp_path):
+    frame = with_columns(value=[1.0, 2.0])
+    frame.index = [7, 9]  # as after a filter
+    frame.to_parquet(tmp_path / "events.parquet")
+    people = pd.DataFrame({"customer_id": ["ana", "bo"], "email": None}, index=[3, 5])
+    people.to_parquet(tmp_path / "people.parquet")
+    log = EventLog.from_parquet(tmp_path / "events.parquet", customers=tmp_path / "people.parquet", zone="UTC")
+    assert log.properties == {"value": "number"}
+    assert list(log.attributes) == ["email"]
+    assert any("'__index_level_0__' left out: it is the index of a frame" in note for note in log.notes)
+    assert log.event_ids([0, 1]) == EventLog.from_pandas(frame, zone="UTC").event_ids([0, 1])
+    numbered = EventLog.from_parquet(tmp_path / "events.parquet", zone="UTC", columns={"line": "__index_level_0__"})
+    assert sorted(numbered.properties) == ["line", "value"]

@@ -672,3 +672,27 @@ def test_yaml_faults_of_several_files_are_told_at_once_each_with_its_file(tmp_pa
     elsewhere = ", ".join(f"{tmp_path / name}.yaml:3" for name in "bcdef")
     assert str(told.value).endswith(f"(and at {elsewhere}, 1 more place)")
     assert str(told.value).startswith(f"{tmp_path}/a.yaml:3: not YAML")
+
+
+def test_a_document_that_is_no_yaml_hides_no_fault_of_the_others_in_its_file():
+    text = (
+        "timezone: Mars/Base\n---\nscenario: a\ntrigger: {evnt: x}\nreentry: once\nsteps: [{send: a/b}]\n"
+        "---\nscenario: b\ntrigger: {event: [x\nreentry: once\n"
+        "--- # the last\nscenario: c\ntrigger: {event: x\n"
+    )
+    with pytest.raises(ScenarioError) as told:
+        loads(text)
+    assert [(fault.line, fault.message.partition(":")[0]) for fault in told.value.faults] == [
+        (1, "unknown time zone"),
+        (4, "expected a trigger"),
+        (10, "not YAML"),
+        (14, "not YAML"),
+    ]
+
+
+def test_a_lost_document_may_have_been_the_policies_so_nothing_is_said_of_what_they_hold():
+    steps = "steps: [{send: a/b, offer: {percent: 5, pool: gifts}}]"
+    text = f"pools: {{gifts: {{size: 3}}\n---\nscenario: a\ntrigger: {{event: x}}\nreentry: once\n{steps}\n"
+    with pytest.raises(ScenarioError) as told:
+        loads(text)
+    assert [fault.message.partition(":")[0] for fault in told.value.faults] == ["not YAML"]

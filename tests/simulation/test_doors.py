@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,24 @@ def test_a_file_of_a_model_that_is_no_text_or_not_there_is_told_with_its_name(tm
 def test_a_stated_loss_with_a_source_of_blanks_is_refused_as_any_other() -> None:
     with pytest.raises(ScenarioError, match=r"buys\.rate: out of range"):
         tk.ResponseModel.parse('{response: x, buys: {rate: {likely: -0.1, source: " "}}}')
+
+
+# --- two models -------------------------------------------------------------------------------------------------------
+
+
+def test_models_that_say_the_same_are_equal_and_others_are_not():
+    text = "{response: sure, buys: {rate: 0.1}, order: {margin: 0.5}}"
+    assert tk.ResponseModel.parse(text) == SURE
+    assert len({tk.ResponseModel.parse(text), SURE}) == 1
+    assert tk.ResponseModel.parse(SURE.dump()) == SURE
+    assert SURE.with_numbers(order__margin=0.4) != SURE
+    assert text != SURE
+    assert tk.ResponseModel.parse(text.replace("sure", "other")) != SURE
+
+
+def test_fitted_models_are_equal_where_their_draws_are(sends):
+    one, same = (fit(sends, seed=1) for _ in range(2))
+    assert one == same
+    assert hash(one) == hash(same)
+    path, draws = next(iter(one.samples.items()))
+    assert dataclasses.replace(one, samples={**one.samples, path: draws + 1e-9}) != one

@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from toolkit.charts.given import check_given
 from toolkit.charts.style import BLUE, DAYS, HOUSE, INK, interval_bar, label_lines, say, unit_of
 from toolkit.charts.themed import Themed
 from toolkit.charts.vector import Axes, fit_text, nice_steps, shape, svg, text_width, words
@@ -51,6 +52,7 @@ class _Course:
 
 
 def _courses(by_day: LiftByDay, metric: str | None) -> list[_Course]:
+    check_given(by_day, LiftByDay, name="by_day", giver="toolkit.stats.lift_by_day")
     last = by_day.days[-1].comparisons
     names = list(dict.fromkeys(one.metric for one in last))
     if metric is not None and metric not in names:

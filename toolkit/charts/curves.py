@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import plotly.graph_objects as go
 
+from toolkit.charts.given import check_given
 from toolkit.charts.style import BLUE, INK, MAILS, OTHERS, add_units, drawn, label_lines, money, share_text, unit_of
 from toolkit.charts.thinning import seen
 from toolkit.errors import InputError
@@ -29,6 +30,7 @@ def plan_curve(planned: Plan) -> go.Figure:
     Returns:
         A figure, modelled: it follows from the baseline and spread that were given.
     """
+    check_given(planned, Plan, name="planned", giver="tk.plan")
     table = planned.curve()
     rate = planned.metric.kind == "rate"
     scale = 100.0 if rate else 1.0
@@ -123,7 +125,10 @@ def survival_plot(
     Raises:
         InputError: no curve.
     """
+    check_given(curves, (Survival, Mapping), name="curves", giver="toolkit.stats.survival_curves")
     named = {"everyone": curves} if isinstance(curves, Survival) else dict(curves)
+    for curve in named.values():
+        check_given(curve, Survival, name="curves", giver="toolkit.stats.survival_curves")
     if not named:
         raise InputError("survival: found no curve to draw")
     end = horizon or max(curve.last for curve in named.values())
@@ -234,6 +239,7 @@ def qini_curve(found: Qini) -> go.Figure:
     Returns:
         A figure, observed; the formula stands below it.
     """
+    check_given(found, Qini, name="found", giver="toolkit.stats.qini")
     table = found.table
     final = float(table["gain"].iloc[-1])
     best = int(table["gain"].to_numpy().argmax())

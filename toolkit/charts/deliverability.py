@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from toolkit.charts.given import check_given
 from toolkit.charts.sends import days_text
 from toolkit.charts.style import BLUE, INK, ORANGE, SKY, VERMILLION, add_units, drawn, label_lines
 from toolkit.tracking.board import COMPLAINTS_LIMIT, Board
@@ -30,6 +31,7 @@ def deliverability_chart(board: Board) -> go.Figure:
     Returns:
         A figure, observed. Rows beyond the twelve with the most mails are left out; the table has them.
     """
+    check_given(board, Board, name="board", giver="deliverability")
     rows = board.table[board.table["sent"] > 0].head(_MOST).iloc[::-1].copy()
     lost = rows["bounced_hard"] + rows["bounced_soft"]
     rows["not_opened"] = (rows["sent"] - lost - rows["opened_by_people"]).clip(lower=0)

@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from toolkit.charts.given import check_given
 from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, interval_bar, label_lines, say, unit_of
 from toolkit.charts.themed import Themed
 from toolkit.charts.vector import text_width
@@ -36,6 +37,7 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
     Raises:
         InputError: no such metric.
     """
+    check_given(result, Result, name="result", giver="tk.experiment")
     names = list(dict.fromkeys(found.metric for found in result.comparisons))
     if metric is not None and metric not in names:
         raise InputError(f"no metric {metric!r}; this result has {', '.join(names)}" + did_you_mean(metric, names))

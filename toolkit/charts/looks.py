@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from toolkit.charts.given import check_given
 from toolkit.charts.style import INK, MAILS, add_units, drawn, label_lines
 from toolkit.errors import InputError
 from toolkit.stats import Result
@@ -38,6 +39,8 @@ def boundary(result: Result, *, earlier: Sequence[Result] = ()) -> go.Figure:
         InputError: the result was made without looks, or an earlier one was.
     """
     results = [*earlier, result]
+    for each in results:
+        check_given(each, Result, name="boundary", giver="tk.experiment")
     for at, made in enumerate(results, start=1):
         if made.look is None or made.looks is None:
             raise InputError(

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import plotly.graph_objects as go
 
+from toolkit.charts.given import check_given
 from toolkit.charts.purchases import EDGES, OwnPurchases
 from toolkit.charts.style import (
     AFTER_MAIL,
@@ -41,6 +42,7 @@ def own_chart(own: OwnPurchases, *, highest: float | None = None) -> go.Figure:
     Returns:
         A figure, observed.
     """
+    check_given(own, OwnPurchases, name="own", giver="own_purchases")
     counts = own.counts()
     stretches = [f"{hours_text(low)} to {hours_text(high)}" for low, high in pairwise(EDGES)]
     phases = {key: value for key, value in PHASES.items() if own.offer is not None or key != "after_offer"}

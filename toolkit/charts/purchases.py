@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from toolkit.charts.given import check_given
 from toolkit.charts.local_time import HOUR, later
 from toolkit.drawable import Drawable
 from toolkit.engine import Run, replay
@@ -16,7 +17,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.follow import within
 from toolkit.engine.layout import Floats, Ints
 from toolkit.engine.period import Period
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario import Duration, Program, Scenario
 from toolkit.scenario.models import Send, Split, Step, every_step, steps_below
@@ -96,7 +97,17 @@ class OwnPurchases(Drawable):
         """One row per stretch of time since the trigger: from_hours, to_hours, before, after_mail, after_offer.
 
         Purchases later than the last edge are counted in the last stretch.
+
+        Raises:
+            InputError: no hours that rise, two at least.
         """
+        try:
+            rise = np.ndim(edges) == 1 and len(edges) > 1 and bool((np.diff(np.asarray(edges, dtype=float)) > 0).all())
+        except (TypeError, ValueError):
+            rise = False
+        if not rise:
+            raise InputError(f"edges: found {shown(edges)}; allowed: hours that rise, for example [0, 1, 24]")
+        edges = list(edges)
         place = np.clip(np.searchsorted(edges, self.table["hours"], side="left") - 1, 0, len(edges) - 2)
         phases = {
             phase: np.bincount(place[(self.table["phase"] == phase).to_numpy()], minlength=len(edges) - 1)
@@ -151,6 +162,7 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     >>> print(own_purchases(replay(cart, log)))
     cart, observed in a log without these mails: 1 bought on their own before the mail; 1 of 2 bought within 7d after it
     """
+    check_given(run, Run, name="run", giver="tk.replay")
     chosen = _chosen(run.program, scenario)
     goal = chosen.goal
     if goal is None:
@@ -194,8 +206,8 @@ def _chosen(program: Program, name: str | None) -> Scenario:
         if len(able) != 1:
             raise InputError(f"which scenario? pass scenario=; this run has {', '.join(names)}")
         return able[0]
-    if name not in names:
-        raise InputError(f"no scenario {name!r}; this run has {', '.join(names)}" + did_you_mean(name, names))
+    if not is_one_of(name, names):
+        raise InputError(f"no scenario {shown(name)}; this run has {', '.join(names)}" + did_you_mean(name, names))
     return program[name]
 
 
@@ -204,10 +216,10 @@ def _offer_step(scenario: Scenario, name: str | None) -> Send | None:
     if name is None:
         return next((step for step in sends if step.offer is not None), None)
     for step in sends:
-        if step.id == name:
+        if is_one_of(name, [str(step.id)]):
             return step
     raise InputError(
-        f"{scenario.scenario}: no send step {name!r}; it has {', '.join(str(step.id) for step in sends)}"
+        f"{scenario.scenario}: no send step {shown(name)}; it has {', '.join(str(step.id) for step in sends)}"
         + did_you_mean(name, [str(step.id) for step in sends])
     )
 

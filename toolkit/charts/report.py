@@ -22,7 +22,7 @@ from toolkit.charts.sweeps import setting_name, setting_text, sweep_heatmap, swe
 from toolkit.charts.traces import timeline
 from toolkit.engine import Run, Sweep, Trace
 from toolkit.engine import layout as m
-from toolkit.errors import InputError
+from toolkit.errors import InputError, check_flag
 from toolkit.readable import reason_text
 from toolkit.sending import BatchSummary
 from toolkit.stats import LiftByDay, Result
@@ -75,6 +75,7 @@ def report(
     ):
         if given is not None and not isinstance(given, kind):
             raise InputError(f"report: {name}: expected what {giver} gives; found {type(given).__name__}")
+    check_flag(progress, name="progress")
     if batch_summary is not None and not hasattr(batch_summary, "lines"):
         found = type(batch_summary).__name__
         raise InputError(f"report: batch_summary: expected what Batch.summary() gives; found {found}")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from toolkit.charts.given import check_given
 from toolkit.charts.local_time import DAY, HOUR, local
 from toolkit.charts.style import (
     BLUE,
@@ -54,6 +55,7 @@ def sends_table(run: Run, *, scenario: str | None = None, clock: Clock = "local"
     Raises:
         InputError: no such scenario, or another clock.
     """
+    check_given(run, Run, name="run", giver="tk.replay")
     names = [one.scenario for one in run.compiled.scenarios]
     if scenario is not None and not is_one_of(scenario, names):
         raise InputError(

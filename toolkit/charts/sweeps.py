@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from toolkit.charts.given import check_given
 from toolkit.charts.style import (
     AFTER_MAIL,
     BLUE,
@@ -45,6 +46,7 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
         InputError: no such column or scenario.
         NotSupportedError: a sweep over several parameters; see `sweep_heatmap`.
     """
+    check_given(sweep, Sweep, name="sweep", giver="tk.sweep")
     if len(sweep.over) != 1:
         raise NotSupportedError(f"lines show one parameter; this sweep has {len(sweep.over)}: draw its heatmap")
     (path,) = sweep.over
@@ -112,6 +114,7 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
         InputError: no such column or scenario.
         NotSupportedError: a sweep over more than two parameters.
     """
+    check_given(sweep, Sweep, name="sweep", giver="tk.sweep")
     if len(sweep.over) == 1:
         return sweep_lines(sweep, value=value, scenario=scenario)
     if len(sweep.over) != 2:

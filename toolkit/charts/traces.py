@@ -8,6 +8,7 @@ import textwrap
 import pandas as pd
 import plotly.graph_objects as go
 
+from toolkit.charts.given import check_given
 from toolkit.charts.style import AFTER_OFFER, BLUE, GRID, add_units, drawn, label_lines
 from toolkit.engine import Trace
 from toolkit.readable import counted
@@ -29,6 +30,7 @@ def timeline(trace: Trace) -> go.Figure:
     Returns:
         A figure, exact.
     """
+    check_given(trace, Trace, name="trace", giver="run.trace")
     table = trace.table.assign(local=trace.table["local"].dt.tz_localize(None))
     events = table[table["kind"] == "event"].copy()
     events["lane"] = events["what"].str.extract(r"^([^:( ]+)", expand=False).str.replace("_", " ")

@@ -7,7 +7,6 @@ from datetime import datetime
 from numbers import Integral
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from toolkit.engine.instructions import ASSUMPTIONS
@@ -15,7 +14,7 @@ from toolkit.errors import InputError, is_one_of, shown
 from toolkit.events import EventLog, SparkLog
 from toolkit.scenario.models import Program, Scenario
 
-__all__ = ["VALUES", "check_assumption", "check_flag", "check_program", "check_whole", "moment_of", "values_to_try"]
+__all__ = ["VALUES", "check_assumption", "check_program", "check_whole", "micros_of", "moment_of", "values_to_try"]
 
 VALUES = "values to try by parameter path, as {'cart.pause.wait': ['1h', '4h']}"
 """What is allowed where settings are tried."""
@@ -56,12 +55,6 @@ def check_assumption(assume: object) -> None:
         raise InputError(f"assume: found {shown(assume)}; allowed: {allowed}{hint}")
 
 
-def check_flag(value: object, *, name: str) -> None:
-    """Refuse what is neither True nor False: a text such as `no` would count as yes."""
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name}: found {shown(value)}; allowed: True or False")
-
-
 def check_whole(value: object, *, name: str, of: str) -> None:
     """Refuse what is no whole number from 1; None stands for one that is not given."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
@@ -80,8 +73,17 @@ def moment_of(value: object, *, name: str) -> pd.Timestamp:
         moment = pd.NaT
     if pd.isna(moment):
         allowed = "a moment with a time zone, for example '2025-03-04T00:00Z'"
-        raise InputError(f"{name}: found {value!r}; allowed: {allowed}")
+        raise InputError(f"{name}: found {shown(value)}; allowed: {allowed}")
     if moment.tzinfo is None:
         example = f"pd.Timestamp({str(value)!r}, tz='UTC')"
         raise InputError(f"{name} needs a time zone; found {value!r}; for example {example}")
     return moment
+
+
+def micros_of(moment: pd.Timestamp) -> int:
+    """A moment in UTC microseconds; of any year, while nanoseconds end in 2262.
+
+    >>> micros_of(pd.Timestamp("9999-12-31", tz="UTC"))
+    253402214400000000
+    """
+    return int(moment.as_unit("us").asm8.astype("int64"))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.engine import layout as m
-from toolkit.engine.doors import moment_of
+from toolkit.engine.doors import micros_of, moment_of
 from toolkit.engine.evidence import LoggedMails, evidence_from, mails_in
 from toolkit.engine.follow import within as followed
 from toolkit.engine.layout import Ints
@@ -311,8 +311,7 @@ def _from(run: Run, place: int, since: datetime | str | None) -> Ints:
     journeys = run.walked.journeys
     mine = journeys[:, m.J_SCENARIO] == place
     if since is not None:
-        begin = moment_of(since, name="since") - pd.Timestamp(0, tz="UTC")
-        mine &= journeys[:, m.J_ENTERED] >= begin // pd.Timedelta(1, unit="us")
+        mine &= journeys[:, m.J_ENTERED] >= micros_of(moment_of(since, name="since"))
     return np.flatnonzero(mine)
 
 

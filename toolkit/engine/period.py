@@ -10,14 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from toolkit.engine import layout as m
-from toolkit.engine.doors import moment_of
+from toolkit.engine.doors import micros_of, moment_of
 from toolkit.engine.layout import Ints
 from toolkit.engine.runners.local import Walked
 from toolkit.errors import InputError
 
 __all__ = ["Period", "period_of"]
 
-_EPOCH = pd.Timestamp(0, tz="UTC")
 _MICROSECOND = pd.Timedelta(1, unit="us")
 
 
@@ -40,7 +39,7 @@ class Period:
     @property
     def ends(self) -> tuple[int, int]:
         """The first and the last moment in UTC microseconds."""
-        return _micros(self.since), _micros(self.until)
+        return micros_of(self.since), micros_of(self.until)
 
     def cut(self, whole: Walked) -> Walked:
         """Of what was decided, the decisions of this period, and the journeys under way in it as they stood at its end.
@@ -126,7 +125,3 @@ def period_of(
     first = first if begin is None else max(begin, first.tz_convert(begin.tz))
     last = last if end is None else min(end - _MICROSECOND, last.tz_convert(end.tz))
     return Period(first, last.tz_convert(first.tz))
-
-
-def _micros(moment: pd.Timestamp) -> int:
-    return int((moment - _EPOCH) // _MICROSECOND)

@@ -9,7 +9,7 @@ from typing import overload
 import pandas as pd
 
 from toolkit.engine.compile import Compiled, compile_program
-from toolkit.engine.doors import check_assumption, check_flag, check_program, check_whole, moment_of
+from toolkit.engine.doors import check_assumption, check_program, check_whole, moment_of
 from toolkit.engine.instructions import Assumed, Assumption
 from toolkit.engine.own_mails import by_logged_mails
 from toolkit.engine.prepared import Prepared, prepare_log
@@ -19,6 +19,7 @@ from toolkit.engine.runners.parted import Parted
 from toolkit.engine.runners.spark import SparkRun
 from toolkit.engine.runners.streamed import replay_in_ranges
 from toolkit.engine.unmet import unmet
+from toolkit.errors import check_flag
 from toolkit.events import EventLog, SparkLog
 from toolkit.readable import counted
 from toolkit.scenario.checks import check_against
@@ -113,6 +114,7 @@ def replay(
     program = check_program(program, log)
     check_assumption(assume)
     check_flag(count_logged_sends, name="count_logged_sends")
+    check_flag(progress, name="progress")
     check_whole(events_at_once, name="events_at_once", of="event")
     check_whole(parts, name="parts", of="part")
     warnings = check_against(

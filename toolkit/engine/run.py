@@ -17,7 +17,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.difference import Difference, difference_of
 from toolkit.engine.digest import Digest
-from toolkit.engine.doors import moment_of
+from toolkit.engine.doors import micros_of, moment_of
 from toolkit.engine.ids import decision_ids, journey_ids, key_texts
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints
@@ -30,8 +30,9 @@ from toolkit.engine.reports import Counted, Reports
 from toolkit.engine.runners.local import Walked
 from toolkit.engine.summary import journey_counts
 from toolkit.engine.trace import Trace, trace_of
-from toolkit.errors import InputError, shown
+from toolkit.errors import InputError, is_text, shown
 from toolkit.events import EventLog
+from toolkit.events.contents import row_numbers
 from toolkit.events.marks import rows_of
 from toolkit.scenario.models import Program
 from toolkit.scenario.writing import content_hash
@@ -246,7 +247,7 @@ class Run(Reports, Drawable):
             InputError: what is no moment, or has no time zone.
         """
         journeys, decisions = self.walked.journeys, self.walked.decisions
-        after = int(moment_of(moment, name="moment").as_unit("us").asm8.astype(np.int64))
+        after = micros_of(moment_of(moment, name="moment"))
         kept = np.unique(decisions[decisions[:, m.D_AT] > after, m.D_JOURNEY])
         place = np.full(len(journeys), -1, dtype=np.int64)
         place[kept] = np.arange(len(kept))
@@ -331,16 +332,19 @@ class Run(Reports, Drawable):
         mine = pd.Series(np.arange(len(self.all_journey_ids)), index=self.all_journey_ids.to_pandas())
         if isinstance(journey_ids, str | pd.DataFrame) or not pd.api.types.is_list_like(journey_ids):
             raise InputError(f"journey_ids: found {shown(journey_ids)}; allowed: a list or a column of journey_ids")
-        wanted = pd.Index(journey_ids)
-        unknown = wanted.difference(mine.index)
+        try:
+            wanted = pd.Index(journey_ids)
+            unknown = wanted.difference(mine.index)
+        except UnicodeEncodeError:
+            unknown = pd.Index([one for one in journey_ids if not is_text(one)], dtype=object)
         if len(unknown):
-            raise InputError(f"{len(unknown)} journeys are not of this run, the first is {unknown[0]!r}")
+            raise InputError(f"{len(unknown)} journeys are not of this run, the first is {shown(unknown[0])}")
         events = self.walked.journeys[mine.loc[wanted].to_numpy(), m.J_EVENT]
         return np.where(events >= 0, self.marked.row[events] if len(self.marked) else -1, -1)
 
     def properties_at(self, rows: Ints) -> pd.DataFrame:
         """One row per row of the log asked, in that order: event, at, and the log's properties; -1 is all missing."""
-        frame = rows_of(self.log, rows, ["event", "at", *self.log.properties])
+        frame = rows_of(self.log, row_numbers(rows), ["event", "at", *self.log.properties])
         frame["at"] = frame["at"].dt.tz_localize("UTC")
         return frame
 

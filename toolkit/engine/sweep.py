@@ -20,7 +20,7 @@ from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import config
-from toolkit.engine.doors import VALUES, check_assumption, check_flag, check_program, check_whole, values_to_try
+from toolkit.engine.doors import VALUES, check_assumption, check_program, check_whole, values_to_try
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints, Past
 from toolkit.engine.prepared import Prepared, prepare_log
@@ -30,7 +30,7 @@ from toolkit.engine.runners.spark import check_parts
 from toolkit.engine.runners.swept import Question, tallies_in_spark
 from toolkit.engine.selection import Selection, select
 from toolkit.engine.tally import COUNTS, FIRST, NOBODY, SECOND, WHOLE, Own, own_of, tally
-from toolkit.errors import Fault, InputError, ScenarioError, is_one_of, nearest, shown
+from toolkit.errors import Fault, InputError, ScenarioError, check_flag, is_one_of, nearest, shown
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.marks import mailed_scenarios
 from toolkit.readable import lines_html, table_html
@@ -225,6 +225,7 @@ def sweep(
     [['1h', 2, 0], ['4h', 1, 1]]
     """
     program = check_program(program, log)
+    check_flag(progress, name="progress")
     check_assumption(assume)
     check_whole(parts, name="parts", of="part")
     if not (isinstance(chosen_on, int | float) and 0 < chosen_on < 1):

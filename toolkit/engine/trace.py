@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
-from toolkit.errors import InputError
+from toolkit.errors import InputError, is_text, shown
 from toolkit.events import EventLog
 from toolkit.events.marks import events_of
 from toolkit.tables import ENDINGS, REASONS
@@ -102,6 +102,8 @@ class Trace(Drawable):
 
 def trace_of(run: Run, customer_id: str) -> Trace:
     """The timeline of one customer in a run."""
+    if not is_text(customer_id):
+        raise InputError(f"no customer {shown(customer_id)} in the log")
     marked = run.marked
     events = events_of(run.log, customer_id)
     events = events[events["received_at"] <= run.until]
@@ -142,7 +144,7 @@ def check_known(log: EventLog, customer_id: str) -> None:
     """
     column = log.customer_table.column("customer_id")
     if pc.index(column, pa.scalar(customer_id, column.type)).as_py() < 0 and not len(events_of(log, customer_id)):
-        raise InputError(f"no customer {customer_id!r} in the log{_with_other_zeros(log, customer_id)}")
+        raise InputError(f"no customer {shown(customer_id)} in the log{_with_other_zeros(log, customer_id)}")
 
 
 def _with_other_zeros(log: EventLog, customer_id: str) -> str:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from toolkit.errors import EventLogError
+from toolkit.errors import EventLogError, is_text, shown
 from toolkit.events.assembly import EVENTS, QUARANTINE, Rows
 from toolkit.events.canonical import event_id
 from toolkit.events.database import fetch, fetch_frame, fetch_row, fetch_rows, run, settle, utc
@@ -25,7 +25,7 @@ from toolkit.events.quoting import literal, name
 from toolkit.events.replacing import Stamp, stamp_of
 from toolkit.readable import counted
 
-__all__ = ["Contents"]
+__all__ = ["Contents", "row_numbers"]
 
 _ONCE = "events_once"
 _EXTRA_ROWS = "extra_rows"
@@ -142,7 +142,12 @@ class Contents:
         return self._people.table
 
     def carried(self, event: str) -> tuple[str, ...]:
-        """The properties that events of a name ever carry, in the order of the log's columns."""
+        """The properties that events of a name ever carry, in the order of the log's columns.
+
+        Raises:
+            EventLogError: what is no name.
+        """
+        _check_text(event, "carried", "the name of an event")
         if event not in self._carried:
             names = tuple(self.properties)
             counts = ", ".join(["count(*)", *(f"count({name(one)})" for one in names)])
@@ -153,6 +158,7 @@ class Contents:
 
     def unreadable_dates(self, attribute: str) -> int:
         """How many customers have something in an attribute that is no date, such as 31/12/1990."""
+        _check_text(attribute, "unreadable_dates", "the name of an attribute")
         if self.attributes.get(attribute) != "text":
             return 0
         if attribute not in self._unreadable:
@@ -164,6 +170,8 @@ class Contents:
 
     def named_but_for_zeros(self, customer_id: str) -> tuple[str, ...]:
         """Up to three customers with events whose ids differ from one only in the zeros that they begin with."""
+        if not is_text(customer_id):
+            return ()
         asked = (
             f"SELECT DISTINCT customer_id FROM {self._distinct()} WHERE ltrim(customer_id, '0') = ltrim(?, '0') "
             "ORDER BY customer_id LIMIT 3"
@@ -172,6 +180,8 @@ class Contents:
 
     def unreadable_numbers(self, event: str, prop: str) -> tuple[int, str]:
         """How many events of a name hold what is no number, such as 49,90 €, in a property; and one of these texts."""
+        _check_text(event, "unreadable_numbers", "the name of an event")
+        _check_text(prop, "unreadable_numbers", "the name of a property")
         if self.properties.get(prop) != "text":
             return 0, ""
         asked = (
@@ -259,7 +269,7 @@ class Contents:
         Raises:
             EventLogError: a row number that is not in the log.
         """
-        asked = np.asarray(rows, dtype=np.int64)
+        asked = row_numbers(rows)
         if not len(asked):
             return []
         cursor = self.cursor()
@@ -301,3 +311,25 @@ class Contents:
                     self._notes = (*self._notes, note)
                 self._once = _ONCE if repeats else EVENTS
             return self._once
+
+
+def row_numbers(rows: object) -> npt.NDArray[np.int64]:
+    """Row numbers that were handed over.
+
+    Raises:
+        EventLogError: something else.
+    """
+    try:
+        given = np.asarray(rows)
+        numbers = given.astype(np.int64)
+        is_list = given.ndim == 1 and (not len(given) or given.dtype.kind in "iu")
+    except (TypeError, ValueError, OverflowError):
+        is_list = False
+    if not is_list:
+        raise EventLogError(f"rows: found {shown(rows)}; allowed: row numbers of the log, in a list or an array")
+    return numbers
+
+
+def _check_text(given: object, call: str, what: str) -> None:
+    if not is_text(given):
+        raise EventLogError(f"{call}: found {shown(given)}; allowed: {what}")

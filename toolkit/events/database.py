@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from toolkit.bars import Bar
-from toolkit.errors import EventLogError
+from toolkit.errors import EventLogError, check_flag
 
 __all__ = [
     "bar_of",
@@ -119,6 +119,7 @@ def reading_bar(connection: duckdb.DuckDBPyConnection, *, shown: bool) -> Iterat
 
     On the main thread alone: what reads beside a person's work shows no bar.
     """
+    check_flag(shown, name="progress")
     if not shown or threading.current_thread() is not threading.main_thread():
         yield
         return

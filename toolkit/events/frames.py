@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -16,14 +15,13 @@ import pyarrow as pa
 from toolkit.arrow import A_FRAME, ArrowTable, TableLike, kind_of_table, table_of
 from toolkit.errors import EventLogError
 from toolkit.events.database import phase
-from toolkit.events.naming import check_distinct, is_unicode
+from toolkit.events.naming import check_distinct, is_index, is_unicode
 
 __all__ = ["arrow_of"]
 
 _NO_SINGLE_TYPE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 _LONGEST_WHOLE = 1e18
 # What pandas finds fast, and pyarrow reads as it is.
-_INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls an index without a name where it writes Arrow
 _OF_ONE_TYPE = ("string", "integer", "floating", "boolean", "decimal", "bytes", "empty")
 
 
@@ -73,7 +71,7 @@ def _of_arrow(table: pa.Table, label: str) -> pa.Table:
     columns = {
         column or f"column{place}": _known(values)
         for place, (column, values) in enumerate(zip(table.column_names, table.columns, strict=True))
-        if not _INDEX.fullmatch(column)
+        if not is_index(column)
     }
     check_distinct(table.column_names, label)
     return pa.table(columns)

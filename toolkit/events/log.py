@@ -14,7 +14,7 @@ from uuid import uuid4
 import pandas as pd
 
 from toolkit.arrow import TableLike
-from toolkit.errors import EventLogError
+from toolkit.errors import EventLogError, check_flag, is_text, shown
 from toolkit.events.assembly import EVENTS, Rows, assemble
 from toolkit.events.canonical import event_id
 from toolkit.events.compaction import compacted
@@ -139,6 +139,7 @@ class EventLog(Contents):
             EventLogError: no such file, a column is missing, or values in it cannot be used; names file, row and value.
         """
         form = CsvForm(date_format, decimal, encoding)
+        check_flag(growing, name="growing")
         connection = connect()
         columns, of_people = of_each_table(columns)
         with reading_bar(connection, shown=progress):
@@ -357,8 +358,8 @@ class EventLog(Contents):
         Returns:
             A new log, to be saved; it knows what was left out, and refuses a program that asks for it.
         """
-        if isinstance(names, str) or not all(isinstance(one, str) for one in _listed(names)):
-            raise EventLogError(f"names={names!r}; allowed: a list of names of events, for example ['purchase']")
+        if isinstance(names, str) or not all(is_text(one) for one in _listed(names)):
+            raise EventLogError(f"names={shown(names)}; allowed: a list of names of events, for example ['purchase']")
         more = () if self.numbered_customers is None else (NUMBER,)
         view = compacted(self.cursor(), self._distinct(), self._rows, names, more=more)
         rows = Rows(self._rows.properties, True, self._rows.lazy, True)
@@ -416,6 +417,11 @@ class EventLog(Contents):
             A log whose span, event names and counts are still those of the whole, so that a scenario means the same
             in it.
         """
+        if not isinstance(chosen, Range):
+            raise EventLogError(
+                f"within: found {shown(chosen)}; allowed: a range of customers, one of log.ranges(events=…); for a "
+                "period of time, run.between(since, before)"
+            )
         view = f"events_{uuid4().hex[:12]}"
         run(self.cursor(), f"CREATE VIEW {view} AS SELECT * FROM {self._distinct()} WHERE {chosen.condition}")
         people = People(self._people.table.filter(chosen.mask(self._people.table)), self._people.attributes, ())
@@ -482,7 +488,7 @@ def _moment(now: object) -> pd.Timestamp:
             return moment
     except (TypeError, ValueError, OverflowError):
         pass
-    raise EventLogError(f"now={now!r}; allowed: a moment, for example pd.Timestamp('2025-03-01', tz='UTC')")
+    raise EventLogError(f"now={shown(now)}; allowed: a moment, for example pd.Timestamp('2025-03-01', tz='UTC')")
 
 
 def _check_log(later: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ __all__ = [
     "check_free",
     "free_name",
     "index_names",
+    "is_index",
     "is_unicode",
     "name_columns",
     "of_each_table",
@@ -38,6 +40,7 @@ _OFTEN = {
 }  # fmt: skip
 TAKEN = frozenset((*BASE, "row", "properties", "file_row_number", "toolkit_customer"))
 """Names that mean something in a log or in the file of a stored one."""
+_INDEX = re.compile(r"__index_level_\d+__")
 OF_CUSTOMERS = "customers."
 """What a name of ours begins with in a mapping, where it is a column of the customers table."""
 
@@ -147,12 +150,20 @@ def _name_rest(found: Mapping[str, str], mapping: Mapping[str, str], base: dict[
     for theirs in found:
         if theirs in base.values() or theirs == document:
             continue
+        if is_index(theirs) and theirs not in ours_of:
+            notes.append(f"column {theirs!r} left out: it is the index of a frame, which pandas wrote beside it")
+            continue
         wanted = ours_of.get(theirs, theirs)
         given = free_name(wanted, taken)
         if given != wanted:
             notes.append(f"column {wanted!r} is called {given!r} here, because {wanted!r} has a meaning of its own")
         properties[given] = theirs
     return Naming(base, properties, document, tuple(notes))
+
+
+def is_index(column: str) -> bool:
+    """Whether pandas calls an index without a name so where it writes Arrow or Parquet: row numbers, mostly."""
+    return _INDEX.fullmatch(column) is not None
 
 
 def check_distinct(names: Sequence[str], label: str) -> None:

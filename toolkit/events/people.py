@@ -28,7 +28,7 @@ from toolkit.events.kinds import (
     spellings,
     within_years,
 )
-from toolkit.events.naming import check_distinct, suggestion
+from toolkit.events.naming import check_distinct, is_index, suggestion
 from toolkit.events.quoting import name
 from toolkit.events.respelling import in_plain_form
 from toolkit.events.sources import (
@@ -232,7 +232,7 @@ def _columns(
     for column, kind in source.columns.items():
         x = name(column)
         spelled = kind
-        if column == "customer_id":
+        if column == "customer_id" or is_index(column):
             continue
         if column in _TEXTS:
             columns[column] = (identifier(x, kind), "text")

@@ -26,6 +26,7 @@ _BUSY_DAY = 500
 MANY_AT_ONCE = 20
 _CROWD = 0.01
 _MANY_KINDS = 200
+_LAST = pd.Timestamp("9999-12-30")
 # Names of things are rightly text, even when they are digits.
 _ID_ENDINGS = ("id", "code", "zip", "number", "phone", "sku", "postcode")
 # Of the answers to mails, which are read with a log whether or not anybody answered.
@@ -81,7 +82,7 @@ def suspicious(
 
 def _times(cursor: duckdb.DuckDBPyConnection, relation: str, now: pd.Timestamp, events: int) -> Iterator[str]:
     moment = now if now.tzinfo else now.tz_localize("UTC")
-    tomorrow = f"{moment.tz_convert('UTC').tz_localize(None) + pd.Timedelta(days=1):%Y-%m-%d %H:%M:%S}"
+    tomorrow = str(min(moment.tz_convert("UTC").tz_localize(None), _LAST) + pd.Timedelta(days=1))
     clock = 'epoch_us("at") % 86400000000'
     old, future, latest, earliest_hour, latest_hour = fetch_row(
         cursor,

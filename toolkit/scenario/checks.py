@@ -42,11 +42,13 @@ def check(
     """
     check_is(program, m.Program, "a program, as load gives it")
     for kinds in (properties, attributes):
-        check_is(kinds or {}, Mapping, "columns and their kinds, such as {'revenue': 'number'}")
+        check_is({} if kinds is None else kinds, Mapping, "columns and their kinds, such as {'revenue': 'number'}")
     for names in (events, templates):
         if isinstance(names, str):
             raise ScenarioError([Fault("expected names in a list", found=names)])
-        check_is(names or (), Collection, "names in a list")
+        check_is(() if names is None else names, Collection, "names in a list")
+        if names is not None and not all(isinstance(name, str) for name in names):
+            raise ScenarioError([Fault("expected names in a list", found=type(names).__name__)])
     found: list[tuple[bool, Fault]] = []
 
     def take(finding: Finding, root: m.Scenario | m.Policies, name: str) -> None:

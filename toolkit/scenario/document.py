@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -28,7 +29,7 @@ from ruamel.yaml.reader import ReaderError
 
 from toolkit.errors import Fault, ScenarioError
 
-__all__ = ["Node", "Place", "read", "scalar"]
+__all__ = ["Node", "Place", "read", "read_each", "scalar"]
 
 Place = tuple[str | int, ...]
 """The keys and indices that lead to a value."""
@@ -41,6 +42,7 @@ MAX_INTEGER = 2**53 - 1
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_BETWEEN = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _NO_SPACE = re.compile(r"\s*(?:- )?\w+:[^\s:/]")
 _WORDS = {"": None, "~": None} | {
     form: value
@@ -118,10 +120,60 @@ def read(text: str, *, file: str | None = None) -> tuple[list[Node], list[Fault]
     Raises:
         ScenarioError: the text is not YAML, or larger or deeper than any scenario.
     """
+    nodes, faults = read_each(text, file=file)
+    documents = [node for node in nodes if node is not None]
+    if len(documents) < len(nodes):
+        raise ScenarioError(faults)
+    return documents, faults
+
+
+def read_each(text: str, *, file: str | None = None) -> tuple[list[Node | None], list[Fault]]:
+    """The documents of a YAML text, None for each that cannot be read, and the faults found.
+
+    Of a document that is no YAML the first fault is told, since nobody knows how the rest of it is meant; the other
+    documents of the text are read all the same.
+
+    Raises:
+        ScenarioError: the text is larger than any scenario.
+    """
     if len(text) > MAX_CHARACTERS:
         raise ScenarioError(
             [Fault("the file is too long", file=file, found=len(text), allowed=f"{MAX_CHARACTERS:,} characters")]
         )
+    try:
+        documents, faults = _read(text, file)
+    except ScenarioError as error:
+        parts = _parted(text)
+        if len(parts) == 1:
+            return [None], list(error.faults)
+    else:
+        return [*documents], faults
+    nodes: list[Node | None] = []
+    told: list[Fault] = []
+    for part in parts:
+        try:
+            documents, faults = _read(part, file)
+        except ScenarioError as error:
+            nodes.append(None)
+            told += error.faults
+        else:
+            nodes += documents
+            told += faults
+    return nodes, told
+
+
+def _parted(text: str) -> list[str]:
+    """The documents of a text, each behind as many empty lines as there were lines before it."""
+    starts = [0, *(found.start() for found in _BETWEEN.finditer(text) if found.start())]
+    return ["\n" * text.count("\n", 0, start) + text[start:end] for start, end in pairwise([*starts, len(text)])]
+
+
+def _read(text: str, file: str | None) -> tuple[list[Node], list[Fault]]:
+    """The documents of a text that is YAML as a whole.
+
+    Raises:
+        ScenarioError: it is not, or is deeper than any scenario.
+    """
     reader = _Reader(file, text)
     try:
         for event in YAML(typ="safe", pure=True).parse(text):

@@ -131,8 +131,7 @@ class Expression:
 
         Args:
             text: an SQL boolean expression over columns and literals. Times are UTC.
-            columns: the columns there are and their kinds (number, text, flag, time; empty without a value); any column
-                where not given.
+            columns: the columns there are and their kinds (number, text, flag, time, empty); any where not given.
 
         Returns:
             The expression.
@@ -354,20 +353,17 @@ class _Writer:
             return self._refused(node.sql("duckdb"), "a column by its name")
         name = node.name
         self.columns.add(name)
-        kind = "any"
-        if self.known is not None:
-            if name not in self.known:
-                shown = ", ".join(sorted(self.known)[:40])
-                near = nearest(name, self.known)
-                around = node.parent
-                compared = around is not None and type(around) in _COMPARED and around.this is not node
-                is_text = near is None and (node.this.args.get("quoted") or compared)
-                hint = "; text stands in single quotes" if is_text else ""
-                self.faults.append(Fault(f"unknown column{hint}", found=name, allowed=shown, nearest=near))
-            elif self.known[name] == "empty":
-                return "NULL", "any"  # without a value it has no kind, and nothing comes of a comparison
-            else:
-                kind = self.known[name]
+        kind = "any" if self.known is None else self.known.get(name, "any")
+        if self.known is not None and name not in self.known:
+            shown = ", ".join(sorted(self.known)[:40])
+            near = nearest(name, self.known)
+            around = node.parent
+            compared = around is not None and type(around) in _COMPARED and around.this is not node
+            is_text = near is None and (node.this.args.get("quoted") or compared)
+            hint = "; text stands in single quotes" if is_text else ""
+            self.faults.append(Fault(f"unknown column{hint}", found=name, allowed=shown, nearest=near))
+        if kind == "empty":  # without a value it has no kind, and nothing comes of a comparison
+            return "NULL", "any"
         return '"' + name.replace('"', '""') + '"', kind
 
     def _literal(self, node: exp.Literal) -> Written:

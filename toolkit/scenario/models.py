@@ -452,7 +452,7 @@ class Program(Model):
 
     def __getitem__(self, name: str) -> Scenario:
         for scenario in self.scenarios:
-            if scenario.scenario == name:
+            if isinstance(name, str) and scenario.scenario == name:
                 return scenario
         names = [scenario.scenario for scenario in self.scenarios]
         raise KeyError(

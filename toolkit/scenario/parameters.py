@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from toolkit.errors import Fault, ScenarioError, nearest
+from toolkit.errors import Fault, ScenarioError, is_one_of, nearest, shown
 from toolkit.scenario.base import Model
 from toolkit.scenario.checks import check
 from toolkit.scenario.duration import Duration, TimeOfDay
@@ -106,7 +106,7 @@ def _is_tunable(path: str, value: Any) -> bool:
 def _found(program: Program, path: str) -> tuple[Way, Any]:
     paths: dict[str, tuple[Way, Any]] = {}
     for known, way, value in _everything(program):
-        if known == path:
+        if is_one_of(path, (known,)):
             return way, value
         paths[known] = way, value
     raise ScenarioError(_unknown(path, paths))
@@ -117,7 +117,8 @@ def _unknown(path: str, paths: Mapping[str, tuple[Way, Any]]) -> tuple[Fault, ..
     near = nearest(str(path), tunable) or nearest(str(path), paths)
     scenario = str(path).partition(".")[0]
     same = [known for known in tunable if known.startswith(f"{scenario}.")] or tunable
-    return (Fault("no such parameter", found=path, allowed=", ".join(same[:30]) or None, nearest=near),)
+    found = path if isinstance(path, str | int) else shown(path)
+    return (Fault("no such parameter", found=found, allowed=", ".join(same[:30]) or None, nearest=near),)
 
 
 def _everything(program: Program) -> Iterator[tuple[str, Way, Any]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolkit.errors import Fault, ScenarioError, nearest
+from toolkit.errors import Fault, ScenarioError, nearest, shown
 from toolkit.scenario.coherence import findings, program_findings
-from toolkit.scenario.document import Node, read
+from toolkit.scenario.document import Node, read_each
 from toolkit.scenario.findings import Finding, check_is
 from toolkit.scenario.models import Policies, Program, Scenario
 from toolkit.scenario.origins import remember
@@ -94,9 +95,21 @@ def _path_of(value: object, name: str) -> Path:
     allowed = "the path of a file or a folder"
     if not isinstance(value, str | os.PathLike):
         raise ScenarioError([Fault(f"{name}: expected a path", found=type(value).__name__, allowed=allowed)])
+    if not _can_be_a_path(value):
+        raise ScenarioError([Fault(f"{name}: no file can have this name", found=shown(value), allowed=allowed)])
     if isinstance(value, str) and not value.strip():  # an empty variable is not the folder one stands in
         raise ScenarioError([Fault(f"{name}: expected a path", found=value, allowed=f"{allowed}; '.' is this one")])
     return Path(value)
+
+
+def _can_be_a_path(value: str | os.PathLike[str]) -> bool:
+    try:
+        os.stat(value)
+    except (UnicodeEncodeError, ValueError):
+        return False
+    except OSError as fault:
+        return fault.errno != errno.ENAMETOOLONG
+    return True
 
 
 def _sources(place: Path) -> Iterator[Path]:
@@ -148,6 +161,7 @@ class _Draft:
     scenarios: list[tuple[Scenario, Shaped[Scenario], str | None]] = field(default_factory=list)
     policies: tuple[Policies, Shaped[Policies], str | None] | None = None
     policies_lost: bool = False
+    lost: bool = False
     faults: list[Fault] = field(default_factory=list)
 
     def take(self, file: Path, *, is_policies: bool) -> None:
@@ -168,7 +182,7 @@ class _Draft:
     def take_text(self, text: str, file: str | None, *, is_policies: bool) -> None:
         """Read the documents of a text."""
         try:
-            nodes, faults = read(text, file=file)
+            nodes, faults = read_each(text, file=file)
         except ScenarioError as error:
             self.faults += error.faults
             self.policies_lost |= is_policies
@@ -179,7 +193,10 @@ class _Draft:
             self.faults.append(Fault("the file is empty", file=file, line=1, allowed=allowed))
             self.policies_lost |= is_policies
         for node in nodes:
-            if is_policies or (len(nodes) > 1 and not _is_a_scenario(node)):
+            if node is None:  # nobody knows what stood there
+                self.lost = True
+                self.policies_lost |= is_policies
+            elif is_policies or (len(nodes) > 1 and not _is_a_scenario(node)):
                 self._take_policies(node, file)
             else:
                 scenario = shaped(Scenario, node, file=file)
@@ -201,7 +218,7 @@ class _Draft:
 
     def program(self) -> Program:
         """The program, where there is no fault in anything read."""
-        policies, is_sure = Policies(), not self.policies_lost
+        policies, is_sure = Policies(), not (self.policies_lost or self.lost)
         if self.policies is not None:
             policies, source, file = self.policies
             remember(policies, source.node, file)

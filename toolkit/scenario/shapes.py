@@ -250,7 +250,7 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
             return {"message": message, "found": shown, "allowed": allowed, "nearest": near}
         case "duration" | "time_of_day":
             near = as_meant(found) if isinstance(found, str) else None
-            near = None if near == found else near
+            near = None if near is None or near == found else near
             if kind == "time_of_day":
                 hour = re.fullmatch(r"([01]?\d|2[0-3])h?", str(found))
                 near = f"{int(hour[1]):02d}:00" if hour else near

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from os import PathLike
@@ -68,6 +68,25 @@ class ResponseModel:
         faults = [fault for path, number in self.numbers.items() for fault in fault_of(path, number)]
         if faults:
             raise ScenarioError(faults)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both say the same in every number, with its range and source, and draw it alike."""
+        if not isinstance(other, ResponseModel):
+            return NotImplemented
+        mine, theirs = self.samples or {}, other.samples or {}
+        return (
+            self._said() == other._said()
+            and mine.keys() == theirs.keys()
+            and all(np.array_equal(mine[path], theirs[path]) for path in mine)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._said())
+
+    def _said(self) -> tuple[Hashable, ...]:
+        """All but the samples, which are arrays."""
+        numbers, times = (frozenset(one.items()) for one in (self.numbers, self.times))
+        return (self.name, self.source, numbers, times, self.purchase, self.value, self.notes)
 
     @classmethod
     def nothing(cls) -> ResponseModel:

@@ -15,8 +15,8 @@ import pandas as pd
 
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
-from toolkit.engine.doors import check_flag, check_program, moment_of, values_to_try
-from toolkit.errors import InputError, ScenarioError, did_you_mean, is_one_of, shown
+from toolkit.engine.doors import check_program, moment_of, values_to_try
+from toolkit.errors import InputError, ScenarioError, check_flag, did_you_mean, is_one_of, shown
 from toolkit.events import EventLog
 from toolkit.readable import lines_html, minus, table_html
 from toolkit.scenario.models import Program, Scenario

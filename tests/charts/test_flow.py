@@ -166,6 +166,14 @@ def test_who_reached_the_goal_who_left_without_it_and_who_unsubscribed_are_told_
     assert drawn.count('class="s bad"') == 3
 
 
+def test_who_bought_before_a_late_trigger_was_known_has_reached_the_goal():
+    rows = [("c0", "cart_add", "2026-03-02T09:00Z", "2026-03-02T12:00Z", None)]
+    rows += [("c0", "purchase", "2026-03-02T10:00Z", "2026-03-02T10:00Z", 50.0)]
+    frame = pd.DataFrame(rows, columns=["customer_id", "event", "at", "received_at", "revenue"])
+    run = tk.replay(loads(LEAVING), EventLog.from_pandas(frame), progress=False)
+    assert flow_of(run, "cart").left == {"": Leaving(1, 0, 0)}
+
+
 def test_of_a_scenario_without_a_goal_nobody_is_said_to_have_reached_it():
     program = loads(LEAVING.replace("goal:", "# goal:"))
     rows = [("c0", "cart_add", "2026-03-02T09:00Z"), ("c0", "purchase", "2026-03-02T10:00Z")]

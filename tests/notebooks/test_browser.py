@@ -166,6 +166,19 @@ def test_the_discount_changes_money_and_nothing_else(tuned):
     assert "with 30% off" in tuned.cell("value")
 
 
+def test_a_cell_that_is_run_again_ends_what_its_tuner_was_computing_and_no_other_does(tuned):
+    tuned.ask(
+        "import time; earlier = tuner; said = dict(done=print, failed=print)\n"
+        "job = earlier._jobs.start(lambda job: [job.step(0, 1) or time.sleep(0.05) for _ in range(100_000)], **said)"
+    )
+    tuned.cell("map")
+    tuned.ask("assert job.running and not job.cancelled")
+    tuned.cell("tuner")
+    tuned.ask("assert tuner is not earlier and job.wait(20) and job.cancelled")
+    tuned.page.wait_for_selector(EXACT)
+    tuned.cell("map")  # follows the tuner that is there now
+
+
 def test_every_slider_says_its_unit(tuned):
     for slider, told in (("The offer holds for", "3 d"), ("At most, per person", "3 mails in 7 d")):
         assert _text(tuned, f"input[aria-label='{slider}']") == f"{told}, as it is now"

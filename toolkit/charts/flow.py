@@ -29,7 +29,7 @@ class Leaving:
     """Journeys that ended before their last step. Exact.
 
     Attributes:
-        reached: left by an exit, the goal reached within the journey.
+        reached: left by an exit, the goal reached since the trigger.
         otherwise: left by an exit without the goal; all exits of a scenario that has none.
         unsubscribed: ended because the customer unsubscribed.
     """
@@ -147,7 +147,7 @@ def _leaving(run: Run, place: int, journeys: Ints, last: Ints) -> dict[str, Leav
     if run.compiled.scenarios[place].goal is not None:
         mine = journeys[exited]
         found, _, _ = within(
-            run.marked, mine[:, m.J_CUSTOMER], after=mine[:, m.J_ENTERED], up_to=mine[:, m.J_ENDED], bit=goal
+            run.marked, mine[:, m.J_CUSTOMER], after=mine[:, m.J_TRIGGER], up_to=mine[:, m.J_ENDED], bit=goal
         )
         reached[exited] = found > 0
     unsubscribed = journeys[:, m.J_ENDED_BY] == m.END_UNSUBSCRIBED

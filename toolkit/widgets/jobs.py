@@ -6,6 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
+
+from IPython import get_ipython
 
 __all__ = ["Cancelled", "Job", "Jobs", "go_on"]
 
@@ -97,6 +100,25 @@ class Jobs:
         self.now: Job | None = None
         self._lock = threading.Lock()
 
+    def take_over(self) -> None:
+        """Stop what earlier runs of the cell that runs now have begun, as far as they took over, too.
+
+        Nothing else ends it: ipywidgets keeps every screen that was ever made. Those of the same run go on side by
+        side, and an earlier screen that is still shown elsewhere begins anew at its next move.
+        """
+        shell = get_ipython()
+        parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
+        cell, run = parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
+        if cell is None:
+            return
+        earlier, there = _OF_CELLS.get(cell, (run, WeakSet()))
+        if earlier != run:
+            for one in tuple(there):
+                one.cancel()
+            there = WeakSet()
+        there.add(self)
+        _OF_CELLS[cell] = run, there
+
     def start(self, work: Callable[[Job], Any], **called: Any) -> Job:
         """Cancel what runs, and begin something else; see `Job`."""
         with self._lock:
@@ -123,6 +145,10 @@ class Jobs:
         """Whether a job is at work that nobody has cancelled."""
         now = self.now
         return now is not None and now.running and not now.cancelled
+
+
+_OF_CELLS: dict[str, tuple[str | None, WeakSet[Jobs]]] = {}
+"""By cell of a notebook: its last run, and the jobs of what that run made."""
 
 
 def go_on(job: Job | None) -> None:

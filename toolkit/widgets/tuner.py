@@ -137,6 +137,7 @@ class Tuner(Panel):
         self.paths = (wait, offer)
         self._versions = Path(versions)
         self._jobs = Jobs()
+        self._jobs.take_over()
         self._response, self._draws = response, draws
         self._forecasts: dict[tuple[str, float], dict[str, Any]] = {}
         self._held: Setting | None = None

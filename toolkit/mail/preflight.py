@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -39,6 +39,7 @@ _BULK_FROM = 5_000
 _SHOWN = 12  # values of a mail, where one is missing
 _MOST_ADDRESSES = 1 << 14  # remembered at once
 _OF_ALL = ("missing_template", "too_large")  # no matter of one customer, or none that keeps a mail from being read
+_FEW = 10  # mails of a template that single customers may make unfit, however few it has
 _LANGUAGES = "not written in the language of some"
 _COLUMNS = ("severity", "rule", "template", "count", "message", "file", "line", "example", "mend")
 
@@ -73,6 +74,8 @@ class Preflight:
 
     findings: tuple[Finding, ...]
     count: int
+    left_out: Mapping[int, str] = field(default_factory=dict, repr=False, hash=False)
+    """The letters that were set aside, by number: what makes each of them unfit."""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -133,7 +136,7 @@ def preflight(
     links: Callable[[Letter], Links] | None = None,
     workers: int | None = None,
     answer: Callable[[str], str | None] | None = None,
-    set_aside: Callable[[int], None] | None = None,
+    set_aside: float = 0.0,
 ) -> Preflight:
     """Every letter of a batch rendered and checked, before any is sent; and, where asked for, written at once.
 
@@ -151,8 +154,10 @@ def preflight(
         workers: processes that render; as many as the machine has cores for 4,000 letters or more, else this one.
         answer: what is wrong with a link, or None; asked once for each link, for example `toolkit.mail.page_answers`.
             Unless given nothing is asked of the network.
-        set_aside: called with the number of each letter that cannot be sent for what its own values make of it; such
-            letters are then warned of and not received, and the others go without them. Unless given they block.
+        set_aside: the largest share (0 to 1) of a template's letters that may be unfit for what their own customers'
+            values make of them: those are warned of and set aside, and the others go. Up to ten always may, as long
+            as any letter of the batch is fit. Of a template with more the fault is its own, and blocks, as every one
+            does with 0; with 1 none does.
 
     Returns:
         The findings, errors first, grouped by template and rule, with counts.
@@ -173,7 +178,7 @@ def preflight(
     _check_is("workers", 1 if workers is None else workers, int)
     if receive is not None and message_id is None:
         raise InputError("preflight: receive needs message_id, which names the mails")
-    batch = _Batch(templates, program, sets_aside=set_aside is not None)
+    batch = _Batch(templates, program, most_aside=set_aside)
     batch.check_program()
     jobs = Jobs(letters, unsubscribe, message_id if receive else None, links)
     number_of = workers if workers is not None else cores() if len(jobs) >= _PARALLEL_FROM else 1
@@ -181,12 +186,10 @@ def preflight(
     with bar, closing(check_in_parallel(templates, jobs, workers=number_of, names=jobs.templates)) as done:
         for number, (job, checked) in enumerate(done):
             letter = job.letter
-            goes = batch.take(number, letter, checked)
+            batch.take(number, letter, checked)
             if unsubscribe is not None and letter.class_ == "marketing":
                 batch.take_link(number, letter, job.link)
-            if set_aside is not None and not goes:
-                set_aside(number)
-            elif receive is not None and checked.message is not None:
+            if receive is not None and checked.message is not None:
                 receive(number, checked.subject, checked.message, *(() if links is None else (checked.targets,)))
             bar.update()
     batch.check_repeated(letters)
@@ -194,7 +197,7 @@ def preflight(
     if answer is not None:
         batch.check_answers(letters, answer)
     batch.check_size()
-    return Preflight(batch.findings(), len(letters))
+    return Preflight(batch.findings(), len(letters), batch.left_out())
 
 
 @dataclass(slots=True)
@@ -205,7 +208,7 @@ class _Group:
     file: str | None
     line: int | None
     example: str | None
-    aside: bool = False
+    is_unfit: bool = False
     count: int = 0
 
 
@@ -213,7 +216,7 @@ class _Group:
 class _Batch:
     templates: Templates
     program: Program
-    sets_aside: bool
+    most_aside: float
     groups: dict[tuple[str, str, str], _Group] = field(default_factory=dict)
     decisions: Repeated = field(default_factory=Repeated)
     mailed: Repeated = field(default_factory=Repeated)
@@ -223,6 +226,7 @@ class _Batch:
     languages: dict[str, Counter[str]] = field(default_factory=dict)
     addresses: dict[str, str | None] = field(default_factory=dict)
     steps: dict[tuple[str, str, str], tuple[Send | None, str | None]] = field(default_factory=dict)
+    unfit: dict[int, tuple[str, str]] = field(default_factory=dict)
     firsts: dict[str, Letter] = field(default_factory=dict)
     given: dict[str, tuple[set[str], set[str]]] = field(default_factory=dict)
 
@@ -235,39 +239,47 @@ class _Batch:
         place: tuple[str | None, int | None] = (None, None),
         found: str = "",
         *,
-        aside: bool = False,
+        is_unfit: bool = False,
     ) -> None:
         group = self.groups.get((template, rule, message))
         if group is None:
             example = masked(letter.to) if letter else None
             said = f"{message}; {found}" if found else message
-            said += "; left out for it" if aside else ""
-            group = self.groups[template, rule, message] = _Group(template, rule, said, *place, example, aside)
+            group = self.groups[template, rule, message] = _Group(template, rule, said, *place, example, is_unfit)
         group.count += 1
 
+    def blamed(self) -> set[str]:
+        """The templates of which more mails are unfit than values of single customers explain."""
+        unfit = Counter(template for template, _ in self.unfit.values())
+        if not self.most_aside or (self.most_aside < 1 and len(self.unfit) == self.mails.total()):
+            return set(unfit)  # where none is fit, to block keeps nothing from anybody
+        return {name for name, count in unfit.items() if count > max(_FEW, self.most_aside * self.mails[name])}
+
+    def left_out(self) -> dict[int, str]:
+        """The letters that are set aside, and what makes each of them unfit."""
+        blamed = self.blamed()
+        return {number: why for number, (template, why) in self.unfit.items() if template not in blamed}
+
     def findings(self) -> tuple[Finding, ...]:
+        blamed, total = self.blamed(), self.mails.total()
         for group in self.groups.values():
             # Gmail clips each mail for itself; a few long ones (p99 is below) need not hold up all the others.
-            few = self.sets_aside or group.count * 100 <= self.mails[group.template]
-            if group.rule == "too_large" and few:
+            few = group.count * 100 <= self.mails[group.template] or (self.most_aside and group.count <= _FEW < total)
+            if group.rule == "too_large" and (few or self.most_aside >= 1):
                 group.rule = "large_for_some"
             if group.message == _LANGUAGES:
                 most = self.languages[group.template].most_common()
                 group.message = "not written in " + ", ".join(f"{name} ({count:,} mails)" for name, count in most)
-        found = [
-            Finding(
-                "warning" if one.aside else RULES[one.rule].severity,
-                one.rule,
-                one.template,
-                one.count,
-                one.message,
-                one.file,
-                one.line,
-                one.example,
-                RULES[one.rule].mend,
-            )
-            for one in self.groups.values()
-        ]
+        found = []
+        for one in self.groups.values():
+            rule, message, severity = RULES[one.rule], one.message, RULES[one.rule].severity
+            mend = rule.mend
+            if one.is_unfit and one.template not in blamed:
+                severity, message = "warning", f"{message}; left out for it"
+            elif one.is_unfit and self.most_aside and len(self.unfit) < total:
+                mend += "; set_aside=True leaves out the mails that have it"
+            place = one.file, one.line, one.example
+            found.append(Finding(severity, one.rule, one.template, one.count, message, *place, mend))
         return tuple(sorted(found, key=lambda one: (one.severity, one.template, one.rule, one.message)))
 
     # --- once a batch -------------------------------------------------------------------------------------------------
@@ -373,9 +385,9 @@ class _Batch:
 
     # --- once a letter ------------------------------------------------------------------------------------------------
 
-    def take(self, number: int, letter: Letter, checked: Checked) -> bool:
-        """What one letter adds to the findings; whether its own values let it be sent."""
-        goes = self._check_recipient(letter)
+    def take(self, number: int, letter: Letter, checked: Checked) -> None:
+        """What one letter adds to the findings."""
+        self._check_recipient(number, letter)
         self.decisions.add(number, letter.decision_id)
         self.mailed.add(number, _mailed(letter))
         self.marketing += letter.class_ == "marketing"
@@ -392,12 +404,12 @@ class _Batch:
         for rule, message, file, line, found in checked.notes:
             if (rule, message) not in told:  # twice in one mail is one mail
                 told.add((rule, message))
-                unfit = RULES[rule].severity == "error" and rule not in _OF_ALL
-                self.add(letter.template, rule, message, letter, (file, line), found, aside=self.sets_aside and unfit)
-                goes = goes and not unfit
-        return goes
+                is_unfit = RULES[rule].severity == "error" and rule not in _OF_ALL
+                self.add(letter.template, rule, message, letter, (file, line), found, is_unfit=is_unfit)
+                if is_unfit:
+                    self.unfit.setdefault(number, (letter.template, f"{message}; {found}" if found else message))
 
-    def _check_recipient(self, letter: Letter) -> bool:
+    def _check_recipient(self, number: int, letter: Letter) -> None:
         address = letter.to
         try:
             wrong = self.addresses[address]
@@ -406,8 +418,8 @@ class _Batch:
                 self.addresses.clear()
             wrong = self.addresses[address] = wrong_address(address)
         if wrong:
-            self.add(letter.template, "invalid_address", wrong, letter, aside=self.sets_aside)
-        return not wrong
+            self.add(letter.template, "invalid_address", wrong, letter, is_unfit=True)
+            self.unfit[number] = letter.template, wrong
 
     def take_link(self, number: int, letter: Letter, link: str) -> None:
         """The unsubscribe link of a marketing letter."""

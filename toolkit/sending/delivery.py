@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from threading import Event
@@ -28,6 +29,7 @@ from toolkit.sending.approval.standing import StandingApproval
 from toolkit.sending.batch.batch import Batch
 from toolkit.sending.batch.manifest import digest_of
 from toolkit.sending.batch.parcel import BatchParcel, Parcel
+from toolkit.sending.batch.summary import told as noted
 from toolkit.sending.clock import Clock, micros, utc_now
 from toolkit.sending.ledger.draws import draws_of
 from toolkit.sending.ledger.ledger import Ledger
@@ -129,7 +131,7 @@ def send(
         sender = Sender(parcel, run, way, opened, before=batch.skipped, clock=opened.clock, gate=gate, tracker=tracker)
         sender.stop = _stopped.get() or sender.stop
         with _bar(sender, shown=progress), _stoppable(sender.stop):
-            return sender.run()
+            return replace(sender.run(), notes=noted(batch.preflight.set_aside))
 
 
 def start_sending(
@@ -201,7 +203,7 @@ def start_sending(
             lingers=True,
             tracker=_tracker(parcel, opened, where, run, clock),
         )
-        return SendingJob(sender, release=release)
+        return SendingJob(sender, release=release, notes=noted(batch.preflight.set_aside))
 
     return _running.job(opened, run.id, make)
 

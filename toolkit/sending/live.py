@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import pandas as pd
 from toolkit.engine import replay
 from toolkit.errors import AnswersError, ApprovalError, EventLogError, InputError, SendingError, ToolkitError
 from toolkit.events import EventLog
-from toolkit.mail import Finding, Templates
+from toolkit.mail import Templates
 from toolkit.readable import counted, lines_html, table_html
 from toolkit.scenario import content_hash
 from toolkit.scenario.models import Program
@@ -29,6 +29,7 @@ from toolkit.sending.answered import heard
 from toolkit.sending.approval.standing import StandingApproval
 from toolkit.sending.batch.batch import Batch
 from toolkit.sending.batch.stock import CodesError, never_empty
+from toolkit.sending.batch.summary import told
 from toolkit.sending.captures import Captures
 from toolkit.sending.clock import Clock, utc_now
 from toolkit.sending.delivery import send, stopped_by
@@ -46,8 +47,6 @@ from toolkit.sending.sender.report import Outcomes, Report
 from toolkit.sending.transports import transport as transport_of
 
 __all__ = ["Parity", "keep_sending", "parity", "round_of"]
-
-_FINDINGS_TOLD = 5
 
 
 def round_of(
@@ -124,15 +123,7 @@ def round_of(
             known = opened.known(due)
         why = "held back by the limits" if not report.spent else "held back by the limits, or its code is another's"
         seen.add(batch.now, line, left_out=dict.fromkeys([name for name in due if name not in known], why))
-    return replace(report, notes=_told(batch.preflight.set_aside))
-
-
-def _told(findings: Sequence[Finding]) -> tuple[str, ...]:
-    """What a line can hold of what the preflight set mails aside for: what most mails have, first."""
-    most = sorted(findings, key=lambda one: -one.count)
-    others = most[_FINDINGS_TOLD:]
-    more = (f"and {counted(len(others), 'finding')} more",) if others else ()
-    return (*map(str, most[:_FINDINGS_TOLD]), *more)
+    return report
 
 
 def _none_sent(batch: Batch, ledger: Ledger, paused: str, *, way: str | Transport) -> Report:
@@ -146,6 +137,7 @@ def _none_sent(batch: Batch, ledger: Ledger, paused: str, *, way: str | Transpor
         audit=ledger.audit_head(),
         state="paused",
         waits_for=(said,),
+        notes=told(batch.preflight.set_aside),
     )
 
 

@@ -13,12 +13,12 @@ import tempfile
 import threading
 import weakref
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, SupportsIndex, TypeVar, overload
 
 from toolkit.errors import SendingError
 
-__all__ = ["Spool", "Store"]
+__all__ = ["Chosen", "Spool", "Store"]
 
 _IN_MEMORY = 4 * 1024 * 1024
 
@@ -163,6 +163,36 @@ class Store(Sequence[T], Generic[T]):
 
     def __repr__(self) -> str:
         return f"Store({len(self):,})"
+
+
+class Chosen(Sequence[T], Generic[T]):
+    """Some of the objects of a store, which stay where they lie.
+
+    >>> chosen = Chosen(Store(["ana", "ben", "cleo"]), [0, 2])
+    >>> chosen[1], chosen[-2:], len(chosen)
+    ('cleo', ('ana', 'cleo'), 2)
+    """
+
+    def __init__(self, store: Store[T], numbers: Iterable[int]) -> None:
+        self._store = store
+        self._numbers = array("q", numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, number: SupportsIndex) -> T: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> tuple[T, ...]: ...
+
+    def __getitem__(self, number: SupportsIndex | slice) -> T | tuple[T, ...]:
+        if isinstance(number, slice):
+            return tuple(self._store[place] for place in self._numbers[number])
+        return self._store[self._numbers[number]]
+
+    def __iter__(self) -> Iterator[T]:
+        return (self._store[place] for place in self._numbers)
 
 
 def _pickled(item: object) -> bytes:

@@ -170,6 +170,7 @@ class ApprovalDesk(Panel):
             if errors
             else note(f"All {count:,} mails were rendered and checked; nothing blocks them.", tone="good")
         )
+        aside = [line for line in facts.summary.lines if line.startswith("left out")]
         pages = [
             ("counts", "Who and what"),
             ("findings", f"Findings ({len(errors) + len(warnings)})"),
@@ -187,7 +188,12 @@ class ApprovalDesk(Panel):
             [
                 head,
                 cards,
-                tag("div", verdict, class_="ttk-gap"),
+                tag(
+                    "div",
+                    verdict,
+                    *(note(line[:1].upper() + line[1:], tone="careful") for line in aside),
+                    class_="ttk-gap",
+                ),
                 tag("div", tabs, class_="ttk-row ttk-gap"),
                 tag("div", shown, class_="ttk-gap", data_key=self._page),
                 self._test(),
@@ -201,7 +207,9 @@ class ApprovalDesk(Panel):
             for title, frame in summary.tables.items()
             if len(frame) and "sample" not in title.lower()  # their subjects hold names
         ]
-        lines = [line for line in summary.lines[1:] if not line.startswith(("digest", "preflight", "blocked"))]
+        lines = [
+            line for line in summary.lines[1:] if not line.startswith(("digest", "preflight", "blocked", "left out"))
+        ]
         return together(
             [
                 together(note(line.removeprefix("note: ")) for line in lines),

@@ -26,7 +26,7 @@ from toolkit.readable import lines_html
 from toolkit.scenario import content_hash
 from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program
-from toolkit.sending.batch.mails import PreparedMail
+from toolkit.sending.batch.mails import Aside, PreparedMail
 from toolkit.sending.batch.manifest import Rows, digest_of, plain
 from toolkit.sending.batch.summary import BatchSummary, Counts, summary_of
 from toolkit.sending.keys import MailKey
@@ -98,6 +98,7 @@ class Batch:
         previous: the approval before this batch, from the ledger.
         author: who wrote the scenarios and their mails, where that was said.
         left_out: decisions to send that are not mailed: decision to reason.
+        aside: the mails that were left out for what is in their customers' own data; see `set_aside`.
         price_per_thousand: what a thousand mails cost to send, in the program's currency; for the summary.
         sources: the text of each of `files` as it was read, so that a refusal can show what changed.
         manifest: all that an approval covers, as plain values.
@@ -123,6 +124,7 @@ class Batch:
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
     left_out: Mapping[str, str] = field(default_factory=dict, repr=False)
     price_per_thousand: float | None = None
+    aside: Sequence[Aside] = field(default=(), repr=False)
     manifest: Mapping[str, Any] = field(init=False, repr=False)
     digest: str = field(init=False)
     _counts: Counts = field(init=False, repr=False, default_factory=Counts)
@@ -174,6 +176,13 @@ class Batch:
             for mail in self.mails
         ]
         return pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"due_at": "datetime64[us, UTC]", "size": "int64"})
+
+    @property
+    def set_aside(self) -> pd.DataFrame:
+        """One row per mail that is left out for what is in its own customer's data, while the others go: decision_id,
+        customer_id, address (masked), scenario, step, template, why. It stays due until the window is over."""
+        names = ["decision_id", "customer_id", "address", "scenario", "step", "template", "why"]
+        return pd.DataFrame(list(self.aside), columns=names)
 
     def discount(self, number: int) -> float | None:
         """The most that a mail's offer is thought to cost, in the program's currency; None where that cannot be told.

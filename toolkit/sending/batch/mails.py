@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.mail import Letter
+from toolkit.mail.addresses import masked
 from toolkit.sending.ledger.coupons import Coupon
 
-__all__ = ["Numbers", "PreparedMail", "hash_of"]
+__all__ = ["Aside", "Numbers", "PreparedMail", "aside_of", "hash_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,16 @@ class PreparedMail:
 
 
 _values = attrgetter(*(field.name for field in fields(PreparedMail)))
+
+
+Aside = tuple[str, str, str, str, str, str, str]
+"""A mail that was set aside: decision_id, customer_id, address (masked), scenario, step, template, why."""
+
+
+def aside_of(letter: Letter, customer_id: str, why: str) -> Aside:
+    """The mail of a letter that was set aside."""
+    who = letter.decision_id, customer_id, masked(letter.to)
+    return (*who, letter.scenario, letter.step, letter.template, why)
 
 
 class Numbers:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from toolkit.mail import Finding
 from toolkit.mail.addresses import masked
 from toolkit.readable import counted, lines_html, offer_words, priced, reason_text, table_html
 from toolkit.sending.batch.mails import PreparedMail
@@ -20,10 +21,11 @@ from toolkit.sending.display import frame_text
 if TYPE_CHECKING:
     from toolkit.sending.batch.batch import Batch
 
-__all__ = ["BatchSummary", "Counts", "summary_of"]
+__all__ = ["BatchSummary", "Counts", "summary_of", "told"]
 
 _LASTING = ("program", "templates", "files", "sender", "versions", "author")
 _ROWS = 10  # of a table
+_FINDINGS = 5  # of a line
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,7 @@ def summary_of(batch: Batch, counts: Counts) -> BatchSummary:
     count = len(batch)
     title = f"{counted(count, 'mail')} due at {batch.now:%Y-%m-%d %H:%M} UTC"
     lines = [f"{title} (decided within {batch.window} before)"]
+    lines += _left_out(batch)
     lines += _cost(batch)
     lines += [_liability(batch, *place, offer) for place, offer in sorted(counts.offers.items())]
     errors, warnings = batch.errors, batch.preflight.warnings
@@ -111,6 +114,25 @@ def summary_of(batch: Batch, counts: Counts) -> BatchSummary:
     lines += [f"note: {note}" for note in batch.notes]
     lines.append(f"digest {batch.digest}")
     return BatchSummary(tuple(lines), MappingProxyType(_tables(batch, counts)))
+
+
+def _left_out(batch: Batch) -> list[str]:
+    """The mails that were set aside, and the most frequent reasons."""
+    if not batch.aside:
+        return []
+    count, found = len(batch.aside), told(batch.preflight.set_aside)
+    one = count == 1
+    said = f"left out: {counted(count, 'mail')} unfit for what is in {'its' if one else 'their'} own customer's data"
+    until = f"still due until {batch.window} after {'its' if one else 'their'} moment: mend the data and prepare again"
+    return [f"{said}, the others go; .set_aside names {'it' if one else 'each'}; {until} ({'; '.join(found)})"]
+
+
+def told(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """What a line can hold of what the preflight set mails aside for: what most mails have, first."""
+    most = sorted(findings, key=lambda one: -one.count)
+    others = most[_FINDINGS:]
+    more = (f"and {counted(len(others), 'finding')} more",) if others else ()
+    return (*map(str, most[:_FINDINGS]), *more)
 
 
 def _cost(batch: Batch) -> list[str]:

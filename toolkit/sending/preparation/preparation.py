@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -27,7 +28,7 @@ from toolkit.sending.answered import links_of
 from toolkit.sending.approval.policy import FILE_NAME
 from toolkit.sending.approval.standing import scenarios_of
 from toolkit.sending.batch.batch import Batch
-from toolkit.sending.batch.mails import PreparedMail
+from toolkit.sending.batch.mails import Aside, PreparedMail, aside_of
 from toolkit.sending.batch.stock import Codes, Stock, never_empty
 from toolkit.sending.clock import length, utc
 from toolkit.sending.keys import MailKey, mail_key, name_of
@@ -39,7 +40,7 @@ from toolkit.sending.people import person
 from toolkit.sending.preparation.drafts import Draft, Letters, Writer
 from toolkit.sending.preparation.notes import notes_of
 from toolkit.sending.sender.recheck import Due, caps_of, over_cap, stopped_since
-from toolkit.sending.spool import Spool, Store
+from toolkit.sending.spool import Chosen, Spool, Store
 from toolkit.sending.states import State
 from toolkit.sending.stopping import interruptible, look
 from toolkit.sending.transports import Outbox
@@ -79,7 +80,7 @@ def prepare(
     codes: Codes | None = None,
     author: str | None = None,
     price_per_thousand: float | None = None,
-    set_aside: bool = False,
+    set_aside: float = 0.1,
     progress: bool = True,
 ) -> Batch:
     """The mails due at a moment, decided by the same engine as replay, rendered and checked; nothing is sent.
@@ -105,8 +106,10 @@ def prepare(
         author: who wrote the scenarios and their mails; part of what is approved.
         price_per_thousand: what your provider takes for a thousand mails, in the program's currency, 0 or more; the
             summary then says what the batch costs to send.
-        set_aside: leave out a mail that one customer's own values make unfit (a name that is a placeholder, a value
-            that is missing or cannot be shown), and let the others go; unless given it blocks the batch.
+        set_aside: the largest share, 0 to 1, of a template's mails that is left out because of what is in single
+            customers' own data (a name of 2,000 letters, or one that is a placeholder; a value that is missing or
+            cannot be shown), while the others go; up to ten always are, as long as any mail is fit. More than that is
+            taken for the template's fault and blocks the batch. False: a single one blocks it; True: none does.
         progress: show progress bars where it takes a while.
 
     Returns:
@@ -128,6 +131,7 @@ def prepare(
     moment = utc(now, name="prepare: now")
     start = None if since is None else utc(since, name="prepare: since")
     _check_price(price_per_thousand)
+    _check_share(set_aside)
     span = length(window, name="prepare: window", example="24h")
     if moment - datetime.min.replace(tzinfo=UTC) <= span:
         raise InputError(f"prepare: now: found {moment.date()}; the window would begin before all time")
@@ -171,7 +175,7 @@ def prepare(
     key = mail_key(where)
     written = set(_without(going, unmailable)["scenario"])
     link = unsubscribe_link(program.policies, key, needed=any(program[one].class_ == "marketing" for one in written))
-    mails, spool, checked, unfit = _rendered(
+    mails, spool, checked, aside = _rendered(
         program, compiled, Letters(drafts, set(going["template"])), key, link, set_aside=set_aside, progress=progress
     )
     skipped = Counter(reached.loc[reached["status"] != "send", "reason"])
@@ -198,7 +202,9 @@ def prepare(
         previous=previous,
         author=wrote,
         price_per_thousand=price_per_thousand,
-        left_out={name: str(why) for name, why in {**renamed.left_out, **stopped, **unmailable, **unfit}.items()},
+        left_out={name: str(why) for name, why in {**renamed.left_out, **stopped, **unmailable}.items()}
+        | {row[0]: "render_error" for row in aside},
+        aside=aside,
         progress=progress,
     )
 
@@ -314,13 +320,13 @@ def _rendered(
     key: MailKey,
     link: Callable[[str], str],
     *,
-    set_aside: bool,
+    set_aside: float,
     progress: bool,
-) -> tuple[Store[PreparedMail], Spool, Preflight, dict[str, str]]:
-    """The mails of these letters, their bytes, what the preflight found, and the decisions whose mails it set aside."""
+) -> tuple[Sequence[PreparedMail], Spool, Preflight, Store[Aside]]:
+    """The mails of these letters, their bytes, what the preflight found, and the mails it set aside."""
     policies = program.policies
     domain = policies.sender.email.rpartition("@")[2] if policies.sender else "localhost"
-    mails, spool, unfit = Store[PreparedMail](), Spool(), list[int]()
+    mails, spool, numbers = Store[PreparedMail](), Spool(), array("q")
 
     @lru_cache(_NAMED)  # for its link, for itself, and when it comes back from whoever renders it
     def name(decision_id: str) -> str:
@@ -329,6 +335,7 @@ def _rendered(
     def keep(number: int, subject: str, message: bytes, targets: tuple[str, ...] = ()) -> None:
         look()
         draft = letters.draft(number)
+        numbers.append(number)
         mails.add(
             PreparedMail(
                 **draft._asdict(),
@@ -348,9 +355,14 @@ def _rendered(
         message_id=lambda letter: name(letter.decision_id),
         receive=keep,
         links=links_of(policies, key),
-        set_aside=unfit.append if set_aside else None,
+        set_aside=set_aside,
     )
-    return mails, spool, checked, {letters[number].decision_id: "render_error" for number in unfit}
+    aside = Store[Aside](together=32)
+    for number, why in checked.left_out.items():
+        aside.add(aside_of(letters.draft(number).letter, letters.draft(number).customer_id, why))
+    left = checked.left_out
+    going = Chosen(mails, (n for n, number in enumerate(numbers) if number not in left)) if left else mails
+    return going, spool, checked, aside
 
 
 def template_bytes(folder: Path) -> dict[str, bytes]:
@@ -371,6 +383,12 @@ def _check_price(price: Any) -> None:
         usable = False
     if not usable:
         raise InputError(f"prepare: price_per_thousand: expected 0 or more; found {price!r}")
+
+
+def _check_share(share: Any) -> None:
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        allowed = "a share of a template's mails from 0 to 1, False or True"
+        raise InputError(f"prepare: set_aside: expected {allowed}; found {share!r}")
 
 
 def unsubscribe_link(

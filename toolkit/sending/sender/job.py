@@ -6,6 +6,7 @@ import contextlib
 import html
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from toolkit.errors import LedgerError
 from toolkit.sending.ledger.ledger import Ledger
@@ -38,8 +39,11 @@ class SendingJob:
         faults: errors of observers; an observer that raises is told nothing more.
     """
 
-    def __init__(self, sender: Sender, *, release: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, sender: Sender, *, release: Callable[[], None] = lambda: None, notes: tuple[str, ...] = ()
+    ) -> None:
         self._sender = sender
+        self._notes = notes  # for the report
         self._release = release
         self._observers: list[Observer] = []
         self._lock = threading.Lock()
@@ -156,7 +160,7 @@ class SendingJob:
 
     def _run(self) -> None:
         try:
-            self._report = self._sender.run()
+            self._report = replace(self._sender.run(), notes=self._notes)
         except BaseException as fault:  # told by wait(), and by the last progress
             self._error = fault
         finally:

@@ -689,7 +689,11 @@ def test_links_are_asked_for_once_each_where_one_wants_it(templates: Load, lette
 def test_a_page_that_is_there_answers_and_one_that_is_not_says_why() -> None:
     class Page(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            self.send_response(200 if self.path == "/there" else 404)
+            self.send_response({"/there": 200, "/gone": 404}.get(self.path, 405))
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/only-read" else 410)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -700,5 +704,7 @@ def test_a_page_that_is_there_answers_and_one_that_is_not_says_why() -> None:
         place = f"http://127.0.0.1:{server.server_port}"
         assert page_answers(f"{place}/there") is None
         assert page_answers(f"{place}/gone") == "404 Not Found"
+        assert page_answers(f"{place}/only-read") is None
+        assert page_answers(f"{place}/moved-out") == "410 Gone"
         server.shutdown()
     assert "no answer" in str(page_answers(place))

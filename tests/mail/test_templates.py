@@ -348,6 +348,12 @@ def test_an_offer_gives_what_it_has_and_the_customers_own_code() -> None:
     }  # fmt: skip
 
 
+def test_a_least_purchase_alone_is_money_and_a_share_is_none() -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    assert offer_values(Offer(percent=10, minimum=30), at=at, currency="EUR")["currency"] == "EUR"
+    assert "currency" not in offer_values(Offer(percent=10), at=at, currency="EUR")
+
+
 def test_a_fault_survives_the_way_from_a_worker_process(templates: Load, letter: Make) -> None:
     with pytest.raises(TemplateError) as caught:
         templates("{{ customer.nothing }}").render(letter())

@@ -38,6 +38,33 @@ def test_the_reader_gets_their_locale_else_their_language_else_the_programs(word
     assert [one for one in ("en", "fr", "fr_CA", "de") if mail.fell_back("shop/mail", one)] == ["de"]
 
 
+def test_a_region_that_only_the_brand_writes_has_the_scenarios_own_words_of_its_language(
+    tmp_path: Path, letter: Make
+) -> None:
+    files = {
+        "brand/words.en.txt": "preheader: A word\n",
+        "brand/words.fr.txt": "preheader: Un mot\n",
+        "brand/words.fr_CA.txt": "preheader: Un mot d'ici\n",
+        "shop/words.en.txt": ENGLISH.replace("preheader: A word\n", ""),
+        "shop/words.fr.txt": FRENCH.replace("preheader: Un mot\n", ""),
+        "shop/words.fr_CA.txt": "subject: Allô\n",
+        "shop/mail.mjml": "<mjml><mj-body></mj-body></mjml>",
+        "shop/mail.txt": LAYOUT,
+    }
+    (tmp_path / "brand").mkdir()
+    (tmp_path / "shop").mkdir()
+
+    def said() -> tuple[str, str, str]:
+        mail = Templates.load(tmp_path).render(letter(template="shop/mail", locale="fr_CA"))
+        return mail.subject, mail.preheader, mail.text
+
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert said() == ("Allô", "Un mot d'ici", "Salut Ana\u00a0?\n")
+    (tmp_path / "brand" / "words.fr_CA.txt").unlink()
+    assert said() == ("Allô", "Un mot", "Salut Ana\u00a0?\n")
+
+
 def test_a_preview_says_what_is_in_the_programs_language(worded: Load, folder: Callable[..., Path]) -> None:
     mails = worded(words__fr__txt="subject: Bonjour\n")
     sample = "customer: {first_name: Ana, email: ana@example.org}\nclass: transactional\nat: 2026-03-11\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -51,6 +52,26 @@ def test_an_older_ledger_is_refused_and_reconciled_from_the_answers_it_mails_nob
     assert json.loads(line.detail)["sent"] == 6
     with pytest.raises(InputError, match="knows all that left from it"):
         mailing.reconcile()
+
+
+def test_a_ledger_put_back_again_and_again_with_and_without_its_answers_mails_nobody_twice(mailing):
+    both = "ledger.sqlite", "answers.sqlite"
+    mailing.send(2)
+    mailing.back_up(*both)
+    mailing.send(4)
+    mailing.put_back("ledger.sqlite")
+    assert mailing.reconcile(yes=True).complete
+    mailing.send(6)
+    mailing.put_back(*both)  # the answers are whole for what the ledger was, and not for what it became
+    assert not mailing.reconcile(yes=True).complete
+    assert mailing.send(8).sent == 0
+    late = [{"customer_id": "c8", "event": "sign_up", "at": mailing.now - timedelta(minutes=30)}]
+    mailing.now += timedelta(hours=1)
+    log = log_of(8, more=late, people=people_of(9))
+    mailing.put_back("ledger.sqlite")  # the answers know all that left since, and not what was forgotten before
+    assert mailing.reconcile(yes=True).complete
+    assert mailing.send(log).sent == 1
+    assert mailing.got() == everybody_once(6) + Counter(["c8@example.org"])
 
 
 def test_a_loop_ends_at_once_with_a_ledger_that_was_put_back(mailing):

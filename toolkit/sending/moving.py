@@ -171,7 +171,9 @@ def reopen_ledger(ledger: str | os.PathLike[str], *, by: str, clock: Clock = utc
                 reopen_tables(connection, _all_but(tracked.tables(), tracked.metas))
         with opened.changing() as connection:
             moved.reopen(connection)
-            mark = opened.high_water.begin_anew(connection, after=0 if ahead is None else ahead.at)
+            mark = opened.high_water.begin_anew(
+                connection, after=0 if ahead is None else ahead.at, doubted=0 if mine is None else mine.doubted
+            )
             audit.append(connection, at=micros(opened.clock()), actor=who, action="reopened", subject="the ledger")
         opened.high_water.publish(mark)
 

@@ -27,7 +27,7 @@ from toolkit.sending.answered import answers_place, told_until
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.ledger import audit
 from toolkit.sending.ledger.delivery_rows import Delivery, attempted, move, rows_of
-from toolkit.sending.ledger.high_water import Mark, doubt_mails_until
+from toolkit.sending.ledger.high_water import Mark
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import deliveries, held_as, runs
 from toolkit.sending.people import person
@@ -151,7 +151,9 @@ def reconcile(
                     write = partial(_add_unknown, ahead=ahead, log=log, now=now) if yes else None
                     counts = _taken_over(opened, answers, write, progress=progress, now=now)
             if yes:
-                _closed(opened, answers, ahead, by=who, doubts=not (complete or forget), counts=counts, now=now)
+                known = max(ahead.doubted, 0 if mine is None else mine.doubted)
+                doubted = 0 if forget else known if complete else now
+                _closed(opened, answers, ahead, by=who, doubted=doubted, counts=counts, now=now)
         return Reconciliation(
             ledger=opened.place,
             knows_until=None if mine is None or mine.ledger != ahead.ledger else from_micros(mine.at),
@@ -276,14 +278,12 @@ def _settle(connection: Connection, mails: Sequence[tuple[Delivery, int | None]]
 
 
 def _closed(
-    ledger: Ledger, answers: Answers | None, ahead: Mark, *, by: str, doubts: bool, counts: Counter[str], now: int
+    ledger: Ledger, answers: Answers | None, ahead: Mark, *, by: str, doubted: int, counts: Counter[str], now: int
 ) -> None:
     """The ledger under a name of its own, and what was done in its audit."""
-    detail = {"left_until": ahead.at, "sent": counts["sent"], "in_doubt": counts["doubt"], "doubts_all": doubts}
+    detail = {"left_until": ahead.at, "sent": counts["sent"], "in_doubt": counts["doubt"], "doubted": doubted}
     with ledger.changing() as connection:
-        if doubts:
-            doubt_mails_until(connection, now)
-        mark = ledger.high_water.begin_anew(connection, after=ahead.at)
+        mark = ledger.high_water.begin_anew(connection, after=ahead.at, doubted=doubted)
         audit.append(connection, at=now, actor=by, action="reconciled", subject=ahead.ledger, detail=detail)
     if answers is not None:
         answers.note(told_until(mark.ledger), mark.begun)

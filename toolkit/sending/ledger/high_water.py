@@ -25,10 +25,9 @@ from toolkit.sending.ledger.schema import deliveries, metas
 from toolkit.sending.states import WAITING
 from toolkit.whole import whole_file
 
-__all__ = ["HighWater", "Mark", "doubt_mails_until", "in_doubt_by_now"]
+__all__ = ["HighWater", "Mark", "in_doubt_by_now"]
 
 _ROW = "high_water"
-_DOUBTED = "doubted_until"
 _SUFFIX = ".mark"
 
 
@@ -42,6 +41,8 @@ class Mark:
         begun: the count when a sending last began.
         at: when it last rose, microseconds since 1970.
         place: where the ledger is; empty in the ledger itself.
+        doubted: mails decided by this moment, microseconds since 1970, may have left though neither ledger nor answers
+            know them: both were put back.
     """
 
     ledger: str
@@ -49,6 +50,7 @@ class Mark:
     begun: int
     at: int
     place: str = ""
+    doubted: int = 0
 
 
 class HighWater:
@@ -93,14 +95,16 @@ class HighWater:
             return _mark_of(connection.execute(select(metas.c.value).where(metas.c.name == _ROW)).scalar())
 
     def ahead(self) -> Mark | None:
-        """The mark outside that stands higher than the ledger, or is another ledger's that sent last from its place."""
+        """The mark outside that stands higher than the ledger, or is another ledger's that sent last from its place.
+
+        Of both the later one: a ledger that was put back twice is behind what it was before, and behind what it became.
+        """
         mine, marks = self.mine(), list(self._marks())
+        last = max((one for one in marks if one.place == self._where), key=lambda one: one.at, default=None)
+        ahead = [] if last is None or (mine is not None and last.ledger == mine.ledger) else [last]
         if mine is not None:
-            higher = [one for one in marks if one.ledger == mine.ledger and one.count > mine.count]
-            if higher:
-                return max(higher, key=lambda one: one.count)
-        here = max((one for one in marks if one.place == self._where), key=lambda one: one.at, default=None)
-        return here if here is not None and (mine is None or here.ledger != mine.ledger) else None
+            ahead += [one for one in marks if one.ledger == mine.ledger and one.count > mine.count]
+        return max(ahead, key=lambda one: (one.at, one.count), default=None)
 
     def rise(self, *, begins: bool = False) -> Mark | None:
         """One higher, in the ledger and then outside; None where nothing leaves the machine.
@@ -115,17 +119,18 @@ class HighWater:
         self.publish(risen)
         return risen
 
-    def begin_anew(self, connection: Connection, *, after: int) -> Mark:
+    def begin_anew(self, connection: Connection, *, after: int, doubted: int) -> Mark:
         """A name of its own from now on, in the transaction under way: the ledger is no older state of any other.
 
         Args:
             connection: writing.
             after: its mark counts as later than this moment, microseconds since 1970.
+            doubted: of no mail decided by this moment and not known to it is certain that it did not leave.
 
         Returns:
             The mark, to be published when the transaction has ended.
         """
-        mark = Mark(secrets.token_hex(16), 1, 1, max(micros(self._clock()), after + 1))
+        mark = Mark(secrets.token_hex(16), 1, 1, max(micros(self._clock()), after + 1), doubted=doubted)
         _write(connection, mark)
         return mark
 
@@ -173,18 +178,12 @@ class HighWater:
                     part.write_text(json.dumps(asdict(mark)) + "\n", encoding="utf-8")
 
 
-def doubt_mails_until(connection: Connection, moment: int) -> None:
-    """From now on no mail goes that was decided by this moment and that the ledger does not know: it may have left."""
-    connection.execute(insert_new(connection, metas), {"name": _DOUBTED, "value": "0"})
-    connection.execute(update(metas).where(metas.c.name == _DOUBTED).values(value=str(moment)))
-
-
 def in_doubt_by_now(connection: Connection, run_id: str) -> list[str]:
     """The decisions of a run that wait, and may have left before the ledger was put back."""
-    until = connection.execute(select(metas.c.value).where(metas.c.name == _DOUBTED)).scalar()
-    if until is None:
+    mark = _mark_of(connection.execute(select(metas.c.value).where(metas.c.name == _ROW)).scalar())
+    if mark is None or not mark.doubted:
         return []
-    waiting = deliveries.c.run_id == run_id, deliveries.c.state.in_(WAITING), deliveries.c.decided_at <= int(until)
+    waiting = deliveries.c.run_id == run_id, deliveries.c.state.in_(WAITING), deliveries.c.decided_at <= mark.doubted
     return list(connection.execute(select(deliveries.c.decision_id).where(*waiting)).scalars())
 
 
@@ -200,7 +199,7 @@ def _mark_of(text: str | None) -> Mark | None:
         mark = Mark(**values)
     except (ValueError, TypeError):
         return None
-    return mark if all(isinstance(one, int) for one in (mark.count, mark.begun, mark.at)) else None
+    return mark if all(isinstance(one, int) for one in (mark.count, mark.begun, mark.at, mark.doubted)) else None
 
 
 def _moment(at: int) -> str:

@@ -125,6 +125,11 @@ def test_a_report_tells_how_the_lift_developed_where_it_is_given(dated: pd.DataF
     known = dated.copy()
     known.attrs["toolkit"] = {"window": "7d"}
     assert list(result.plot(show="days", outcomes=known, metric="profit").data[2].x) == [day.day for day in by_day.days]
+    known.to_parquet(tmp_path / "outcomes.parquet")
+    tokyo = result.plot(show="days", outcomes=tmp_path / "outcomes.parquet", metric="profit", zone="Asia/Tokyo")
+    local = lift_by_day(known, result, zone="Asia/Tokyo")
+    assert [day.strftime("%Y-%m-%d") for day in tokyo.data[2].x] == [f"{one.day:%Y-%m-%d}" for one in local.days]
+    assert "(Asia/Tokyo)" in re.sub("<[^>]*>", " ", tokyo.layout.title.text)
 
 
 def test_survival_curves_end_where_the_table_says(result: Result) -> None:

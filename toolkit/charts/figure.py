@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import plotly.graph_objects as go
 
-from toolkit.arrow import TableLike
 from toolkit.charts.by_day import lift_days
 from toolkit.charts.curves import plan_curve, qini_curve, result_survival, survival_plot
 from toolkit.charts.deliverability import deliverability_chart
@@ -29,6 +28,7 @@ from toolkit.engine import Difference, Load, Overlap, Run, Selection, Sweep, Tra
 from toolkit.errors import InputError, NotSupportedError, did_you_mean, is_one_of, shown
 from toolkit.simulation import Forecast, Tuning
 from toolkit.stats import LiftByDay, Plan, Qini, Result, Survival, lift_by_day
+from toolkit.stats.reading import OutcomesLike
 from toolkit.tracking import Board
 
 __all__ = ["figure"]
@@ -44,9 +44,9 @@ def figure(result: Any, **options: Any) -> go.Figure:
     Args:
         result: a `Run` (options `show`: hours, days, not_sent or own; `scenario`, `clock`), a `Sweep` (`value`,
             `scenario`), a `Selection`, a `Load`, an `Overlap`, a `Difference`, a `Trace`, an experiment's `Result`
-            (`show`: lift, looks, days or survival; `metric`, `earlier`, `outcomes`), a `LiftByDay` (`metric`), a
-            `Plan`, a `Survival` curve, a `Qini` curve, `OwnPurchases`, a `Forecast` (`show`: arms or parts; `metric`),
-            the `Board` of `deliverability`, or a `Tuning`.
+            (`show`: lift, looks, days or survival; `metric`, `earlier`, `outcomes`, `zone`), a `LiftByDay` (`metric`),
+            a `Plan`, a `Survival` curve, a `Qini` curve, `OwnPurchases`, a `Forecast` (`show`: arms or parts;
+            `metric`), the `Board` of `deliverability`, or a `Tuning`.
         **options: what the drawing of this kind takes.
 
     Returns:
@@ -104,7 +104,8 @@ def _result(
     show: str = "lift",
     metric: str | None = None,
     earlier: Sequence[Result] = (),
-    outcomes: TableLike | None = None,
+    outcomes: OutcomesLike | None = None,
+    zone: str = "UTC",
 ) -> go.Figure:
     if not is_one_of(show, _RESULT_SHOWS):
         raise InputError(
@@ -115,8 +116,8 @@ def _result(
         return boundary(result, earlier=earlier)
     if show == "days":
         if outcomes is None:
-            raise InputError("show='days' needs outcomes=, the frame that the result came from")
-        return lift_days(lift_by_day(outcomes, result), metric=metric)
+            raise InputError("show='days' needs outcomes=, those that the result came from")
+        return lift_days(lift_by_day(outcomes, result, zone=zone), metric=metric)
     return result_survival(result, metric=metric) if show == "survival" else forest(result, metric=metric)
 
 

@@ -106,6 +106,41 @@ def test_what_can_be_replayed_can_be_sent_and_its_days_agree_with_the_replay(num
     assert sent
 
 
+def _grows_event_by_event(number, folder, most):
+    """How many mails left, with a round at each moment of a decision, on the log as it was known then."""
+    shop = Business(number, folder)
+    run = tk.replay(shop.program, shop.log, until=shop.received.max() + timedelta(days=2), progress=False)
+    sends = run.decisions[run.decisions["status"] == "send"]
+    moments = sorted(set(sends["at"]))[:most]
+    if not moments or shop.program.policies.pools:
+        return 0
+    begin = moments[0].to_pydatetime()
+    standing = approve_standing(shop.program, shop.templates, by="ana", mails_a_day=10_000, clock=lambda: begin)
+    for moment in (one.to_pydatetime() for one in moments):
+        round_of(
+            shop.program, shop.log_at(moment), templates=shop.templates, approval=standing, now=moment,
+            transport=f"outbox:{folder / 'all'}", ledger=folder / "ledger.sqlite", captures=folder / "captures",
+            clock=lambda moment=moment: moment,
+        )  # fmt: skip
+    with Ledger.open(folder / "ledger.sqlite") as ledger:
+        accepted = ledger.deliveries(state="accepted")
+    assert sorted(accepted["decision_id"]) == sorted(sends.loc[sends["at"] <= moments[-1], "decision_id"])
+    assert accepted.set_index("decision_id")["decided_at"].to_dict() == (
+        sends.loc[sends["at"] <= moments[-1]].set_index("decision_id")["at"].to_dict()
+    )
+    return len(accepted)
+
+
+@pytest.mark.parametrize("number", [8, 39])
+def test_rounds_at_every_moment_of_a_growing_log_send_what_a_replay_of_all_of_it_sends(number, tmp_path):
+    assert _grows_event_by_event(number, tmp_path, 5)
+
+
+@pytest.mark.soak
+def test_so_do_rounds_of_any_program(tmp_path):
+    assert sum(_grows_event_by_event(number, tmp_path / str(number), 25) for number in range(200, 280)) > 100
+
+
 def _edited(program, chance):
     """The program with another wait, moment, number or priority; caps and re-entry stay."""
     values = {

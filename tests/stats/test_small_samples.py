@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,11 +13,12 @@ from scipy.optimize import brentq
 from scipy.stats import chi2, ttest_ind
 from scipy.stats import t as student
 
-from toolkit.stats import Mean, Ratio, experiment, sample_ratio
+from toolkit.errors import MetricError
+from toolkit.stats import Mean, Rate, Ratio, TimeTo, bootstrap_difference, experiment, sample_ratio
 from toolkit.stats.comparison import Comparison, settle
 from toolkit.stats.means import compare_estimates, compare_resampled
 from toolkit.stats.metric import Setting
-from toolkit.stats.permutation import Resampled
+from toolkit.stats.permutation import Resampled, permutation_test
 from toolkit.stats.welch import Estimate, Sample
 
 
@@ -212,3 +215,34 @@ def test_only_counts_must_not_exceed_what_they_are_counted_of(
     for column, value in change.items():
         frame.loc[0, column] = value
     assert found(frame, Ratio("revenue", "mails", **options)).note == ""  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("columns", "told"), [(1, True), (20, False)])
+def test_a_difference_before_the_experiment_is_counted_with_all_that_were_looked_at(columns: int, told: bool) -> None:
+    """Two sides apart by a p-value of 0.0005: rare for one column, not among twenty."""
+    size = 500
+    spread = np.tile([-1.0, 1.0], size // 2)
+    gap = float(student.isf(0.00025, 2 * size - 2)) * spread.std(ddof=1) * math.sqrt(2 / size)
+    frame = pd.DataFrame({"arm": ["control"] * size + ["mail"] * size, "converted": [0, 1] * size})
+    frame["pre_0"] = np.concatenate([spread, spread + gap])
+    for at in range(1, columns):
+        frame[f"pre_{at}"] = np.concatenate([spread, spread])
+    notes = experiment(frame, [Rate("converted")]).notes
+    assert any("differed in pre_0 before the experiment" in note for note in notes) == told
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_what_should_happen_to_few_should_happen_late(better: Literal["higher", "lower"]) -> None:
+    frame = few(7).assign(left=[1.0, 2.0, np.nan] + [np.nan] * 20)
+    share, days = experiment(frame, [TimeTo("left", within="7d", better=better)]).comparisons
+    assert (share.better, days.better) == (better, {"higher": "lower", "lower": "higher"}[better])
+
+
+@pytest.mark.parametrize("test", [permutation_test, bootstrap_difference])
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_value_that_is_not_finite_in_either_arm_is_told(test: Callable[..., Resampled], wrong: float) -> None:
+    for arms in (([1.0, wrong], [1.0, 2.0]), ([1.0, 2.0], [1.0, wrong])):
+        with pytest.raises(MetricError, match="values must be finite"):
+            test(*arms)
+    with pytest.raises(MetricError, match="needs two units in each arm"):
+        test([1.0, 2.0], [1.0])

@@ -99,6 +99,10 @@ def _edit(path, before, after):
             "audience: the same number, other",
         ),
         (lambda f: _edit(f / "audience.jsonl", b'"offer":null', b'"offer":"50%"'), "audience: the same number, other"),
+        (
+            lambda f: _edit(f / "audience.jsonl", b'"decided_at":"2026-03-02T09:', b'"decided_at":"2027-03-02T09:'),
+            "audience: the same number, other",
+        ),
         (lambda f: _edit(f / "manifest.json", b'"offers": {}', b'"offers": {"a": 1}'), "offers: added a"),
         (lambda f: _edit(f / "manifest.json", b'"mails": 12', b'"mails": 13'), r"limits: changed mails \(approved 12"),
         (lambda f: _edit(f / "manifest.json", b"hello@example.com", b"eve@example.com"), "sender: changed email"),
@@ -120,6 +124,7 @@ def _edit(path, before, after):
         "address",
         "customer",
         "offer",
+        "moment",
         "offers",
         "limits",
         "sender",

@@ -69,7 +69,7 @@ def submit(
             audience.writelines(line + b"\n" for line in batch.manifest["audience"].lines())
             for number in range(len(parcel)):
                 stub, message = parcel.mail(number)
-                line = {"address": stub.address, "decided_at": stub.decided_at, "size": len(message)}
+                line = {"address": stub.address, "size": len(message)}
                 line |= {"locale": stub.locale, "targets": list(stub.targets)}
                 mails.write(json.dumps(line) + "\n")
                 messages.write(message)
@@ -118,7 +118,8 @@ class Bundle:
                     stub = _stub(approved, mail)
                     self._stubs.add(tuple(stub))
                     self.scenarios.add(stub.scenario)
-                    self.ends.append(_end(approved.get("ends")))
+                    end = approved.get("ends")
+                    self.ends.append(NEVER if end is None else _moment(end, name="ends"))
                     self._starts.append(self._starts[-1] + int(mail["size"]))
             self.sender = str(self.manifest["sender"].get("email", ""))
             bounces = self.manifest["sender"].get("bounces")
@@ -230,7 +231,7 @@ def _lines(path: Path) -> Iterator[Any]:
 
 
 def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
-    if not {"locale", "targets"} <= mail.keys():
+    if not {"locale", "targets"} <= mail.keys() or "decided_at" not in approved:
         raise InputError("sender: an earlier version of the toolkit put this batch here; prepare and submit it again")
     return Stub(
         decision_id=str(approved["decision"]),
@@ -240,7 +241,7 @@ def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
         message_id=approved["message_id"],
         payload_sha256=approved["payload"],
         discount=None if approved["discount"] is None else float(approved["discount"]),
-        decided_at=int(mail["decided_at"]),
+        decided_at=_moment(approved["decided_at"], name="decided_at"),
         scenario=approved["scenario"],
         step=approved["step"],
         template=approved["template"],
@@ -252,8 +253,8 @@ def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
     )
 
 
-def _end(approved: str | None) -> int:
-    return NEVER if approved is None else micros(utc(datetime.fromisoformat(approved), name="ends"))
+def _moment(approved: str, *, name: str) -> int:
+    return micros(utc(datetime.fromisoformat(approved), name=name))
 
 
 def _comparable(address: str) -> str:

@@ -296,6 +296,7 @@ class Batch:
             "offer": mail.offer,
             "discount": _money(discount),
             "due_at": mail.due_at.isoformat(),
+            "decided_at": letter.at.isoformat(),
             "message_id": mail.message_id,
             "subject": mail.subject,
             "payload": self.spool.sha256(mail.number),

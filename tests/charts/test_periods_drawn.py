@@ -19,7 +19,7 @@ def test_pictures_and_a_report_are_of_the_period(shop_run, tmp_path):
     assert "1 – 31 Mar 2025" in drawing.layout.title.text or "1 Mar – 31 Mar 2025" in drawing.layout.title.text
     assert sum(sum(bars.y) for bars in drawing.data) == (march.decisions["status"] == "send").sum()
     page = tk.report(march, path=tmp_path / "report.html", progress=False).read_text(encoding="utf-8")
-    assert "over these 31 days" in page
+    assert "In these 31 days this program, at work since before them, would have sent" in page
     assert len(march.load().by_day) == 32  # local midnight is in two UTC days
     flow = flow_of(march, "abandoned_cart")
     mine = march.journeys.query("scenario == 'abandoned_cart' and ended_by != 'superseded'")

@@ -107,10 +107,9 @@ def _opening(run: Run, own: OwnPurchases | None, result: Result | None) -> Itera
     yield f'<p class="kicker">Replay · {escape(span_text(run))}</p>'
     yield f"<h1>{escape(_title(run))}</h1>"
     yield from (f'<p class="lede"><b>{escape(sentence)}</b></p>' for sentence in run.nobody_enters)
-    lede = [
-        f"Had this program run over these {days:,} days, it would have sent {sent:,} mails to {people:,} people, "
-        f"{sent / max(1, days):,.0f} a day."
-    ]
+    told = f"would have sent {sent:,} mails to {people:,} people, {sent / max(1, days):,.0f} a day."
+    ran = f"Had this program run over these {days:,} days, it {told}"
+    lede = [ran if run.period is None else f"In these {days:,} days this program, at work since before them, {told}"]
     if kept.sum():
         lede.append(
             f"{int(kept.sum()):,} more came to their moment and were not sent, most often: "

@@ -11,6 +11,7 @@ import toolkit as tk
 from toolkit import charts
 from toolkit.errors import InputError, ToolkitError
 from toolkit.scenario import check, get_parameter, loads, set_parameters
+from toolkit.scenario.models import Goal
 from toolkit.stats import effect_posterior
 from toolkit.tracking import deliverability
 
@@ -174,3 +175,23 @@ def test_what_a_program_is_asked_for_is_refused_in_one_line(wrong):
             call()
     with pytest.raises(KeyError):
         PROGRAM[wrong]
+
+
+@pytest.mark.parametrize("years", [("1900", "2025"), ("2025", "2300"), ("0001", "9999")], ids="-".join)
+def test_a_log_of_any_years_is_replayed_measured_and_drawn(years, tmp_path):
+    first, last = (f"{year}-03-03T10:00Z" for year in years)
+    log = tk.EventLog.from_pandas(
+        pd.DataFrame(
+            {"customer_id": ["a", "b", "a"], "event": ["cart_add", "view", "cart_add"], "at": [first, last, last]}
+        )
+    )
+    program = PROGRAM.replace(scenarios=(PROGRAM["cart"].replace(goal=Goal(event="purchase", within="3d")),))
+    run = tk.replay(program, log)
+    assert len(tk.measure(run)) == 1
+    assert str(run.load()).startswith("1 mails")
+    for picture in ("hours", "days", "own", "not_sent"):
+        assert run.plot(show=picture).layout.title.text
+    assert tk.report(run, path=tmp_path / "report.html").is_file()
+    assert run.trace("a").plot().layout.title.text
+    assert years[1] in str(run.between(first))
+    assert log.profile().table["event"].tolist()

@@ -14,6 +14,7 @@ from toolkit.charts.local_time import HOUR, later
 from toolkit.drawable import Drawable
 from toolkit.engine import Run, replay
 from toolkit.engine import layout as m
+from toolkit.engine.doors import micros_of
 from toolkit.engine.follow import within
 from toolkit.engine.layout import Floats, Ints
 from toolkit.engine.period import Period
@@ -353,7 +354,7 @@ class _People:
         return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
 
     def _last(self) -> int:
-        return int((self.run.until - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us"))
+        return micros_of(self.run.until)
 
     def _followed(self, rows: np.ndarray[Any, Any], after: Ints, up_to: Ints) -> tuple[Floats, Ints]:
         """Value and moment of the goal in `(after, up_to]` of some rows."""

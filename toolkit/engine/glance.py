@@ -13,10 +13,10 @@ from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
+from toolkit.engine.doors import micros_of
 from toolkit.engine.glance_counts import (
     AFTER_MAIL,
     BEFORE,
@@ -219,7 +219,7 @@ class _Asked:
         mine = [number for number, send in enumerate(sends) if send.scenario == scenario]
         row = np.full(max(1, len(sends)), -1, dtype=np.int64)
         row[mine] = np.arange(len(mine))
-        first_day = (_micros(log.span[0]) if log.span else last) // DAY - 1
+        first_day = (micros_of(log.span[0]) if log.span else last) // DAY - 1
         count = last // DAY - first_day + 2
         bin_days = max(1, -(-count // _MOST_BINS))
         goal = compiled.scenarios[place].goal
@@ -318,10 +318,6 @@ class _Sums:
         for lags, due in zip(self.lags, (mail_due, offer_due), strict=True):
             known = mine & (due < NEVER)
             lags.append(due[known] - trigger[known])
-
-
-def _micros(moment: pd.Timestamp) -> int:
-    return int((moment - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us"))
 
 
 def _median(lags: Ints) -> float:

@@ -249,7 +249,7 @@ def _length(value: str | Duration, name: str, *, least: int = 1) -> int:
 def _closed(run: Run, place: int, unit: str, window: int, since: datetime | str | None) -> tuple[Ints, Ints, int]:
     """Units whose window has closed, when they entered, and how many are still open."""
     units = _units(run, place, unit, since)
-    end = (run.until - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us")
+    end = micros_of(run.until)
     entered = run.walked.journeys[units, m.J_ENTERED]
     closed = entered + window <= end
     return units[closed], entered[closed], int((~closed).sum())

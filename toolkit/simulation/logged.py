@@ -255,7 +255,7 @@ def _with_answers(frame: pd.DataFrame, run: Run, scenario: Scenario, window: int
     marked = mark(log, Marking(marks=unique, values=values))
     at = pc.fill_null(pc.index_in(pa.array(frame["unit"], type=marked.customers.type), value_set=marked.customers), -1)
     customers = np.asarray(at.to_numpy(zero_copy_only=False), dtype=np.int64)
-    after = ((frame["due_at"] - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(1, unit="us")).to_numpy().astype(np.int64)
+    after = frame["due_at"].dt.as_unit("us").astype("int64").to_numpy()
     found: dict[str, npt.NDArray[np.generic]] = {}
     for column, wanted in marks.items():
         value = 0 if column == "converted" and values else -1

@@ -141,7 +141,9 @@ def test_the_forest_shows_every_arm_on_every_metric_with_its_interval(shop_resul
     first, shown = shop_result.comparisons[0], drawing.data[0]
     assert shown.x[0] == pytest.approx(100 * first.diff)
     assert shown.error_x.array[0] == pytest.approx(100 * (first.diff_upper - first.diff))
-    assert {axis.title.text.split(", ")[-1] for axis in (drawing.layout.xaxis, drawing.layout.xaxis2)} == {
+    assert {
+        axis.title.text.replace("<br>", " ").split(", ")[-1] for axis in (drawing.layout.xaxis, drawing.layout.xaxis2)
+    } == {
         "percentage points",
         "EUR per customer",
     }

@@ -126,6 +126,9 @@ def test_a_browser_opens_the_report_without_asking_anyone(written, scheme):
         page.wait_for_selector("#lift .main-svg")
         page.wait_for_timeout(300)
         clipped = page.evaluate(_CLIPPED)
+        page.set_viewport_size({"width": 390, "height": 844})  # a phone
+        page.wait_for_timeout(600)
+        clipped += page.evaluate(_CLIPPED)
         drawn = page.locator(".js-plotly-plot .main-svg:first-child").count()
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         browser.close()

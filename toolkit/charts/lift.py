@@ -20,6 +20,8 @@ from toolkit.stats.verdict import amount
 
 __all__ = ["forest"]
 
+_BETWEEN = 78  # pixels between two panels
+_AXIS_LINE = 38  # letters of the name of an axis: it fits a phone
 _LINE = 62  # letters of a note that stand side by side
 _MOST_NAMED = 4  # arms that a title can name
 
@@ -43,12 +45,12 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
         raise InputError(f"no metric {metric!r}; this result has {', '.join(names)}" + did_you_mean(metric, names))
     shown = [metric] if metric else names
     arms = list(dict.fromkeys(found.arm for found in result.comparisons))
-    height_of = 40 * len(arms) + 62
+    height_of = 40 * len(arms) + _BETWEEN
     figure = make_subplots(
         figure=Themed(),
         rows=len(shown),
         cols=1,
-        vertical_spacing=62 / (height_of * len(shown)) if len(shown) > 1 else 0,
+        vertical_spacing=_BETWEEN / (height_of * len(shown)) if len(shown) > 1 else 0,
     )
     for row, name in enumerate(shown, start=1):
         found = [one for one in result.comparisons if one.metric == name]
@@ -96,7 +98,7 @@ def _panel(figure: go.Figure, found: list[Comparison], row: int, arms: list[str]
     air = 0.06 * (high - low or 1.0)
     figure.update_xaxes(
         range=[low - air, high + air],
-        title_text=f"{found[0].metric}: difference from {result.control}{unit}",
+        title_text="<br>".join(wrap(f"{found[0].metric}: difference from {result.control}{unit}", _AXIS_LINE)),
         zeroline=any_defined,
         zerolinewidth=1.5,
         zerolinecolor=INK,

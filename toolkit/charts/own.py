@@ -71,7 +71,7 @@ def own_chart(own: OwnPurchases, *, highest: float | None = None) -> go.Figure:
         range=[0, len(counts)],
         tickvals=list(range(len(EDGES))),
         ticktext=["0", *(hours_text(edge).replace(" min", "m").replace(" ", "") for edge in EDGES[1:])],
-        tickangle=0,
+        autotickangles=[0, 45, 90],
     )
     figure.update_yaxes(range=[0, highest] if highest else fitting(total), **whole(highest or max(total, default=0)))
     for lag, name, shift in ((own.lags[0], "mail", 0), (own.lags[1], "offer", 0)):

@@ -249,6 +249,8 @@ def not_sent(run: Run, *, scenario: str | None = None) -> go.Figure:
     )
     if not len(counts):
         return emptied(figure, "no mail was held back")
+    # Room for the number beside the longest bar, however narrow the picture is.
+    figure.update_layout(margin_r=16 + 8 * len(f"{counts.max():,}"))
     figure.update_xaxes(range=[0, counts.max() * 1.1], showgrid=True, **whole(counts.max()))
     told = [label_lines(label, width=30) for label in labels]
     return add_units(figure, x="mails not sent", y="").update_yaxes(tickvals=labels, ticktext=told, showgrid=False)

@@ -60,7 +60,7 @@ def timeline(trace: Trace) -> go.Figure:
         subtitle=f"local time, {trace.timezone}"
         + (" · zoomed to the journeys, double-click shows all" if near else ""),
         label="exact",
-        height=150 + 34 * max(2, len(lanes)),
+        height=210 + 34 * max(2, len(lanes)),
     )
     figure.update_yaxes(
         categoryorder="array",

@@ -28,8 +28,9 @@ __all__ = ["ScenarioView"]
 
 _ANSWERS = (
     " In the dashed boxes: the mails that really went, as the log tells, and how people answered them, each mail once, "
-    "shares of those that arrived. Opened: at least by people, at most with those that may be a machine's; what "
-    "machines opened or clicked is left out. What followed a mail is not what it brought: only an experiment says that."
+    "shares of those that arrived. Opened and clicked: at least by people, at most with those that may be a machine's; "
+    "what machines opened or clicked is left out. What followed a mail is not what it brought: only an experiment "
+    "says that."
 )
 
 

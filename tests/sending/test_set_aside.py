@@ -6,6 +6,7 @@ import pytest
 
 from toolkit.errors import InputError, PreflightError
 from toolkit.sending import send
+from toolkit.widgets.approval_desk import nothing_due
 
 HOSTILE = [
     "{{ 7*7 }}",
@@ -55,7 +56,7 @@ def test_mails_set_aside_are_told_counted_and_named(shop, signed_up):
     line = batch.summary().lines[1]
     assert line.startswith("left out: 2 mails unfit for what is in their own customer's data, the others go")
     assert "still due until 24h" in line
-    assert "undefined variable customer.first_name" in line
+    assert "undefined variable customer.first_name (1); .set_aside names each" in line
     assert {mail.customer_id for mail in batch.mails} == {f"c{n}" for n in range(2, 12)}
     assert "Name" in batch.preview(0).text
     report = send(batch, shop.approve(batch), confirm=10, progress=False)
@@ -92,7 +93,9 @@ def test_whoever_wants_a_single_one_to_block_or_none_says_so(shop, signed_up):
     names = ["*|FNAME|*"] * 3
     assert len(signed_up(names, set_aside=False).errors) == 1
     assert len(signed_up(names * 4, set_aside=True)) == 0
-    assert signed_up(names * 4, set_aside=True).errors == ()
+    nobody = signed_up(names * 4, set_aside=True)
+    assert nobody.errors == ()
+    assert "unfit for what is in its own customer's data (12)" in nothing_due(nobody)
     assert len(signed_up(["*|FNAME|*"] * 30, 50, set_aside=0.6)) == 20
 
 

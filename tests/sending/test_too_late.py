@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -80,6 +81,32 @@ def test_an_offer_that_ends_while_the_mails_leave_keeps_those_that_have_not_begu
     assert (report.sent, report.skipped, report.waiting) == (4, 8, 0)
     assert len(server.taken) == 4
     assert set(report.table["outcome"]) == {"sent", "expired"}
+
+
+def test_two_senders_at_once_mail_nobody_twice_and_nobody_after_the_end(
+    sale, sending, clock, smtp_server, make_log, tmp_path
+):
+    def ends(verb, number, recipient):
+        if (verb, number) == (".", 30):
+            clock.forward(hours=4)
+
+    server = smtp_server(fault=ends, extensions=["PIPELINING"])
+    batch, way = sale(log=make_log(90)), f"smtp:127.0.0.1:{server.port}?connections=3"
+    reports = []
+    senders = [threading.Thread(target=lambda: reports.append(sending(batch, way))) for _ in range(2)]
+    for one in senders:
+        one.start()
+    for one in senders:
+        one.join(60)
+    people = [recipient for _, recipient, _ in server.taken]
+    assert len(people) == len(set(people)) == sum(one.sent for one in reports)
+    assert 30 <= len(people) <= 30 + 2 * 3  # one more a connection had begun
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.deliveries()["state"].value_counts().to_dict() == {
+            "accepted": len(people),
+            "expired": 90 - len(people),
+        }
+        assert ledger.verify() == ()
 
 
 def test_mails_that_the_server_postponed_past_their_offer_are_not_tried_again(sale, sending, clock, smtp_server):

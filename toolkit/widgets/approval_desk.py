@@ -350,6 +350,8 @@ def nothing_due(batch: Batch) -> str:
     already = batch.skipped.get("already sent", 0)
     if already:
         return f"Every mail due at this moment has been sent already ({already:,}): nobody is mailed twice."
+    if len(batch.aside):
+        return f"Each mail due at this moment is unfit for what is in its own customer's data ({len(batch.aside):,})."
     return "No mail is due at this moment."
 
 

@@ -6,6 +6,7 @@ import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ __all__ = ["BatchSummary", "Counts", "summary_of", "told"]
 _LASTING = ("program", "templates", "files", "sender", "versions", "author")
 _ROWS = 10  # of a table
 _FINDINGS = 5  # of a line
+_REASONS, _LETTERS = 3, 90  # of the line that says what was left out, and of each reason in it
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,11 +122,16 @@ def _left_out(batch: Batch) -> list[str]:
     """The mails that were set aside, and the most frequent reasons."""
     if not batch.aside:
         return []
-    count, found = len(batch.aside), told(batch.preflight.set_aside)
-    one = count == 1
-    said = f"left out: {counted(count, 'mail')} unfit for what is in {'its' if one else 'their'} own customer's data"
-    until = f"still due until {batch.window} after {'its' if one else 'their'} moment: mend the data and prepare again"
-    return [f"{said}, the others go; .set_aside names {'it' if one else 'each'}; {until} ({'; '.join(found)})"]
+    count, its, it = (1, "its", "it") if len(batch.aside) == 1 else (len(batch.aside), "their", "each")
+    most = sorted(batch.preflight.set_aside, key=lambda found: -found.count)
+    reasons = [(one.message.removesuffix("; left out for it"), one.count) for one in most[:_REASONS]]
+    found = [f"{shorten(words, _LETTERS, placeholder=' …')} ({mails:,})" for words, mails in reasons]
+    more = [f"and {counted(len(most) - _REASONS, 'finding')} more"] if len(most) > _REASONS else []
+    return [
+        f"left out: {counted(count, 'mail')} unfit for what is in {its} own customer's data, the others go: "
+        f"{'; '.join([*found, *more])}; .set_aside names {it}; still due until {batch.window} after {its} moment: "
+        "mend the data and prepare again"
+    ]
 
 
 def told(findings: Sequence[Finding]) -> tuple[str, ...]:

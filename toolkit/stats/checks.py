@@ -110,13 +110,17 @@ def opens_alone(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def too_few_buyers(comparisons: Sequence[Comparison]) -> list[str]:
-    """Welch's test where money is skewed and buyers are few, or one arm is small."""
+    """Welch's test or the bootstrap where money is skewed and buyers are few, or one arm is small."""
     return [
-        f"{one.metric}: {one.buyers:,.0f} buyers in the smaller arm are too few for Welch's test: it may err three"
+        f"{one.metric}: {one.buyers:,.0f} buyers in the smaller arm are too few for {_test(one)}: it may err three"
         " times as often as alpha says; use method='permutation' without covariates"
         for one in comparisons
         if one.kind == "mean"
-        and one.method.startswith(("Welch", "t-test"))
+        and one.method.startswith(("Welch", "t-test", "studentised bootstrap"))
         and one.defined
         and permutation_wanted((one.n, one.n_control), int(one.buyers_both))
     ]
+
+
+def _test(one: Comparison) -> str:
+    return "the bootstrap" if "bootstrap" in one.method else "Welch's test"

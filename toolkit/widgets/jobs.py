@@ -100,8 +100,8 @@ class Jobs:
         self.now: Job | None = None
         self._lock = threading.Lock()
 
-    def take_over(self) -> None:
-        """Stop what earlier runs of the cell that runs now have begun, as far as they took over, too.
+    def in_place_of_earlier(self) -> Jobs:
+        """The same, in place of those that earlier runs of the cell that runs now asked this of: what they do stops.
 
         Nothing else ends it: ipywidgets keeps every screen that was ever made. Those of the same run go on side by
         side, and an earlier screen that is still shown elsewhere begins anew at its next move.
@@ -110,7 +110,7 @@ class Jobs:
         parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
         cell, run = parent.get("metadata", {}).get("cellId"), parent.get("header", {}).get("msg_id")
         if cell is None:
-            return
+            return self
         earlier, there = _OF_CELLS.get(cell, (run, WeakSet()))
         if earlier != run:
             for one in tuple(there):
@@ -118,6 +118,7 @@ class Jobs:
             there = WeakSet()
         there.add(self)
         _OF_CELLS[cell] = run, there
+        return self
 
     def start(self, work: Callable[[Job], Any], **called: Any) -> Job:
         """Cancel what runs, and begin something else; see `Job`."""

@@ -136,8 +136,7 @@ class Tuner(Panel):
         self._given, self._program = program, whole
         self.paths = (wait, offer)
         self._versions = Path(versions)
-        self._jobs = Jobs()
-        self._jobs.take_over()
+        self._jobs = Jobs().in_place_of_earlier()
         self._response, self._draws = response, draws
         self._forecasts: dict[tuple[str, float], dict[str, Any]] = {}
         self._held: Setting | None = None

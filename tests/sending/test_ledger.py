@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import stat
 from contextlib import closing
@@ -10,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Dialect
 
 from tests.sending.addresses import check_that_addresses_are_found
 from toolkit.errors import LedgerError, NotSupportedError
@@ -413,3 +415,19 @@ def test_what_others_did_to_the_rows_meanwhile_is_seen_and_nothing_is_done_twice
     assert ledger.counts("run") == {"accepted": 2, "leased": 3, "planned": 4}
     assert len(ledger.deliveries()) == 9
     assert ledger.verify() == ()
+
+
+def test_ledgers_that_were_closed_leave_nothing_in_memory(tmp_path):
+    def dialects():
+        gc.collect()
+        return sum(isinstance(one, Dialect) for one in gc.get_objects())
+
+    def look(number):
+        with Ledger.open(tmp_path / f"{number}.sqlite") as ledger:
+            ledger.known(["a decision"])
+
+    look(0)
+    before = dialects()
+    for number in range(1, 6):
+        look(number)
+    assert dialects() == before

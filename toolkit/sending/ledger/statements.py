@@ -42,7 +42,7 @@ def found(connection: Connection, statement: Executable, values: Mapping[str, An
         statement: one object, used again each time.
         values: by the names of its parameters.
     """
-    text, bind = _compiled(statement, connection.dialect)
+    text, bind = _compiled(statement, _dialect_of(connection))
     bound = bind(values)
     if connection.dialect.name == "sqlite":
         return direct(connection, text, bound).fetchall()
@@ -51,7 +51,7 @@ def found(connection: Connection, statement: Executable, values: Mapping[str, An
 
 def changed(connection: Connection, statement: Executable, values: Mapping[str, Any]) -> int:
     """How many rows an update, insert or delete touched."""
-    text, bind = _compiled(statement, connection.dialect)
+    text, bind = _compiled(statement, _dialect_of(connection))
     bound = bind(values)
     if connection.dialect.name == "sqlite":
         return direct(connection, text, bound).rowcount
@@ -60,7 +60,7 @@ def changed(connection: Connection, statement: Executable, values: Mapping[str, 
 
 def changed_by(connection: Connection, statement: Executable, names: tuple[str, ...], values: tuple[Any, ...]) -> int:
     """As `changed`, the values in the order of their names."""
-    text, arrange = _arranged(statement, connection.dialect, names)
+    text, arrange = _arranged(statement, _dialect_of(connection), names)
     bound = values if arrange is None else arrange(values)
     if connection.dialect.name == "sqlite":
         return direct(connection, text, bound).rowcount
@@ -78,11 +78,21 @@ def changed_all(
         names: of its parameters, those that are not constants.
         rows: their values, in the order of the names.
     """
-    text, arrange = _arranged(statement, connection.dialect, names)
+    text, arrange = _arranged(statement, _dialect_of(connection), names)
     bound = rows if arrange is None else list(map(arrange, rows))
     if connection.dialect.name == "sqlite":
         return direct(connection, text, bound, many=True).rowcount
     return connection.exec_driver_sql(text, bound).rowcount
+
+
+_dialects: dict[tuple[str, str, str], Dialect] = {}
+
+
+def _dialect_of(connection: Connection) -> Dialect:
+    """The dialect of a connection, one for all ledgers of its kind: each engine has one of its own, and a statement
+    would be compiled anew for every ledger that is opened."""
+    own = connection.dialect
+    return _dialects.setdefault((own.name, own.driver, own.paramstyle), own)
 
 
 @lru_cache(512)

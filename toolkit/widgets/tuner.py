@@ -133,8 +133,7 @@ class Tuner(Panel):
         wait, offer = paths_to_tune(whole, wait, offer)
         self._waits = waits_with(whole, wait, waits)
         self._field = Field(whole, log, wait=wait, offer=offer, until=until, effect=effect)
-        self._given, self._program = program, whole
-        self.paths = (wait, offer)
+        self._given, self._program, self.paths = program, whole, (wait, offer)
         self._versions = Path(versions)
         self._jobs = Jobs().in_place_of_earlier()
         self._response, self._draws = response, draws

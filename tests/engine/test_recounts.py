@@ -116,9 +116,11 @@ def _overlap_agrees(run: Run, one: World) -> None:
 
 def _flow_agrees(run: Run, scenario: str) -> None:
     flow, counted = flow_of(run, scenario), flow_of_tables(run, scenario)
-    for name in ("sent", "withheld", "skipped", "ended", "arms"):
+    for name in ("sent", "withheld", "skipped", "arms"):
         assert _some(getattr(flow, name)) == counted[name], name
-    assert (flow.journeys, sum(flow.left.values())) == (counted["journeys"], counted["left"])
+    left = sum(one.total for one in flow.left.values())
+    assert (flow.journeys, left, flow.finished) == (counted["journeys"], counted["left"], counted["finished"])
+    assert sum(one.unsubscribed for one in flow.left.values()) == counted["unsubscribed"]
 
 
 def _trace_agrees(run: Run, one: World, customer: str) -> None:

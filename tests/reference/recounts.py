@@ -91,7 +91,7 @@ def overlap_of_tables(run: Run) -> tuple[dict[tuple[str, str], int], dict[str, t
 
 
 def flow_of_tables(run: Run, scenario: str) -> dict[str, Any]:
-    """What a diagram shows of a scenario: entries, gates by step, who left, endings, arms."""
+    """What a diagram shows of a scenario: entries, gates by step, who left, arms."""
     journeys = run.journeys[run.journeys["scenario"] == scenario]
     journeys = journeys[journeys["ended_by"] != "superseded"]
     decisions = run.decisions[run.decisions["scenario"] == scenario]
@@ -103,7 +103,8 @@ def flow_of_tables(run: Run, scenario: str) -> dict[str, Any]:
             for name, status in (("sent", "send"), ("withheld", "withheld"), ("skipped", "skipped"))
         },
         "left": int(journeys["ended_by"].isin(["exited", "unsubscribed"]).sum()),
-        "ended": dict(Counter(journeys["ended_by"])),
+        "finished": int((journeys["ended_by"] == "finished").sum()),
+        "unsubscribed": int((journeys["ended_by"] == "unsubscribed").sum()),
         "arms": dict(Counter(journeys["arm"].dropna())),
     }
 

@@ -123,7 +123,7 @@ def test_columns_of_a_type_that_the_log_does_not_have_are_what_a_frame_makes_of_
         }
     )
     log = tk.EventLog.from_pandas(table)
-    kinds = {"nothing": "text", "wide": "number", "half": "number", "lines": "text", "took": "number"}
+    kinds = {"nothing": "empty", "wide": "number", "half": "number", "lines": "text", "took": "number"}
     assert log.properties == kinds
     assert log.events.loc[0, ["wide", "half", "lines", "took"]].tolist() == [1.5, 1.5, '["x"]', 5]
     assert of_frame(table.select(["lines"]), "rows")["lines"][0].tolist() == ["x"]

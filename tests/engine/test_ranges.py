@@ -160,7 +160,7 @@ def test_triggers_are_found_range_by_range(whole, streamed):
 
 
 def test_what_a_replay_in_ranges_does_not_hold_is_said_with_the_way_to_it(streamed):
-    with pytest.raises(NotSupportedError, match=r"holds no walked; use \.parts\(\)"):
+    with pytest.raises(NotSupportedError, match=r"does not hold all journeys at once; use \.parts\(\)"):
         _ = streamed.walked
     with pytest.raises(AttributeError):
         _ = streamed.colour

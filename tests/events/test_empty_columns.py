@@ -10,6 +10,8 @@ from toolkit.engine import measure, replay
 from toolkit.errors import EventLogError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import loads
+from toolkit.simulation import ResponseModel
+from toolkit.simulation.simulation import Simulation
 
 MISSING = {
     "None": None,
@@ -150,3 +152,25 @@ def test_a_goal_whose_value_is_empty_is_worth_nothing():
     for nothing in (None, np.nan):
         outcomes = measure(replay(program, EventLog.from_pandas(rows(revenue=nothing))))
         assert outcomes["revenue"].fillna(0).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan])
+def test_what_mails_say_is_known_before_the_first_of_them(nothing):
+    log = EventLog.from_pandas(rows(step=nothing, verdict=nothing, colour=nothing))
+    assert log.properties == {"step": "text", "verdict": "text", "colour": "empty"}
+    opening = ResponseModel.parse("{response: everyone, window: 3d, opens: {rate: 1}}")
+    program = loads("""
+scenario: s
+trigger: {event: cart}
+reentry: once
+goal: {event: buy, within: 3d}
+experiment: {name: s_1, arms: {control: 0.01, mail: 0.99}, holdout: control}
+steps:
+  - {id: first, send: a/b}
+  - wait_for: {event: email_opened, where: "step = 'first' AND verdict = 'human'", within: 2d}
+    then: [{id: opener, send: a/c}]
+    else: [{id: other, send: a/d}]
+""")
+    run = Simulation(program, log, response=opening).as_run(0, seed=1)
+    steps = run.decisions.query("status == 'send'")["step"].tolist()
+    assert steps.count("opener") == steps.count("first") > 0

@@ -154,10 +154,10 @@ def test_a_log_without_prices_takes_the_price_of_the_model_and_says_so() -> None
     assert "is taken to cost 40.00, the likely order.price of the response model (modelled)" in told[0][0]
 
 
-@pytest.mark.parametrize("empty", [float("nan"), 0.0])
-def test_a_column_of_prices_that_is_empty_is_none(empty: float) -> None:
+@pytest.mark.parametrize(("empty", "kind"), [(float("nan"), "empty"), (0.0, "number")])
+def test_a_column_of_prices_that_is_empty_is_none(empty: float, kind: str) -> None:
     log = log_of(0.2, 0.2, price=empty)
-    assert log.properties == {"revenue": "number"}
+    assert log.properties == {"revenue": kind}
     bare, priced = (simulate(NO_VALUE, one, response=STATED, **DRAWS) for one in (log, log_of(0.2, 0.2, price=None)))
     pd.testing.assert_frame_equal(bare.table, priced.table)
     assert bare.notes == priced.notes

@@ -29,12 +29,14 @@ from toolkit.events.quoting import literal, name
 from toolkit.events.sources import ROW, Source
 from toolkit.events.times import from_aware, from_local, is_aware
 from toolkit.readable import counted
+from toolkit.tables import MAIL_PROPERTIES
 
 __all__ = ["Opened", "Property", "open_properties"]
 
 _MOST_KEYS = 1000
 _DOCUMENT = "document values"
 _NUMBERS = frozenset(("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE"))
+_OF_ANSWERS = frozenset((*MAIL_PROPERTIES, "verdict", "verdict_rule"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +100,17 @@ def open_properties(
     properties = [_property(connection, relation, ours, *given[ours], zone=zone, notes=notes) for ours in names]
     if not source.typed:
         empty = without_values(connection, relation, {one.name: one.sql for one in properties})
-        properties = [replace(one, kind=EMPTY) if one.name in empty else one for one in properties]
+        properties = [_without_value(one) if one.name in empty else one for one in properties]
     return Opened(
         relation, tuple(properties), plain=naming.document is None and not source.all_text, notes=tuple(notes)
     )
+
+
+def _without_value(one: Property) -> Property:
+    # What mails and answers say is known before the first of them: a simulation asks its own answers for it.
+    if one.name in _OF_ANSWERS:
+        return replace(one, sql=f"CAST({one.sql} AS VARCHAR)", kind="text")
+    return replace(one, kind=EMPTY)
 
 
 def _property(

@@ -112,7 +112,7 @@ def opens_alone(comparisons: Sequence[Comparison]) -> list[str]:
 def too_few_buyers(comparisons: Sequence[Comparison]) -> list[str]:
     """Welch's test or the bootstrap where money is skewed and buyers are few, or one arm is small."""
     return [
-        f"{one.metric}: {one.buyers:,.0f} buyers in the smaller arm are too few for {_test(one)}: it may err three"
+        f"{one.metric}: {one.buyers:,.0f} buyers in the smaller arm are too few for {_test(one)}: it may err several"
         " times as often as alpha says; use method='permutation' without covariates"
         for one in comparisons
         if one.kind == "mean"

@@ -74,8 +74,8 @@ class StreamedRun(Parted, Run):
     def __getattr__(self, name: str) -> Any:
         if name in _ARRAYS:
             raise NotSupportedError(
-                f"a replay in ranges of customers holds no {name}; use .parts(), which gives one Run for each of its "
-                f"{len(self.ranges)} ranges, or replay(..., events_at_once=None) where memory suffices for all"
+                "a replay in ranges of customers does not hold all journeys at once; use .parts(), one Run for each "
+                f"of its {len(self.ranges)} ranges, or replay(..., events_at_once=None) where memory suffices for all"
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

@@ -36,7 +36,6 @@ __all__ = ["Opened", "Property", "open_properties"]
 _MOST_KEYS = 1000
 _DOCUMENT = "document values"
 _NUMBERS = frozenset(("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE"))
-_OF_ANSWERS = frozenset((*MAIL_PROPERTIES, "verdict", "verdict_rule"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +106,9 @@ def open_properties(
 
 
 def _without_value(one: Property) -> Property:
-    # What mails and answers say is known before the first of them: a simulation asks its own answers for it.
-    if one.name in _OF_ANSWERS:
-        return replace(one, sql=f"CAST({one.sql} AS VARCHAR)", kind="text")
-    return replace(one, kind=EMPTY)
+    # What mails say is known before the first of them: a simulation asks its own for it.
+    kind = MAIL_PROPERTIES.get(one.name, EMPTY)
+    return replace(one, kind=kind, sql=f"CAST({one.sql} AS VARCHAR)" if kind == "text" else one.sql)
 
 
 def _property(

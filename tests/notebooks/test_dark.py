@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -21,16 +20,6 @@ pytestmark = [
 WAIT = "input[aria-label='Wait before the mail']"
 EXACT = ".ttk-tuner[data-state='exact']"
 FIRST_CARD = ".ttk-tuner .ttk-card strong"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _own_config(tmp_path_factory) -> Iterator[None]:
-    before = os.environ.get("XDG_CONFIG_HOME")
-    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
-    yield
-    os.environ.pop("XDG_CONFIG_HOME")
-    if before is not None:
-        os.environ["XDG_CONFIG_HOME"] = before
 
 
 @pytest.fixture(scope="module")

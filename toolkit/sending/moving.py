@@ -26,11 +26,11 @@ from toolkit.sending.clock import Clock, micros, utc_now
 from toolkit.sending.files import publish, write_whole
 from toolkit.sending.keys import key_file
 from toolkit.sending.ledger import audit, moved
+from toolkit.sending.ledger.delivery_rows import sender_at_work
 from toolkit.sending.ledger.ledger import Ledger
-from toolkit.sending.ledger.schema import deliveries, held_as, metas, tables
+from toolkit.sending.ledger.schema import deliveries, metas, tables
 from toolkit.sending.ledger.shares import LOOPS, loops_at_work
 from toolkit.sending.people import person
-from toolkit.sending.states import State
 from toolkit.tracking import Answers
 from toolkit.tracking import schema as tracked
 
@@ -182,7 +182,7 @@ def reopen_ledger(ledger: str | os.PathLike[str], *, by: str, clock: Clock = utc
 
 
 def _nobody_at_work(ledger: Ledger, connection: Connection) -> None:
-    held = connection.execute(select(deliveries.c.owner).where(held_as(State.LEASED, State.SENDING))).first()
+    held = sender_at_work(connection)
     if held is not None or loops_at_work(ledger, ledger.clock):
         what = "a sender" if held is not None else "a loop"
         raise LedgerError(f"ledger {ledger.place}: {what} is at work; stop it first; nothing was moved")

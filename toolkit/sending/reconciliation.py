@@ -26,10 +26,10 @@ from toolkit.readable import counted
 from toolkit.sending.answered import answers_place, told_until
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.ledger import audit
-from toolkit.sending.ledger.delivery_rows import Delivery, attempted, move, rows_of
+from toolkit.sending.ledger.delivery_rows import Delivery, attempted, move, rows_of, sender_at_work
 from toolkit.sending.ledger.high_water import Mark
 from toolkit.sending.ledger.ledger import Ledger
-from toolkit.sending.ledger.schema import deliveries, held_as, runs
+from toolkit.sending.ledger.schema import deliveries, runs
 from toolkit.sending.people import person
 from toolkit.sending.preparation.drafts import address_of
 from toolkit.sending.protocol import Receipt
@@ -169,11 +169,9 @@ def reconcile(
 def _nobody_at_work(ledger: Ledger) -> None:
     ledger.recover()  # what a sender that is gone held
     with ledger.reading() as connection:
-        held = connection.execute(select(deliveries.c.owner).where(held_as(State.LEASED, State.SENDING))).first()
+        held = sender_at_work(connection)
     if held is not None:
-        raise LedgerError(
-            f"ledger {ledger.place}: a sender is at work ({held.owner}); stop it first; nothing was changed"
-        )
+        raise LedgerError(f"ledger {ledger.place}: a sender is at work ({held}); stop it first; nothing was changed")
 
 
 def _taken_over(

@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 
-import numpy as np
-
 from toolkit.errors import InputError, shown
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.model import ResponseModel
@@ -15,7 +13,6 @@ from toolkit.simulation.model import ResponseModel
 __all__ = [
     "check_between",
     "check_count",
-    "check_flag",
     "check_level",
     "check_money",
     "check_numbers",
@@ -70,12 +67,6 @@ def check_count(name: str, value: object, *, most: int) -> None:
     """Refuse what is no whole number from 1 to so many."""
     if not (_is_whole(value) and 1 <= value <= most):  # type: ignore[operator]
         raise InputError(f"{name}: found {shown(value)}; allowed: a whole number, 1 to {most:,}")
-
-
-def check_flag(name: str, value: object) -> None:
-    """Refuse what is neither True nor False: a text such as `no` would count as yes."""
-    if not isinstance(value, bool | np.bool_):
-        raise InputError(f"{name}: found {shown(value)}; allowed: True or False")
 
 
 def check_text(name: str, value: object) -> None:

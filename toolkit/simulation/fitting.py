@@ -12,10 +12,9 @@ import pandas as pd
 from scipy.special import logit
 
 from toolkit.arrow import TableLike
-from toolkit.errors import InputError, MetricError
+from toolkit.errors import InputError, MetricError, check_flag
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.doors import (
-    check_flag,
     check_money,
     check_response,
     check_seed,
@@ -77,7 +76,7 @@ def fit(
 
     Reference: Gelman et al. (2013), Bayesian Data Analysis, section 5.4.
     """
-    check_flag("insist", insist)
+    check_flag(insist, name="insist")
     check_text("name", name)
     sends, notes = _door(sends, insist=insist)
     check_seed(seed)

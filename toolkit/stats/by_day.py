@@ -19,7 +19,7 @@ from toolkit.stats.arguments import check_column, check_count, check_number, che
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.doors import check_window
 from toolkit.stats.gathering import gather
-from toolkit.stats.looks import Looks
+from toolkit.stats.looks import ENOUGH, Looks
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.moments import Moments, missing_column, numbers, one_column
 from toolkit.stats.outcomes import Arms, read_arms
@@ -31,7 +31,6 @@ from toolkit.stats.windows import days_of
 __all__ = ["Day", "LiftByDay", "Mark", "lift_by_day"]
 
 _TIGHTEST = 5_000.0  # units, where no plan says how many: chosen before any data, so that the band holds for any number
-_ENOUGH = 0.98  # of the planned units, as for the result
 _SAME = 1e-9
 _COLUMNS = ("metric", "arm", "n_control", "n", "control", "value", "diff", "diff_lower", "diff_upper", "note")
 
@@ -363,7 +362,7 @@ def _looks(result: Result, units: int) -> list[tuple[int, float, float]]:
             for count, time, bound in zip(taken, result.look.times, result.look.bounds, strict=True)
         ]
     design = result.design
-    if design is None or design.looks != (1.0,) or units < _ENOUGH * design.units:
+    if design is None or design.looks != (1.0,) or units < ENOUGH * design.units:
         return []
     count = min(units, design.units)
     return [(count, count / design.units, result.alpha)]

@@ -15,7 +15,7 @@ from toolkit.stats.arguments import check_alpha, check_column, check_flag, check
 from toolkit.stats.checks import before_differences, contamination, opens_alone, too_few_buyers
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.design import Design
-from toolkit.stats.looks import Look, Looks
+from toolkit.stats.looks import ENOUGH, Look, Looks
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
@@ -32,7 +32,6 @@ __all__ = ["experiment"]
 
 _OTHER_MAILS = "other_mails"  # as `measure` calls the mails of other scenarios
 _FEW_UNTOUCHED = 0.01  # of the units: a quiet day at either end of the log
-_ENOUGH = 0.98  # of the planned units: a plan with one look is then taken as complete
 
 
 def experiment(
@@ -288,7 +287,7 @@ def _held_against(
     unit = about.get("unit")
     if unit and unit != design.unit:
         said.append(f"the design counts {design.unit}s, here each row is about a {unit}")
-    if look is None and units < _ENOUGH * design.units:
+    if look is None and units < ENOUGH * design.units:
         said.append(
             f"this is a look before the end: {units:,} of {design.units:,} planned units, and the design foresaw one"
             " look; false alarms are more frequent than alpha says (plan looks, or wait)"

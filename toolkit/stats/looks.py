@@ -15,7 +15,10 @@ from toolkit.errors import MetricError
 from toolkit.stats.arguments import check_alpha, check_number
 from toolkit.stats.sequential import Family, Spending, sequence_threshold, solve_falling, spending_boundaries
 
-__all__ = ["Look", "Looks"]
+__all__ = ["ENOUGH", "Look", "Looks"]
+
+ENOUGH = 0.98
+"""Of the planned units: a plan is then taken as complete."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from toolkit.readable import minus, priced
 from toolkit.stats.comparison import Comparison
+from toolkit.stats.looks import ENOUGH
 
 if TYPE_CHECKING:
     from toolkit.stats.result import Result
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 __all__ = ["Verdict", "amount", "judge"]
 
 _LARGE = 10_000.0
-_ENOUGH = 0.98  # of the planned units, as `experiment` has it
 _ORDER = ("roll out", "keep testing", "stop", "do not roll out")
 
 
@@ -210,10 +210,10 @@ def _is_complete(mine: Sequence[Comparison], result: Result) -> bool:
     design = result.design
     if design is not None:
         units = max((found.n_control for found in mine), default=0)
-        return units >= _ENOUGH * design.units * design.arms.get(result.control, 1.0)
+        return units >= ENOUGH * design.units * design.arms.get(result.control, 1.0)
     if result.look is None or result.looks is None or result.looks.spending == "always":
         return False
-    return result.look.time >= _ENOUGH
+    return result.look.time >= ENOUGH
 
 
 def _strength(result: Result, arm: str) -> float:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, Update, bindparam
 
 from toolkit.database import CHUNK, chunks
 from toolkit.errors import LedgerError
-from toolkit.sending.ledger.schema import attempts, deliveries
+from toolkit.sending.ledger.schema import attempts, deliveries, held_as
 from toolkit.sending.ledger.statements import changed_all, found, numbered
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State, allowed
@@ -32,6 +32,7 @@ __all__ = [
     "of_customers",
     "rows_of",
     "rows_where",
+    "sender_at_work",
 ]
 
 _COLUMNS = (
@@ -147,6 +148,13 @@ _NAMED = [one.key for one in numbered("b_decision", CHUNK)]
 def _reading(size: int, *, lock: bool) -> Select[Any]:
     query = READ_ROWS.where(deliveries.c.decision_id.in_(numbered("b_decision", size)))
     return query.with_for_update() if lock else query
+
+
+def sender_at_work(connection: Connection) -> str | None:
+    """The owner of a mail that a sender has in its hands, if any has."""
+    held = select(deliveries.c.owner).where(held_as(State.LEASED, State.SENDING)).limit(1)
+    owner: str | None = connection.execute(held).scalar()
+    return owner
 
 
 def by_id(connection: Connection, ids: Sequence[int]) -> list[Delivery]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import json
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
@@ -279,6 +280,25 @@ class TestJsonProperties:
             EventLog.from_pandas(with_columns(properties=["{}", bad]), zone="UTC")
         assert bad in str(fault.value)
         assert "columns={'other_name': 'properties'}" in str(fault.value)
+
+    def test_half_of_a_sign_is_left_out_of_a_document_on_every_way_in(self, tmp_path):
+        # Where a program cut a text in the middle of a sign; whole signs and escaped backslashes stay.
+        said = ["na \ud83d", "\ud83d\U0001f600 x", r"a \ud83d b"]
+        frame = with_columns(event_id=["a", "b"])
+        frame = pd.concat([frame, frame.iloc[:1].assign(event_id="c")], ignore_index=True)
+        texts = frame.assign(properties=[json.dumps({"said": one}) for one in said])
+        texts.to_csv(tmp_path / "log.csv", index=False)
+        texts.to_parquet(tmp_path / "log.parquet", index=False)
+        documents = frame.assign(properties=[{"said": one} for one in said])
+        for log in (
+            EventLog.from_pandas(documents, zone="UTC"),
+            EventLog.from_pandas(texts, zone="UTC"),
+            EventLog.from_csv(tmp_path / "log.csv", zone="UTC"),
+            EventLog.from_parquet(tmp_path / "log.parquet", zone="UTC"),
+        ):
+            assert list(log.events["said"]) == ["na ", "\U0001f600 x", r"a \ud83d b"]
+            note = "2 values of 'properties' with half of a sign, as where a text was cut; the half is left out"
+            assert note in log.notes
 
     def test_the_way_out_works(self):
         log = EventLog.from_pandas(

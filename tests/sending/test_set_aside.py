@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from toolkit.errors import InputError, PreflightError
+from toolkit.events import EventLog
 from toolkit.sending import send
 from toolkit.widgets.approval_desk import nothing_due
 
@@ -61,6 +62,17 @@ def test_mails_set_aside_are_told_counted_and_named(shop, signed_up):
     assert "Name" in batch.preview(0).text
     report = send(batch, shop.approve(batch), confirm=10, progress=False)
     assert "left out 2 (warning: welcome/hello.txt" in str(report)
+
+
+def test_an_id_that_no_database_can_hold_keeps_its_own_mail_here(shop, make_log, make_people, database):
+    place, _ = database
+    people = make_people(12).replace({"c0": "c\x000"})
+    events = make_log(12).events.replace({"c0": "c\x000"})
+    batch = shop.prepare(log=EventLog.from_pandas(events, customers=people), ledger=place)
+    assert (len(batch), list(batch.set_aside["customer_id"])) == (11, ["c\x000"])
+    assert "an id with a NUL" in batch.set_aside["why"][0]
+    report = send(batch, shop.approve(batch), ledger=place, confirm=11, progress=False)
+    assert report.sent == 11
 
 
 def test_a_mail_set_aside_goes_once_its_data_are_right_and_no_other_goes_again(shop, signed_up):

@@ -61,7 +61,15 @@ def arrow_of(frame: TableLike, label: str, *, index: Collection[str] = ()) -> pa
         try:
             columns[column] = _column(values)
         except UnicodeEncodeError as fault:
-            raise EventLogError(_no_unicode(values, label, column)) from fault
+            if column != "properties":
+                raise EventLogError(_no_unicode(values, label, column)) from fault
+            # As JSON spells out half of a sign: the document is mended of it where it is opened, as that of a file.
+            columns[column] = pa.array(
+                [
+                    _text(value).encode("utf-8", "backslashreplace").decode() if _is_given(value) else None
+                    for value in values
+                ]
+            )
         except (TypeError, ValueError, RecursionError) as fault:
             raise EventLogError(_no_json(values, label, column)) from fault
     return pa.table(columns)

@@ -35,6 +35,9 @@ __all__ = ["Opened", "Property", "open_properties"]
 
 _MOST_KEYS = 1000
 _DOCUMENT = "document values"
+# In JSON, half of a sign that takes two, as where a program cut a text in the middle of one. First what is none: an
+# escaped backslash, and a sign with both its halves.
+_HALF = r"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 _NUMBERS = frozenset(("BIGINT", "UBIGINT", "HUGEINT", "DOUBLE"))
 
 
@@ -80,7 +83,7 @@ def open_properties(
             given[ours] = (within_years(connection, source.relation, name(theirs), kind), kind)
     relation = source.relation
     if naming.document is not None:
-        relation, keys = _open_document(connection, source, naming.document)
+        relation, keys = _open_document(connection, source, naming.document, notes)
         taken = {column.casefold() for column in (*TAKEN, *naming.properties)}
         for place, (key, structure) in enumerate(keys.items(), start=1):
             called = free_name(key, taken)
@@ -135,7 +138,9 @@ def _property(
     return Property(ours, plain(x, kind), kind_of(kind))
 
 
-def _open_document(connection: duckdb.DuckDBPyConnection, source: Source, column: str) -> tuple[str, dict[str, Any]]:
+def _open_document(
+    connection: duckdb.DuckDBPyConnection, source: Source, column: str, notes: list[str]
+) -> tuple[str, dict[str, Any]]:
     kind = source.columns[column]
     if not (is_text(kind) or is_nested(kind)):
         raise EventLogError(
@@ -143,12 +148,24 @@ def _open_document(connection: duckdb.DuckDBPyConnection, source: Source, column
             f"give it another name with columns={{'other_name': {column!r}}} to keep it as it is"
         )
     document = f"{name(column)}::VARCHAR" if is_text(kind) or kind == "JSON" else f"to_json({name(column)})::VARCHAR"
-    rows = f"(SELECT * EXCLUDE ({name(column)}), nullif(trim({document}), '') AS {name(column)} FROM {source.relation})"
     x = name(column)
     wrong = (
         f"{x} IS NOT NULL AND coalesce(json_type(CASE WHEN json_valid({x}) THEN {x} END), '') NOT IN ('OBJECT', 'NULL')"
     )
-    bad = fetch_row(connection, f"SELECT count(*), min({ROW}), arg_min({x}, {ROW}) FROM {rows} WHERE {wrong}")
+
+    def looked_through(said: str) -> tuple[str, tuple[Any, ...]]:
+        rows = f"(SELECT * EXCLUDE ({x}), nullif(trim({said}), '') AS {x} FROM {source.relation})"
+        return rows, fetch_row(
+            connection, f"SELECT count(*), min({ROW}), arg_min({x}, {ROW}) FROM {rows} WHERE {wrong}"
+        )
+
+    rows, bad = looked_through(document)
+    if found := bad[0]:
+        whole = f"regexp_replace({document}, {literal(_HALF)}, '\\1', 'g')"
+        rows, bad = looked_through(f"CASE WHEN json_valid({document}) THEN {document} ELSE {whole} END")
+        if mended := found - bad[0]:
+            said = f"{counted(mended, 'value')} of {column!r} with half of a sign, as where a text was cut"
+            notes.append(f"{said}; the half is left out")
     if bad[0]:
         raise EventLogError(
             f"{source.locate(bad[1])}: column {column!r} should hold a JSON object, found {bad[2][:80]!r}; "

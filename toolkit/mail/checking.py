@@ -70,6 +70,9 @@ class Checker:
             notes.append(("words_untranslated", f"words.{name} in the program's language", file, None, ""))
         if not job.message_id:
             return Checked(tuple(notes), fallback)
+        if "\0" in (customer_id := str(letter.customer.get("customer_id", ""))):
+            why = "customer_id: an id with a NUL, which no database of what was sent can hold"
+            notes.append(("not_writable", why, None, None, f"found {customer_id!r}"))
         url = job.link if letter.class_ == "marketing" else None
         if job.links is not None:
             mail = tracked(mail, job.links, leave=(job.link,))

@@ -44,11 +44,21 @@ _REASONS = {
     "paused": "sending was paused",
     "unknown_delivery": "an earlier sending may have arrived",
 }
+_CODE = re.compile("`([^`]+)`")
 _BEFORE_SIGN = re.compile("−(?=[€$£])")
 _NOTHING = 1e-9
 _WORDS = "text-align:left;overflow-wrap:anywhere;min-width:calc({}ch + 1.2em)"
 _WIDEST = 24  # letters of a column of words, before its names break
 _UNBROKEN = "white-space:nowrap;"
+# A table wider than its pane fades towards an edge behind which there is more; where all of it is seen nothing does.
+_FADE = "rgba(0,0,0,.15)"
+_MORE = (
+    "<style>.tk-table{overflow-x:auto}@supports(animation-timeline:scroll()){"
+    ".tk-table{animation:tk-more linear both;animation-timeline:scroll(self inline)}}@keyframes tk-more{"
+    f"0%{{mask-image:linear-gradient(90deg,#000 calc(100% - 3em),{_FADE})}}"
+    f"1%,99%{{mask-image:linear-gradient(90deg,{_FADE},#000 3em,#000 calc(100% - 3em),{_FADE})}}"
+    f"100%{{mask-image:linear-gradient(90deg,{_FADE},#000 3em)}}}}</style>"
+)
 _NUMBER = f"text-align:right;{_UNBROKEN}font-variant-numeric:tabular-nums"
 
 
@@ -172,16 +182,19 @@ def table_html(table: pd.DataFrame, *, names: Mapping[str, str] | None = None, n
         + "</tr>"
         for row in table.to_dict("records")
     )
-    return f'<table border="0" class="dataframe"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    whole = f'<table border="0" class="dataframe"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return f'<div class="tk-table">{_MORE}{whole}</div>'
 
 
 def text_html(text: str) -> str:
-    """Text as HTML, in which no line ends between the minus of an amount and its currency.
+    """Text as HTML, in which no line ends between the minus of an amount and its currency, and `code` looks like code.
 
     >>> text_html("[−€3.02, €17.21] & more")
     '[−&#8288;€3.02, €17.21] &amp; more'
+    >>> text_html("Send `welcome/hello`.")
+    'Send <code>welcome/hello</code>.'
     """
-    return _BEFORE_SIGN.sub("−&#8288;", html.escape(text))
+    return _CODE.sub(r"<code>\1</code>", _BEFORE_SIGN.sub("−&#8288;", html.escape(text)))
 
 
 def lines_html(lines: Iterable[str], *, first: bool = False) -> str:

@@ -14,7 +14,7 @@ from tests.notebooks.lab import _TOO_WIDE
 from toolkit.charts.experiments import forest_svg
 from toolkit.errors import ScenarioError
 from toolkit.scenario import loads
-from toolkit.widgets import ExperimentBoard, ScenarioView, Tuner
+from toolkit.widgets import ExperimentBoard, ExperimentDesigner, LogProfile, ScenarioView, TraceView, Tuner
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARM = "a_very_long_arm_name_of_the_offer_with_ten_percent_and_3_days_xx"
@@ -65,9 +65,10 @@ def test_a_series_of_nine_mails_shows_every_mail_in_seven_colours(log):
     drawn = [trace for trace in tuner.figure().data if trace.name in {f"mail{at}" for at in range(9)}]
     assert len(drawn) == 9
     here = next(one for one in tuner.surface["settings"] if one["wait"] == tuner.wait)
-    hours = tuner.snapshot().partition("Mails by hour")[2]
-    bars = re.findall(r'<rect [^>]*fill="#', hours)
-    assert len(bars) == sum(1 for layer in here["hours"] for count in layer if count) > 7 * 24
+    hours = tuner.snapshot().partition("<b>Mails by hour")[2]
+    for picture in hours.split("<svg")[1:]:
+        bars = sum(line.count("M") for line in re.findall(r'<path d="([^"]*)" fill="#', picture))
+        assert bars == sum(1 for layer in here["hours"] for count in layer if count) > 7 * 24
     script, sheet = (Path(tk.__file__).parent / "widgets" / name for name in ("tuner.js", "panel.css"))
     styles = re.findall(r"\.ttk-mail-(\d) \{ fill: ([^;]*);", sheet.read_text(encoding="utf-8"))
     assert [int(number) for number, _ in styles] == list(range(7))
@@ -127,3 +128,44 @@ def test_long_names_stay_inside_their_screens(tmp_path):
 
 _OVER = """() => [...document.querySelectorAll(".ttk-card, .ttk-hero")]
   .filter((one) => one.scrollWidth > one.clientWidth + 1).length"""
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="/usr/bin/chromium is not here: apt-get install chromium")
+def test_pictures_keep_the_size_of_their_words_at_every_width_and_cut_none(program, log, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    run = tk.replay(program, log)
+    screens = [
+        LogProfile(log),
+        TraceView(run, "c01919"),
+        ExperimentDesigner(run),
+        ExperimentBoard(result_of(["control", ARM, "b"])),
+        Tuner(program, log),
+    ]
+    with playwright.sync_playwright() as run_:
+        browser = run_.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        for screen in screens:
+            page.set_content(f"<!doctype html><meta charset='utf-8'><body>{screen.snapshot()}</body>")
+            for width in (330, 420, 560, 760, 1000, 1240, 1600):
+                page.set_viewport_size({"width": width, "height": 900})
+                shown, smallest, outside = page.evaluate(_PICTURES)
+                assert set(shown) == {1}, (screen, width, shown)
+                assert smallest >= 10, (screen, width)
+                assert outside == [], (screen, width)
+        browser.close()
+
+
+# Of pictures at several widths: how many of each are shown, the smallest words, and the words that leave their screen.
+_PICTURES = """() => {
+  const shown = [...document.querySelectorAll(".ttk-fit")]
+    .map((one) => [...one.children].filter((child) => child.offsetParent).length);
+  const words = [...document.querySelectorAll(".ttk-fit text")].filter((one) => one.getClientRects().length);
+  const size = (one) => parseFloat(getComputedStyle(one).fontSize) * one.getScreenCTM().a;
+  const edge = document.querySelector(".ttk").getBoundingClientRect();
+  const outside = words.filter((one) => {
+    const box = one.getBoundingClientRect();
+    return box.left < edge.left || box.right > edge.right;
+  });
+  return [shown, Math.min(...words.map(size)), outside.map((one) => one.textContent)];
+}"""

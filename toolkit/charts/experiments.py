@@ -54,8 +54,10 @@ def power_svg(plan: Plan, *, width: float = _WIDE) -> str:
         parts.append(shape("line", x1=x, x2=x, y1=axes.at_y(0), y2=y, class_="ttk-zero"))
         parts.append(shape("circle", cx=x, cy=y, r=5, class_="ttk-dot"))
         text = f"{plan.units:,} people" + (f", {here:,.0f} days" if by_days else "")
-        side = "start" if x < width * 0.6 else "end"
-        parts.append(words(x + (9 if side == "start" else -9), y + 18, text, anchor=side, class_="ttk-strong ttk-halo"))
+        # Beside the point, or where there is no room for them, below the curve.
+        last = width - axes.right - 1.1 * text_width(text)
+        place = (x + 9, y + 18) if x + 9 < last else (max(axes.left, last), axes.at_y(0.07))
+        parts.append(words(*place, text, class_="ttk-strong ttk-halo"))
     said = f"Curve: chance to find the effect; {100 * plan.power:.0f}% with {plan.units:,} people"
     return svg(width, 240, *parts, label=said)
 
@@ -80,14 +82,17 @@ def forest_svg(result: Result, *, width: float = 760.0) -> str:
     name_wide, number_wide, wide = (
         (min(max(168.0, longest), max(168.0, width - number_wide - width * 0.4)), number_wide, width)
         if width >= 600
-        else (92.0, 0.0, width)
+        else (min(max(92.0, longest), width * 0.4), 0.0, width)
     )
     for metric in dict.fromkeys(found.metric for found in result.comparisons):
         mine = [found for found in result.comparisons if found.metric == metric]
         role = mine[0].role
         rows.append(words(0, y, metric, class_="ttk-strong"))
-        said = f"{role} metric · against {result.control}" if role else ""
-        rows.append(words(max(name_wide, text_width(metric) + 20), y, said, opacity=0.9))
+        said = f"{role} metric" if role else ""
+        if role and text_width(metric) + text_width(f"{said} · against {result.control}") + 16 < wide:
+            said = f"{said} · against {result.control}"
+        at = min(max(name_wide, text_width(metric) + 20), max(text_width(metric) + 12, wide - text_width(said) - 4))
+        rows.append(words(at, y, fit_text(said, wide - at), opacity=0.9))
         y += 10
         ends = [end for found in mine for end in (found.diff_lower, found.diff_upper, found.diff) if math.isfinite(end)]
         margins = [_harm(found) for found in mine if math.isfinite(found.margin)]

@@ -91,7 +91,7 @@ class Difference(Drawable):
         shown = chosen[["change", "scenario", "step", "customer_id", "at_before", "at_after", "reason_after"]].copy()
         for name in ("at_before", "at_after"):
             shown[name] = shown[name].dt.strftime("%Y-%m-%d %H:%M")
-        return shown
+        return shown if shown["reason_after"].notna().any() else shown.drop(columns="reason_after")
 
 
 def difference_of(before: Run, after: Run) -> Difference:

@@ -23,7 +23,7 @@ from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
 from toolkit.widgets.markup import (
     Html,
-    at_two_widths,
+    at_widths,
     card,
     chip,
     choice,
@@ -201,7 +201,7 @@ class ExperimentBoard(Panel):
     def _arms(self) -> Html:
         return together(
             [
-                at_two_widths(lambda width: forest_svg(self._result, width=width), 760),
+                at_widths(lambda width: forest_svg(self._result, width=width), 760),
                 tag(
                     "p",
                     "Filled: the difference is established, all comparisons counted. Hollow: it is not.",
@@ -254,7 +254,7 @@ class ExperimentBoard(Panel):
             [
                 tag("div", which, class_="ttk-row") if len(metrics) > 1 else None,
                 tag("div", tag("h4", days_said(found, metric=chosen)), class_="ttk-gap"),
-                at_two_widths(lambda width: days_svg(found, metric=chosen, width=width), 760),
+                at_widths(lambda width: days_svg(found, metric=chosen, width=width), 760),
                 tag(
                     "p",
                     f"Line: the difference{_unit(found, chosen)} as known on each day; people count from the day their "
@@ -282,7 +282,7 @@ class ExperimentBoard(Panel):
         ]
         return together(
             [
-                at_two_widths(lambda width: boundary_svg(look, arms, width=width), 560),
+                at_widths(lambda width: boundary_svg(look, arms, width=width), 560),
                 tag("p", look.method.replace("obrien_fleming", "O'Brien-Fleming"), class_="ttk-detail"),
             ]
         )

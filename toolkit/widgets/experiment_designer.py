@@ -21,7 +21,7 @@ from toolkit.readable import minus
 from toolkit.scenario import Duration, Scenario, set_parameters
 from toolkit.scenario.models import Experiment
 from toolkit.stats import Design, Plan, Rate, plan
-from toolkit.widgets.markup import Html, at_two_widths, button, card, chip, choice, field, note, slider, tag, together
+from toolkit.widgets.markup import Html, at_widths, button, card, chip, choice, field, note, slider, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 from toolkit.widgets.surface import a_day
 
@@ -260,7 +260,7 @@ class ExperimentDesigner(Panel):
         picture = tag(
             "figure",
             tag("figcaption", tag("b", "How sure you get, and when"), " ", chip("planned")),
-            at_two_widths(lambda width: power_svg(plan_, width=width), 560),
+            at_widths(lambda width: power_svg(plan_, width=width), 560),
             class_="ttk-figure",
         )
         right = tag("div", cards, picture, self._advice(), class_="ttk-stack")

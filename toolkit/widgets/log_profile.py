@@ -14,7 +14,7 @@ from toolkit.events.profile import Profile
 from toolkit.readable import counted, day_text
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
-from toolkit.widgets.markup import Html, at_two_widths, card, chip, note, tag, together
+from toolkit.widgets.markup import Html, at_widths, card, chip, note, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["LogProfile"]
@@ -125,7 +125,7 @@ class LogProfile(Panel):
         return tag(
             "figure",
             tag("figcaption", tag("b", what), " ", chip("exact")),
-            at_two_widths(lambda width: _bars(self._days, width), 960),
+            at_widths(lambda width: _bars(self._days, width), 960),
             class_="ttk-figure ttk-gap",
         )
 
@@ -185,11 +185,11 @@ def _bars(days: pd.DataFrame, width: float) -> str:
     most = 8 if width > 600 else 4
     ticks = [(at + 0.5, day_text(counts.index[at], "%b")) for at in range(0, len(counts), max(1, len(counts) // most))]
     parts = axes.frame(x_ticks=ticks, y_ticks=[(step, f"{step:,.0f}") for step in nice_steps(0, top, 4, whole=True)])
-    for at, count in enumerate(counts):
-        left, right = axes.at_x(at + 0.08), axes.at_x(at + 0.92)
-        y = axes.at_y(float(count))
-        parts.append(
-            shape("rect", x=left, y=y, width=right - left, height=axes.at_y(0) - y, rx=1.5, class_="ttk-mail-0")
-        )
+    floor = axes.at_y(0)
+    bars = "".join(
+        f"M{axes.at_x(at + 0.08):.1f} {floor:.1f}V{axes.at_y(float(count)):.1f}H{axes.at_x(at + 0.92):.1f}V{floor:.1f}Z"
+        for at, count in enumerate(counts)
+    )
+    parts.append(shape("path", d=bars, class_="ttk-mail-0"))
     unit = "day" if every == 1 else f"{every} days"
     return svg(width, 170, *parts, label=f"Bars: events by {unit}, at most {top:,.0f}")

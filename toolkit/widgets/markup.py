@@ -13,7 +13,7 @@ from toolkit.readable import number_text
 
 __all__ = [
     "Html",
-    "at_two_widths",
+    "at_widths",
     "button",
     "card",
     "chip",
@@ -29,7 +29,7 @@ __all__ = [
     "together",
 ]
 
-_NARROW = 334.0  # pixels, on a phone
+_WIDTHS = (262, 340, 430, 560, 660, 760, 860)  # pixels, as panel.css has them
 _LETTER = 1.08  # of a figure's width: as wide as a letter is
 _LONG_WORD = 14  # letters; a longer one breaks
 _VOID = frozenset(("input", "br", "hr", "img"))
@@ -62,17 +62,19 @@ def tag(name: str, *inside: object, **attributes: Any) -> Html:
     return Html(f"<{name}{shown}>" if name in _VOID else f"<{name}{shown}>{text}</{name}>")
 
 
-def at_two_widths(draw: Callable[[float], str], wide: float) -> Html:
-    """A picture for the desk and one for the phone; a style shows one, so that its words keep their size.
+def at_widths(draw: Callable[[float], str], wide: int) -> Html:
+    """A picture drawn at several widths; a style shows the widest there is room for, so that its words keep their size.
 
     Args:
         draw: takes the width in pixels, gives SVG.
-        wide: the width for the desk.
+        wide: the width for a desk.
     """
-    return together(
-        tag("div", Html(draw(width)), class_=name)
-        for width, name in ((wide, "ttk-wide-only"), (_NARROW, "ttk-narrow-only"))
+    widths = (*(width for width in _WIDTHS if width < wide), wide)
+    drawn = (
+        tag("div", Html(draw(float(width))), class_=f"ttk-at-{width}{' ttk-widest' if width == wide else ''}")
+        for width in widths
     )
+    return tag("div", together(drawn), class_="ttk-fit")
 
 
 def together(parts: Iterable[object]) -> Html:

@@ -149,8 +149,12 @@ class Panel(anywidget.AnyWidget):
 
     def snapshot(self) -> str:
         """The screen as HTML that does nothing, for a notebook opened without a kernel; it says that it is one."""
-        words = tag("p", "A snapshot from when the cell ran. Run the cell to use it.", class_="ttk-snapshot")
-        still = tag("section", words, Html(self.view), class_="ttk ttk-still", inert=True, aria_label=self.title)
+        return self.still(Html(self.view), "A snapshot from when the cell ran. Run the cell to use it.")
+
+    def still(self, inside: Html, said: str) -> str:
+        """A screen of HTML that does nothing, below a sentence that says so."""
+        words = tag("p", said, class_="ttk-snapshot")
+        still = tag("section", words, inside, class_="ttk ttk-still", inert=True, aria_label=self.title)
         return f"<style>{sheet()}</style>{still}"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:

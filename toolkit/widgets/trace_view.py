@@ -15,7 +15,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.trace import Trace
 from toolkit.errors import EventLogError, InputError, did_you_mean
 from toolkit.readable import day_text
-from toolkit.widgets.markup import Html, at_two_widths, button, chip, field, note, tag, together
+from toolkit.widgets.markup import Html, at_widths, button, chip, field, note, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["TraceView"]
@@ -134,7 +134,7 @@ class TraceView(Panel):
             role="group",
             aria_label="What is shown",
         )
-        return together([head, find, at_two_widths(lambda width: _strip(table, width), 960), kinds, self._rows(table)])
+        return together([head, find, at_widths(lambda width: _strip(table, width), 960), kinds, self._rows(table)])
 
     def _rows(self, table: pd.DataFrame) -> Html:
         kept = table[table["kind"].isin(self._shown)]
@@ -208,8 +208,9 @@ def _strip(table: pd.DataFrame, width: float) -> str:
     span = (high - low) or 1.0
     parts = [shape("line", x1=10, x2=width - 10, y1=40, y2=40, class_="ttk-grid")]
     for kind, level in (("event", 40), ("journey", 40), ("no mail", 22), ("mail", 22)):
-        for moment in at[(table["kind"] == kind).to_numpy()]:
-            x = 10 + (moment - low) / span * (width - 20)
+        # Of moments that lie on one another one is drawn.
+        places = 10 + (at[(table["kind"] == kind).to_numpy()] - low) / span * (width - 20)
+        for x in np.unique(places.round(1)).tolist():
             parts.append(_mark(kind, x, level))
             if kind == "mail":
                 parts.append(shape("line", x1=x, x2=x, y1=26, y2=40, class_="ttk-grid"))

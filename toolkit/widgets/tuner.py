@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +217,9 @@ class Tuner(Panel):
     def snapshot(self) -> str:
         """The screen as HTML without a script."""
         if not self.surface:
-            return f"<p><i>{escape(self.title)}: the log was still being read when this cell ran; run it again.</i></p>"
-        return snapshot(self._with_here(), wait=self.wait, percent=self.percent)
+            return self.still(Html(""), f"{self.title}: the log was still being read when this cell ran; run it again.")
+        shown = snapshot(self._with_here(), wait=self.wait, percent=self.percent)
+        return self.still(shown, "This is a snapshot; run the cell to move the sliders.")
 
     def __repr__(self) -> str:
         gift = "" if self.paths[1] is None else f", discount {self.percent:g}%"

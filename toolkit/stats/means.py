@@ -19,7 +19,7 @@ from toolkit.stats.relative import Relative, fieller
 from toolkit.stats.strata import post_stratified, stratified_moments
 from toolkit.stats.welch import Difference, Estimate, Sample, student, welch
 
-__all__ = ["Mean", "compare_estimates"]
+__all__ = ["Mean", "compare_estimates", "compare_resampled"]
 
 Method = Literal["auto", "welch", "permutation", "bootstrap"]
 _METHODS = ("auto", "welch", "permutation", "bootstrap")
@@ -169,7 +169,9 @@ def compare_estimates(
     return _filled(start, arm, control, found, relative)
 
 
-def compare_resampled(start: Comparison, arm: Sample, control: Sample, found: Resampled) -> Comparison:
+def compare_resampled(
+    start: Comparison, arm: Sample | Estimate, control: Sample | Estimate, found: Resampled
+) -> Comparison:
     """The comparison of two means by resampling, each side with its own critical value."""
     plain = welch(arm, control)
     low, high = (

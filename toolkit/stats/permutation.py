@@ -17,7 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import array_of_numbers
 
-__all__ = ["Resampled", "by_rank", "centred", "finite_arms", "permutation_test", "permutation_wanted", "shuffled_sums"]
+__all__ = [
+    "Resampled",
+    "by_rank",
+    "centred",
+    "draws_for",
+    "finite_arms",
+    "permutation_test",
+    "permutation_wanted",
+    "shuffled_sums",
+]
 
 Floats = NDArray[np.float64]
 DRAWS = 4_999
@@ -120,7 +129,7 @@ def permutation_test(
     (True, True)
     """
     one, other = finite_arms(values, control_values, test="permutation test")
-    draws = draws or _draws(alpha)
+    draws = draws or draws_for(alpha)
     one, other = centred(one, other)
     flipped = len(one) > len(other)
     small, large = (other, one) if flipped else (one, other)
@@ -164,7 +173,8 @@ def by_rank(statistic: float, drawn: Floats, *, alpha: float, slack: float = 0.0
     return pvalue, float(ordered[allowed]) - slack, float(ordered[-1 - allowed]) + slack
 
 
-def _draws(alpha: float) -> int:
+def draws_for(alpha: float) -> int:
+    """How many shuffles: enough to tell a p-value from so small an alpha."""
     return int(min(99_999, max(DRAWS, 100 * math.ceil(2 / max(alpha, 1e-9)) - 1)))
 
 

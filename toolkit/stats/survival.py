@@ -13,9 +13,11 @@ from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import array_of_numbers, check_alpha, check_number
 
-__all__ = ["Survival", "kaplan_meier", "log_rank"]
+__all__ = ["Followed", "Survival", "kaplan_meier", "log_rank"]
 
 Floats = NDArray[np.float64]
+Followed = tuple[Floats, NDArray[np.bool_]]
+"""Time until it happened, or until follow-up ended, and whether it happened."""
 
 
 @dataclass(frozen=True, eq=False)

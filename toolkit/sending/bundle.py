@@ -250,6 +250,7 @@ def _stub(approved: Mapping[str, Any], mail: Mapping[str, Any]) -> Stub:
         arm=approved["arm"],
         locale=str(mail["locale"]),
         targets=tuple(map(str, mail["targets"])),
+        timezone=str(approved.get("timezone", "")),
     )
 
 

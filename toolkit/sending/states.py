@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from toolkit.errors import InputError, did_you_mean
 
-__all__ = ["FINAL", "MOVES", "NEVER_LEFT", "OPEN", "WAITING", "Move", "State", "allowed", "state_of"]
+__all__ = ["FINAL", "MOVES", "NEVER_LEFT", "OPEN", "QUIET_HOURS", "WAITING", "Move", "State", "allowed", "state_of"]
 
 
 class State(StrEnum):
@@ -34,6 +34,9 @@ class State(StrEnum):
 WAITING = (State.PLANNED, State.DEFERRED)
 OPEN = frozenset({State.PLANNED, State.LEASED, State.SENDING, State.DEFERRED})
 NEVER_LEFT = (State.SUPPRESSED, State.SKIPPED, State.CANCELLED, State.EXPIRED)
+QUIET_HOURS = "quiet_hours"
+"""The reason of a mail that is deferred until the quiet hours of its customer are over."""
+
 FINAL = frozenset({State.ACCEPTED, State.FAILED, *NEVER_LEFT})
 
 
@@ -54,11 +57,12 @@ MOVES = (
     Move(State.DEFERRED, State.SUPPRESSED, "the address is on the suppression list"),
     Move(State.PLANNED, State.SKIPPED, "the gate says no, with a reason"),
     Move(State.DEFERRED, State.SKIPPED, "the gate says no, with a reason"),
+    Move(State.PLANNED, State.DEFERRED, "the quiet hours of its customer have begun"),
     Move(State.PLANNED, State.LEASED, "claimed by a sender: owner, epoch + 1, lease"),
     Move(State.DEFERRED, State.LEASED, "claimed again after its back-off"),
     Move(State.LEASED, State.PLANNED, "given back, or the lease is over: nothing has left"),
     Move(State.LEASED, State.FAILED, "refused for good before the body"),
-    Move(State.LEASED, State.DEFERRED, "refused for now before the body"),
+    Move(State.LEASED, State.DEFERRED, "refused for now before the body, or quiet hours have begun"),
     Move(State.LEASED, State.SENDING, "the body goes next; durable before it does"),
     Move(State.SENDING, State.ACCEPTED, "the receipt is here"),
     Move(State.SENDING, State.DEFERRED, "refused for now after the body"),

@@ -303,6 +303,7 @@ class Batch:
             **({"targets": digest_of(list(mail.targets))} if mail.targets else {}),
             **({} if mail.coupon is None else {"coupon": list(mail.coupon)}),
             **({} if mail.end is None else {"ends": mail.end.isoformat()}),
+            **({"timezone": mail.timezone} if mail.timezone else {}),
         }
 
     def _sample(self, mail: PreparedMail) -> dict[str, Any]:

@@ -22,7 +22,8 @@ __all__ = ["Aside", "Numbers", "PreparedMail", "aside_of", "hash_of"]
 @dataclass(frozen=True, slots=True)
 class PreparedMail:
     """One mail of a batch: the decision, the letter it became, where its bytes are in the spool, where clicks are
-    counted the web addresses its links lead to, and the code of a pool that it gives."""
+    counted the web addresses its links lead to, the code of a pool that it gives, and where quiet hours may ask for it
+    the customer's own time zone."""
 
     letter: Letter
     customer_id: str
@@ -35,6 +36,7 @@ class PreparedMail:
     targets: tuple[str, ...] = ()
     key: str | None = None
     coupon: Coupon | None = None
+    timezone: str = ""
 
     @property
     def end(self) -> datetime | None:

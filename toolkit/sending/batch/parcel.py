@@ -34,6 +34,7 @@ class Stub(NamedTuple):
         coupon: the code of a pool that it gives.
         arm, locale: of the customer.
         targets: where its counted links lead; empty where none are counted.
+        timezone: the customer's own, where quiet hours may ask for it; else empty.
     """
 
     decision_id: str
@@ -52,6 +53,7 @@ class Stub(NamedTuple):
     arm: str | None
     locale: str
     targets: tuple[str, ...]
+    timezone: str = ""
 
 
 STUBS_TOGETHER = 32
@@ -176,7 +178,7 @@ class BatchParcel:
         who = letter.decision_id, mail.customer_id, letter.to, letter.class_, mail.message_id
         what = letter.scenario, letter.step, letter.template, mail.key, mail.coupon
         costs = payload_sha256, discount, micros(letter.at)
-        self._stubs.add((*who, *costs, *what, mail.arm, letter.locale, mail.targets))
+        self._stubs.add((*who, *costs, *what, mail.arm, letter.locale, mail.targets, mail.timezone))
         self._places.append(mail.number)
         self._ends.append(NEVER if (end := mail.end) is None else micros(end))
         self._scenarios.add(letter.scenario)

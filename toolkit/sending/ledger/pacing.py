@@ -15,18 +15,21 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, func, insert, or_, select, update
 
 from toolkit.errors import InputError
 from toolkit.sending.clock import DAY, Clock, from_micros, micros
 from toolkit.sending.ledger import audit
-from toolkit.sending.ledger.schema import deliveries, domains, rates, runs
+from toolkit.sending.ledger.schema import IS_QUIET, deliveries, domains, rates, runs
 from toolkit.sending.ledger.statements import found
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 from toolkit.sending.transports import named
 
-__all__ = ["Rates", "canary_allows", "may_go", "next_moment", "not_used", "resting", "seen"]
+__all__ = ["IN_QUIET_HOURS", "Rates", "canary_allows", "may_go", "next_moment", "not_used", "resting", "seen"]
+
+IN_QUIET_HOURS = "it is in the quiet hours of those that are left"
+"""What a run waits for whose mails quiet hours hold."""
 
 _SECOND = 1_000_000
 _REST = (5, 15, 60, 240)  # minutes a domain is left alone, longer each time
@@ -165,6 +168,7 @@ def canary_allows(connection: Connection, run: Mapping[str, Any], wanted: int, *
     begun: int = connection.execute(
         select(func.count()).where(
             deliveries.c.run_id == run["id"],
+            ~IS_QUIET,
             deliveries.c.state.in_(
                 (State.LEASED, State.SENDING, State.ACCEPTED, State.FAILED, State.UNKNOWN, State.DEFERRED)
             ),
@@ -240,13 +244,15 @@ def seen(connection: Connection, results: Sequence[tuple[str, Receipt]], *, now:
 def next_moment(connection: Connection, run: RowMapping, *, now: int, patient: bool) -> tuple[int | None, str]:
     """When more of an active run may go, in microseconds since 1970, and what it waits for; None when nothing is left.
 
-    Mails postponed by the other side are not waited for, and domains that asked for a rest only by the patient.
+    Mails postponed by the other side are not waited for, and domains that asked for a rest and the end of quiet hours
+    only by the patient.
     """
     mine = deliveries.c.run_id == run["id"]
-    planned = select(func.count()).where(mine, deliveries.c.state == State.PLANNED)
+    going = or_(deliveries.c.state == State.PLANNED, and_(IS_QUIET, deliveries.c.next_at <= now))
+    planned = select(func.count()).where(mine, going)
     due = or_(deliveries.c.next_at.is_(None), deliveries.c.next_at <= now)
     if not connection.execute(planned).scalar_one():
-        return None, ""
+        return _quiet_until(connection, run["id"]) if patient else (None, "")
     if run["canary_until"] is not None and now < run["canary_until"]:
         return run["canary_until"], f"canary: the first {run['canary']} are out, waiting for bounces"
     row = _rate(connection, run["transport"])
@@ -260,7 +266,7 @@ def next_moment(connection: Connection, run: RowMapping, *, now: int, patient: b
                 wait = int((1 - tokens) / row["per_second"] * _SECOND) + 1
                 return now + wait, f"at most {row['per_second']:g} mails a second"
     blocked = resting(connection, now=now)
-    free = mine, deliveries.c.state == State.PLANNED
+    free = mine, going
     if connection.execute(
         select(deliveries.c.id).where(*free, due, deliveries.c.domain.not_in(blocked)).limit(1)
     ).first():
@@ -271,7 +277,19 @@ def next_moment(connection: Connection, run: RowMapping, *, now: int, patient: b
     until = connection.execute(select(func.min(domains.c.until)).where(domains.c.until > now)).scalar()
     if until is None:
         return now, ""
-    return (until, f"{len(blocked)} domains asked for a rest") if patient else (None, "")
+    if not patient:
+        return None, ""
+    morning, why = _quiet_until(connection, run["id"])
+    if morning is not None and morning < until:
+        return morning, why
+    return until, f"{len(blocked)} domains asked for a rest"
+
+
+def _quiet_until(connection: Connection, run_id: str) -> tuple[int | None, str]:
+    """When the first mail that quiet hours hold may go, and what it waits for; None where they hold none."""
+    query = select(func.min(deliveries.c.next_at)).where(deliveries.c.run_id == run_id, IS_QUIET)
+    first = connection.execute(query).scalar()
+    return (None, "") if first is None else (first, IN_QUIET_HOURS)
 
 
 def _rest(domain: str, failures: int) -> int:

@@ -24,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    func,
     inspect,
     literal_column,
     or_,
@@ -35,10 +37,11 @@ from sqlalchemy.schema import CreateColumn
 
 from toolkit.database import insert_new, opened, place_of
 from toolkit.errors import LedgerError
-from toolkit.sending.states import State
+from toolkit.sending.states import QUIET_HOURS, State
 
 __all__ = [
     "COUNTERS",
+    "IS_QUIET",
     "IS_STANDING",
     "VERSION",
     "approvals",
@@ -211,6 +214,10 @@ def held_as(*states: State) -> ColumnElement[bool]:
     """
     return or_(*(deliveries.c.state == literal_column(f"'{state.value}'") for state in states))
 
+
+# Never unknown, as it would be where there is no reason.
+IS_QUIET = and_(deliveries.c.state == State.DEFERRED, func.coalesce(deliveries.c.reason, "") == QUIET_HOURS)
+"""Whether a mail waits for the end of its customer's quiet hours, and not for the other side."""
 
 attempts = Table(
     "attempt",

@@ -153,6 +153,15 @@ def stop_mails(connection: Connection, run_id: str, reasons: Mapping[str, str], 
     return len(mine)
 
 
+def postpone_mails(connection: Connection, run_id: str, until: Mapping[str, int], *, reason: str, owner: str) -> None:
+    """Mails of a run that wait, or that this owner has leased and not started, deferred: decision to the moment until
+    which, in microseconds since 1970."""
+    rows = [row for row in rows_of(connection, list(until), lock=True) if row.run_id == run_id]
+    mine = [row for row in rows if row.state is State.PLANNED or (row.state is State.LEASED and row.owner == owner)]
+    fresh = {"owner": None, "lease_until": None, "code": None, "reason": reason}
+    move(connection, mine, State.DEFERRED, {one.id: {**fresh, "next_at": until[one.decision_id]} for one in mine})
+
+
 _ENDS_AS = {"suppressed": State.SUPPRESSED, "unsubscribed": State.SUPPRESSED, "too_late": State.EXPIRED}
 
 

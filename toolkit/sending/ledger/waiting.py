@@ -11,7 +11,8 @@ from sqlalchemy import Row, func, select
 from toolkit.sending.clock import from_micros
 from toolkit.sending.ledger.holding import hold_of_run
 from toolkit.sending.ledger.ledger import Ledger
-from toolkit.sending.ledger.schema import approvals, deliveries, holds, runs, runs_under
+from toolkit.sending.ledger.pacing import IN_QUIET_HOURS
+from toolkit.sending.ledger.schema import IS_QUIET, approvals, deliveries, holds, runs, runs_under
 from toolkit.sending.states import State
 
 __all__ = ["approvals_paused", "held_up", "paused_because", "waits_for"]
@@ -31,7 +32,7 @@ def waits_for(ledger: Ledger, run_id: str, *, others: Mapping[str, int]) -> tupl
         lines.append(paused_because(ledger, run_id))
     elif state == "active":
         moment, why = ledger.next_moment(run_id)
-        if moment is not None and why:
+        if moment is not None and why and why != IN_QUIET_HOURS:
             lines.append(f"{why}, from {_moment(moment)} on more may go")
     if state in ("active", "done"):
         lines += _postponed(ledger, run_id)
@@ -88,21 +89,25 @@ def _how(ledger: Ledger, name: str) -> str:
 
 def _postponed(ledger: Ledger, run_id: str) -> list[str]:
     mine = deliveries.c.run_id == run_id, deliveries.c.state == State.DEFERRED
+    counted = select(func.count(), func.min(deliveries.c.next_at)).where(*mine)
+    lines = []
     with ledger.reading() as connection:
-        count, first = connection.execute(select(func.count(), func.min(deliveries.c.next_at)).where(*mine)).one()
-    if not count:
-        return []
-    met = _most(ledger, run_id, State.DEFERRED)
-    said = f" ({met})" if met else ""
-    when = "" if first is None else f", to go again from {_moment(first)} on"
-    return [f"{count:,} postponed by the other side{said}{when}"]
+        for is_quiet in (False, True):
+            count, first = connection.execute(counted.where(IS_QUIET if is_quiet else ~IS_QUIET)).one()
+            when = "" if first is None else f", to go {'' if is_quiet else 'again '}from {_moment(first)} on"
+            if count and is_quiet:
+                lines.append(f"{count:,} held by quiet hours{when}")
+            elif count:
+                met = _most(ledger, run_id, State.DEFERRED)
+                lines.append(f"{count:,} postponed by the other side{f' ({met})' if met else ''}{when}")
+    return lines
 
 
 def _most(ledger: Ledger, run_id: str, state: State) -> str:
     """What most mails of a run in a state were answered."""
     count = func.count()
     query = select(deliveries.c.code, deliveries.c.reason).where(
-        deliveries.c.run_id == run_id, deliveries.c.state == state, deliveries.c.reason.is_not(None)
+        deliveries.c.run_id == run_id, deliveries.c.state == state, deliveries.c.reason.is_not(None), ~IS_QUIET
     )
     query = query.group_by(deliveries.c.code, deliveries.c.reason).order_by(count.desc(), deliveries.c.reason).limit(1)
     with ledger.reading() as connection:

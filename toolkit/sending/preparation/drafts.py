@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, SupportsIndex, overload
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from toolkit.mail import Letter, offer_values
 from toolkit.scenario.models import Offer, Program
 from toolkit.sending.batch.stock import Stock
 from toolkit.sending.ledger.coupons import Coupon
+from toolkit.sending.sender.quiet import quiet_hours_of, zone_of
 from toolkit.sending.sender.recheck import Due, attributes_of
 from toolkit.sending.spool import Store
 
@@ -42,6 +42,7 @@ class Draft(NamedTuple):
     due_at: datetime
     key: str | None
     coupon: Coupon | None = None
+    timezone: str = ""
 
 
 class Letters(Sequence[Letter]):
@@ -90,6 +91,7 @@ class Writer:
         self.log = log
         self.run = run
         self.now = now
+        self.quiet = quiet_hours_of(program)
         self.offers = {(send.scenario, send.step): send.offer for send in run.compiled.sends}
 
     def due(self, sends: pd.DataFrame) -> list[Due]:
@@ -134,6 +136,7 @@ class Writer:
                     offer=_text(row.offer),
                     due_at=row.due_at.to_pydatetime(),
                     key=keys.get(row.decision_id),
+                    timezone=str(person.get("timezone") or "") if row.scenario in self.quiet else "",
                 )
             )
         return drafts, left_out
@@ -176,7 +179,7 @@ class Writer:
         if offer is None or _text(row.offer) is None:
             return None
         policies = self.program.policies
-        zone = _zone(person.get("timezone"), policies.timezone)
+        zone = zone_of(person.get("timezone"), policies.timezone)
         return offer_values(offer, at=at, zone=zone, currency=policies.currency)
 
 
@@ -226,12 +229,3 @@ def _plain(value: Any) -> Any:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _zone(own: object, shared: str) -> ZoneInfo:
-    for name in (own, shared):
-        try:
-            return ZoneInfo(str(name))
-        except (KeyError, ValueError, OSError):  # no such zone, or not the name of one
-            continue
-    return ZoneInfo("UTC")

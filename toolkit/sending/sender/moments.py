@@ -1,21 +1,27 @@
-"""When a mail goes: when a postponed one is tried again, and when it is too late, since its offer is over."""
+"""When a mail goes: when a postponed one is tried again, when it is too late, and that it is not in quiet hours."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
+from toolkit.sending.batch.mails import Numbers
 from toolkit.sending.batch.parcel import NEVER, Parcel
 from toolkit.sending.clock import DAY, Clock, micros
 from toolkit.sending.ledger.delivery_rows import Delivery
+from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.protocol import Receipt, Transport
-from toolkit.sending.states import State
+from toolkit.sending.sender.quiet import QuietHours
+from toolkit.sending.states import QUIET_HOURS, State
 
-__all__ = ["TOO_LATE", "Ends", "again_at"]
+__all__ = ["TOO_LATE", "Ends", "Timely", "again_at"]
 
 TOO_LATE = "too_late"
+_HELD_TOO_LONG = "quiet_expired"
+_HELD_AT_MOST = 3 * DAY
 _BACK_OFF = (1, 5, 15, 60, 240)  # minutes before a postponed mail is tried again
 
 
@@ -67,3 +73,63 @@ class Ends:
         now, before = self._now(), self._told
         self._told = max(now, before)
         return [] if now < self._first else np.flatnonzero((self._ends > before) & (self._ends <= now)).tolist()
+
+
+class Timely:
+    """Which leased mails may leave now; the others are written down as too late, or as held by quiet hours.
+
+    Args:
+        parcel: the mails.
+        way: the way out.
+        ledger: where they are written down.
+        run_id: their run.
+        numbers: decision to number.
+    """
+
+    def __init__(self, parcel: Parcel, way: Transport, ledger: Ledger, run_id: str, numbers: Numbers) -> None:
+        self._parcel = parcel
+        self._ledger = ledger
+        self._run = run_id
+        self._numbers = numbers
+        self._ends = Ends(parcel, way, ledger.clock)
+        self.quiet = QuietHours(parcel, way, ledger.clock)
+
+    def of(self, rows: Sequence[Delivery], *, owner: str, beat: Callable[[], None]) -> Sequence[Delivery]:
+        """Those of the mails that this owner has leased.
+
+        With the others goes whatever else waits and is in the same case: it would only take the turns of others.
+
+        Args:
+            rows: leased mails.
+            owner: who has them.
+            beat: called now and then where there is much to write down.
+        """
+        if self._ends.any_over():
+            late = {row.decision_id for row in rows if self._ends.is_over(self._numbers[row.decision_id])}
+            if late:
+                names = late.union(self._parcel.stub(number).decision_id for number in self._ends.over())
+                self._ledger.stop(self._run, dict.fromkeys(names, TOO_LATE), owner=owner)
+                rows = [row for row in rows if row.decision_id not in late]
+        numbers = (self._numbers[row.decision_id] for row in rows)
+        held = {number: until for number in numbers if (until := self.quiet.until(number)) is not None}
+        if not held:
+            return rows
+        expired: dict[str, str] = {}
+        self._ledger.postpone(self._run, self._held(held, expired, beat), reason=QUIET_HOURS, owner=owner)
+        self._ledger.stop(self._run, expired, owner=owner)
+        return [row for row in rows if self._numbers[row.decision_id] not in held]
+
+    def _held(
+        self, held: Mapping[int, int], expired: dict[str, str], beat: Callable[[], None]
+    ) -> Iterator[tuple[str, int]]:
+        """Decision and moment of each mail that is held; those held for too long are told to `expired`."""
+        others = ((number, self.quiet.until(number)) for number in self.quiet.newly() if number not in held)
+        for number, until in chain(held.items(), others):
+            if until is None:  # the morning came in the meantime
+                continue
+            stub = self._parcel.stub(number)
+            if until - stub.decided_at > _HELD_AT_MOST:
+                expired[stub.decision_id] = _HELD_TOO_LONG
+            else:
+                yield stub.decision_id, until
+            beat()

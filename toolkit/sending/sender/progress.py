@@ -39,7 +39,7 @@ class Progress:
         sent: accepted since this sending began.
         already_sent: accepted before.
         waiting: not begun, or under way.
-        deferred: refused for now, to be tried again.
+        deferred: refused for now, or held by quiet hours; to be tried again.
         unknown: may or may not have arrived.
         failed: refused for good.
         skipped: do not go any more: suppressed, expired, cancelled, or another mail took their code.

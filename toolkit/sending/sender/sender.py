@@ -22,7 +22,7 @@ from toolkit.sending.ledger.turns import Claiming
 from toolkit.sending.ledger.waiting import waits_for
 from toolkit.sending.people import person
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
-from toolkit.sending.sender.moments import TOO_LATE, Ends, again_at
+from toolkit.sending.sender.moments import Timely, again_at
 from toolkit.sending.sender.progress import Pace, Phase, Progress
 from toolkit.sending.sender.report import ALREADY, SENT, Outcomes, Report, outcome_of
 from toolkit.sending.states import NEVER_LEFT, OPEN, State
@@ -91,7 +91,7 @@ class Sender:
         self.progress = Progress(Phase.PLANNING, self.total, waiting=self.total, run_id=run.id)
         self._me = ""
         self._number = Numbers((), self._decision)
-        self._ends = Ends(parcel, way, clock)
+        self._timely = Timely(parcel, way, ledger, run.id, self._number)
         self._numbers: dict[str, int] = {}  # of the mails that a connection has
         self._next_number = 0
         self._held: dict[str, Delivery] = {}
@@ -188,9 +188,10 @@ class Sender:
         for some in self._some():
             self._step("into the ledger", some.start)
             for number in some:
-                entry = entry_of(self.parcel.stub(number))
-                self._number.add(entry.decision_id)
-                yield entry
+                stub = self.parcel.stub(number)
+                self._number.add(stub.decision_id)
+                self._timely.quiet.add(stub)
+                yield entry_of(stub)
 
     def _step(self, words: str, count: int) -> None:
         """Tell how far a part of planning or closing is; end it where the sending was stopped."""
@@ -247,7 +248,10 @@ class Sender:
                 self._flush()
             if not self._ready:
                 limit = max(1, self.way.at_once - len(self._held))
-                self._hold(self.ledger.claim(self.run_id, owner=self._me, limit=limit, lease=_LEASE))
+                claimed = self.ledger.claim(self.run_id, owner=self._me, limit=limit, lease=_LEASE)
+                self._hold(claimed)
+                if claimed and not self._ready:
+                    continue  # none of these may leave now; others may
             if self._ready:
                 yield self._outgoing(self._ready.popleft())
                 continue
@@ -257,20 +261,9 @@ class Sender:
             yield None
 
     def _hold(self, claimed: Sequence[Delivery]) -> None:
-        rows = self._in_time(claimed)
+        rows = self._timely.of(claimed, owner=self._me, beat=self._beat)
         self._ready.extend(rows)
         self._held |= {row.decision_id: row for row in rows}
-
-    def _in_time(self, rows: Sequence[Delivery]) -> Sequence[Delivery]:
-        """The leased mails but for those whose offer is over by now, which are written down as too late."""
-        if not self._ends.any_over():
-            return rows
-        late = {row.decision_id for row in rows if self._ends.is_over(self._number[row.decision_id])}
-        if late:
-            # With them whatever else waits and is over by now: it would only take the turns of others.
-            names = late.union(map(self._decision, self._ends.over()))
-            self.ledger.stop(self.run_id, dict.fromkeys(names, TOO_LATE), owner=self._me)
-        return [row for row in rows if row.decision_id not in late]
 
     def _give_back(self) -> None:
         """What was leased and never begun goes back, and is not waited for until its lease is over."""
@@ -296,7 +289,8 @@ class Sender:
     def _start(self, decision_ids: Sequence[str]) -> Collection[str]:
         self._beat()  # while there is always more to send, nothing else comes by
         # In one commit, so that a crash leaves no mail in doubt whose receipt was here already.
-        started = self._turn(self._in_time([self._held[name] for name in decision_ids]))
+        leased = [self._held[name] for name in decision_ids]
+        started = self._turn(self._timely.of(leased, owner=self._me, beat=self._beat))
         granted = {row.decision_id for row in started}
         self._held |= {row.decision_id: row for row in started}
         for name in decision_ids:

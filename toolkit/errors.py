@@ -92,13 +92,14 @@ def is_one_of(word: object, choices: Collection[str]) -> bool:
 
 
 def shown(value: object) -> str:
-    """What was found, on one line of a message: as it is written where that is short, else by its kind.
+    """What was found, on one line of a message: as it is written where that is short, else, as a table, by its kind.
 
     >>> shown("hour"), shown(None), shown(range(3))
     ("'hour'", 'None', 'range(0, 3)')
     """
     written = reprlib.repr(value)
-    return written if "\n" not in written else f"a {type(value).__name__}"
+    is_table = hasattr(value, "columns") and not isinstance(value, type)  # whose single row may lose its line breaks
+    return f"a {type(value).__name__}" if is_table or "\n" in written else written
 
 
 def is_text(value: object) -> TypeGuard[str]:

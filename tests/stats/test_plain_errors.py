@@ -52,6 +52,7 @@ ROWS = pd.DataFrame(
 )
 DESIGN = plan(Rate("converted"), baseline=0.25, rel=0.2, window="7d").freeze()
 LOOKS = Looks(planned=1_000)
+ONE_ROW = pd.DataFrame({"moment": [1.5], "told": ["a long text"], "by": ["somebody"]})
 BUYING = BuyingModel(0.24, 4.4, 0.79, 2.4)
 CURVE = kaplan_meier([1, 2, 3], [True, False, True])
 
@@ -67,6 +68,14 @@ CURVE = kaplan_meier([1, 2, 3], [True, False, True])
         (lambda: Ratio("a", "b", repeats=WRONG), "a per b: repeats: found 'no'; allowed: True or False"),
         (lambda: TimeTo("x", within="7d", until=5), "x: until: found 5; allowed: a column, or a moment"),  # type: ignore[arg-type]
         (lambda: TimeTo("x", within="7d", until=pd.NaT), "x: until: found NaT"),  # type: ignore[arg-type]
+        (
+            lambda: TimeTo("x", within="7d", until=ONE_ROW),  # type: ignore[arg-type]
+            "x: until: found a DataFrame; allowed",
+        ),
+        (
+            lambda: plan(Rate("x"), baseline=0.2, diff=1e-12),
+            "a difference of 1e-12 would take more than 100,000,000,000 people; allowed: a larger one",
+        ),
         (
             lambda: experiment(ROWS, TimeTo("bought_at", within="7d", since="entered_at")),
             "of 'bought_at' and 'entered_at' only one has a time zone",

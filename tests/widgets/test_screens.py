@@ -467,6 +467,13 @@ def test_a_board_shows_how_the_lift_developed_where_the_outcomes_tell(run):
     press(view, "metric", "revenue")
     assert "in EUR" in view.view
     assert not re.search(r'"-?(inf|nan)"', view.view)
+    assert "closed. Band" in view.view
+    far = ExperimentBoard(result, outcomes=outcomes, zone="Pacific/Kiritimati")
+    press(far, "page", "days")
+    far.wait(120)
+    assert "closed (Pacific/Kiritimati). Band" in far.view
+    with pytest.raises(InputError, match=r"experiment board: zone: found 'Europe/Pari'; .*did you mean 'Europe/Paris'"):
+        ExperimentBoard(result, zone="Europe/Pari")
     for without in (ExperimentBoard(result), ExperimentBoard(result, outcomes=outcomes.drop(columns="entered_at"))):
         assert "Day by day" not in without.view
     other = ExperimentBoard(result, outcomes=outcomes.head(900))
@@ -490,6 +497,7 @@ def test_segments_are_those_of_the_metric_that_was_compared():
     assert "orders, by country" in view.view
     found = uplift_by_segment(outcomes, metrics[0], by="country", control="none", arm="group", alpha=0.2)
     assert f"{100 * found['diff_lower'][0]:+.1f} points to" in view.view
+    assert f"differs between segments at all: mail: p = {found['heterogeneity'][0]:.3f}." in view.view
     with pytest.raises(InputError, match="result: found DataFrame"):
         ExperimentBoard(outcomes)
     with pytest.raises(InputError, match="outcomes: found str"):

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from toolkit.errors import MetricError, shown
+from toolkit.errors import MetricError, did_you_mean, shown
 
 __all__ = [
     "LARGEST",
@@ -22,6 +23,7 @@ __all__ = [
     "check_number",
     "check_seed",
     "check_text",
+    "check_zone",
     "column_names",
     "holds_numbers",
 ]
@@ -58,6 +60,17 @@ def check_seed(seed: object, *, where: str) -> None:
     """Refuse a seed that is no whole number from 0."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or int(seed) < 0:
         raise MetricError(f"{where}: seed: found {shown(seed)}; allowed: a whole number from 0, for example 1")
+
+
+def check_zone(zone: object, *, where: str) -> None:
+    """Refuse what is no time zone."""
+    try:
+        ZoneInfo(zone)  # type: ignore[arg-type]
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise MetricError(
+            f"{where}: zone: found {shown(zone)}; allowed: a time zone, for example 'Europe/Paris'"
+            + did_you_mean(str(zone), sorted(available_timezones()))
+        ) from None
 
 
 def check_column(column: object, *, where: str) -> None:

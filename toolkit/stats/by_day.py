@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import numpy as np
 import pandas as pd
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from toolkit.drawable import Drawable
-from toolkit.errors import MetricError, did_you_mean, shown
-from toolkit.stats.arguments import check_column, check_count, check_number, check_seed
+from toolkit.errors import MetricError
+from toolkit.stats.arguments import check_column, check_count, check_number, check_seed, check_zone
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.doors import check_window
 from toolkit.stats.gathering import gather
@@ -209,7 +208,7 @@ def lift_by_day(
     check_column(unit, where="lift by day: unit")
     check_count(every, where="lift by day: every", most=10_000)
     check_seed(seed, where="lift by day")
-    _check_zone(zone)
+    check_zone(zone, where="lift by day")
     found = opened(outcomes)
     frame = found if isinstance(found, pd.DataFrame) else _read(found, result, at, unit)
     window = _window(window, frame)
@@ -260,16 +259,6 @@ def lift_by_day(
         zone=zone,
         notes=tuple(_notes(result, marks, len(place))),
     )
-
-
-def _check_zone(zone: object) -> None:
-    try:
-        ZoneInfo(zone)  # type: ignore[arg-type]
-    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-        raise MetricError(
-            f"lift by day: zone: found {shown(zone)}; allowed: a time zone, for example 'Europe/Paris'"
-            + did_you_mean(str(zone), sorted(available_timezones()))
-        ) from None
 
 
 def _midnights(closed: NDArray[np.datetime64], zone: str) -> pd.DatetimeIndex:

@@ -43,6 +43,7 @@ __all__ = ["Plan", "plan"]
 
 _ALWAYS_LOOKS = 50  # moments at which the power of a confidence sequence is computed
 _MOST_LOOKS = 1_000
+_MOST_UNITS = 1e11  # more than ten times everybody
 _CURVE = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 
 
@@ -337,6 +338,10 @@ def _needed(draft: Plan, effect: float) -> int:
         pair = units_of_rates(rate, base, share=share, alpha=draft._alpha, power=draft.power)
     else:
         pair = units_of_means(effect, draft.sd, share=share, alpha=draft._alpha, power=draft.power)
+    if pair / together * draft.inflation > _MOST_UNITS:
+        raise MetricError(
+            f"plan: a difference of {effect:g} would take more than {_MOST_UNITS:,.0f} people; allowed: a larger one"
+        )
     return sum(math.ceil(pair / together * draft.inflation * share - 1e-6) for share in draft.arms.values())
 
 

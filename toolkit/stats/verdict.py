@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Verdict", "amount", "judge"]
 
 _LARGE = 10_000.0
+_NAMED = 3  # arms named in one sentence
 _ORDER = ("roll out", "keep testing", "stop", "do not roll out")
 
 
@@ -158,8 +159,9 @@ def judge(result: Result) -> Verdict:
         lines += _money(money, result)
         lines += [_sentence(found, result) for found in plain if found not in before]
         actions[arm] = _action(mine, result)
-    best = min(actions, key=lambda arm: (_ORDER.index(actions[arm]), -_strength(result, arm)))
+    best = min(actions, key=lambda arm: (_ORDER.index(actions[arm]), *_losses(result, arm)))
     action = actions[best]
+    others = [arm for arm, what in actions.items() if what == "roll out" and arm != best]
     if result.split is not None and result.split.alarm:
         action = "do not trust"
         warnings.insert(
@@ -168,6 +170,10 @@ def judge(result: Result) -> Verdict:
     elif result.label != "randomised":
         action = "look only"
         warnings.insert(0, "the arms were not drawn at random: the difference may have other causes than the mail")
+    if action == "roll out" and others:
+        decides = next(found.metric for found in result.comparisons if found.role == "primary")
+        told = " or ".join(others) if len(others) <= _NAMED else f"the {len(others)} others that beat {result.control}"
+        lines.append(f"{best} shows the most on {decides}; whether it beats {told}, too, control={best!r} tells.")
     lines.append(_advice(action, best, actions))
     lines += [f"Warning: {warning}." for warning in warnings]
     return Verdict("\n".join(lines), action=action, actions=actions, warnings=warnings)
@@ -216,6 +222,9 @@ def _is_complete(mine: Sequence[Comparison], result: Result) -> bool:
     return result.look.time >= ENOUGH
 
 
-def _strength(result: Result, arm: str) -> float:
-    found = [one for one in result.comparisons if one.arm == arm and one.role == "primary" and one.error > 0]
-    return max((abs(one.diff) / one.error for one in found), default=0.0)
+def _losses(result: Result, arm: str) -> tuple[float, ...]:
+    """What the arm loses on each primary metric, the first of which counts most; a gain is below 0."""
+    found = [one for one in result.comparisons if one.arm == arm and one.role == "primary"]
+    return tuple(
+        math.inf if math.isnan(one.diff) else -one.diff if one.better == "higher" else one.diff for one in found
+    )

@@ -15,6 +15,7 @@ from toolkit.charts.style import level_text
 from toolkit.errors import InputError, did_you_mean
 from toolkit.readable import minus
 from toolkit.stats import LiftByDay, Rate, Result, lift_by_day
+from toolkit.stats.arguments import check_zone
 from toolkit.stats.reading import known_about
 from toolkit.stats.targeting import uplift_by_segment
 from toolkit.stats.verdict import amount
@@ -57,26 +58,34 @@ class ExperimentBoard(Panel):
         result: from `tk.experiment`.
         outcomes: the outcomes it came from; needed for segments and for how the lift developed day by day.
         segments: column or columns of the outcomes to split by.
+        zone: the time zone whose days these are, day by day, for example `Asia/Tokyo`.
 
     Attributes:
         value: the `Result`, frozen.
 
     Raises:
-        InputError: a result that is none, outcomes that are no frame, a segment that is no column of them.
+        InputError: a result that is none, outcomes that are no frame, a segment that is no column of them, or no such
+            time zone.
     """
 
     _esm = script("panel.js", "screen.js")
     _css = sheet()
 
     def __init__(
-        self, result: Result, *, outcomes: TableLike | None = None, segments: str | Sequence[str] = ()
+        self,
+        result: Result,
+        *,
+        outcomes: TableLike | None = None,
+        segments: str | Sequence[str] = (),
+        zone: str = "UTC",
     ) -> None:
         if not isinstance(result, Result):
             raise InputError(f"result: found {type(result).__name__}; allowed: what tk.experiment returned")
         frame = of_frame(outcomes, "outcomes")
         if frame is not None and not isinstance(frame, pd.DataFrame):
             raise InputError(f"outcomes: found {type(outcomes).__name__}; allowed: {A_FRAME}")
-        self._result, self._outcomes = result, frame
+        check_zone(zone, where="experiment board")
+        self._result, self._outcomes, self._zone = result, frame, zone
         self._segments = (segments,) if isinstance(segments, str) else tuple(segments)
         columns = [] if frame is None else list(map(str, frame.columns))
         for name in self._segments:
@@ -224,7 +233,7 @@ class ExperimentBoard(Panel):
 
         def work(job: Job) -> LiftByDay:
             span = rows[_ENTERED].max() - rows[_ENTERED].min()
-            return lift_by_day(rows, result, every=1 + span.days // _MOST_DAYS)
+            return lift_by_day(rows, result, every=1 + span.days // _MOST_DAYS, zone=self._zone)
 
         def shown(found: LiftByDay | BaseException) -> None:
             with self._lock:
@@ -249,6 +258,7 @@ class ExperimentBoard(Panel):
         first = next((one.metric for one in last if one.role == "primary"), metrics[0])
         chosen = self._metric if self._metric in metrics else first
         which = choice("Metric", "metric", [(name, name) for name in metrics], chosen)
+        zone = f" ({found.zone})" if found.zone != "UTC" else ""
         marks = "the plan's end" if found.is_one_look else "the looks of the plan"
         return together(
             [
@@ -258,8 +268,8 @@ class ExperimentBoard(Panel):
                 tag(
                     "p",
                     f"Line: the difference{_unit(found, chosen)} as known on each day; people count from the day their "
-                    f"window of {found.window} closed. Band: {100 * (1 - found.alpha):g}% on all days together, so "
-                    "looking every day does not mislead; it is wider than an interval for one look."
+                    f"window of {found.window} closed{zone}. Band: {100 * (1 - found.alpha):g}% on all days together, "
+                    "so looking every day does not mislead; it is wider than an interval for one look."
                     + (f" Squares: {marks}, with the interval that decides there." if found.marks else ""),
                     class_="ttk-detail",
                 ),
@@ -361,8 +371,16 @@ class ExperimentBoard(Panel):
                     class_="ttk-gap",
                 ),
                 tag("div", table(shown, numbers=_SHOWN_NUMBERS), class_="ttk-gap"),
+                tag("p", _whether_they_differ(found), class_="ttk-detail"),
             ]
         )
+
+
+def _whether_they_differ(found: pd.DataFrame) -> str:
+    """The test of segments against each other, arm by arm: a lift shown in one and not in another is no difference."""
+    chances = found.drop_duplicates("arm").set_index("arm")["heterogeneity"]
+    told = "; ".join(f"{arm}: p = {_chance(one)}" for arm, one in chances.items()).replace("= <", "<")
+    return f"Whether the lift differs between segments at all: {told}." if chances.notna().any() else ""
 
 
 def _numbers(values: pd.Series, rates: Sequence[bool]) -> list[str]:

@@ -1,4 +1,4 @@
-"""R21 on what is shipped: decisions up to a moment are those of the log as it was known at that moment."""
+"""R21 on what is shipped: decisions and reports up to a moment are those of the log as it was known at that moment."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ import pandas as pd
 import pytest
 
 from tests.reference.compare import differences
-from toolkit.engine import prepared, replay
+from toolkit.charts import own_purchases
+from toolkit.charts.flow import flow_of
+from toolkit.charts.purchases import EDGES
+from toolkit.engine import measure, prepared, replay, sweep
 from toolkit.engine.gaps import NO_GAP, median_gaps
+from toolkit.engine.glance import glance
 from toolkit.engine.marked import Marked
 from toolkit.events import EventLog
 from toolkit.scenario import Program, load, loads
+from toolkit.simulation import ResponseModel, simulate
 
 TEMPLATES = load("templates")
 Decide = Callable[[Program, pd.DataFrame, pd.DataFrame, pd.Timestamp], pd.DataFrame]
@@ -91,3 +96,58 @@ def test_a_usual_time_between_two_is_the_one_known_then(
 
     monkeypatch.setattr(prepared, "median_gaps", of_the_whole_log)
     assert looked_ahead(by_engine, program, events, people) != []
+
+
+CUT = pd.Timestamp("2025-04-07T00:00Z")
+ANSWERS = ResponseModel.parse("{response: some, purchase: purchase, value: revenue, window: 3d, opens: {rate: 0.5}}")
+
+
+def reports(events: pd.DataFrame, people: pd.DataFrame) -> dict[str, object]:
+    """What every report up to a moment says of the shipped abandoned cart."""
+    name, log = "abandoned_cart", EventLog.from_pandas(events, customers=people, progress=False)
+    program = TEMPLATES.replace(scenarios=(TEMPLATES[name],))
+    run = replay(program, log, until=CUT, progress=False)
+    tried = sweep(program, log, {f"{name}.pause.wait": ["1h", "1d"]}, until=CUT, progress=False)
+    brought = simulate(program, log, response=ANSWERS, draws=3, seed=1, until=CUT, progress=False)
+    seen = glance(program, log, name, until=CUT, arm=None, gift="offer", edges=EDGES)
+    own = own_purchases(run)
+    return {
+        "measured": measure(run, lapsed="30d"),
+        "swept": tried.table,
+        "parts": tried.parts,
+        "simulated": brought.table,
+        "seen": (seen.own.tolist(), seen.converted, seen.mails, seen.offers, seen.paid),
+        "bought": own.table,
+        "own": (str(own), own.given_away(10.0)),
+        "flow": flow_of(run, name),
+    }
+
+
+def test_reports_up_to_a_moment_count_what_was_known_then(shop: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    events, people = shop
+    is_late = (events["event"] == "purchase") & (events["at"].dt.day % 2 == 0)
+    late = events["received_at"].where(~is_late, events["at"] + pd.Timedelta("14D"))
+    events = events.assign(received_at=late)
+    whole, cut = reports(events, people), reports(events[events["received_at"] <= CUT], people)
+    for name, found in whole.items():
+        if isinstance(found, pd.DataFrame):
+            pd.testing.assert_frame_equal(found, cut[name], obj=name)
+        else:
+            assert found == cut[name], name
+    known_later = reports(events.assign(received_at=events["at"]), people)
+    with pd.option_context("display.max_columns", None, "display.max_rows", None):
+        same = [name for name, found in whole.items() if str(found) == str(known_later[name])]
+    assert same == []
+
+
+def test_before_its_first_mail_everybody_shows_what_people_do_on_their_own(
+    shop: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    events, people = shop
+    mailed = events.loc[(events["event"] == "email_sent") & (events["scenario"] == "abandoned_cart"), "at"]
+    log = EventLog.from_pandas(events, customers=people, progress=False)
+    program = TEMPLATES.replace(scenarios=(TEMPLATES["abandoned_cart"],))
+    for until, basis in ((mailed.min() - pd.Timedelta("1us"), "all"), (mailed.min(), "control")):
+        assert own_purchases(replay(program, log, until=until, progress=False)).basis == basis
+        tried = sweep(program, log, {"abandoned_cart.pause.wait": ["4h"]}, until=until, progress=False)
+        assert tried.table["basis"].tolist() == [basis]

@@ -232,7 +232,11 @@ def _sweep_agrees(number: int) -> int:
             }
             for scenario in program.scenarios:
                 own = Own(one, scenario)
-                row = own.row(early) if part == "first" else own.row(run, after=split if part == "second" else None)
+                row = (
+                    own.row(early, last=run.until)
+                    if part == "first"
+                    else own.row(run, after=split if part == "second" else None)
+                )
                 assert _row(mine[scenario.scenario], row) == row, (part, setting, scenario.scenario)
     return scenarios * len(settings)
 
@@ -255,7 +259,7 @@ def _glance_agrees(number: int) -> int:
     for scenario in one.program.scenarios:
         if scenario.goal is None:
             continue
-        basis, arm = basis_of(one, scenario)
+        basis, arm = basis_of(one, scenario, last=run.until)
         sends = [step for step in every_step(scenario.steps) if isinstance(step, Send) and step.offer]
         gift = sends[0] if sends else None
         is_closed = gift is not None and arm is not None and bool(gift.only) and arm not in gift.only
@@ -265,7 +269,7 @@ def _glance_agrees(number: int) -> int:
             valid=gift.offer.valid if gift and gift.offer else None, edges=EDGES, watched=basis != "none",
         )  # fmt: skip
         own = own_purchases(run, scenario=scenario.scenario)
-        counted = Own(one, scenario).row(run, knowing_all=True)
+        counted = Own(one, scenario).row(run)
         table = sends_table(run)
         hours = table.loc[table["scenario"] == scenario.scenario, "hour"].value_counts()
         assert found.hours.sum(axis=0).tolist() == hours.reindex(range(24), fill_value=0).tolist()

@@ -154,7 +154,8 @@ def outcomes(
     rows = []
     for journey in (firsts if unit == "customer" else mine).itertuples():
         entered, customer = to_moment(journey.entered_at.to_pydatetime()), journey.customer_id
-        past = _Past([event for event in look.log if event.customer == customer], entered, entered + window)
+        known = [event for event in look.log if event.customer == customer and event.received <= to_moment(until)]
+        past = _Past(known, entered, entered + window)
         if past.until > to_moment(until):
             continue
         reached = past.followed(look.goal)

@@ -162,9 +162,10 @@ def _alike(one: Any, other: Any) -> bool:
     return bool(one == other) or (pd.isna(one) and pd.isna(other))
 
 
-def basis_of(world: World, scenario: m.Scenario) -> tuple[str, str | None]:
-    """Whose history shows what people do on their own, and the arm: everyone's, the holdout's, or nobody's."""
-    mails = [row for row in world.events if row["event"] == "email_sent" and row.get("scenario") == scenario.scenario]
+def basis_of(world: World, scenario: m.Scenario, *, last: pd.Timestamp) -> tuple[str, str | None]:
+    """Whose history up to a moment shows what people do on their own (everyone, the holdout, nobody), and the arm."""
+    sent = [row for row in world.events if row["event"] == "email_sent" and pd.Timestamp(row["at"]) <= last]
+    mails = [row for row in sent if row.get("scenario") == scenario.scenario]
     if not mails:
         return "all", None
     holdout = scenario.experiment.holdout if scenario.experiment else None
@@ -178,26 +179,27 @@ class Own:
     world: World
     scenario: m.Scenario
 
-    def row(self, run: Run, *, after: pd.Timestamp | None = None, knowing_all: bool = False) -> dict[str, Any]:
-        """The columns of `Sweep.table`, of journeys begun after a moment; own purchases as known at the run's end."""
+    def row(self, run: Run, *, after: pd.Timestamp | None = None, last: pd.Timestamp | None = None) -> dict[str, Any]:
+        """The columns of `Sweep.table`, of journeys begun after a moment; own purchases as known at the run's end.
+
+        last: the end of all that is swept, of which the run may hold the first part only.
+        """
         journeys = run.journeys[run.journeys["scenario"] == self.scenario.scenario]
         if after is not None:
             journeys = journeys[journeys["entered_at"] > after]
         decisions = run.decisions[run.decisions["journey_id"].isin(journeys["journey_id"])]
-        basis, arm = basis_of(self.world, self.scenario)
+        basis, arm = basis_of(self.world, self.scenario, last=last or run.until)
         row: dict[str, Any] = {**_counts(journeys, decisions), "basis": basis}
-        before, mailed, bought = self._own(run, journeys, decisions, arm, knowing_all=knowing_all)
+        before, mailed, bought = self._own(run, journeys, decisions, arm)
         row["own_before"] = None if basis == "none" else before
         unknown = basis == "none" or self.scenario.goal is None
         row["mailed"], row["own_after"] = (None, None) if unknown else (mailed, bought)
         return row
 
-    def _own(
-        self, run: Run, journeys: pd.DataFrame, decisions: pd.DataFrame, arm: str | None, *, knowing_all: bool
-    ) -> tuple[int, int, int]:
+    def _own(self, run: Run, journeys: pd.DataFrame, decisions: pd.DataFrame, arm: str | None) -> tuple[int, int, int]:
         end, goal = to_moment(run.until.to_pydatetime()), self.scenario.goal
         window = goal.within.elapsed if goal else 0
-        reached = self._goals(known=None if knowing_all else end)
+        reached = self._goals(known=end)
         first = decisions[decisions["status"] != "skipped"].groupby("journey_id")["at"].min()
         before = mailed = bought = 0
         for journey in journeys[journeys["ended_by"] != "superseded"].itertuples():
@@ -214,12 +216,11 @@ class Own:
                 before += goal is None or any(entered < at <= left for at in moments)
         return before, mailed, bought
 
-    def _goals(self, known: int | None) -> dict[str, list[int]]:
+    def _goals(self, known: int) -> dict[str, list[int]]:
         goal, log = self.scenario.goal, events_of(self.world.events)
         conditions = Conditions(log, *people_of(self.world.customers))
         found: dict[str, list[int]] = {}
         for event in log:
-            is_known = known is None or event.received <= known
-            if goal and event.name == goal.event and is_known and conditions.event(event, goal.where):
+            if goal and event.name == goal.event and event.received <= known and conditions.event(event, goal.where):
                 found.setdefault(event.customer, []).append(event.at)
         return found

@@ -11,6 +11,7 @@ import numpy as np
 from toolkit.charts.step_words import length_text, plain_name
 from toolkit.engine import Run
 from toolkit.engine import layout as m
+from toolkit.engine.doors import micros_of
 from toolkit.engine.follow import within
 from toolkit.engine.instructions import CompiledSend
 from toolkit.engine.layout import Ints
@@ -147,7 +148,12 @@ def _leaving(run: Run, place: int, journeys: Ints, last: Ints) -> dict[str, Leav
     if run.compiled.scenarios[place].goal is not None:
         mine = journeys[exited]
         found, _, _ = within(
-            run.marked, mine[:, m.J_CUSTOMER], after=mine[:, m.J_TRIGGER], up_to=mine[:, m.J_ENDED], bit=goal
+            run.marked,
+            mine[:, m.J_CUSTOMER],
+            after=mine[:, m.J_TRIGGER],
+            up_to=mine[:, m.J_ENDED],
+            known_by=micros_of(run.until),
+            bit=goal,
         )
         reached[exited] = found > 0
     unsubscribed = journeys[:, m.J_ENDED_BY] == m.END_UNSUBSCRIBED

@@ -175,7 +175,7 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     period, run = run.period, run.whole
     holdout = chosen.experiment.holdout if chosen.experiment else None
     basis = "all"
-    if chosen.scenario in mailed_scenarios(run.log):
+    if chosen.scenario in mailed_scenarios(run.log, up_to=micros_of(run.until)):
         basis = "control" if holdout else "none"
     place = [one.scenario for one in run.compiled.scenarios].index(chosen.scenario)
     arm = holdout if basis == "control" else None
@@ -364,6 +364,7 @@ class _People:
             self.journeys[rows, m.J_CUSTOMER],
             after=after[rows],
             up_to=up_to[rows],
+            known_by=self._last(),
             bit=bit,
             value=int(self.run.compiled.goal_values[self.place]),
         )

@@ -12,10 +12,12 @@ __all__ = ["close_customer"]
 
 
 @kernel
-def _money(past: Past, first: int, stop: int, bit: int, value: int, after: int, up_to: int) -> int:
-    """Money, in millionths, of the events with a bit in a window; -1 where there is none."""
+def _money(past: Past, first: int, stop: int, known_by: int, bit: int, value: int, after: int, up_to: int) -> int:
+    """Money, in millionths, of the events with a bit in a window that were received in time; -1 where there is none."""
     found = -1
     for i in range(first, stop):
+        if past.received[i] > known_by:
+            break
         if (past.bits[i] >> bit) & 1 and after < past.at[i] <= up_to:
             found = max(found, 0)
             if value >= 0:
@@ -46,12 +48,12 @@ def close_customer(plan: Plan, past: Past, work: Work, out: Out, answers: Answer
         bit, value = answers.goals[scenario, 0], answers.goals[scenario, 1]
         after = journey[m.J_ENTERED]
         up_to = after + answers.windows[scenario]
-        money = _money(past, 0, work.n[m.N_STOP], bit, value, after, up_to)
+        money = _money(past, 0, work.n[m.N_STOP], plan.until, bit, value, after, up_to)
         if money >= 0:
             own[a.N_CONVERTED] += 1
             own[a.N_MONEY] += money
         log, customer = answers.log, work.n[m.N_CUSTOMER]
-        money = _money(log, log.starts[customer], log.starts[customer + 1], bit, value, after, up_to)
+        money = _money(log, log.starts[customer], log.starts[customer + 1], plan.until, bit, value, after, up_to)
         if money >= 0:
             own[a.N_OWN] += 1
             own[a.N_OWN_MONEY] += money

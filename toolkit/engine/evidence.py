@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.engine import layout as m
+from toolkit.engine.doors import micros_of
 from toolkit.engine.run import Run
 from toolkit.events.marks import logged_mails
 from toolkit.scenario.models import Scenario
@@ -60,12 +61,12 @@ def evidence_of(run: Run, place: int) -> Evidence:
 
 
 def mails_in(run: Run, place: int) -> LoggedMails | None:
-    """The mails of a scenario's experiment in the log of a replay; None where the log cannot hold any."""
+    """Mails of a scenario's experiment that the log of a replay holds up to its end; None where it can hold none."""
     experiment = run.compiled.scenarios[place].experiment
     is_able = "email_sent" in run.log.event_names and {"experiment", "arm"} <= set(run.log.properties)
     if experiment is None or not is_able:
         return None
-    mails = logged_mails(run.log, experiment.name)
+    mails = logged_mails(run.log, experiment.name, up_to=micros_of(run.until))
     if not mails.num_rows:
         return LoggedMails()
     journeys = run.walked.journeys

@@ -68,8 +68,8 @@ def within(
     after: Ints,
     up_to: Ints,
     bit: int,
+    known_by: int | Ints,
     value: int = -1,
-    known_by: Ints | None = None,
 ) -> tuple[Ints, Floats, Ints]:
     """Events with a bit in `(after, up_to]` of each row's customer.
 
@@ -79,7 +79,8 @@ def within(
         after, up_to: window of each row, UTC microseconds.
         bit: which condition.
         value: which value to add up, -1 for none.
-        known_by: only events received by then count; no limit unless given.
+        known_by: only events received by then count, one moment for all or one per row; the end of a replay, that what
+            came to be known later makes no difference.
 
     Returns:
         Per row: how many, the sum of their values (missing values add nothing), and the moment of the first (NEVER
@@ -88,7 +89,7 @@ def within(
     rows = len(customers)
     count, total, first = np.zeros(rows, np.int64), np.zeros(rows, np.float64), np.zeros(rows, np.int64)
     values = marked.values[value] if value >= 0 else np.full(len(marked), np.nan)
-    late = np.full(rows, NEVER, dtype=np.int64) if known_by is None else known_by
+    late = np.ascontiguousarray(np.broadcast_to(np.asarray(known_by, dtype=np.int64), rows))
     _within(
         marked.starts,
         marked.at,

@@ -108,11 +108,14 @@ def _first(
     customer: int,
     after: int,
     up_to: int,
+    known_by: int,
     bit: int,
 ) -> int:
-    """The first event with the bit that happened in `(after, up_to]`."""
+    """The first event with the bit that happened in `(after, up_to]`, of those received by a moment."""
     first = NEVER
     for k in range(received_after(starts, received, customer, after), starts[customer + 1]):
+        if received[k] > known_by:
+            break
         if (bits[k] >> bit) & 1 and after < at[k] <= up_to:
             first = min(first, at[k])
     return first
@@ -151,7 +154,7 @@ def count_entries(
         if bit < 0 or entered > last - window or (arm >= 0 and journeys[first, m.J_ARM] != arm):
             continue
         entries[1] += 1
-        if _first(starts, at, received, bits, customer, entered, entered + window, bit) < NEVER:
+        if _first(starts, at, received, bits, customer, entered, entered + window, last, bit) < NEVER:
             entries[2] += 1
 
 
@@ -189,14 +192,15 @@ def count_purchases(
         when, phase = NEVER, BEFORE
         if mail_at[i] <= last - window:
             totals[0] += 1
-            when = _first(starts, at, received, bits, customer, mail_at[i], mail_at[i] + window, bit)
+            when = _first(starts, at, received, bits, customer, mail_at[i], mail_at[i] + window, last, bit)
             phase = AFTER_OFFER if offer_at[i] < when else AFTER_MAIL
         elif (
             mail_at[i] == NEVER
             and journeys[i, m.J_ENDED_BY] == m.END_EXITED
             and journeys[i, m.J_ENTERED] + window <= last
         ):
-            when = _first(starts, at, received, bits, customer, journeys[i, m.J_ENTERED], journeys[i, m.J_ENDED], bit)
+            entered, ended = journeys[i, m.J_ENTERED], journeys[i, m.J_ENDED]
+            when = _first(starts, at, received, bits, customer, entered, ended, last, bit)
         if when < NEVER:
             since = when - journeys[i, m.J_TRIGGER]
             stretch = 0
@@ -207,8 +211,10 @@ def count_purchases(
             until = add_days(zones, zone[customer], offer_at[i], valid_days, valid_micros)
             if until <= last:
                 totals[1] += 1
-                bought = _first(starts, at, received, bits, customer, offer_at[i], until, bit)
+                bought = _first(starts, at, received, bits, customer, offer_at[i], until, last, bit)
                 if bought < NEVER:
                     for k in range(starts[customer], starts[customer + 1]):
+                        if received[k] > last:
+                            break
                         if (bits[k] >> bit) & 1 and offer_at[i] < at[k] <= bought and not np.isnan(values[k]):
                             totals[2] += values[k]

@@ -57,7 +57,8 @@ def measure(
         lapsed: measure `reactivated`: the goal reached within the window by people who had not reached it for so
             long before entry. A scenario whose trigger is silence needs no value: everyone in it had lapsed.
         since: journeys that began before this moment, with a time zone, count for nothing: when an experiment began
-            in a log that is older than it. For the end of one, `replay(until=)`.
+            in a log that is older than it. For the end of one, `replay(until=)`: what came to be known later counts
+            for nothing.
 
     Returns:
         Outcomes (`tables.OUTCOMES`), one row per unit whose window has closed by the end of the log: unit,
@@ -103,9 +104,11 @@ def measure(
     look = _look(run, chosen)
     rows = run.walked.journeys[units]
     customers = look.places(run.marked.customers.take(pa.array(rows[:, m.J_CUSTOMER])))
-    until = entered + window
+    until, known = entered + window, micros_of(run.until)
 
-    reached, value, first = look.count(customers, after=entered, up_to=until, what="goal", value=look.value)
+    reached, value, first = look.count(
+        customers, after=entered, up_to=until, known_by=known, what="goal", value=look.value
+    )
     back = entered - looks_back
     earlier, spent, _ = look.count(
         customers, after=back, up_to=entered, known_by=entered, what="goal", value=look.value
@@ -120,14 +123,14 @@ def measure(
     )
     for name in (*_ANSWERS, "unsubscribed"):
         if name in look.bits:
-            frame[name] = look.count(customers, after=entered, up_to=until, what=name)[0] > 0
+            frame[name] = look.count(customers, after=entered, up_to=until, known_by=known, what=name)[0] > 0
     if "opened_human" in look.bits:
         verdict = np.full(len(units), None, dtype=object)
         for what, word in reversed(_VERDICTS.items()):
-            verdict[look.count(customers, after=entered, up_to=until, what=what)[0] > 0] = word
+            verdict[look.count(customers, after=entered, up_to=until, known_by=known, what=what)[0] > 0] = word
         frame["open_verdict"] = pd.Series(verdict, dtype="str")  # also where nobody opened anything
     if "other" in look.bits:
-        frame[_OTHERS] = look.count(customers, after=entered, up_to=until, what="other")[0]
+        frame[_OTHERS] = look.count(customers, after=entered, up_to=until, known_by=known, what="other")[0]
     frame["converted"] = reached > 0
     frame["converted_at"] = _moments(first, reached > 0)
     if look.value >= 0:
@@ -135,7 +138,7 @@ def measure(
         frame["pre_revenue"] = spent
     frame["pre_purchases"] = earlier
     if isinstance(chosen.trigger, InactiveTrigger) or lapse is not None:
-        came_back, _, back_at = look.count(customers, after=entered, up_to=until, what="back")
+        came_back, _, back_at = look.count(customers, after=entered, up_to=until, known_by=known, what="back")
         frame["reactivated"] = came_back > 0
         if lapse is not None:
             recent, _, _ = look.count(customers, after=entered - lapse, up_to=entered, known_by=entered, what="back")

@@ -238,7 +238,7 @@ def sweep(
         properties=log.properties,
         attributes=log.attributes,
     )
-    work = _Work(log, until, assume, mailed_scenarios(log), chosen_on)
+    work = _Work(log, until, assume, chosen_on)
     found = work.jobs_of(program, settings)
     if isinstance(log, SparkLog):
         _run_in_spark(log, work, parts)
@@ -353,8 +353,8 @@ class _Work:
     log: EventLog | SparkLog
     until: datetime | str | None
     assume: Assumption | None
-    mailed: frozenset[str]
     chosen_on: float
+    mailed: frozenset[str] = frozenset()
     last: int = 0
     split: int = 0
     span: tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp] | None = None
@@ -392,6 +392,7 @@ class _Work:
         if self.span is None and self.log.span is not None:
             begin = int(self.log.span[0].value // 1000)
             self.last, self.split = last, begin + int((last - begin) * self.chosen_on)
+            self.mailed = mailed_scenarios(self.log, up_to=last)
             moments = (pd.Timestamp(micros, unit="us", tz="UTC") for micros in (begin, self.split, self.last))
             self.span = next(moments), next(moments), next(moments)
         own = own_of(compiled, self.mailed)

@@ -428,24 +428,38 @@ def first_heard(log: EventLog) -> pa.Table:
     )
 
 
-def logged_mails(log: EventLog, experiment: str) -> pa.Table:
-    """Mails of an experiment that the log says were sent: customer_id, arm and at (UTC), one row per mail."""
+def logged_mails(log: EventLog, experiment: str, *, up_to: int) -> pa.Table:
+    """Mails of an experiment that the log says were sent by a moment: customer_id, arm and at, one row per mail.
+
+    Moments are microseconds since 1970, UTC.
+    """
     cursor = log.cursor()
     return fetch(
         cursor,
         f'SELECT customer_id, CAST(arm AS VARCHAR) AS arm, epoch_us("at") AS at FROM {log.relation} '
-        f"WHERE event = 'email_sent' AND experiment = {quoting.literal(experiment)}",
+        f"WHERE event = 'email_sent' AND experiment = {quoting.literal(experiment)} "
+        f'AND epoch_us("at") <= {up_to}',
     )
 
 
-def mailed_scenarios(log: EventLog | SparkLog) -> frozenset[str]:
-    """Scenarios of which the log holds mails that were really sent (`email_sent` with the property scenario)."""
-    if isinstance(log, SparkLog):
-        return log.mailed_scenarios
+def mailed_scenarios(log: EventLog | SparkLog, *, up_to: int | None = None) -> frozenset[str]:
+    """Scenarios of which the log holds mails that were really sent (`email_sent` with the property scenario).
+
+    Args:
+        log: what customers did.
+        up_to: only mails sent by this moment count, microseconds since 1970, UTC; all unless given.
+    """
+    first = log.first_mails if isinstance(log, SparkLog) else _first_mails(log)
+    return frozenset(name for name, at in first.items() if name and (up_to is None or at <= up_to))
+
+
+def _first_mails(log: EventLog) -> dict[str, int]:
+    """When the first mail of each scenario was sent."""
     if "scenario" not in log.properties or "email_sent" not in log.event_names:
-        return frozenset()
+        return {}
     table = fetch(
         log.cursor(),
-        f"SELECT DISTINCT CAST(scenario AS VARCHAR) AS name FROM {log.relation} WHERE event = 'email_sent'",
+        f'SELECT CAST(scenario AS VARCHAR) AS name, epoch_us(min("at")) AS first FROM {log.relation} '
+        "WHERE event = 'email_sent' GROUP BY ALL",
     )
-    return frozenset(name for name in table.column("name").to_pylist() if name)
+    return dict(zip(table.column("name").to_pylist(), table.column("first").to_pylist(), strict=True))

@@ -148,12 +148,15 @@ class SparkLog:
         return self.facts.span
 
     @cached_property
-    def mailed_scenarios(self) -> frozenset[str]:
-        """Scenarios of which the log holds mails that were really sent (`email_sent` with the property scenario)."""
+    def first_mails(self) -> dict[str, int]:
+        """When the first mail of each scenario was sent, microseconds since 1970 (`email_sent`, property scenario)."""
         if "scenario" not in self.properties or "email_sent" not in self.facts.counts:
-            return frozenset()
-        query = "SELECT DISTINCT cast(scenario AS string) AS name FROM {rows} WHERE event = 'email_sent'"
-        return frozenset(row["name"] for row in _sql(query, self._events).collect() if row["name"])
+            return {}
+        query = (
+            "SELECT cast(scenario AS string) AS name, min(unix_micros(`at`)) AS first FROM {rows} "
+            "WHERE event = 'email_sent' GROUP BY 1"
+        )
+        return {row["name"]: row["first"] for row in _sql(query, self._events).collect()}
 
     if not TYPE_CHECKING:  # a checker is to find what neither has
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.engine.doors import check_program
+from toolkit.engine.doors import check_program, micros_of
 from toolkit.engine.evidence import Evidence, evidence_of
 from toolkit.engine.follow import within as followed
 from toolkit.engine.marked import mark
@@ -260,7 +260,13 @@ def _with_answers(frame: pd.DataFrame, run: Run, scenario: Scenario, window: int
     for column, wanted in marks.items():
         value = 0 if column == "converted" and values else -1
         count, total, _ = followed(
-            marked, customers, after=after, up_to=after + window, bit=unique.index(wanted), value=value
+            marked,
+            customers,
+            after=after,
+            up_to=after + window,
+            known_by=micros_of(run.until),
+            bit=unique.index(wanted),
+            value=value,
         )
         found[column] = count > 0
         if value == 0:

@@ -173,7 +173,9 @@ class Simulation:
         self.check_people(self.respondents.totals)
         values = self.response.draws(draws, seed)
         counts = self.counts(values, draws, seed, progress=progress)
-        return self.forecast(counts, values, seed=seed, level=level, mailed=mailed_scenarios(self.log))
+        return self.forecast(
+            counts, values, seed=seed, level=level, mailed=mailed_scenarios(self.log, up_to=self.asked.until)
+        )
 
     def check_people(self, silent: Ints) -> None:
         """Refuse a log that ends before anything that follows an entry can be seen."""

@@ -116,4 +116,5 @@ def simulate_in_spark(
     blank = task.simulation(nobody, donors)  # its notes know the usual price
     counts = reduce(add, told, blank.counts(values, draws, seed))
     blank.check_people(counts.silent)
-    return blank.forecast(counts, values, seed=seed, level=level, mailed=mailed_scenarios(log))
+    mailed = mailed_scenarios(log, up_to=blank.asked.until)
+    return blank.forecast(counts, values, seed=seed, level=level, mailed=mailed)

@@ -221,10 +221,6 @@ class Field:
                 "add for example goal: {event: purchase, within: 7d}"
             )
         self.goal = scenario.goal
-        holdout = scenario.experiment.holdout if scenario.experiment else None
-        mailed = self.name in mailed_scenarios(log)
-        self.basis = "all" if not mailed else "control" if holdout else "none"
-        self.arm = holdout if self.basis == "control" else None
         self._points: dict[str, dict[str, Any]] = {}
         self.seconds = 0.0
         self.quiet_path = f"{self.name}.quiet" if scenario.quiet is not None else "policies.quiet"
@@ -238,6 +234,10 @@ class Field:
             attributes=log.attributes,
         )
         compiled, last = compiled_for(program, log, until=until)
+        holdout = scenario.experiment.holdout if scenario.experiment else None
+        mailed = self.name in mailed_scenarios(log, up_to=last)
+        self.basis = "all" if not mailed else "control" if holdout else "none"
+        self.arm = holdout if self.basis == "control" else None
         self.facts = {
             "span": span_words(log, pd.Timestamp(last, unit="us", tz="UTC")),
             "mails": [send.step.replace("_", " ") for send in compiled.sends if send.scenario == self.name],

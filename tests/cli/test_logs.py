@@ -277,6 +277,15 @@ def test_a_compact_log_goes_on_day_by_day(tmp_path: Path) -> None:
     assert whole.output.split("\n\n")[:2] == kept.output.split("\n\n")[:2]
 
 
+def test_a_file_of_customers_is_erased_from_by_the_word_that_reads_it(tmp_path: Path) -> None:
+    events, people = tmp_path / "events.csv", tmp_path / "people.csv"
+    events.write_text("customer_id,event,at\nana,view,2025-03-03T10:00Z\nbo,view,2025-03-03T10:00Z\n", encoding="utf-8")
+    people.write_text("customer_id,email\nana,ana@example.org\nbo,bo@example.org\n", encoding="utf-8")
+    done = RUN.invoke(app, ["erase", "ana", "--by", "me", "--events", str(events), "--customers", str(people), "--yes"])
+    assert (done.exit_code, people.read_text(encoding="utf-8")) == (0, "customer_id,email\nbo,bo@example.org\n")
+    assert "ana" not in events.read_text(encoding="utf-8")
+
+
 def test_a_file_whose_ending_is_in_capitals_is_read_and_erased_from_as_csv(tmp_path: Path) -> None:
     events = tmp_path / "EVENTS.CSV"
     events.write_text("customer_id,event,at\nana,view,2025-03-03T10:00Z\nbo,view,2025-03-09T10:00Z\n")

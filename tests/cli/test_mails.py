@@ -85,6 +85,16 @@ def test_a_mail_that_the_scenario_sends_and_nobody_wrote_is_told_beside_the_prev
     assert "my_cart sends my_cart/last, and there is no such mail: write my_cart/last.mjml and" in done.output
 
 
+def test_a_scenario_without_mails_is_told_which_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "mine" / "scenario.yaml"
+    path.parent.mkdir()
+    path.write_text("scenario: mine\ntrigger: {event: cart_add}\nreentry: once\nsteps: [{send: mine/first}]\n")
+    done = RUN.invoke(app, ["preview", str(path.parent), "--to", str(tmp_path / "page.html")])
+    assert done.exit_code == 1
+    assert "mine sends mine/first, and there is no such mail: write mine/first.mjml and mine/first.txt" in done.output
+    assert "toolkit new abandoned_cart my_cart" in done.output
+
+
 def test_a_template_of_another_tool_is_named_line_by_line(tmp_path: Path) -> None:
     old = tmp_path / "old.html"
     old.write_text("<p>*|FNAME|*</p>\n{{#if vip}}x{{/if}}", encoding="utf-8")

@@ -240,6 +240,13 @@ def test_a_missing_value_is_an_undefined_one_and_never_printed(missing: object, 
         templates(text="{{ customer.first_name }}").render(letter(customer={"first_name": missing}))
 
 
+def test_a_link_to_what_is_not_there_names_it(templates: Load, letter: Make) -> None:
+    with pytest.raises(TemplateError, match=r"undefined variable.*brand\.shop"):
+        templates(text="{{ link(brand.shop) }}").render(letter())
+    with pytest.raises(TemplateError, match=r"undefined variable.*event\.item"):
+        templates(text='{{ link("https://shop.example.com/", item=event.item) }}').render(letter())
+
+
 def test_a_default_stands_in_for_a_zero_only_where_asked_and_money_may_name_its_currency(
     templates: Load, letter: Make
 ) -> None:

@@ -79,6 +79,17 @@ def test_a_preview_says_what_is_in_the_programs_language(worded: Load, folder: C
     assert str(shown).splitlines()[1:3] == ["shop/mail, fr: Bonjour", f"  {lacking}"]
 
 
+def test_a_preview_without_sample_data_says_what_to_write(worded: Load, folder: Callable[..., Path]) -> None:
+    mails = worded()
+    wanted = "lines such as customer: {first_name: Ana}, event: {value: 64}"
+    with pytest.raises(TemplateError, match=f"shop/sample.yaml: a preview needs sample data; allowed: {wanted}"):
+        mails.preview("shop")
+    sample = folder("{{ words.lead }}", LAYOUT) / "shop" / "sample.yaml"
+    sample.write_text("customer: {first_name: Ana}\n", encoding="utf-8")
+    with pytest.raises(TemplateError, match="at: expected a date; allowed: at: 2026-03-11"):
+        mails.preview("shop")
+
+
 def test_words_are_escaped_and_marked_up_in_html_and_plain_in_text(worded: Load, letter: Make) -> None:
     lead = 'lead: Fish & <chips>, **now**: [see {{ customer.first_name }}]({{ link("https://shop.example.com/") }})\n'
     mail = worded("subject: Hello\npreheader: A word\n" + lead).render(letter())

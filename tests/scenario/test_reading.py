@@ -355,6 +355,18 @@ def test_every_fault_of_a_file_comes_at_once_with_line_path_and_nearest_word() -
         ("experiment: {name: x, arms: {a: 20, b: 0.8}}", "out of range", "experiment.arms.a", "0.2"),
         ("experiment: {name: x, arms: {a: 12.5%, b: 0.8}}", "expected a number", "experiment.arms.a", "0.125"),
         ("experiment: {name: x, arms: {a: 20%, b: 0.8}, holdout: a}", "expected a number", "experiment.arms.a", "0.2"),
+        (
+            "experiment: {name: x, arms: {a: 0.5, b: 0.5}, holdout: 0.1}",
+            "expected the name of an arm",
+            "experiment.holdout",
+            None,
+        ),
+        (
+            "experiment: {name: x, arms: {a: 0.5, b: 0.5}, holdout: 10%}",
+            "expected the name of an arm",
+            "experiment.holdout",
+            None,
+        ),
         ("steps: [{send: a/b, offer: {percent: 10%}}]", "expected a number", "steps[0].offer.percent", "10"),
         (
             "steps: [{split: {name: x, arms: {a: 50%, b: 0.5}}, paths: {a: [{send: a/b}], b: []}}]",
@@ -459,6 +471,7 @@ def test_what_is_missing_is_said_once_and_hides_no_other_fault() -> None:
         ("unknown key", "prioriti"),
         ("`only` needs an experiment with these arms", "steps[0].only"),
     ]
+    assert found[1].allowed == "once, every, {after: 7d}"
 
 
 def test_a_part_that_could_not_be_read_brings_no_fault_about_what_it_would_have_said() -> None:

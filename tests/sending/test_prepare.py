@@ -76,10 +76,19 @@ def test_preparing_writes_no_mail_and_no_ledger(shop):
 
 
 def test_a_moment_without_a_time_zone_is_refused(shop, noon):
-    with pytest.raises(InputError, match=r"prepare: now: expected a time zone; found 2026-03-02 12:00:00 without one"):
+    with pytest.raises(
+        InputError, match=r"prepare: now needs a time zone; found datetime.datetime\(2026, 3, 2, 12, 0\)"
+    ):
         shop.prepare(now=noon.replace(tzinfo=None))
-    with pytest.raises(InputError, match=r"prepare: now: expected a datetime"):
+    with pytest.raises(InputError, match=r"prepare: now needs a time zone; found '2026-03-02'"):
         shop.prepare(now="2026-03-02")
+
+
+def test_a_moment_may_be_a_text_as_elsewhere(shop, noon):
+    assert shop.prepare(now="2026-03-02T12:00Z").digest == shop.prepare(now=noon).digest
+    assert shop.prepare(since="2026-03-02T00:00Z").digest == shop.prepare(since=noon.replace(hour=0)).digest
+    with pytest.raises(InputError, match=r"prepare: since: found 'today at 9h'; allowed: a moment with a time zone"):
+        shop.prepare(since="today at 9h")
 
 
 def test_a_moment_of_pandas_in_any_zone_is_the_same_moment(shop, noon):

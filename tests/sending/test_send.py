@@ -283,7 +283,7 @@ def test_mails_of_a_past_day_go_to_an_outbox_and_not_to_people(shop, batch, sent
 
 def test_a_way_out_without_a_ledger_of_its_own_asks_for_one(shop, sent):
     batch = shop.prepare(ledger=None)
-    with pytest.raises(InputError, match="has no ledger of its own; name one"):
+    with pytest.raises(InputError, match=r"has no ledger of its own; name one: prepare\(..., ledger="):
         sent(batch, transport=Wrapped(Outbox(shop.outbox)))
 
 

@@ -108,6 +108,7 @@ def test_a_log_that_holds_the_answers_makes_the_same_board():
     assert [sum(share[place] for share in shares) for place in range(3)] == pytest.approx([1, 1, 1])
     later = deliverability(log, since=pd.Timestamp("2025-03-04T00:00Z"))
     assert later.table["sent"].tolist() == [1, 1, 1]
+    assert deliverability(log, since="2025-03-04T00:00Z").table.equals(later.table)
 
 
 def test_a_click_is_a_persons_only_where_something_says_so():

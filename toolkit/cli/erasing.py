@@ -20,7 +20,11 @@ def erase_command(
     by: Annotated[str, typer.Option("--by", help="Who does this; written to the ledger's audit.")],
     events: Annotated[
         list[str] | None,
-        typer.Option("--events", help="A stored log, or CSV or Parquet files (also of customers); may be repeated."),
+        typer.Option("--events", help="A stored log, or CSV or Parquet files; may be repeated."),
+    ] = None,
+    customers: Annotated[
+        list[str] | None,
+        typer.Option("--customers", help="A CSV or Parquet file of customers; may be repeated."),
     ] = None,
     ledger: Annotated[str | None, typer.Option("--ledger", help="Path or URL of the ledger.")] = None,
     answers: Annotated[str | None, typer.Option("--answers", help="Path or URL of what `toolkit track` took.")] = None,
@@ -45,7 +49,7 @@ def erase_command(
             customer,
             by=by,
             logs=logs,
-            files=[one for one in given if one not in logs],
+            files=[*(one for one in given if one not in logs), *(customers or [])],
             ledger=ledger,
             answers=answers,
             outboxes=outbox or [],

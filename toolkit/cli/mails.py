@@ -16,6 +16,7 @@ from toolkit.cli.app import app, plain_errors
 from toolkit.errors import InputError, did_you_mean
 from toolkit.mail import VIEWS, Templates, import_hints
 from toolkit.mail.agreement import sends
+from toolkit.readable import counted
 from toolkit.scenario import load
 from toolkit.whole import write_text
 
@@ -68,7 +69,8 @@ def new(
         written = _copied(source, template, target, name)
         program = load(Path(into))
         mails = Templates.load(target, program.policies)
-        typer.echo(f"{target}: {len(written)} files, {len(mails.names)} mails: {', '.join(mails.names)}")
+        of = f"{counted(len(written), 'file')}, {counted(len(mails.names), 'mail')}"
+        typer.echo(f"{target}: {of}: {', '.join(mails.names)}")
         for shared in _SHARED:
             if (Path(into) / shared).resolve() != (source / shared).resolve():
                 typer.echo(f"{Path(into) / shared}: name, address, colours and sender of all your mails")
@@ -119,6 +121,15 @@ def preview(
     with plain_errors():
         program = load(scenario)
         mails = Templates.load(scenario, program.policies)
+        sent = sorted({(one.scenario, step.send) for one in program.scenarios for step in sends(one.steps)})
+        unwritten = [
+            f"{name} sends {mail}, and there is no such mail: write {mail}.mjml and {mail}.txt"
+            for name, mail in sent
+            if mail not in mails.names
+        ]
+        if unwritten and not mails.names:
+            started = "toolkit new abandoned_cart my_cart copies a scenario of the library with its mails"
+            raise InputError(f"preview: {scenario} has no mails yet: {'; '.join(unwritten)}; {started}")
         asked = [one.strip() for one in locales.split(",") if one.strip()] or None
         shown = mails.preview(locales=asked)
         title = html.escape(Path(scenario).resolve().name)
@@ -127,16 +138,14 @@ def preview(
             write_text(to, page + shown.grid(view))
         except OSError as fault:
             raise InputError(f"--to: {to}: cannot be written: {fault.strerror or fault}") from fault
-        typer.echo(f"{to}: {len(shown)} mails")
+        typer.echo(f"{to}: {counted(len(shown), 'mail')}")
         typer.echo(str(shown))
-        sent = {(one.scenario, step.send) for one in program.scenarios for step in sends(one.steps)}
-        for name, mail in sorted(sent):
-            if mail not in mails.names:
-                typer.echo(f"warning: {name} sends {mail}, and there is no such mail: write {mail}.mjml and {mail}.txt")
+        for said in unwritten:
+            typer.echo(f"warning: {said}")
         if png:
             options = VIEWS.get(view, VIEWS["phone"])
             files = shown.png(png, width=int(options["width"]), dark=bool(options["dark"]))
-            typer.echo(f"{png}: {len(files)} pictures")
+            typer.echo(f"{png}: {counted(len(files), 'picture')}")
 
 
 @app.command("import")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from numbers import Integral
 from typing import Any
 
@@ -12,6 +11,7 @@ import pandas as pd
 from toolkit.engine.instructions import ASSUMPTIONS
 from toolkit.errors import InputError, is_one_of, shown
 from toolkit.events import EventLog, SparkLog
+from toolkit.events.times import moment_of
 from toolkit.scenario.models import Program, Scenario
 
 __all__ = ["VALUES", "check_assumption", "check_program", "check_whole", "micros_of", "moment_of", "values_to_try"]
@@ -59,25 +59,6 @@ def check_whole(value: object, *, name: str, of: str) -> None:
     """Refuse what is no whole number from 1; None stands for one that is not given."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
         raise InputError(f"{name}: found {shown(value)}; allowed: a whole number, at least 1 {of}, or None")
-
-
-def moment_of(value: object, *, name: str) -> pd.Timestamp:
-    """A moment that was handed over, with a time zone; `name` is what it is called there.
-
-    >>> moment_of("2025-03-04T00:00Z", name="until")
-    Timestamp('2025-03-04 00:00:00+0000', tz='UTC')
-    """
-    try:
-        moment = pd.Timestamp(value) if isinstance(value, datetime | str) else pd.NaT
-    except ValueError:
-        moment = pd.NaT
-    if pd.isna(moment):
-        allowed = "a moment with a time zone, for example '2025-03-04T00:00Z'"
-        raise InputError(f"{name}: found {shown(value)}; allowed: {allowed}")
-    if moment.tzinfo is None:
-        example = f"pd.Timestamp({str(value)!r}, tz='UTC')"
-        raise InputError(f"{name} needs a time zone; found {value!r}; for example {example}")
-    return moment
 
 
 def micros_of(moment: pd.Timestamp) -> int:

@@ -1,4 +1,5 @@
-"""Times of every kind made UTC microseconds: zone-aware, local with a declared zone, text, and epoch numbers."""
+"""Times of every kind made UTC microseconds: zone-aware, local with a declared zone, text, and epoch numbers; and a
+moment that is handed over."""
 
 from __future__ import annotations
 
@@ -6,7 +7,9 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
-from toolkit.errors import EventLogError, did_you_mean
+import pandas as pd
+
+from toolkit.errors import EventLogError, InputError, did_you_mean, shown
 
 __all__ = [
     "check_zone",
@@ -17,6 +20,7 @@ __all__ = [
     "from_local",
     "held",
     "is_aware",
+    "moment_of",
     "offsets",
     "text_has_offset",
 ]
@@ -50,6 +54,25 @@ def check_zone(zone: str | None) -> ZoneInfo | None:
     except (KeyError, ValueError, OSError, TypeError) as fault:
         hint = did_you_mean(str(zone), sorted(available_timezones()))
         raise EventLogError(f"zone={zone!r} is not an IANA time zone, for example 'Europe/Paris'{hint}") from fault
+
+
+def moment_of(value: object, *, name: str) -> pd.Timestamp:
+    """A moment that was handed over, with a time zone; `name` is what it is called there.
+
+    >>> moment_of("2025-03-04T00:00Z", name="until")
+    Timestamp('2025-03-04 00:00:00+0000', tz='UTC')
+    """
+    try:
+        moment = pd.Timestamp(value) if isinstance(value, datetime | str) else pd.NaT
+    except ValueError:
+        moment = pd.NaT
+    if pd.isna(moment):
+        allowed = "a moment with a time zone, for example '2025-03-04T00:00Z'"
+        raise InputError(f"{name}: found {shown(value)}; allowed: {allowed}")
+    if moment.tzinfo is None:
+        example = f"pd.Timestamp({str(value)!r}, tz='UTC')"
+        raise InputError(f"{name} needs a time zone; found {value!r}; for example {example}")
+    return moment
 
 
 def offsets(zone: ZoneInfo, first: datetime, last: datetime) -> list[tuple[datetime, int]]:

@@ -18,6 +18,7 @@ __all__ = ["SAMPLE", "sample_values"]
 
 SAMPLE = "sample:"
 """How the decision_id of a mail with sample data begins."""
+_WANTED = "lines such as customer: {first_name: Ana}, event: {value: 64}, offers: {MAIL: {percent: 10}}, at: 2026-03-11"
 
 
 def sample_values(root: Path, template: str, locale: str | None, policies: Policies) -> dict[str, Any]:
@@ -39,11 +40,13 @@ def sample_values(root: Path, template: str, locale: str | None, policies: Polic
     where = path.relative_to(root).as_posix()
     try:
         sample = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TemplateError([Fault("a preview needs sample data", file=where, allowed=_WANTED)]) from None
     except (OSError, UnicodeDecodeError, YAMLError) as fault:
         raise TemplateError([Fault(f"no readable sample data: {fault}", file=where)]) from fault
     short = template.rpartition("/")[2]
     if not isinstance(sample, dict) or not isinstance(sample.get("customer"), dict):
-        raise TemplateError([Fault("expected class:, customer:, event: and, by mail, offers:", file=where)])
+        raise TemplateError([Fault("expected sample data", file=where, allowed=_WANTED)])
     translated = sample.get("locales") or {}
     faults = list(_misshapen(sample, short, where))
     if faults:
@@ -93,7 +96,7 @@ def _moment(at: object, zone: str, where: str) -> datetime:
     if isinstance(at, date) and not isinstance(at, datetime):
         at = datetime.combine(at, time(10))
     if not isinstance(at, datetime):
-        raise TemplateError([Fault("expected at: with a date", file=where, path="at", found=at)])
+        raise TemplateError([Fault("expected a date", file=where, path="at", found=at, allowed="at: 2026-03-11")])
     if at.tzinfo:
         return at
     try:

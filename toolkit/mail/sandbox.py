@@ -168,6 +168,13 @@ def _items(value: Any) -> Listed:
     return Listed(value.items())
 
 
+def _link(url: Any, **query: Any) -> str:
+    for value in (url, *query.values()):
+        if isinstance(value, Undefined):
+            str(value)
+    return as_link(url, **query)
+
+
 def _sized(text: str) -> str:
     if len(text) > LONGEST_TEXT:
         raise BudgetError(f"a value of more than {LONGEST_TEXT:,} characters")
@@ -246,7 +253,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters.update(_OWN_FILTERS)
         self.filters.update(_each=_each, _concat=_concat)
         self.tests = {name: TESTS[name] for name in _TESTS}
-        self.globals = {"link": as_link}
+        self.globals = {"link": _link}
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, dict):
@@ -270,7 +277,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         return obj if isinstance(obj, Undefined) else _Missing(obj=obj, name=str(argument))
 
     def is_safe_callable(self, obj: Any) -> bool:
-        return obj is as_link
+        return obj is _link
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if isinstance(left, Undefined):

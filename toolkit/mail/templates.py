@@ -158,8 +158,10 @@ class Templates:
         names = [name for name in self.names if scenario is None or name.partition("/")[0] == scenario]
         if not names:
             known = sorted({name.partition("/")[0] for name in self.names})
-            allowed = ", ".join(known) or "none: the folder has no mails"
-            near = nearest(str(scenario), known)
+            if not known:
+                files = "a mail is two files in the folder of its scenario, NAME.mjml and NAME.txt"
+                raise TemplateError([Fault("the folder has no mails", allowed=files)])
+            allowed, near = ", ".join(known), nearest(str(scenario), known)
             raise TemplateError([Fault("no mails of this scenario", found=scenario, allowed=allowed, nearest=near)])
         wanted = (locales,) if isinstance(locales, str) else locales or (None,)
         asked: list[tuple[str, str | None]] = [(name, locale) for name in names for locale in wanted]

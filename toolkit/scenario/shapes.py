@@ -42,6 +42,11 @@ _STEP_KINDS = ("wait", "wait_for", "send", "branch", "split", "repeat", "exit")
 _TRIGGER_KINDS = ("event", "date", "inactive", "cycle", "schedule")
 _NAME = "a letter, then letters, digits and _, at most 64; letters are those from a to z"
 _TEMPLATE = "folder and mail without file ending, for example abandoned_cart/reminder"
+_REQUIRED = {
+    "reentry": "once, every, {after: 7d}",
+    "trigger": "one of " + ", ".join(_TRIGGER_KINDS) + ", for example {event: cart_add}",
+    "steps": "a list of " + ", ".join(_STEP_KINDS),
+}
 _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_]*$": _NAME,
     r"^\d{4}-\d{2}-\d{2}$": "a date, for example 2026-11-27",
@@ -234,9 +239,13 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
         shown = shown[:77] + "…"
     match kind:
         case "missing":
-            return {"message": "is required"}
+            said = _REQUIRED.get(str(fault["loc"][-1])) if owner is m.Scenario else None
+            return {"message": "is required", **({"allowed": said} if said else {})}
         case "extra_forbidden":
             return _unknown_key(str(fault["loc"][-1]), owner)
+        case "string_type" | "string_pattern_mismatch" if fault["loc"][-1] == "holdout":
+            allowed = "the arm that gets no mail; its share stands in arms: {control: 0.1, mail: 0.9}, holdout: control"
+            return {"message": "expected the name of an arm", "found": shown, "allowed": allowed}
         case "literal_error":
             words = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"].lower()]
             more = ", {after: 7d}" if fault["loc"][-1] == "<word>" else ""

@@ -243,11 +243,11 @@ def _checked(
     if not way.rehearsal and abs(clock() - batch.now).total_seconds() > 86_400:
         raise ApprovalError(
             f"send: the batch was prepared for {batch.now:%Y-%m-%d %H:%M} UTC, over a day from now; {way.name} reaches "
-            "people, so only mails of today may go through it; nothing was sent"
+            "people, so only mails of today may go through it; nothing was sent; an outbox takes it, as a rehearsal"
         )
     where = str(ledger) if ledger is not None else batch.ledger or way.ledger
     if where is None:
-        raise InputError(f"send: {way.name} has no ledger of its own; name one, for example ledger='ledger.sqlite'")
+        raise InputError(f"send: {way.name} has no ledger of its own; name one: prepare(..., ledger='ledger.sqlite')")
     if not way.rehearsal:
         check_links(parcel, where, remedy=f"prepare(..., ledger={where!r}) first")
     return way, where, run_record(parcel, approvals, way, canary), parcel

@@ -14,6 +14,7 @@ from toolkit.drawable import Drawable
 from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events import EventLog
 from toolkit.events.mail_counts import mails_by_day, mails_by_group
+from toolkit.events.times import moment_of
 from toolkit.readable import counted, table_html
 from toolkit.tracking.store import Answers
 
@@ -141,7 +142,7 @@ def _percent(rate: float) -> str:
     return "–" if pd.isna(rate) else f"{rate:.2%}"
 
 
-def deliverability(answers: Answers | EventLog, *, since: datetime | None = None, by: str = "domain") -> Board:
+def deliverability(answers: Answers | EventLog, *, since: datetime | str | None = None, by: str = "domain") -> Board:
     """What became of the mails by recipient domain or by mail, with alarms against the limits for bulk senders.
 
     Args:
@@ -161,14 +162,13 @@ def deliverability(answers: Answers | EventLog, *, since: datetime | None = None
     ...     len(deliverability(answers).table)
     0
     """
-    if since is not None and since.tzinfo is None:
-        raise InputError(f"deliverability: since needs a time zone; found {since!r}")
+    begin = None if since is None else moment_of(since, name="deliverability: since")
     if not is_one_of(by, _GRAINS):
         raise InputError(f"deliverability: by={shown(by)}; allowed: {', '.join(_GRAINS)}" + did_you_mean(by, _GRAINS))
-    start = 0 if since is None else int(since.timestamp() * 1_000_000)
+    start = 0 if begin is None else int(begin.timestamp() * 1_000_000)
     counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(_COUNTS, 0))
     if isinstance(answers, EventLog):
-        found, by_day = mails_by_group(answers, since, by=by), mails_by_day(answers, since, by=by)
+        found, by_day = mails_by_group(answers, begin, by=by), mails_by_day(answers, begin, by=by)
     else:
         found, by_day = answers.mails_by_group(start, by=by), answers.sent_by_day(start, by=by)
     for group, kind, verdict, bounce, number in found:

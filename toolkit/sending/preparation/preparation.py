@@ -18,7 +18,7 @@ import pandas as pd
 
 from toolkit.bars import Bar
 from toolkit.engine import Run, replay
-from toolkit.engine.doors import check_program
+from toolkit.engine.doors import check_program, moment_of
 from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.mail import Letter, Preflight, Templates, preflight
@@ -70,13 +70,13 @@ def prepare(
     program: Program | Scenario,
     log: EventLog,
     *,
-    now: datetime,
+    now: datetime | str,
     templates: str | os.PathLike[str] | Templates,
     window: str | timedelta | Duration = "24h",
     ledger: str | os.PathLike[str] | None = None,
     scenarios: Sequence[str] | None = None,
     shares: Collection[int] | None = None,
-    since: datetime | None = None,
+    since: datetime | str | None = None,
     codes: Codes | None = None,
     author: str | None = None,
     price_per_thousand: float | None = None,
@@ -93,7 +93,7 @@ def prepare(
         program: scenarios and the policies they share; the policies need a sender, and `brand.unsubscribe_url` with
             `{token}` in it where a mail is marketing.
         log: what customers did; the customers need an `email`.
-        now: the moment, with a time zone. Nothing received later is seen.
+        now: the moment, with a time zone, as a datetime or "2025-05-05T12:00Z". Nothing received later is seen.
         templates: the folder of the mails, or the mails compiled.
         window: decisions as old as this are too late to be mailed; a day is 24 hours.
         ledger: path or URL of the ledger; unless given, that of `./outbox`.
@@ -128,8 +128,8 @@ def prepare(
         raise InputError(
             f"prepare: templates: found {type(templates).__name__}; allowed: the folder of the mails, or Templates.load"
         )
-    moment = utc(now, name="prepare: now")
-    start = None if since is None else utc(since, name="prepare: since")
+    moment = utc(moment_of(now, name="prepare: now"), name="prepare: now")
+    start = None if since is None else utc(moment_of(since, name="prepare: since"), name="prepare: since")
     _check_price(price_per_thousand)
     _check_share(set_aside)
     span = length(window, name="prepare: window", example="24h")

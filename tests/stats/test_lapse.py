@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.integrate import quad
 from scipy.optimize import minimize
 from scipy.special import beta, gamma
+from scipy.stats import beta as beta_law
 
 from toolkit.errors import MetricError
 from toolkit.stats.lapse import BuyingModel, buying_histories, fit_buying
@@ -24,6 +27,32 @@ def test_the_chance_to_be_alive_is_that_of_fader_hardie_and_lee_2005() -> None:
 
 def test_expected_purchases_are_those_of_fader_hardie_and_lee_2005() -> None:
     assert round(float(PAPER.expected_purchases(39, 2, 30.43, 38.86)), 3) == 1.226
+
+
+@pytest.mark.parametrize(
+    ("repeats", "age", "within"), [(0, 10, 5), (2, 38.86, 39), (50, 60, 500), (300, 500, 5_000), (1_000, 500, 50_000)]
+)
+@pytest.mark.parametrize("a", [0.79, 0.99995, 1.0, 2.5])
+def test_expected_purchases_are_the_mean_over_all_chances_to_stop(
+    repeats: int, age: float, within: float, a: float
+) -> None:
+    """Whoever buys at a rate L and stops with chance p after each purchase buys (1 - exp(-L p t)) / p times; L is gamma
+    distributed, p a beta: integrated by scipy. The closed form of the paper is beyond any double for the last two."""
+    r, alpha, b = 0.24, 4.4, 2.43
+    reach = alpha + age
+
+    def bought(p: float) -> float:
+        return float(beta_law.pdf(p, a, b + repeats) * (1 - (1 + p * within / reach) ** -(r + repeats)) / p)
+
+    cuts = [0, 1e-6, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.3, 0.6, 1]
+    wanted = sum(quad(bought, low, high, limit=200)[0] for low, high in itertools.pairwise(cuts))
+    model = BuyingModel(r, alpha, a, b)
+    last = 0.99 * age if repeats else 0.0
+    found = model.expected_purchases(within, repeats, last, age)
+    assert found == pytest.approx(wanted * model.alive(repeats, last, age), rel=1e-6)
+    assert model.expected_purchases(within, [2, repeats], [1, last], [age, age]).tolist() == [
+        model.expected_purchases(within, 2, 1, age), found
+    ]  # fmt: skip
 
 
 def cdnow_sample(shared_data: Path) -> Path:

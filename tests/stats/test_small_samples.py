@@ -254,7 +254,7 @@ def test_a_bootstrap_with_few_buyers_in_a_small_arm_is_told_to_err_too_often() -
     size = 6_000
     frame = pd.DataFrame({"arm": np.where(np.arange(size) % 20, "mail", "control")})
     frame["revenue"] = (rng.random(size) < 0.05) * rng.lognormal(3, 1.8, size)
-    (note,) = experiment(frame, [Mean("revenue", method="bootstrap")]).notes
+    (note,) = (one for one in experiment(frame, [Mean("revenue", method="bootstrap")]).notes if "bootstrap" in one)
     assert "are too few for the bootstrap: it may err several times as often as alpha says; use method='permut" in note
     even = frame.assign(arm=np.where(np.arange(size) % 2, "mail", "control"), revenue=rng.gamma(2, 10, size))
     assert experiment(even, [Mean("revenue", method="bootstrap")]).notes == ()

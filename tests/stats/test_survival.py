@@ -114,3 +114,13 @@ def test_a_pace_that_nobody_shows_cannot_be_compared() -> None:
 def test_durations_that_cannot_be_are_errors(durations: list, happened: list, message: str) -> None:
     with pytest.raises(MetricError, match=message):
         kaplan_meier(durations, happened)
+
+
+def test_a_curve_begins_at_1_and_stays_at_0_once_it_happened_to_everybody() -> None:
+    curve = kaplan_meier([0, 2, 5], [True, True, True])
+    assert [curve.at(time) for time in (0, 1.9, 2, 5, 9)] == pytest.approx([2 / 3, 2 / 3, 1 / 3, 0, 0])
+    assert kaplan_meier([1, 2], [True, True]).at(0.5) == 1.0
+    lower, upper = curve.band()
+    assert (lower[-1], upper[-1]) == (0.0, 0.0)
+    assert np.isfinite(lower).all()
+    assert np.isfinite(upper).all()

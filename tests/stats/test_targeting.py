@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import chi2_contingency
 
 from toolkit.bars import Bar
 from toolkit.errors import MetricError
@@ -154,3 +155,36 @@ def test_many_draws_of_a_qini_show_how_far_they_are(capsys, monkeypatch, progres
     rng = np.random.default_rng(1)
     qini(rng.random(100_000) < 0.1, rng.random(100_000) < 0.5, rng.random(100_000), draws=60, progress=progress)
     assert ("qini: " in capsys.readouterr().err) == progress
+
+
+def test_whether_arms_are_split_alike_in_all_segments_is_the_chi_square_test() -> None:
+    frame = people(3_000, 11)
+    frame["arm"] = np.where(frame["chance"] < 0.1, "other", frame["arm"])
+    found = uplift_by_segment(frame, Rate("converted"), "kind")
+    expected = chi2_contingency(pd.crosstab(frame["kind"], frame["arm"])).pvalue
+    assert found["split"].tolist() == pytest.approx([expected] * 4)
+    assert found["note"].eq("").all()
+
+
+def test_segments_that_the_arms_changed_or_weights_that_changed_are_told() -> None:
+    """Weights of 1 to 99 on Friday and 50 to 50 on Saturday, and a segment that the mail itself makes: opened."""
+    frame = people(4_000, 12)
+    rng = np.random.default_rng(13)
+    frame["day"] = np.where(np.arange(4_000) < 2_000, "Friday", "Saturday")
+    late = frame["day"].eq("Saturday")
+    frame["arm"] = np.where(rng.random(4_000) < np.where(late, 0.5, 0.01), "mail", "control")
+    frame["opened"] = rng.random(4_000) < np.where(frame["arm"] == "mail", 0.4, 0.1)
+    for by in ("day", "opened"):
+        found = uplift_by_segment(frame, Rate("converted"), by)
+        assert found["split"].iloc[0] < 1e-10
+        assert found["note"].str.contains(f"arms are not split alike by {by} (p = ", regex=False).all()
+
+
+def test_segments_of_few_people_are_put_together_before_their_split_is_judged() -> None:
+    """Of 40 segments of two people each, half of which have one arm only, a chi-square of cells of one says nothing."""
+    rows = [(str(at), arm) for at in range(40) for arm in (("a", "a"), ("b", "b"), ("a", "b"), ("b", "a"))[at % 4]]
+    frame = pd.DataFrame(rows, columns=["segment", "arm"]).assign(converted=True)
+    assert np.isnan(uplift_by_segment(frame, Rate("converted"), "segment", control="a")["split"]).all()
+    large = pd.DataFrame({"segment": "large", "arm": ["a"] * 60 + ["b"] * 20, "converted": True})
+    found = uplift_by_segment(pd.concat([frame, large]), Rate("converted"), "segment", control="a")
+    assert found["split"].iloc[0] == pytest.approx(chi2_contingency([[40, 40], [60, 20]], correction=False).pvalue)

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from toolkit.stats.comparison import Comparison
+from toolkit.stats.means import Mean
+from toolkit.stats.metric import Metric
 from toolkit.stats.moments import Term
 from toolkit.stats.outcomes import Outcomes
 from toolkit.stats.permutation import permutation_wanted
+from toolkit.stats.ratios import Ratio
+from toolkit.stats.srm import sample_ratio
 from toolkit.stats.welch import Sample, welch
 
-__all__ = ["before_differences", "contamination", "opens_alone", "too_few_buyers"]
+__all__ = [
+    "before_differences",
+    "contamination",
+    "moved_denominators",
+    "nearly_alike",
+    "one_has_most",
+    "opens_alone",
+    "too_few_buyers",
+]
 
 _BEFORE_ALARM = 0.001
 _MOST_BEFORE = 20
 _TOUCHED_ALARM = 0.01
 _TOUCHED_SHARE = 0.05
+_MOVED_ALARM = 0.001
+_NEARLY = 4 / 3  # the largest arm to the smallest
+_MOST = 0.1  # of everything, in one unit
+_TIMES = 10.0  # the largest amount to that of a buyer on average
 
 
 def before_differences(columns: Sequence[str]) -> tuple[Callable[[Outcomes], list[str]], list[Term]]:
@@ -124,3 +140,57 @@ def too_few_buyers(comparisons: Sequence[Comparison]) -> list[str]:
 
 def _test(one: Comparison) -> str:
     return "the bootstrap" if "bootstrap" in one.method else "Welch's test"
+
+
+def moved_denominators(outcomes: Outcomes, metrics: Sequence[Metric], unit: str) -> list[str]:
+    """Ratios whose denominator an arm itself changes, as when it sends more mails: they compare other mails."""
+    ratios = {metric.denominator: metric for metric in reversed(metrics) if isinstance(metric, Ratio)}
+    said = []
+    for name, metric in ratios.items():
+        term = Term("value", name)
+        for arm in outcomes.arms.others:
+            one, other = (
+                Sample(side.n, side.mean(term), side.variance(term))
+                for side in (outcomes.moments[arm], outcomes.control)
+            )
+            pvalue = float(welch(one, other).pvalue)
+            if pvalue * len(ratios) * len(outcomes.arms.others) < _MOVED_ALARM and one.mean > 0 and other.mean > 0:
+                said.append(
+                    f"{arm} and {outcomes.arms.control} differ in {name} ({one.mean:.4g} against {other.mean:.4g} a"
+                    f" {unit}): {metric.label} is over other {name} in each arm, and may fall although"
+                    f" {metric.numerator} rise; Mean({metric.numerator!r}) compares all of them"
+                )
+    return said
+
+
+def one_has_most(outcomes: Outcomes, metrics: Sequence[Metric], unit: str) -> list[str]:
+    """Amounts of which a single unit has a large part: in which arm that one happens to be may decide."""
+    said = []
+    for metric in metrics:
+        if not isinstance(metric, Mean):
+            continue
+        sides = [side for side in outcomes.moments.values() if side.n]
+        at = sides[0].index(metric.term)
+        least, most = float(sides[0].minima[at]), float(sides[0].maxima[at])
+        total = sum(side.total(metric.term) for side in sides)
+        buyers = sum(side.count(Term("some", metric.column)) for side in sides)
+        if least >= 0 and total > 0 and most > _MOST * total and most * buyers > _TIMES * total:
+            said.append(
+                f"{metric.label}: one {unit} has {most / total:.0%} of all of it ({most:,.0f}), and in which arm that"
+                " one is may decide: compare amounts with a cap, too"
+            )
+    return said
+
+
+def nearly_alike(counts: Mapping[str, int], unit: str) -> list[str]:
+    """Arms of unknown weights that are nearly of one size, but not as chance would have it."""
+    if min(counts.values()) < 1 or max(counts.values()) > _NEARLY * min(counts.values()):
+        return []
+    split = sample_ratio(counts, dict.fromkeys(counts, 1.0))
+    if not split.alarm:
+        return []
+    sizes = ", ".join(f"{arm} {n:,}" for arm, n in counts.items())
+    return [
+        f"nearly as many {unit}s are in each arm ({sizes}), but between arms that were meant to be alike chance makes"
+        f" no such gap (p = {split.pvalue:.2g}): weights= says what was meant, and tests the split"
+    ]

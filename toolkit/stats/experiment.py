@@ -12,7 +12,15 @@ import pandas as pd
 
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import check_alpha, check_column, check_flag, check_seed, column_names
-from toolkit.stats.checks import before_differences, contamination, opens_alone, too_few_buyers
+from toolkit.stats.checks import (
+    before_differences,
+    contamination,
+    moved_denominators,
+    nearly_alike,
+    one_has_most,
+    opens_alone,
+    too_few_buyers,
+)
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.design import Design
 from toolkit.stats.looks import ENOUGH, Look, Looks
@@ -138,8 +146,11 @@ def experiment(
         *_held_against(planned, chosen, about, alpha, counts, found.arms.control, look),
         *_windows(about, _unit_word(unit, about)),
         *_untouched(about, _unit_word(unit, about), sum(counts.values())),
+        *(nearly_alike(counts, _unit_word(unit, about)) if split is None and label == RANDOMISED else ()),
         *before(found),
         *touched(found),
+        *moved_denominators(found, chosen, _unit_word(unit, about)),
+        *one_has_most(found, chosen, _unit_word(unit, about)),
         *opens_alone(comparisons),
         *too_few_buyers(comparisons),
     ]

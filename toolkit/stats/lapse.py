@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaln, gammaln, hyp2f1, psi
+from scipy.special import betaincinv, betaln, gammaln, hyp2f1, psi
 
 from toolkit.arrow import TableLike
 from toolkit.errors import MetricError, shown
@@ -24,6 +25,9 @@ __all__ = ["BuyingModel", "buying_histories", "fit_buying"]
 Floats = NDArray[np.float64]
 _MOST = sys.float_info.max
 _FARTHEST = 9.0  # of the logarithm of a parameter: beyond it there is no maximum, only a slope
+_HOLE = 1e-4
+_NODES = 50
+_SHARES = (0, 1e-9, 1e-6, 1e-4, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1 - 1e-4, 1 - 1e-6, 1)  # of chances to stop
 _STARTS = ((0.25, 0.1, 0.8, 2.5), (1.0, 0.5, 1.0, 1.0), (2.0, 0.2, 0.2, 0.8))  # alpha as a share of the longest age
 
 
@@ -107,11 +111,36 @@ class BuyingModel:
         """
         check_number(within, where="expected purchases: within", allowed="0 or more", least=0.0, most=1e9)
         x, _, total = _histories(repeats, recency, age)
-        a = self.a if abs(self.a - 1) > 1e-9 else self.a + 1e-9  # the formula has a removable hole at a = 1
-        reach = self.alpha + total
-        series = hyp2f1(self.r + x, self.b + x, a + self.b + x - 1, within / (reach + within))
-        still = (a + self.b + x - 1) / (a - 1) * (1 - (reach / (reach + within)) ** (self.r + x) * series)
+        if abs(self.a - 1) < _HOLE:  # the closed form has a removable hole at a = 1
+            share = (self.a - 1 + _HOLE) / (2 * _HOLE)
+            low, high = (replace(self, a=1 + side)._of_the_living(within, x, total) for side in (-_HOLE, _HOLE))
+            still = low + share * (high - low)
+        else:
+            still = self._of_the_living(within, x, total)
         return np.asarray(still * self.alive(repeats, recency, age) + 0.0)[()]  # no minus before nothing
+
+    def _of_the_living(self, within: float, x: Floats, total: Floats) -> Floats:
+        """Purchases to expect of those who have not stopped."""
+        reach, together = self.alpha + total, self.a + self.b + x - 1
+        series = hyp2f1(self.r + x, self.b + x, together, within / (reach + within))
+        with np.errstate(invalid="ignore"):
+            still = np.array(together / (self.a - 1) * (1 - (reach / (reach + within)) ** (self.r + x) * series))
+        lost = ~np.isfinite(still)  # the series of hundreds of purchases, far ahead, is beyond any double
+        if lost.any():
+            pairs = zip(x[lost].tolist(), reach[lost].tolist(), strict=True)
+            still[lost] = [self._integrated(within, *pair) for pair in pairs]
+        return still
+
+    def _integrated(self, within: float, repeats: float, reach: float) -> float:
+        """Purchases to expect of one who is alive: the mean over the chance to stop, by Gauss-Legendre quadrature."""
+        nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+        total = 0.0
+        for low, high in itertools.pairwise(_SHARES):
+            stop = betaincinv(self.a, self.b + repeats, (low + high) / 2 + (high - low) / 2 * nodes)
+            stop = np.maximum(stop, 1e-300)
+            bought = -np.expm1(-(self.r + repeats) * np.log1p(stop * (within / reach))) / stop
+            total += float(weights @ bought) * (high - low) / 2
+        return total
 
 
 def buying_histories(

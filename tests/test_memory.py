@@ -55,6 +55,17 @@ def test_a_small_array_or_one_that_would_waste_most_takes_its_own():
     assert address(array_of(3 * LARGE)) == place
 
 
+def test_arrays_of_a_log_that_grows_have_one_memory_after_the_other():
+    array, places = array_of(4 * LARGE + 1), set()
+    for number in range(50):
+        del array
+        gc.collect()
+        array = array_of(4 * LARGE + 100 * number + 1)
+        places.add(address(array))
+    assert len(places) == 1
+    assert memory._idle == []
+
+
 def test_no_more_than_the_limit_is_kept(monkeypatch):
     monkeypatch.setattr(memory, "KEPT_AT_MOST", 3 * 8 * LARGE)
     arrays = [array_of(LARGE) for _ in range(6)]

@@ -42,11 +42,18 @@ def array_of(*shape: int) -> Ints:
     with _lock:
         fitting = [k for k, memory in enumerate(_idle) if count <= len(memory) <= 2 * count]
         smallest = min(fitting, key=lambda k: len(_idle[k]), default=None)
-        memory = np.empty(count, dtype=np.int64) if smallest is None else _idle.pop(smallest)
+        memory = np.empty(_with_room(count), dtype=np.int64) if smallest is None else _idle.pop(smallest)
     # Through a memoryview: views of an array keep the array, so that its end is the end of them all.
     array = np.frombuffer(memory.data, dtype=np.int64)
     weakref.finalize(array, _give_back, memory).atexit = False
     return array[:count].reshape(shape)
+
+
+def _with_room(count: int) -> int:
+    """A little more, up to an eighth, so that of a log that grows the next array fits, too; what nobody writes to costs
+    no memory."""
+    step = 1 << (count.bit_length() - 4)
+    return -(-count // step) * step
 
 
 def _give_back(memory: Ints) -> None:

@@ -95,6 +95,39 @@ class TestSqlite:
         assert len(log) == count
         assert log.events["customer_id"].iloc[-1] == str(count - 1)
 
+    @pytest.mark.parametrize(
+        ("first", "last", "kind", "read"),
+        [
+            (7, 2.5, "number", 7.0),
+            (7, "free", "text", "7"),
+            (2.5, "free", "text", "2.5"),
+            (None, 7, "number", None),
+            (None, "free", "text", None),
+            ("free", 7, "text", "free"),
+            (7, b"free", "text", "7"),
+            ("free", "CAST(x'e9' AS TEXT)", "text", "free"),
+        ],
+    )
+    def test_a_value_of_another_type_after_many_rows_is_read_as_it_would_be_among_the_first(
+        self, tmp_path, first, last, kind, read
+    ):
+        path = tmp_path / "many.db"
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE events (customer_id INTEGER, event TEXT, at INTEGER, said)")
+            rows = ((n, 1_700_000_000 + n, first) for n in range(_CHUNK + 3))
+            database.executemany("INSERT INTO events VALUES (?, 'view', ?, ?)", rows)
+            told = last if isinstance(last, str) and last.startswith("CAST") else "?"
+            database.execute(
+                f"INSERT INTO events VALUES (0, 'view', 1800000000, {told})", [last] if told == "?" else []
+            )
+            database.commit()
+        log = EventLog.from_sql(f"sqlite:///{path}", "events")
+        assert (len(log), log.properties["said"]) == (_CHUNK + 4, kind)
+        said = log.events["said"]
+        assert (None if pd.isna(said.iloc[0]) else said.iloc[0]) == read
+        ends = {"CAST(x'e9' AS TEXT)": "\ufffd", b"free": "free"}
+        assert said.iloc[-1] == ends.get(last, str(last) if kind == "text" else last)
+
     def test_an_empty_table_is_an_empty_log(self, tmp_path):
         path = tmp_path / "empty.db"
         with closing(sqlite3.connect(path)) as database:

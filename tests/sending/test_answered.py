@@ -15,6 +15,8 @@ import pytest
 from sqlalchemy import event
 
 from tests.sending.shops import NOON, WELCOME
+from tests.shared import FIREFOX
+from toolkit.engine import replay
 from toolkit.errors import InputError, LedgerError, SendingError
 from toolkit.sending import (
     ApprovalPolicy,
@@ -28,7 +30,7 @@ from toolkit.sending import (
     serve,
     submit,
 )
-from toolkit.sending.answered import answers_place, take_up, tell_sent, told
+from toolkit.sending.answered import answers_place, heard, take_up, tell_sent, told
 from toolkit.sending.batch.parcel import BatchParcel
 from toolkit.sending.clock import micros
 from toolkit.sending.keys import key_file, mail_key, new_key, public_line, rotate, signing_key
@@ -164,6 +166,32 @@ steps: [{wait: 1h}, {id: again, send: welcome/hello}]
     assert (len(found.table), found.is_identical) == (24, True)
     (note,) = [note for note in shop.prepare().notes if note.startswith("last begins")]
     assert note.endswith("answers.sqlite') reads what became of the mails")
+
+
+def test_a_round_reads_of_the_answers_what_the_program_asks_for_and_what_says_whom_one_may_mail(
+    sent, ledger, answers, tracked_shop, make_program
+):
+    names = [sent.key.mail_name(mail.letter.decision_id) for mail in sent.mails]
+    with Answers.open(tracked_shop.outbox / "answers.sqlite", clock=lambda: NOW) as earlier:
+        earlier.record([Incoming("opened", NOW, mail=name, agent=FIREFOX) for name in names[:5]])
+        earlier.record([Incoming("clicked", NOW, mail=name, agent=FIREFOX, number=0) for name in names[:3]])
+    answers.record([Incoming("unsubscribed", NOW, mail=names[0])])
+    every = tracked_shop.log.with_answers(tracked_shop.outbox / "answers.sqlite")
+    clicked = "\n---\nscenario: last\ntrigger: {event: email_clicked}\nreentry: once\nsteps: [{send: welcome/hello}]\n"
+    schedule = clicked.replace("{event: email_clicked}", "{schedule: once, from: 2026-03-02, at: '18:00'}")
+
+    def read(text):
+        program = make_program(WELCOME + text, **TRACKED)
+        log = heard(tracked_shop.log, program, ledger.place)
+        runs = [replay(program, one, until=log.span[1] + timedelta(days=1), assume="as_logged") for one in (log, every)]
+        assert runs[0].digest == runs[1].digest
+        return {name: count for name, count in log.event_counts.items() if name.startswith("email_")}
+
+    first = {"email_opened": 1}  # with it the log begins where it would
+    assert read("") == {**first, "email_unsubscribed": 1}
+    assert read(clicked) == {**first, "email_unsubscribed": 1, "email_clicked": 3}
+    assert read(schedule) == {name: count for name, count in every.event_counts.items() if name.startswith("email_")}
+    assert every.event_counts["email_opened"] == 5
 
 
 def test_links_of_mails_that_another_user_sends_lead_where_they_were_approved_to(tracked_shop, tmp_path, serving):

@@ -313,7 +313,7 @@ class EventLog(Contents):
 
         Args:
             answers: path of the SQLite file that `toolkit track` writes, or its URL.
-            table: where the events are in it.
+            table: where the events are in it; also a SELECT of some of them.
 
         Returns:
             A new log. Its own rows stay where they are; the answers received by now are copied.

@@ -111,17 +111,20 @@ def _refused(database: str, table: str, fault: Exception, tables: list[str]) -> 
 def _sqlite(connection: duckdb.DuckDBPyConnection, file: str, table: str) -> Source:
     query = query_of(table)
     with closing(sqlite3.connect(f"{Path(file).resolve().as_uri()}?mode=ro", uri=True)) as database:
-        # A text that is not UTF-8 is shown with a mark instead of stopping the whole read.
-        database.text_factory = lambda raw: raw.decode("utf-8", "replace")
         try:
             database.execute("BEGIN")  # so that what is written meanwhile is in none of the looks at it, or in all
             columns = [column[0] for column in database.execute(f"SELECT * FROM ({query}) LIMIT 0").description]
             if any(_RENAMED.fullmatch(column) for column in columns):
                 written = [column[0] for column in database.execute(query).description]
                 check_distinct(written, _label(file, table))
-            count, types = _sqlite_types(database, query, columns)
-            schema = pa.schema([(column, types[column]) for column in columns])
-            _insert(connection, schema, _sqlite_rows(database, query), expected=count)
+            (count,) = database.execute(f"SELECT count(*) FROM ({query})").fetchone()
+            try:
+                _insert(connection, columns, _sqlite_rows(database, query), expected=count)
+            except _LookFirstError:
+                # A text that is not UTF-8 is shown with a mark instead of stopping the whole read.
+                database.text_factory = lambda raw: raw.decode("utf-8", "replace")
+                types = _sqlite_types(database, query, columns)
+                _insert(connection, columns, _sqlite_rows(database, query), expected=count, types=types)
         except sqlite3.Error as fault:
             raise _refused(file, table, fault, _sqlite_tables(database)) from fault
     return _incoming(connection, _label(file, table))
@@ -135,53 +138,99 @@ def _sqlite_tables(database: sqlite3.Connection) -> list[str]:
         return []
 
 
-def _sqlite_types(database: sqlite3.Connection, query: str, columns: list[str]) -> tuple[int, dict[str, pa.DataType]]:
-    """How many rows there are, and what each column really holds: SQLite lets every value have a type of its own."""
-    held = ", ".join(
-        f"max(typeof({name(column)}) = '{kind}')" for column in columns for kind in ("integer", "real", "text", "blob")
-    )
-    count, *found = database.execute(f"SELECT count(*), {held} FROM ({query})").fetchone()
-    types = {}
-    for place, column in enumerate(columns):
-        integer, real, text, blob = found[place * 4 : place * 4 + 4]
-        if text or blob:
-            types[column] = pa.string()
-        elif real:
-            types[column] = pa.float64()
-        else:
-            types[column] = pa.int64() if integer else pa.string()
-    return count, types
+def _sqlite_types(database: sqlite3.Connection, query: str, columns: list[str]) -> list[pa.DataType]:
+    """What each column really holds: SQLite lets every value have a type of its own."""
+    held = ", ".join(f"group_concat(DISTINCT typeof({name(column)}))" for column in columns)
+    found = database.execute(f"SELECT {held} FROM ({query})").fetchone()
+    return [_type_of({_TYPES[kind] for kind in (kinds or "null").split(",")}) or pa.string() for kinds in found]
+
+
+_TYPES: dict[str, type] = {"integer": int, "real": float, "text": str, "blob": bytes, "null": type(None)}
+
+
+def _type_of(found: set[type]) -> pa.DataType | None:
+    """The type that holds values of these types; None where none is there."""
+    if str in found or bytes in found:
+        return pa.string()
+    if float in found:
+        return pa.float64()
+    return pa.int64() if int in found else None
 
 
 def _sqlite_rows(database: sqlite3.Connection, query: str) -> Iterator[list[tuple[Any, ...]]]:
     cursor = database.execute(query)
-    while rows := cursor.fetchmany(_CHUNK):
-        yield rows
+    try:
+        while rows := cursor.fetchmany(_CHUNK):
+            yield rows
+    except sqlite3.OperationalError as fault:
+        if "decode" not in str(fault).lower():
+            raise
+        raise _LookFirstError from fault
+
+
+class _LookFirstError(Exception):
+    """Later values of a column are of another type than the first ones, or a text is not UTF-8."""
 
 
 def _insert(
-    connection: duckdb.DuckDBPyConnection, schema: pa.Schema, chunks: Iterator[list[tuple[Any, ...]]], *, expected: int
+    connection: duckdb.DuckDBPyConnection,
+    columns: list[str],
+    chunks: Iterator[list[tuple[Any, ...]]],
+    *,
+    expected: int,
+    types: list[pa.DataType] | None = None,
 ) -> None:
+    """Rows put into `incoming`, each column as the type given, else as its first rows are.
+
+    Raises:
+        _LookFirstError: without types given, later rows are otherwise.
+    """
     start = 0
-    numbered = schema.append(pa.field(ROW.strip('"'), pa.int64()))
-    connection.register("arriving", numbered.empty_table())
-    execute(connection, "CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
+    held: list[pa.DataType | None] = [None] * len(columns) if types is None else [*types]
     for rows in chunks:
         share = 40 * min(1, start / max(1, expected))
         phase(share, share)
-        columns = zip(*rows, strict=True)
-        arrays = [_array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+        values = list(zip(*rows, strict=True))
+        if types is None:
+            found = [{*map(type, some)} for some in values]
+            if start == 0:
+                held = [_type_of(one) for one in found]
+            elif not all(map(_fits, held, found)):
+                raise _LookFirstError
+        if start == 0:
+            _make_incoming(connection, columns, held)
+        arrays = [_array(some, kind) for some, kind in zip(values, held, strict=True)]
         arrays.append(pa.array(np.arange(start, start + len(rows))))
-        connection.register("arriving", pa.table(arrays, schema=numbered))
+        connection.register("arriving", pa.table(arrays, names=[*columns, ROW.strip('"')]))
         execute(connection, "INSERT INTO incoming SELECT * FROM arriving")
         start += len(rows)
+    if start == 0:
+        _make_incoming(connection, columns, held)
     connection.unregister("arriving")
 
 
-def _array(values: tuple[Any, ...], kind: pa.DataType) -> pa.Array:
-    if not pa.types.is_string(kind):
+def _make_incoming(connection: duckdb.DuckDBPyConnection, columns: list[str], held: list[pa.DataType | None]) -> None:
+    fields = [(column, kind or pa.string()) for column, kind in zip(columns, held, strict=True)]
+    connection.register("arriving", pa.schema([*fields, (ROW.strip('"'), pa.int64())]).empty_table())
+    execute(connection, "CREATE OR REPLACE TABLE incoming AS SELECT * FROM arriving")
+
+
+def _fits(kind: pa.DataType | None, found: set[type]) -> bool:
+    """Whether values of these types leave a column what it is; None is one without a value so far."""
+    if kind is None:
+        return found.isdisjoint((int, float))
+    if pa.types.is_string(kind):
+        return True
+    return found <= ({int, float, type(None)} if pa.types.is_floating(kind) else {int, type(None)})
+
+
+def _array(values: tuple[Any, ...], kind: pa.DataType | None) -> pa.Array:
+    if kind is not None and not pa.types.is_string(kind):
         return pa.array(values, kind)
-    return pa.array([_text(value) for value in values], kind)
+    try:
+        return pa.array(values, pa.string())
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # among the texts are numbers, or bytes that are none
+        return pa.array([_text(value) for value in values], pa.string())
 
 
 def _text(value: Any) -> str | None:

@@ -21,7 +21,7 @@ from toolkit.errors import AnswersError, LedgerError
 from toolkit.events import EventLog
 from toolkit.mail import Letter
 from toolkit.scenario import dump
-from toolkit.scenario.models import Policies, Program
+from toolkit.scenario.models import Policies, Program, ScheduleTrigger
 from toolkit.sending.batch.parcel import Parcel
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.domains import domain_of
@@ -34,6 +34,7 @@ from toolkit.sending.states import WAITING, State
 from toolkit.sending.stopping import Step, untold
 from toolkit.tables import MAIL_EVENTS
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
+from toolkit.tracking.schema import events_named
 
 __all__ = [
     "TakenUp",
@@ -54,6 +55,7 @@ _QUICKLY = 1.0  # seconds that a sending which was broken off still tells what w
 _LONGEST_LOCALE = 40  # characters
 _TOGETHER = 100  # answers taken up in one commit
 _AGAIN = 1_000  # attempts looked at once more
+_BEARS_ON_MAILING = ("email_unsubscribed", "email_subscribed", "email_complained", "email_bounced", "customer_updated")
 _REASONS = {"complained": "complaint", "unsubscribed": "unsubscribed", "bounced": "hard_bounce"}
 _ACCEPTED = (
     select(deliveries.c.decision_id, attempts.c.at, deliveries.c.receipt)
@@ -126,7 +128,9 @@ def _locale(text: str) -> str:
 def heard(log: EventLog, program: Program, ledger: str | os.PathLike[str], *, clock: Clock = utc_now) -> EventLog:
     """A log with what was sent and answered by a ledger's mails, which the ledger takes up first.
 
-    Where no tracker brings answers and no scenario asks for what was sent, it is the log itself.
+    Of the answers it has what the program asks for and what says whom one may mail: after a year most of them are mails
+    sent and opened, and every round reads them. Where no tracker brings answers and no scenario asks for what was sent,
+    it is the log itself.
 
     Args:
         log: what customers did.
@@ -138,19 +142,21 @@ def heard(log: EventLog, program: Program, ledger: str | os.PathLike[str], *, cl
         AnswersError: the store of answers cannot be opened or read.
         LedgerError: the ledger cannot be opened or written.
     """
-    where = answers_place(ledger)
-    if program.policies.tracking is None and not (Ledger.exists(where) and _asks_for_mails(program)):
+    where, asked = answers_place(ledger), _asked_of_mails(program)
+    if program.policies.tracking is None and not (Ledger.exists(where) and asked):
         return log
     with Answers.open(where, clock=lambda: micros(clock())) as answers, Ledger.open(ledger, clock=clock) as book:
         tell_sent(book, answers)
         take_up(book, answers)
-    return log.with_answers(where)
+    if any(isinstance(one.trigger, ScheduleTrigger) for one in program.scenarios):
+        return log.with_answers(where)  # a schedule is for whoever was heard of, by whatever event
+    return log.with_answers(where, table=events_named({*asked, *_BEARS_ON_MAILING}))
 
 
-def _asks_for_mails(program: Program) -> bool:
-    """Whether a scenario names an event of mails anywhere."""
+def _asked_of_mails(program: Program) -> list[str]:
+    """The events of mails that a scenario names anywhere."""
     text = dump(program)
-    return any(event in text for event in MAIL_EVENTS)
+    return [event for event in MAIL_EVENTS if event in text]
 
 
 @contextmanager

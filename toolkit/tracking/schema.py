@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, MetaData, String, Table, Text
 
-__all__ = ["EVENTS_VIEW", "VERSION", "answers", "create", "links", "mails", "metas", "tables"]
+__all__ = ["EVENTS_VIEW", "VERSION", "answers", "create", "events_named", "links", "mails", "metas", "tables"]
 
 VERSION = 1
 EVENTS_VIEW = "answer_events"
@@ -120,3 +122,15 @@ def create(connection: Connection) -> None:
         f"CREATE VIEW {EVENTS_VIEW} AS SELECT {columns} FROM answer a JOIN tracked_mail m ON m.name = a.mail "
         f"WHERE a.received_at <= {_NOW[kind]}"
     )
+
+
+def events_named(names: Iterable[str]) -> str:
+    """A SELECT of the events of some names, and of the first event whatever it is: a log begins with it.
+
+    Args:
+        names: for example `email_clicked`.
+    """
+    wanted = ", ".join(f"'{name}'" for name in sorted(names))
+    known = "SELECT a.event_id FROM answer a JOIN tracked_mail m ON m.name = a.mail"
+    first = f"{known} ORDER BY a.received_at, a.id LIMIT 1"
+    return f"SELECT * FROM {EVENTS_VIEW} WHERE event IN ({wanted}) OR event_id = ({first})"

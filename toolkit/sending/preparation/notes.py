@@ -72,7 +72,7 @@ def notes_of(
         "out with since= what began before"
         for (before, name), count in sorted(renamed.scenarios.items())
     ]
-    if len(going) and "email_sent" not in log.event_names and (ledger is None or ledger.last_approval() is None):
+    if len(going) and last is None and "email_sent" not in log.event_names:
         notes += _on_mails_never_sent(sends, going)
     return (*notes, *_unheard(run.program, log, ledger), *(made_up_in(run.program.policies) if len(going) else ()))
 

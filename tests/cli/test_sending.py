@@ -73,6 +73,63 @@ def test_a_doubt_is_shown_and_settled_by_a_person(shell, place):
     assert shell("settle", "d1", "--ledger", place, "--by", "ana", "--send-again")[0] == 1
 
 
+@pytest.fixture
+def doubts(tmp_path):
+    """A ledger of five mails, of which the first three are in doubt."""
+    now, path = micros(utc_now()), tmp_path / "many.sqlite"
+    with Ledger.open(path) as ledger:
+        signed = Signed("approval", "ana", "{}", now, now + 3_600_000_000)
+        mails = [(f"d{n}", f"c{n}", f"c{n}@example.org", "marketing", f"m{n}@example.com", "0" * 64) for n in range(5)]
+        run = RunRecord("run", "0" * 64, "1" * 64, "smtp:here", 5, now, (signed,))
+        ledger.plan(run, [Entry(*mail) for mail in mails])
+        rows = ledger.start(ledger.claim("run", owner="a", limit=3, lease=60_000_000))
+        ledger.record([(row, Receipt(row.decision_id, State.UNKNOWN, reason="no answer")) for row in rows])
+    return path
+
+
+def test_many_doubts_are_settled_at_once_by_a_file_or_a_run_and_a_count_all_or_none(shell, doubts, tmp_path):
+    options = "--ledger", doubts, "--by", "ana", "--assume-sent", "--why", "the server's log"
+    file = tmp_path / "ids.csv"
+    file.write_text("# from the log of the server\nd0,c0\nd1 c1@example.org\nd0\n\n", encoding="utf-8")
+    code, said = shell("settle", "--file", file, *options)
+    assert (code, "there are 2 mails to settle: --confirm 2 settles them" in said) == (1, True)
+    code, said = shell("settle", "d2", "d4", *options, "--confirm", "2")
+    assert code == 1
+    assert "d4 is planned; only an unknown mail can be settled; nothing was settled" in said
+    with Ledger.open(doubts) as ledger:
+        assert len(ledger.deliveries(state="unknown")) == 3
+    assert shell("settle", "--file", file, *options, "--confirm", "2") == (0, "2 mails: taken as sent\n")
+    assert shell("settle", "--run", "ru", "--ledger", doubts, "--by", "ben", "--send-again")[1] == (
+        "d2: goes again with the next sending\n"
+    )
+    with Ledger.open(doubts) as ledger:
+        assert ledger.deliveries()["state"].tolist() == ["accepted", "accepted", "planned", "planned", "planned"]
+        audit = ledger.audit()
+        settled = audit[audit["action"] == "settled"]
+        assert settled[["actor", "subject"]].to_numpy().tolist() == [
+            ["ana", "d0"],
+            ["ana", "d1"],
+            ["ben", "d2"],
+        ]
+        assert settled["detail"].str.contains("the server's log").tolist() == [True, True, False]
+        assert ledger.verify() == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ((), "name the mails in one way"),
+        (("d0", "--run", "run"), "name the mails in one way"),
+        (("--run", "other"), "0 runs with mails in doubt are called so"),
+        (("--file", "nowhere.txt"), "--file nowhere.txt: cannot be read: No such file"),
+    ],
+    ids=["none", "two", "no run", "no file"],
+)
+def test_what_is_to_be_settled_is_named_in_one_way(shell, doubts, names, said):
+    code, told = shell("settle", *names, "--ledger", doubts, "--by", "ana", "--assume-sent")
+    assert (code, said in told) == (1, True)
+
+
 def test_a_ledger_that_is_not_there_is_not_made(shell, tmp_path):
     code, said = shell("status", "--ledger", tmp_path / "nowhere.sqlite")
     assert (code, "there is none" in said) == (1, True)

@@ -21,6 +21,7 @@ from toolkit.sending import Ledger, move_ledger, reopen_ledger
 from toolkit.sending.answered import take_up, tell_sent
 from toolkit.sending.clock import micros
 from toolkit.sending.keys import key_file
+from toolkit.sending.ledger import schema
 from toolkit.sending.ledger.owners import owner
 from toolkit.sending.ledger.schema import deliveries, suppressions, tables
 from toolkit.sending.ledger.shares import Shares
@@ -164,6 +165,31 @@ def test_a_move_is_taken_back_unless_mails_left_from_the_new_place(lived, tmp_pa
     assert lived.send(11).sent == 2
     with pytest.raises(LedgerError, match="and mails left from there since; move that one instead"):
         reopen_ledger(old, by="ben", clock=lived.clock)
+
+
+@pytest.mark.parametrize("where", ["file", "postgresql"])
+def test_a_closed_ledger_is_brought_up_to_a_later_version_and_stays_closed(
+    lived, tmp_path, database, monkeypatch, where
+):
+    def seventh(connection):
+        connection.exec_driver_sql("UPDATE delivery SET domain = 'seven.example'")
+        connection.exec_driver_sql("CREATE TABLE seven (one INTEGER)")
+
+    old = lived.ledger
+    if where == "postgresql":
+        move_ledger(old, database[0], by="ana", progress=False, clock=lived.clock)
+        old = database[0]
+    move_ledger(old, tmp_path / "new.sqlite", by="ana", progress=False, clock=lived.clock)
+    monkeypatch.setattr(schema, "VERSION", 7)
+    monkeypatch.setattr(schema, "_STEPS", [*schema._STEPS, seventh])
+    with Ledger.open(old) as ledger:
+        with ledger.reading() as connection:
+            assert set(connection.execute(select(deliveries.c.domain)).scalars()) == {"seven.example"}
+        with pytest.raises(LedgerError, match=r"it was moved to .*new\.sqlite; use that one"):
+            ledger.suppressions.add("c9@example.org", by="ana")
+    reopen_ledger(old, by="ben", clock=lived.clock)
+    with Ledger.open(old) as ledger:
+        ledger.suppressions.add("c9@example.org", by="ana")
 
 
 def test_a_backup_of_the_old_one_is_recognised_though_it_was_made_before_the_move(lived, tmp_path):

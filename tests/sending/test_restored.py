@@ -20,6 +20,7 @@ from toolkit.sending import (
     submit,
 )
 from toolkit.sending.answered import take_up
+from toolkit.sending.batch.batch import Batch
 from toolkit.sending.keys import public_line, signing_key
 from toolkit.sending.reconciliation import Reconciliation
 from toolkit.sending.sender_service import take_one
@@ -52,6 +53,36 @@ def test_an_older_ledger_is_refused_and_reconciled_from_the_answers_it_mails_nob
     assert json.loads(line.detail)["sent"] == 6
     with pytest.raises(InputError, match="knows all that left from it"):
         mailing.reconcile()
+
+
+def test_an_older_ledger_is_refused_before_every_mail_is_hashed(mailing, monkeypatch):
+    mailing.send(4)
+    mailing.back_up()
+    mailing.send(10)
+    mailing.put_back()
+    batch = mailing.prepare(12)
+    approval = mailing.approve(batch)
+    monkeypatch.setattr(Batch, "recomputed", lambda *a, **b: pytest.fail("hashed"))
+    options = {"transport": mailing.way, "confirm": len(batch), "ledger": mailing.ledger, "clock": mailing.clock}
+    for how, more in ((send, {"progress": False}), (start_sending, {})):
+        with pytest.raises(LedgerError, match="was put back from a backup"):
+            how(batch, approval, **options, **more)
+
+
+def test_of_a_ledger_whose_file_is_gone_reconcile_says_what_is_true_and_begins_anew_where_asked(mailing):
+    with pytest.raises(InputError, match="there is none, and no mail is known to have left from there"):
+        mailing.reconcile()
+    mailing.send(4)
+    for path in mailing.folder.glob("ledger.sqlite*"):
+        path.unlink()
+    with pytest.raises(
+        InputError, match=r"its file is gone, and mails left from it until 2026-03-02 12:01:00 UTC: put it"
+    ):
+        mailing.reconcile()
+    assert not mailing.ledger.exists()
+    assert mailing.reconcile(yes=True).sent == 4
+    assert mailing.send(6).sent == 2
+    assert mailing.got() == everybody_once(6)
 
 
 def test_a_ledger_put_back_again_and_again_with_and_without_its_answers_mails_nobody_twice(mailing):

@@ -64,6 +64,21 @@ def serving(tmp_path, policy, noon):
     return go
 
 
+def test_what_was_left_out_when_the_batch_was_prepared_is_told(
+    shop, key, noon, tmp_path, serving, make_log, make_people
+):
+    people = make_people(12)
+    people.loc[0, "first_name"] = "*|FNAME|*"
+    people.loc[1, "email"] = "none"
+    batch = shop.prepare(log=make_log(12, people=people))
+    folder = submit(batch, approve(batch, by="ana", key=key, clock=lambda: noon), tmp_path / "spool")
+    (line,) = serving()
+    assert line.startswith(
+        f"{folder.name}: sent 10, already sent 0, skipped 0, unknown 0, failed 0, left out 1 (warning:"
+    )
+    assert "would reach the reader" in line
+
+
 def test_what_was_submitted_is_sent_once_and_put_away_with_its_report(submitted, serving, tmp_path):
     assert serving() == [f"{submitted.name}: sent 12, already sent 0, skipped 0, unknown 0, failed 0"]
     assert len(list((tmp_path / "out").glob("*.eml"))) == 12

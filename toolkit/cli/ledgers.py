@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
@@ -106,7 +107,8 @@ def status(
             typer.echo(f"  in doubt: {mail['decision_id']}  {mail['address']}  {mail['reason'] or ''}")
         if len(doubts):
             choice = "--assume-sent, or --send-again, which may send it twice"
-            typer.echo(f"  decide each: `toolkit settle ID --ledger {opened.place} --by NAME` with {choice}")
+            typer.echo(f"  decide each: `toolkit settle ID --ledger {opened.place} --by NAME` with {choice};")
+            typer.echo("  many at once: --run RUN, or --file with their ids, in place of ID")
 
 
 def _mails_of(ledger: Ledger, customer: str) -> None:
@@ -127,16 +129,55 @@ def _mails_of(ledger: Ledger, customer: str) -> None:
 
 @app.command()
 def settle(
-    decision: Annotated[str, typer.Argument(help="The decision's id, from `toolkit status`.")],
     ledger: LedgerOption,
     by: ByOption,
     sent: Annotated[bool, typer.Option("--assume-sent/--send-again", help="What to make of it.")],
+    decisions: Annotated[
+        list[str] | None, typer.Argument(help="The decision's id, from `toolkit status`; or several.")
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", help="A file of ids, one at the beginning of a line, instead.")
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="All that are in doubt of a run, by its id or how it begins, instead.")
+    ] = None,
+    confirm: Annotated[
+        int | None, typer.Option("--confirm", help="How many mails you expect to settle, where they are several.")
+    ] = None,
     why: WhyOption = "",
 ) -> None:
-    """Decide about a mail in doubt: take it as sent, or send it again, which may send it twice."""
+    """Decide about mails in doubt: take them as sent, or send them again, which may send them twice. All, or none."""
     with plain_errors(), opened_ledger(ledger) as opened:
-        (opened.assume_sent if sent else opened.send_again)(decision, by=by, why=why)
-        typer.echo(f"{decision}: {'taken as sent' if sent else 'goes again with the next sending'}")
+        ids = _to_settle(opened, decisions, file, run)
+        if len(ids) > 1 and confirm != len(ids):
+            said = "" if confirm is None else f"--confirm={confirm}, but "
+            raise InputError(f"settle: {said}there are {len(ids):,} mails to settle: --confirm {len(ids)} settles them")
+        (opened.assume_sent if sent else opened.send_again)(ids, by=by, why=why)
+        first = ids[0] if len(ids) == 1 else f"{len(ids):,} mails"
+        verb = "goes" if len(ids) == 1 else "go"
+        typer.echo(f"{first}: {'taken as sent' if sent else f'{verb} again with the next sending'}")
+
+
+def _to_settle(ledger: Ledger, named: list[str] | None, file: str | None, run: str | None) -> list[str]:
+    """The decisions that a command names, in one of three ways, each once."""
+    if sum(one is not None for one in (named or None, file, run)) != 1:
+        raise InputError("settle: name the mails in one way: ids, --file FILE, or --run RUN")
+    if run is not None:
+        doubts = ledger.deliveries(state="unknown")
+        runs = sorted({one for one in doubts["run_id"] if one.startswith(run)}) if run else []
+        if len(runs) != 1:
+            raise InputError(f"settle: --run {run}: {len(runs)} runs with mails in doubt are called so")
+        return list(doubts.loc[doubts["run_id"] == runs[0], "decision_id"])
+    if file is not None:
+        try:
+            lines = Path(file).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as fault:
+            raise InputError(f"settle: --file {file}: cannot be read: {getattr(fault, 'strerror', fault)}") from fault
+        named = [line.replace(",", " ").split()[0] for line in lines if line.strip() and not line.startswith("#")]
+    ids = list(dict.fromkeys(named or ()))
+    if not ids:
+        raise InputError(f"settle: --file {file}: holds no ids")
+    return ids
 
 
 @contextmanager

@@ -131,6 +131,9 @@ class Bundle:
                 raise InputError(f"sender: {self.folder}: {said}")
             if self._starts[-1] != (self.folder / "messages").stat().st_size:
                 raise InputError(f"sender: {self.folder}: the messages are cut short or too long")
+            checked = self.manifest["preflight"]
+            self.left_out = {str(why): int(count) for why, count in checked.get("left_out", {}).items()}
+            self.set_aside = tuple(map(str, checked.get("set_aside", ())))
             self.digest = digest_of(self.manifest)
             self.approvals = tuple(approval_from(one, where=str(self.folder)) for one in documents)
             self._messages = _opened(self.folder / "messages")

@@ -235,6 +235,12 @@ def _checked(
         raise InputError(f"send: batch: expected what tk.prepare gives; found {type(batch).__name__}")
     way = transport_of(transport)
     approvals = each_approval(approval, where="send")
+    where = str(ledger) if ledger is not None else batch.ledger or way.ledger
+    if where is None:
+        raise InputError(f"send: {way.name} has no ledger of its own; name one: prepare(..., ledger='ledger.sqlite')")
+    if Ledger.exists(where):  # before minutes go by in which every mail is hashed
+        with Ledger.open(where, clock=clock) as opened:
+            fit_to_send(opened, way)
     _templates_unchanged(batch)
     parcel = BatchParcel(batch)
     check_approvals(batch, approvals, policy=policy, clock=clock, each=parcel.take, progress=progress)
@@ -245,9 +251,6 @@ def _checked(
             f"send: the batch was prepared for {batch.now:%Y-%m-%d %H:%M} UTC, over a day from now; {way.name} reaches "
             "people, so only mails of today may go through it; nothing was sent; an outbox takes it, as a rehearsal"
         )
-    where = str(ledger) if ledger is not None else batch.ledger or way.ledger
-    if where is None:
-        raise InputError(f"send: {way.name} has no ledger of its own; name one: prepare(..., ledger='ledger.sqlite')")
     if not way.rehearsal:
         check_links(parcel, where, remedy=f"prepare(..., ledger={where!r}) first")
     return way, where, run_record(parcel, approvals, way, canary), parcel

@@ -27,7 +27,7 @@ from toolkit.sending.answered import answers_place, told_until
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.ledger import audit
 from toolkit.sending.ledger.delivery_rows import Delivery, attempted, move, rows_of, sender_at_work
-from toolkit.sending.ledger.high_water import Mark
+from toolkit.sending.ledger.high_water import Mark, last_left
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import deliveries, runs
 from toolkit.sending.people import person
@@ -93,6 +93,16 @@ class Reconciliation:
     __repr__ = __str__
 
 
+def _none_there(last: Mark | None) -> str:
+    """What is true of a place where no ledger is."""
+    if last is None:
+        return "there is none, and no mail is known to have left from there"
+    return (
+        f"its file is gone, and mails left from it until {_said(from_micros(last.at))}: put it back from a backup and "
+        "call this again; where there is no backup, `--yes` begins an empty one and writes down what is known of them"
+    )
+
+
 _LOOKED = "nothing was changed: `--yes` does it"
 _DONE = "lost since the backup: what was put on the suppression list by hand (add it again), and which codes were given"
 
@@ -130,8 +140,8 @@ def reconcile(
         AnswersError: the answers cannot be read.
     """
     who = person(by, where="reconcile: by")
-    if not Ledger.exists(ledger):
-        raise InputError(f"ledger {ledger}: there is none")
+    if not Ledger.exists(ledger) and ((last := last_left(os.path.expanduser(ledger))) is None or not yes):
+        raise InputError(f"ledger {ledger}: {_none_there(last)}")
     with Ledger.open(ledger, clock=clock) as opened:
         mine, ahead = opened.high_water.mine(), opened.high_water.ahead()
         if ahead is None:

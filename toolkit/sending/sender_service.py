@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -162,10 +162,10 @@ def take_one(
             gate = _of_this_log(gate_of(bundle, opened, _read(log), clock, way=way, run_id=run.id))
             tracker = partial(told, bundle, opened, answers_place(ledger), run_id=run.id, clock=clock)
             telling = tracker if len(bundle) else None
-            sender = Sender(bundle, run, way, opened, before={}, clock=clock, gate=gate, tracker=telling)
+            sender = Sender(bundle, run, way, opened, before=bundle.left_out, clock=clock, gate=gate, tracker=telling)
             if stop is not None:
                 sender.stop = stop
-            return sender.run()
+            return replace(sender.run(), notes=bundle.set_aside)
     finally:
         bundle.close()
 

@@ -28,7 +28,7 @@ from toolkit.scenario.duration import Duration
 from toolkit.scenario.models import Program
 from toolkit.sending.batch.mails import Aside, PreparedMail
 from toolkit.sending.batch.manifest import Rows, digest_of, plain
-from toolkit.sending.batch.summary import BatchSummary, Counts, summary_of
+from toolkit.sending.batch.summary import BatchSummary, Counts, summary_of, told
 from toolkit.sending.keys import MailKey
 from toolkit.sending.spool import Spool
 from toolkit.sending.stopping import look
@@ -277,6 +277,8 @@ class Batch:
             "preflight": {
                 "findings": [str(finding) for finding in self.preflight.findings],
                 "problems": [*self.problems],
+                "left_out": dict(self.skipped),
+                "set_aside": list(told(self.preflight.set_aside)),
             },
             "samples": {name: self._sample(mail) for name, mail in sorted(samples.items())},
         }

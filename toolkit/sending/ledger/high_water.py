@@ -25,7 +25,7 @@ from toolkit.sending.ledger.schema import deliveries, metas
 from toolkit.sending.states import WAITING
 from toolkit.whole import whole_file
 
-__all__ = ["HighWater", "Mark", "in_doubt_by_now"]
+__all__ = ["HighWater", "Mark", "in_doubt_by_now", "last_left"]
 
 _ROW = "high_water"
 _SUFFIX = ".mark"
@@ -99,8 +99,8 @@ class HighWater:
 
         Of both the later one: a ledger that was put back twice is behind what it was before, and behind what it became.
         """
-        mine, marks = self.mine(), list(self._marks())
-        last = max((one for one in marks if one.place == self._where), key=lambda one: one.at, default=None)
+        mine, marks = self.mine(), list(_marks(self._place))
+        last = last_left(self._place)
         ahead = [] if last is None or (mine is not None and last.ledger == mine.ledger) else [last]
         if mine is not None:
             ahead += [one for one in marks if one.ledger == mine.ledger and one.count > mine.count]
@@ -150,24 +150,13 @@ class HighWater:
 
     @property
     def _where(self) -> str:
-        return self._place if "://" in self._place else str(Path(self._place).absolute())
-
-    def _marks(self) -> Iterator[Mark]:
-        with suppress(OSError):
-            for path in sorted({*config_folder().glob(f"*{_SUFFIX}"), *self._beside()}):
-                with suppress(OSError):
-                    mark = _mark_of(path.read_text("utf-8", "replace"))
-                    if mark is not None:
-                        yield mark
-
-    def _beside(self) -> list[Path]:
-        return [] if "://" in self._place else [Path(self._where).with_suffix(_SUFFIX)]
+        return _absolute(self._place)
 
     def publish(self, mark: Mark) -> None:
         """Write a mark outside; never a lower one of the same ledger over a higher."""
         mark = replace(mark, place=self._where)
         same = replace(mark, count=0, begun=0, at=0)
-        for path in (config_folder() / f"{mark.ledger}{_SUFFIX}", *self._beside()):
+        for path in (config_folder() / f"{mark.ledger}{_SUFFIX}", *_beside(self._place)):
             # A full disk, or a home that is none, is no reason not to send: the ledger itself knows what left.
             with suppress(OSError):
                 there = _mark_of(path.read_text("utf-8", "replace")) if path.exists() else None
@@ -176,6 +165,29 @@ class HighWater:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with whole_file(path, mode=0o600) as part:
                     part.write_text(json.dumps(asdict(mark)) + "\n", encoding="utf-8")
+
+
+def last_left(place: str) -> Mark | None:
+    """The mark of whichever ledger mails last left from at a place, be it still there or not; None where none did."""
+    here = (one for one in _marks(place) if one.place == _absolute(place))
+    return max(here, key=lambda one: one.at, default=None)
+
+
+def _absolute(place: str) -> str:
+    return place if "://" in place else str(Path(place).absolute())
+
+
+def _beside(place: str) -> list[Path]:
+    return [] if "://" in place else [Path(_absolute(place)).with_suffix(_SUFFIX)]
+
+
+def _marks(place: str) -> Iterator[Mark]:
+    with suppress(OSError):
+        for path in sorted({*config_folder().glob(f"*{_SUFFIX}"), *_beside(place)}):
+            with suppress(OSError):
+                mark = _mark_of(path.read_text("utf-8", "replace"))
+                if mark is not None:
+                    yield mark
 
 
 def in_doubt_by_now(connection: Connection, run_id: str) -> list[str]:

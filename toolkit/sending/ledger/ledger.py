@@ -218,22 +218,33 @@ class Ledger(Known):
 
     # --- what people decide -------------------------------------------------------------------------------------------
 
-    def assume_sent(self, decision_id: str, *, by: str, why: str = "") -> None:
-        """Take an unknown mail as sent: it will not go again.
+    def assume_sent(self, decisions: str | Iterable[str], *, by: str, why: str = "") -> None:
+        """Take unknown mails as sent: they will not go again.
+
+        Args:
+            decisions: the id of one decision, or of several: all of them are settled, or none.
+            by: who does it; written to the audit, a line for each mail.
+            why: written to the audit.
 
         Raises:
-            LedgerError: the mail is not unknown.
+            LedgerError: one of the mails is not unknown.
         """
-        receipt = Receipt(decision_id, State.ACCEPTED, receipt=f"assumed by {by}")
-        self._choose(decision_id, {decision_id: receipt}, by=by, why=why)
+        ids = _each(decisions)
+        receipt = f"assumed by {by}"
+        self._choose(ids, {one: Receipt(one, State.ACCEPTED, receipt=receipt) for one in ids}, by=by, why=why)
 
-    def send_again(self, decision_id: str, *, by: str, why: str = "") -> None:
-        """Plan an unknown mail again: it may arrive twice.
+    def send_again(self, decisions: str | Iterable[str], *, by: str, why: str = "") -> None:
+        """Plan unknown mails again: they may arrive twice.
+
+        Args:
+            decisions: the id of one decision, or of several: all of them are settled, or none.
+            by: who does it; written to the audit, a line for each mail.
+            why: written to the audit.
 
         Raises:
-            LedgerError: the mail is not unknown.
+            LedgerError: one of the mails is not unknown.
         """
-        self._choose(decision_id, {}, by=by, why=why)
+        self._choose(_each(decisions), {}, by=by, why=why)
 
     def pause(self, name: str, *, by: str, why: str = "") -> None:
         """Let no more mails of a run go, or of all runs under an approval, those to come included.
@@ -312,10 +323,10 @@ class Ledger(Known):
                 total += take(connection, some, now=micros(self._clock()))
         return total
 
-    def _choose(self, decision_id: str, found: Mapping[str, Receipt], *, by: str, why: str) -> None:
+    def _choose(self, ids: Sequence[str], found: Mapping[str, Receipt], *, by: str, why: str) -> None:
         with self._writing() as connection:
             now = micros(self._clock())
-            steering.choose(connection, self.place, decision_id, found, by=by, why=why, now=now)
+            steering.choose(connection, self.place, ids, found, by=by, why=why, now=now)
 
     # --- connections --------------------------------------------------------------------------------------------------
 
@@ -341,3 +352,7 @@ class Ledger(Known):
         """Write the database anew, so that nothing that was replaced stays in its files."""
         with self._faults("written"):
             compact(self._engine, [deliveries, attempts, events, suppression_rows])
+
+
+def _each(decisions: str | Iterable[str]) -> list[str]:
+    return [decisions] if isinstance(decisions, str) else list(dict.fromkeys(decisions))

@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import Connection, Table, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
-from toolkit.database import close_tables, reopen_tables
+from toolkit.database import reopen_tables
 from toolkit.errors import LedgerError
 from toolkit.sending.clock import from_micros
 from toolkit.sending.ledger.ledger import Ledger
-from toolkit.sending.ledger.schema import metas
-from toolkit.sending.ledger.schema import tables as every_table
+from toolkit.sending.ledger.schema import CLOSED, close_ledger, closed_tables, metas
 
 __all__ = ["close", "is_moved", "refuse_moved", "reopen"]
-
-_ROW = "moved_to"
 
 
 def close(connection: Connection, *, to: str, by: str, now: int) -> None:
     """Let nobody write to the ledger any more, in the transaction under way."""
-    connection.execute(insert(metas), {"name": _ROW, "value": json.dumps({"to": to, "by": by, "at": now})})
-    close_tables(connection, _closed(), f"it was moved to {to}; use that one")
+    connection.execute(insert(metas), {"name": CLOSED, "value": json.dumps({"to": to, "by": by, "at": now})})
+    close_ledger(connection, to=to)
 
 
 def reopen(connection: Connection) -> None:
     """Let the ledger be written to again, in the transaction under way."""
-    reopen_tables(connection, _closed())
-    connection.execute(delete(metas).where(metas.c.name == _ROW))
+    reopen_tables(connection, closed_tables())
+    connection.execute(delete(metas).where(metas.c.name == CLOSED))
 
 
 def is_moved(ledger: Ledger) -> str | None:
     """Where a ledger was moved to, when and by whom, in words; None for one that is where it was."""
     with ledger.reading() as connection:
-        found = connection.execute(select(metas.c.value).where(metas.c.name == _ROW)).scalar()
+        found = connection.execute(select(metas.c.value).where(metas.c.name == CLOSED)).scalar()
     if found is None:
         return None
     said = json.loads(found)
@@ -49,7 +46,3 @@ def refuse_moved(ledger: Ledger) -> None:
     where = is_moved(ledger)
     if where is not None:
         raise LedgerError(f"ledger {ledger.place}: {where}; use that one; nothing was sent")
-
-
-def _closed() -> list[Table]:
-    return [table for table in every_table() if table is not metas]

@@ -6,6 +6,7 @@ SQLite (write-ahead log, every commit on the disk) unless a URL names another da
 
 from __future__ import annotations
 
+import json
 import os
 
 from sqlalchemy import (
@@ -35,11 +36,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateColumn
 
-from toolkit.database import insert_new, opened, place_of
+from toolkit.database import close_tables, insert_new, opened, place_of, reopen_tables
 from toolkit.errors import LedgerError
 from toolkit.sending.states import QUIET_HOURS, State
 
 __all__ = [
+    "CLOSED",
     "COUNTERS",
     "IS_QUIET",
     "IS_STANDING",
@@ -47,6 +49,8 @@ __all__ = [
     "approvals",
     "attempts",
     "audits",
+    "close_ledger",
+    "closed_tables",
     "coupons",
     "deliveries",
     "domains",
@@ -65,6 +69,9 @@ __all__ = [
 ]
 
 VERSION = 6
+
+CLOSED = "moved_to"
+"""What a ledger says of itself that was moved elsewhere, and so is closed."""
 
 COUNTERS = ("outcomes", "failures", "doubts", "policy_errors", "bounces", "complaints")
 """What a run counts since it began or was last resumed, so that it can be paused when too much goes wrong."""
@@ -308,9 +315,14 @@ def _brought_up_to_date(connection: Connection, place: str) -> None:
         _metadata.create_all(connection)
         connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
     elif found < VERSION:
-        for step in (_second_version, _third_version, _fourth_version, _fifth_version, _sixth_version)[found - 1 :]:
+        is_closed = connection.execute(select(metas.c.value).where(metas.c.name == CLOSED)).scalar()
+        if is_closed is not None:  # it was moved, and its rows are changed once more, so that it stays readable
+            reopen_tables(connection, closed_tables())
+        for step in _STEPS[found - 1 :]:
             step(connection)
         connection.execute(update(metas).where(metas.c.name == "version").values(value=str(VERSION)))
+        if is_closed is not None:
+            close_ledger(connection, to=json.loads(is_closed)["to"])
 
 
 def _second_version(connection: Connection) -> None:
@@ -351,6 +363,19 @@ def _sixth_version(connection: Connection) -> None:
     """
     holds.create(connection, checkfirst=True)
     draws.create(connection, checkfirst=True)
+
+
+_STEPS = [_second_version, _third_version, _fourth_version, _fifth_version, _sixth_version]
+
+
+def close_ledger(connection: Connection, *, to: str) -> None:
+    """Let nobody write to the ledger any more, whatever program and version tries, in the transaction under way."""
+    close_tables(connection, closed_tables(), f"it was moved to {to}; use that one")
+
+
+def closed_tables() -> list[Table]:
+    """The tables of a ledger that nobody writes to where it was moved elsewhere."""
+    return [table for table in tables() if table is not metas]
 
 
 def _add_columns(connection: Connection, *tables: Table) -> None:

@@ -166,17 +166,21 @@ _ENDS_AS = {"suppressed": State.SUPPRESSED, "unsubscribed": State.SUPPRESSED, "t
 
 
 def choose(
-    connection: Connection, place: str, decision_id: str, found: Mapping[str, Receipt], *, by: str, why: str, now: int
+    connection: Connection, place: str, ids: Sequence[str], found: Mapping[str, Receipt], *, by: str, why: str, now: int
 ) -> None:
-    """Settle a mail in doubt by a person's word.
+    """Settle mails in doubt by a person's word, all of them or none.
 
     Raises:
-        LedgerError: the mail is not unknown.
+        LedgerError: a mail is not unknown.
     """
-    rows = rows_of(connection, [decision_id], lock=True)
-    if not rows or rows[0].state is not State.UNKNOWN:
-        said = f"is {rows[0].state}" if rows else "is not in the ledger"
-        raise LedgerError(f"ledger {place}: {decision_id} {said}; only an unknown mail can be settled")
-    (row,) = claims.settle(connection, rows, found, actor=by, now=now)
-    detail = {"state": row.state.value, "why": why}
-    audit.append(connection, at=now, actor=by, action="settled", subject=decision_id, detail=detail)
+    rows = rows_of(connection, ids, lock=True)
+    states = {row.decision_id: row.state for row in rows}
+    wrong = [one for one in ids if states.get(one) is not State.UNKNOWN]
+    if wrong:
+        said = f"is {states[wrong[0]]}" if wrong[0] in states else "is not in the ledger"
+        more = f" (and {len(wrong) - 1:,} more)" if len(wrong) > 1 else ""
+        none = "; nothing was settled" if len(ids) > 1 else ""
+        raise LedgerError(f"ledger {place}: {wrong[0]} {said}{more}; only an unknown mail can be settled{none}")
+    for row in claims.settle(connection, rows, found, actor=by, now=now):
+        detail = {"state": row.state.value, "why": why}
+        audit.append(connection, at=now, actor=by, action="settled", subject=row.decision_id, detail=detail)

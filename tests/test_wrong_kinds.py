@@ -188,7 +188,7 @@ def test_a_log_of_any_years_is_replayed_measured_and_drawn(years, tmp_path):
     program = PROGRAM.replace(scenarios=(PROGRAM["cart"].replace(goal=Goal(event="purchase", within="3d")),))
     run = tk.replay(program, log)
     assert len(tk.measure(run)) == 1
-    assert str(run.load()).startswith("1 mails")
+    assert str(run.load()).startswith("1 mail ")
     for picture in ("hours", "days", "own", "not_sent"):
         assert run.plot(show=picture).layout.title.text
     assert tk.report(run, path=tmp_path / "report.html").is_file()

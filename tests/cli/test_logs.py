@@ -118,7 +118,10 @@ def test_a_period_of_a_replay_is_shown_and_written(tmp_path: Path) -> None:
             ["replay", "templates/welcome", "--events", "data/shop", "--set", "welcome.goal.withn=3d"],
             "welcome.goal.within",
         ),
-        (["replay", "templates/welcome", "--events", "data/shop", "--until", "2025-02-01"], "no time zone"),
+        (
+            ["replay", "templates/welcome", "--events", "data/shop", "--until", "2025-02-01"],
+            "--until needs a time zone",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(args: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,13 +135,13 @@ def test_what_is_wrong_is_said_in_one_line(args: list[str], said: str, monkeypat
 @pytest.mark.parametrize(
     ("until", "said"),
     [
-        ("2025-02-01", "for example 2025-02-01T00:00Z for UTC"),
-        ("2025-02-01 10:30", "for example 2025-02-01T10:30Z for UTC"),
-        ("2025-02-01T10:30:07", "for example 2025-02-01T10:30:07Z for UTC"),
-        ("2025-02-01Z", "such as 2025-03-01T00:00Z"),
-        ("", "such as 2025-03-01T00:00Z"),
-        ("NaT", "such as 2025-03-01T00:00Z"),
-        ("9" * 40, "such as 2025-03-01T00:00Z"),
+        ("2025-02-01", "for example '2025-02-01T00:00Z', which is UTC"),
+        ("2025-02-01 10:30", "for example '2025-02-01T10:30Z', which is UTC"),
+        ("2025-02-01T10:30:07", "for example '2025-02-01T10:30:07Z', which is UTC"),
+        ("2025-02-01Z", "for example '2025-03-04T00:00Z'"),
+        ("", "for example '2025-03-04T00:00Z'"),
+        ("NaT", "for example '2025-03-04T00:00Z'"),
+        ("9" * 40, "for example '2025-03-04T00:00Z'"),
     ],
 )
 def test_what_is_proposed_for_until_is_accepted(

@@ -54,7 +54,7 @@ def test_a_new_key_is_made_once_and_its_public_half_shown(shell, tmp_path):
 
 def test_the_audit_is_verified_and_a_changed_line_named(shell, place):
     code, said = shell("audit", "verify", "--ledger", place)
-    assert (code, said.startswith("1 lines, unbroken; head ")) == (0, True)
+    assert (code, said.startswith("1 line, unbroken; head ")) == (0, True)
     assert shell("audit", "verify", "--ledger", place, "--head", "f" * 64)[0] == 1
     with Ledger.open(place) as ledger, ledger._engine.begin() as connection:
         connection.exec_driver_sql("UPDATE audit SET actor = 'eve' WHERE seq = 1")
@@ -65,7 +65,7 @@ def test_the_audit_is_verified_and_a_changed_line_named(shell, place):
 def test_a_doubt_is_shown_and_settled_by_a_person(shell, place):
     code, said = shell("status", "--ledger", place)
     assert code == 0
-    assert "ana: 1 mails, done, 1 unknown" in said
+    assert "ana: 1 mail, done, 1 unknown" in said
     assert "in doubt: d1  c1@example.org  no answer" in said
     code, said = shell("settle", "d1", "--ledger", place, "--by", "ana", "--assume-sent", "--why", "she wrote back")
     assert (code, said.strip()) == (0, "d1: taken as sent")
@@ -240,7 +240,7 @@ def test_a_ledger_of_many_runs_shows_the_last_and_those_that_somebody_must_look_
         "run10",
         "run29",
     ]
-    assert shell("status", "--ledger", path, "--all")[1].count("1 mails, ") == 30
+    assert shell("status", "--ledger", path, "--all")[1].count("1 mail, ") == 30
 
 
 def test_what_one_customer_was_sent_is_told_by_id_or_address(shell, place):
@@ -249,6 +249,9 @@ def test_what_one_customer_was_sent_is_told_by_id_or_address(shell, place):
         assert (code, "c1@example.org: unknown (no answer)" in said) == (0, True)
         assert "c1@example.org: not on the suppression list" in said
     assert shell("status", "--ledger", place, "--customer", "c2") == (0, "c2: no mail in this ledger\n")
+    for reason, kinds in (("unsubscribed", "marketing mail"), ("hard_bounce", "mail")):
+        shell("suppressions", "add", "c1@example.org", "--ledger", place, "--by", "ana", "--reason", reason)
+        assert shell("status", "--ledger", place, "--customer", "c1")[1].endswith(f"gets no more {kinds}\n")
 
 
 def test_a_mail_in_doubt_is_told_with_the_command_that_decides(shell, place):
@@ -272,7 +275,7 @@ def test_an_address_goes_onto_the_suppression_list_and_off_it_by_hand(shell, tmp
     ledger = ("--ledger", tmp_path / "ledger.sqlite")
     assert "on the list now" in shell("suppressions", "add", "ana@example.org", *ledger, "--by", "ben")[1]
     assert "already" in shell("suppressions", "add", "ana@example.org", *ledger, "--by", "ben")[1]
-    assert "1 lines" in shell("suppressions", "export", tmp_path / "list.csv", "--hashed", *ledger)[1]
+    assert "1 line:" in shell("suppressions", "export", tmp_path / "list.csv", "--hashed", *ledger)[1]
     assert "ana@" not in (tmp_path / "list.csv").read_text()
     gone = ("suppressions", "remove", "ana@example.org", *ledger, "--by", "ben", "--why", "asked us to")
     assert shell(*gone) == (0, "ana@example.org: no longer on the list\n")

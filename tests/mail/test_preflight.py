@@ -54,7 +54,7 @@ def test_a_good_mail_has_no_findings(check: Callable[..., Preflight]) -> None:
     )
     assert result.ok
     assert result.findings == ()
-    assert str(result) == "preflight of 1 mails: nothing found"
+    assert str(result) == "preflight of 1 mail: nothing found"
 
 
 def test_an_undefined_variable_is_found_with_line_count_and_a_masked_example(check: Callable[..., Preflight]) -> None:
@@ -519,7 +519,7 @@ def test_a_mail_that_falls_back_to_another_language_is_a_warning(check: Callable
     letters = [{"locale": locale, "decision_id": locale, "to": f"{locale}@example.org"} for locale in locales]
     finding = only(check(letters=letters), "locale_missing")
     assert (finding.severity, finding.count) == ("warning", 3)
-    assert finding.message == "not written in fr (2 mails), de (1 mails)"
+    assert finding.message == "not written in fr (2 mails), de (1 mail)"
 
 
 def test_a_locale_that_is_none_is_told_and_one_of_a_browser_or_with_a_blank_is_read(
@@ -527,7 +527,7 @@ def test_a_locale_that_is_none_is_told_and_one_of_a_browser_or_with_a_blank_is_r
 ) -> None:
     locales = ["German", "", " ", "en ", "en-GB,en;q=0.9,de;q=0.8"]
     letters = [{"locale": one, "decision_id": f"d{n}", "to": f"c{n}@example.org"} for n, one in enumerate(locales)]
-    assert only(check(letters=letters), "locale_missing").message == "not written in German (1 mails)"
+    assert only(check(letters=letters), "locale_missing").message == "not written in German (1 mail)"
 
 
 def test_a_batch_for_bulk_rules_is_told_so(templates: Load, letter: Make, program: Plan) -> None:
@@ -583,7 +583,7 @@ def test_the_result_is_a_table_and_a_page_that_escapes_what_it_quotes(check: Cal
     assert len(result.table) == 1
     assert "<%= name" not in result._repr_html_()
     assert "&lt;%= name" in result._repr_html_()
-    assert "1 errors, 0 warnings" in str(result)
+    assert "1 error, 0 warnings" in str(result)
     assert "ana@example.org" not in str(result) + result._repr_html_()
 
 

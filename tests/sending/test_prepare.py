@@ -76,9 +76,7 @@ def test_preparing_writes_no_mail_and_no_ledger(shop):
 
 
 def test_a_moment_without_a_time_zone_is_refused(shop, noon):
-    with pytest.raises(
-        InputError, match=r"prepare: now needs a time zone; found datetime.datetime\(2026, 3, 2, 12, 0\)"
-    ):
+    with pytest.raises(InputError, match=r"prepare: now needs a time zone; found '2026-03-02 12:00:00'; for"):
         shop.prepare(now=noon.replace(tzinfo=None))
     with pytest.raises(InputError, match=r"prepare: now needs a time zone; found '2026-03-02'"):
         shop.prepare(now="2026-03-02")

@@ -1,4 +1,4 @@
-"""Commands that open notebooks: lab, and app, which shows one without its code."""
+"""Commands about notebooks: lab opens them, app shows one without its code, export makes a page of one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def lab_command(folder: Path, notebook: str, *, port: int | None = None, open_br
     return [
         *(sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.resolve()}"),
         *(f"--LabApp.app_settings_dir={_JUPYTER / 'settings'}", f"--LabApp.default_url=/lab/tree/{notebook}"),
-        *_common(port, open_browser),
+        *_served(port, open_browser),
+        # In a container everything runs as root; elsewhere nobody should.
+        *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]
 
 
@@ -49,17 +51,14 @@ def app_command(
     return [
         *(sys.executable, "-m", "voila", str(notebook), "--VoilaConfiguration.template=toolkit"),
         *(f"--VoilaConfiguration.theme={theme}", "--VoilaConfiguration.show_tracebacks=True"),
-        *([f"--port={port}"] if port is not None else []),
-        *([] if open_browser else ["--no-browser"]),
+        *_served(port, open_browser),
     ]
 
 
-def _common(port: int | None, open_browser: bool) -> list[str]:
+def _served(port: int | None, open_browser: bool) -> list[str]:
     return [
         *([f"--port={port}"] if port is not None else []),
         *([] if open_browser else ["--no-browser"]),
-        # In a container everything runs as root; elsewhere nobody should.
-        *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]
 
 

@@ -12,6 +12,7 @@ import typer
 
 from toolkit.cli.app import app, plain_errors
 from toolkit.errors import InputError
+from toolkit.readable import counted
 from toolkit.sending.keys import new_key, public_line, signing_key
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.moved import is_moved
@@ -43,9 +44,7 @@ def keys_new(path: KeyArgument = None) -> None:
 
 
 @keys.command("show")
-def keys_show(
-    path: KeyArgument = None,
-) -> None:
+def keys_show(path: KeyArgument = None) -> None:
     """Show the public half of a key."""
     with plain_errors():
         typer.echo(public_line(signing_key(path)[0]))
@@ -54,9 +53,7 @@ def keys_show(
 @audits.command("verify")
 def audit_verify(
     ledger: LedgerOption,
-    head: Annotated[
-        str | None, typer.Option(help="A head you kept elsewhere (Report.audit); must be in the chain.")
-    ] = None,
+    head: HeadOption = None,
 ) -> None:
     """Check that no line of the audit was changed, taken out or added, and that every state fits its attempts."""
     with plain_errors(), opened_ledger(ledger) as opened:
@@ -68,7 +65,7 @@ def audit_verify(
             typer.echo(fault, err=True)
         if faults:
             raise typer.Exit(1)
-        typer.echo(f"{len(lines):,} lines, unbroken; head {opened.audit_head()}")
+        typer.echo(f"{counted(len(lines), 'line')}, unbroken; head {opened.audit_head()}")
 
 
 @app.command()
@@ -100,7 +97,7 @@ def status(
             first = (
                 f"{run['run_id'][:12]}  {run['created_at']:%Y-%m-%d %H:%M}  {run['approved_by'] or run['transport']}"
             )
-            typer.echo(f"{first}: {run['mails']:,} mails, {run['says']}")
+            typer.echo(f"{first}: {counted(run['mails'], 'mail')}, {run['says']}")
             if opened.run_state(run["run_id"]) == "paused":
                 typer.echo(f"  {paused_because(opened, run['run_id'])}")
         for mail in doubts.to_dict("records"):
@@ -124,7 +121,8 @@ def _mails_of(ledger: Ledger, customer: str) -> None:
     for address in sorted({*mails["address"], *([customer] if "@" in customer else [])}):
         if "@" in address:
             why = ledger.suppressions.reason(address)
-            typer.echo(f"{address}: {f'{why}, gets no more marketing mail' if why else 'not on the suppression list'}")
+            kinds = "mail" if ledger.suppressions.reason(address, class_="transactional") else "marketing mail"
+            typer.echo(f"{address}: {f'{why}, gets no more {kinds}' if why else 'not on the suppression list'}")
 
 
 @app.command()

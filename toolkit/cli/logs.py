@@ -11,7 +11,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 
 from toolkit.cli.app import app, plain_errors
@@ -24,7 +23,6 @@ __all__ = [
     "MapOption",
     "columns_of",
     "growing_log",
-    "moment_of",
     "read_log",
     "with_log_options",
 ]
@@ -163,20 +161,6 @@ def _is_stored(place: str) -> bool:
     return folder.is_dir() and (
         (folder / "manifest.json").exists() or not any((*folder.glob("*.csv"), *folder.glob("*.parquet")))
     )
-
-
-def moment_of(text: str, option: str) -> pd.Timestamp:
-    """The moment that an option names."""
-    try:
-        moment = pd.Timestamp(text)
-        if pd.isna(moment):  # as of an empty text
-            raise ValueError
-    except ValueError:
-        raise InputError(f"{option}: found {text!r}; allowed: a moment such as 2025-03-01T00:00Z") from None
-    if moment.tzinfo is None:
-        utc = moment.isoformat().removesuffix(":00")
-        raise InputError(f"{option}: {text!r} has no time zone; for example {utc}Z for UTC")
-    return moment
 
 
 @app.command()

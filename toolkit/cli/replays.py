@@ -17,13 +17,13 @@ from toolkit.cli.app import app, plain_errors
 from toolkit.cli.logs import (
     EventsOption,
     LogOptions,
-    moment_of,
     read_log,
     with_log_options,
 )
 from toolkit.engine import compact, replay
 from toolkit.engine.trace import check_known
 from toolkit.errors import InputError
+from toolkit.events.times import moment_of
 from toolkit.scenario import load, set_parameters
 from toolkit.whole import whole_file
 
@@ -57,9 +57,9 @@ def replay_command(
     """Who would have got which mail, when, and why not, over a log of your own."""
     with plain_errors():
         program = set_parameters(load(scenario), dict(_change(text) for text in changes or ()))
-        last = None if until is None else moment_of(until, "--until")
+        last = None if until is None else moment_of(until, name="--until")
         first, end = (
-            None if text is None else moment_of(text, option)
+            None if text is None else moment_of(text, name=option)
             for text, option in ((since, "--since"), (before, "--before"))
         )
         log = read_log(events, reading, later)

@@ -21,11 +21,11 @@ from toolkit.cli.logs import (
     EventsOption,
     LogOptions,
     growing_log,
-    moment_of,
     read_log,
     with_log_options,
 )
 from toolkit.errors import InputError, nearest
+from toolkit.events.times import moment_of
 from toolkit.scenario import load
 from toolkit.sending import (
     ApprovalPolicy,
@@ -178,7 +178,7 @@ def send_test_command(
         batch = prepare(
             program,
             read_log(events, reading),
-            now=datetime.now(UTC) if now is None else moment_of(now, "--now"),
+            now=datetime.now(UTC) if now is None else moment_of(now, name="--now"),
             templates=scenarios,
             ledger=ledger,
             scenarios=_listed(only),
@@ -215,7 +215,7 @@ def run_command(
 ) -> None:
     """Send what falls due, round after round, on a growing log, within a standing approval."""
     with plain_errors(), _stopping() as stop:
-        start = None if since is None else moment_of(since, "--since")
+        start = None if since is None else moment_of(since, name="--since")
         standing = load_approval(approval)
         if not isinstance(standing, StandingApproval):
             raise InputError(f"{approval}: approves one batch; `toolkit run` needs a standing approval")

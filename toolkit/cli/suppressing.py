@@ -8,6 +8,7 @@ import typer
 
 from toolkit.cli.app import app, plain_errors
 from toolkit.cli.ledgers import ByOption, LedgerOption, WhyOption, opened_ledger
+from toolkit.readable import counted
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.suppression import address_hash
 
@@ -93,7 +94,7 @@ def show(
             if found.empty:
                 typer.echo(f"{address}: not on the list")
             return
-        typer.echo(f"{table['address_sha256'].nunique():,} addresses")
+        typer.echo(f"{counted(table['address_sha256'].nunique(), 'address', 'addresses')}")
         for row in table.groupby(["reason", "scope"]).size().reset_index(name="count").to_dict("records"):
             typer.echo(f"  {row['reason']} ({row['scope']} mail): {row['count']:,}")
 
@@ -106,7 +107,7 @@ def export(
 ) -> None:
     """Write the list to a CSV file that `import` reads."""
     with plain_errors(), opened_ledger(ledger) as opened:
-        typer.echo(f"{opened.suppressions.export_file(file, hashed=hashed):,} lines: {file}")
+        typer.echo(f"{counted(opened.suppressions.export_file(file, hashed=hashed), 'line')}: {file}")
 
 
 def _say_where_made(ledger: str) -> None:

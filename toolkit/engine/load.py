@@ -16,7 +16,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.layout import Ints
 from toolkit.errors import InputError
-from toolkit.readable import lines_html, offer_words, priced, table_html
+from toolkit.readable import counted, lines_html, offer_words, priced, table_html
 from toolkit.scenario.models import Offer, Program
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Load(Drawable):
     def _sentences(self) -> list[str]:
         total = int(self.by_day["mails"].sum())
         hour, most = self.peak
-        first = f"{total:,} mails (exact)"
+        first = f"{counted(total, 'mail')} (exact)"
         if hour is not None:
             mean = total / max(1, len(self.by_day))
             first += f", {mean:,.1f} a day; most in one hour: {most:,} from {hour:%Y-%m-%d %H:%M} UTC"

@@ -70,8 +70,8 @@ def moment_of(value: object, *, name: str) -> pd.Timestamp:
         allowed = "a moment with a time zone, for example '2025-03-04T00:00Z'"
         raise InputError(f"{name}: found {shown(value)}; allowed: {allowed}")
     if moment.tzinfo is None:
-        example = f"pd.Timestamp({str(value)!r}, tz='UTC')"
-        raise InputError(f"{name} needs a time zone; found {value!r}; for example {example}")
+        utc = f"{moment.isoformat().removesuffix(':00')}Z"
+        raise InputError(f"{name} needs a time zone; found {str(value)!r}; for example {utc!r}, which is UTC")
     return moment
 
 

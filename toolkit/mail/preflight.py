@@ -25,6 +25,7 @@ from toolkit.mail.rules import RULES, links_of
 from toolkit.mail.templates import PREVIEW_UNSUBSCRIBE, Templates
 from toolkit.mail.tracked import Links
 from toolkit.mail.workers import check_in_parallel, cores
+from toolkit.readable import counted
 from toolkit.scenario.models import Program, Send, Sender
 
 __all__ = ["Finding", "Preflight", "preflight"]
@@ -60,7 +61,7 @@ class Finding:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.file and self.line else self.file or self.template
-        mails = f" [{self.count:,} mails, e.g. {self.example}]" if self.example else ""
+        mails = f" [{counted(self.count, 'mail')}, e.g. {self.example}]" if self.example else ""
         return f"{self.severity}: {where}: {self.message} ({self.rule}){mails}; {self.mend}"
 
 
@@ -104,10 +105,10 @@ class Preflight:
         return pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"line": "Int64", "count": "int64"})
 
     def __str__(self) -> str:
-        head = f"preflight of {self.count:,} mails: "
+        head = f"preflight of {counted(self.count, 'mail')}: "
         if not self.findings:
             return head + "nothing found"
-        head += f"{len(self.errors)} errors, {len(self.warnings)} warnings"
+        head += f"{counted(len(self.errors), 'error')}, {counted(len(self.warnings), 'warning')}"
         return "\n".join([head, *(f"  {one}" for one in self.findings)])
 
     def _repr_html_(self) -> str:
@@ -269,7 +270,9 @@ class _Batch:
                 group.rule = "large_for_some"
             if group.message == _LANGUAGES:
                 most = self.languages[group.template].most_common()
-                group.message = "not written in " + ", ".join(f"{name} ({count:,} mails)" for name, count in most)
+                group.message = "not written in " + ", ".join(
+                    f"{name} ({counted(count, 'mail')})" for name, count in most
+                )
         found = []
         for one in self.groups.values():
             rule, message, severity = RULES[one.rule], one.message, RULES[one.rule].severity

@@ -59,6 +59,28 @@ def test_the_boundary_shows_every_look_and_where_todays_effect_stands(result: Re
     assert "mail is surely better than control on converted" in drawing.layout.title.text
 
 
+def test_an_effect_crosses_the_drawn_boundary_exactly_where_its_test_says_so():
+    """3 of 20 against 2 of 80: z 2.29, Boschloo's exact p 0.065; a small holdout's revenue is tested by shuffles."""
+    rows = pd.DataFrame({"arm": ["mail"] * 20 + ["control"] * 80})
+    rows["converted"] = [*(at < 3 for at in range(20)), *(at < 2 for at in range(80))]
+    rows["revenue"] = np.where(rows["converted"], 10.0 + rows.index, 0.0)
+    rows["left"] = ~rows["converted"]
+    metrics = [
+        tk.Rate("converted", role="primary"),
+        tk.Mean("revenue", role="primary"),
+        tk.Rate("left", role="primary", better="lower"),
+        tk.Quantile("revenue", q=0.9, role="primary"),
+    ]
+    found = tk.experiment(rows, metrics, looks=Looks(planned=100))
+    drawn = boundary(found).data[2:]
+    assert len(drawn) == 4
+    for one, path in zip(found.comparisons, drawn, strict=True):
+        assert (abs(path.customdata[0]) > found.look.bound) == (one.pvalue < found.look.alpha)
+        assert path.customdata[0] == pytest.approx(one.z)
+        assert one.z > 0
+    assert found.comparisons[0].statistic > found.look.bound > found.comparisons[0].z
+
+
 def test_a_confidence_sequence_is_drawn_as_a_line_for_every_moment() -> None:
     result = tk.experiment(outcomes(), METRICS[:1], looks=Looks(planned=12_000, spending="always"))
     assert len(boundary(result).data[0].x) > 30

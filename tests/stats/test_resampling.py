@@ -216,3 +216,5 @@ def test_values_that_cannot_be_resampled_are_errors(resample) -> None:
         resample([1.0, np.nan], [1.0, 2.0])
     with pytest.raises(MetricError, match="finite"):
         bootstrap_means([np.inf])
+    with pytest.raises(MetricError, match="at least one"):
+        bootstrap_means([])

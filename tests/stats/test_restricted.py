@@ -133,3 +133,22 @@ def test_whether_shuffles_are_wanted_follows_from_sizes_and_who_came_back(
     for happened in (flags, flags[::-1]):  # in which arm they are makes no difference
         one, other = (lengths[:size], happened[:size]), (lengths[size:], happened[size:])
         assert shuffles_wanted(one, other, 14.0) == wanted
+
+
+def test_what_happened_to_nobody_has_no_test_and_says_so() -> None:
+    frame = pd.DataFrame({"arm": ["control", "mail"] * 20, "back": np.nan})
+    *_, soon = experiment(frame, [TimeTo("back", within="14d")]).comparisons
+    assert (soon.value, soon.diff) == (14.0, 0.0)
+    assert math.isnan(soon.pvalue)
+    assert "it happened to nobody" in soon.note
+
+
+@pytest.mark.parametrize("until", ["2025-02-01", pd.Timestamp("2025-02-01")], ids=["text", "moment"])
+def test_times_without_a_zone_are_counted_to_a_moment_without_one(until: str | pd.Timestamp) -> None:
+    entered = pd.to_datetime(["2025-01-01", "2025-01-11"] * 20)
+    frame = pd.DataFrame({"arm": ["control"] * 20 + ["mail"] * 20, "entered_at": entered, "back": pd.NaT})
+    frame.loc[0, "back"] = pd.Timestamp("2025-01-06")
+    metric = TimeTo("back", within="28d", since="entered_at", until=until)
+    lengths, flags = metric.followed(frame)
+    assert lengths.tolist() == [5.0, 21.0, *([31.0, 21.0] * 19)]
+    assert flags.tolist() == [True] + [False] * 39

@@ -144,6 +144,8 @@ def test_segments_that_cannot_be_are_errors() -> None:
         uplift_by_segment(frame, Rate("converted"), "chance")
     with pytest.raises(MetricError, match="holm"):
         uplift_by_segment(frame, Rate("converted"), "kind", correction="none")
+    with pytest.raises(MetricError, match="allowed: holm"):
+        uplift_by_segment(frame, Rate("converted"), "kind", correction=["holm"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("progress", [True, False])

@@ -67,9 +67,9 @@ def boundary(result: Result, *, earlier: Sequence[Result] = ()) -> go.Figure:
         )
         for sign in (1, -1)
     ]
-    primary = [one for one in result.comparisons if one.role == "primary" and one.error > 0]
+    primary = [one for one in result.comparisons if one.role == "primary" and np.isfinite(one.z)]
     for place, one in enumerate(primary):
-        path = [(r.look.time if r.look else 0.0, _z(_same(r, one))) for r in results]
+        path = [(r.look.time if r.look else 0.0, _same(r, one).z) for r in results]
         sure = one.sure(result.alpha)
         color = MAILS[place % len(MAILS)]
         traces.append(
@@ -147,19 +147,13 @@ def _same(result: Result, asked: Comparison) -> Comparison:
     raise InputError(f"boundary: an earlier result has no comparison of {asked.arm} on {asked.metric}")
 
 
-def _z(one: Comparison) -> float:
-    """The effect in standard errors, upwards when it is better."""
-    value = one.statistic if np.isfinite(one.statistic) else one.diff / one.error
-    return float(value if one.better == "higher" else -value)
-
-
 def _said(result: Result, primary: Sequence[Comparison]) -> str:
     look = result.look
     if not primary or look is None:
         return "No primary effect can be drawn: its numbers are undefined"
     share = f"{look.time:.0%} of the plan"
     sure = [one for one in primary if one.sure(result.alpha)]
-    if not sure and any(abs(_z(one)) >= look.bound for one in primary):
+    if not sure and any(abs(one.z) >= look.bound for one in primary):
         together = f": the {len(primary)} comparisons count together" if len(primary) > 1 else ""
         return f"At {share} nothing is established yet{together}"
     if not sure:

@@ -68,9 +68,8 @@ def _resampled(everyone: Floats, draws: int, rng: np.random.Generator, *, errors
         drawn = buyers.take(chance.integers(0, max(len(buyers), 1), size=int(some.sum())))
         starts = np.concatenate([[0], np.cumsum(some)[:-1]])[some > 0]
         filled = np.flatnonzero(some) + part.start
-        if len(filled):
-            sums[filled] = np.add.reduceat(drawn, starts)
-        if errors and len(filled):
+        sums[filled] = np.add.reduceat(drawn, starts)
+        if errors:
             squares[filled] = np.add.reduceat(drawn * drawn, starts)
 
     if len(parts) == 1:

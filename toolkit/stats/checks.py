@@ -38,17 +38,21 @@ _MOST = 0.1  # of everything, in one unit
 _TIMES = 10.0  # the largest amount to that of a buyer on average
 
 
-def before_differences(columns: Sequence[str]) -> tuple[Callable[[Outcomes], list[str]], list[Term]]:
-    """A check that arms were alike before the experiment, on every column of numbers named `pre_…`.
+def before_differences(
+    columns: Sequence[str], metrics: Sequence[Metric]
+) -> tuple[Callable[[Outcomes], list[str]], list[Term]]:
+    """A check that arms were alike before the experiment, on every column of numbers named `pre_…` and every covariate.
 
     Args:
         columns: columns that hold numbers.
+        metrics: what is compared, some of it with covariates.
 
     Returns:
         The check, and the terms it needs.
     """
-    before = [column for column in columns if column.startswith("pre_")]
-    terms = [Term("filled", column) for column in before[:_MOST_BEFORE]]
+    covariates = [name for metric in metrics if isinstance(metric, Mean | Ratio) for name in metric.covariate]
+    before = dict.fromkeys([*covariates, *(column for column in columns if column.startswith("pre_"))])
+    terms = [Term("filled", column) for column in [*before][:_MOST_BEFORE]]
 
     def check(outcomes: Outcomes) -> list[str]:
         said = []
@@ -60,9 +64,11 @@ def before_differences(columns: Sequence[str]) -> tuple[Callable[[Outcomes], lis
                 )
                 found = welch(one, other)
                 if found.pvalue * len(terms) * len(outcomes.arms.others) < _BEFORE_ALARM:
+                    late = "" if term.column.startswith("pre_") else f", or {term.column} was not known before"
                     said.append(
                         f"{arm} and {outcomes.arms.control} differed in {term.column} before the experiment"
                         f" ({one.mean:.4g} against {other.mean:.4g}, p = {found.pvalue:.2g}): the split is not sound"
+                        + late
                     )
         return said
 
@@ -157,8 +163,8 @@ def moved_denominators(outcomes: Outcomes, metrics: Sequence[Metric], unit: str)
             if pvalue * len(ratios) * len(outcomes.arms.others) < _MOVED_ALARM and one.mean > 0 and other.mean > 0:
                 said.append(
                     f"{arm} and {outcomes.arms.control} differ in {name} ({one.mean:.4g} against {other.mean:.4g} a"
-                    f" {unit}): {metric.label} is over other {name} in each arm, and may fall although"
-                    f" {metric.numerator} rise; Mean({metric.numerator!r}) compares all of them"
+                    f" {unit}), so {metric.label} may fall although {metric.numerator} rise;"
+                    f" Mean({metric.numerator!r}) compares them {unit} by {unit}"
                 )
     return said
 

@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scipy.special import ndtri
+
 __all__ = ["Comparison", "settle"]
 
 NAN = float("nan")
 Ends = Callable[[], tuple[Any, Any]]
 _JUST_BEYOND = 1e-12
+_SMALLEST = 1e-300  # a p-value below has lost its digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,15 @@ class Comparison:
     opens: bool = False
     pvalue_repeated: float = NAN
     pvalue_adjusted: float = NAN
+
+    @property
+    def z(self) -> float:
+        """The p-value in standard errors of a normal distribution, upwards when it is better: a look is crossed by it.
+
+        It is the test statistic of a z-test; of an exact test, a permutation or Student's t, what decides as they do.
+        """
+        size = -float(ndtri(self.pvalue / 2)) if self.pvalue > _SMALLEST else abs(self.statistic)
+        return NAN if math.isnan(self.pvalue) else size if self.improved else -size
 
     @property
     def improved(self) -> bool:

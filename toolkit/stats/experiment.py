@@ -120,7 +120,7 @@ def experiment(
             + (f" ({about['why']})" if about.get("why") else "")
             + ", so lift cannot be measured; for a comparison labelled as observed, pass observational=True"
         )
-    before, before_terms = before_differences(number_columns(outcomes))
+    before, before_terms = before_differences(number_columns(outcomes), chosen)
     touched, touched_terms = contamination(_touched_by(contaminated, outcomes), asked=isinstance(contaminated, str))
     found, notes = take_in(outcomes, chosen, [*before_terms, *touched_terms], arm=arm, control=control, unit=unit)
     counts = {name: found.moments[name].n for name in found.arms.names}

@@ -16,6 +16,7 @@ from toolkit.stats.moments import Moments, Term
 from toolkit.stats.outcomes import Outcomes
 from toolkit.stats.permutation import Resampled, permutation_test, permutation_wanted
 from toolkit.stats.relative import Relative, fieller
+from toolkit.stats.srm import unlike
 from toolkit.stats.strata import post_stratified, stratified_moments
 from toolkit.stats.welch import Difference, Estimate, Sample, student, welch
 
@@ -137,7 +138,7 @@ class Mean(Metric):
         return compare_estimates(start, less[0], less[1], setting)
 
     def _stratified(self, outcomes: Outcomes, arm: str, start: Comparison, setting: Setting) -> Comparison:
-        pairs, together = stratified_moments(outcomes, arm, self.term, strata=self.strata or "")
+        pairs, together, split = stratified_moments(outcomes, arm, self.term, strata=self.strata or "")
         if not pairs:
             return replace(start, note=f"no stratum of {self.strata} has two units in both arms")
         left = start.n + start.n_control - sum(one.n + other.n for one, other in pairs)
@@ -150,6 +151,7 @@ class Mean(Metric):
             note=join(
                 f"{together} strata with fewer than two units in an arm are put together" if together else "",
                 f"{left:,} units are in strata that one arm lacks, and left out" if left else "",
+                unlike(self.strata or "", split),
             ),
         )
         return compare_estimates(start, *less, setting)

@@ -71,13 +71,9 @@ class Quantile(Metric):
         start = replace(start, value=value, control=base, diff=value - base)
         if value == base == one[0] == other[0]:
             share = min(float((side == value).mean()) for side in (one, other))
-            return (
-                replace(
-                    start,
-                    note=f"{share:.0%} or more of the units are at {value:g}, the lowest value: this quantile cannot"
-                    " tell the arms apart",
-                ),
-            )
+            most = "all" if share == 1 else f"{math.floor(100 * share)}% or more"
+            note = f"{most} of the units are at {value:g}, the lowest value: this quantile cannot tell the arms apart"
+            return (replace(start, note=note),)
         ends = _difference(one, other, self.q, setting.alpha)
         pvalue = self._pvalue(one, other)
         notes = [] if all(map(math.isfinite, ends)) else ["too few units for an interval of this quantile"]

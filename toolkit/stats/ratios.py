@@ -124,7 +124,10 @@ class Ratio(Metric):
             if moments.minima[moments.index(self._bottom)] < 0:
                 return f"{self.denominator} is negative for some units: a count cannot be"
             if moments.total(self._bottom) == 0:
-                return f"{self.denominator} is 0 for everybody in arm {side!r}: there is nothing to divide by"
+                return (
+                    f"{self.denominator} is 0 for everybody in arm {side!r}: there is nothing to divide by; where an"
+                    f" arm gets none, as a holdout, compare Mean({self.numerator!r})"
+                )
             if not counts or self.currency or self.repeats:
                 continue
             if moments.minima[moments.index(self._top)] < 0:

@@ -81,6 +81,8 @@ def restricted_means_test(
     rng = np.random.default_rng(seed)
 
     def shuffled(count: int, inside: Counts, among: int) -> Counts:
+        if count == 0:
+            return np.zeros(draws, dtype=np.int64)
         if count == 1:
             return np.asarray(rng.random(draws) * among < inside, dtype=np.int64)
         return np.asarray(rng.hypergeometric(inside, among - inside, count), dtype=np.int64)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import chdtrc
 
 from toolkit.errors import MetricError, did_you_mean
 from toolkit.stats.arguments import array_of_numbers, check_number
 
-__all__ = ["SRM_ALARM", "SampleRatio", "sample_ratio"]
+__all__ = ["SRM_ALARM", "SampleRatio", "sample_ratio", "split_alike", "unlike"]
 
 SRM_ALARM = 0.0005
+_EXPECTED = 5.0  # units in the smallest cell of a chi-square
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +90,35 @@ def sample_ratio(observed: Mapping[str, int], weights: Mapping[str, float]) -> S
     statistic = float(((counts - expected) ** 2 / expected).sum())
     pvalue = float(chdtrc(len(counts) - 1, statistic)) if len(counts) > 1 else 1.0
     return SampleRatio(dict(observed), dict(zip(observed, expected.tolist(), strict=True)), pvalue)
+
+
+def split_alike(units: NDArray[np.integer]) -> float:
+    """Whether arms are split alike in all groups of units; groups too small for a chi-square are put together.
+
+    Args:
+        units: groups by arms.
+
+    Returns:
+        P-value; NaN where fewer than two groups are large enough.
+
+    >>> f"{split_alike(np.array([[100, 100], [100, 50]])):.4f}"
+    '0.0018'
+    """
+    counts = units.astype(np.float64)
+    shares = counts.sum(axis=0) / counts.sum()
+    small = counts.sum(axis=1) * shares.min() < _EXPECTED
+    counts = np.vstack([counts[~small], counts[small].sum(axis=0)]) if small.any() else counts
+    counts = counts[counts.sum(axis=1) > 0]
+    if len(counts) < 2:
+        return math.nan
+    expected = np.outer(counts.sum(axis=1), shares)
+    return float(chdtrc((len(counts) - 1) * (counts.shape[1] - 1), float(((counts - expected) ** 2 / expected).sum())))
+
+
+def unlike(groups: str, pvalue: float) -> str:
+    """What to say of groups in which arms are not split alike, or nothing."""
+    if not pvalue < SRM_ALARM:
+        return ""
+    return (
+        f"arms are not split alike by {groups} (p = {pvalue:.2g}): it changed with the arms, or their weights changed"
+    )

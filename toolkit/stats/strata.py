@@ -9,6 +9,7 @@ from toolkit.errors import MetricError
 from toolkit.stats.gathering import gather
 from toolkit.stats.moments import Moments, Term, numbers
 from toolkit.stats.outcomes import Outcomes
+from toolkit.stats.srm import split_alike
 from toolkit.stats.welch import Estimate, Sample
 
 __all__ = ["post_stratified", "stratified_moments"]
@@ -18,7 +19,7 @@ _MOST = 1_000
 
 def stratified_moments(
     outcomes: Outcomes, arm: str, term: Term, *, strata: str
-) -> tuple[list[tuple[Moments, Moments]], int]:
+) -> tuple[list[tuple[Moments, Moments]], int, float]:
     """Moments of one term by stratum, of the arm and of control; strata too small to compare are put together.
 
     Args:
@@ -28,7 +29,8 @@ def stratified_moments(
         strata: column of the stratum; a missing value is a stratum of its own.
 
     Returns:
-        One pair per stratum with at least two units in both arms, and how many strata were put together.
+        One pair per stratum with at least two units in both arms, how many strata were put together, and the p-value
+        that the arms are split alike in all strata.
 
     Raises:
         MetricError: no such column, or more than 1,000 strata (a number is no stratum).
@@ -41,13 +43,14 @@ def stratified_moments(
     if len(names) > _MOST:
         raise MetricError(f"strata: column {strata!r} has {len(names):,} values; allowed: at most {_MOST:,} strata")
     codes = [pd.Index(names).get_indexer(pd.Index(one)) for one in labels]
-    small = np.min([np.bincount(code, minlength=len(names)) for code in codes], axis=0) < 2
+    counts = np.array([np.bincount(code, minlength=len(names)) for code in codes])
+    small = counts.min(axis=0) < 2
     together = np.where(small, len(names), np.arange(len(names)))
     parts = [
         gather(side, [term], codes=together[code], arms=len(names) + 1) for side, code in zip(sides, codes, strict=True)
     ]
     pairs = [(one, other) for one, other in zip(*parts, strict=True) if one.n > 1 and other.n > 1]
-    return pairs, int(small.sum())
+    return pairs, int(small.sum()), split_alike(counts.T)
 
 
 def post_stratified(pairs: list[tuple[Moments, Moments]], term: Term) -> tuple[Estimate, Estimate]:

@@ -20,14 +20,13 @@ from toolkit.stats.metric import Metric, Setting, join
 from toolkit.stats.moments import numbers
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
 from toolkit.stats.outcomes import Arms, read, read_arms
-from toolkit.stats.srm import SRM_ALARM
+from toolkit.stats.srm import split_alike, unlike
 from toolkit.tables import LIFT
 
 __all__ = ["Qini", "qini", "uplift_by_segment"]
 
 Floats = NDArray[np.float64]
 _MOST = 200
-_EXPECTED = 5.0  # units in the smallest cell of a chi-square
 MOST_DRAWS = 100_000
 _FORMULA = (
     "gain(f) = sum of outcomes of treated in the top f / treated - "
@@ -97,10 +96,10 @@ def uplift_by_segment(
                 shown = {column: getattr(one, column) for column in LIFT.names}
                 rows.append({"segment": segment, **shown, "_error": one.error})
     frame = pd.DataFrame(rows)
-    split = _split(np.unique(labels, return_inverse=True)[1] * len(arms.names) + arms.codes, len(arms.names))
-    if split < SRM_ALARM:
-        why = f"arms are not split alike by {by} (p = {split:.2g}): it changed with the arms, or their weights changed"
-        frame["note"] = [join(note, why) for note in frame["note"]]
+    cells = np.unique(labels, return_inverse=True)[1] * len(arms.names) + arms.codes
+    split = split_alike(np.bincount(cells, minlength=len(segments) * len(arms.names)).reshape(-1, len(arms.names)))
+    why = unlike(by, split)
+    frame["note"] = [join(note, why) for note in frame["note"]]
     frame["pvalue_adjusted"] = corrections[correction](frame["pvalue"].to_numpy())
     heterogeneity = {
         key: _cochran(group["diff"].to_numpy(), group["_error"].to_numpy())
@@ -108,24 +107,6 @@ def uplift_by_segment(
     }
     frame["heterogeneity"] = [heterogeneity[key] for key in zip(frame["metric"], frame["arm"], strict=True)]
     return frame.drop(columns="_error").assign(split=split)
-
-
-def _split(cells: NDArray[np.integer], arms: int) -> float:
-    """P-value of arms split alike in all segments; segments too small for a chi-square are put together.
-
-    Args:
-        cells: of each unit, arms times its segment, plus its arm.
-        arms: how many.
-    """
-    counts = np.bincount(cells, minlength=arms * (int(cells.max()) // arms + 1)).reshape(-1, arms).astype(np.float64)
-    shares = counts.sum(axis=0) / counts.sum()
-    small = counts.sum(axis=1) * shares.min() < _EXPECTED
-    counts = np.vstack([counts[~small], counts[small].sum(axis=0)]) if small.any() else counts
-    counts = counts[counts.sum(axis=1) > 0]
-    if len(counts) < 2:
-        return math.nan
-    expected = np.outer(counts.sum(axis=1), shares)
-    return float(chdtrc((len(counts) - 1) * (arms - 1), float(((counts - expected) ** 2 / expected).sum())))
 
 
 def _cochran(diffs: Floats, errors: Floats) -> float:

@@ -283,13 +283,7 @@ class ExperimentBoard(Panel):
             return note("One look was planned, so there is no boundary.")
         primary = [found for found in self._result.comparisons if found.role == "primary"]
         several = len({found.metric for found in primary}) > 1
-        arms = [
-            (
-                f"{found.arm}, {found.metric}" if several else found.arm,
-                found.statistic if found.better == "higher" else -found.statistic,
-            )
-            for found in primary
-        ]
+        arms = [(f"{found.arm}, {found.metric}" if several else found.arm, found.z) for found in primary]
         return together(
             [
                 at_widths(lambda width: boundary_svg(look, arms, width=width), 560),

@@ -44,6 +44,7 @@ def test_a_table_has_words_on_the_left_numbers_on_the_right_and_names_that_break
     assert "text-align:right" in number
     assert "nowrap" in number
     assert "nowrap" not in html.partition("<tbody>")[0]  # a heading takes the lines it needs
+    assert html.startswith('<div class="tk-table"><style>')  # which fades it towards columns that are not seen
 
 
 def test_a_short_name_does_not_break_and_a_path_keeps_its_underscores():

@@ -57,7 +57,10 @@ _MORE = (
     ".tk-table{animation:tk-more linear both;animation-timeline:scroll(self inline)}}@keyframes tk-more{"
     f"0%{{mask-image:linear-gradient(90deg,#000 calc(100% - 3em),{_FADE})}}"
     f"1%,99%{{mask-image:linear-gradient(90deg,{_FADE},#000 3em,#000 calc(100% - 3em),{_FADE})}}"
-    f"100%{{mask-image:linear-gradient(90deg,{_FADE},#000 3em)}}}}</style>"
+    f"100%{{mask-image:linear-gradient(90deg,{_FADE},#000 3em)}}}}"
+    "@media print{.tk-table{overflow:visible;animation:none}"  # paper does not scroll: a wide table is set smaller
+    ".tk-table:has(th:nth-child(6)) table{font-size:8px!important}"
+    ".tk-table:has(th:nth-child(6)) :is(th,td){padding:3px 5px!important;min-width:0!important}}</style>"
 )
 _NUMBER = f"text-align:right;{_UNBROKEN}font-variant-numeric:tabular-nums"
 

@@ -80,14 +80,98 @@ def tuned(lab) -> Desk:
     return lab
 
 
+@pytest.fixture
+def at_a_day(tuned) -> Desk:
+    """The tuning notebook at a wait of a day, which was chosen on the map."""
+    tuned.page.locator("[data-act=cell][aria-label^='1d, 15%']").click()
+    tuned.page.wait_for_function(f"() => document.querySelector(\"{WAIT}\").getAttribute('aria-valuetext') === '1 d'")
+    assert _text(tuned, DISCOUNT) == "15%"
+    tuned.page.wait_for_selector(EXACT)
+    return tuned
+
+
 @pytest.fixture(scope="module")
-def sending(lab, tuned) -> Desk:
-    """The sending notebook, run once, after the tuning notebook."""
+def version(tuned, folder) -> Path:
+    """A version that was saved with a wait of a day."""
+    tuned.page.locator("[data-act=cell][aria-label^='1d, 15%']").click()
+    tuned.page.wait_for_function(f"() => document.querySelector(\"{WAIT}\").getAttribute('aria-valuetext') === '1 d'")
+    tuned.page.wait_for_selector(EXACT)
+    tuned.page.get_by_role("button", name="Save as a version").click()
+    tuned.page.get_by_text("Saved as versions/abandoned_cart_v1.yaml").wait_for()
+    return folder / "notebooks/versions/abandoned_cart_v1.yaml"
+
+
+@pytest.fixture(scope="module")
+def twice(tuned) -> Desk:
+    """The tuner shown a second time, and its wait moved to the end."""
+    tuned.cell("tuner", run=False)
+    tuned.page.evaluate(
+        """() => {
+          const notebook = window.jupyterapp.shell.currentWidget.content;
+          notebook.widgets.find((cell) => cell.model.id === "value").model.sharedModel.setSource("tuner");
+        }"""
+    )
+    tuned.cell("value")
+    tuned.page.locator(".ttk-tuner").nth(1).wait_for()
+    tuned.page.locator(WAIT).first.focus()
+    tuned.page.keyboard.press("Home")
+    tuned.page.wait_for_function(
+        "(slider) => [...document.querySelectorAll(slider)].every((one) => one.value === '0')", arg=WAIT
+    )
+    return tuned
+
+
+@pytest.fixture(scope="module")
+def restarted(twice) -> Desk:
+    """The tuning notebook after its kernel was restarted in the middle of a move."""
+    twice.page.locator(WAIT).first.focus()
+    twice.page.keyboard.press("ArrowRight")
+    twice.page.evaluate(
+        "async () => await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+    )
+    twice.page.locator(".ttk-gone", has_text="run its cell again").first.wait_for()
+    twice.page.wait_for_function(
+        """() => [...document.querySelectorAll("section.ttk")].every((screen) =>
+          screen.querySelector(".ttk-gone:not([hidden])")
+          && [...screen.querySelectorAll("button, input, select")].every((one) => one.disabled))"""
+    )
+    return twice
+
+
+@pytest.fixture(scope="module")
+def reloaded(restarted) -> Desk:
+    """That notebook, saved and loaded again."""
+    _reload(restarted)
+    return restarted
+
+
+@pytest.fixture(scope="module")
+def sending(lab, version) -> Desk:
+    """The sending notebook, run once, after a version was saved in the tuning notebook."""
     lab.close()
     lab.open(SEND)
     lab.run_all()
     lab.page.get_by_text("Waiting for a signature").wait_for()
     return lab
+
+
+@pytest.fixture(scope="module")
+def signed(sending) -> Desk:
+    """The sending notebook, its batch signed."""
+    sending.page.get_by_role("button", name="Samples", exact=True).click()
+    sending.page.locator("figure iframe").first.wait_for()
+    sending.page.get_by_label("Your name").fill("ana")
+    sending.page.get_by_label("I have looked at the samples").check()
+    sending.page.get_by_role("button", name=re.compile(r"^Sign for \d+ mails$")).click()
+    sending.page.get_by_text("Signed by ana.").wait_for()
+    return sending
+
+
+def _reload(lab: Desk) -> None:
+    """Save the notebook and load its page again."""
+    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    lab.page.reload()
 
 
 def _places(lab: Desk, slider: str) -> tuple[dict[str, float], float, float]:
@@ -227,14 +311,12 @@ def test_stray_keys_never_cut_a_cell(tuned):
     assert [tuned.page.locator(kind).count() for kind in (".jp-Cell", ".jp-MarkdownCell")] == cells
 
 
-def test_a_cell_of_the_map_moves_the_tuner(tuned):
-    tuned.page.locator("[data-act=cell][aria-label^='1d, 15%']").click()
-    tuned.page.wait_for_function(f"() => document.querySelector(\"{WAIT}\").getAttribute('aria-valuetext') === '1 d'")
-    assert _text(tuned, DISCOUNT) == "15%"
-    tuned.page.wait_for_selector(EXACT)
+def test_a_cell_of_the_map_moves_the_tuner(at_a_day):
+    at_a_day.ask("tuner.finish(); assert tuner.wait == '1d' and tuner.percent == 15, (tuner.wait, tuner.percent)")
 
 
-def test_a_map_is_one_stop_of_the_tab_key_and_the_arrows_go_from_cell_to_cell(tuned):
+def test_a_map_is_one_stop_of_the_tab_key_and_the_arrows_go_from_cell_to_cell(at_a_day):
+    tuned = at_a_day
     cells = tuned.page.locator("[data-act=cell]")
     assert cells.count() > 20
     assert tuned.page.locator("[data-act=cell][tabindex='0']").count() == 1
@@ -244,15 +326,11 @@ def test_a_map_is_one_stop_of_the_tab_key_and_the_arrows_go_from_cell_to_cell(tu
     tuned.page.wait_for_selector("[data-act=cell][aria-pressed='true'][aria-label^='12h, 10%']")
     assert tuned.page.evaluate("document.activeElement.getAttribute('aria-label')").startswith("12h, 10%")
     tuned.page.wait_for_function(f"() => document.querySelector(\"{WAIT}\").getAttribute('aria-valuetext') === '12 h'")
-    tuned.page.locator("[data-act=cell][aria-label^='1d, 15%']").click()
-    tuned.page.wait_for_function(f"() => document.querySelector(\"{WAIT}\").getAttribute('aria-valuetext') === '1 d'")
     tuned.page.wait_for_selector(EXACT)
 
 
-def test_a_version_is_saved_beside_the_notebook(tuned, folder):
-    tuned.page.get_by_role("button", name="Save as a version").click()
-    tuned.page.get_by_text("Saved as versions/abandoned_cart_v1.yaml").wait_for()
-    assert "wait: 1d" in (folder / "notebooks/versions/abandoned_cart_v1.yaml").read_text(encoding="utf-8")
+def test_a_version_is_saved_beside_the_notebook(version):
+    assert "wait: 1d" in version.read_text(encoding="utf-8")
 
 
 def test_an_error_in_a_callback_stands_on_the_screen_and_goes_with_the_next_move(tuned):
@@ -285,62 +363,34 @@ def test_a_move_that_is_interrupted_says_so_and_the_next_one_works(tuned):
     assert tuned.banners() == []
 
 
-def test_a_widget_shown_twice_is_one(tuned):
-    tuned.ask("import toolkit.widgets as w")
-    tuned.cell("tuner", run=False)
-    tuned.page.evaluate(
-        """() => {
-          const notebook = window.jupyterapp.shell.currentWidget.content;
-          notebook.widgets.find((cell) => cell.model.id === "value").model.sharedModel.setSource("tuner");
-        }"""
-    )
-    tuned.cell("value")
-    tuned.page.locator(".ttk-tuner").nth(1).wait_for()
-    tuned.page.locator(WAIT).first.focus()
-    tuned.page.keyboard.press("Home")
-    tuned.page.wait_for_function(
-        "(slider) => [...document.querySelectorAll(slider)].every((one) => one.value === '0')", arg=WAIT
-    )
+def test_a_widget_shown_twice_is_one(twice):
+    assert twice.page.locator(".ttk-tuner").count() == 2
+    assert twice.banners() == []
 
 
-def test_a_reloaded_page_shows_where_the_sliders_stood(tuned):
-    tuned.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    tuned.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
-    tuned.page.reload()
-    tuned.page.wait_for_selector(EXACT)
-    assert _text(tuned, WAIT) == "no wait"
-    assert tuned.banners() == []
+def test_a_reloaded_page_shows_where_the_sliders_stood(twice):
+    _reload(twice)
+    twice.page.wait_for_selector(EXACT)
+    assert _text(twice, WAIT) == "no wait"
+    assert twice.banners() == []
 
 
-def test_after_a_kernel_restart_in_the_middle_of_a_move_no_screen_pretends_to_work(tuned):
-    tuned.page.locator(WAIT).first.focus()
-    tuned.page.keyboard.press("ArrowRight")
-    tuned.page.evaluate(
-        "async () => await window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
-    )
-    tuned.page.locator(".ttk-gone", has_text="run its cell again").first.wait_for()
-    tuned.page.wait_for_function(
-        """() => [...document.querySelectorAll("section.ttk")].every((screen) =>
-          screen.querySelector(".ttk-gone:not([hidden])")
-          && [...screen.querySelectorAll("button, input, select")].every((one) => one.disabled))"""
-    )
-    assert tuned.page.locator("section.ttk").count() == 4  # the tuner twice, the map, the mails
+def test_after_a_kernel_restart_in_the_middle_of_a_move_no_screen_pretends_to_work(restarted):
+    assert restarted.page.locator("section.ttk").count() == 4  # the tuner twice, the map, the mails
 
 
-def test_a_page_reloaded_after_that_shows_snapshots(tuned):
-    tuned.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    tuned.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
-    tuned.page.reload()
-    tuned.page.get_by_text("a snapshot; run the cell to move the sliders").first.wait_for()
-    assert tuned.page.locator("section.ttk:not([inert])").count() == 0
-    assert tuned.page.get_by_text("model not found").count() == 0
+def test_a_page_reloaded_after_that_shows_snapshots(reloaded):
+    reloaded.page.get_by_text("a snapshot; run the cell to move the sliders").first.wait_for()
+    assert reloaded.page.locator("section.ttk:not([inert])").count() == 0
+    assert reloaded.page.get_by_text("model not found").count() == 0
 
 
-def test_a_notebook_opened_without_a_kernel_shows_snapshots(tuned, lab):
-    lab.close()
-    lab.page.goto(f"{lab.address}/doc/tree/{TUNE}")
-    lab.page.get_by_text("a snapshot; run the cell to move the sliders").first.wait_for()
-    assert lab.page.locator("section.ttk input:not(:disabled)").count() == 0 or lab.page.locator("[inert]").count() > 0
+def test_a_notebook_opened_without_a_kernel_shows_snapshots(reloaded):
+    reloaded.close()
+    reloaded.page.goto(f"{reloaded.address}/doc/tree/{TUNE}")
+    reloaded.page.get_by_text("a snapshot; run the cell to move the sliders").first.wait_for()
+    shown = reloaded.page.locator
+    assert shown("section.ttk input:not(:disabled)").count() == 0 or shown("[inert]").count() > 0
 
 
 # --- sending ----------------------------------------------------------------------------------------------------------
@@ -363,22 +413,17 @@ def test_names_are_hidden_until_somebody_asks(sending):
     sending.page.get_by_text(re.compile(r"^2 of \d+$")).wait_for()
 
 
-def test_a_batch_is_signed(sending):
-    sending.page.get_by_role("button", name="Samples", exact=True).click()
-    sending.page.locator("figure iframe").first.wait_for()
-    sending.page.get_by_label("Your name").fill("ana")
-    sending.page.get_by_label("I have looked at the samples").check()
-    sending.page.get_by_role("button", name=re.compile(r"^Sign for \d+ mails$")).click()
-    sending.page.get_by_text("Signed by ana.").wait_for()
+def test_a_batch_is_signed(signed):
     # The button that was pressed is gone; whoever uses the keyboard is still on the desk.
-    sending.page.wait_for_function("() => document.activeElement.getAttribute('aria-label') === 'Approval desk'")
-    sending.page.keyboard.press("Tab")
+    signed.page.wait_for_function("() => document.activeElement.getAttribute('aria-label') === 'Approval desk'")
+    signed.page.keyboard.press("Tab")
     assert (
-        sending.page.evaluate("document.activeElement.closest('section').getAttribute('aria-label')") == "Approval desk"
+        signed.page.evaluate("document.activeElement.closest('section').getAttribute('aria-label')") == "Approval desk"
     )
 
 
-def test_a_sending_is_paused_and_stopped_and_goes_on_and_nobody_is_mailed_twice(sending, folder):
+def test_a_sending_is_paused_and_stopped_and_goes_on_and_nobody_is_mailed_twice(signed, folder):
+    sending = signed
     sending.ask(SLOW)
     button = sending.page.get_by_role("button", name=re.compile(r"^Send \d+ mails$"))
     button.wait_for()
@@ -420,6 +465,13 @@ def started(lab) -> Desk:
     return lab
 
 
+def _sheet(started: Desk) -> None:
+    """The sheet of the pause, open."""
+    if started.page.locator(".ttk-sheet").count() == 0:
+        started.page.locator("[data-act=step][data-value=pause]").click()
+        started.page.locator(".ttk-sheet").wait_for()
+
+
 def test_a_step_is_edited_in_the_diagram_and_the_counts_follow(started):
     assert started.output_errors() == []
     before = started.page.evaluate(REMINDER)
@@ -435,6 +487,7 @@ def test_a_step_is_edited_in_the_diagram_and_the_counts_follow(started):
 
 def test_a_step_is_left_by_escape_and_opened_by_enter(started):
     step = "[data-act=step][data-value=pause]"
+    _sheet(started)
     started.page.locator(".ttk-sheet input[data-act=wait]").focus()
     started.page.keyboard.press("Escape")
     started.page.locator(".ttk-sheet").wait_for(state="detached")
@@ -453,6 +506,7 @@ def test_no_bar_of_the_database_stands_between_the_screens(started):
 
 
 def test_an_edit_that_is_not_finished_changes_nothing_and_stays_in_its_box(started):
+    _sheet(started)
     box = started.page.locator(".ttk-sheet input[data-act=wait]")
     box.fill("2 dasy")
     started.page.keyboard.press("Enter")
@@ -466,6 +520,7 @@ def test_an_edit_that_is_not_finished_changes_nothing_and_stays_in_its_box(start
 
 
 def test_what_is_being_typed_stays_while_the_screen_is_drawn_anew(started):
+    _sheet(started)
     box = started.page.locator(".ttk-sheet input[data-act=wait]")
     box.fill("3 d")
     for words in ("once", "twice"):
@@ -494,6 +549,11 @@ def test_stray_keys_cut_no_cell_whatever_was_pressed_on_whichever_screen(started
 
 def test_every_screen_of_a_reloaded_page_shows_what_it_showed_and_what_the_kernel_holds(started):
     page = started.page
+    _sheet(started)
+    if page.locator(".ttk-sheet input[data-act=wait]").input_value() != "2d":
+        page.locator(".ttk-sheet input[data-act=wait]").fill("2d")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Undo").and_(page.locator(":enabled")).wait_for()
     page.get_by_role("button", name="Next", exact=False).first.click()
     page.wait_for_timeout(600)
     shown = page.evaluate(BODIES)
@@ -556,6 +616,8 @@ def test_a_notebook_that_jupyterlab_exports_holds_its_pictures(lab, folder):
 
 
 def test_nothing_was_asked_of_anyone_but_this_machine_and_no_script_failed(lab):
+    if not lab.requests:
+        lab.open("notebooks/00_start_here.ipynb")
     assert lab.outside == []
     assert len(lab.requests) > 100
     assert lab.errors == []

@@ -170,3 +170,23 @@ _PICTURES = """() => {
   });
   return [shown, Math.min(...words.map(size)), outside.map((one) => one.textContent)];
 }"""
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="/usr/bin/chromium is not here: apt-get install chromium")
+def test_paper_which_does_not_scroll_shows_a_wide_diagram_and_a_wide_table_whole(program, log, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    summary = tk.replay(program, log).summary()
+    both = ScenarioView(program, log).snapshot() + summary._repr_html_()
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 720, "height": 900})
+        page.set_content(f"<!doctype html><meta charset='utf-8'><body>{both}</body>")
+        hidden = (
+            "() => [...document.querySelectorAll('.ttk-scroller, .tk-table')]"
+            ".filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.className)"
+        )
+        assert page.evaluate(hidden) == ["ttk-scroller", "tk-table"]  # on a screen they scroll
+        page.emulate_media(media="print")
+        assert page.evaluate(hidden) == []
+        browser.close()

@@ -294,6 +294,10 @@ def test_the_profile_counts_the_log_and_shows_one_kind_by_day(log):
     assert view.value.events == len(log)
     press(view, "event", "purchase")
     assert "purchase by day" in view.view
+    # A row stays one for a screen reader; the button in it says whether it is the one shown.
+    assert 'role="button"' not in view.view
+    assert view.view.count('aria-pressed="true"') == 1
+    assert view.view.count('aria-pressed="') == view.view.count("<tr") - 1
 
 
 def test_an_empty_log_makes_screens_that_say_so(program):

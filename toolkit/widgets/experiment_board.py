@@ -13,7 +13,7 @@ from toolkit.charts.experiments import boundary_svg, forest_svg
 from toolkit.charts.lift_report import folded, telling
 from toolkit.charts.style import level_text
 from toolkit.errors import InputError, did_you_mean
-from toolkit.readable import minus
+from toolkit.readable import minus, text_html
 from toolkit.stats import LiftByDay, Rate, Result, lift_by_day
 from toolkit.stats.arguments import check_zone
 from toolkit.stats.reading import known_about
@@ -141,11 +141,9 @@ class ExperimentBoard(Panel):
                 f" {words}",
                 class_="ttk-verdict",
             ),
-            together(tag("p", line) for line in first),
-            tag("details", tag("summary", f"and {len(rest)} more findings"), *(tag("p", line) for line in rest))
-            if rest
-            else None,
-            *(tag("p", line) for line in last),
+            together(map(_line, first)),
+            tag("details", tag("summary", f"and {len(rest)} more findings"), *map(_line, rest)) if rest else None,
+            *map(_line, last),
             class_=f"ttk-hero ttk-note-{tone}",
             role="status",
         )
@@ -375,6 +373,10 @@ def _whether_they_differ(found: pd.DataFrame) -> str:
     chances = found.drop_duplicates("arm").set_index("arm")["heterogeneity"]
     told = "; ".join(f"{arm}: p = {_chance(one)}" for arm, one in chances.items()).replace("= <", "<")
     return f"Whether the lift differs between segments at all: {told}." if chances.notna().any() else ""
+
+
+def _line(text: str) -> Html:
+    return tag("p", Html(text_html(text)))
 
 
 def _numbers(values: pd.Series, rates: Sequence[bool]) -> list[str]:

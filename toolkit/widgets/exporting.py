@@ -19,6 +19,11 @@ from toolkit.widgets.server import without_widgets
 __all__ = ["Standing", "notebook_page"]
 
 _PLOTLY = "application/vnd.plotly.v1+json"
+# Paper does not scroll.
+_ON_PAPER = (
+    "<style>@media print { .jp-OutputArea-output { overflow: visible !important; } "
+    ".jp-Cell pre { white-space: pre-wrap !important; overflow-wrap: anywhere; } tr { break-inside: avoid; } }</style>"
+)
 _FROM_AFAR = re.compile(
     r'<script\b[^>]*\bsrc="https?:[^"]*"[^>]*>\s*</script>|<script type="module">.*?</script>', re.DOTALL
 )
@@ -62,7 +67,8 @@ def notebook_page(notebook: Path, *, run: bool = False) -> str:
         raise InputError(f"{notebook}: is no notebook that can be read: {fault}") from fault
     if run:
         try:
-            runner = ExecutePreprocessor(timeout=_SECONDS)  # type: ignore[no-untyped-call]
+            quiet = ["--IPKernelApp.log_level=ERROR"]  # or it warns of its own port on this machine
+            runner = ExecutePreprocessor(timeout=_SECONDS, extra_arguments=quiet)  # type: ignore[no-untyped-call]
             runner.preprocess(found, {"metadata": {"path": str(notebook.parent)}})
         except CellExecutionError as fault:
             raise InputError(f"{notebook}: a cell fails: {fault.ename}: {fault.evalue}") from fault
@@ -71,4 +77,4 @@ def notebook_page(notebook: Path, *, run: bool = False) -> str:
     exporter = HTMLExporter(preprocessors=[Standing])  # type: ignore[no-untyped-call]
     resources = {"metadata": {"name": notebook.stem, "path": str(notebook.parent)}}
     page: str = exporter.from_notebook_node(found, resources=resources)[0]
-    return _FROM_AFAR.sub("", page)
+    return _FROM_AFAR.sub("", page).replace("</head>", f"{_ON_PAPER}</head>", 1)

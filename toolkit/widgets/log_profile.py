@@ -136,19 +136,20 @@ class LogProfile(Panel):
         for row in found.table.head(_MOST_KINDS).to_dict("records"):
             held = [name.removesuffix("_rate") for name in rates if row[name] > 0]
             bar = tag("div", tag("div", style=f"width:{100 * row['events'] / most:.1f}%"), class_="ttk-bar ttk-inline")
+            is_chosen = row["event"] == self._chosen
+            # The whole row can be pressed; keys and screen readers have a button in it, and the row stays a row.
+            press: dict[str, Any] = {"data_act": "event", "data_value": row["event"]}
+            name = tag("button", row["event"], type="button", aria_pressed=str(is_chosen).lower(), **press)
             rows.append(
                 tag(
                     "tr",
-                    tag("td", row["event"]),
+                    tag("td", name, class_="ttk-pick"),
                     tag("td", bar, class_="ttk-optional"),
                     tag("td", f"{row['events']:,}", class_="ttk-number"),
                     tag("td", f"{row['customers']:,}", class_="ttk-number"),
                     tag("td", ", ".join(held[:5]) + (" …" if len(held) > 5 else ""), class_="ttk-soft ttk-optional"),
-                    data_act="event",
-                    data_value=row["event"],
-                    tabindex=0,
-                    role="button",
-                    class_="ttk-chosen" if row["event"] == self._chosen else None,
+                    class_="ttk-chosen" if is_chosen else None,
+                    **press,
                 )
             )
         names = ("event", "", "events", "customers", "properties")

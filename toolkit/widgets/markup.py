@@ -229,15 +229,8 @@ def progress_bar(done: int, total: int, words: str) -> Html:
     )
 
 
-def table(
-    frame: pd.DataFrame,
-    *,
-    numbers: Iterable[str] = (),
-    act: str | None = None,
-    key: str | None = None,
-    chosen: object = None,
-) -> Html:
-    """A small table, numbers (those that are words already by name) to the right; with `act`, rows can be chosen."""
+def table(frame: pd.DataFrame, *, numbers: Iterable[str] = ()) -> Html:
+    """A small table, numbers (those that are words already by name) to the right."""
     numbers = {name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])} | set(numbers)
     rooms = {str(name): _word_room(frame[name]) for name in frame.columns if name not in numbers}
     head = together(
@@ -249,16 +242,7 @@ def table(
             tag("td", number_text(value), class_="ttk-number" if name in numbers else None, style=rooms.get(str(name)))
             for name, value in row.items()
         )
-        extra: dict[str, Any] = {}
-        if act and key:
-            extra = {
-                "data_act": act,
-                "data_value": row[key],
-                "tabindex": 0,
-                "role": "button",
-                "class_": "ttk-chosen" if row[key] == chosen else None,
-            }
-        rows.append(tag("tr", cells, **extra))
+        rows.append(tag("tr", cells))
     return tag("div", tag("table", tag("thead", tag("tr", head)), tag("tbody", together(rows))), class_="ttk-table")
 
 

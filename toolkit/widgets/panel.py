@@ -7,6 +7,7 @@ tuner) bring a script of their own.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -34,8 +35,9 @@ def script(*names: str) -> str:
 
 
 def sheet(*names: str) -> str:
-    """Style sheets of this folder, the shared one first."""
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("panel.css", *names))
+    """Style sheets of this folder, the shared one first, without what only their authors need."""
+    whole = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("panel.css", *names))
+    return re.sub(r"\s+", " ", re.sub(r"/\*.*?\*/", "", whole, flags=re.DOTALL))
 
 
 class Panel(anywidget.AnyWidget):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from pathlib import Path
@@ -13,6 +14,7 @@ from toolkit.cli import app
 from toolkit.sending import Ledger, State
 from toolkit.sending.clock import micros, utc_now
 from toolkit.sending.ledger.planning import Entry, RunRecord, Signed
+from toolkit.sending.ledger.waiting import left_over
 from toolkit.sending.protocol import Receipt
 
 
@@ -128,6 +130,26 @@ def test_many_doubts_are_settled_at_once_by_a_file_or_a_run_and_a_count_all_or_n
 def test_what_is_to_be_settled_is_named_in_one_way(shell, doubts, names, said):
     code, told = shell("settle", *names, "--ledger", doubts, "--by", "ana", "--assume-sent")
     assert (code, said in told) == (1, True)
+
+
+def test_what_nobody_sends_any_more_says_since_when_and_what_to_do_and_is_cancelled(shell, doubts):
+    with Ledger.open(doubts) as ledger:
+        (row,) = ledger.start(ledger.claim("run", owner="a", limit=1, lease=60_000_000))
+        later = {row.decision_id: micros(utc_now()) + 60_000_000}
+        ledger.record([(row, Receipt("d3", State.DEFERRED, code=451, reason="greylisted"))], next_at=later)
+    said = shell("status", "--ledger", doubts)[1]
+    assert "  1 postponed by the other side (451 greylisted), to go again from " in said
+    assert "  last tried " in said
+    assert ", and nobody sends them now: `send` with the same batch goes on until " in said
+    assert f"`toolkit cancel run --ledger {doubts} --by NAME` ends the rest" in said
+    with Ledger.open(doubts, clock=lambda: utc_now() + timedelta(hours=2)) as ledger:
+        *_, line = left_over(ledger, "run")
+        assert "its approval was over " in line
+    cancel = "cancel", "run", "--ledger", doubts, "--by", "ana"
+    assert shell(*cancel) == (0, "run: 2 mails would not go, by no later batch either; --yes does it\n")
+    assert (shell("cancel", "", *cancel[2:])[0], shell("cancel", "other", *cancel[2:])[0]) == (1, 1)
+    assert shell(*cancel, "--yes") == (0, "run: cancelled; 2 mails will not go\n")
+    assert "nobody sends them" not in shell("status", "--ledger", doubts)[1]
 
 
 def test_a_ledger_that_is_not_there_is_not_made(shell, tmp_path):

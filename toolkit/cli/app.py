@@ -55,7 +55,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Name everything in templates of other tools that means nothing here, with what to write instead.",
     ),
     "status": ("ledgers", "Where the runs of a ledger stand, why one is paused, and which mails are in doubt."),
-    "settle": ("ledgers", "Decide about a mail in doubt: take it as sent, or send it again, which may send it twice."),
+    "settle": (
+        "ledgers",
+        "Decide about mails in doubt: take them as sent, or send them again, which may send them twice. All, or none.",
+    ),
     "pause": (
         "sending",
         "Let no more mails of a run go, or of a loop, wherever it is being sent; those under way are finished.",
@@ -64,6 +67,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "sending",
         "Let a paused run or loop go on, with the next round, the sender's next look, or where `send` is called again.",
     ),
+    "cancel": ("sending", "End a run: what it has not sent goes no more, by no later batch either."),
     "revoke": ("sending", "Take an approval back; its runs end wherever they are being sent."),
     "sender": (
         "sending",

@@ -16,7 +16,7 @@ from toolkit.readable import counted
 from toolkit.sending.keys import new_key, public_line, signing_key
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.moved import is_moved
-from toolkit.sending.ledger.waiting import approvals_paused, paused_because
+from toolkit.sending.ledger.waiting import approvals_paused, left_over, paused_because
 
 __all__ = ["ByOption", "LedgerOption", "WhyOption", "opened_ledger"]
 
@@ -100,6 +100,9 @@ def status(
             typer.echo(f"{first}: {counted(run['mails'], 'mail')}, {run['says']}")
             if opened.run_state(run["run_id"]) == "paused":
                 typer.echo(f"  {paused_because(opened, run['run_id'])}")
+            elif not run["done"]:
+                for line in left_over(opened, run["run_id"]):
+                    typer.echo(f"  {line}")
         for mail in doubts.to_dict("records"):
             typer.echo(f"  in doubt: {mail['decision_id']}  {mail['address']}  {mail['reason'] or ''}")
         if len(doubts):

@@ -1,4 +1,4 @@
-"""Commands that send, and that hold up what sends: sender, approve, send-test, run, parity, pause, resume, revoke."""
+"""Commands that send (sender, approve, send-test, run, parity), and that hold it up (pause, resume, cancel, revoke)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from toolkit.cli.logs import (
 )
 from toolkit.errors import InputError, nearest
 from toolkit.events.times import moment_of
+from toolkit.readable import counted
 from toolkit.scenario import load
 from toolkit.sending import (
     ApprovalPolicy,
@@ -69,6 +70,27 @@ def resume(what: HeldArgument, ledger: LedgerOption, by: ByOption, why: WhyOptio
     with plain_errors(), opened_ledger(ledger) as opened:
         opened.resume(_held(what), by=by, why=why)
         typer.echo(f"{what}: goes on with the next round or sending; failures and bounces are counted afresh")
+
+
+@app.command()
+def cancel(
+    run: Annotated[str, typer.Argument(help="The run's id, from `toolkit status`, or how it begins.")],
+    ledger: LedgerOption,
+    by: ByOption,
+    why: WhyOption = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only look.")] = False,
+) -> None:
+    """End a run: what it has not sent goes no more, by no later batch either."""
+    with plain_errors(), opened_ledger(ledger) as opened:
+        if yes:
+            typer.echo(f"{run}: cancelled; {counted(opened.cancel(run, by=by, why=why), 'mail')} will not go")
+            return
+        runs = opened.status()
+        mine = runs[runs["run_id"].str.startswith(run)] if run else runs[:0]
+        if len(mine) != 1:
+            raise InputError(f"{run}: {len(mine)} runs are called so; see `toolkit status --ledger {ledger}`")
+        waiting = int(mine[["planned", "deferred"]].to_numpy().sum())
+        typer.echo(f"{run}: {counted(waiting, 'mail')} would not go, by no later batch either; --yes does it")
 
 
 @app.command()

@@ -8,14 +8,24 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from toolkit.sending.clock import from_micros
+from toolkit.sending.clock import from_micros, micros
 from toolkit.sending.ledger.holding import hold_of_run
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.pacing import IN_QUIET_HOURS
-from toolkit.sending.ledger.schema import IS_QUIET, approvals, deliveries, holds, runs, runs_under
-from toolkit.sending.states import State
+from toolkit.sending.ledger.schema import (
+    IS_QUIET,
+    IS_STANDING,
+    approvals,
+    attempts,
+    deliveries,
+    held_as,
+    holds,
+    runs,
+    runs_under,
+)
+from toolkit.sending.states import WAITING, State
 
-__all__ = ["approvals_paused", "held_up", "paused_because", "waits_for"]
+__all__ = ["approvals_paused", "held_up", "left_over", "paused_because", "waits_for"]
 
 
 def waits_for(ledger: Ledger, run_id: str, *, others: Mapping[str, int]) -> tuple[str, ...]:
@@ -42,6 +52,35 @@ def waits_for(ledger: Ledger, run_id: str, *, others: Mapping[str, int]) -> tupl
         else:
             lines.append(f"{count:,} in run {other[:12]}, which another sender has")
     return tuple(lines)
+
+
+def left_over(ledger: Ledger, run_id: str) -> tuple[str, ...]:
+    """Of a run with mails to go that is not paused, and that no sender has in its hands: since when, and what to do.
+
+    Args:
+        ledger: the ledger.
+        run_id: the run.
+    """
+    mine = deliveries.c.run_id == run_id
+    of_it = deliveries.join(attempts, attempts.c.delivery_id == deliveries.c.id)
+    with ledger.reading() as connection:
+        run = connection.execute(select(runs).where(runs.c.id == run_id)).mappings().one()
+        at_work = connection.execute(select(deliveries.c.id).where(mine, held_as(State.LEASED, State.SENDING)).limit(1))
+        tried = select(func.max(attempts.c.at)).select_from(of_it).where(mine, deliveries.c.state.in_(WAITING))
+        if run["state"] in ("paused", "cancelled", "revoked") or at_work.first() is not None:
+            return ()
+        last: int | None = connection.execute(tried).scalar()
+        loops = connection.execute(select(approvals.c.id).where(approvals.c.run_id == run_id, IS_STANDING)).first()
+    since = f"last tried {_moment(last)}" if last is not None else f"planned {_moment(run['created_at'])}, never tried"
+    ends = _moment(run["not_after"])
+    if micros(ledger.clock()) >= run["not_after"]:
+        then = f"its approval was over {ends}: what is still due goes with a batch prepared anew"
+    elif loops is not None:
+        then = f"a round takes over what is in its window; under this approval they may go until {ends}"
+    else:
+        then = f"`send` with the same batch goes on until {ends}, or a batch prepared anew takes them over"
+    how = f"`toolkit cancel {run_id[:12]} --ledger {ledger.place} --by NAME` ends the rest"
+    return (*waits_for(ledger, run_id, others={}), f"{since}, and nobody sends them now: {then}; {how}")
 
 
 def held_up(ledger: Ledger, approval_id: str) -> str | None:

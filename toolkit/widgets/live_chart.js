@@ -21,16 +21,39 @@ function plotly(model) {
   return window[PAGE];
 }
 
-// The figure of a wait with the discount put in: money by percent, words where they name it.
-function figure(model) {
+// plotly breaks no title: its lines are broken between words, by about the width of their letters.
+function broken(text, width) {
+  const whole = text.replace(/<\/span><br><span style='font-size[^']*'>/g, " "); // the lines of a subtitle
+  return whole.split("<br>").map((line) => {
+    const letter = 0.56 * (/font-size:([\d.]+)px/.exec(line)?.[1] ?? 17);
+    let used = 0;
+    return (line.match(/(?:<[^>]*>|[^\s<])+/g) ?? []).reduce((said, word) => {
+      const wide = letter * word.replace(/<[^>]*>/g, "").length;
+      const isNext = used > 0 && used + letter + wide > width;
+      used = isNext ? wide : used + letter + wide;
+      return said ? `${said}${isNext ? "<br>" : " "}${word}` : word;
+    }, "");
+  }).join("<br>");
+}
+
+// The figure of a wait with the discount put in: money by percent, words where they name it. What more lines of a title
+// than were planned need is added to its height, and of fewer taken from it.
+function figure(model, width) {
   const frames = model.get("frames");
   const percent = model.get("percent");
   const frame = frames[model.get("wait")] ?? Object.values(frames)[0];
   const data = frame.data.map((trace) => trace.meta?.times_percent
     ? { ...trace, y: (Array.isArray(trace.y) ? trace.y : Array.from(trace.y)).map((one) => one === null ? null : one * percent) }
     : trace);
-  const title = { ...frame.layout.title, text: frame.layout.title.text.replaceAll("{percent}", `${percent}`) };
-  return { data, layout: { ...frame.layout, title, uirevision: "kept" } };
+  const planned = frame.layout.title.text.replaceAll("{percent}", `${percent}`);
+  const title = { ...frame.layout.title, text: broken(planned, width - 28) };
+  const more = 22 * (title.text.split("<br>").length - planned.split("<br>").length);
+  const { height, margin, legend } = frame.layout;
+  const moved = {
+    height: height + more, margin: { ...margin, t: margin.t + more },
+    legend: { ...legend, y: 1 - ((1 - legend.y) * height + more) / (height + more) },
+  };
+  return { data, layout: { ...frame.layout, ...moved, title, uirevision: "kept" } };
 }
 
 export default {
@@ -60,7 +83,7 @@ export default {
       if (busy) { later(); return; }
       busy = true;
       try {
-        const { data, layout } = figure(model);
+        const { data, layout } = figure(model, plot.clientWidth || 700);
         await ready.react(plot, data, layout, model.get("settings").config);
       } catch (error) {
         fail(error);
@@ -73,6 +96,8 @@ export default {
       timer = setTimeout(draw, Math.max(0, Math.min(RESTS, since + LATEST - performance.now())));
     };
     model.on("change:wait change:percent change:frames", later);
+    const resized = new ResizeObserver(later);
+    resized.observe(plot);
     plotly(model).then((found) => {
       ready = found;
       plot.textContent = "";
@@ -82,6 +107,7 @@ export default {
       gone = true;
       model.off("change:error", show);
       clearTimeout(timer);
+      resized.disconnect();
       model.off("change:wait change:percent change:frames", later);
       if (ready) ready.purge(plot);
     };

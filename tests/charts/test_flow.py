@@ -7,9 +7,9 @@ import re
 import pandas as pd
 
 import toolkit as tk
-from toolkit.charts import own_purchases
 from toolkit.charts.diagram import diagram
 from toolkit.charts.flow import Leaving, StepAnswers, answers_of, flow_of
+from toolkit.engine import own_purchases
 from toolkit.engine.glance import glance
 from toolkit.events import EventLog
 from toolkit.scenario import loads

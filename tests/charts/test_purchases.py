@@ -8,9 +8,8 @@ import pytest
 
 import toolkit as tk
 from tests.charts.conftest import CART
-from toolkit.charts import own_purchases
-from toolkit.charts.local_time import later
-from toolkit.engine import uniform
+from toolkit.engine import own_purchases, uniform
+from toolkit.engine.local_time import later
 from toolkit.errors import InputError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, loads, set_parameters

@@ -158,5 +158,5 @@ def test_a_report_that_takes_long_shows_how_far_it_is(monkeypatch, capsys, shop_
 
 
 def test_what_is_no_replay_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"expected what tk\.replay gives; found str"):
+    with pytest.raises(InputError, match=r"run: found str; allowed: what tk\.replay gives"):
         report("a replay", path=tmp_path / "report.html")

@@ -85,7 +85,7 @@ def test_an_empty_log_is_drawn_as_nothing():
 
 @pytest.mark.parametrize("name", ["sweep", "result", "trace", "batch_summary"])
 def test_a_report_of_another_thing_is_refused_in_one_sentence(shop_run, tmp_path, name):
-    with pytest.raises(InputError, match=rf"report: {name}: expected what .* gives; found str"):
+    with pytest.raises(InputError, match=rf"report: {name}: found str; allowed: what .* gives"):
         tk.report(shop_run, path=tmp_path / "report.html", **{name: "no"})
 
 

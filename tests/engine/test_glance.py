@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from toolkit.charts import own_purchases, sends_table
-from toolkit.charts.purchases import EDGES, opened_to_all
-from toolkit.engine import measure, replay, sweep
+from toolkit.charts import sends_table
+from toolkit.engine import measure, own_purchases, replay, sweep
 from toolkit.engine.glance import glance
+from toolkit.engine.own_purchases import EDGES, opened_to_all
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, Program, load, loads, set_parameters
 

@@ -9,13 +9,12 @@ import pandas as pd
 import pytest
 
 from tests.reference.compare import differences
-from toolkit.charts import own_purchases
 from toolkit.charts.flow import flow_of
-from toolkit.charts.purchases import EDGES
-from toolkit.engine import measure, prepared, replay, sweep
+from toolkit.engine import measure, own_purchases, prepared, replay, sweep
 from toolkit.engine.gaps import NO_GAP, median_gaps
 from toolkit.engine.glance import glance
 from toolkit.engine.marked import Marked
+from toolkit.engine.own_purchases import EDGES
 from toolkit.events import EventLog
 from toolkit.scenario import Program, load, loads
 from toolkit.simulation import ResponseModel, simulate

@@ -8,14 +8,12 @@ from toolkit.charts.lift import forest
 from toolkit.charts.lift_report import experiment_report
 from toolkit.charts.looks import boundary
 from toolkit.charts.own import own_chart
-from toolkit.charts.purchases import OwnPurchases, own_purchases
 from toolkit.charts.report import report
 from toolkit.charts.sends import not_sent, sends_by_day, sends_by_hour, sends_table
 from toolkit.charts.sweeps import sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 
 __all__ = [
-    "OwnPurchases",
     "boundary",
     "deliverability_chart",
     "experiment_report",
@@ -24,7 +22,6 @@ __all__ = [
     "lift_days",
     "not_sent",
     "own_chart",
-    "own_purchases",
     "plan_curve",
     "qini_curve",
     "report",

@@ -109,24 +109,24 @@ def flow_of(run: Run, scenario: str) -> Flow:
     place = names.index(scenario)
     journeys, decisions = run.walked.journeys, run.walked.decisions
     mine = journeys[:, m.J_SCENARIO] == place
-    counted = mine & (journeys[:, m.J_ENDED_BY] != m.END_SUPERSEDED)
+    entered = mine & (journeys[:, m.J_ENDED_BY] != m.END_SUPERSEDED)
     sends = run.compiled.sends
     own = [number for number, send in enumerate(sends) if send.scenario == scenario]
     table = np.zeros((len(sends), 3), dtype=np.int64)
     if len(decisions):
         np.add.at(table, (decisions[:, m.D_SEND], decisions[:, m.D_STATUS]), 1)
     last = _last_sends(run)
-    left = _leaving(run, place, journeys[counted], last[counted])
+    left = _leaving(run, place, journeys[entered], last[entered])
     arms = run.compiled.arms[place]
     return Flow(
-        journeys=int(counted.sum()),
+        journeys=int(entered.sum()),
         sent=_by_step(sends, {number: int(table[number, m.STATUS_SEND]) for number in own}),
         withheld=_by_step(sends, {number: int(table[number, m.STATUS_WITHHELD]) for number in own}),
         skipped=_by_step(sends, {number: int(table[number, m.STATUS_SKIPPED]) for number in own}),
         left=left,
-        finished=int((journeys[counted, m.J_ENDED_BY] == m.END_FINISHED).sum()),
-        still_open=int((journeys[counted, m.J_ENDED_BY] == m.END_OPEN).sum()),
-        arms={arm: int((journeys[counted, m.J_ARM] == number).sum()) for number, arm in enumerate(arms)},
+        finished=int((journeys[entered, m.J_ENDED_BY] == m.END_FINISHED).sum()),
+        still_open=int((journeys[entered, m.J_ENDED_BY] == m.END_OPEN).sum()),
+        arms={arm: int((journeys[entered, m.J_ARM] == number).sum()) for number, arm in enumerate(arms)},
     )
 
 

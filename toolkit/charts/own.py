@@ -8,7 +8,6 @@ from itertools import pairwise
 import plotly.graph_objects as go
 
 from toolkit.charts.given import check_given
-from toolkit.charts.purchases import EDGES, OwnPurchases
 from toolkit.charts.style import (
     AFTER_MAIL,
     AFTER_OFFER,
@@ -22,6 +21,7 @@ from toolkit.charts.style import (
     share_text,
     whole,
 )
+from toolkit.engine.own_purchases import EDGES, OwnPurchases
 
 __all__ = ["PHASES", "own_chart", "place_of", "whose"]
 

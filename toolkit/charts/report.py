@@ -12,17 +12,18 @@ import numpy as np
 import pandas as pd
 
 from toolkit.bars import Bar
+from toolkit.charts.given import check_given
 from toolkit.charts.lift_report import days_chapter, lift_chapter, verdict_box
 from toolkit.charts.own import own_chart, whose
 from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
-from toolkit.charts.purchases import OwnPurchases, own_purchases
 from toolkit.charts.sends import not_sent, sends_by_day, sends_by_hour, span_text
 from toolkit.charts.style import money, share_text
 from toolkit.charts.sweeps import setting_name, setting_text, sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 from toolkit.engine import Run, Sweep, Trace
 from toolkit.engine import layout as m
-from toolkit.errors import InputError, check_flag
+from toolkit.engine.own_purchases import OwnPurchases, own_purchases
+from toolkit.errors import check_flag
 from toolkit.readable import reason_text
 from toolkit.sending import BatchSummary
 from toolkit.stats import LiftByDay, Result
@@ -65,20 +66,17 @@ def report(
         InputError: the folder to write to is not there, `run` is no replay, or what is given beside it is another
             thing.
     """
-    if not hasattr(run, "decisions"):
-        raise InputError(f"report: run: expected what tk.replay gives; found {type(run).__name__}")
+    check_given(run, Run, name="report: run", giver="tk.replay")
     for name, given, kind, giver in (
         ("sweep", sweep, Sweep, "tk.sweep"),
         ("result", result, Result, "tk.experiment"),
         ("by_day", by_day, LiftByDay, "toolkit.stats.lift_by_day"),
         ("trace", trace, Trace, "run.trace"),
+        ("batch_summary", batch_summary, BatchSummary, "Batch.summary()"),
     ):
-        if given is not None and not isinstance(given, kind):
-            raise InputError(f"report: {name}: expected what {giver} gives; found {type(given).__name__}")
+        if given is not None:
+            check_given(given, kind, name=f"report: {name}", giver=giver)
     check_flag(progress, name="progress")
-    if batch_summary is not None and not hasattr(batch_summary, "lines"):
-        found = type(batch_summary).__name__
-        raise InputError(f"report: batch_summary: expected what Batch.summary() gives; found {found}")
     with Bar(total=_CHAPTERS, desc="report", unit="chapter", disable=not progress, delay=0.5) as bar:
         own = _own(run, sweep)
         parts = list[str]()

@@ -10,7 +10,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from toolkit.charts.given import check_given
-from toolkit.charts.local_time import DAY, HOUR, local
 from toolkit.charts.style import (
     BLUE,
     DAYS,
@@ -28,6 +27,7 @@ from toolkit.charts.style import (
 from toolkit.engine import Run
 from toolkit.engine import layout as m
 from toolkit.engine.layout import Ints
+from toolkit.engine.local_time import DAY, HOUR, local
 from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events import EventLog
 from toolkit.readable import day_text, reason_text

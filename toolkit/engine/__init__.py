@@ -8,6 +8,7 @@ from toolkit.engine.instructions import Assumption
 from toolkit.engine.load import Load
 from toolkit.engine.measure import measure
 from toolkit.engine.overlap import Overlap
+from toolkit.engine.own_purchases import OwnPurchases, own_purchases
 from toolkit.engine.replay import replay
 from toolkit.engine.run import Run
 from toolkit.engine.selection import Selection
@@ -22,6 +23,7 @@ __all__ = [
     "Difference",
     "Load",
     "Overlap",
+    "OwnPurchases",
     "Run",
     "Selection",
     "Summary",
@@ -30,6 +32,7 @@ __all__ = [
     "column_words",
     "compact",
     "measure",
+    "own_purchases",
     "replay",
     "sweep",
     "uniform",

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from toolkit.events.database import fetch_row, fetch_rows
-from toolkit.events.kinds import EMPTY, Spelling, spelled_as, spellings
+from toolkit.events.kinds import EMPTY, spelled_as, spellings
 from toolkit.events.quoting import literal, name
 from toolkit.readable import counted
 
@@ -184,16 +184,12 @@ def _look_alike(names: Sequence[str]) -> Iterator[str]:
             yield f"event names that look alike and are not the same: {', '.join(map(ascii, some))}"
 
 
-def _spelled(spelling: Spelling) -> str:
-    return spelled_as(spelling, numbers=True, zone=True)
-
-
 def _properties(cursor: duckdb.DuckDBPyConnection, relation: str, properties: Mapping[str, str]) -> Iterator[str]:
     texts = {prop: name(prop) for prop, kind in properties.items() if kind == "text"}
     values = {prop: x for prop, x in texts.items() if not prop.casefold().endswith(_ID_ENDINGS)}
     words = []
     for prop, spelling in spellings(cursor, relation, values).items():
-        spelled = _spelled(spelling)
+        spelled = spelled_as(spelling, numbers=True, zone=True)
         if spelled == "VARCHAR" and spelling.given:
             words.append(prop)
         if spelled in ("BIGINT", "DOUBLE"):

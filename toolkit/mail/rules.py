@@ -384,7 +384,9 @@ def _check_offer(mail: Mail, letter: Letter, shown: str, narrow: str) -> Iterato
             yield Found("offer_differs", f"the mail promises {words} off, {of_it}", words, "text")
     if offer is None:
         return
-    if amount is not None and not any(abs(value - float(amount)) < 0.005 for value in _amounts(shown)):
+    if amount is not None and not any(
+        abs(value - float(amount)) < 0.005 for value in map(_amount, _AMOUNT.finditer(shown))
+    ):
         yield Found("offer_not_named", f"the mail does not say its offer of {float(amount):g}")
     if offer.get("free_shipping") and not _FREE_SHIPPING.search(shown):
         yield Found("offer_not_named", "the mail does not say that delivery is free")
@@ -393,10 +395,6 @@ def _check_offer(mail: Mail, letter: Letter, shown: str, narrow: str) -> Iterato
     code = offer.get("code")
     if code and (str(code) not in mail.text or html_entities.escape(str(code)) not in mail.html):
         yield Found("offer_not_named", "the mail does not say the offer's code in both parts")
-
-
-def _amounts(shown: str) -> Iterator[float]:
-    return map(_amount, _AMOUNT.finditer(shown))
 
 
 def _amount(match: re.Match[str]) -> float:

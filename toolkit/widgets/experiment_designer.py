@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.charts.experiments import power_svg
-from toolkit.charts.purchases import own_purchases
 from toolkit.charts.style import hours_text
 from toolkit.engine import Run, measure
 from toolkit.engine import layout as m
+from toolkit.engine.own_purchases import own_purchases
 from toolkit.errors import InputError, MetricError
 from toolkit.readable import minus
 from toolkit.scenario import Duration, Scenario, set_parameters

@@ -18,11 +18,11 @@ from typing import Any
 import pandas as pd
 
 from toolkit.charts.own import place_of
-from toolkit.charts.purchases import EDGES, opened_to_all
 from toolkit.charts.sends import quiet_hours, span_words
 from toolkit.charts.style import hours_text
 from toolkit.charts.sweeps import setting_text
 from toolkit.engine.glance import Glance, glance
+from toolkit.engine.own_purchases import EDGES, opened_to_all
 from toolkit.engine.replay import compiled_for
 from toolkit.errors import InputError, MetricError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog

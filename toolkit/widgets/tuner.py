@@ -14,9 +14,9 @@ import plotly.graph_objects as go
 import traitlets
 
 from toolkit.charts.own import whose
-from toolkit.charts.purchases import EDGES
 from toolkit.charts.style import hours_text
 from toolkit.engine.compiled import is_first_compilation
+from toolkit.engine.own_purchases import EDGES
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, Program, Scenario

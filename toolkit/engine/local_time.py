@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from toolkit.engine import Run
 from toolkit.engine.layout import Ints
-from toolkit.scenario import Duration
+from toolkit.engine.run import Run
+from toolkit.scenario.duration import Duration
 
 __all__ = ["DAY", "HOUR", "later", "local"]
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from toolkit.charts.given import check_given
-from toolkit.charts.local_time import HOUR, later
 from toolkit.drawable import Drawable
-from toolkit.engine import Run, replay
 from toolkit.engine import layout as m
 from toolkit.engine.doors import micros_of
 from toolkit.engine.follow import within
 from toolkit.engine.layout import Floats, Ints
+from toolkit.engine.local_time import HOUR, later
 from toolkit.engine.period import Period
+from toolkit.engine.replay import replay
+from toolkit.engine.run import Run
 from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario import Duration, Program, Scenario
@@ -163,7 +163,8 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     >>> print(own_purchases(replay(cart, log)))
     cart, observed in a log without these mails: 1 bought on their own before the mail; 1 of 2 bought within 7d after it
     """
-    check_given(run, Run, name="run", giver="tk.replay")
+    if not isinstance(run, Run):
+        raise InputError(f"run: found {type(run).__name__}; allowed: what tk.replay gives")
     chosen = _chosen(run.program, scenario)
     goal = chosen.goal
     if goal is None:

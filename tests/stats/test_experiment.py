@@ -118,8 +118,7 @@ def test_of_two_arms_that_win_the_one_that_gains_more_is_advised_not_the_larger_
         verdict = experiment(frame, [metric]).verdict()
         assert set(verdict.actions.values()) == {"roll out"}
         assert verdict.splitlines()[-2:] == [
-            f"large_gain shows the most on {metric.label}; whether more than many_people, control='large_gain' "
-            "would tell.",
+            f"large_gain shows the most on {metric.label}; to hold many_people against it, take control='large_gain'.",
             "Roll out large_gain.",
         ]
     again = experiment(frame, [Rate("converted")], control="large_gain")
@@ -132,7 +131,7 @@ def test_of_many_arms_that_win_the_others_are_counted() -> None:
     frame["converted"] |= (frame["arm"] != "control") & (frame.index % 2_000 < 600)
     verdict = experiment(frame, [Rate("converted")]).verdict()
     assert (
-        "a shows the most on converted; whether more than the 4 others that beat control, control='a' would" in verdict
+        "a shows the most on converted; to hold the 4 others that beat control against it, take control='a'." in verdict
     )
 
 

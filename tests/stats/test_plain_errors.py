@@ -37,6 +37,7 @@ from toolkit.stats import (
     qini,
     rates_posterior,
     sample_ratio,
+    survival_curves,
 )
 
 WRONG: Any = "no"
@@ -270,7 +271,7 @@ BOUGHT = pd.DataFrame({"customer_id": ["a", "b"], "at": DAYS})
             "plan: mails is 0 for everybody: there is nothing to divide by",
         ),
         (
-            lambda: calibrate(pd.concat([ROWS] * 3), Rate("revenue"), runs=10),  # type: ignore[arg-type]
+            lambda: calibrate(pd.concat([ROWS] * 3).drop(columns="unit"), Rate("revenue"), runs=10),  # type: ignore[arg-type]
             "calibrate: a rate needs 0 and 1; revenue runs from 0 to 5",
         ),
         (
@@ -305,6 +306,26 @@ def test_a_bootstrap_does_not_mind_how_far_from_nothing_amounts_lie() -> None:
 def test_a_constant_arm_is_no_source_of_error_in_a_bootstrap() -> None:
     found = bootstrap_difference([99.9] * 3, [100.9, 100.9, 101.9])
     assert (found.lower, found.upper) == (-math.inf, math.inf)  # some resamples of the other arm do not vary, either
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("plan", lambda rows: plan(Ratio("revenue", "mails"), rel=0.1, outcomes=rows.drop(columns="arm"))),
+        ("calibrate", lambda rows: calibrate(rows, [Rate("converted")], runs=10)),
+        ("survival_curves", lambda rows: survival_curves(rows, TimeTo("revenue", within="7d"))),
+    ],
+    ids=["plan", "calibrate", "survival"],
+)
+def test_rows_of_one_unit_are_refused_where_each_would_count_as_a_unit(
+    name: str, call: Callable[[pd.DataFrame], object]
+) -> None:
+    rows = pd.concat([ROWS, ROWS, ROWS], ignore_index=True).assign(unit=[*range(3 * len(ROWS) - 1), 0], mails=1)
+    with pytest.raises(
+        MetricError, match=f"{name}: outcomes: 1 rows are of units that are there already, for example '0'"
+    ):
+        call(rows)
+    call(rows.assign(unit=range(len(rows))))
 
 
 def test_what_a_plan_cannot_find_is_not_called_nan() -> None:

@@ -100,6 +100,18 @@ def test_the_relative_interval_of_a_resampled_mean_agrees_with_its_test() -> Non
         assert (one.rel_lower > 0 or one.rel_upper < 0) == (one.pvalue < 0.05)
 
 
+@pytest.mark.parametrize("resample", [permutation_test, bootstrap_difference])
+def test_intervals_are_made_of_welchs_error_and_the_quantiles_of_the_draws(resample) -> None:
+    rng = np.random.default_rng(12)
+    one, other = rng.gamma(1, 20, 9), rng.gamma(1, 10, 40)
+    for first, second in ((one, other), (other, one)):
+        found = resample(first, second, seed=2)
+        sides = (Sample(len(side), side.mean(), side.var(ddof=1)) for side in (first, second))
+        expected = welch(*sides)
+        assert (expected.diff - found.lower) / expected.error == pytest.approx(found.upper_critical)
+        assert (expected.diff - found.upper) / expected.error == pytest.approx(found.lower_critical)
+
+
 def test_the_same_seed_gives_the_same_result_and_another_nearly_the_same() -> None:
     rng = np.random.default_rng(4)
     one, other = rng.gamma(1, 12, 50), rng.gamma(1, 10, 500)

@@ -9,7 +9,7 @@ from scipy.stats import chi2_contingency
 
 from toolkit.bars import Bar
 from toolkit.errors import MetricError
-from toolkit.stats import Mean, Rate
+from toolkit.stats import Mean, Rate, Ratio
 from toolkit.stats.targeting import qini, uplift_by_segment
 
 
@@ -157,6 +157,33 @@ def test_many_draws_of_a_qini_show_how_far_they_are(capsys, monkeypatch, progres
     rng = np.random.default_rng(1)
     qini(rng.random(100_000) < 0.1, rng.random(100_000) < 0.5, rng.random(100_000), draws=60, progress=progress)
     assert ("qini: " in capsys.readouterr().err) == progress
+
+
+def test_rows_of_one_customer_are_added_up_within_each_segment() -> None:
+    """One row per journey: mails of one customer are not independent, and 4 rows of a customer are no 4 customers."""
+    rng = np.random.default_rng(14)
+    journeys = rng.integers(1, 5, 600)
+    taste = rng.beta(0.5, 1.5, 600)
+    rows = pd.DataFrame({"unit": np.repeat(np.arange(600), journeys)})
+    rows["arm"] = np.where(rows["unit"] % 2, "mail", "control")
+    rows["kind"] = np.where(rows["unit"] % 3, "new", "loyal")
+    rows["mails"] = rng.integers(1, 4, len(rows))
+    rows["opens"] = rng.binomial(rows["mails"], taste[rows["unit"]])
+    metric = Ratio("opens", "mails")
+    found = uplift_by_segment(rows.sample(frac=1, random_state=1), metric, "kind")
+    summed = rows.groupby(["unit", "arm", "kind"], as_index=False)[["mails", "opens"]].sum()
+    wanted = uplift_by_segment(summed, metric, "kind")
+    columns = ["n", "n_control", "diff", "diff_lower", "diff_upper", "pvalue", "split"]
+    assert found[columns].to_numpy() == pytest.approx(wanted[columns].to_numpy())
+    assert found["n"].sum() + found["n_control"].sum() == 600
+    named = uplift_by_segment(rows.rename(columns={"unit": "person"}), metric, "kind", unit="person")
+    assert named["diff_lower"].tolist() == pytest.approx(wanted["diff_lower"].tolist())
+    with pytest.raises(MetricError, match="units have more than one row"):
+        uplift_by_segment(rows.assign(opened=True), Rate("opened"), "kind")
+    with pytest.raises(MetricError, match="units are in more than one arm"):
+        uplift_by_segment(rows.assign(arm=np.where(rows["kind"].eq("new"), "mail", "control"), unit=1), metric, "kind")
+    with pytest.raises(MetricError, match=r"column 'person' .* is missing"):
+        uplift_by_segment(rows, metric, "kind", unit="person")
 
 
 def test_whether_arms_are_split_alike_in_all_segments_is_the_chi_square_test() -> None:

@@ -97,7 +97,7 @@ def test_a_board_of_twenty_arms_shows_the_advised_arm_first_and_folds_its_findin
     findings = shown.partition('class="ttk-verdict"')[2]
     assert findings.count("<p>") == 8
     assert findings.partition("<p>")[2].startswith(f"{advised} beats control")
-    assert f"<p>{advised} shows the most on converted; whether more than the " in findings
+    assert f"<p>{advised} shows the most on converted; to hold the " in findings
     assert "and 13 more findings" in rest
     few = ExperimentBoard(result_of(["control", "a", "b"]))
     assert re.findall(r'<span class="ttk-what">([^<]*)</span>', few.view)[:2] == ["a, converted", "b, converted"]

@@ -502,6 +502,21 @@ def test_segments_are_those_of_the_metric_that_was_compared():
     found = uplift_by_segment(outcomes, metrics[0], by="country", control="none", arm="group", alpha=0.2)
     assert f"{100 * found['diff_lower'][0]:+.1f} points to" in view.view
     assert f"differs between segments at all: mail: p = {found['heterogeneity'][0]:.3f}." in view.view
+    outcomes["spent"] = outcomes["bought"] * 12.5
+    money = tk.experiment(outcomes, tk.Mean("spent", currency="EUR"), control="none", arm="group")
+    view = ExperimentBoard(money, outcomes=outcomes, segments="country")
+    press(view, "page", "segments")
+    found = uplift_by_segment(outcomes, tk.Mean("spent", currency="EUR"), by="country", control="none", arm="group")
+    assert f"€{found['control'][0]:.2f}" in view.view
+    assert f"+€{found['diff'][0]:.2f}" in view.view
+    homes = outcomes.assign(home=outcomes.index // 2 * 2 % 150 + outcomes["group"].eq("mail"), people=1)
+    homes["country"] = "FR"
+    share = tk.experiment(homes, tk.Ratio("bought", "people"), control="none", arm="group", unit="home")
+    view = ExperimentBoard(share, outcomes=homes, segments="country")
+    press(view, "page", "segments")
+    assert view.error == ""
+    row = re.search(r"<td[^>]*>FR</td>.*?</tr>", view.view, re.DOTALL)[0]
+    assert re.findall(r">(\d+)</td>", row)[:2] == ["75", "75"]  # homes, not people
     with pytest.raises(InputError, match="result: found DataFrame"):
         ExperimentBoard(outcomes)
     with pytest.raises(InputError, match="outcomes: found str"):

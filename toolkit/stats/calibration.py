@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from toolkit.arrow import TableLike
 from toolkit.errors import MetricError
 from toolkit.stats.arguments import check_alpha, check_count, check_number, check_seed
-from toolkit.stats.doors import check_metric, frame_at
+from toolkit.stats.doors import check_metric, check_once, frame_at
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.moments import numbers
@@ -61,6 +61,7 @@ def calibrate(
     True
     """
     outcomes = frame_at(outcomes, "outcomes", where="calibrate")
+    check_once(outcomes, where="calibrate")
     chosen = _metrics(metrics)
     for metric in chosen:
         check_metric(metric, where="calibrate")

@@ -10,9 +10,10 @@ import pandas as pd
 from toolkit.arrow import A_FRAME, of_frame
 from toolkit.errors import MetricError
 from toolkit.stats.metric import Metric
+from toolkit.stats.moments import one_column
 from toolkit.stats.windows import days_of
 
-__all__ = ["check_metric", "check_numbers", "check_window", "frame_at", "frames_at"]
+__all__ = ["check_metric", "check_numbers", "check_once", "check_window", "frame_at", "frames_at"]
 
 
 def check_metric(metric: object, *, where: str) -> None:
@@ -54,6 +55,19 @@ def frame_at(value: object, name: str, *, where: str) -> pd.DataFrame:
     if not isinstance(frame, pd.DataFrame):
         raise MetricError(f"{where}: {name}: found {type(value).__name__}; allowed: {A_FRAME}")
     return frame
+
+
+def check_once(outcomes: pd.DataFrame, *, where: str) -> None:
+    """Refuse outcomes in which a unit has several rows: they are not independent, and each would count as a unit."""
+    if "unit" not in outcomes.columns:
+        return
+    again = one_column(outcomes, "unit").duplicated()
+    if again.any():
+        example = str(outcomes.loc[again.to_numpy(), "unit"].iloc[0])
+        raise MetricError(
+            f"{where}: outcomes: {int(again.sum()):,} rows are of units that are there already, for example {example!r}"
+            "; give one row per unit: add up the rows of each"
+        )
 
 
 def frames_at(where: str, **values: object) -> list[pd.DataFrame | None]:

@@ -169,6 +169,7 @@ def experiment(
         curves={metric.label: (metric.days, metric.curves(found)) for metric in chosen if isinstance(metric, TimeTo)},
         metrics=chosen,
         arm=arm,
+        unit_column=unit,
     )
 
 

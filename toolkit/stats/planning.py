@@ -19,7 +19,7 @@ from toolkit.readable import lines_html, minus, table_html
 from toolkit.stats.arguments import check_alpha, check_column, check_count, check_number
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
-from toolkit.stats.doors import check_metric, check_numbers, check_window, frames_at
+from toolkit.stats.doors import check_metric, check_numbers, check_once, check_window, frames_at
 from toolkit.stats.entries import days_until, entries, units_within
 from toolkit.stats.gathering import gather
 from toolkit.stats.means import Mean
@@ -289,6 +289,8 @@ def plan(
     check_alpha(alpha, where="plan")
     check_column(control, where="plan: control")
     outcomes, journeys = frames_at("plan", outcomes=outcomes, journeys=journeys)
+    if outcomes is not None:
+        check_once(outcomes, where="plan")
     if metric.kind not in ("rate", "mean", "ratio"):
         raise NotSupportedError(f"plan: {type(metric).__name__} has no formula; plan its Rate or Mean instead")
     baseline, sd = _read(metric, outcomes, baseline, sd, correlation, control)

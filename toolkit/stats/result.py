@@ -49,6 +49,7 @@ class Result(Reportable):
         curves: of each `TimeTo`, its window in days and the Kaplan-Meier curve of each arm, control first.
         metrics: what was compared, each with its role.
         arm: the column of the outcomes that said which arm a unit is in.
+        unit_column: the column that named the unit.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -65,6 +66,7 @@ class Result(Reportable):
     curves: Mapping[str, tuple[float, Mapping[str, Survival]]] = field(default_factory=dict)
     metrics: tuple[Metric, ...] = ()
     arm: str = "arm"
+    unit_column: str = "unit"
 
     @property
     def lift(self) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from toolkit.stats.moments import numbers
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
 from toolkit.stats.outcomes import Arms, read, read_arms
 from toolkit.stats.srm import split_alike, unlike
+from toolkit.stats.units import one_row_per_unit
 from toolkit.tables import LIFT
 
 __all__ = ["Qini", "qini", "uplift_by_segment"]
@@ -43,6 +44,7 @@ def uplift_by_segment(
     *,
     control: object = "control",
     arm: str = "arm",
+    unit: str = "unit",
     alpha: float = 0.05,
     correction: str = "holm",
     seed: int = 0,
@@ -50,11 +52,12 @@ def uplift_by_segment(
     """The lift in each segment, with p-values that count all segments looked at.
 
     Args:
-        outcomes: one row per unit.
+        outcomes: one row per unit, or several where the metric is a `Ratio`: they are added up within each segment.
         metric: what to compare.
         by: a column known before the experiment; a missing value is a segment of its own.
         control: the value of the arm column which is control.
         arm: the column that says which arm a unit is in.
+        unit: the column that names the unit; without a column `unit`, each row counts as one unit.
         alpha: two-sided, of each interval.
         correction: `holm` (no false alarm at all) or `benjamini_hochberg` (few among the alarms).
         seed: where permutations start.
@@ -66,13 +69,13 @@ def uplift_by_segment(
         note; where split is below 0.0005, every note says that arms and segments are not independent.
 
     Raises:
-        MetricError: a column missing, more than 200 segments, or an unknown correction.
+        MetricError: a column missing, more than 200 segments, an unknown correction, or a unit in several arms or rows.
 
     Reference: Cochran (1954), Biometrics 10, 101-129; Holm (1979); Fabijan et al. (2019), KDD, for the split.
     """
     outcomes = frame_at(outcomes, "outcomes", where="uplift_by_segment")
     check_metric(metric, where="uplift_by_segment")
-    for name, column in (("by", by), ("arm", arm)):
+    for name, column in (("by", by), ("arm", arm), ("unit", unit)):
         check_column(column, where=f"uplift_by_segment: {name}")
     check_alpha(alpha, where="uplift_by_segment")
     check_seed(seed, where="uplift_by_segment")
@@ -87,17 +90,20 @@ def uplift_by_segment(
     if len(segments) > _MOST:
         raise MetricError(f"segments: column {by!r} has {len(segments):,} values; allowed: at most {_MOST}")
     setting = Setting(alpha=alpha, seed=seed)
-    rows = []
+    one_row_per_unit(outcomes, (metric,), arms=arms, unit=unit)
+    rows, counts = [], []
     for segment in segments:
         chosen = (labels == segment).to_numpy(dtype=bool)
-        part = read(outcomes.loc[chosen], metric.terms(), arms=Arms(arms.names, arms.codes[chosen]))
+        theirs = Arms(arms.names, arms.codes[chosen])
+        frame, theirs, _ = one_row_per_unit(outcomes.loc[chosen], (metric,), arms=theirs, unit=unit)
+        counts.append(np.bincount(theirs.codes, minlength=len(arms.names)))
+        part = read(frame, metric.terms(), arms=theirs)
         for name in arms.others:
             for one in metric.compare(part, name, setting):
                 shown = {column: getattr(one, column) for column in LIFT.names}
                 rows.append({"segment": segment, **shown, "_error": one.error})
     frame = pd.DataFrame(rows)
-    cells = np.unique(labels, return_inverse=True)[1] * len(arms.names) + arms.codes
-    split = split_alike(np.bincount(cells, minlength=len(segments) * len(arms.names)).reshape(-1, len(arms.names)))
+    split = split_alike(np.array(counts))
     why = unlike(by, split)
     frame["note"] = [join(note, why) for note in frame["note"]]
     frame["pvalue_adjusted"] = corrections[correction](frame["pvalue"].to_numpy())

@@ -16,7 +16,7 @@ from toolkit.arrow import TableLike
 from toolkit.errors import MetricError, shown
 from toolkit.stats.arguments import check_column
 from toolkit.stats.comparison import Comparison
-from toolkit.stats.doors import frame_at
+from toolkit.stats.doors import check_once, frame_at
 from toolkit.stats.means import compare_estimates, compare_resampled
 from toolkit.stats.metric import Metric, Setting, join
 from toolkit.stats.moments import Term, numbers
@@ -223,6 +223,7 @@ def survival_curves(
     """
     outcomes = frame_at(outcomes, "outcomes", where="survival_curves")
     check_column(arm, where="survival_curves: arm")
+    check_once(outcomes, where="survival_curves")
     if not isinstance(metric, TimeTo):
         raise MetricError(f"survival_curves: metric: found {metric!r}; allowed: a TimeTo of a column")
     return metric.curves(read(outcomes, (), arms=read_arms(outcomes, arm=arm, control=control)))

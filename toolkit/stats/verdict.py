@@ -173,7 +173,7 @@ def judge(result: Result) -> Verdict:
     if action == "roll out" and others:
         decides = next(found.metric for found in result.comparisons if found.role == "primary")
         told = " or ".join(others) if len(others) <= _NAMED else f"the {len(others)} others that beat {result.control}"
-        lines.append(f"{best} shows the most on {decides}; whether more than {told}, control={best!r} would tell.")
+        lines.append(f"{best} shows the most on {decides}; to hold {told} against it, take control={best!r}.")
     lines.append(_advice(action, best, actions))
     lines += [f"Warning: {warning}." for warning in warnings]
     return Verdict("\n".join(lines), action=action, actions=actions, warnings=warnings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,15 +11,16 @@ from toolkit.arrow import A_FRAME, TableLike, of_frame
 from toolkit.charts.by_day import days_said, days_svg
 from toolkit.charts.experiments import boundary_svg, forest_svg
 from toolkit.charts.lift_report import folded, telling
-from toolkit.charts.style import level_text
 from toolkit.errors import InputError, did_you_mean
-from toolkit.readable import minus, text_html
-from toolkit.stats import LiftByDay, Rate, Result, lift_by_day
+from toolkit.readable import text_html
+from toolkit.stats import LiftByDay, Mean, Metric, Rate, Ratio, Result, lift_by_day
 from toolkit.stats.arguments import check_zone
+from toolkit.stats.comparison import Comparison
 from toolkit.stats.reading import known_about
 from toolkit.stats.targeting import uplift_by_segment
 from toolkit.stats.verdict import amount
 from toolkit.stats.wording import level_of
+from toolkit.tables import LIFT
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
 from toolkit.widgets.markup import (
@@ -92,6 +93,7 @@ class ExperimentBoard(Panel):
             if name not in columns:
                 raise InputError(f"segments: no column {name!r} in the outcomes" + did_you_mean(name, columns))
         self._segment = self._segments[0] if self._segments else ""
+        self._by_column: dict[str, pd.DataFrame] = {}
         self._page = "arms"
         self._by_day: LiftByDay | BaseException | None = None
         self._metric: str | None = None
@@ -317,33 +319,39 @@ class ExperimentBoard(Panel):
             frame = frame.drop(columns="note")
         return together([*parts, tag("div", table(frame, numbers=("control", "arm ", "p")), class_="ttk-gap")])
 
+    def _split(self, metric: Metric) -> pd.DataFrame:
+        """The lift by the segment that is chosen, worked out once."""
+        if self._segment not in self._by_column and self._outcomes is not None:
+            self._by_column[self._segment] = uplift_by_segment(
+                self._outcomes,
+                metric,
+                by=self._segment,
+                control=self._result.control,
+                arm=self._result.arm,
+                unit=self._result.unit_column,
+                alpha=self._result.alpha,
+            )
+        return self._by_column[self._segment]
+
     def _by_segment(self) -> Html:
         if self._outcomes is None or not self._segment:
             return note("Pass outcomes= and segments= to split the result.")
-        rated = [one for one in self._result.metrics if isinstance(one, Rate) and one.verdict is None]
-        metric = next((one for one in rated if one.role == "primary"), rated[0] if rated else None)
+        plain = [one for one in self._result.metrics if isinstance(one, Rate | Mean | Ratio) and not _is_bounded(one)]
+        metric = next((one for one in plain if one.role == "primary"), plain[0] if plain else None)
         if metric is None:
-            return note("Segments are shown for rates; this experiment has none.")
-        found = uplift_by_segment(
-            self._outcomes,
-            metric,
-            by=self._segment,
-            control=self._result.control,
-            arm=self._result.arm,
-            alpha=self._result.alpha,
-        )
-        rates = [True] * len(found)
-        spans = zip(found["diff_lower"], found["diff_upper"], strict=True)
+            return note("Segments are shown for rates, means and ratios; this experiment has none.")
+        found = self._split(metric)
+        lifts = [_lift(row, metric) for row in found.to_dict("records")]
         shown = pd.DataFrame(
             {
                 "segment": found["segment"].replace({"True": "yes", "False": "no"}),
                 "arm": found["arm"],
                 "people": found["n"],
                 "in control": found["n_control"],
-                "control": _numbers(found["control"], rates),
-                "arm ": _numbers(found["value"], rates),
-                "difference": [_points(one) for one in found["diff"]],
-                "interval": [f"{_points(low)} to {_points(high)}" for low, high in spans],
+                "control": [level_of(one.control, one) for one in lifts],
+                "arm ": [level_of(one.value, one) for one in lifts],
+                "difference": [_signed(one.diff, one) for one in lifts],
+                "interval": [f"{_signed(one.diff_lower, one)} to {_signed(one.diff_upper, one)}" for one in lifts],
                 "p, adjusted": [_chance(one) for one in found["pvalue_adjusted"]],
                 "note": found["note"],
             }
@@ -368,6 +376,17 @@ class ExperimentBoard(Panel):
         )
 
 
+def _is_bounded(metric: Metric) -> bool:
+    """Whether it is compared twice, at least and at most."""
+    return isinstance(metric, Rate) and metric.verdict is not None
+
+
+def _lift(row: Mapping[Hashable, Any], metric: Metric) -> Comparison:
+    """A row of the lift of segments, as numbers are written by."""
+    told = {name: row[name] for name in LIFT.names}
+    return Comparison(**told, kind=metric.kind, better=metric.better, currency=getattr(metric, "currency", None))
+
+
 def _whether_they_differ(found: pd.DataFrame) -> str:
     """The test of segments against each other, arm by arm: a lift shown in one and not in another is no difference."""
     chances = found.drop_duplicates("arm").set_index("arm")["heterogeneity"]
@@ -379,11 +398,6 @@ def _line(text: str) -> Html:
     return tag("p", Html(text_html(text)))
 
 
-def _numbers(values: pd.Series, rates: Sequence[bool]) -> list[str]:
-    """Means as they are read: rates in percent."""
-    return [level_text(one, rate=is_rate) for one, is_rate in zip(values, rates, strict=True)]
-
-
 def _unit(found: LiftByDay, metric: str) -> str:
     """What the differences of a metric are given in."""
     one = next(one for one in found.days[-1].comparisons if one.metric == metric)
@@ -391,8 +405,8 @@ def _unit(found: LiftByDay, metric: str) -> str:
     return f" in {unit}" if unit else ""
 
 
-def _points(value: float) -> str:
-    return "–" if pd.isna(value) else minus(f"{100 * value:+.1f} points")
+def _signed(value: float, one: Comparison) -> str:
+    return "–" if pd.isna(value) else amount(value, one, signed=True)
 
 
 def _chance(pvalue: float) -> str:

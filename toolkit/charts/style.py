@@ -27,6 +27,7 @@ __all__ = [
     "GRID",
     "INK",
     "MAILS",
+    "MOMENTS",
     "ORANGE",
     "OTHERS",
     "QUIET",
@@ -76,11 +77,12 @@ CONFIG = {
 DAYS = "%-d %b\n%Y"
 """How an axis of days tells them: `6 Jan`, and the year where it begins."""
 _DAY_MS = 86_400_000
-_MOMENTS = [
+MOMENTS = [
     {"dtickrange": [None, _DAY_MS - 1], "value": "%H:%M\n%-d %b %Y"},
     {"dtickrange": [_DAY_MS, None], "value": DAYS},
 ]
-"""The same of any stretch of time: hours, with their day below."""
+"""The same of any stretch of time: hours, with their day below. A template cannot have them: plotly would ask them of
+axes of numbers, too."""
 _WHITE, _DARK = "#FFFFFF", "#1F2733"
 _FEW = 8  # as many whole ticks as an axis has
 _TITLE_WIDTH, _SUBTITLE_WIDTH = 68, 98  # letters: a figure of 590 pixels, as beside an open side bar, shows them whole
@@ -103,7 +105,7 @@ def _template() -> go.layout.Template:
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "colorway": list(MAILS),
-            "xaxis": {**axis, "showgrid": False, "showline": True, "tickformatstops": _MOMENTS},
+            "xaxis": {**axis, "showgrid": False, "showline": True},
             "yaxis": {**axis, "rangemode": "tozero", "ticklabelstandoff": 6},
             "legend": {
                 "orientation": "h",

@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from toolkit.charts.given import check_given
-from toolkit.charts.style import AFTER_OFFER, BLUE, GRID, add_units, drawn, label_lines
+from toolkit.charts.style import AFTER_OFFER, BLUE, GRID, MOMENTS, add_units, drawn, label_lines
 from toolkit.engine import Trace
 from toolkit.readable import counted
 
@@ -72,6 +72,7 @@ def timeline(trace: Trace) -> go.Figure:
         gridcolor=GRID,
         zeroline=False,
     )
+    figure.update_xaxes(tickformatstops=MOMENTS)
     if scenarios and names:
         figure.add_hline(y=len(names) - 0.5, line={"color": GRID, "width": 2})
     if len(table) and (near or table["local"].max() - table["local"].min() < _SHORTEST):

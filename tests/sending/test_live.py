@@ -13,6 +13,7 @@ import pytest
 from toolkit.errors import ApprovalError, InputError, SendingError, TransportError
 from toolkit.events import EventLog
 from toolkit.sending import Feedback, Outbox, approve_standing, keep_sending, parity, round_of
+from toolkit.sending.captures import Captures
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.owners import owner
 from toolkit.sending.ledger.shares import SHARES, Shares
@@ -49,12 +50,12 @@ class Day:
     def round(self, minutes, **options):
         self.now = self.noon + timedelta(minutes=minutes)
         options = {"transport": f"outbox:{self.tmp_path}/out", "approval": self.approval, **options}
+        options.setdefault("captures", self.tmp_path / "captures")
         return round_of(
             self.shop.program,
             self.log(),
             templates=self.shop.templates,
             ledger=self.tmp_path / "ledger.sqlite",
-            captures=self.tmp_path / "captures",
             now=self.now,
             clock=lambda: self.now,
             **options,
@@ -143,6 +144,16 @@ def test_what_one_customer_wrote_into_a_form_keeps_nobody_else_from_being_mailed
     day.people.loc[day.people["customer_id"] == "c2", "first_name"] = "Ana"
     assert day.round(50).sent == 2  # it stays due until it is too late for it
     assert day.parity().is_identical
+
+
+def test_a_mail_that_was_left_out_until_it_is_too_late_is_told_once_as_lost(day, tmp_path):
+    day.people.loc[day.people["customer_id"] == "c2", "first_name"] = "*|FNAME|*"
+    seen = Captures(tmp_path / "captures")
+    first = day.round(40, captures=seen)
+    assert (first.before["render_error"], first.lost) == (1, ())
+    lost = [day.round(minutes, captures=seen) for minutes in (24 * 60, 24 * 60 + 50, 24 * 60 + 60)]
+    assert [one.lost for one in lost] == [(), ("c2",), ()]
+    assert "lost 1, too late by now (c2)" in str(lost[1])
 
 
 def test_a_round_in_which_nobody_can_be_mailed_says_why(day):

@@ -403,6 +403,26 @@ def test_mails_missed_since_the_last_run_are_said_to_be(shop, noon, make_log, ma
     assert len(late) == 0
 
 
+def test_a_mail_set_aside_that_nobody_mended_in_time_is_told_once_more_as_lost(shop, noon, make_log, make_people):
+    people = make_people(14)
+    people.loc[0, "first_name"] = "*|FNAME|*"
+    people.loc[1, "email"] = "none"
+    people.loc[2, "consent"] = False
+    later = [{"customer_id": f"c{n}", "at": noon + timedelta(hours=n), "event": "sign_up"} for n in (12, 13)]
+    log = make_log(people=people, more=later)
+    batch = shop.prepare(log=log)
+    assert send(batch, shop.approve(batch), confirm=9, progress=False).sent == 9
+    soon = shop.prepare(log=log, now=noon + timedelta(hours=20))
+    assert (len(soon), dict(soon.lost)) == (2, {})
+    late = shop.prepare(log=log, now=noon + timedelta(hours=23))
+    assert list(late.lost.values()) == ["c0"]
+    note = "due at the last run, left out or held back then, and by now too late for the window: 1 (customers c0)"
+    assert note in late.notes
+    approval = shop.approve(late, clock=lambda: noon)
+    assert send(late, approval, confirm=2, progress=False, clock=lambda: noon).sent == 2
+    assert dict(shop.prepare(log=log, now=noon + timedelta(hours=40)).lost) == {}
+
+
 @pytest.mark.parametrize(("some", "shown"), [(5, True), (12, False)])
 def test_a_large_batch_shows_how_far_its_letters_have_come(shop, monkeypatch, capsys, some, shown):
     monkeypatch.setattr("toolkit.sending.preparation.preparation._SOME", some)

@@ -28,6 +28,13 @@ class Captures:
     _day: date | None = field(default=None, repr=False)
     _due: set[str] = field(default_factory=set, repr=False)
     _left_out: dict[str, str] = field(default_factory=dict, repr=False)
+    _lost: set[str] = field(default_factory=set, repr=False)
+
+    def newly_lost(self, lost: Mapping[str, str]) -> tuple[str, ...]:
+        """The customers of lost mails (decision to customer), each mail once."""
+        news = [name for name in lost if name not in self._lost]
+        self._lost.update(news)
+        return tuple(lost[name] for name in news)
 
     def add(
         self, now: datetime, line: Mapping[str, Any], *, due: Sequence[str] = (), left_out: Mapping[str, str]

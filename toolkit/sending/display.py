@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-__all__ = ["frame_text", "page"]
+__all__ = ["frame_text", "page", "some_of"]
 
 
 def frame_text(frame: pd.DataFrame) -> str:
@@ -20,6 +20,19 @@ def frame_text(frame: pd.DataFrame) -> str:
         put = str.rjust if name in counts else str.ljust
         columns.append([put(text, width) for text in [str(name), *shown]])
     return "\n".join("  ".join(row).rstrip() for row in zip(*columns, strict=True))
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first few names, in words.
+
+    >>> some_of(["c1", "c2", "c3", "c4", "c5"])
+    'c1, c2, c3 and 2 more'
+    """
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"
+
+
+_NAMED = 3
 
 
 def page(title: str, facts: Mapping[str, object]) -> str:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,8 @@ def round_of(
         paused = held_up(opened, approval.id)
         if paused is not None and clock() < approval.expires_at:  # else `send` says that it is over
             seen.add(batch.now, line, left_out={**batch.left_out, **dict.fromkeys(due, "paused")})
-            return _none_sent(batch, opened, paused, way=transport)
+            report = _none_sent(batch, opened, paused, way=transport)
+            return replace(report, lost=seen.newly_lost(batch.lost))
     seen.add(batch.now, line, due=due, left_out=batch.left_out)
     report = send(
         batch, approval, transport=transport, confirm=len(batch), ledger=ledger, log=log, progress=False, clock=clock
@@ -123,7 +124,7 @@ def round_of(
             known = opened.known(due)
         why = "held back by the limits" if not report.spent else "held back by the limits, or its code is another's"
         seen.add(batch.now, line, left_out=dict.fromkeys([name for name in due if name not in known], why))
-    return report
+    return replace(report, lost=seen.newly_lost(batch.lost))
 
 
 def _none_sent(batch: Batch, ledger: Ledger, paused: str, *, way: str | Transport) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from toolkit.events import EventLog
 from toolkit.readable import counted
 from toolkit.scenario.models import EventTrigger, Policies, Program
 from toolkit.sending.answered import answers_place
+from toolkit.sending.display import some_of
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.renamed_decisions import TOO_SOON, UNDER_ANOTHER_NAME, Renamed
 from toolkit.tables import MAIL_EVENTS
@@ -39,6 +40,7 @@ def notes_of(
     *,
     begin: datetime,
     last: datetime | None,
+    lost: Mapping[str, str],
     going: pd.DataFrame,
     renamed: Renamed,
 ) -> tuple[str, ...]:
@@ -50,6 +52,7 @@ def notes_of(
         ledger: what was mailed before, if anything was.
         begin: of the window; what is as old is too late.
         last: when mails were last planned, if ever.
+        lost: decisions that were due then, did not go, and are too late by now: decision to customer.
         going: the decisions that are mailed.
         renamed: what the ledger may have under another name.
     """
@@ -62,6 +65,9 @@ def notes_of(
         count = len(missed) - len(ledger.known(missed))
         if count:
             notes.append(f"due since the last run, and by now too late for the window: {count:,}")
+    if lost:
+        said = f"{len(lost):,} (customers {some_of(list(lost.values()))})"
+        notes.append(f"due at the last run, left out or held back then, and by now too late for the window: {said}")
     left_out = Counter(renamed.left_out.values())
     for reason, said in _OTHERS.items():
         if count := left_out[reason]:

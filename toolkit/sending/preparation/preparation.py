@@ -150,7 +150,8 @@ def prepare(
             part("replay of the log")
             whole = replay(never_empty(program), log, until=moment, assume="as_logged", events_at_once=None)
             part("what is due")
-            run = whole.reaching(pd.Timestamp(begin if last is None else min(begin, last)) - LOOKED_AROUND)
+            before = None if last is None else min(begin, last - span)  # the window of the last run
+            run = whole.reaching(pd.Timestamp(begin if before is None else before) - LOOKED_AROUND)
             reached = _reached(run, begin, scenarios=wanted, shares=shares)
         sends = reached[reached["status"] == "send"]
         with _parts(4, shown=progress and len(sends) > _SOME) as part:
@@ -159,17 +160,24 @@ def prepare(
             sends = _without(sends, settled)
             part("what was sent under another name")
             renamed = Renamed({}, Counter()) if known is None else under_another_name(known, sends, run, whole)
+            writer = Writer(program, log, run, moment)
+            lost = dict[str, str]()
+            if known is not None and last is not None and before is not None:
+                missed = _reached(run, before, scenarios=wanted, shares=shares)
+                missed = missed[(missed["status"] == "send") & (missed["at"] <= min(begin, last))]
+                lost = _lost(writer, missed, whole, log, known, start=start)
             del whole  # of a long log it is large
             sends = _without(sends, renamed.left_out)
             part("who is due")
-            writer = Writer(program, log, run, moment)
             due = writer.due(sends)
             part("what happened since")
             stopped = _stopped(run, sends, due, log, known, start=start, now=moment)
             going = _without(sends, stopped)
         keys = {mail.decision_id: mail.key for mail in due if mail.key is not None}
         drafts, unmailable = _drafts(writer, going, keys, known, stock, progress=progress)
-        notes = notes_of(run, log, known, begin=begin, last=last, going=going, renamed=renamed) + stock.notes()
+        notes = (
+            notes_of(run, log, known, begin=begin, last=last, lost=lost, going=going, renamed=renamed) + stock.notes()
+        )
         previous = None if known is None else known.last_approval()
         problems = () if known is None else _redrawn(known, program, going)
     key = mail_key(where)
@@ -205,6 +213,7 @@ def prepare(
         left_out={name: str(why) for name, why in {**renamed.left_out, **stopped, **unmailable}.items()}
         | {row[0]: "render_error" for row in aside},
         aside=aside,
+        lost=lost,
         progress=progress,
     )
 
@@ -272,6 +281,25 @@ def _stopped(
     if ledger is not None and left and any(caps_of(run.program).values()):
         stopped |= over_cap(run.program, left, ledger.marketing_of(sorted({mail.customer_id for mail in left})))
     return stopped
+
+
+def _lost(
+    writer: Writer, sends: pd.DataFrame, whole: Run, log: EventLog, ledger: Ledger, *, start: datetime | None
+) -> dict[str, str]:
+    """Of decisions that the window has left behind: those whose mails should have gone and did not, with the customer.
+
+    They were left out for what is in their customers' data, or held back, or nobody sent them.
+    """
+    sends = _without(sends, ledger.known(sends["decision_id"].tolist()))
+    if len(sends):
+        sends = _without(sends, under_another_name(ledger, sends, writer.run, whole).left_out)
+    if not len(sends):
+        return {}
+    due = writer.due(sends)
+    sends = _without(sends, _stopped(writer.run, sends, due, log, ledger, start=start, now=writer.now))
+    letters, _ = writer.letters(sends, writer.run.trigger_rows(sends["journey_id"]), {})
+    held = _suppressed(ledger, [draft.letter for draft in letters])
+    return {one.letter.decision_id: one.customer_id for one in letters if one.letter.decision_id not in held}
 
 
 def _redrawn(ledger: Ledger, program: Program, going: pd.DataFrame) -> tuple[str, ...]:

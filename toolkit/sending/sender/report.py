@@ -12,7 +12,7 @@ import pandas as pd
 from toolkit.mail.addresses import masked
 from toolkit.readable import lines_html, table_html
 from toolkit.sending.batch.parcel import Stub
-from toolkit.sending.display import frame_text
+from toolkit.sending.display import frame_text, some_of
 from toolkit.sending.ledger.delivery_rows import Delivery
 from toolkit.sending.spool import Store
 from toolkit.sending.states import NEVER_LEFT, OPEN, State
@@ -94,6 +94,8 @@ class Report:
         held_back: mails that the limits of a standing approval held back; they stay due.
         spent: mails whose coupon codes other mails had taken meanwhile; prepared again, they get others.
         notes: why mails were left out that one customer's own values made unfit.
+        lost: the customers of mails that earlier rounds of a loop left out or held back, and that are too late by now;
+            each is told once.
         waits_for: what the mails that wait, wait for, and what lets them go on.
     """
 
@@ -108,6 +110,7 @@ class Report:
     spent: int = 0
     notes: tuple[str, ...] = ()
     waits_for: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def table(self) -> pd.DataFrame:
@@ -163,6 +166,8 @@ class Report:
             line += f", {count:,} left out for want of a coupon code"
         if self.notes:
             line += f", left out {self.before.get('render_error', 0):,} ({'; '.join(self.notes)})"
+        if self.lost:
+            line += f", lost {len(self.lost):,}, too late by now ({some_of(self.lost)})"
         said = "; ".join(self.waits_for)
         if self.state == "paused" and said:
             return f"{line}: the run is {said}"

@@ -93,7 +93,7 @@ def test_what_began_before_the_start_is_left_to_whoever_mailed_then(day, noon):
     early = result.table[result.table["why"] == "left out: began before the start"]
     assert sorted(early["customer_id"]) == ["c0", "c1", "c2", "c3"]
     assert (len(result.unexplained), len(result.table)) == (0, 10)
-    with pytest.raises(InputError, match="since: expected a time zone"):
+    with pytest.raises(InputError, match="since needs a time zone"):
         day.round(100, since=start.replace(tzinfo=None))
 
 

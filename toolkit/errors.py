@@ -50,6 +50,7 @@ __all__ = [
 
 
 _NAMED = 5  # places of one fault
+_WHOLE = 500  # characters of what was found
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -151,7 +152,8 @@ class Fault:
         parts = [part for part in (self.where, self.path) if part]
         said = [self.message]
         if self.found is not None:
-            said.append(f"found {self.found!r}")
+            written = repr(self.found)  # a condition is told whole
+            said.append(f"found {written if len(written) <= _WHOLE else shown(self.found)}")
         if self.allowed:
             said.append(f"allowed: {self.allowed}")
         if self.nearest:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from toolkit.engine import compact, replay, sweep
-from toolkit.errors import InputError
+from toolkit.engine import compact, measure, replay, sweep
+from toolkit.errors import InputError, ToolkitError
 from toolkit.events import EventLog
 from toolkit.scenario import loads
 
@@ -93,3 +94,46 @@ def test_a_number_and_a_flag_of_a_replay_are_that(asked: dict[str, Any], said: s
 def test_a_run_differs_from_a_run_only(other: Any) -> None:
     with pytest.raises(InputError, match=r"diff: found .*; allowed: a run"):
         replay(CART, LOG).diff(other)
+
+
+@pytest.mark.parametrize("customer", [1, -1, "ana", None, 0.5, True])
+def test_the_zone_of_nobody_is_not_told(customer: Any) -> None:
+    run = replay(CART, LOG, progress=False)
+    assert run.zone_of(0) == run.zone_of(np.int64(0)) == "UTC"  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"customer: found .*; allowed: a place in marked\.customers, 0 to 0"):
+        run.zone_of(customer)
+
+
+@pytest.mark.parametrize("rows", [3, "x", None, [[1, 2]], np.zeros(3, np.int64)])
+def test_arms_are_those_of_rows_of_journeys(rows: Any) -> None:
+    with pytest.raises(InputError, match=r"journeys: found .*; allowed: rows of walked\.journeys"):
+        replay(CART, LOG, progress=False).arm_names(rows)
+
+
+LONG = "x" * 100_000
+RUN = replay(CART, LOG, progress=False)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: sweep(CART, LOG, {LONG: ["1h"]}),
+        lambda: sweep(CART, LOG, {"cart.pause.wait": LONG}),  # type: ignore[dict-item]
+        lambda: sweep(CART, LOG, WAITS, chosen_on=LONG),  # type: ignore[arg-type]
+        lambda: RUN.load(largest_order=LONG),  # type: ignore[arg-type]
+        lambda: RUN.between(LONG),
+        lambda: RUN.trigger_properties([LONG]),
+        lambda: measure(RUN, scenario=LONG),
+        lambda: loads(f"{{scenario: cart, trigger: {{event: a}}, reentry: {LONG}, steps: [{{wait: {LONG}}}]}}"),
+        lambda: EventLog.from_pandas(EVENTS, zone=LONG),
+        lambda: EventLog.from_pandas(EVENTS, columns={"at": LONG}),
+        lambda: EventLog.from_pandas(EVENTS.assign(at=LONG)),
+        lambda: EventLog.from_sql(LONG, "events"),
+        lambda: LOG.ranges(events=LONG),  # type: ignore[arg-type]
+    ],
+    ids=range(13),
+)
+def test_a_message_does_not_repeat_a_long_text(asked: Callable[[], object]) -> None:
+    with pytest.raises(ToolkitError) as told:
+        asked()
+    assert len(str(told.value)) < 1_500

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -9,6 +11,8 @@ import pandas as pd
 import pytest
 
 from tests.reference.crowds import crowd
+from tests.reference.logged_experiments import told as evidence_told
+from tests.reference.logged_experiments import with_mails_of_experiments
 from tests.reference.outcomes import outcomes, with_answers
 from tests.reference.worlds import told, world
 from toolkit.engine import measure, replay
@@ -52,6 +56,41 @@ def _agree(number: int) -> int:
         assert here == there, f"world {number}, {scenario.scenario}, {asked}\n{told(one)}"
         units += len(there)
     return units
+
+
+def _evidence_agrees(number: int, folder: Path) -> Counter[str]:
+    """What was said of the experiments, how often; a stored log in ranges of customers says the same."""
+    chance = Random(number)
+    made = with_answers((crowd if number % 2 else world)(number), chance)
+    asked = {"until": made.until, "assume": "never", "progress": False}
+    one = with_mails_of_experiments(made, replay(made.program, made.log(), **asked), chance)
+    log = one.log()
+    run = replay(one.program, log, **asked)
+    log.save(folder / str(number), progress=False)
+    streamed = replay(one.program, EventLog.open(folder / str(number)), events_at_once=chance.choice((1, 5)), **asked)
+    said: Counter[str] = Counter()
+    for scenario in one.program.scenarios:
+        options = _asked(chance, run.until)
+        found = measure(run, scenario=scenario.scenario, **options)
+        wanted = evidence_told(one, run, scenario, **options)
+        known = found.attrs["toolkit"]
+        here = {name: known[name] for name in ("untouched", "mailed", *wanted) if name in known}
+        assert here == wanted, f"world {number}, {scenario.scenario}, {options}, {known}\n{told(one)}"
+        parted = measure(streamed, scenario=scenario.scenario, **options)
+        pd.testing.assert_frame_equal(parted, found)
+        assert parted.attrs == found.attrs
+        said += Counter({"randomised": int(known["randomised"]), "untouched": known.get("untouched", 0)})
+    return said
+
+
+def test_whether_arms_were_drawn_and_whom_no_mail_could_reach_is_counted_mail_by_mail(tmp_path: Path) -> None:
+    said = sum((_evidence_agrees(number, tmp_path) for number in range(100, 125)), Counter[str]())
+    assert min(said["randomised"], said["untouched"]) > 5
+
+
+@pytest.mark.soak
+def test_so_is_it_in_hundreds_of_random_worlds(tmp_path: Path) -> None:
+    assert sum(_evidence_agrees(number, tmp_path)["untouched"] for number in range(125, 600)) > 200
 
 
 def test_outcomes_of_random_programs_are_what_followed_event_by_event() -> None:

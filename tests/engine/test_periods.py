@@ -125,6 +125,7 @@ def test_a_period_is_the_same_in_ranges_of_customers(program, log, run, edges):
     pd.testing.assert_frame_equal(
         theirs.diff(other).table, mine.diff(tk.replay(other.program, log).between(edges[0], edges[1])).table
     )
+    assert theirs.diff(other).period == mine.period
 
 
 def test_a_trace_tells_the_period_alone(run, thirds):
@@ -145,6 +146,10 @@ def test_a_difference_has_the_mails_that_are_in_the_period_before_or_after(progr
     both = both[(both["status"] == "send") & both["at"].between(edges[0], edges[1], inclusive="left")]
     assert part.same == len(both)
     assert {"moved", "lost"} <= set(part.mails["change"])
+    said = f"from {edges[0]:%Y-%m-%d %H:%M} UTC on and before {edges[1]:%Y-%m-%d %H:%M} UTC alone"
+    assert said in str(part)
+    assert said in part._repr_html_()
+    assert "alone" not in str(whole)
     with pytest.raises(InputError, match="allowed: the same period of both"):
         run.between(edges[0]).diff(other)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from toolkit.engine import replay
+from toolkit.engine import measure, replay
 from toolkit.engine.runners.streamed import StreamedRun
 from toolkit.errors import EventLogError, InputError, NotSupportedError
 from toolkit.events import EventLog
@@ -157,6 +157,18 @@ def test_two_replays_in_ranges_differ_as_the_wholes_do(program, log, whole, stre
 def test_triggers_are_found_range_by_range(whole, streamed):
     asked = whole.journeys["journey_id"].iloc[[7, 3, 500]]
     pd.testing.assert_frame_equal(streamed.trigger_properties(asked), whole.trigger_properties(asked))
+
+
+def test_outcomes_are_measured_range_by_range(log, whole, streamed):
+    goal = "goal: {event: purchase, within: 7d, value: value}\nexperiment:"
+    program = loads(THREE.replace("experiment:", goal, 1))
+    here, there = (replay(program, log, events_at_once=size, progress=False) for size in (None, 3_000))
+    assert len(there.ranges) > 3
+    for unit in ("customer", "journey"):
+        found, wanted = (measure(run, scenario="cart", unit=unit) for run in (there, here))
+        pd.testing.assert_frame_equal(found, wanted)
+        assert found.attrs == wanted.attrs
+        assert len(found) > 100
 
 
 def test_what_a_replay_in_ranges_does_not_hold_is_said_with_the_way_to_it(streamed):

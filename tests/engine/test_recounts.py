@@ -280,6 +280,7 @@ def _glance_agrees(number: int) -> int:
             assert (found.before, found.mails, found.after) == wanted
             assert (own.before, own.mails, own.after) == wanted
             assert found.offers == own.offers
+            assert found.lags == pytest.approx(own.lags, nan_ok=True)
             phases = own.counts()[["before", "after_mail", "after_offer"]].to_numpy()
             assert gift is None or found.own.T.tolist() == phases.tolist()
             mails += found.mails

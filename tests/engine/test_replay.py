@@ -449,6 +449,14 @@ def test_the_load_counts_mails_by_hour_and_day(run: Run) -> None:
     assert replay(loads(CART), log_of()).load().peak == (None, 0)
 
 
+def test_mails_a_day_are_a_mean_over_days_of_24_hours_wherever_they_begin() -> None:
+    day = replay(loads(CART), LOG).between("2025-03-04T01:30+05:30", "2025-03-05T01:30+05:30").load()
+    assert (len(day.by_day), round(day.days, 9)) == (2, 1.0)
+    assert str(day).startswith("1 mail (exact), 1.0 a day; ")
+    hours = replay(loads(CART), LOG).between("2025-03-03T12:00Z", "2025-03-03T15:00Z").load()
+    assert "2 mails (exact), 2.0 a day; most" in str(hours)
+
+
 def test_an_overlap_counts_people_of_both_and_limits_reached() -> None:
     both = loads(
         CART

@@ -231,3 +231,11 @@ def test_who_breaks_off_a_sweep_waits_for_what_has_begun_alone(log, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         sweep(loads(CART), log, waits, progress=False)
     assert 1 <= len(begun) < 3
+
+
+@pytest.mark.parametrize("program", [APART, CAPPED])
+def test_scenarios_stand_in_the_same_order_under_every_priority_tried(log, program):
+    tried = sweep(loads(program), log, {"cart.priority": [0, 90]}, progress=False)
+    assert tried.table["scenario"].tolist() == ["cart", "welcome"] * 2
+    assert tried.parts["scenario"].tolist() == ["cart", "welcome"] * 4
+    assert tried.table["cart.priority"].tolist() == [0, 0, 90, 90]

@@ -42,6 +42,17 @@ def test_names_that_a_stored_log_needs_get_a_suffix(tmp_path):
     assert stored.event_ids([0, 1]) == log.event_ids([0, 1])
 
 
+@pytest.mark.parametrize("names", [3, "view", None, [3], ["\ud800"]])
+def test_names_of_events_are_texts_in_a_list(names):
+    log = log_of()
+    for call, asked in (
+        ("events", lambda: log.event_ids([0], events=names)),
+        ("names", lambda: log.check_holds(names)),
+    ):
+        with pytest.raises(EventLogError, match=f"{call}: found .*; allowed: a list of names of events"):
+            asked()
+
+
 @pytest.mark.parametrize("taken", ["file_row_number", "source row number"])
 def test_names_that_reading_a_file_needs_are_told_not_taken_for_row_numbers(tmp_path, taken):
     frame = pd.DataFrame({"customer_id": ["a", "b"], "event": "x", "at": "2024-05-01T09:00:00Z", taken: 7})

@@ -111,10 +111,10 @@ class Answering:
         self.events.append(row)
 
     def _next_purchase(self, mail: _Mail, within: pd.Timedelta) -> dict[str, Any] | None:
-        """The customer's next purchase, among those not heard of by the moment of the mail."""
+        """The customer's next purchase after the mail, in the order in which they are heard of."""
         to_come = [
             row for row in self.events
-            if row["customer_id"] == mail.customer and row["event"] == "b" and row["received_at"] > mail.at
+            if row["customer_id"] == mail.customer and row["event"] == "b" and row["at"] > mail.at
         ]  # fmt: skip
         to_come.sort(key=lambda row: (row["received_at"], row["at"], row["event_id"]))
         return next((row for row in to_come if row["at"] <= mail.at + within), None)

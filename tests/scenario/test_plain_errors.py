@@ -44,6 +44,13 @@ KNOWN: Any = {"event_counts": {}, "properties": {}, "attributes": {}}
         (lambda: write_schema(WRONG), "folder: found 5; allowed: the path of an existing folder"),
         (lambda: Expression.parse(WRONG), "expected a condition in text; found 'int'"),
         (lambda: Expression.parse("x > 1", columns=WRONG), "expected columns and their kinds"),
+        (
+            lambda: Expression.parse("x > 1", columns={"x": WRONG}),
+            "x: no kind of column; found 5; allowed: number, text",
+        ),
+        (lambda: Expression.parse("x > 1", columns={"x": "nmber"}), "no kind of column; found 'nmber'; allowed"),
+        (lambda: Expression.parse("x > 1", columns={WRONG: "number"}), "a column is named by text; found 5"),
+        (lambda: Expression.faults("x > 1", columns={"x": WRONG}), "no kind of column"),
     ],
 )
 def test_what_is_no_such_value_is_told(call: Callable[[], object], said: str) -> None:

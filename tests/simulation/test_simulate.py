@@ -427,3 +427,25 @@ def test_a_forecast_of_few_draws_says_that_its_intervals_are_rough() -> None:
     few = simulate(CART, log, response=MODEL, draws=3, progress=False)
     assert few.notes[0] == "3 draws are too few for 90% intervals: take 20 at the least, better 200"
     assert "too few" not in str(simulate(CART, log, response=MODEL, draws=20, progress=False))
+
+
+@pytest.mark.parametrize(("happened", "caused", "used"), [("5h", 0, 1), ("1h", 1, 0)])
+def test_a_purchase_of_before_the_mail_that_is_heard_of_late_is_none_to_come(happened, caused, used) -> None:
+    """It neither keeps the mail from bringing one about, nor is the mail's offer used for it."""
+    program = loads("""
+scenario: cart
+trigger: {event: cart_add}
+reentry: once
+goal: {event: purchase, within: 1d, value: revenue}
+steps: [{id: pause, wait: 4h}, {id: gift, send: cart/gift, offer: {percent: 10, valid: 1d}}]
+""")
+    model = ResponseModel.parse("{response: certain, window: 1d, buys: {rate: 1}, offers: {used_anyway: 1}}")
+    begin = pd.Timestamp("2025-03-03T10:00Z")
+    rows = [("ana", "cart_add", "0h", "0h"), ("ana", "purchase", happened, "10h"), ("bo", "purchase", "0h", "0h")]
+    rows.append(("bo", "view", "720h", "720h"))
+    events = pd.DataFrame(rows, columns=["customer_id", "event", "at", "received_at"])
+    events[["at", "received_at"]] = events[["at", "received_at"]].apply(lambda column: begin + pd.to_timedelta(column))
+    forecast = simulate(
+        program, EventLog.from_pandas(events.assign(revenue=50.0)), response=model, draws=2, progress=False
+    )
+    assert [forecast.value("cart", metric) for metric in ("mails", "caused", "own_with_offer")] == [1, caused, used]

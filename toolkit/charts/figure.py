@@ -62,7 +62,7 @@ def figure(result: Any, **options: Any) -> go.Figure:
         if name not in allowed:
             said = f"allowed: {', '.join(allowed)}" if allowed else "it has none"
             raise InputError(
-                f"plot: no option {name!r} in the drawing of a {type(result).__name__}; {said}"
+                f"plot: no option {shown(name)} in the drawing of a {type(result).__name__}; {said}"
                 + did_you_mean(name, allowed)
             )
     drawn: go.Figure = draw(result, **options)

@@ -15,7 +15,7 @@ from toolkit.engine.doors import micros_of
 from toolkit.engine.follow import within
 from toolkit.engine.instructions import CompiledSend
 from toolkit.engine.layout import Ints
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.events.mail_counts import StepAnswers, answers_by_step
 from toolkit.events.quoting import literal
 from toolkit.readable import counted
@@ -105,7 +105,7 @@ def flow_of(run: Run, scenario: str) -> Flow:
     """
     names = [one.scenario for one in run.compiled.scenarios]
     if scenario not in names:
-        raise InputError(f"no scenario {scenario!r} in this run; it has {', '.join(names)}")
+        raise InputError(f"no scenario {shown(scenario)} in this run; it has {', '.join(names)}")
     place = names.index(scenario)
     journeys, decisions = run.walked.journeys, run.walked.decisions
     mine = journeys[:, m.J_SCENARIO] == place

@@ -40,7 +40,7 @@ def load_chart(load: Load) -> go.Figure:
     week = np.zeros((7, 24))
     if len(hours):
         np.add.at(week, (hours["hour"].dt.day_of_week.to_numpy(), hours["hour"].dt.hour.to_numpy()), hours["mails"])
-    weeks = max(1.0, len(days) / 7)
+    weeks = max(1.0, load.days / 7)
     figure.add_trace(
         go.Heatmap(
             x=[f"{hour:02d}" for hour in range(24)],
@@ -66,7 +66,7 @@ def load_chart(load: Load) -> go.Figure:
     hour, most = load.peak
     title = "No mail was sent"
     if hour is not None:
-        usual = days["mails"].sum() / max(1, len(days)) / 24
+        usual = days["mails"].sum() / load.days / 24
         title = f"At most {most:,} mails in one hour, {most / usual:,.0f} times the usual hour"
         _mark_peak(figure, days, hour, most)
     sentences = load._sentences()[1:]

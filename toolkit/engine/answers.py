@@ -287,10 +287,10 @@ def _worth(rates: Floats, price: float) -> float:
 
 
 @kernel
-def _next_purchase(past: Past, work: Work, answers: Answers, up_to: int) -> int:
-    """The customer's next purchase that has not been heard of, up to a moment: its place, or -1."""
+def _next_purchase(past: Past, work: Work, answers: Answers, now: int, up_to: int) -> int:
+    """The customer's next purchase after now, up to a moment: its place, or -1; one heard of late is none to come."""
     for i in range(work.n[m.N_SEEN], work.n[m.N_STOP]):
-        if (past.bits[i] >> answers.purchase_bit) & 1 and past.at[i] <= up_to:
+        if (past.bits[i] >> answers.purchase_bit) & 1 and now < past.at[i] <= up_to:
             return i
     return -1
 
@@ -349,14 +349,14 @@ def _answer(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, deci
 
     offer = row[m.D_PLAIN] == 0 and (rates[R_PERCENT] > 0 or rates[R_AMOUNT] > 0)
     buys = rates[R_BUY] * _factor(answers, send, CURVE_BUY, delay, hour, recency, mails)
-    if _next_purchase(past, work, answers, now + ways[W_WINDOW]) < 0:
+    if _next_purchase(past, work, answers, now, now + ways[W_WINDOW]) < 0:
         if len(answers.donors) and _chance(key, 9) < abs(buys):
             _buy(past, work, out, answers, decision, now, key, buys > 0, offer, counts)
     else:
         if offer:
-            _use_offer(past, work, answers, own, rates, now + ways[W_VALID], key, counts)
+            _use_offer(past, work, answers, own, rates, now, now + ways[W_VALID], key, counts)
         if _chance(key, 10) < rates[R_PULL]:
-            place = _next_purchase(past, work, answers, now + ways[W_PULL_WITHIN])
+            place = _next_purchase(past, work, answers, now, now + ways[W_PULL_WITHIN])
             at = now + _delay(key, 11, rates[R_BUY_AFTER], rates[R_SPREAD])
             if place >= 0 and at < past.at[place]:
                 work.n[m.N_FULL] = m.FULL_WORK if work.n[m.N_STOP] >= len(past.at) else work.n[m.N_FULL]
@@ -372,10 +372,10 @@ def _answer(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, deci
 
 @kernel
 def _use_offer(
-    past: Past, work: Work, answers: Answers, own: Ints, rates: Floats, up_to: int, key: int, counts: int
+    past: Past, work: Work, answers: Answers, own: Ints, rates: Floats, now: int, up_to: int, key: int, counts: int
 ) -> None:
     """Whoever would have bought anyway may use the offer; a purchase uses one offer at most."""
-    place = _next_purchase(past, work, answers, up_to)
+    place = _next_purchase(past, work, answers, now, up_to)
     if place < 0 or answers.used[place] or not _chance(key, 15) < rates[R_USE]:
         return
     price = past.values[answers.value, place]

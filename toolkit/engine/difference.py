@@ -18,6 +18,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.ids import key_texts
 from toolkit.engine.layout import Ints
 from toolkit.engine.load import offer_text
+from toolkit.engine.period import Period
 from toolkit.errors import InputError
 from toolkit.readable import table_html
 from toolkit.scenario.models import Program
@@ -46,6 +47,7 @@ class Difference(Drawable):
     same: mails that are the same in both.
     versions: the content hashes of the two programs (rule R23).
     settings: one row per parameter that differs: path, before, after.
+    period: the part of the two replays that was compared (see `Run.between`), or None.
     """
 
     table: pd.DataFrame
@@ -53,6 +55,7 @@ class Difference(Drawable):
     same: int
     versions: tuple[str, str]
     settings: pd.DataFrame
+    period: Period | None = None
 
     def __str__(self) -> str:
         parts = [self._counts(), self._named()]
@@ -81,7 +84,8 @@ class Difference(Drawable):
 
     def _named(self) -> str:
         before, after = (version[:12] for version in self.versions)
-        return f"the same version, {before}" if before == after else f"from version {before} to {after}"
+        named = f"the same version, {before}" if before == after else f"from version {before} to {after}"
+        return named if self.period is None else f"{named}; {self.period.words} alone"
 
     def _table(self) -> pd.DataFrame:
         return self.table.assign(**{name: self.table[name].map("{:,}".format) for name in ("mails", "customers")})
@@ -138,14 +142,15 @@ def difference_of(before: Run, after: Run) -> Difference:
         },
         columns=_COLUMNS,
     )
-    return _ordered(mails, same, (before.version, after.version), _settings(before.program, after.program))
+    settings = _settings(before.program, after.program)
+    return _ordered(mails, same, (before.version, after.version), settings, period)
 
 
 def joined(differences: Iterable[Difference]) -> Difference:
     """The differences of several ranges of customers as one."""
     each = list(differences)
     mails = pd.concat([one.mails for one in each], ignore_index=True)[_COLUMNS]
-    return _ordered(mails, sum(one.same for one in each), each[0].versions, each[0].settings)
+    return _ordered(mails, sum(one.same for one in each), each[0].versions, each[0].settings, each[0].period)
 
 
 def _check_same_log(before: Run, after: Run) -> None:
@@ -166,7 +171,9 @@ def _check_same_log(before: Run, after: Run) -> None:
         raise InputError("the two replays are over different logs: a difference is between programs, over one log")
 
 
-def _ordered(mails: pd.DataFrame, same: int, versions: tuple[str, str], settings: pd.DataFrame) -> Difference:
+def _ordered(
+    mails: pd.DataFrame, same: int, versions: tuple[str, str], settings: pd.DataFrame, period: Period | None
+) -> Difference:
     mails = mails.assign(later=mails["at_after"] - mails["at_before"])
     mails["order"] = mails["change"].map({change: place for place, change in enumerate(CHANGES)}).astype(np.int64)
     first = mails["at_after"].where(mails["at_after"].notna(), mails["at_before"])
@@ -177,7 +184,7 @@ def _ordered(mails: pd.DataFrame, same: int, versions: tuple[str, str], settings
         .reset_index()
         .drop(columns="order")
     )
-    return Difference(table, mails[[*_COLUMNS, "later"]].reset_index(drop=True), same, versions, settings)
+    return Difference(table, mails[[*_COLUMNS, "later"]].reset_index(drop=True), same, versions, settings, period)
 
 
 def _settings(before: Program, after: Program) -> pd.DataFrame:

@@ -43,7 +43,8 @@ def values_to_try(over: object) -> dict[str, tuple[Any, ...]]:
         raise InputError(f"over: found {shown(over)}; allowed: {VALUES}")
     for path, tried in over.items():
         if isinstance(tried, str | bytes | Mapping) or not isinstance(tried, Iterable):
-            raise InputError(f"over: {path}: found {tried!r}; allowed: a list of values, as [{tried!r}, …]")
+            found = shown(tried)
+            raise InputError(f"over: {path}: found {found}; allowed: a list of values, as [{found}, …]")
     return {str(path): tuple(tried) for path, tried in over.items()}
 
 

@@ -15,7 +15,7 @@ from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.layout import Ints
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.readable import counted, lines_html, offer_words, priced, table_html
 from toolkit.scenario.models import Offer, Program
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Load", "MailCounts", "load_of", "mail_counts", "offer_text"]
 
 _HOUR = 3_600_000_000
+_DAY = pd.Timedelta(days=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +38,15 @@ class Load(Drawable):
         in the pool at the end (missing without one), ceiling (the most they can cost, each used once), currency, and
         note: why a ceiling is missing, or what it rests on.
     peak: the busiest hour and its mails.
+    days: how long the replay or the period is, in days of 24 hours, at least one: what "a day" is a mean over, since
+        in UTC a local day lies in two.
     """
 
     by_hour: pd.DataFrame
     by_day: pd.DataFrame
     offers: pd.DataFrame
     peak: tuple[pd.Timestamp | None, int]
+    days: float
 
     def __str__(self) -> str:
         parts = self._sentences()
@@ -68,8 +72,7 @@ class Load(Drawable):
         hour, most = self.peak
         first = f"{counted(total, 'mail')} (exact)"
         if hour is not None:
-            mean = total / max(1, len(self.by_day))
-            first += f", {mean:,.1f} a day; most in one hour: {most:,} from {hour:%Y-%m-%d %H:%M} UTC"
+            first += f", {total / self.days:,.1f} a day; most in one hour: {most:,} from {hour:%Y-%m-%d %H:%M} UTC"
         said = [first]
         given = int(self.offers["mails"].sum())
         if given:
@@ -147,7 +150,7 @@ def load_of(
         InputError: `largest_order` is not a number above 0.
     """
     if largest_order is not None and not _is_amount(largest_order):
-        raise InputError(f"largest_order must be an amount above 0; found {largest_order!r}")
+        raise InputError(f"largest_order must be an amount above 0; found {shown(largest_order)}")
     all_counts = list(counts)
     hours, place = np.unique(np.concatenate([one.hours for one in all_counts]), return_inverse=True)
     mails = np.bincount(place, np.concatenate([one.mails for one in all_counts]), minlength=len(hours)).astype(np.int64)
@@ -159,7 +162,8 @@ def load_of(
     by_day = pd.DataFrame({"day": days.index, "mails": days.to_numpy(dtype=np.int64)})
     given, taken = (np.sum([getattr(one, name) for one in all_counts], axis=0) for name in ("offers", "taken"))
     peak = (by_hour["hour"].iloc[int(mails.argmax())], int(mails.max())) if len(mails) else (None, 0)
-    return Load(by_hour, by_day, _offers(given, taken, program, compiled, largest_order), peak)
+    length = 1.0 if span[0] is None else (span[1] - span[0]) / _DAY
+    return Load(by_hour, by_day, _offers(given, taken, program, compiled, largest_order), peak, max(1.0, length))
 
 
 def _moments(hours: Ints) -> pd.Series:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import add
 from typing import Any, Literal
 
 import numpy as np
@@ -49,7 +51,7 @@ def measure(
     """What people did after they entered a scenario, whatever they were sent (intention to treat).
 
     Args:
-        run: a replay.
+        run: a replay; one in ranges of customers is measured range by range, and its log read again.
         scenario: which scenario; needed when the program has several.
         within: how long after entry counts, a day as 24 hours; the goal's own window unless given.
         unit: `customer` (from the first entry; the right unit for lift) or `journey`.
@@ -100,6 +102,28 @@ def measure(
     _check_value(run, chosen)
     looks_back = _length(before, "before", least=0)
     lapse = None if lapsed is None else _length(lapsed, "lapsed")
+    parts = [
+        _measured(part, place, chosen, window, unit=unit, looks_back=looks_back, lapse=lapse, since=since)
+        for part in run.parts()
+    ]
+    frame = pd.concat([part for part, _ in parts], ignore_index=True) if len(parts) > 1 else parts[0][0]
+    frame = frame.sort_values("unit", kind="stable", ignore_index=True)
+    frame.attrs["toolkit"] = _label(chosen, window, unit, reduce(add, (known for _, known in parts)))
+    return frame
+
+
+def _measured(
+    run: Run,
+    place: int,
+    chosen: Scenario,
+    window: int,
+    *,
+    unit: str,
+    looks_back: int,
+    lapse: int | None,
+    since: datetime | str | None,
+) -> tuple[pd.DataFrame, Known]:
+    """The outcomes of one range of customers, or of all, and what is known of them; lengths in microseconds."""
     units, entered, still_open = _closed(run, place, unit, window, since)
     look = _look(run, chosen)
     rows = run.walked.journeys[units]
@@ -145,10 +169,8 @@ def measure(
             frame["reactivated"] = (came_back > 0) & (recent == 0)
         frame["reactivated_at"] = _moments(back_at, frame["reactivated"].to_numpy())
     frame["sends"] = _sends(run, units, unit, since)
-    frame = frame.sort_values("unit", kind="stable", ignore_index=True)
     mails = mails_in(run, place)
-    frame.attrs["toolkit"] = _label(chosen, window, unit, Known(mails, still_open, _apart(mails, entered, window)))
-    return frame
+    return frame, Known(mails, still_open, _apart(mails, entered, window))
 
 
 @dataclass(frozen=True, slots=True)

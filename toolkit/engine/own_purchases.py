@@ -284,7 +284,7 @@ class _People:
         if arm is not None:
             mine &= walked.journeys[:, m.J_ARM] == run.compiled.arms[place].index(arm)
         mail_at, offer_at = (_earliest(len(walked.journeys), decisions)[mine] for decisions in (went, offers))
-        lag = (_median_lag(walked.journeys, _firsts(went), place), _median_lag(walked.journeys, offers, place))
+        lag = (_median_lag(walked.journeys, _firsts(went), place), _median_lag(walked.journeys, _firsts(offers), place))
         return cls(run, place, walked.journeys[mine], mail_at, offer_at, lag)
 
     def offers_of(self, other: _People) -> Ints:

@@ -30,11 +30,16 @@ class Period:
     @property
     def note(self) -> str:
         """What a reader of its numbers must know."""
-        since, until = (f"{moment:%Y-%m-%d %H:%M %Z}" for moment in (self.since, self.until + _MICROSECOND))
         return (
-            f"a period of the replay: mails decided from {since} on and before {until}, and the journeys under way "
+            f"a period of the replay: mails decided {self.words}, and the journeys under way "
             "then, also those that began earlier; one that ended later counts as open"
         )
+
+    @property
+    def words(self) -> str:
+        """When it is."""
+        since, until = (f"{moment:%Y-%m-%d %H:%M %Z}" for moment in (self.since, self.until + _MICROSECOND))
+        return f"from {since} on and before {until}"
 
     @property
     def ends(self) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,13 @@ class Run(Reports, Drawable):
         return in_order(frame, "at", "decision_id")
 
     def arm_names(self, journeys: Ints) -> pd.Series:
-        """The arm of each of some rows of `walked.journeys`, missing where its scenario has no experiment."""
+        """The arm of each of some rows of `walked.journeys`, missing where its scenario has no experiment.
+
+        Raises:
+            InputError: what is given is no such rows.
+        """
+        if not isinstance(journeys, np.ndarray) or journeys.shape[1:] != self.walked.journeys.shape[1:]:
+            raise InputError(f"journeys: found {shown(journeys)}; allowed: rows of walked.journeys")
         names: list[str | None] = []
         first = []
         for arms in self.compiled.arms:
@@ -300,7 +307,15 @@ class Run(Reports, Drawable):
         return self.prepared.rank(self.log, self.compiled)
 
     def zone_of(self, customer: int) -> str:
-        """The time zone used for a customer, by place in `marked.customers`."""
+        """The time zone used for a customer, by place in `marked.customers`.
+
+        Raises:
+            InputError: no such place.
+        """
+        given: object = customer
+        last = len(self.marked.customers) - 1
+        if isinstance(given, bool) or not isinstance(given, Integral) or not 0 <= int(given) <= last:
+            raise InputError(f"customer: found {shown(given)}; allowed: a place in marked.customers, 0 to {last:,}")
         return str(self.prepared.zone_names[self.prepared.zone[customer]])
 
     def trigger_properties(self, journey_ids: Any = None) -> pd.DataFrame:

@@ -229,7 +229,7 @@ def sweep(
     check_assumption(assume)
     check_whole(parts, name="parts", of="part")
     if not (isinstance(chosen_on, int | float) and 0 < chosen_on < 1):
-        raise InputError(f"chosen_on must lie between 0 and 1; found {chosen_on!r}")
+        raise InputError(f"chosen_on must lie between 0 and 1; found {shown(chosen_on)}")
     values, settings = _settings(program, over)
     base = {path: get_parameter(program, path) for path in values}
     check_against(
@@ -245,11 +245,12 @@ def sweep(
     else:
         work.run(log, progress=progress)
     rows: dict[int, list[dict[str, Any]]] = {WHOLE: [], FIRST: [], SECOND: []}
+    names = [one.scenario for one in sorted(program.scenarios, key=lambda one: (-one.priority, one.scenario))]
     for setting, tallied in zip(settings, found, strict=True):
-        shown = {path: setting.get(path, base[path]) for path in values}
-        shown = {path: value if isinstance(value, int | float) else str(value) for path, value in shown.items()}
+        told = {path: setting.get(path, base[path]) for path in values}
+        told = {path: value if isinstance(value, int | float) else str(value) for path, value in told.items()}
         for part, own in rows.items():
-            own += [{**shown, **row} for row in _rows(tallied, part)]
+            own += [{**told, **row} for row in _rows(tallied, part, names)]
     kinds = dict.fromkeys(_MAY_LACK, "Int64")
     whole, first, second = (pd.DataFrame(rows[part]).astype(kinds) for part in (WHOLE, FIRST, SECOND))
     both = pd.concat([first.assign(part="first"), second.assign(part="second")], ignore_index=True)
@@ -455,8 +456,8 @@ def _content(compiled: Compiled) -> tuple[Any, ...]:
     return (*plan, compiled.pools, tuple(scenario.scenario for scenario in compiled.scenarios))
 
 
-def _rows(jobs: list[_Job], part: int) -> list[dict[str, Any]]:
-    """One row per scenario, in the order of the program's rules."""
+def _rows(jobs: list[_Job], part: int, names: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per scenario, in the order of some names: the same under every setting, also where priorities change."""
     rows = []
     for job in jobs:
         for place, scenario in enumerate(job.compiled.scenarios):
@@ -469,6 +470,5 @@ def _rows(jobs: list[_Job], part: int) -> list[dict[str, Any]]:
             if job.own.arms[place] == NOBODY or not job.own.windows[place]:
                 row["mailed"] = row["own_after"] = None
             own = {"own_after_rate": rate, "basis": job.own.basis[place]}
-            order = (-scenario.priority, scenario.scenario)
-            rows.append((order, {"scenario": scenario.scenario, **row, **own}))
-    return [row for _, row in sorted(rows, key=lambda one: one[0])]
+            rows.append({"scenario": scenario.scenario, **row, **own})
+    return sorted(rows, key=lambda row: names.index(row["scenario"]))

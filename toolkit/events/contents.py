@@ -267,15 +267,16 @@ class Contents:
             One id per row number, in the order asked.
 
         Raises:
-            EventLogError: a row number that is not in the log.
+            EventLogError: a row number that is not in the log, or whose event has none of the names; names that are no
+                list of texts.
         """
-        asked = row_numbers(rows)
+        asked, called = row_numbers(rows), _names(events, "events")
         if not len(asked):
             return []
         cursor = self.cursor()
         cursor.register("asked", pa.table({"row": asked, "place asked": np.arange(len(asked))}))
         chosen = "event_id" if self.has_event_ids else event_id(self._rows.properties, given=False)
-        where = [f"event IN ({', '.join(map(literal, events))})"] if events else []
+        where = [f"event IN ({', '.join(map(literal, sorted(called)))})"] if called else []
         if len(asked) <= _FEW_ROWS:  # said one by one, a file is read past where none of them is
             where.append(f"({' OR '.join(f'row = {row}' for row in asked)})")
         named = f"WHERE {' AND '.join(where)}" if where else ""
@@ -290,9 +291,9 @@ class Contents:
         """Refuse events that a compact log was left without.
 
         Raises:
-            EventLogError: names them.
+            EventLogError: names them; or what is given is no list of names.
         """
-        gone = sorted(set(names) & set(self.left_out))
+        gone = sorted(_names(names, "names") & set(self.left_out))
         if gone:
             raise EventLogError(
                 f"this log was compacted without the events {', '.join(map(repr, gone))}, which are asked for now; "
@@ -328,6 +329,14 @@ def row_numbers(rows: object) -> npt.NDArray[np.int64]:
     if not is_list:
         raise EventLogError(f"rows: found {shown(rows)}; allowed: row numbers of the log, in a list or an array")
     return numbers
+
+
+def _names(given: object, call: str) -> set[str]:
+    """Names of events, in whatever collection."""
+    if isinstance(given, str) or not isinstance(given, Collection) or not all(is_text(one) for one in given):
+        allowed = "a list of names of events, for example ['purchase']"
+        raise EventLogError(f"{call}: found {shown(given)}; allowed: {allowed}")
+    return set(given)
 
 
 def _check_text(given: object, call: str, what: str) -> None:

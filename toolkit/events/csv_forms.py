@@ -48,8 +48,8 @@ class CsvForm:
                 "a".encode(self.encoding)
             except (LookupError, TypeError, ValueError):
                 raise EventLogError(
-                    f"encoding={self.encoding!r}; allowed: one that Python knows, such as 'cp1252' (Excel in western "
-                    "Europe), 'latin-1', 'utf-8' or 'utf-16'"
+                    f"encoding={shown(self.encoding)}; allowed: one that Python knows, such as 'cp1252' (Excel in "
+                    "western Europe), 'latin-1', 'utf-8' or 'utf-16'"
                 ) from None
 
     @property
@@ -84,12 +84,12 @@ def _check_format(form: object) -> None:
     hint = did_you_mean(form, _ORDERS)
     year, month, day = (re.search(f"%-?[{signs}]", form) for signs in ("Yy", "mbB", "d"))
     if not (year and month and day):
-        raise EventLogError(f"date_format={form!r}{hint}; {FORMATS}")
+        raise EventLogError(f"date_format={shown(form)}{hint}; {FORMATS}")
     try:
         duckdb.execute(f"SELECT try_strptime('', {literal(form)})")
     except duckdb.Error as fault:
         said = str(fault).splitlines()[0].rpartition("Error: ")[2]
-        raise EventLogError(f"date_format={form!r}: {said}; {FORMATS}") from fault
+        raise EventLogError(f"date_format={shown(form)}: {said}; {FORMATS}") from fault
 
 
 def _iso_by_order(x: str, *, day_first: bool) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.errors import EventLogError, did_you_mean, nearest
+from toolkit.errors import EventLogError, did_you_mean, nearest, shown
 
 __all__ = [
     "BASE",
@@ -100,7 +100,8 @@ def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, la
     for ours, theirs in mapping.items():
         if theirs not in found:
             faults.append(
-                f"columns={{{ours!r}: {theirs!r}}}: there is no column {theirs!r}" + did_you_mean(str(theirs), found)
+                f"columns={{{shown(ours)}: {shown(theirs)}}}: there is no column {shown(theirs)}"
+                + did_you_mean(str(theirs), found)
             )
     claimed = set(mapping.values())
     base = {column: mapping[column] for column in BASE if column in mapping}
@@ -111,7 +112,7 @@ def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, la
         if column not in base:
             near = suggestion(column, [other for other in found if other not in claimed])
             away = "".join(
-                f": columns={{{ours!r}: {theirs!r}}} gave it to {ours!r}; leave that out, or"
+                f": columns={{{shown(ours)}: {theirs!r}}} gave it to {shown(ours)}; leave that out, or"
                 for ours, theirs in mapping.items()
                 if theirs == column
             )
@@ -132,10 +133,12 @@ def _checked(mapping: Mapping[str, str] | None) -> dict[str, str]:
         return {}
     if not isinstance(mapping, Mapping) or not all(isinstance(one, str) for pair in mapping.items() for one in pair):
         allowed = "our names to yours as texts, for example columns={'at': 'timestamp'}"
-        raise EventLogError(f"columns={mapping!r}; allowed: {allowed}")
+        raise EventLogError(f"columns={shown(mapping)}; allowed: {allowed}")
     for ours in mapping:
         if not ours.strip() or not is_unicode(ours):
-            raise EventLogError(f"columns={mapping!r}: {ours!r} is no name for a column; allowed: any text in UTF-8")
+            raise EventLogError(
+                f"columns={shown(mapping)}: {ours!r} is no name for a column; allowed: any text in UTF-8"
+            )
     return dict(mapping)
 
 

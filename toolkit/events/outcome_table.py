@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pyarrow.dataset import dataset
 from pyarrow.fs import FileSystem
 
-from toolkit.errors import EventLogError, did_you_mean
+from toolkit.errors import EventLogError, did_you_mean, shown
 from toolkit.events.database import connect, fetch, fetch_rows
 from toolkit.events.log import EventLog
 from toolkit.events.outcome_labels import label_in, label_of_files
@@ -288,11 +288,11 @@ def _length(window: str | timedelta) -> int:
         except OverflowError:
             found = timedelta.max
     else:
-        raise EventLogError(f"window: found {window!r}; allowed: a number and s, m, h, d or w, for example 14d")
+        raise EventLogError(f"window: found {shown(window)}; allowed: a number and s, m, h, d or w, for example 14d")
     if found <= timedelta(0):
-        raise EventLogError(f"window: found {window!r}; allowed: longer than nothing, for example 14d")
+        raise EventLogError(f"window: found {shown(window)}; allowed: longer than nothing, for example 14d")
     if found > _LONGEST:
-        raise EventLogError(f"window: found {window!r}; allowed: at most {_LONGEST.days:,} days")
+        raise EventLogError(f"window: found {shown(window)}; allowed: at most {_LONGEST.days:,} days")
     return found // timedelta(microseconds=1)
 
 
@@ -328,7 +328,7 @@ def _check_said(flags: object, counts: object, sums: object) -> None:
         names = [*(given if isinstance(given, Mapping) else ())]
         right = all(isinstance(one, list | tuple) and len(one) == parts for one in held)
         if not right or not all(isinstance(text, str) and text for one in (names, *held) for text in one):
-            raise EventLogError(f"{what}: found {given!r}; allowed: {allowed}")
+            raise EventLogError(f"{what}: found {shown(given)}; allowed: {allowed}")
 
 
 def _check_named(
@@ -345,7 +345,8 @@ def _check_named(
     known: dict[str, Sequence[str]] = {"event": log.event_names, "property": tuple(log.properties)}
     asked = {"event": sorted(events), "property": sorted({arm, *(held for _, held in sums.values())})}
     said = [
-        f"no {what} {found!r} in this log; it has {', '.join(known[what]) or 'none'}" + did_you_mean(found, known[what])
+        f"no {what} {shown(found)} in this log; it has {', '.join(known[what]) or 'none'}"
+        + did_you_mean(found, known[what])
         for what, names in asked.items()
         for found in names
         if found not in known[what]

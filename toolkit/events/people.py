@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.arrow import TableLike
-from toolkit.errors import EventLogError, did_you_mean
+from toolkit.errors import EventLogError, did_you_mean, shown
 from toolkit.events.csv_forms import ISO, CsvForm
 from toolkit.events.database import execute, fetch, fetch_row
 from toolkit.events.kinds import (
@@ -290,10 +290,11 @@ def _consent(connection: duckdb.DuckDBPyConnection, source: Source, kind: str) -
         f"WHERE ({word}) NOT IN ({allowed}) ORDER BY {ROW} LIMIT 1",
     ).fetchone()
     if wrong:
+        found = shown(wrong[2])
         raise EventLogError(
-            f"{source.locate(wrong[1])}: column 'consent' should be yes or no, found {wrong[2]!r}; "
+            f"{source.locate(wrong[1])}: column 'consent' should be yes or no, found {found}; "
             f"{counted(wrong[0], 'value')} of that sort; allowed: true, false, yes, no, ja, nein, oui, non, 1, 0 "
-            f"or missing; with pandas, frame['consent'].map({{{wrong[2]!r}: True or False, …}}) says what yours mean"
+            f"or missing; with pandas, frame['consent'].map({{{found}: True or False, …}}) says what yours mean"
         )
     return f"({word}) IN ({', '.join(map(repr, _YES))})"
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.events.database import fetch_rows
 from toolkit.events.quoting import literal
 
@@ -62,7 +62,7 @@ def ranges_of(cursor: duckdb.DuckDBPyConnection, relation: str, file: Path | Non
         InputError: fewer than one event a range.
     """
     if not isinstance(events, int | np.integer) or isinstance(events, bool) or events < 1:
-        raise InputError(f"a range of customers holds at least 1 event; found {events!r}")
+        raise InputError(f"a range of customers holds at least 1 event; found {shown(events)}")
     found = _row_groups(cursor, file) if file is not None else None
     if found is None or max((count for _, count in found), default=0) > events:
         query = f"SELECT customer_id, count(*) FROM {relation} GROUP BY customer_id ORDER BY customer_id"

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import duckdb
 
-from toolkit.errors import EventLogError
+from toolkit.errors import EventLogError, shown
 from toolkit.events.csv_forms import DATE, FORMATS, is_decimal, with_point
 from toolkit.events.database import execute, fetch_row
 from toolkit.events.quoting import name
@@ -104,7 +104,7 @@ def _check_kept(connection: duckdb.DuckDBPyConnection, source: Source, ours: str
         f"WHERE {x} IS NOT NULL AND ({form.iso(x)}) IS NULL ORDER BY {ROW} LIMIT 1",
     )
     raise EventLogError(
-        f"{source.locate(row)}: column {theirs!r} ({ours}) should hold times {form.words}, found {value!r}; no "
+        f"{source.locate(row)}: column {theirs!r} ({ours}) should hold times {form.words}, found {shown(value)}; no "
         f"such time in {counted(given - good, 'row')} of {given:,}; date_format={form.date_format!r} holds for all "
         f"values of a column; {FORMATS}"
     )

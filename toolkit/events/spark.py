@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.errors import EventLogError, NotSupportedError, did_you_mean
+from toolkit.errors import EventLogError, NotSupportedError, did_you_mean, shown
 from toolkit.events.kinds import EMPTY
 from toolkit.events.naming import BASE, check_distinct, name_columns
 
@@ -197,7 +197,7 @@ class SparkLog:
             cores = rows.sparkSession.sparkContext.defaultParallelism
             number = max(cores, -(-len(self) // _PER_PART))
         if number < 1:
-            raise EventLogError(f"a log has at least one part; found {number!r}")
+            raise EventLogError(f"a log has at least one part; found {shown(number)}")
         if number not in self._kept:
             order = [name for name in ("customer_id", "received_at", "at", "event_id") if name in rows.columns]
             self._kept[number] = rows.repartitionByRange(number, "customer_id").sortWithinPartitions(*order).persist()

@@ -20,7 +20,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from toolkit.errors import EventLogError, NotSupportedError, nearest
+from toolkit.errors import EventLogError, NotSupportedError, nearest, shown
 from toolkit.events.database import execute, phase
 from toolkit.events.naming import check_distinct, is_unicode
 from toolkit.events.quoting import literal, name
@@ -70,7 +70,7 @@ def database_source(connection: duckdb.DuckDBPyConnection, url: str, table: str)
         return _duckdb(connection, _file(url), table)
     if kind in ("postgresql", "postgres"):
         return _postgres(connection, url, table)
-    found = f"{kind}://" if kind else repr(url)
+    found = f"{kind}://" if kind else shown(url)
     raise NotSupportedError(f"from_sql does not read {found}; allowed: {_FORMS}")
 
 
@@ -87,7 +87,7 @@ def _file(url: str) -> str:
 def query_of(table: str) -> str:
     """A SELECT as it is; of a table's name, one of all its rows."""
     if not is_unicode(table):
-        raise EventLogError(f"table: found {table!r}; allowed: a name or a SELECT in valid Unicode")
+        raise EventLogError(f"table: found {shown(table)}; allowed: a name or a SELECT in valid Unicode")
     if _SELECT.match(table):
         query = table.strip().rstrip(";")
         return f"{query}\n" if "--" in query else query  # what stands after it is no part of a comment

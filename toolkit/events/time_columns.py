@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
-from toolkit.errors import EventLogError
+from toolkit.errors import EventLogError, shown
 from toolkit.events.database import execute
 from toolkit.events.kinds import finite, is_number, is_text, is_time
 from toolkit.events.quoting import literal, name
@@ -171,7 +171,7 @@ def _text(
             f"SELECT {ROW}, {x} FROM {source.relation} WHERE {x} IS NOT NULL AND NOT {good} ORDER BY {ROW} LIMIT 1",
         )
         raise EventLogError(
-            f"{source.locate(row)}: column {theirs!r} ({ours}) should hold times, found {value!r}; not a time in "
+            f"{source.locate(row)}: column {theirs!r} ({ours}) should hold times, found {shown(value)}; not a time in "
             f"{counted(given - times, 'row')} of {given:,}; "
             + (which_is_first(connection, source, theirs, value) or _allowed(source))
         )

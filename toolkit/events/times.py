@@ -53,7 +53,7 @@ def check_zone(zone: str | None) -> ZoneInfo | None:
         return ZoneInfo(zone)
     except (KeyError, ValueError, OSError, TypeError) as fault:
         hint = did_you_mean(str(zone), sorted(available_timezones()))
-        raise EventLogError(f"zone={zone!r} is not an IANA time zone, for example 'Europe/Paris'{hint}") from fault
+        raise EventLogError(f"zone={shown(zone)} is not an IANA time zone, for example 'Europe/Paris'{hint}") from fault
 
 
 def moment_of(value: object, *, name: str) -> pd.Timestamp:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 
 __all__ = ["Duration", "NotNegative", "Positive", "TimeOfDay", "as_meant"]
 
@@ -103,7 +103,9 @@ class Duration:
         lengths: tuple[object, object] = (self.days, self.microseconds)
         for length in lengths:
             if isinstance(length, bool) or not isinstance(length, Integral):
-                raise InputError(f"expected whole days and microseconds; found {length!r}; or Duration.parse('4h')")
+                raise InputError(
+                    f"expected whole days and microseconds; found {shown(length)}; or Duration.parse('4h')"
+                )
         if self.days * self.microseconds < 0:
             raise InputError(f"expected days and microseconds of one sign; found {self.days} and {self.microseconds}")
 
@@ -120,7 +122,7 @@ class Duration:
             return cls(0, (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds)
         match = _WHOLE.fullmatch(value) if isinstance(value, str) else None
         if not match:
-            raise InputError(f"expected a duration; found {value!r}; allowed: {_ALLOWED}")
+            raise InputError(f"expected a duration; found {shown(value)}; allowed: {_ALLOWED}")
         days = 0
         micros = 0
         for number, unit in _PART.findall(match[2]):
@@ -129,11 +131,11 @@ class Duration:
             if unit in _UNITS:
                 micros += round(float(number) * _UNITS[unit])
             elif "." in number:
-                raise InputError(f"expected whole days and weeks; found {value!r}; write hours instead")
+                raise InputError(f"expected whole days and weeks; found {shown(value)}; write hours instead")
             else:
                 days += int(number) * (7 if unit == "w" else 1)
         if days > MAX_DAYS or micros > MAX_DAYS * _DAY:
-            raise InputError(f"expected at most {MAX_DAYS} days; found {value!r}")
+            raise InputError(f"expected at most {MAX_DAYS} days; found {shown(value)}")
         sign = -1 if match[1] == "-" else 1
         return cls(sign * days, sign * micros)
 
@@ -216,7 +218,7 @@ class TimeOfDay:
             return value
         match = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", value) if isinstance(value, str) else None
         if not match:
-            raise InputError(f"expected a time of day; found {value!r}; allowed: 00:00 to 23:59, in quotes")
+            raise InputError(f"expected a time of day; found {shown(value)}; allowed: 00:00 to 23:59, in quotes")
         return cls(int(match[1]) * 60 + int(match[2]))
 
     def __str__(self) -> str:

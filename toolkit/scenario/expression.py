@@ -20,7 +20,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from toolkit.errors import Fault, ScenarioError, nearest
-from toolkit.scenario.findings import check_is
+from toolkit.scenario.findings import check_is, kinds_of
 
 __all__ = ["ATTRIBUTES", "EVENT_COLUMNS", "FUNCTIONS", "Expression"]
 
@@ -146,8 +146,7 @@ class Expression:
         toolkit.errors.ScenarioError: unknown column; found 'valeu'; allowed: value; did you mean 'value'?
         """
         check_is(text, str, "a condition in text")
-        check_is({} if columns is None else columns, Mapping, "columns and their kinds, such as {'value': 'number'}")
-        parsed, faults = _parse(text, None if columns is None else tuple(sorted(columns.items())))
+        parsed, faults = _parse(text, kinds_of(columns))
         if parsed is None or faults:
             raise ScenarioError(faults)
         return parsed
@@ -155,7 +154,7 @@ class Expression:
     @classmethod
     def faults(cls, text: str, *, columns: Mapping[str, str] | None = None) -> tuple[Fault, ...]:
         """What is wrong with a condition; nothing when `parse` would take it."""
-        return _parse(text, None if columns is None else tuple(sorted(columns.items())))[1]
+        return _parse(text, kinds_of(columns))[1]
 
 
 @lru_cache(maxsize=4096)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from toolkit.errors import Fault, ScenarioError
+from toolkit.errors import Fault, ScenarioError, is_one_of
 from toolkit.scenario.document import Place
 
-__all__ = ["Finding", "check_is"]
+__all__ = ["Finding", "check_is", "kinds_of"]
+
+_KINDS = ("number", "text", "flag", "time", "empty")
 
 
 def check_is(value: object, kinds: type | tuple[type, ...], wanted: str) -> None:
@@ -18,6 +21,25 @@ def check_is(value: object, kinds: type | tuple[type, ...], wanted: str) -> None
     """
     if not isinstance(value, kinds):
         raise ScenarioError([Fault(f"expected {wanted}", found=type(value).__name__)])
+
+
+def kinds_of(columns: object) -> tuple[tuple[str, str], ...] | None:
+    """The columns that a condition may name, each with its kind, in the order of the alphabet; None where any may be.
+
+    Raises:
+        ScenarioError: what is given says no kinds of columns.
+    """
+    if columns is None:
+        return None
+    if not isinstance(columns, Mapping):
+        wanted = "columns and their kinds, such as {'value': 'number'}"
+        raise ScenarioError([Fault(f"expected {wanted}", found=type(columns).__name__)])
+    for name, kind in columns.items():
+        if not isinstance(name, str):
+            raise ScenarioError([Fault("a column is named by text", found=name)])
+        if not is_one_of(kind, _KINDS):
+            raise ScenarioError([Fault("no kind of column", path=name, found=kind, allowed=", ".join(_KINDS))])
+    return tuple(sorted(columns.items()))
 
 
 @dataclass(frozen=True, slots=True)

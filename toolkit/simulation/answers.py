@@ -73,7 +73,7 @@ class Answers:
             if name not in ("buys", "window") and not (isinstance(share, Real) and 0 <= float(share) <= 1)
         ]
         if not wrong and self.unsubscribes > self.opens:
-            wrong.append(f"unsubscribes: found {self.unsubscribes!r}; allowed: at most opens, {self.opens!r}")
+            wrong.append(f"unsubscribes: found {shown(self.unsubscribes)}; allowed: at most opens, {self.opens!r}")
         if not wrong and self.bounces_soft + self.bounces_hard > 1:
             wrong.append("bounces_soft + bounces_hard: allowed: at most 1")
         if wrong:

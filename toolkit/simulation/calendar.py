@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 
 __all__ = [
     "DAY",
@@ -53,7 +53,7 @@ def first_moment(start: str) -> int:
     try:
         day = date.fromisoformat(start)
     except (TypeError, ValueError) as fault:
-        raise InputError(f"start: expected a date; found {start!r}; allowed: for example '2025-01-06'") from fault
+        raise InputError(f"start: expected a date; found {shown(start)}; allowed: for example '2025-01-06'") from fault
     return (day - date(1970, 1, 1)).days * DAY
 
 

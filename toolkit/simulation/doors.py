@@ -32,7 +32,7 @@ MOST_PARTITIONS = 10_000
 def check_numbers(draws: int, level: float, seed: int) -> None:
     """Refuse a number of draws, a level or a seed out of its range."""
     if not (_is_whole(draws) and 1 <= draws <= MOST_DRAWS):
-        raise InputError(f"draws: found {draws!r}; allowed: a whole number, 1 to {MOST_DRAWS:,}")
+        raise InputError(f"draws: found {shown(draws)}; allowed: a whole number, 1 to {MOST_DRAWS:,}")
     check_level(level)
     check_seed(seed)
 
@@ -40,19 +40,19 @@ def check_numbers(draws: int, level: float, seed: int) -> None:
 def check_level(level: object) -> None:
     """Refuse a share of intervals that is none."""
     if not (_is_number(level) and 0 < level < 1):  # type: ignore[operator]
-        raise InputError(f"level: found {level!r}; allowed: between 0 and 1, for example 0.9")
+        raise InputError(f"level: found {shown(level)}; allowed: between 0 and 1, for example 0.9")
 
 
 def check_partitions(partitions: object) -> None:
     """Refuse a number of partitions out of its range; None stands for one that is not given."""
     if partitions is not None and not (_is_whole(partitions) and 1 <= partitions <= MOST_PARTITIONS):  # type: ignore[operator]
-        raise InputError(f"partitions: found {partitions!r}; allowed: a whole number, 1 to {MOST_PARTITIONS:,}")
+        raise InputError(f"partitions: found {shown(partitions)}; allowed: a whole number, 1 to {MOST_PARTITIONS:,}")
 
 
 def check_seed(seed: int) -> None:
     """Refuse a seed that is no whole number."""
     if not _is_whole(seed):
-        raise InputError(f"seed: found {seed!r}; allowed: a whole number, for example 1")
+        raise InputError(f"seed: found {shown(seed)}; allowed: a whole number, for example 1")
 
 
 def check_response(response: object, *, name: str = "response") -> None:
@@ -90,7 +90,7 @@ def numbers_between(name: str, values: object, most: float) -> list[float]:
 def check_share(name: str, share: object, *, of: str) -> None:
     """Refuse a share that is none; None stands for one that is not given."""
     if share is not None and not (_is_number(share) and 0 <= share <= 1):  # type: ignore[operator]
-        raise InputError(f"{name}: found {share!r}; allowed: a share of {of}, 0 to 1")
+        raise InputError(f"{name}: found {shown(share)}; allowed: a share of {of}, 0 to 1")
 
 
 def check_between(name: str, value: object, most: float) -> None:
@@ -102,7 +102,7 @@ def check_between(name: str, value: object, most: float) -> None:
 def check_money(name: str, amount: object) -> None:
     """Refuse an amount that is none; None stands for one that is not given."""
     if amount is not None and not (_is_number(amount) and 0 <= amount < math.inf):  # type: ignore[operator]
-        raise InputError(f"{name}: found {amount!r}; allowed: 0 or more, in the log's currency")
+        raise InputError(f"{name}: found {shown(amount)}; allowed: 0 or more, in the log's currency")
 
 
 def checked_window(window: object, *, name: str = "window") -> Duration:
@@ -112,7 +112,7 @@ def checked_window(window: object, *, name: str = "window") -> Duration:
     except ValueError as fault:
         raise InputError(f"{name}: {fault}") from None
     if not found.elapsed > 0:
-        raise InputError(f"{name}: found {window!r}; allowed: longer than nothing, for example 7d")
+        raise InputError(f"{name}: found {shown(window)}; allowed: longer than nothing, for example 7d")
     return found
 
 

@@ -253,10 +253,10 @@ class Forecast(Drawable):
         ):
             if word not in known:
                 hint = did_you_mean(word, known)
-                raise InputError(f"no {what} {word!r} in this forecast; it has {', '.join(known)}{hint}")
+                raise InputError(f"no {what} {shown(word)} in this forecast; it has {', '.join(known)}{hint}")
         arms = [name for one, name in self.groups.names if one == scenario]
         if arm not in arms:
-            raise InputError(f"{scenario}: no arm {arm!r}; it has {', '.join(str(name) for name in arms)}")
+            raise InputError(f"{scenario}: no arm {shown(arm)}; it has {', '.join(str(name) for name in arms)}")
         t = self.table
         same = t["arm"].isna() if arm is None else t["arm"] == arm
         return t[(t["scenario"] == scenario) & (t["metric"] == metric) & same].iloc[0]

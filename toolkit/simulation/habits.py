@@ -67,12 +67,12 @@ class Habits:
             elif field.name in _ABOVE_ZERO:
                 least = 1 if field.name in ("items_per_cart", "views_per_session") else 0
                 if not number > 0 or number < least:
-                    wrong.append(f"{field.name}: found {number!r}; allowed: {'1 or more' if least else 'above 0'}")
+                    wrong.append(f"{field.name}: found {shown(number)}; allowed: {'1 or more' if least else 'above 0'}")
             elif field.name == "growth":
                 if not -1 < number < 100:
-                    wrong.append(f"growth: found {number!r}; allowed: above -1, below 100")
+                    wrong.append(f"growth: found {shown(number)}; allowed: above -1, below 100")
             elif not 0 <= number <= 1:
-                wrong.append(f"{field.name}: found {number!r}; allowed: 0 to 1")
+                wrong.append(f"{field.name}: found {shown(number)}; allowed: 0 to 1")
         if not wrong and self.buy_share > 1:
             wrong.append(f"buys_soon + buys_later + buys_days_later: found {self.buy_share:g}; allowed: at most 1")
         if wrong:

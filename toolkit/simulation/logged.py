@@ -14,7 +14,7 @@ from toolkit.engine.follow import within as followed
 from toolkit.engine.marked import mark
 from toolkit.engine.replay import replay
 from toolkit.engine.run import Run
-from toolkit.errors import InputError, NotSupportedError, did_you_mean
+from toolkit.errors import InputError, NotSupportedError, did_you_mean, shown
 from toolkit.events import EventLog
 from toolkit.events.marks import Mark, Marking
 from toolkit.events.quoting import of_scenarios
@@ -151,7 +151,7 @@ def _scenario(program: Program, name: str | None) -> Scenario:
         raise InputError(f"which scenario? pass scenario=; this program has {', '.join(sorted(names))}")
     if name not in names:
         hint = did_you_mean(name, names)
-        raise InputError(f"no scenario {name!r} in this program; it has {', '.join(sorted(names))}{hint}")
+        raise InputError(f"no scenario {shown(name)} in this program; it has {', '.join(sorted(names))}{hint}")
     return program.scenarios[names.index(name)]
 
 

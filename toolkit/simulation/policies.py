@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from toolkit.arrow import TableLike
-from toolkit.errors import InputError, MetricError
+from toolkit.errors import InputError, MetricError, shown
 from toolkit.readable import minus
 from toolkit.simulation.doors import check_level
 from toolkit.simulation.sends import checked_sends, numbers_of
@@ -138,8 +138,8 @@ def _wanted(sends: pd.DataFrame, policy: Policy, actions: tuple[str, ...]) -> Fl
         return wanted
     if not isinstance(policy, Mapping) or not policy:
         raise MetricError(
-            f"policy: found {policy!r}; allowed: an action such as {{'sent': True}}, or a function from the frame to "
-            "the chance of each row's action"
+            f"policy: found {shown(policy)}; allowed: an action such as {{'sent': True}}, or a function from the frame "
+            "to the chance of each row's action"
         )
     unknown = [name for name in policy if name not in sends or name not in actions]
     if unknown:

@@ -148,7 +148,7 @@ def check_size(**sizes: int) -> None:
     for name, size in sizes.items():
         least, most = allowed[name]
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or not least <= size <= most:
-            wrong.append(f"{name}: found {size!r}; allowed: a whole number from {least} to {most}")
+            wrong.append(f"{name}: found {shown(size)}; allowed: a whole number from {least} to {most}")
     if wrong:
         raise InputError("; ".join(wrong))
 

@@ -348,10 +348,10 @@ def _allowed(table: pd.DataFrame, constraint: str | None) -> npt.NDArray[np.bool
         kept = table.query(constraint).index
     except Exception as error:
         names = ", ".join(map(str, table.columns))
-        raise InputError(f"constraint {constraint!r} cannot be read ({error}); the columns are {names}") from None
+        raise InputError(f"constraint {shown(constraint)} cannot be read ({error}); the columns are {names}") from None
     allowed: npt.NDArray[np.bool_] = np.isin(np.arange(len(table)), kept)
     if not allowed.any():
-        raise InputError(f"constraint {constraint!r}: no setting meets it")
+        raise InputError(f"constraint {shown(constraint)}: no setting meets it")
     return allowed
 
 

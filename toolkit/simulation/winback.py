@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.events import EventLog
 from toolkit.readable import lines_html, table_html
 from toolkit.scenario.duration import Duration
@@ -113,7 +113,7 @@ def win_back(
     if not isinstance(log, EventLog):
         raise InputError(f"log: found {type(log).__name__}; allowed: an EventLog, from EventLog.open or from_…")
     if not isinstance(reactivates, Sequence) or isinstance(reactivates, str) or len(reactivates) != 3:
-        raise InputError(f"reactivates: found {reactivates!r}; allowed: three shares, low, likely and high")
+        raise InputError(f"reactivates: found {shown(reactivates)}; allowed: three shares, low, likely and high")
     low, likely, high = reactivates
     if alive_below is not None:
         check_share("alive_below", alive_below, of="certainty")
@@ -127,7 +127,7 @@ def win_back(
     ):  # fmt: skip
         check_between(name, number, top)
     if not low <= likely <= high:
-        raise InputError(f"reactivates: found {reactivates!r}; allowed: low, likely, high, rising")
+        raise InputError(f"reactivates: found {shown(reactivates)}; allowed: low, likely, high, rising")
     ahead = checked_window(within, name="within").elapsed / _WEEK
     silent = None if lapsed is None else checked_window(lapsed, name="lapsed").elapsed / 86_400_000_000
     events = log.events
@@ -193,4 +193,4 @@ def _moment(until: object) -> pd.Timestamp:
             return found if found.tzinfo else found.tz_localize("UTC")
     except (TypeError, ValueError, OverflowError):
         pass
-    raise InputError(f"until: found {until!r}; allowed: a moment, for example '2025-05-01'")
+    raise InputError(f"until: found {shown(until)}; allowed: a moment, for example '2025-05-01'")

@@ -103,14 +103,14 @@ def world(kind: str | Kind, *, customers: int = 20_000, seed: int = 1) -> World:
     if isinstance(kind, str):
         if kind not in KINDS:
             hint = did_you_mean(kind, KINDS)
-            raise InputError(f"no kind of world {kind!r}; there are {', '.join(KINDS)}{hint}")
+            raise InputError(f"no kind of world {shown(kind)}; there are {', '.join(KINDS)}{hint}")
         kind = KINDS[kind]
     if not isinstance(kind, Kind):
         raise InputError(f"kind: found {shown(kind)}; allowed: a Kind, or one of {', '.join(KINDS)}")
     check_count("customers", customers, most=_MOST_PEOPLE)
     check_seed(seed)
     if seed < 0:
-        raise InputError(f"seed: found {seed!r}; allowed: a whole number from 0")
+        raise InputError(f"seed: found {shown(seed)}; allowed: a whole number from 0")
     return World(kind, customers, seed)
 
 

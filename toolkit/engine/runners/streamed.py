@@ -27,7 +27,7 @@ from toolkit.engine.run import Run, counted
 from toolkit.engine.runners.local import Takers, next_emptied, run_once, takers_of
 from toolkit.engine.runners.parted import Parted
 from toolkit.engine.trace import Trace
-from toolkit.errors import InputError, NotSupportedError
+from toolkit.errors import InputError, NotSupportedError, shown
 from toolkit.events import EventLog
 from toolkit.events.ranges import Range
 from toolkit.scenario.models import Program
@@ -179,7 +179,7 @@ class StreamedRun(Parted, Run):
             return frame
         unknown = wanted.difference(frame.index)
         if len(unknown):
-            raise InputError(f"{len(unknown)} journeys are not of this run, the first is {unknown[0]!r}")
+            raise InputError(f"{len(unknown)} journeys are not of this run, the first is {shown(unknown[0])}")
         chosen: pd.DataFrame = frame.loc[wanted]
         return chosen
 

@@ -83,6 +83,16 @@ def test_a_property_of_any_name_is_looked_for(name: str) -> None:
             "Nobody enters s: the log has no event 'purchased'; did you mean 'purchase'?",
         ),
         ("{inactive: zebra, for: 7d}", "Nobody enters s: the log has no event 'zebra'; it has cart_add, purchase"),
+        (
+            "{cycle: purchase, after: {median: revenue}}",
+            "Nobody enters s; its cycle begins once 'purchase' of one revenue has come twice, "
+            "and a number, as after: 30d, needs no second one",
+        ),
+        (
+            "{cycle: cart_add, after: {median: customer}}",
+            "Nobody enters s; its cycle begins once 'cart_add' of a customer has come twice, "
+            "and a number, as after: 30d, needs no second one",
+        ),
         ("{inactive: zebra, for: 7d, since: purchase}", None),
         ("{event: email_unsubscribed}", None),
         ("{event: purchase}", None),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from toolkit.engine.compile import Compiled
@@ -58,8 +59,11 @@ class Reports:
 
     @property
     def nobody_enters(self) -> tuple[str, ...]:
-        """One sentence for each scenario whose trigger is an event that the log has not."""
-        return nobody_enters(self.compiled.scenarios, self.log.event_names)
+        """One sentence for each scenario whose trigger is an event that the log has not, or has not seen repeated."""
+        scenarios = self.compiled.scenarios
+        began = np.sum([one.journeys.by_scenario for one in self._counts], axis=0)
+        idle = [] if self.period else [one.scenario for one, count in zip(scenarios, began, strict=True) if not count]
+        return nobody_enters(scenarios, self.log.event_names, without=idle)
 
     def summary(self) -> Summary:
         """Counts by scenario and arm: journeys, mails, why not, how journeys ended."""

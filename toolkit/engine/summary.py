@@ -27,7 +27,7 @@ class Summary:
     reasons: one row per scenario and reason of a mail not sent, with its count.
     span: first and last moment of the log, and the last moment decided.
     notes: what a reader must know.
-    nobody: what a reader must know first: which scenarios wait for an event that the log has not.
+    nobody: what a reader must know first: which scenarios wait for an event that the log has not, or has not repeated.
     """
 
     table: pd.DataFrame
@@ -88,6 +88,12 @@ class JourneyCounts:
     endings: Ints
     statuses: Ints
     reasons: Ints
+
+    @property
+    def by_scenario(self) -> Ints:
+        """Journeys of each scenario, of all arms together."""
+        found: Ints = self.journeys.reshape(-1, self.widest).sum(axis=1)
+        return found
 
 
 def journey_counts(compiled: Compiled, walked: Walked) -> JourneyCounts:

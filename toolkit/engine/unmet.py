@@ -12,7 +12,7 @@ from toolkit.events.marks import Mark, Marking
 from toolkit.scenario.against import ALWAYS_POSSIBLE
 from toolkit.scenario.document import Place
 from toolkit.scenario.expression import Expression
-from toolkit.scenario.models import CycleTrigger, EventTrigger, InactiveTrigger, Scenario
+from toolkit.scenario.models import CycleTrigger, EventTrigger, InactiveTrigger, Median, Scenario
 from toolkit.scenario.origins import stands_at
 from toolkit.scenario.places import path_of
 from toolkit.tables import FIRST_SEEN
@@ -53,20 +53,35 @@ def unmet(scenarios: tuple[Scenario, ...], log: EventLog | SparkLog, marking: Ma
     return told + [note for scenario in scenarios for note in _no_numbers(scenario, log)]
 
 
-def nobody_enters(scenarios: tuple[Scenario, ...], names: Collection[str]) -> tuple[str, ...]:
-    """One sentence for each scenario whose trigger is an event that a log has not, with the name that may be meant.
+def nobody_enters(
+    scenarios: tuple[Scenario, ...], names: Collection[str], *, without: Collection[str] = ()
+) -> tuple[str, ...]:
+    """One sentence for each scenario whose trigger is an event that a log has not, with the name that may be meant; and
+    for each without a journey that waits for a usual time between two events.
+
+    Args:
+        scenarios: of the program.
+        names: of the log's events.
+        without: names of the scenarios in which no journey began.
 
     >>> from toolkit.scenario import loads
     >>> cart = loads("scenario: cart\\ntrigger: {event: cart_ad}\\nreentry: once\\nsteps: [{send: cart/reminder}]")
     >>> nobody_enters(cart.scenarios, ["view", "cart_add"])
     ("Nobody enters cart: the log has no event 'cart_ad'; did you mean 'cart_add'?",)
     """
-    return tuple(
-        f"Nobody enters {scenario.scenario}{_in_file(scenario)}: the log has no event {event!r}; "
-        f"{_instead(event, names)}"
-        for scenario in scenarios
-        if (event := _begins_with(scenario)) is not None and event not in names and event not in ALWAYS_POSSIBLE
-    )
+    told = []
+    for scenario in scenarios:
+        nobody = f"Nobody enters {scenario.scenario}{_in_file(scenario)}"
+        event, trigger = _begins_with(scenario), scenario.trigger
+        if event is not None and event not in names and event not in ALWAYS_POSSIBLE:
+            told.append(f"{nobody}: the log has no event {event!r}; {_instead(event, names)}")
+        elif scenario.scenario in without and isinstance(trigger, CycleTrigger) and isinstance(trigger.after, Median):
+            one = "a customer" if trigger.after.median == "customer" else f"one {trigger.after.median}"
+            told.append(
+                f"{nobody}; its cycle begins once {event!r} of {one} has come twice, and a number, as after: 30d, "
+                "needs no second one"
+            )
+    return tuple(told)
 
 
 def _begins_with(scenario: Scenario) -> str | None:

@@ -6,13 +6,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, inspect, or_, select
 from sqlalchemy.dialects import sqlite
 
 from tests.sending.shops import without
-from toolkit.sending import Ledger, State
-from toolkit.sending.ledger.schema import VERSION, deliveries, held_as
+from toolkit.errors import LedgerError
+from toolkit.sending import Ledger, State, approve_standing, send
+from toolkit.sending.ledger.schema import VERSION, deliveries, held_as, is_paused, is_under, runs
 
 TABLES = Path(__file__).with_name("ledger_version_1.sql").read_text(encoding="utf-8")
 ROWS = """
@@ -91,6 +93,60 @@ def test_a_ledger_of_the_fifth_version_gets_room_for_approvals_held_up(tmp_path,
     with Ledger.open(path, clock=clock) as ledger:
         ledger.pause("approval of run", by="ana")
         assert ledger.run_state("run") == "paused"
+
+
+SIXTH = """
+ALTER TABLE signature ADD COLUMN document TEXT NOT NULL DEFAULT '';
+UPDATE signature SET document = (SELECT text FROM document WHERE document.id = signature.id);
+DROP TABLE document;
+DROP INDEX run_as_of; DROP INDEX run_created; DROP INDEX run_paused; DROP INDEX delivery_planned;
+UPDATE meta SET value = '6' WHERE name = 'version';
+"""
+
+
+def test_a_ledger_of_the_sixth_version_keeps_once_what_an_approval_says(shop, tmp_path, clock):
+    batch, place = shop.prepare(), tmp_path / "ledger.sqlite"
+    ways = {"transport": f"outbox:{tmp_path / 'out'}", "ledger": place, "progress": False, "clock": clock}
+    standing = approve_standing(shop.program, shop.templates, by="ana", mails_a_day=7, clock=clock)
+    assert [send(batch, standing, confirm=len(batch), **ways).sent for _ in range(2)] == [7, 0]
+    rest = shop.prepare(ledger=place)
+    assert send(rest, shop.approve(rest), confirm=len(rest), **ways).sent == 5
+    with Ledger.open(place, clock=clock) as ledger:
+        before = ledger.status()
+        last = ledger.last_approval()
+        columns = {column["name"] for column in inspect(ledger._engine).get_columns("signature")}
+        made = {index["name"] for index in inspect(ledger._engine).get_indexes("run")}
+    assert last["by"] == "ana"
+    with closing(sqlite3.connect(place)) as connection, connection:
+        connection.executescript(SIXTH)
+    connection.close()
+    with Ledger.open(place, clock=clock) as ledger:
+        pd.testing.assert_frame_equal(ledger.status(), before)
+        assert (ledger.last_approval(), ledger.verify()) == (last, ())
+        assert columns == {column["name"] for column in inspect(ledger._engine).get_columns("signature")}
+        assert made == {index["name"] for index in inspect(ledger._engine).get_indexes("run")}
+        with pytest.raises(LedgerError, match="one round of a loop, which is paused by its approval"):
+            ledger.pause(before["run_id"][0], by="ben")
+    assert send(batch, standing, confirm=len(batch), **ways).sent == 0  # the day's limit still counts
+
+
+def test_what_a_round_asks_of_a_years_rounds_is_found_by_an_index(tmp_path, clock):
+    path = tmp_path / "ledger.sqlite"
+    Ledger.open(path, clock=clock).close()
+    planned, day = deliveries.c.planned_at > 1, runs.c.created_at > 1
+    asked = {
+        "run_as_of": select(func.max(runs.c.as_of)),
+        "run_paused": select(runs.c.id).where(is_paused()),
+        "run_paused (": select(runs.c.id).where(is_paused(), is_under("a", runs.c.id)),
+        "run_created": select(func.sum(runs.c.outcomes)).where(or_(runs.c.id == "r", is_under("a", runs.c.id) & day)),
+        "delivery_planned": select(func.count()).where(planned, is_under("a", deliveries.c.run_id)),
+    }
+    with closing(sqlite3.connect(path)) as connection:
+        for index, query in asked.items():
+            text = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+            plan = " | ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}"))
+            assert index.split()[0] in plan, plan
+            assert "SCAN signature" not in plan, plan
 
 
 def test_mails_in_hand_and_in_doubt_are_found_by_their_own_index(tmp_path, clock):

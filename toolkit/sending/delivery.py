@@ -281,6 +281,7 @@ def run_record(
                 document=rfc8785.dumps(one.document()).decode(),
                 signed_at=micros(one.signed_at),
                 expires_at=micros(one.expires_at),
+                is_standing=isinstance(one, StandingApproval),
             )
             for one in ordered
         ),

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, 
 
 from toolkit.sending.clock import DAY
 from toolkit.sending.ledger import audit
-from toolkit.sending.ledger.schema import COUNTERS, IS_STANDING, approvals, runs, runs_under
+from toolkit.sending.ledger.schema import COUNTERS, is_under, runs, standing_over
 from toolkit.sending.ledger.statements import changed
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
@@ -119,6 +119,5 @@ def _rings(connection: Connection, run_id: str, *, now: int) -> tuple[str, Mappi
 
 def of_one_loop(connection: Connection, run_id: str) -> ColumnElement[bool] | None:
     """Which runs are rounds under the same standing approval; None for a run that is no round."""
-    standing = select(approvals.c.id).where(approvals.c.run_id == run_id, IS_STANDING)
-    name = connection.execute(standing.limit(1)).scalar()
-    return None if name is None else runs.c.id.in_(runs_under(name))
+    name: str | None = connection.execute(standing_over(run_id)).scalar()
+    return None if name is None else is_under(name, runs.c.id)

@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, LargeBinary, cast, collate, func, or_, select
 
+from toolkit.database import chunks
 from toolkit.sending.clock import from_micros
 from toolkit.sending.ledger.coupons import TAKEN
 from toolkit.sending.ledger.delivery_rows import rows_of
-from toolkit.sending.ledger.schema import IS_STANDING, approvals, deliveries, held_as, runs
+from toolkit.sending.ledger.schema import approvals, deliveries, documents, held_as, runs
 from toolkit.sending.ledger.suppression import normal_address
 from toolkit.sending.states import FINAL, OPEN, State
 
@@ -92,16 +93,18 @@ def _of(connection: Connection, customer: str) -> list[int]:
 def settled_of(connection: Connection, decision_ids: Sequence[str]) -> dict[str, State]:
     """Those of the decisions that will not be sent by planning them again; see `Ledger.settled`."""
     rows = [row for row in rows_of(connection, decision_ids) if row.state not in OPEN]
-    looked_up = set(connection.execute(select(runs.c.id).where(runs.c.transport.startswith("outbox:"))).scalars())
+    looked_up: set[str] = set()
+    for some in chunks(sorted({row.run_id for row in rows if row.state is State.UNKNOWN})):
+        query = select(runs.c.id).where(runs.c.id.in_(some), runs.c.transport.startswith("outbox:"))
+        looked_up.update(connection.execute(query).scalars())
     return {row.decision_id: row.state for row in rows if row.state is not State.UNKNOWN or row.run_id not in looked_up}
 
 
 def last_document(connection: Connection) -> str | None:
     """The latest approval of a batch, not a standing one, as canonical JSON."""
-    query = select(approvals.c.document).where(~IS_STANDING)
-    found: str | None = connection.execute(
-        query.order_by(approvals.c.signed_at.desc(), approvals.c.id).limit(1)
-    ).scalar()
+    signed = select(func.max(approvals.c.signed_at)).where(approvals.c.id == documents.c.id).scalar_subquery()
+    query = select(documents.c.text).where(~documents.c.is_standing).order_by(signed.desc(), documents.c.id).limit(1)
+    found: str | None = connection.execute(query).scalar()
     return found
 
 

@@ -18,7 +18,16 @@ from toolkit.sending.ledger.coupons import Coupon, reserve
 from toolkit.sending.ledger.delivery_rows import Delivery, move, rows_of
 from toolkit.sending.ledger.draws import Draw, note_draws, redrawn
 from toolkit.sending.ledger.holding import reopen
-from toolkit.sending.ledger.schema import approvals, attempts, deliveries, revocations, runs, runs_under
+from toolkit.sending.ledger.schema import (
+    approvals,
+    attempts,
+    deliveries,
+    documents,
+    is_paused,
+    is_under,
+    revocations,
+    runs,
+)
 from toolkit.sending.ledger.statements import changed_all, while_nobody_plans
 from toolkit.sending.states import NEVER_LEFT, WAITING, State
 
@@ -71,6 +80,7 @@ class Signed:
         document: the approval as canonical JSON.
         signed_at: when it was signed.
         expires_at: when it is over.
+        is_standing: it lets round after round go, not one batch.
     """
 
     id: str
@@ -78,6 +88,7 @@ class Signed:
     document: str
     signed_at: int
     expires_at: int
+    is_standing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +196,8 @@ def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
         },
     )
     for one in run.approvals:
+        written = {"id": one.id, "text": one.document, "is_standing": one.is_standing}
+        connection.execute(insert_new(connection, documents), written)
         connection.execute(
             insert_new(connection, approvals),
             {
@@ -192,7 +205,6 @@ def plan_run(connection: Connection, run: RunRecord, *, now: int) -> None:
                 "run_id": run.id,
                 "approver": one.by,
                 "digest": run.digest,
-                "document": one.document,
                 "signed_at": one.signed_at,
                 "expires_at": one.expires_at,
             },
@@ -225,7 +237,7 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
     wanted = {entry.decision_id: entry for entry in entries}
     while_nobody_plans(connection)  # so rows have the order in which they are seen, and no code is taken in between
     there = {row.decision_id: row for row in rows_of(connection, list(wanted), lock=True)}
-    stopped = set(connection.execute(select(runs.c.id).where(runs.c.state == "paused")).scalars())
+    stopped = set(connection.execute(select(runs.c.id).where(is_paused())).scalars())
 
     def is_taken(row: Delivery) -> bool:
         return row.state in WAITING and row.run_id != run.id and row.run_id not in stopped
@@ -275,8 +287,8 @@ def _within(
 ) -> list[Entry]:
     """The first of the mails that the limits of a standing approval still let go; one sender plans at a time."""
     query = select(func.count(), func.coalesce(func.sum(deliveries.c.discount), 0.0)).where(
-        deliveries.c.run_id.in_(runs_under(approval_id)),
         deliveries.c.planned_at > now - DAY,
+        is_under(approval_id, deliveries.c.run_id),
         deliveries.c.state.not_in(NEVER_LEFT),
     )
     mails, discount = connection.execute(query).one()

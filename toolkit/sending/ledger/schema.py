@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ColumnElement,
     Connection,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    exists,
     func,
     inspect,
     literal_column,
@@ -44,7 +47,6 @@ __all__ = [
     "CLOSED",
     "COUNTERS",
     "IS_QUIET",
-    "IS_STANDING",
     "VERSION",
     "approvals",
     "attempts",
@@ -53,22 +55,26 @@ __all__ = [
     "closed_tables",
     "coupons",
     "deliveries",
+    "documents",
     "domains",
     "draws",
     "events",
     "held_as",
     "holds",
+    "is_paused",
+    "is_under",
     "metas",
     "open_engine",
     "rates",
     "revocations",
     "runs",
     "runs_under",
+    "standing_over",
     "suppressions",
     "tables",
 ]
 
-VERSION = 6
+VERSION = 7
 
 CLOSED = "moved_to"
 """What a ledger says of itself that was moved elsewhere, and so is closed."""
@@ -78,6 +84,7 @@ COUNTERS = ("outcomes", "failures", "doubts", "policy_errors", "bounces", "compl
 
 _metadata = MetaData()
 _HELD = text(" OR ".join(f"state = '{one.value}'" for one in (State.LEASED, State.SENDING, State.UNKNOWN)))
+_PAUSED = text("state = 'paused'")
 _Id = BigInteger().with_variant(Integer(), "sqlite")
 
 metas = Table("meta", _metadata, Column("name", String(40), primary_key=True), Column("value", Text, nullable=False))
@@ -98,7 +105,19 @@ runs = Table(
     Column("canary_wait", BigInteger, nullable=False, default=0, server_default="0"),
     Column("canary_until", BigInteger),
     *(Column(name, Integer, nullable=False, default=0, server_default="0") for name in COUNTERS),
+    Index("run_as_of", "as_of"),
+    Index("run_created", "created_at"),
+    Index("run_paused", "state", sqlite_where=_PAUSED, postgresql_where=_PAUSED),
 )
+
+documents = Table(
+    "document",
+    _metadata,
+    Column("id", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("is_standing", Boolean, nullable=False),
+)
+"""What was signed, once for each approval: a standing one has a row in `signature` for every round."""
 
 approvals = Table(
     "signature",
@@ -107,19 +126,33 @@ approvals = Table(
     Column("run_id", String(64), ForeignKey("run.id"), primary_key=True),
     Column("approver", Text, nullable=False),
     Column("digest", String(64), nullable=False),
-    Column("document", Text, nullable=False),
     Column("signed_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Index("signature_run", "run_id"),
 )
 
-IS_STANDING = approvals.c.document.contains("toolkit standing approval", autoescape=True)
-"""Whether an approval lets round after round go, not one batch."""
-
 
 def runs_under(approval_id: str) -> Select[tuple[str]]:
     """The ids of the runs that an approval lets go."""
     return select(approvals.c.run_id).where(approvals.c.id == approval_id)
+
+
+def is_under(approval_id: str, run_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether an approval lets a run go, asked of rows found otherwise: under a standing one are a month's rounds."""
+    return exists().where(approvals.c.id == approval_id, approvals.c.run_id == run_id)
+
+
+def standing_over(run_id: str) -> Select[tuple[Any]]:
+    """The id of the approval that lets a run go as one round of many; none of a run of its own."""
+    both = approvals.join(documents, documents.c.id == approvals.c.id)
+    return (
+        select(approvals.c.id).select_from(both).where(approvals.c.run_id == run_id, documents.c.is_standing).limit(1)
+    )
+
+
+def is_paused() -> ColumnElement[bool]:
+    """Whether a run is paused: few of many are, and an index has them alone, as of `held_as`."""
+    return runs.c.state == literal_column("'paused'")
 
 
 def _said_of_approvals(name: str) -> Table:
@@ -188,6 +221,7 @@ deliveries = Table(
     Index("delivery_work", "run_id", "state", "id"),
     Index("delivery_held", "state", sqlite_where=_HELD, postgresql_where=_HELD),
     Index("delivery_customer", "customer_id"),
+    Index("delivery_planned", "planned_at"),
 )
 
 
@@ -335,6 +369,7 @@ def _second_version(connection: Connection) -> None:
     )
     _metadata.create_all(connection)
     next(one for one in deliveries.indexes if one.name == "delivery_customer").create(connection)
+    _documents_of(connection, "approval")
     names = ", ".join(column.name for column in approvals.columns)
     connection.exec_driver_sql(f"INSERT INTO signature ({names}) SELECT {names} FROM approval")
     connection.exec_driver_sql("DROP TABLE approval")
@@ -365,7 +400,28 @@ def _sixth_version(connection: Connection) -> None:
     draws.create(connection, checkfirst=True)
 
 
-_STEPS = [_second_version, _third_version, _fourth_version, _fifth_version, _sixth_version]
+def _seventh_version(connection: Connection) -> None:
+    """A ledger of version 6, brought up to version 7 in the transaction under way.
+
+    What a standing approval says stood in it once for every round, and questions of each round went through all.
+    """
+    documents.create(connection, checkfirst=True)
+    if any(column["name"] == "document" for column in inspect(connection).get_columns("signature")):
+        _documents_of(connection, "signature")
+        connection.exec_driver_sql("ALTER TABLE signature DROP COLUMN document")
+    for index in (*runs.indexes, *deliveries.indexes):
+        index.create(connection, checkfirst=True)
+
+
+def _documents_of(connection: Connection, table: str) -> None:
+    place = "strpos" if connection.dialect.name == "postgresql" else "instr"
+    standing = f"{place}(min(document), 'toolkit standing approval') > 0"
+    connection.exec_driver_sql(
+        f"INSERT INTO document (id, text, is_standing) SELECT id, min(document), {standing} FROM {table} GROUP BY id"
+    )
+
+
+_STEPS = (_second_version, _third_version, _fourth_version, _fifth_version, _sixth_version, _seventh_version)
 
 
 def close_ledger(connection: Connection, *, to: str) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from toolkit.errors import InputError, LedgerError
 from toolkit.sending.ledger import alarm, audit, claims, holding
 from toolkit.sending.ledger.delivery_rows import move, rows_of
-from toolkit.sending.ledger.schema import COUNTERS, IS_STANDING, approvals, holds, revocations, runs, runs_under
+from toolkit.sending.ledger.schema import COUNTERS, approvals, holds, revocations, runs, runs_under, standing_over
 from toolkit.sending.ledger.statements import while_nobody_plans
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import WAITING, State
@@ -105,8 +105,7 @@ def turn_named(connection: Connection, place: str, name: str, *, by: str, why: s
 
 def _instead(connection: Connection, run_id: str) -> str:
     """What holds up a loop of which this run is a round that is over."""
-    standing = select(approvals.c.id).where(approvals.c.run_id == run_id, IS_STANDING)
-    name = connection.execute(standing.limit(1)).scalar()
+    name = connection.execute(standing_over(run_id)).scalar()
     return "" if name is None else f"; it is one round of a loop, which is paused by its approval, {name[:12]}"
 
 

@@ -14,14 +14,15 @@ from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.pacing import IN_QUIET_HOURS
 from toolkit.sending.ledger.schema import (
     IS_QUIET,
-    IS_STANDING,
-    approvals,
     attempts,
     deliveries,
+    documents,
     held_as,
     holds,
+    is_paused,
+    is_under,
     runs,
-    runs_under,
+    standing_over,
 )
 from toolkit.sending.states import WAITING, State
 
@@ -70,7 +71,7 @@ def left_over(ledger: Ledger, run_id: str) -> tuple[str, ...]:
         if run["state"] in ("paused", "cancelled", "revoked") or at_work.first() is not None:
             return ()
         last: int | None = connection.execute(tried).scalar()
-        loops = connection.execute(select(approvals.c.id).where(approvals.c.run_id == run_id, IS_STANDING)).first()
+        loops = connection.execute(standing_over(run_id)).first()
     since = f"last tried {_moment(last)}" if last is not None else f"planned {_moment(run['created_at'])}, never tried"
     ends = _moment(run["not_after"])
     if micros(ledger.clock()) >= run["not_after"]:
@@ -85,7 +86,7 @@ def left_over(ledger: Ledger, run_id: str) -> tuple[str, ...]:
 
 def held_up(ledger: Ledger, approval_id: str) -> str | None:
     """What holds up all under a standing approval, in words: a person, or a run under it that is paused; else None."""
-    query = select(runs.c.id).where(runs.c.id.in_(runs_under(approval_id)), runs.c.state == "paused")
+    query = select(runs.c.id).where(is_paused(), is_under(approval_id, runs.c.id))
     with ledger.reading() as connection:
         held = connection.execute(select(holds).where(holds.c.approval_id == approval_id)).first()
         found: str | None = connection.execute(query.order_by(runs.c.created_at, runs.c.id).limit(1)).scalar()
@@ -99,7 +100,7 @@ def approvals_paused(ledger: Ledger) -> list[str]:
     lines = []
     with ledger.reading() as connection:
         for held in connection.execute(select(holds).order_by(holds.c.at, holds.c.approval_id)).all():
-            written = select(approvals.c.document).where(approvals.c.id == held.approval_id).limit(1)
+            written = select(documents.c.text).where(documents.c.id == held.approval_id)
             names = json.loads(connection.execute(written).scalar() or "{}").get("scenarios", [])
             of = f" of {', '.join(names)}" if names else ""
             lines.append(f"approval {held.approval_id[:12]}{of}: {_held(ledger, held)}")

@@ -171,20 +171,20 @@ def test_a_move_is_taken_back_unless_mails_left_from_the_new_place(lived, tmp_pa
 def test_a_closed_ledger_is_brought_up_to_a_later_version_and_stays_closed(
     lived, tmp_path, database, monkeypatch, where
 ):
-    def seventh(connection):
-        connection.exec_driver_sql("UPDATE delivery SET domain = 'seven.example'")
-        connection.exec_driver_sql("CREATE TABLE seven (one INTEGER)")
+    def later(connection):
+        connection.exec_driver_sql("UPDATE delivery SET domain = 'later.example'")
+        connection.exec_driver_sql("CREATE TABLE later (one INTEGER)")
 
     old = lived.ledger
     if where == "postgresql":
         move_ledger(old, database[0], by="ana", progress=False, clock=lived.clock)
         old = database[0]
     move_ledger(old, tmp_path / "new.sqlite", by="ana", progress=False, clock=lived.clock)
-    monkeypatch.setattr(schema, "VERSION", 7)
-    monkeypatch.setattr(schema, "_STEPS", [*schema._STEPS, seventh])
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    monkeypatch.setattr(schema, "_STEPS", [*schema._STEPS, later])
     with Ledger.open(old) as ledger:
         with ledger.reading() as connection:
-            assert set(connection.execute(select(deliveries.c.domain)).scalars()) == {"seven.example"}
+            assert set(connection.execute(select(deliveries.c.domain)).scalars()) == {"later.example"}
         with pytest.raises(LedgerError, match=r"it was moved to .*new\.sqlite; use that one"):
             ledger.suppressions.add("c9@example.org", by="ana")
     reopen_ledger(old, by="ben", clock=lived.clock)

@@ -103,6 +103,15 @@ def test_a_board_of_twenty_arms_shows_the_advised_arm_first_and_folds_its_findin
     assert re.findall(r'<span class="ttk-what">([^<]*)</span>', few.view)[:2] == ["a, converted", "b, converted"]
 
 
+def test_the_designer_tells_many_arms_in_short(log):
+    shares = ", ".join(f"arm_{at}: 0.1" for at in range(9))
+    many = OWN.replace("control: 0.4", "control: 0.1").replace(f"{ARM}: 0.3, other: 0.3", shares)
+    view = ExperimentDesigner(tk.replay(loads(many.replace(f"only: [{ARM}, other]", "only: [arm_1]")), log)).view
+    told = re.search(r"control ([\d,]+), 9 other arms ([\d,]+) each", view)
+    assert told is not None
+    assert told[1] == told[2]
+
+
 def test_a_name_that_is_cut_in_the_picture_can_be_read_by_pointing_at_it():
     drawn = forest_svg(result_of(["control", ARM * 2]))
     assert f"<title>{ARM * 2}</title>" in drawn

@@ -30,6 +30,7 @@ __all__ = ["ExperimentDesigner"]
 _LOOKS = (("1", "one, at the end"), ("2", "2"), ("3", "3"), ("5", "5"), ("always", "at any time"))
 _HOUR = 3_600_000_000
 _LONGEST = 64
+_MOST_ARMS = 4  # that are told one by one
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{_LONGEST - 1}}}")
 
 
@@ -239,7 +240,7 @@ class ExperimentDesigner(Panel):
         )
         days = plan_.days
         span = hours_text(Duration.parse(self._window).elapsed / _HOUR)
-        arms = ", ".join(f"{arm} {count:,}" for arm, count in plan_.per_arm.items())
+        arms = _by_arm(plan_.per_arm)
         cards = tag(
             "div",
             card("People needed", f"{plan_.units:,}", arms, "planned"),
@@ -357,6 +358,15 @@ def _control_of(experiment: Experiment | None) -> str:
     if experiment is None:
         return "control"
     return experiment.holdout or ("holdout" if "control" in experiment.arms else "control")
+
+
+def _by_arm(counts: Mapping[str, int]) -> str:
+    """How many people each arm gets; of many arms, in short."""
+    if len(counts) <= _MOST_ARMS:
+        return ", ".join(f"{arm} {count:,}" for arm, count in counts.items())
+    (first, count), *others = counts.items()
+    low, high = min(one for _, one in others), max(one for _, one in others)
+    return f"{first} {count:,}, {len(others)} other arms {low:,}{'' if low == high else f' to {high:,}'} each"
 
 
 def _next_name(name: str, *, is_new: bool) -> str:

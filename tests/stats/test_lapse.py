@@ -147,6 +147,7 @@ def test_days_with_several_purchases_count_once_and_later_ones_not_at_all() -> N
         }
     )
     found = buying_histories(bought, "2024-01-29")
+    assert found.index.name == "customer_id"
     assert found.loc["a"].tolist() == [1, 2.0, 4.0]
     assert found.loc["b"].tolist() == [0, 0.0, 3.0]
     assert buying_histories(bought.assign(at=bought["at"].dt.tz_localize("UTC")), "2024-01-29").equals(found)
@@ -156,6 +157,7 @@ def test_days_with_several_purchases_count_once_and_later_ones_not_at_all() -> N
     ("repeats", "recency", "age", "message"),
     [
         ([1.5], [1], [2], "whole repeats"),
+        ([-1], [0], [2], "whole repeats of 0 or more"),
         ([1], [3], [2], "recency <= age"),
         ([0], [1], [2], "recency 0 without repeats"),
         ([1], [np.nan], [2], "cannot be"),

@@ -27,10 +27,18 @@ def means_of(one: Followed, other: Followed, horizon: float) -> tuple[float, flo
 
 
 @pytest.mark.parametrize("flipped", [False, True], ids=["as it is", "arms flipped"])
-def test_the_pvalue_is_that_of_every_split_there_is(flipped: bool) -> None:
+@pytest.mark.parametrize(
+    ("days", "happened"),
+    [
+        ([1, 2, 2, 3, 5, 7, 7, 7, 9], [1, 1, 0, 1, 1, 0, 1, 0, 0]),
+        ([1, 1, 1, 1, 2, 2, 2, 2, 9], [1, 1, 1, 1, 1, 1, 1, 0, 0]),
+        ([1, 4, 2, 4, 4, 2, 4, 4, 4], [1, 1, 0, 1, 1, 0, 0, 1, 1]),
+    ],
+    ids=["some ties", "hardly any but ties", "many who are not followed"],
+)
+def test_the_pvalue_is_that_of_every_split_there_is(days: list[int], happened: list[int], flipped: bool) -> None:
     """Nine people with ties, some not followed to the end: 126 splits, 99,999 shuffles (strays by 0.002)."""
-    lengths = np.array([1.0, 2, 2, 3, 5, 7, 7, 7, 9])
-    flags = np.array([1, 1, 0, 1, 1, 0, 1, 0, 0], dtype=bool)
+    lengths, flags = np.array(days, dtype=np.float64), np.array(happened, dtype=bool)
     chosen = [0, 1, 3, 6]
     statistics = {}
     for split in itertools.combinations(range(9), 4):
@@ -42,7 +50,7 @@ def test_the_pvalue_is_that_of_every_split_there_is(flipped: bool) -> None:
     inside = np.isin(np.arange(9), chosen)
     one, other = (lengths[inside], flags[inside]), (lengths[~inside], flags[~inside])
     found = restricted_means_test(*((other, one) if flipped else (one, other)), 7.5, seed=1, draws=99_999)
-    assert found.pvalue == pytest.approx(exact, abs=0.01)
+    assert found.pvalue == pytest.approx(min(1.0, exact), abs=0.01)
 
 
 def _statistic(one: Followed, other: Followed, horizon: float) -> float:

@@ -100,6 +100,8 @@ def test_nothing_is_said_beyond_the_follow_up() -> None:
 def test_a_pace_that_nobody_shows_cannot_be_compared() -> None:
     found = log_rank([1, 2], [False, False], control_durations=[1, 2], control_happened=[False, False])
     assert np.isnan(found).all()
+    alone = log_rank([5, 6], [True, False], control_durations=[1, 2], control_happened=[False, False])
+    assert np.isnan(alone).all()  # nobody of control is followed any more when it happens
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import chi2_contingency
+from scipy.stats import chi2_contingency, norm
 
 from toolkit.bars import Bar
 from toolkit.errors import MetricError
@@ -157,6 +157,17 @@ def test_many_draws_of_a_qini_show_how_far_they_are(capsys, monkeypatch, progres
     rng = np.random.default_rng(1)
     qini(rng.random(100_000) < 0.1, rng.random(100_000) < 0.5, rng.random(100_000), draws=60, progress=progress)
     assert ("qini: " in capsys.readouterr().err) == progress
+
+
+def test_two_segments_differ_as_two_lifts_do_of_which_each_has_its_error() -> None:
+    """Cochran's Q of two is the square of their difference in standard errors: chi-square with one degree."""
+    found = uplift_by_segment(people(3_000, 15), Rate("converted"), "kind")
+    variance = sum(
+        row.value * (1 - row.value) / row.n + row.control * (1 - row.control) / row.n_control
+        for row in found.itertuples()
+    )
+    z = np.diff(found["diff"].to_numpy())[0] / np.sqrt(variance)
+    assert found["heterogeneity"].tolist() == pytest.approx([2 * norm.sf(abs(z))] * 2)
 
 
 def test_rows_of_one_customer_are_added_up_within_each_segment() -> None:

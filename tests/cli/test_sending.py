@@ -16,6 +16,7 @@ from toolkit.sending.clock import micros, utc_now
 from toolkit.sending.ledger.planning import Entry, RunRecord, Signed
 from toolkit.sending.ledger.waiting import left_over
 from toolkit.sending.protocol import Receipt
+from toolkit.tracking import Answers, TrackedMail
 
 
 @pytest.fixture
@@ -324,3 +325,23 @@ def test_copies_of_what_is_due_are_sent_to_ones_own_address(shell, tmp_path, mon
     assert (code, "no mail is due at 2001-05-05T12:00Z; name a moment of the log with --now" in said) == (1, True)
     code, said = shell(*words, "--to", "ana", "--now", "2025-05-05T12:00Z")
     assert (code, "'ana' is no address" in said) == (1, True)
+
+
+def test_the_board_of_a_shell_begins_where_it_is_told(shell, tmp_path):
+    place = str(tmp_path / "answers.sqlite")
+    march, april = 1_772_323_200_000_000, 1_775_001_600_000_000
+    with Answers.open(place, clock=lambda: april) as store:
+        for name, at in (("3nal3iqg2vqw7zeg", march), ("4nal3iqg2vqw7zeg", april)):
+            mail = TrackedMail(
+                *(name, name, "ana", "cart", "reminder", "cart/reminder", None, None, "marketing", "example.org", "en"),
+                *(f"{name}@example.com", at),
+            )
+            store.register([mail])
+            store.sent([(name, at, None)])
+
+    def sent(*words: object) -> list[str]:
+        said = shell("deliverability", "--answers", place, *words)[1]
+        return [line.split()[1] for line in said.splitlines() if line.startswith("example.org")]
+
+    assert (sent(), sent("--since", "2026-03-15T00:00Z")) == (["2"], ["1"])
+    assert "--since needs a time zone" in shell("deliverability", "--answers", place, "--since", "2026-03-15")[1]

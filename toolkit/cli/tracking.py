@@ -17,6 +17,7 @@ import uvicorn
 from toolkit.cli.app import app, plain_errors
 from toolkit.cli.patience import BACKLOG, PatientProtocol, most_connections
 from toolkit.errors import InputError, ToolkitError
+from toolkit.events.times import moment_of
 from toolkit.scenario import load
 from toolkit.scenario.models import Policies, Tracking
 from toolkit.sending.answered import answers_place, take_up, tell_sent
@@ -148,6 +149,9 @@ def deliverability_command(
     ledger: LedgerOption = "outbox/ledger.sqlite",
     answers: AnswersOption = None,
     by: Annotated[str, typer.Option(help="What a row is: domain, or mail (its scenario and step).")] = "domain",
+    since: Annotated[
+        str | None, typer.Option(help="What happened from this moment on alone, such as 2026-03-01T00:00Z.")
+    ] = None,
     picture: Annotated[str | None, typer.Option(help="Write the picture to this .html file.")] = None,
 ) -> None:
     """What became of the mails by recipient domain or by mail, and where a limit for bulk senders is near."""
@@ -155,7 +159,7 @@ def deliverability_command(
     with plain_errors(), ExitStack() as opened:
         _check_there(where, "answers")
         store = opened.enter_context(Answers.open(where))
-        board = deliverability(store, by=by)
+        board = deliverability(store, by=by, since=None if since is None else moment_of(since, name="--since"))
         typer.echo(str(board))
         if picture is not None:
             try:

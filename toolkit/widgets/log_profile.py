@@ -14,7 +14,7 @@ from toolkit.events.profile import Profile
 from toolkit.readable import counted, day_text
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
-from toolkit.widgets.markup import Html, at_widths, card, chip, note, tag, together
+from toolkit.widgets.markup import Html, at_widths, card, chip, note, tag, together, word_room
 from toolkit.widgets.panel import Panel, script, sheet
 
 __all__ = ["LogProfile"]
@@ -132,6 +132,7 @@ class LogProfile(Panel):
     def _kinds(self, found: Profile) -> Html:
         rows = []
         most = max(int(count) for count in found.table["events"])
+        room = word_room(found.table["event"].head(_MOST_KINDS))
         rates = [name for name in map(str, found.table) if name.endswith("_rate") and name != "share_rate"]
         for row in found.table.head(_MOST_KINDS).to_dict("records"):
             held = [name.removesuffix("_rate") for name in rates if row[name] > 0]
@@ -143,7 +144,7 @@ class LogProfile(Panel):
             rows.append(
                 tag(
                     "tr",
-                    tag("td", name, class_="ttk-pick"),
+                    tag("td", name, class_="ttk-pick", style=room),
                     tag("td", bar, class_="ttk-optional"),
                     tag("td", f"{row['events']:,}", class_="ttk-number"),
                     tag("td", f"{row['customers']:,}", class_="ttk-number"),

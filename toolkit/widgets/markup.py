@@ -27,6 +27,7 @@ __all__ = [
     "table",
     "tag",
     "together",
+    "word_room",
 ]
 
 _WIDTHS = (262, 340, 430, 560, 660, 760, 860)  # pixels, as panel.css has them
@@ -232,7 +233,7 @@ def progress_bar(done: int, total: int, words: str) -> Html:
 def table(frame: pd.DataFrame, *, numbers: Iterable[str] = ()) -> Html:
     """A small table, numbers (those that are words already by name) to the right."""
     numbers = {name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])} | set(numbers)
-    rooms = {str(name): _word_room(frame[name]) for name in frame.columns if name not in numbers}
+    rooms = {str(name): word_room(frame[name]) for name in frame.columns if name not in numbers}
     head = together(
         tag("th", str(name), class_="ttk-number" if name in numbers else None, scope="col") for name in frame
     )
@@ -246,7 +247,7 @@ def table(frame: pd.DataFrame, *, numbers: Iterable[str] = ()) -> Html:
     return tag("div", tag("table", tag("thead", tag("tr", head)), tag("tbody", together(rows))), class_="ttk-table")
 
 
-def _word_room(values: pd.Series) -> str:
+def word_room(values: pd.Series) -> str:
     """As much room as the longest word of a column needs, so that short ones never break."""
     longest = max((len(word) for value in values for word in re.split(r"[ /]", str(value))), default=0)
     return f"min-width:calc({_LETTER * min(longest, _LONG_WORD):.1f}ch + 20px)"

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
+from toolkit.errors import MetricError
 from toolkit.stats import Mean, Rate, experiment
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
 from toolkit.stats.srm import sample_ratio
@@ -39,6 +40,11 @@ def test_the_sample_ratio_test_is_that_of_fabijan_2019() -> None:
     assert found.pvalue == pytest.approx(1.8217929e-06, rel=1e-7)
     assert found.alarm
     assert "not what was meant" in str(found)
+    assert str(sample_ratio({"a": 500, "b": 1_010}, {"a": 1, "b": 2})) == (
+        "split as meant: a 500 (meant 503), b 1,010 (meant 1,007); p = 0.856"
+    )
+    with pytest.raises(MetricError, match="weights: arm 'mial' is not in the outcomes; did you mean 'mail'"):
+        sample_ratio({"control": 500, "mail": 500}, {"control": 1, "mial": 1})
 
 
 def test_several_arms_and_metrics_together_raise_no_more_alarms_than_promised() -> None:

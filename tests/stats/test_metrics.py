@@ -250,6 +250,37 @@ def test_a_difference_of_quantiles_covers_the_truth_as_promised() -> None:
     assert excluded == 250
 
 
+@pytest.mark.parametrize("scale", [0.001, 1.0, 1_000.0])
+@pytest.mark.parametrize("swapped", [False, True], ids=["higher", "lower"])
+def test_the_pvalue_of_a_quantile_is_where_its_interval_begins_to_exclude_no_difference(
+    scale: float, swapped: bool
+) -> None:
+    """MOVER (Donner & Zou 2012): each end is the difference less, or plus, the root of the squared distances."""
+    rng = np.random.default_rng(16)
+    for q in (0.25, 0.5, 0.8):
+        one, other = np.sort(rng.exponential(1.4, 60)) * scale, np.sort(rng.exponential(1, 90)) * scale
+        one, other = (other, one) if swapped else (one, other)
+
+        def ends(alpha: float, one: np.ndarray = one, other: np.ndarray = other, q: float = q) -> tuple[float, float]:
+            value, base = (np.quantile(side, q, method="inverted_cdf") for side in (one, other))
+            (low, high), (low0, high0) = (quantile_interval(side, q, alpha=alpha) for side in (one, other))
+            return (
+                value - base - np.hypot(value - low, high0 - base),
+                value - base + np.hypot(high - value, base - low0),
+            )
+
+        frame = pd.DataFrame({"arm": ["mail"] * len(one) + ["control"] * len(other), "v": np.append(one, other)})
+        ours = found(frame, Quantile("v", q=q))
+        value, base = (float(np.quantile(side, q, method="inverted_cdf")) for side in (one, other))
+        assert (ours.value, ours.control, ours.diff) == pytest.approx((value, base, value - base))
+        assert ours.rel == pytest.approx(value / base - 1)
+        assert 0 < ours.pvalue < 1
+        inside, outside = ends(ours.pvalue * (1 - 1e-9)), ends(ours.pvalue * (1 + 1e-9))
+        assert inside[0] <= 0 <= inside[1]
+        assert outside[0] > 0 or outside[1] < 0
+        assert (ours.diff_lower, ours.diff_upper) == pytest.approx(ends(0.05))
+
+
 def test_a_quantile_at_the_lowest_value_of_both_arms_says_nothing(shop: pd.DataFrame) -> None:
     ours = found(shop, Quantile("revenue"))
     assert np.isnan(ours.pvalue)

@@ -17,7 +17,7 @@ MISSING = {
     "None": None,
     "NaN": np.nan,
     "NaT": pd.NaT,
-    "text": pd.array([None] * 3, dtype="str"),
+    "text": pd.Series([None] * 3, dtype="str").array,
     "flag": pd.array([None] * 3, dtype="boolean"),
     "whole": pd.array([None] * 3, dtype="Int64"),
 }

@@ -13,7 +13,7 @@ import pytest
 import tqdm.auto
 
 from toolkit.errors import ApprovalError, InputError, LedgerError, NotSupportedError, PreflightError, TransportError
-from toolkit.sending import Ledger, Outbox, Receipt, State, delivery, send, transport
+from toolkit.sending import Ledger, Outbox, Receipt, State, delivery, send, start_sending, transport
 from toolkit.sending.sender.progress import Phase, Progress
 
 
@@ -185,6 +185,27 @@ def test_a_wrong_count_is_refused_and_the_right_one_said(shop, batch, sent, conf
     with pytest.raises(InputError, match=r"but the batch has 12 mails; nothing was sent"):
         sent(batch, confirm=confirm)
     assert shop.mails() == []
+
+
+def test_a_batch_goes_over_one_ledger(shop, smtp_server, noon, tmp_path):
+    server, now = smtp_server(), lambda: noon
+    batch = shop.prepare()
+    approval = shop.approve(batch, clock=now)
+    options = {"transport": f"smtp:127.0.0.1:{server.port}?security=none", "confirm": 12, "clock": now}
+    other = tmp_path / "other.sqlite"
+    assert send(batch, approval, ledger=other, progress=False, **options).sent == 12
+    for how, more in ((send, {"progress": False}), (start_sending, {})):
+        with pytest.raises(InputError, match=r"12 mails of this batch left over ledger .* they would go twice"):
+            how(batch, approval, **options, **more)
+    assert str(send(batch, approval, ledger=other, progress=False, **options)).endswith("nobody was mailed twice")
+    (tmp_path / "third").mkdir()
+    later = shop.prepare(ledger=tmp_path / "third" / "ledger.sqlite")
+    signed = shop.approve(later, clock=now)
+    assert send(later, signed, progress=False, **options).sent == 12
+    with pytest.raises(InputError, match="they would go twice"):
+        send(later, signed, ledger=tmp_path / "fourth.sqlite", progress=False, **options)
+    rehearsed = send(batch, approval, transport=f"outbox:{shop.outbox}", confirm=12, progress=False, clock=now)
+    assert (rehearsed.sent, len(server.taken)) == (12, 24)  # a rehearsal reaches nobody
 
 
 def test_yes_is_no_count_of_one_mail(shop, make_log):

@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ import rfc8785
 from toolkit.bars import Bar
 from toolkit.errors import ApprovalError, InputError
 from toolkit.events import EventLog
+from toolkit.readable import counted
 from toolkit.scenario.duration import Duration
 from toolkit.sending.answered import answers_place, told
 from toolkit.sending.approval.approval import Approval, check_approvals, each_approval
@@ -33,6 +35,7 @@ from toolkit.sending.batch.summary import told as noted
 from toolkit.sending.clock import Clock, micros, utc_now
 from toolkit.sending.ledger.draws import draws_of
 from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.moved import is_moved
 from toolkit.sending.ledger.planning import Limits, RunRecord, Signed
 from toolkit.sending.preparation.preparation import template_bytes
 from toolkit.sending.protocol import Transport
@@ -49,6 +52,7 @@ from toolkit.sending.transports import transport as transport_of
 __all__ = ["Approvals", "run_record", "send", "start_sending", "stopped_by"]
 
 _running = Running()
+_sent_over = deque[tuple[str, str]](maxlen=100)  # digests of batches that went to people, and their ledgers
 _stopped: ContextVar[Event | None] = ContextVar("stopped", default=None)
 
 
@@ -245,7 +249,8 @@ def _checked(
     parcel = BatchParcel(batch)
     check_approvals(batch, approvals, policy=policy, clock=clock, each=parcel.take, progress=progress)
     if len(batch) and (isinstance(confirm, bool) or confirm != len(batch)):
-        raise InputError(f"send: confirm={confirm!r}, but the batch has {len(batch):,} mails; nothing was sent")
+        how = "" if isinstance(confirm, int) else "; it is a number, without quotes"
+        raise InputError(f"send: confirm={confirm!r}, but the batch has {len(batch):,} mails; nothing was sent{how}")
     if not way.rehearsal and abs(clock() - batch.now).total_seconds() > 86_400:
         raise ApprovalError(
             f"send: the batch was prepared for {batch.now:%Y-%m-%d %H:%M} UTC, over a day from now; {way.name} reaches "
@@ -253,7 +258,29 @@ def _checked(
         )
     if not way.rehearsal:
         check_links(parcel, where, remedy=f"prepare(..., ledger={where!r}) first")
+        _over_one_ledger(batch, where, is_named=ledger is not None)
     return way, where, run_record(parcel, approvals, way, canary), parcel
+
+
+def _over_one_ledger(batch: Batch, where: str, *, is_named: bool) -> None:
+    """Refuse a batch of which mails left over another ledger: this one does not know it, and they would go twice.
+
+    Asked are the ledger the batch was prepared with and, unless one was named now, those it went over from here.
+    """
+    here = os.path.realpath(where)
+    known = {place for digest, place in _sent_over if digest == batch.digest and not is_named}
+    known |= {batch.ledger} if batch.ledger is not None else set()
+    for place in sorted(one for one in known if os.path.realpath(one) != here):
+        if not Ledger.exists(place):
+            continue
+        with Ledger.open(place) as other:
+            count = 0 if is_moved(other) else other.left_of(batch.digest)
+        if count:
+            raise InputError(
+                f"send: {counted(count, 'mail')} of this batch left over ledger {place}; over {where}, which does not "
+                f"know it, they would go twice: ledger={place!r} goes on with the rest; nothing was sent"
+            )
+    _sent_over.append((batch.digest, where))
 
 
 def run_record(
@@ -364,7 +391,13 @@ def _templates_unchanged(batch: Batch) -> None:
     lines += [f"gone: {name}" for name in approved if name not in found]
     if lines:
         raise ApprovalError(
-            "\n  ".join([f"templates in {batch.folder} differ from those approved; nothing was sent", *lines[:_SHOWN]])
+            "\n  ".join(
+                [
+                    f"templates in {batch.folder} differ from those approved; nothing was sent; undo that, or prepare "
+                    "the batch anew and approve it",
+                    *lines[:_SHOWN],
+                ]
+            )
         )
 
 

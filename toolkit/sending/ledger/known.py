@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database import READ, said
@@ -125,6 +125,14 @@ class Known:
         """How many mails of a run are in each state."""
         with self._reading() as connection:
             return counts_of(connection, run_id)
+
+    def left_of(self, digest: str) -> int:
+        """How many mails of a batch left for people, or may have, under whichever approval; of its digest."""
+        is_rehearsal = or_(*(runs.c.transport.startswith(f"{one}:") for one in ("outbox", "maildir")))
+        query = select(func.count()).select_from(deliveries.join(runs)).where(runs.c.digest == digest, ~is_rehearsal)
+        left = deliveries.c.state.in_((State.SENDING, State.ACCEPTED, State.UNKNOWN))
+        with self._reading() as connection:
+            return connection.execute(query.where(left)).scalar_one()
 
     def last_run(self) -> datetime | None:
         """The latest moment a batch was sent for, UTC."""

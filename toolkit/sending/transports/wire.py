@@ -349,7 +349,10 @@ async def open_session(
         extensions = await _hello(wire, hello)
         if security.kind == "starttls" and security.context is not None:
             if "STARTTLS" not in extensions:
-                raise TransportError(f"smtp {host}: offers no encryption (STARTTLS)")
+                raise TransportError(
+                    f"smtp {host}: offers no encryption (STARTTLS); smtps:{host} is for a server that encrypts from "
+                    "the first byte (port 465), ?security=none for one on this machine or in your own network"
+                )
             wire.write(b"STARTTLS\r\n")
             await _expect(wire, (220,))
             try:
@@ -382,7 +385,10 @@ async def _hello(wire: Wire, name: str) -> dict[str, str]:
 
 async def _log_in(wire: Wire, extensions: dict[str, str], login: Login, host: str, *, encrypted: bool) -> None:
     if not encrypted:
-        raise TransportError(f"smtp {host}: a password is not sent without encryption")
+        raise TransportError(
+            f"smtp {host}: a password is not sent without encryption; take ?security=none away, or "
+            "TOOLKIT_SMTP_USER and TOOLKIT_SMTP_PASSWORD where the server asks for none"
+        )
     offered = extensions.get("AUTH", "").split()
     if "PLAIN" in offered:
         secret = base64.b64encode(f"\0{login.user}\0{login.password}".encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from pathlib import Path
@@ -226,7 +225,7 @@ def test_who_breaks_off_a_sweep_waits_for_what_has_begun_alone(log, monkeypatch)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys.modules["toolkit.engine.sweep"]._Work, "_count", count)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(sys.modules["toolkit.engine.sweep"], "cores", lambda: 1)
     waits = {"cart.pause.wait": [f"{hours}h" for hours in range(1, 9)]}
     with pytest.raises(KeyboardInterrupt):
         sweep(loads(CART), log, waits, progress=False)

@@ -303,6 +303,8 @@ def test_where_an_unsubscribe_goes_is_told_as_it_is() -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_nothing_that_matters_is_left_out(program: Program) -> None:
     said = program.describe()
+    assert ("There are no quiet hours for all" in said) == (program.policies.quiet is None)
+    assert ("Nothing limits how many marketing mails" in said) == (not program.policies.caps)
     for scenario in program.scenarios:
         for step in every_step(scenario.steps):
             if isinstance(step, Send):

@@ -208,9 +208,15 @@ def test_a_batch_goes_over_one_ledger(shop, smtp_server, noon, tmp_path):
     assert (rehearsed.sent, len(server.taken)) == (12, 24)  # a rehearsal reaches nobody
 
 
+def test_whoever_names_no_count_is_told_to(shop, batch):
+    with pytest.raises(InputError, match=r"confirm= is to say how many mails you expect, but the batch has 12 mails;"):
+        send(batch, shop.approve(batch), transport=f"outbox:{shop.outbox}", progress=False)
+    assert shop.mails() == []
+
+
 def test_yes_is_no_count_of_one_mail(shop, make_log):
     one = shop.prepare(log=make_log(1))
-    with pytest.raises(InputError, match="confirm=True, but the batch has 1 mails"):
+    with pytest.raises(InputError, match="confirm=True, but the batch has 1 mail;"):
         send(one, shop.approve(one), transport=f"outbox:{shop.outbox}", confirm=True, progress=False)
 
 

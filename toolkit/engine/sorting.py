@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from toolkit.cores import cores
 from toolkit.engine.compiled import compiled, config
 from toolkit.engine.layout import Ints
 from toolkit.memory import array_of
@@ -102,7 +102,7 @@ def on_threads(
     Returns:
         What it gave for each part, in their order.
     """
-    threads = 1 if config.DISABLE_JIT else threads or min(os.cpu_count() or 1, 16)
+    threads = 1 if config.DISABLE_JIT else threads or cores()
     threads = max(1, min(threads, len(work) // 1000 + 1))
     parts = split_evenly(work, threads, each=each)
     if threads == 1:

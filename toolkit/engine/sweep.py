@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import reprlib
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.bars import Bar
+from toolkit.cores import cores
 from toolkit.drawable import Drawable
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import config
@@ -371,7 +371,7 @@ class _Work:
 
     def run(self, log: EventLog, *, progress: bool) -> None:
         """Do all jobs on this machine."""
-        threads = 1 if config.DISABLE_JIT else min(os.cpu_count() or 1, 16)
+        threads = 1 if config.DISABLE_JIT else cores()
         # Settings that ask the log the same question stand together, since only a few answers are kept.
         questions = list(dict.fromkeys(job.compiled.marking for job in self.jobs.values()))
         jobs = sorted(self.jobs.values(), key=lambda job: questions.index(job.compiled.marking))

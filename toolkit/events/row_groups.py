@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from toolkit.cores import cores
 from toolkit.errors import EventLogError
 from toolkit.events.storage import NUMBER
 from toolkit.memory import array_of
@@ -79,7 +79,7 @@ def named_events(path: Path, bits: Mapping[str, int], kind: npt.DTypeLike) -> li
                     )
                 ]
 
-        threads = max(1, min(os.cpu_count() or 1, 16, len(chosen)))
+        threads = cores(min(16, len(chosen)))
         with ThreadPoolExecutor(threads) as pool:
             found = pool.map(read, [chosen[k::threads] for k in range(threads)])
             return sorted((piece for pieces in found for piece in pieces), key=lambda piece: piece.first)

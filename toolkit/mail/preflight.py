@@ -15,6 +15,7 @@ from typing import Literal
 import pandas as pd
 
 from toolkit.bars import Bar
+from toolkit.cores import cores
 from toolkit.errors import InputError, TemplateError, did_you_mean, nearest
 from toolkit.mail.addresses import masked, wrong_address
 from toolkit.mail.agreement import offer_differs, sends, step_of
@@ -24,7 +25,7 @@ from toolkit.mail.letter import Letter
 from toolkit.mail.rules import RULES, links_of
 from toolkit.mail.templates import PREVIEW_UNSUBSCRIBE, Templates
 from toolkit.mail.tracked import Links
-from toolkit.mail.workers import check_in_parallel, cores
+from toolkit.mail.workers import MOST_WORKERS, check_in_parallel
 from toolkit.readable import counted
 from toolkit.scenario.models import Program, Send, Sender
 
@@ -182,7 +183,7 @@ def preflight(
     batch = _Batch(templates, program, most_aside=set_aside)
     batch.check_program()
     jobs = Jobs(letters, unsubscribe, message_id if receive else None, links)
-    number_of = workers if workers is not None else cores() if len(jobs) >= _PARALLEL_FROM else 1
+    number_of = workers if workers is not None else cores(MOST_WORKERS) if len(jobs) >= _PARALLEL_FROM else 1
     bar = Bar(total=len(jobs), desc="preflight", unit=" mails", disable=not progress or len(jobs) < _BAR_FROM)
     with bar, closing(check_in_parallel(templates, jobs, workers=number_of, names=jobs.templates)) as done:
         for number, (job, checked) in enumerate(done):

@@ -21,17 +21,12 @@ from typing import IO
 from toolkit.mail.checking import Checked, Checker, Job
 from toolkit.mail.templates import Templates
 
-__all__ = ["check_in_parallel", "cores"]
+__all__ = ["MOST_WORKERS", "check_in_parallel"]
 
 _CHUNK = 200
-_MOST_WORKERS = 8
+MOST_WORKERS = 8
 _START = "import sys; sys.path[:] = {path!r}; from toolkit.mail.workers import serve; serve()"
 _Process = subprocess.Popen[bytes]
-
-
-def cores() -> int:
-    """How many processes may work at once on this machine."""
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_WORKERS)
 
 
 def check_in_parallel(

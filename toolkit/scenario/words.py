@@ -341,8 +341,12 @@ def _policies(policies: m.Policies) -> Iterator[str]:
     yield f"Mails are in the customer's language, or in {policies.locale}; money is in {policies.currency}."
     if policies.quiet:
         yield _quiet(policies.quiet, "marketing mail")
+    else:
+        yield "There are no quiet hours for all: marketing mail goes at any hour, day or night."
     for cap in policies.caps:
         yield _cap(cap, "of each scenario by itself")
+    if not policies.caps:
+        yield "Nothing limits how many marketing mails a customer gets."
     if policies.sender:
         reply = f"; answers go to {policies.sender.reply_to}" if policies.sender.reply_to else ""
         back = f"; bounces come to {policies.sender.bounces}" if policies.sender.bounces else ""

@@ -20,7 +20,7 @@ from types import FrameType
 import rfc8785
 
 from toolkit.bars import Bar
-from toolkit.errors import ApprovalError, InputError
+from toolkit.errors import ApprovalError, InputError, shown
 from toolkit.events import EventLog
 from toolkit.readable import counted
 from toolkit.scenario.duration import Duration
@@ -71,7 +71,7 @@ def send(
     approval: Approvals,
     *,
     transport: str | Transport = "outbox:./outbox",
-    confirm: int,
+    confirm: int | None = None,
     ledger: str | os.PathLike[str] | None = None,
     log: EventLog | None = None,
     canary: int | None = None,
@@ -93,7 +93,7 @@ def send(
         approval: from `approve`, for this very batch; or several, where several people must approve; or from
             `approve_standing`, whose limits the ledger counts.
         transport: the way out, for example `outbox:./outbox`.
-        confirm: how many mails you expect to send: `len(batch)`. Not asked of an empty batch.
+        confirm: how many mails you expect to send: `len(batch)`. An empty batch alone needs none.
         ledger: path or URL of the ledger; unless given, the one the batch was prepared with, else the transport's own.
         log: the log as it is by now: whoever unsubscribed, bounced or did what ends the scenario since the batch was
             prepared is not mailed. The suppression list is asked again for each mail, and the ledger for the caps, with
@@ -143,7 +143,7 @@ def start_sending(
     approval: Approvals,
     *,
     transport: str | Transport = "outbox:./outbox",
-    confirm: int,
+    confirm: int | None = None,
     ledger: str | os.PathLike[str] | None = None,
     log: EventLog | None = None,
     canary: int | None = None,
@@ -161,7 +161,7 @@ def start_sending(
         approval: from `approve`, for this very batch; or several, where several people must approve; or from
             `approve_standing`, whose limits the ledger counts.
         transport: the way out, for example `outbox:./outbox`.
-        confirm: how many mails you expect to send: `len(batch)`. Not asked of an empty batch.
+        confirm: how many mails you expect to send: `len(batch)`. An empty batch alone needs none.
         ledger: path or URL of the ledger; unless given, the one the batch was prepared with, else the transport's own.
         log: the log as it is by now: whoever unsubscribed, bounced or did what ends the scenario since the batch was
             prepared is not mailed. The suppression list is asked again for each mail, and the ledger for the caps, with
@@ -227,7 +227,7 @@ def _checked(
     approval: Approvals,
     *,
     transport: str | Transport,
-    confirm: int,
+    confirm: int | None,
     ledger: str | os.PathLike[str] | None,
     canary: tuple[int | None, int],
     policy: ApprovalPolicy | str | os.PathLike[str] | None,
@@ -242,15 +242,13 @@ def _checked(
     where = str(ledger) if ledger is not None else batch.ledger or way.ledger
     if where is None:
         raise InputError(f"send: {way.name} has no ledger of its own; name one: prepare(..., ledger='ledger.sqlite')")
+    _confirmed(confirm, len(batch))
     if Ledger.exists(where):  # before minutes go by in which every mail is hashed
         with Ledger.open(where, clock=clock) as opened:
             fit_to_send(opened, way)
     _templates_unchanged(batch)
     parcel = BatchParcel(batch)
     check_approvals(batch, approvals, policy=policy, clock=clock, each=parcel.take, progress=progress)
-    if len(batch) and (isinstance(confirm, bool) or confirm != len(batch)):
-        how = "" if isinstance(confirm, int) else "; it is a number, without quotes"
-        raise InputError(f"send: confirm={confirm!r}, but the batch has {len(batch):,} mails; nothing was sent{how}")
     if not way.rehearsal and abs(clock() - batch.now).total_seconds() > 86_400:
         raise ApprovalError(
             f"send: the batch was prepared for {batch.now:%Y-%m-%d %H:%M} UTC, over a day from now; {way.name} reaches "
@@ -281,6 +279,15 @@ def _over_one_ledger(batch: Batch, where: str, *, is_named: bool) -> None:
                 f"know it, they would go twice: ledger={place!r} goes on with the rest; nothing was sent"
             )
     _sent_over.append((batch.digest, where))
+
+
+def _confirmed(confirm: object, count: int) -> None:
+    """Refuse a number of mails that is another than the batch's; an empty one needs none."""
+    if not count or (confirm == count and not isinstance(confirm, bool)):
+        return
+    said = "confirm= is to say how many mails you expect" if confirm is None else f"confirm={shown(confirm)}"
+    how = "" if confirm is None or isinstance(confirm, int) else "; it is a number, without quotes"
+    raise InputError(f"send: {said}, but the batch has {counted(count, 'mail')}; nothing was sent{how}")
 
 
 def run_record(

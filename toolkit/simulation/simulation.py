@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from toolkit.bars import Bar
+from toolkit.cores import cores
 from toolkit.engine import answers as a
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
@@ -165,7 +165,7 @@ class Simulation:
             windows=windows,
             goals=goals,
         )
-        self.respondents = Respondents(compiled, past, settings, self.donors, partitions or _processors())
+        self.respondents = Respondents(compiled, past, settings, self.donors, partitions or cores())
 
     def run(self, *, draws: int, seed: int, level: float, progress: bool = False) -> Forecast:
         """The forecast of so many draws."""
@@ -281,10 +281,6 @@ def _too_few(draws: int, level: float) -> list[str]:
 def draw_seed(seed: int, draw: int) -> int:
     """The number of 62 bits from which the answers of one draw come."""
     return (int(seed) * 0x5851F42D4C957F2D + (draw + 1) * 0x14057B7EF767814F) & 0x3FFFFFFFFFFFFFFF
-
-
-def _processors() -> int:
-    return min(os.cpu_count() or 1, 16)
 
 
 def donors_in(asked: Asked) -> Donors:

@@ -8,7 +8,6 @@ at each point, times the discount.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from toolkit.charts.own import place_of
 from toolkit.charts.sends import quiet_hours, span_words
 from toolkit.charts.style import hours_text
 from toolkit.charts.sweeps import setting_text
+from toolkit.cores import cores
 from toolkit.engine.glance import Glance, glance
 from toolkit.engine.own_purchases import EDGES, opened_to_all
 from toolkit.engine.replay import compiled_for
@@ -325,7 +325,7 @@ class Field:
         # The discount itself decides nothing, so it is left as it is, unless it is none.
         begin = time.perf_counter()
         program = self.program_at(replace(setting, percent=self._now.percent))
-        found = self._shown(self._look(program, setting, max(1, (os.cpu_count() or 1) - 1) if ahead else None), setting)
+        found = self._shown(self._look(program, setting, max(1, cores() - 1) if ahead else None), setting)
         if not ahead:
             self.seconds = time.perf_counter() - begin
         if len(self._points) > 600:

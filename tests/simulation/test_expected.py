@@ -24,7 +24,7 @@ from toolkit.simulation import ResponseModel, Simulation
 FEW, MANY = range(7_000, 7_030), range(7_030, 7_200)
 DRAWS = 200
 # Whoever is mailed is to depend on no answer, and each answer on the log alone.
-LEFT_OUT = {"transactional", "timezone_updates", "bounces", "unsubscribes", "logged_sends", "key", "median"}
+LEFT_OUT = {"timezone_updates", "bounces", "unsubscribes", "logged_sends", "key", "median"}
 HOUR, DAY = 3_600_000_000, 86_400_000_000
 
 
@@ -84,16 +84,18 @@ def _expected(one: World, spec: dict[str, Any], cut: int) -> tuple[Counter[str],
     for row in run.walked.decisions[run.walked.decisions[:, m.D_STATUS] == m.STATUS_SEND]:
         journey = run.walked.journeys[row[m.D_JOURNEY]]
         who, trigger, entered = (int(journey[place]) for place in (m.J_CUSTOMER, m.J_TRIGGER, m.J_ENTERED))
-        mails.append((who, int(row[m.D_AT]), trigger, entered))
+        is_marketing = one.program[run.compiled.sends[row[m.D_SEND]].scenario].class_ == "marketing"
+        mails.append((who, int(row[m.D_AT]), trigger, entered, is_marketing))
     bought: dict[str, list[tuple[int, int]]] = {}
     for event in (row for row in one.events if row["event"] == "bought"):
         bought.setdefault(event["customer_id"], []).append((_micros(event["received_at"]), _micros(event["at"])))
     mean, variance = Counter[str](), Counter[str]()
-    together = Counter((who, at) for who, at, _, _ in mails)
-    for who, at, trigger, entered in mails:
+    together = Counter((who, at) for who, at, *_ in mails)
+    for who, at, trigger, entered, is_marketing in mails:
         local = pd.Timestamp(at, unit="us", tz="UTC").tz_convert(run.zone_of(who))
         hour = local.hour + local.minute / 60 + local.second / 3600
-        before = sum(other == who and at - 2 * DAY < when <= at for other, when, _, _ in mails) - 1
+        marketing = [when for other, when, *_, is_one in mails if other == who and is_one]
+        before = sum(at - 2 * DAY < when <= at for when in marketing) - is_marketing
         known = [when for heard, when in sorted(bought.get(names[who], [])) if heard <= at]
         recency = (at - known[-1]) / DAY if known else 3650.0
         opens = spec["opens"]["rate"] * _at(spec["opens"]["by_hour"], hour, HOURS, logarithmic=False)
@@ -102,7 +104,7 @@ def _expected(one: World, spec: dict[str, Any], cut: int) -> tuple[Counter[str],
         buys *= _at(spec["buys"]["by_delay"], max(0.0, (at - trigger) / HOUR), DELAYS, logarithmic=True)
         if "by_recency" in spec["buys"]:
             buys *= _at(spec["buys"]["by_recency"], max(0.0, recency), DAYS, logarithmic=True)
-        buys = min(1.0, buys)
+        buys = min(1.0, buys) if is_marketing else 0.0  # no purchase comes of a transactional mail
         chances = {"mails": 1.0, "opens": opens, "clicks": opens * 0.3, "machine_opens": 0.2, "caused": buys}
         if entered > cut:
             continue

@@ -305,9 +305,9 @@ def _recency(past: Past, work: Work, answers: Answers, now: int) -> float:
 
 
 @kernel
-def _mails_before(work: Work, now: int, within: int) -> float:
-    """Marketing mails that went in a time before now, the one of now not counted."""
-    count = -1
+def _mails_before(work: Work, now: int, within: int, is_among: int) -> float:
+    """Marketing mails that went in a time before now, the one of now not counted: it is among them if it is one."""
+    count = -is_among
     for i in range(work.n[m.N_SENDS] - 1, -1, -1):
         if work.sends[i, 0] <= now - within:
             break
@@ -332,7 +332,7 @@ def _answer(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, deci
     delay = math.log1p(max(0.0, (now - journey[m.J_TRIGGER]) / _HOUR))
     hour = (to_local(past.zones, work.n[m.N_ZONE], now) % DAY) / _HOUR
     recency = math.log1p(max(0.0, _recency(past, work, answers, now)))
-    mails = _mails_before(work, now, ways[W_PAST])
+    mails = _mails_before(work, now, ways[W_PAST], plan.scenarios[scenario, m.S_MARKETING])
 
     if _chance(key, 0) < rates[R_MACHINE]:
         own[N_MACHINE] += counts

@@ -9,7 +9,7 @@ from typing import overload
 import pandas as pd
 
 from toolkit.engine.compile import Compiled, compile_program
-from toolkit.engine.doors import check_assumption, check_program, check_whole, moment_of
+from toolkit.engine.doors import check_assumption, check_program, check_whole, micros_of, moment_of
 from toolkit.engine.instructions import Assumed, Assumption
 from toolkit.engine.own_mails import by_logged_mails
 from toolkit.engine.prepared import Prepared, prepare_log
@@ -182,7 +182,7 @@ def compiled_for(
     """The program in arrays, and the last moment in UTC microseconds; nothing is read of the log but its names."""
     first, last = (_EPOCH, _EPOCH) if log.span is None else log.span
     stop = last if until is None else moment_of(until, name="until")
-    begin, end = ((moment - _EPOCH) // pd.Timedelta(1, unit="us") for moment in (first, stop))
+    begin, end = micros_of(first), micros_of(stop)
     compiled = compile_program(
         program,
         attributes=log.attributes,

@@ -40,7 +40,8 @@ def test_ones_own_brand_stays_when_a_second_template_is_copied(tmp_path: Path) -
     RUN.invoke(app, ["new", "birthday", "first", "--into", str(tmp_path)])
     policies = tmp_path / "policies.yaml"
     policies.write_text(policies.read_text(encoding="utf-8").replace("Maison Lune", "Ours"), encoding="utf-8")
-    RUN.invoke(app, ["new", "refund", "second", "--into", str(tmp_path)])
+    told = RUN.invoke(app, ["new", "refund", "second", "--into", str(tmp_path)])
+    assert "policies.yaml" not in told.output  # nothing shared was copied
     assert "Ours" in policies.read_text(encoding="utf-8")
 
 

@@ -66,14 +66,14 @@ def new(
         target = Path(into) / name
         if target.exists():
             raise InputError(f"new: {target} is there already; take another name, or move it away")
+        shared = [Path(into) / one for one in _SHARED if not (Path(into) / one).exists()]
         written = _copied(source, template, target, name)
         program = load(Path(into))
         mails = Templates.load(target, program.policies)
         of = f"{counted(len(written), 'file')}, {counted(len(mails.names), 'mail')}"
         typer.echo(f"{target}: {of}: {', '.join(mails.names)}")
-        for shared in _SHARED:
-            if (Path(into) / shared).resolve() != (source / shared).resolve():
-                typer.echo(f"{Path(into) / shared}: name, address, colours and sender of all your mails")
+        for place in shared:
+            typer.echo(f"{place}: name, address, colours and sender of all your mails")
         typer.echo(f"Change the words in {target / 'words.en.txt'}, then: toolkit preview {target}")
 
 

@@ -75,7 +75,7 @@ class SendConsole(Panel):
         where = ledger or self.batch.ledger or self._opened.ledger
         if where is None:
             raise InputError(
-                f"{self._opened.name} has no ledger of its own; name one, for example ledger='ledger.sqlite'"
+                f"{self._opened.name} has no ledger of its own; name one: prepare(..., ledger='ledger.sqlite')"
             )
         self._ledger = str(where)
         self._typed, self._said = "", ""

@@ -154,6 +154,21 @@ def test_days_with_several_purchases_count_once_and_later_ones_not_at_all() -> N
 
 
 @pytest.mark.parametrize(
+    ("zone", "moments"),
+    [
+        ("America/Sao_Paulo", ["2017-10-10T12:00", "2017-10-15T03:30", "2017-10-15T20:00"]),  # midnight does not come
+        ("America/Havana", ["2017-11-01T12:00", "2017-11-05T04:30", "2017-11-05T05:30"]),  # midnight comes twice
+    ],
+)
+def test_days_of_any_zone_begin_with_its_midnight(zone: str, moments: list[str]) -> None:
+    at = pd.to_datetime(moments).tz_localize("UTC").tz_convert(zone)
+    histories = buying_histories(pd.DataFrame({"customer_id": ["ana"] * 3, "at": at}), "2017-11-12", period="1d")
+    days = at[1].date() - at[0].date()
+    assert histories["repeats"].tolist() == [1]
+    assert histories["recency"].tolist() == pytest.approx([days.days], abs=1 / 23)
+
+
+@pytest.mark.parametrize(
     ("repeats", "recency", "age", "message"),
     [
         ([1.5], [1], [2], "whole repeats"),

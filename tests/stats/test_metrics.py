@@ -418,3 +418,11 @@ def test_an_arm_whose_values_are_all_the_same_has_no_variance_at_all(value: floa
     assert control.variance(Term("value", "revenue")) == 0.0
     assert control.mean(Term("value", "revenue")) == pytest.approx(value, rel=1e-12, abs=1e-9)
     assert mail.variance(Term("value", "revenue")) == pytest.approx(frame["revenue"][frame["arm"] == "mail"].var())
+
+
+def test_follow_up_may_end_on_a_day_whose_midnight_does_not_come() -> None:
+    entered = pd.to_datetime(["2017-10-01T12:00", "2017-10-02T12:00"]).tz_localize("America/Sao_Paulo")
+    rows = pd.DataFrame({"entered_at": entered, "bought_at": pd.Series([entered[0] + pd.Timedelta("1D"), pd.NaT])})
+    lengths, happened = TimeTo("bought_at", since="entered_at", until="2017-10-15", within="30d").followed(rows)
+    assert happened.tolist() == [True, False]
+    assert lengths.tolist() == pytest.approx([1.0, 12.5])  # the day begins at one o'clock, an hour early

@@ -191,14 +191,17 @@ def buying_histories(
             f"buying_histories: found until {until!r}, period {period!r}; allowed: a moment, and a length of time"
         )
     if times.dt.tz is not None and moment.tzinfo is None:
-        moment = moment.tz_localize(times.dt.tz)
+        moment = moment.tz_localize(times.dt.tz, nonexistent="shift_forward", ambiguous=True)
     if times.dt.tz is None and moment.tzinfo is not None:
         raise MetricError(f"buying_histories: of column {at!r} and until={until!r} only one has a time zone")
     kept = (times <= moment) & purchases[customer].notna()
     if not kept.any():
         raise MetricError(f"purchases: found none up to {moment}")
-    days = pd.DataFrame({"customer": purchases.loc[kept, customer], "day": times[kept].dt.floor("D")})
-    days = days.drop_duplicates()
+    first = np.ones(
+        int(kept.sum()), dtype=bool
+    )  # of a midnight that comes twice; one that is left out is the hour after
+    day = times[kept].dt.floor("D", nonexistent="shift_forward", ambiguous=first)
+    days = pd.DataFrame({"customer": purchases.loc[kept, customer], "day": day}).drop_duplicates()
     grouped = days.groupby("customer", sort=True)["day"].agg(["min", "max", "size"])
     histories = pd.DataFrame(
         {

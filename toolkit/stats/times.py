@@ -173,7 +173,7 @@ class TimeTo(Metric):
             )
         zone = rows[self.since].dt.tz
         if zone is not None and end.tzinfo is None:
-            end = end.tz_localize(zone)
+            end = end.tz_localize(zone, nonexistent="shift_forward", ambiguous=True)
         if zone is None and end.tzinfo is not None:
             raise MetricError(f"{self.label}: of {self.since!r} and until={moment!r} only one has a time zone")
         return np.asarray((end - rows[self.since]).dt.total_seconds() / 86_400, dtype=np.float64)

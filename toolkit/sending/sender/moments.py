@@ -110,6 +110,8 @@ class Timely:
                 names = late.union(self._parcel.stub(number).decision_id for number in self._ends.over())
                 self._ledger.stop(self._run, dict.fromkeys(names, TOO_LATE), owner=owner)
                 rows = [row for row in rows if row.decision_id not in late]
+        if not self.quiet.any_now():
+            return rows
         numbers = (self._numbers[row.decision_id] for row in rows)
         held = {number: until for number in numbers if (until := self.quiet.until(number)) is not None}
         if not held:

@@ -57,6 +57,10 @@ class QuietHours:
             kind = None if quiet is None else (quiet, zone_of(stub.timezone, self._parcel.rules.policies.timezone))
             self._codes.append(_ANY_TIME if kind is None else self._kinds.setdefault(kind, len(self._kinds)))
 
+    def any_now(self) -> bool:
+        """Whether it is quiet hours for anybody by now."""
+        return bool(self._kinds and self._now())
+
     def until(self, number: int) -> int | None:
         """When this mail may leave, in microseconds since 1970, where that is later than now."""
         end = self._now().get(self._codes[number]) if self._kinds else None

@@ -137,12 +137,4 @@ def bootstrap_difference(
         pivots = np.where(spread > 0, shifted / spread, np.sign(shifted) * np.inf)
     statistic = diff / error
     # an effect is excluded when the pivot it would need is beyond what resamples show
-    pvalue, low, high = by_rank(statistic, pivots, alpha=alpha)
-    return Resampled(
-        pvalue,
-        diff - high * error,
-        diff - low * error,
-        low,
-        high,
-        method,
-    )
+    return Resampled.of(diff, error, by_rank(statistic, pivots, alpha=alpha), method)

@@ -55,6 +55,23 @@ class Resampled:
     method: str
     note: str = ""
 
+    @classmethod
+    def of(
+        cls, diff: float, error: float, ranked: tuple[float, float, float], method: str, *, shuffles: int = 0
+    ) -> Resampled:
+        """That of a difference with its standard error, from what `by_rank` found of their ratio.
+
+        Args:
+            diff, error: the difference, and its standard error.
+            ranked: the p-value, and the ends between which the ratio lies.
+            method: what was done.
+            shuffles: of how many; a p-value as small as these can give is noted.
+        """
+        pvalue, low, high = ranked
+        least = 2 / (shuffles + 1) if shuffles else -1.0
+        note = f"p cannot be below {least:.2g} with {shuffles:,} shuffles" if pvalue <= least else ""
+        return cls(pvalue, diff - high * error, diff - low * error, low, high, method, note)
+
 
 def permutation_wanted(sizes: tuple[int, int], buyers: int) -> bool:
     """Whether the permutation test shall take the place of Welch's.
@@ -140,18 +157,9 @@ def permutation_test(
     if flipped:
         statistic, shuffled = -statistic, -shuffled
     diff = float(one.mean() - other.mean())
-    pvalue, low, high = by_rank(statistic, shuffled, alpha=alpha, slack=_SAME)
-    least = 2 / (draws + 1)
-    note = f"p cannot be below {least:.2g} with {draws:,} shuffles" if pvalue <= least else ""
-    return Resampled(
-        pvalue,
-        diff - high * error,
-        diff - low * error,
-        low,
-        high,
-        f"studentised permutation test and interval ({draws:,} shuffles)",
-        note,
-    )
+    ranked = by_rank(statistic, shuffled, alpha=alpha, slack=_SAME)
+    method = f"studentised permutation test and interval ({draws:,} shuffles)"
+    return Resampled.of(diff, error, ranked, method, shuffles=draws)
 
 
 def by_rank(statistic: float, drawn: Floats, *, alpha: float, slack: float = 0.0) -> tuple[float, float, float]:

@@ -91,17 +91,9 @@ def restricted_means_test(
     diffs, errors = _walked(leaving, gaps, np.full(draws, len(one[0])), shuffled)
     with np.errstate(divide="ignore", invalid="ignore"):
         statistics = np.where(errors > 0, diffs / errors, np.sign(diffs) * np.inf)
-    pvalue, low, high = by_rank(diff / error, statistics, alpha=alpha, slack=_SAME)
-    least = 2 / (draws + 1)
-    return Resampled(
-        pvalue,
-        diff - high * error,
-        diff - low * error,
-        low,
-        high,
-        f"difference of restricted means (Kaplan-Meier), studentised permutation test ({draws:,} shuffles)",
-        f"p cannot be below {least:.2g} with {draws:,} shuffles" if pvalue <= least else "",
-    )
+    ranked = by_rank(diff / error, statistics, alpha=alpha, slack=_SAME)
+    method = f"difference of restricted means (Kaplan-Meier), studentised permutation test ({draws:,} shuffles)"
+    return Resampled.of(diff, error, ranked, method, shuffles=draws)
 
 
 def _walked(leaving: Counts, gaps: Floats, inside: Counts, leave: Leave) -> tuple[Floats, Floats]:

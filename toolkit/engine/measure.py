@@ -128,11 +128,9 @@ def _measured(
     look = _look(run, chosen)
     rows = run.walked.journeys[units]
     customers = look.places(run.marked.customers.take(pa.array(rows[:, m.J_CUSTOMER])))
-    until, known = entered + window, micros_of(run.until)
+    until = entered + window
 
-    reached, value, first = look.count(
-        customers, after=entered, up_to=until, known_by=known, what="goal", value=look.value
-    )
+    reached, value, first = look.count(customers, after=entered, up_to=until, what="goal", value=look.value)
     back = entered - looks_back
     earlier, spent, _ = look.count(
         customers, after=back, up_to=entered, known_by=entered, what="goal", value=look.value
@@ -147,14 +145,14 @@ def _measured(
     )
     for name in (*_ANSWERS, "unsubscribed"):
         if name in look.bits:
-            frame[name] = look.count(customers, after=entered, up_to=until, known_by=known, what=name)[0] > 0
+            frame[name] = look.count(customers, after=entered, up_to=until, what=name)[0] > 0
     if "opened_human" in look.bits:
         verdict = np.full(len(units), None, dtype=object)
         for what, word in reversed(_VERDICTS.items()):
-            verdict[look.count(customers, after=entered, up_to=until, known_by=known, what=what)[0] > 0] = word
+            verdict[look.count(customers, after=entered, up_to=until, what=what)[0] > 0] = word
         frame["open_verdict"] = pd.Series(verdict, dtype="str")  # also where nobody opened anything
     if "other" in look.bits:
-        frame[_OTHERS] = look.count(customers, after=entered, up_to=until, known_by=known, what="other")[0]
+        frame[_OTHERS] = look.count(customers, after=entered, up_to=until, what="other")[0]
     frame["converted"] = reached > 0
     frame["converted_at"] = _moments(first, reached > 0)
     if look.value >= 0:
@@ -162,7 +160,7 @@ def _measured(
         frame["pre_revenue"] = spent
     frame["pre_purchases"] = earlier
     if isinstance(chosen.trigger, InactiveTrigger) or lapse is not None:
-        came_back, _, back_at = look.count(customers, after=entered, up_to=until, known_by=known, what="back")
+        came_back, _, back_at = look.count(customers, after=entered, up_to=until, what="back")
         frame["reactivated"] = came_back > 0
         if lapse is not None:
             recent, _, _ = look.count(customers, after=entered - lapse, up_to=entered, known_by=entered, what="back")
@@ -392,14 +390,20 @@ class _Look:
     marked: Marked
     bits: dict[str, int]
     value: int
+    known: int  # the end of the replay: what is heard of later counts for nothing
 
     def places(self, customers: pa.Array) -> Ints:
         """Place of each customer in the marked log, -1 where none of their events counts."""
         found = pc.fill_null(pc.index_in(customers, value_set=self.marked.customers), -1)
         return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
 
-    def count(self, customers: Ints, *, what: str, value: int = -1, **window: Any) -> tuple[Ints, m.Floats, Ints]:
-        return followed(self.marked, customers, bit=self.bits[what], value=value, **window)
+    def count(
+        self, customers: Ints, *, what: str, after: Ints, up_to: Ints, known_by: Ints | None = None, value: int = -1
+    ) -> tuple[Ints, m.Floats, Ints]:
+        known = self.known if known_by is None else known_by
+        return followed(
+            self.marked, customers, after=after, up_to=up_to, known_by=known, bit=self.bits[what], value=value
+        )
 
 
 def _look(run: Run, scenario: Scenario) -> _Look:
@@ -431,4 +435,5 @@ def _look(run: Run, scenario: Scenario) -> _Look:
     unique = tuple(dict.fromkeys(marks.values()))
     values = (goal.value,) if goal.value is not None and goal.value in run.log.properties else ()
     marked = mark(run.log, Marking(marks=unique, values=values))
-    return _Look(marked, {name: unique.index(one) for name, one in marks.items()}, 0 if values else -1)
+    bits = {name: unique.index(one) for name, one in marks.items()}
+    return _Look(marked, bits, 0 if values else -1, micros_of(run.until))

@@ -442,15 +442,15 @@ def logged_mails(log: EventLog, experiment: str, *, up_to: int) -> pa.Table:
     )
 
 
-def mailed_scenarios(log: EventLog | SparkLog, *, up_to: int | None = None) -> frozenset[str]:
+def mailed_scenarios(log: EventLog | SparkLog, *, up_to: int) -> frozenset[str]:
     """Scenarios of which the log holds mails that were really sent (`email_sent` with the property scenario).
 
     Args:
         log: what customers did.
-        up_to: only mails sent by this moment count, microseconds since 1970, UTC; all unless given.
+        up_to: only mails sent by this moment count, microseconds since 1970, UTC.
     """
     first = log.first_mails if isinstance(log, SparkLog) else _first_mails(log)
-    return frozenset(name for name, at in first.items() if name and (up_to is None or at <= up_to))
+    return frozenset(name for name, at in first.items() if name and at <= up_to)
 
 
 def _first_mails(log: EventLog) -> dict[str, int]:

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 import toolkit as tk
-from toolkit.charts import figure, forest, not_sent, sends_by_day, sends_by_hour, sends_table, timeline
-from toolkit.charts.own import own_chart
+from toolkit.charts import figure, forest, not_sent, sends_by_day, sends_by_hour, timeline
+from toolkit.charts.own_purchases import own_chart
 from toolkit.charts.style import DAYS
-from toolkit.engine import Trace, own_purchases
+from toolkit.engine import Trace, own_purchases, sends_table
 from toolkit.errors import InputError, NotSupportedError
 from toolkit.events import EventLog
 from toolkit.stats import experiment

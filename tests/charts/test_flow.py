@@ -8,10 +8,11 @@ import pandas as pd
 
 import toolkit as tk
 from toolkit.charts.diagram import diagram
-from toolkit.charts.flow import Leaving, StepAnswers, answers_of, flow_of
 from toolkit.engine import own_purchases
+from toolkit.engine.flow import Leaving, answers_of, flow_of
 from toolkit.engine.glance import glance
 from toolkit.events import EventLog
+from toolkit.events.mail_counts import StepAnswers
 from toolkit.scenario import loads
 
 TWICE = """

@@ -7,7 +7,7 @@ import pandas as pd
 import toolkit as tk
 from toolkit.charts import figure
 from toolkit.charts.diagram import diagram
-from toolkit.charts.flow import flow_of
+from toolkit.engine.flow import flow_of
 from toolkit.engine.own_purchases import own_purchases
 
 ONE = pd.Timedelta(1, unit="us")

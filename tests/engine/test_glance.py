@@ -5,8 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from toolkit.charts import sends_table
-from toolkit.engine import measure, own_purchases, replay, sweep
+from toolkit.engine import measure, own_purchases, replay, sends_table, sweep
 from toolkit.engine.glance import glance
 from toolkit.engine.own_purchases import EDGES, opened_to_all
 from toolkit.events import EventLog

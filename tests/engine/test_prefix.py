@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from tests.reference.compare import differences
-from toolkit.charts.flow import flow_of
 from toolkit.engine import measure, own_purchases, prepared, replay, sweep
+from toolkit.engine.flow import flow_of
 from toolkit.engine.gaps import NO_GAP, median_gaps
 from toolkit.engine.glance import glance
 from toolkit.engine.marked import Marked

@@ -26,9 +26,8 @@ from tests.reference.recounts import (
     summary_of_tables,
 )
 from tests.reference.worlds import World, world
-from toolkit.charts import sends_table
-from toolkit.charts.flow import flow_of
-from toolkit.engine import Run, own_purchases, replay, sweep
+from toolkit.engine import Run, own_purchases, replay, sends_table, sweep
+from toolkit.engine.flow import flow_of
 from toolkit.engine.glance import glance
 from toolkit.engine.own_purchases import EDGES, opened_to_all
 from toolkit.errors import ScenarioError

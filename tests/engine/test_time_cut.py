@@ -17,8 +17,7 @@ from tests.engine.test_recounts import _replayed, _world
 from tests.reference.random_logs import HALF_HOUR
 from tests.reference.random_settings import random_grid
 from tests.reference.worlds import people
-from toolkit.charts import sends_table
-from toolkit.engine import Run, compact, measure, replay, sweep
+from toolkit.engine import Run, compact, measure, replay, sends_table, sweep
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 import toolkit as tk
-from toolkit.charts import sends_table
-from toolkit.engine import own_purchases
+from toolkit.engine import own_purchases, sends_table
 from toolkit.errors import InputError, NotSupportedError, ScenarioError, ToolkitError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, Scenario, get_parameter, loads, set_parameters

@@ -7,9 +7,9 @@ from toolkit.charts.figure import figure
 from toolkit.charts.lift import forest
 from toolkit.charts.lift_report import experiment_report
 from toolkit.charts.looks import boundary
-from toolkit.charts.own import own_chart
+from toolkit.charts.own_purchases import own_chart
 from toolkit.charts.report import report
-from toolkit.charts.sends import not_sent, sends_by_day, sends_by_hour, sends_table
+from toolkit.charts.sends import not_sent, sends_by_day, sends_by_hour
 from toolkit.charts.sweeps import sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 
@@ -27,7 +27,6 @@ __all__ = [
     "report",
     "sends_by_day",
     "sends_by_hour",
-    "sends_table",
     "survival_plot",
     "sweep_heatmap",
     "sweep_lines",

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from toolkit.charts.flow import Flow, Leaving, StepAnswers, answer_lines, flow_of
-from toolkit.charts.step_words import condition_text, length_text, offer_text, plain_name, trigger_text
+from toolkit.charts.step_words import (
+    answer_lines,
+    condition_text,
+    leaving_lines,
+    length_text,
+    offer_text,
+    plain_name,
+    trigger_text,
+)
 from toolkit.charts.vector import fit_text, shape, text_width, words
 from toolkit.engine import Run
+from toolkit.engine.flow import Flow, Leaving, flow_of
 from toolkit.errors import InputError
+from toolkit.events.mail_counts import StepAnswers
 from toolkit.readable import counted
 from toolkit.scenario import Scenario
 from toolkit.scenario.models import (
@@ -204,7 +213,7 @@ class _Drawer:
         left = self.left_at(name)
         if flow is not None:
             self.people = max(0, (self.people if step.only else flow.reached(name)) - left.total)
-        gone = left.lines(self.scenario.goal)
+        gone = leaving_lines(left, self.scenario.goal)
         wide = max(wide, *(min(210.0, text_width(text, 11) + 30) for text, _ in gone), 0.0)
         only, lower = self.arms_of(step.only, wide)
         high = _CARD_HIGH - (0 if len(lines) > 1 else 14) - (0 if lines else 8)
@@ -367,7 +376,7 @@ class _Drawer:
         left = self.left_at("")
         if self.flow:
             self.people = self.flow.journeys - left.total
-        gone = [("before a mail", False), *left.lines(self.scenario.goal)] if left.total else []
+        gone = [("before a mail", False), *leaving_lines(left, self.scenario.goal)] if left.total else []
         # What leaves is told beside the arms, and above them where a name is too long for that.
         below = 34.0 + _GONE_HIGH * len(gone)
         lower = (
@@ -401,7 +410,7 @@ class _Drawer:
         left = self.left_at("")
         if not left.total:
             return 0.0
-        texts = ["before a mail", *(text for text, _ in left.lines(self.scenario.goal))]
+        texts = ["before a mail", *(text for text, _ in leaving_lines(left, self.scenario.goal))]
         needed = min(_WIDEST_GONE, max(text_width(text, 11) for text in texts)) + 20
         first = self.scenario.steps[0] if self.scenario.steps else None
         free = 2 * _GAP + self.step(first).width if isinstance(first, Wait) and not first.only else _GAP
@@ -411,13 +420,9 @@ class _Drawer:
         lines: list[tuple[str, bool]] = []
         if self.flow:
             left = sum(self.flow.left.values(), Leaving())
-            finished, still_open = (
-                (f"{self.flow.finished:,} at the end", False),
-                (f"{self.flow.still_open:,} under way", False),
-            )
-            lines = [finished] if self.flow.finished else []
-            lines += left.lines(self.scenario.goal)
-            lines += [still_open] if self.flow.still_open else []
+            lines = [(f"{self.flow.finished:,} at the end", False)] if self.flow.finished else []
+            lines += leaving_lines(left, self.scenario.goal)
+            lines += [(f"{self.flow.still_open:,} under way", False)] if self.flow.still_open else []
         wide = 34 + max((min(_WIDEST_GONE, text_width(line, 11)) for line, _ in lines), default=20)
 
         def paint(x: float, y: float) -> list[str]:
@@ -453,8 +458,8 @@ def diagram(
     Args:
         scenario: what to draw.
         run: a replay of it; without one, no counts are shown. Counts are exact.
-        answers: how people answered the mails that the log holds, from `answers_of`: below each mail, in a box of its
-            own, because they are observed, and of the mails that really went.
+        answers: how people answered the mails that the log holds, from `engine.flow.answers_of`: below each mail, in a
+            box of its own, because they are observed, and of the mails that really went.
         act: what a step tells its screen when it is pressed; steps cannot be pressed unless given.
         chosen: id of the step to mark as chosen.
         changed: ids of steps to mark as changed.

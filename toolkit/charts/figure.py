@@ -18,13 +18,14 @@ from toolkit.charts.lift import forest
 from toolkit.charts.loads import load_chart
 from toolkit.charts.looks import boundary
 from toolkit.charts.overlaps import overlap_chart
-from toolkit.charts.own import own_chart
+from toolkit.charts.own_purchases import own_chart
 from toolkit.charts.selection import selection_chart
-from toolkit.charts.sends import Clock, not_sent, sends_by_day, sends_by_hour
+from toolkit.charts.sends import not_sent, sends_by_day, sends_by_hour
 from toolkit.charts.sweeps import sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 from toolkit.engine import Difference, Load, Overlap, Run, Selection, Sweep, Trace
 from toolkit.engine.own_purchases import OwnPurchases, own_purchases
+from toolkit.engine.sends import Clock
 from toolkit.errors import InputError, NotSupportedError, did_you_mean, is_one_of, shown
 from toolkit.simulation import Forecast, Tuning
 from toolkit.stats import LiftByDay, Plan, Qini, Result, Survival, lift_by_day

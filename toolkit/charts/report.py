@@ -8,21 +8,20 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from toolkit.bars import Bar
 from toolkit.charts.given import check_given
 from toolkit.charts.lift_report import days_chapter, lift_chapter, verdict_box
-from toolkit.charts.own import own_chart, whose
+from toolkit.charts.own_purchases import own_chart, whose
 from toolkit.charts.pages import card, chip, figure_html, page, table_html, write_page
 from toolkit.charts.sends import not_sent, sends_by_day, sends_by_hour, span_text
 from toolkit.charts.style import money, share_text
 from toolkit.charts.sweeps import setting_name, setting_text, sweep_heatmap, sweep_lines
 from toolkit.charts.traces import timeline
 from toolkit.engine import Run, Sweep, Trace
-from toolkit.engine import layout as m
 from toolkit.engine.own_purchases import OwnPurchases, own_purchases
+from toolkit.engine.sends import people_mailed
 from toolkit.errors import check_flag
 from toolkit.readable import reason_text
 from toolkit.sending import BatchSummary
@@ -100,7 +99,7 @@ def report(
 
 def _opening(run: Run, own: OwnPurchases | None, result: Result | None) -> Iterator[str]:
     sent, kept = _counts(run)
-    people = _people(run)
+    people = people_mailed(run)
     days = _days(run)
     yield f'<p class="kicker">Replay · {escape(span_text(run))}</p>'
     yield f"<h1>{escape(_title(run))}</h1>"
@@ -253,12 +252,6 @@ def _counts(run: Run) -> tuple[int, pd.Series]:
     """Mails sent, and mails not sent by reason."""
     summary = run.summary()
     return int(summary.table["sent"].sum()), summary.reasons.groupby("reason")["mails"].sum()
-
-
-def _people(run: Run) -> int:
-    rows = run.walked.decisions
-    sent = rows[rows[:, m.D_STATUS] == m.STATUS_SEND, m.D_JOURNEY]
-    return len(np.unique(run.walked.journeys[sent, m.J_CUSTOMER]))
 
 
 def _own(run: Run, sweep: Sweep | None) -> OwnPurchases | None:

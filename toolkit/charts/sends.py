@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,64 +25,15 @@ from toolkit.charts.style import (
     whole,
 )
 from toolkit.engine import Run
-from toolkit.engine import layout as m
-from toolkit.engine.layout import Ints
-from toolkit.engine.local_time import DAY, HOUR, local
-from toolkit.errors import InputError, did_you_mean, is_one_of, shown
+from toolkit.engine.doors import scenario_in
+from toolkit.engine.sends import Clock, sends_table
 from toolkit.events import EventLog
 from toolkit.readable import day_text, reason_text
 from toolkit.scenario import Program
-from toolkit.tables import REASONS
 
-__all__ = ["not_sent", "quiet_hours", "sends_by_day", "sends_by_hour", "sends_table", "span_text", "span_words"]
-
-Clock = Literal["local", "utc"]
+__all__ = ["not_sent", "quiet_hours", "sends_by_day", "sends_by_hour", "span_text", "span_words"]
 
 _MOST_BARS = 190
-
-
-def sends_table(run: Run, *, scenario: str | None = None, clock: Clock = "local") -> pd.DataFrame:
-    """The mails of a run on a clock.
-
-    Args:
-        run: a replay.
-        scenario: one scenario; all unless given.
-        clock: `local`, each customer's own, or `utc`.
-
-    Returns:
-        One row per mail sent: scenario, step, mail (the scenario; with one scenario, the step), hour (0 to 23) and day.
-
-    Raises:
-        InputError: no such scenario, or another clock.
-    """
-    check_given(run, Run, name="run", giver="tk.replay")
-    names = [one.scenario for one in run.compiled.scenarios]
-    if scenario is not None and not is_one_of(scenario, names):
-        raise InputError(
-            f"no scenario {shown(scenario)} in this run; it has {', '.join(names)}" + did_you_mean(scenario, names)
-        )
-    if not is_one_of(clock, ("local", "utc")):
-        raise InputError(f"clock must be 'local' or 'utc'; found {shown(clock)}")
-    rows = run.walked.decisions
-    rows = rows[rows[:, m.D_STATUS] == m.STATUS_SEND]
-    journeys = run.walked.journeys[rows[:, m.D_JOURNEY]]
-    if scenario is not None:
-        mine = journeys[:, m.J_SCENARIO] == names.index(scenario)
-        rows, journeys = rows[mine], journeys[mine]
-    at: Ints = rows[:, m.D_AT]
-    if clock == "local":
-        at = local(run, at, journeys[:, m.J_CUSTOMER])
-    scenarios = pd.array(names, dtype="str").take(journeys[:, m.J_SCENARIO])
-    steps = pd.array([send.step for send in run.compiled.sends], dtype="str").take(rows[:, m.D_SEND])
-    return pd.DataFrame(
-        {
-            "scenario": scenarios,
-            "step": steps,
-            "mail": scenarios if scenario is None and len(names) > 1 else steps,
-            "hour": at // HOUR % 24,
-            "day": (at // DAY * DAY).astype("datetime64[us]"),
-        }
-    )
 
 
 def sends_by_hour(run: Run, *, scenario: str | None = None, clock: Clock = "local") -> go.Figure:
@@ -208,17 +159,13 @@ def not_sent(run: Run, *, scenario: str | None = None) -> go.Figure:
     Raises:
         InputError: no such scenario.
     """
-    sends_table(run, scenario=scenario)  # refuses a scenario that is not there
-    rows = run.walked.decisions
-    names = np.array([one.scenario for one in run.compiled.scenarios], dtype=object)
-    of = names[run.walked.journeys[rows[:, m.D_JOURNEY], m.J_SCENARIO]]
-    kept = rows[:, m.D_STATUS] != m.STATUS_SEND
+    check_given(run, Run, name="run", giver="tk.replay")
+    table, reasons = run.summary().table, run.summary().reasons
     if scenario is not None:
-        kept &= of == scenario
-        reached = int((of == scenario).sum())
-    else:
-        reached = len(rows)
-    counts = pd.Series(np.array(REASONS, dtype=object)[rows[kept, m.D_REASON]]).value_counts().sort_values()
+        scenario_in(run.compiled.scenarios, scenario)
+        table, reasons = (one[one["scenario"] == scenario] for one in (table, reasons))
+    reached = int(table[["sent", "withheld", "skipped"]].to_numpy().sum())
+    counts = reasons.groupby("reason")["mails"].sum().sort_values(kind="stable")
     labels = [reason_text(str(reason)) for reason in counts.index]
     title = "Every mail that came to its moment was sent"
     if len(counts):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -27,6 +26,7 @@ from toolkit.charts.themed import Themed
 from toolkit.engine import OBSERVED, Sweep, column_words
 from toolkit.errors import InputError, NotSupportedError, did_you_mean, is_one_of, shown
 from toolkit.scenario import Duration
+from toolkit.stats.proportions import Share, wilson_interval
 
 __all__ = ["setting_name", "setting_text", "sweep_heatmap", "sweep_lines"]
 
@@ -70,13 +70,13 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
         known = shares.dropna()
         title = f"{ends}, those who would have bought anyway go from {known.iloc[0]:.0%} to {known.iloc[-1]:.0%}"
         line = _line(labels, shares, AFTER_MAIL, "would have bought anyway", "%{y:.1%}")
-        spread = [_wilson(*pair) for pair in zip(rows["own_after"].tolist(), rows["mailed"].tolist(), strict=True)]
-        line.error_y = interval_bar(shares, *zip(*spread, strict=True), color=AFTER_MAIL, thickness=1.2, width=3)
+        mailed = rows["mailed"].where(rows["mailed"] > 0)
+        lower, upper = wilson_interval(Share(rows["own_after"].to_numpy(), mailed.to_numpy()))
+        line.error_y = interval_bar(shares, lower, upper, color=AFTER_MAIL, thickness=1.2, width=3)
         figure.add_trace(line, row=2, col=1)
-        top = max((high for _, high in spread if not math.isnan(high)), default=1.0)
         figure.update_yaxes(
             title_text="would have bought<br>anyway (observed)",
-            range=fitting([top], least=0.01),
+            range=fitting(upper, least=0.01),
             tickformat=".0%",
             row=2,
             col=1,
@@ -317,13 +317,3 @@ def _extreme(shown: pd.DataFrame, grid: pd.DataFrame, *, smallest: bool) -> str:
         return "none"
     place: Any = flat.idxmin() if smallest else flat.idxmax()
     return str(shown.loc[place])
-
-
-def _wilson(count: float, of: float, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's 95% interval of a share. Wilson, E. B. (1927). JASA 22, 209-212."""
-    if not of:
-        return float("nan"), float("nan")
-    share = count / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z / (1 + z * z / of) * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -12,6 +12,7 @@ from toolkit.engine.own_purchases import OwnPurchases, own_purchases
 from toolkit.engine.replay import replay
 from toolkit.engine.run import Run
 from toolkit.engine.selection import Selection
+from toolkit.engine.sends import sends_table
 from toolkit.engine.summary import Summary
 from toolkit.engine.sweep import OBSERVED, Sweep, sweep
 from toolkit.engine.trace import Trace
@@ -34,6 +35,7 @@ __all__ = [
     "measure",
     "own_purchases",
     "replay",
+    "sends_table",
     "sweep",
     "uniform",
 ]

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
 import pandas as pd
 
 from toolkit.engine.instructions import ASSUMPTIONS
-from toolkit.errors import InputError, is_one_of, shown
+from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.times import moment_of
 from toolkit.scenario.models import Program, Scenario
 
-__all__ = ["VALUES", "check_assumption", "check_program", "check_whole", "micros_of", "moment_of", "values_to_try"]
+__all__ = [
+    "VALUES",
+    "check_assumption",
+    "check_program",
+    "check_whole",
+    "micros_of",
+    "moment_of",
+    "scenario_in",
+    "values_to_try",
+]
 
 VALUES = "values to try by parameter path, as {'cart.pause.wait': ['1h', '4h']}"
 """What is allowed where settings are tried."""
@@ -29,6 +38,29 @@ def check_program(program: object, log: object) -> Program:
         hint = "; EventLog.from_pandas makes one of a frame" if isinstance(log, pd.DataFrame) else ""
         raise InputError(f"log: found {type(log).__name__}; allowed: an EventLog, from EventLog.open or from_…{hint}")
     return Program(scenarios=(program,)) if isinstance(program, Scenario) else program
+
+
+def scenario_in(scenarios: Sequence[Scenario], name: str | None, *, of: str = "run") -> tuple[int, Scenario]:
+    """The scenario that is named and its place among all; the only one where none is named.
+
+    Args:
+        scenarios: those of a program, in its order.
+        name: which; None where nobody said.
+        of: what has them, in a word.
+
+    Raises:
+        InputError: no such scenario, or none named of several.
+    """
+    names = [one.scenario for one in scenarios]
+    if name is None and len(names) == 1:
+        return 0, scenarios[0]
+    if name is None:
+        raise InputError(f"which scenario? pass scenario=; this {of} has {', '.join(sorted(names))}")
+    if not is_one_of(name, names):
+        hint = did_you_mean(str(name), names)
+        raise InputError(f"no scenario {shown(name)} in this {of}; it has {', '.join(sorted(names))}{hint}")
+    place = names.index(name)
+    return place, scenarios[place]
 
 
 def values_to_try(over: object) -> dict[str, tuple[Any, ...]]:

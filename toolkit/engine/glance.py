@@ -121,7 +121,7 @@ def glance(
         threads: on how many threads; all cores' unless given.
 
     Returns:
-        The counts; the same as `own_purchases` and `toolkit.charts.sends_table` find.
+        The counts; the same as `own_purchases` and `sends_table` find.
 
     >>> import pandas as pd
     >>> from toolkit.scenario import loads

@@ -15,18 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.engine import layout as m
-from toolkit.engine.doors import micros_of, moment_of
+from toolkit.engine.asking import mark_of
+from toolkit.engine.doors import micros_of, moment_of, scenario_in
 from toolkit.engine.evidence import LoggedMails, evidence_from, mails_in
 from toolkit.engine.follow import within as followed
 from toolkit.engine.layout import Ints
 from toolkit.engine.marked import Marked, mark
 from toolkit.engine.period import Period
 from toolkit.engine.run import Run, utc
-from toolkit.errors import InputError, did_you_mean, is_one_of, shown
+from toolkit.errors import InputError, is_one_of, shown
 from toolkit.events.marks import Mark, Marking
 from toolkit.events.quoting import of_scenarios
 from toolkit.scenario.duration import Duration, as_meant
-from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import InactiveTrigger, Scenario
 
 __all__ = ["Known", "check_whole_run", "known_of", "label_of", "measure"]
@@ -220,7 +220,7 @@ def label_of(
 
 def _asked(run: Run, scenario: str | None, within: str | Duration | None) -> tuple[int, Scenario, int]:
     """The scenario, its place, and the window in microseconds."""
-    place, chosen = _scenario(run, scenario)
+    place, chosen = scenario_in(run.compiled.scenarios, scenario)
     if chosen.goal is None:
         raise InputError(
             f"{chosen.scenario}: no goal to measure; add for example goal: {{event: purchase, within: 7d}}"
@@ -297,19 +297,6 @@ def _label(scenario: Scenario, window: int, unit: str, known: Known) -> dict[str
         "open_windows": known.still_open,
         **_untouched(known, window),
     }
-
-
-def _scenario(run: Run, name: str | None) -> tuple[int, Scenario]:
-    names = [scenario.scenario for scenario in run.compiled.scenarios]
-    if name is None:
-        if len(names) != 1:
-            raise InputError(f"which scenario? pass scenario=; this run has {', '.join(sorted(names))}")
-        return 0, run.compiled.scenarios[0]
-    if not is_one_of(name, names):
-        raise InputError(
-            f"no scenario {shown(name)} in this run; it has {', '.join(sorted(names))}" + did_you_mean(name, names)
-        )
-    return names.index(name), run.compiled.scenarios[names.index(name)]
 
 
 def _apart(mails: LoggedMails | None, entered: Ints, window: int) -> Ints:
@@ -410,9 +397,7 @@ def _look(run: Run, scenario: Scenario) -> _Look:
     goal = scenario.goal
     if goal is None:
         raise InputError(f"{scenario.scenario}: no goal to measure")
-    columns = {**EVENT_COLUMNS, **run.log.properties}
-    where = None if goal.where is None else Expression.parse(goal.where, columns=columns).sql
-    marks: dict[str, Mark] = {"goal": Mark(goal.event, where)}
+    marks: dict[str, Mark] = {"goal": mark_of(run.log, goal.event, goal.where)}
     own = None if "scenario" not in run.log.properties else of_scenarios([scenario.scenario])
     names = set(run.log.event_names)
     marks |= {name: Mark(event, own) for name, event in _ANSWERS.items() if event in names}
@@ -429,9 +414,7 @@ def _look(run: Run, scenario: Scenario) -> _Look:
         marks["unsubscribed"] = Mark("email_unsubscribed")
     marks["back"] = marks["goal"]
     if isinstance(scenario.trigger, InactiveTrigger):
-        trigger = scenario.trigger
-        told = None if trigger.where is None else Expression.parse(trigger.where, columns=columns).sql
-        marks["back"] = Mark(trigger.inactive, told)
+        marks["back"] = mark_of(run.log, scenario.trigger.inactive, scenario.trigger.where)
     unique = tuple(dict.fromkeys(marks.values()))
     values = (goal.value,) if goal.value is not None and goal.value in run.log.properties else ()
     marked = mark(run.log, Marking(marks=unique, values=values))

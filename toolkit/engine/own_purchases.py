@@ -11,13 +11,14 @@ import pandas as pd
 
 from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
-from toolkit.engine.doors import micros_of
+from toolkit.engine.doors import micros_of, scenario_in
 from toolkit.engine.follow import within
 from toolkit.engine.layout import Floats, Ints
 from toolkit.engine.local_time import HOUR, later
 from toolkit.engine.period import Period
 from toolkit.engine.replay import replay
 from toolkit.engine.run import Run
+from toolkit.engine.tally import own_of
 from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario import Duration, Program, Scenario
@@ -165,7 +166,9 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     """
     if not isinstance(run, Run):
         raise InputError(f"run: found {type(run).__name__}; allowed: what tk.replay gives")
-    chosen = _chosen(run.program, scenario)
+    able = [one.scenario for one in run.program.scenarios if one.goal is not None]
+    only = able[0] if len(able) == 1 else None
+    place, chosen = scenario_in(run.compiled.scenarios, only if scenario is None else scenario)
     goal = chosen.goal
     if goal is None:
         raise InputError(
@@ -175,10 +178,8 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     gift = _offer_step(chosen, offer)
     period, run = run.period, run.whole
     holdout = chosen.experiment.holdout if chosen.experiment else None
-    basis = "all"
-    if chosen.scenario in mailed_scenarios(run.log, up_to=micros_of(run.until)):
-        basis = "control" if holdout else "none"
-    place = [one.scenario for one in run.compiled.scenarios].index(chosen.scenario)
+    mailed = mailed_scenarios(run.log, up_to=micros_of(run.until))
+    basis = own_of(run.compiled, mailed).basis[place]
     arm = holdout if basis == "control" else None
     people = _People.of(run, place, arm=arm, gift=gift, period=period)
     gifted = people
@@ -199,18 +200,6 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     mails, table = people.bought(goal.within, offers=gifted)
     offers, given = gifted.given(gift, goal.within)
     return OwnPurchases(mails=mails, table=table, offers=offers, given=given, **common)
-
-
-def _chosen(program: Program, name: str | None) -> Scenario:
-    names = [scenario.scenario for scenario in program.scenarios]
-    if name is None:
-        able = [one for one in program.scenarios if one.goal is not None]
-        if len(able) != 1:
-            raise InputError(f"which scenario? pass scenario=; this run has {', '.join(names)}")
-        return able[0]
-    if not is_one_of(name, names):
-        raise InputError(f"no scenario {shown(name)}; this run has {', '.join(names)}" + did_you_mean(name, names))
-    return program[name]
 
 
 def _offer_step(scenario: Scenario, name: str | None) -> Send | None:

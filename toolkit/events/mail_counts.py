@@ -8,7 +8,8 @@ from typing import Any
 
 from toolkit.events.database import fetch_rows
 from toolkit.events.log import EventLog
-from toolkit.events.quoting import of_scenarios
+from toolkit.events.marks import Mark
+from toolkit.events.quoting import literal, of_scenarios
 
 __all__ = ["StepAnswers", "answers_by_step", "mails_by_day", "mails_by_group"]
 
@@ -90,7 +91,7 @@ def answers_by_step(
     log: EventLog,
     scenario: str,
     *,
-    goal: str | None = None,
+    goal: Mark | None = None,
     within: int = 0,
     up_to: datetime | None = None,
 ) -> dict[str, StepAnswers]:
@@ -99,7 +100,7 @@ def answers_by_step(
     Args:
         log: as for `mails_by_group`, with the properties scenario and step.
         scenario: its name.
-        goal: an SQL condition on an event of the log that is the goal; without one, no mail is watched.
+        goal: the events that are the goal; without one, no mail is watched.
         within: how long after a mail the goal counts, microseconds.
         up_to: the last moment that is known; the end of the log unless given.
 
@@ -113,7 +114,7 @@ def answers_by_step(
     ...     "at": ["2025-03-03T10:00Z", "2025-03-03T11:00Z", "2025-03-03T10:00Z", "2025-03-05T10:00Z"],
     ...     "scenario": ["cart", "cart", "cart", None], "step": ["reminder", "reminder", "reminder", None],
     ...     "decision_id": ["d1", "d1", "d2", None]}))
-    >>> found = answers_by_step(log, "cart", goal="event = 'buy'", within=86_400_000_000)["reminder"]
+    >>> found = answers_by_step(log, "cart", goal=Mark("buy"), within=86_400_000_000)["reminder"]
     >>> found.sent, found.opened_least, found.opened_most, found.watched, found.reached
     (2, 0, 1, 2, 0)
     """
@@ -139,9 +140,10 @@ def answers_by_step(
         mails = f"""
             SELECT {_STEP} AS step, mail, any_value(customer_id) AS customer_id, min("at") AS went
             FROM ({_answers(log, None)}) WHERE event = 'email_sent' AND {own} GROUP BY ALL"""
+        is_goal = f"event = {literal(goal.event)}" + ("" if goal.where is None else f" AND ({goal.where})")
         reached = f"""
             SELECT step, count(DISTINCT mail), count(DISTINCT mail) FILTER (goals."at" IS NOT NULL)
-            FROM ({mails}) AS mails LEFT JOIN (SELECT customer_id, "at" FROM {log.relation} WHERE {goal}) AS goals
+            FROM ({mails}) AS mails LEFT JOIN (SELECT customer_id, "at" FROM {log.relation} WHERE {is_goal}) AS goals
             ON mails.customer_id = goals.customer_id AND goals."at" > went
                 AND goals."at" <= went + to_microseconds({within})
             WHERE went + to_microseconds({within}) <= TIMESTAMPTZ '{end.isoformat()}' GROUP BY step"""

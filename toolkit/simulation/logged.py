@@ -8,18 +8,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.engine.doors import check_program, micros_of
+from toolkit.engine.asking import mark_of
+from toolkit.engine.doors import check_program, micros_of, scenario_in
 from toolkit.engine.evidence import Evidence, evidence_of
 from toolkit.engine.follow import within as followed
 from toolkit.engine.marked import mark
 from toolkit.engine.replay import replay
 from toolkit.engine.run import Run
-from toolkit.errors import InputError, NotSupportedError, did_you_mean, shown
+from toolkit.errors import InputError, NotSupportedError, did_you_mean
 from toolkit.events import EventLog
 from toolkit.events.marks import Mark, Marking
 from toolkit.events.quoting import of_scenarios
 from toolkit.scenario.duration import Duration
-from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import Program, Scenario, Send, every_step, without_round
 from toolkit.simulation.doors import checked_window
 
@@ -80,7 +80,7 @@ def logged_sends(
     toolkit.errors.InputError: cart: no experiment with a holdout; without people left out there is nothing to compare
     """
     program = check_program(program, log)
-    chosen = _scenario(program, scenario)
+    _, chosen = scenario_in(program.scenarios, scenario, of="program")
     goal, experiment = chosen.goal, chosen.experiment
     if goal is None:
         raise InputError(f"{chosen.scenario}: no goal; add for example goal: {{event: purchase, within: 7d}}")
@@ -91,7 +91,7 @@ def logged_sends(
     window = goal.within if within is None else checked_window(within, name="within")
     mails = _mails(log, chosen.scenario)
     run = replay(program, log, progress=False)
-    place = [one.scenario for one in run.compiled.scenarios].index(chosen.scenario)
+    place, _ = scenario_in(run.compiled.scenarios, chosen.scenario)
     evidence = evidence_of(run, place)
     decided = run.decisions
     decided = decided[(decided["scenario"] == chosen.scenario) & decided["status"].isin(["send", "withheld"])]
@@ -141,18 +141,6 @@ def logged_sends(
         "open_windows": int(still_open.sum()),
     }
     return frame
-
-
-def _scenario(program: Program, name: str | None) -> Scenario:
-    names = [one.scenario for one in program.scenarios]
-    if name is None and len(names) == 1:
-        return program.scenarios[0]
-    if name is None:
-        raise InputError(f"which scenario? pass scenario=; this program has {', '.join(sorted(names))}")
-    if name not in names:
-        hint = did_you_mean(name, names)
-        raise InputError(f"no scenario {shown(name)} in this program; it has {', '.join(sorted(names))}{hint}")
-    return program.scenarios[names.index(name)]
 
 
 def _mails(log: EventLog, scenario: str) -> pd.DataFrame:
@@ -237,19 +225,14 @@ def _with_answers(frame: pd.DataFrame, run: Run, scenario: Scenario, window: int
     log, goal = run.log, scenario.goal
     if goal is None:
         raise InputError(f"{scenario.scenario}: no goal")
-    columns = {**EVENT_COLUMNS, **log.properties}
-
-    def condition(text: str | None) -> str | None:
-        return None if text is None else Expression.parse(text, columns=columns).sql
-
-    marks = {"converted": Mark(goal.event, condition(goal.where))}
+    marks = {"converted": mark_of(log, goal.event, goal.where)}
     own = of_scenarios([scenario.scenario])
     for column, event in _ANSWERS.items():
         if event in log.event_names:
             marks[column] = Mark(event, None if column == "unsubscribed" else own)
     if percent and log.properties.get("discount") == "number":
         used = "discount > 0" if goal.where is None else f"({goal.where}) and discount > 0"
-        marks["used_offer"] = Mark(goal.event, condition(used))
+        marks["used_offer"] = mark_of(log, goal.event, used)
     unique = tuple(dict.fromkeys(marks.values()))
     values = (goal.value,) if goal.value is not None and goal.value in log.properties else ()
     marked = mark(log, Marking(marks=unique, values=values))

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.own import PHASES
+from toolkit.charts.own_purchases import PHASES
 from toolkit.charts.style import AFTER_OFFER, HOUSE, INK, MAILS, QUIET, fitting, money, say, share_text
 from toolkit.charts.themed import Themed
 

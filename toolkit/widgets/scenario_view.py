@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.charts.diagram import diagram
-from toolkit.charts.flow import StepAnswers, answers_of
 from toolkit.charts.sends import span_text
 from toolkit.engine import Run, replay
+from toolkit.engine.flow import answers_of
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
+from toolkit.events.mail_counts import StepAnswers
 from toolkit.scenario import Program, Scenario, dump, load, set_parameters
 from toolkit.scenario.models import Offer, Send, Step, every_step
 from toolkit.widgets.guard import told

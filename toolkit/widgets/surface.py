@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from toolkit.charts.own import place_of
+from toolkit.charts.own_purchases import place_of
 from toolkit.charts.sends import quiet_hours, span_words
 from toolkit.charts.style import hours_text
 from toolkit.charts.sweeps import setting_text

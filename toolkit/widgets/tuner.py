@@ -13,7 +13,7 @@ from typing import Any
 import plotly.graph_objects as go
 import traitlets
 
-from toolkit.charts.own import whose
+from toolkit.charts.own_purchases import whose
 from toolkit.charts.style import hours_text
 from toolkit.engine.compiled import is_first_compilation
 from toolkit.engine.own_purchases import EDGES

@@ -8,21 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from toolkit.charts.step_words import length_text, plain_name
-from toolkit.engine import Run
 from toolkit.engine import layout as m
-from toolkit.engine.doors import micros_of
+from toolkit.engine.asking import mark_of
+from toolkit.engine.doors import micros_of, scenario_in
 from toolkit.engine.follow import within
 from toolkit.engine.instructions import CompiledSend
 from toolkit.engine.layout import Ints
-from toolkit.errors import InputError, shown
+from toolkit.engine.run import Run
 from toolkit.events.mail_counts import StepAnswers, answers_by_step
-from toolkit.events.quoting import literal
-from toolkit.readable import counted
-from toolkit.scenario.expression import EVENT_COLUMNS, Expression
-from toolkit.scenario.models import Goal
 
-__all__ = ["Flow", "Leaving", "StepAnswers", "answer_lines", "answers_of", "flow_of"]
+__all__ = ["Flow", "Leaving", "answers_of", "flow_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +43,6 @@ class Leaving:
     def total(self) -> int:
         """All of them."""
         return self.reached + self.otherwise + self.unsubscribed
-
-    def lines(self, goal: Goal | None) -> list[tuple[str, bool]]:
-        """In words, each kind on a line of its own, and whether that kind is bad news.
-
-        Args:
-            goal: of the scenario.
-
-        >>> Leaving(552, 0, 5).lines(Goal(event="placed_order", within="7d"))
-        [('552 left: placed order', False), ('5 unsubscribed', True)]
-        """
-        name = plain_name(goal.event) if goal else ""
-        told = (
-            (self.reached, f"left: {name}", False),
-            (self.otherwise, f"left, no {name}" if name else "left early", False),
-            (self.unsubscribed, "unsubscribed", True),
-        )
-        return [(f"{count:,} {word}", is_bad) for count, word, is_bad in told if count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +81,7 @@ def flow_of(run: Run, scenario: str) -> Flow:
     Raises:
         InputError: the replay has no such scenario.
     """
-    names = [one.scenario for one in run.compiled.scenarios]
-    if scenario not in names:
-        raise InputError(f"no scenario {shown(scenario)} in this run; it has {', '.join(names)}")
-    place = names.index(scenario)
+    place, _ = scenario_in(run.compiled.scenarios, scenario)
     journeys, decisions = run.walked.journeys, run.walked.decisions
     mine = journeys[:, m.J_SCENARIO] == place
     entered = mine & (journeys[:, m.J_ENDED_BY] != m.END_SUPERSEDED)
@@ -187,55 +162,11 @@ def answers_of(run: Run, scenario: str) -> dict[str, StepAnswers]:
     Returns:
         By step id; empty where the log holds no mails of it.
     """
-    chosen = run.program[scenario]
-    goal = chosen.goal
-    if goal is None:
-        return answers_by_step(run.log, scenario, up_to=run.until)
-    columns = {**EVENT_COLUMNS, **run.log.properties}
-    where = "" if goal.where is None else f" AND ({Expression.parse(goal.where, columns=columns).sql})"
+    goal = run.program[scenario].goal
     return answers_by_step(
         run.log,
         scenario,
-        goal=f"event = {literal(goal.event)}{where}",
-        within=goal.within.elapsed,
+        goal=None if goal is None else mark_of(run.log, goal.event, goal.where),
+        within=0 if goal is None else goal.within.elapsed,
         up_to=run.until,
     )
-
-
-def answer_lines(found: StepAnswers, goal: Goal | None) -> list[str]:
-    """How people answered the mails of a step, in the few words that fit a picture.
-
-    Args:
-        found: from `answers_of`.
-        goal: of the scenario.
-
-    >>> from toolkit.scenario import load
-    >>> goal = load("templates/abandoned_cart")["abandoned_cart"].goal
-    >>> answer_lines(StepAnswers(2285, 2261, 950, 1115, 277, 277, 11, 2119, 439), goal)
-    ['2,285 mails went', 'opened 42–49%', 'clicked 12%', 'then purchase in 7 d: 21%', 'unsubscribed 0.49%']
-    >>> answer_lines(StepAnswers(40, 40, 0, 20, 0, 1, 0), None)
-    ['40 mails went', 'opened 50% at most', 'clicked 2% at most']
-    """
-    lines = [f"{counted(found.sent, 'mail')} went"]
-    lines.append(f"opened {_range(found.opened_least, found.opened_most, found.delivered)}")
-    lines.append(f"clicked {_range(found.clicked_least, found.clicked_most, found.delivered)}")
-    if goal is not None and found.watched:
-        share = _percent(found.reached, found.watched)
-        lines.append(f"then {plain_name(goal.event)} in {length_text(goal.within)}: {share}")
-    if found.unsubscribed:
-        lines.append(f"unsubscribed {_percent(found.unsubscribed, found.delivered)}")
-    return lines
-
-
-def _range(least: int, most: int, base: int) -> str:
-    """A share of which only its two ends are known."""
-    low, high = _percent(least, base), _percent(most, base)
-    if low == high:
-        return high
-    return f"{low.removesuffix('%')}–{high}" if least else f"{high} at most"
-
-
-def _percent(count: int, base: int) -> str:
-    """A share in whole percent; a rare one with two digits that tell."""
-    share = 100 * count / base if base else 0.0
-    return f"{share:.2g}%" if 0 < share < 1 else f"{share:.0f}%"

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Update, bindparam, exists, or_, select, update
+from sqlalchemy import Connection, Update, bindparam, exists, func, or_, select, update
 
 from toolkit.database import CHUNK
 from toolkit.errors import LedgerError
@@ -30,7 +30,7 @@ from toolkit.sending.ledger.delivery_rows import (
 )
 from toolkit.sending.ledger.holding import reopen
 from toolkit.sending.ledger.owners import is_over
-from toolkit.sending.ledger.schema import deliveries, domains, held_as, rates, runs, suppressions
+from toolkit.sending.ledger.schema import attempts, deliveries, domains, held_as, rates, runs, suppressions
 from toolkit.sending.ledger.statements import changed_by, found, numbered
 from toolkit.sending.ledger.suppression import suppressed
 from toolkit.sending.protocol import Receipt
@@ -68,7 +68,7 @@ _FREE = (
     .limit(bindparam("b_limit"))
     .with_for_update(skip_locked=True)
 )
-_MOST_AGAIN = 5  # attempts at a transactional mail that stays in doubt
+_MOST_AGAIN = 5  # times that a transactional mail is in doubt, after which it does not go again
 
 
 def run_of(connection: Connection, run_id: str) -> dict[str, Any] | None:
@@ -231,6 +231,9 @@ def record(
         if not rows:
             continue
         values = {row.id: _outcome(receipts[row.id], next_at) for row in rows}
+        for row in rows:
+            if row.state is State.LEASED:  # refused before its body, else it was counted as it began
+                values[row.id]["attempts"] = row.attempts + 1
         attempted(connection, rows, [receipts[row.id] for row in rows], now)
         done += move(connection, rows, state, values)
     pacing.seen(connection, [(row.domain, receipts[row.id]) for row in mine], now=now)
@@ -252,7 +255,8 @@ def again(connection: Connection, run_id: str, *, now: int, wait: int) -> list[D
     run = connection.execute(select(runs.c.state, runs.c.not_after).where(runs.c.id == run_id)).one_or_none()
     if run is None or run.state not in ("active", "done") or now >= run.not_after:
         return []
-    mine = deliveries.c.run_id == run_id, deliveries.c.state == State.UNKNOWN, deliveries.c.attempts < _MOST_AGAIN
+    doubts = select(func.count()).where(attempts.c.delivery_id == deliveries.c.id, attempts.c.outcome == State.UNKNOWN)
+    mine = deliveries.c.run_id == run_id, held_as(State.UNKNOWN), doubts.scalar_subquery() < _MOST_AGAIN
     rows = rows_where(connection, *mine, deliveries.c.class_ == "transactional")
     receipts = [Receipt(row.decision_id, State.PLANNED, reason="transactional: sent again") for row in rows]
     attempted(connection, rows, receipts, now)

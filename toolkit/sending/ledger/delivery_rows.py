@@ -17,7 +17,7 @@ from toolkit.errors import LedgerError
 from toolkit.sending.ledger.schema import attempts, deliveries, held_as
 from toolkit.sending.ledger.statements import changed_all, found, numbered
 from toolkit.sending.protocol import Receipt
-from toolkit.sending.states import State, allowed
+from toolkit.sending.states import QUIET_HOURS, State, allowed
 
 __all__ = [
     "READ_ROWS",
@@ -27,6 +27,7 @@ __all__ = [
     "by_id",
     "changed_to",
     "delivery_of",
+    "goes_later",
     "held_by",
     "move",
     "of_customers",
@@ -110,6 +111,14 @@ def changed_to(row: Delivery, **change: Any) -> Delivery:
     for name, value in change.items():
         values[_PLACE[name]] = value
     return tuple.__new__(Delivery, values)
+
+
+def goes_later(row: Delivery, now: int) -> bool:
+    """Whether a mail that waits goes again at a moment still to come: the other side postponed it, or it was in doubt.
+
+    Not so where quiet hours hold it: whoever sends it next asks anew until when.
+    """
+    return row.next_at is not None and row.next_at > now and row.reason != QUIET_HOURS
 
 
 def of_customers(connection: Connection, query: Select[Any], customer_ids: Sequence[str]) -> Iterator[Row[Any]]:

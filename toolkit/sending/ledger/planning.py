@@ -10,12 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, bindparam, exists, func, select, update
 
-from toolkit.database import insert_new, insert_new_in
+from toolkit.database import chunks, insert_new, insert_new_in
 from toolkit.errors import ApprovalError, LedgerError
 from toolkit.sending.clock import DAY
 from toolkit.sending.domains import domain_of
 from toolkit.sending.ledger.coupons import Coupon, reserve
-from toolkit.sending.ledger.delivery_rows import Delivery, move, rows_of
+from toolkit.sending.ledger.delivery_rows import Delivery, goes_later, move, rows_of
 from toolkit.sending.ledger.draws import Draw, note_draws, redrawn
 from toolkit.sending.ledger.holding import reopen
 from toolkit.sending.ledger.schema import (
@@ -140,6 +140,11 @@ class RunRecord:
         return ", ".join(one.by for one in self.approvals)
 
     @property
+    def is_round(self) -> bool:
+        """Whether it is one round of a loop: nobody asks for its mails just now."""
+        return self.limits is not None
+
+    @property
     def not_after(self) -> int:
         """When the first of the approvals is over."""
         return min(one.expires_at for one in self.approvals)
@@ -231,6 +236,9 @@ def _none_removed(connection: Connection) -> None:
 def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry], *, now: int) -> Planned:
     """What became of the mails: added, or taken over from another run that had not sent them.
 
+    A round leaves what the other side postponed where it is until its moment has come: rounds follow each other faster
+    than any back-off. Whoever sends a batch of their own asks for its mails now, and they are tried now.
+
     Raises:
         LedgerError: a row was tampered with; names it.
     """
@@ -240,7 +248,8 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
     stopped = set(connection.execute(select(runs.c.id).where(is_paused())).scalars())
 
     def is_taken(row: Delivery) -> bool:
-        return row.state in WAITING and row.run_id != run.id and row.run_id not in stopped
+        is_free = row.state in WAITING and row.run_id != run.id and row.run_id not in stopped
+        return is_free and not (run.is_round and goes_later(row, now))
 
     asked = [one for one in entries if one.decision_id not in there or is_taken(there[one.decision_id])]
     allowed = asked if run.limits is None else _within(connection, run.approvals[0].id, run.limits, asked, now=now)
@@ -285,21 +294,30 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
 def _within(
     connection: Connection, approval_id: str, limits: Limits, asked: Sequence[Entry], *, now: int
 ) -> list[Entry]:
-    """The first of the mails that the limits of a standing approval still let go; one sender plans at a time."""
+    """The first of the mails that the limits of a standing approval still let go; one sender plans at a time.
+
+    A mail that an earlier round planned is counted already.
+    """
+    counts = deliveries.c.planned_at > now - DAY, is_under(approval_id, deliveries.c.run_id)
     query = select(func.count(), func.coalesce(func.sum(deliveries.c.discount), 0.0)).where(
-        deliveries.c.planned_at > now - DAY,
-        is_under(approval_id, deliveries.c.run_id),
-        deliveries.c.state.not_in(NEVER_LEFT),
+        *counts, deliveries.c.state.not_in(NEVER_LEFT)
     )
     mails, discount = connection.execute(query).one()
+    counted: dict[str, float] = {}
+    for some in chunks(entry.decision_id for entry in asked):
+        known = select(deliveries.c.decision_id, func.coalesce(deliveries.c.discount, 0.0))
+        rows = connection.execute(known.where(deliveries.c.decision_id.in_(some), *counts))
+        counted |= dict(map(tuple, rows))
     allowed = []
     for entry in asked:
-        if mails >= limits.mails_a_day:
-            break
+        more = entry.decision_id not in counted
+        if more and mails >= limits.mails_a_day:
+            continue
         cost = entry.discount
-        if limits.discount_a_day is not None and (cost is None or discount + cost > limits.discount_a_day + _CENT):
+        added = (cost or 0.0) - counted.get(entry.decision_id, 0.0)
+        if limits.discount_a_day is not None and (cost is None or discount + added > limits.discount_a_day + _CENT):
             continue  # a smaller offer, or none, may still go
-        mails, discount = mails + 1, discount + (cost or 0.0)
+        mails, discount = mails + more, discount + added
         allowed.append(entry)
     return allowed
 

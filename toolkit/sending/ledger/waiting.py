@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
 from typing import Any
 
 from sqlalchemy import Row, func, select
 
 from toolkit.sending.clock import from_micros, micros
+from toolkit.sending.ledger.delivery_rows import Delivery, goes_later
 from toolkit.sending.ledger.holding import hold_of_run
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.pacing import IN_QUIET_HOURS
@@ -26,16 +27,57 @@ from toolkit.sending.ledger.schema import (
 )
 from toolkit.sending.states import WAITING, State
 
-__all__ = ["approvals_paused", "held_up", "left_over", "paused_because", "waits_for"]
+__all__ = ["Elsewhere", "approvals_paused", "held_up", "left_over", "paused_because", "waits_for"]
 
 
-def waits_for(ledger: Ledger, run_id: str, *, others: Mapping[str, int]) -> tuple[str, ...]:
+class Elsewhere:
+    """Mails of a batch that wait in other runs, counted.
+
+    Args:
+        now: microseconds since 1970.
+    """
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+        self._runs: Counter[str] = Counter()
+        self._later: dict[str, Counter[tuple[State, str]]] = {}
+        self._again: dict[str, int] = {}
+
+    def add(self, row: Delivery) -> None:
+        """One mail."""
+        self._runs[row.run_id] += 1
+        if row.next_at is not None and row.state in WAITING and goes_later(row, self._now):
+            self._later.setdefault(row.run_id, Counter())[row.state, _answer(row.code, row.reason)] += 1
+            self._again[row.run_id] = min(row.next_at, self._again.get(row.run_id, row.next_at))
+
+    def lines(self, ledger: Ledger) -> list[str]:
+        """What they wait for, a line each."""
+        lines, later, again = list[str](), Counter[tuple[State, str]](), list[int]()
+        for run_id, count in self._runs.items():
+            if ledger.run_state(run_id) == "paused":
+                lines.append(f"{count:,} in run {run_id[:12]}, {paused_because(ledger, run_id)}")
+                continue
+            mine = self._later.get(run_id, Counter())
+            if mine:
+                later += mine
+                again.append(self._again[run_id])
+            if rest := count - mine.total():
+                lines.append(f"{rest:,} in run {run_id[:12]}, which another sender has")
+        for state in WAITING:
+            of_it = Counter({met: count for (one, met), count in later.items() if one is state})
+            if of_it:
+                met = next((met for met, _ in of_it.most_common() if met), "")
+                lines.append(_later_words(of_it.total(), state, met, min(again)))
+        return lines
+
+
+def waits_for(ledger: Ledger, run_id: str, *, others: Elsewhere | None = None) -> tuple[str, ...]:
     """What the mails of a batch wait for, a line each.
 
     Args:
         ledger: the ledger.
         run_id: the batch's run.
-        others: how many mails of the batch wait in other runs, by run.
+        others: those of its mails that wait in other runs.
     """
     lines = []
     state = ledger.run_state(run_id)
@@ -47,12 +89,7 @@ def waits_for(ledger: Ledger, run_id: str, *, others: Mapping[str, int]) -> tupl
             lines.append(f"{why}, from {_moment(moment)} on more may go")
     if state in ("active", "done"):
         lines += _postponed(ledger, run_id)
-    for other, count in others.items():
-        if ledger.run_state(other) == "paused":
-            lines.append(f"{count:,} in run {other[:12]}, {paused_because(ledger, other)}")
-        else:
-            lines.append(f"{count:,} in run {other[:12]}, which another sender has")
-    return tuple(lines)
+    return (*lines, *(others.lines(ledger) if others is not None else ()))
 
 
 def left_over(ledger: Ledger, run_id: str) -> tuple[str, ...]:
@@ -81,7 +118,7 @@ def left_over(ledger: Ledger, run_id: str) -> tuple[str, ...]:
     else:
         then = f"`send` with the same batch goes on until {ends}, or a batch prepared anew takes them over"
     how = f"`toolkit cancel {run_id[:12]} --ledger {ledger.place} --by NAME` ends the rest"
-    return (*waits_for(ledger, run_id, others={}), f"{since}, and nobody sends them now: {then}; {how}")
+    return (*waits_for(ledger, run_id), f"{since}, and nobody sends them now: {then}; {how}")
 
 
 def held_up(ledger: Ledger, approval_id: str) -> str | None:
@@ -134,13 +171,22 @@ def _postponed(ledger: Ledger, run_id: str) -> list[str]:
     with ledger.reading() as connection:
         for is_quiet in (False, True):
             count, first = connection.execute(counted.where(IS_QUIET if is_quiet else ~IS_QUIET)).one()
-            when = "" if first is None else f", to go {'' if is_quiet else 'again '}from {_moment(first)} on"
             if count and is_quiet:
-                lines.append(f"{count:,} held by quiet hours{when}")
+                lines.append(f"{count:,} held by quiet hours" + ("" if first is None else f", to go {_from(first)}"))
             elif count:
-                met = _most(ledger, run_id, State.DEFERRED)
-                lines.append(f"{count:,} postponed by the other side{f' ({met})' if met else ''}{when}")
+                lines.append(_later_words(count, State.DEFERRED, _most(ledger, run_id, State.DEFERRED), first))
     return lines
+
+
+def _later_words(count: int, state: State, met: str, again: int | None) -> str:
+    """How many mails go again, why not now, and from when on."""
+    why = "postponed by the other side" if state is State.DEFERRED else "in doubt once"
+    when = "" if again is None else f", to go again {_from(again)}"
+    return f"{count:,} {why}{f' ({met})' if met else ''}{when}"
+
+
+def _from(moment: int) -> str:
+    return f"from {_moment(moment)} on"
 
 
 def _most(ledger: Ledger, run_id: str, state: State) -> str:
@@ -152,7 +198,11 @@ def _most(ledger: Ledger, run_id: str, state: State) -> str:
     query = query.group_by(deliveries.c.code, deliveries.c.reason).order_by(count.desc(), deliveries.c.reason).limit(1)
     with ledger.reading() as connection:
         row = connection.execute(query).first()
-    return "" if row is None else f"{row.code or ''} {row.reason}".strip()
+    return "" if row is None else _answer(row.code, row.reason)
+
+
+def _answer(code: int | None, reason: str | None) -> str:
+    return f"{code or ''} {reason or ''}".strip()
 
 
 def _moment(micros: int) -> str:

@@ -33,7 +33,8 @@ def again_at(results: Iterable[tuple[Delivery, Receipt]], now: int) -> dict[str,
     again = {}
     for row, receipt in results:
         if receipt.state is State.DEFERRED:
-            minutes = _BACK_OFF[min(max(row.attempts, 1), len(_BACK_OFF)) - 1]
+            tried = row.attempts + (row.state is State.LEASED)  # one refused before its body is not counted yet
+            minutes = _BACK_OFF[min(max(tried, 1), len(_BACK_OFF)) - 1]
             spread = random.uniform(1.0, 1.25)  # noqa: S311 - no secret
             again[receipt.decision_id] = now + int(minutes * 60_000_000 * spread)
     return again

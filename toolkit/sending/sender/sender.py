@@ -19,7 +19,7 @@ from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.owners import owner
 from toolkit.sending.ledger.planning import Entry, RunRecord
 from toolkit.sending.ledger.turns import Claiming
-from toolkit.sending.ledger.waiting import waits_for
+from toolkit.sending.ledger.waiting import Elsewhere, waits_for
 from toolkit.sending.people import person
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
 from toolkit.sending.sender.moments import Timely, again_at
@@ -426,7 +426,7 @@ class Sender:
 
     def _report(self) -> Report:
         self._tally = self.ledger.counts(self.run_id)
-        others: Counter[str] = Counter()
+        others = Elsewhere(micros(self.clock()))
         rows = self._outcomes(others)
         return self._reported(rows, others)
 
@@ -440,9 +440,9 @@ class Sender:
         rows.counts.update({state.value: count for state, count in every.items()})
         rows.counts[State.SKIPPED.value] += len(self._spent)
         rows.counts[State.PLANNED.value] += max(0, self.total - rows.counts.total())
-        return str(self._reported(rows, {}))
+        return str(self._reported(rows, None))
 
-    def _reported(self, rows: Outcomes, others: Mapping[str, int]) -> Report:
+    def _reported(self, rows: Outcomes, others: Elsewhere | None) -> Report:
         return Report(
             rows=rows,
             before=self.before,
@@ -463,8 +463,8 @@ class Sender:
         """The numbers of the parcel's mails, some at a time."""
         return (range(begin, min(begin + _SOME, self.total)) for begin in range(0, self.total, _SOME))
 
-    def _outcomes(self, others: Counter[str]) -> Outcomes:
-        """What became of each mail; those that wait in other runs are counted by run."""
+    def _outcomes(self, others: Elsewhere) -> Outcomes:
+        """What became of each mail; those that wait in other runs are told to `others`."""
         outcomes, elsewhere = Outcomes(), Counter[State]()
         for some in self._some():
             self._step("the report", some.start)
@@ -477,7 +477,7 @@ class Sender:
                 if row is not None and row.run_id != self.run_id:
                     elsewhere[state] += 1
                     if state in OPEN:
-                        others[row.run_id] += 1
+                        others.add(row)
                 is_here = SENT if self._sent[number] else ALREADY
                 said = is_here if state is State.ACCEPTED else state.value
                 outcomes.add(outcome_of(stub, row, said, reason=spent))

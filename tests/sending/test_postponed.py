@@ -1,0 +1,144 @@
+"""Mails that the other side postpones: rounds leave them until their moment; who sends by hand tries at once."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from toolkit.sending import send
+from toolkit.sending.clock import micros
+from toolkit.sending.ledger.planning import Limits
+from toolkit.sending.protocol import Receipt
+from toolkit.sending.states import State
+
+LATER = "450 4.2.0 greylisted"
+COUNT = 3
+LEASE = 30_000_000
+
+
+class Greylisting:
+    """A mail server that takes a mail from a sender it does not know yet only so long after the first attempt."""
+
+    def __init__(self, clock, after):
+        self.clock, self.after = clock, after
+        self.first = {}
+        self.asked = Counter()
+
+    def __call__(self, verb, number, recipient):
+        if verb != "RCPT":
+            return None
+        self.asked[recipient] += 1
+        self.first.setdefault(recipient, self.clock())
+        return LATER if self.clock() - self.first[recipient] < self.after else None
+
+
+@pytest.fixture
+def greylisting(mailing):
+    mailing.server.fault = Greylisting(mailing.clock, timedelta(minutes=5))
+    return mailing.server.fault
+
+
+def _rounds(mailing, said, *, seconds, count):
+    for _ in range(count):
+        mailing.rounds(COUNT, said)
+        mailing.now += timedelta(seconds=seconds)
+
+
+def test_rounds_try_a_greylisted_mail_by_its_back_off_and_not_each_time(mailing, greylisting):
+    said = []
+    _rounds(mailing, said, seconds=20, count=60)
+    assert len(mailing.got()) == COUNT
+    assert set(mailing.got().values()) == {1}
+    # At once, after a minute, after five more: the third is taken.
+    assert set(greylisting.asked.values()) == {3}
+
+
+def test_a_round_says_of_what_an_earlier_one_could_not_send_why_it_waits_and_until_when(mailing, greylisting):
+    said = []
+    _rounds(mailing, said, seconds=20, count=2)
+    waits = r"waiting 3: 3 postponed by the other side \(450 4\.2\.0 greylisted\), to go again from \S+ 12:0\d UTC on$"
+    assert [bool(re.search(waits, line)) for line in said] == [True, True]
+    assert set(greylisting.asked.values()) == {1}
+
+
+def test_whoever_sends_by_hand_what_a_round_could_not_send_has_it_tried_at_once(mailing, greylisting):
+    mailing.rounds(COUNT, [])
+    greylisting.after = timedelta()
+    report = mailing.send(COUNT)
+    assert report.sent == COUNT
+    said = []
+    mailing.rounds(COUNT, said)
+    assert "sent 0, already sent 3" in said[0]
+    assert set(mailing.got().values()) == {1}
+
+
+def test_whoever_sends_by_hand_under_the_approval_of_a_loop_is_told_until_when_mails_wait(mailing, greylisting):
+    mailing.rounds(COUNT, [])
+    batch = mailing.prepare(COUNT)
+    mailing.now -= timedelta(minutes=1)
+    report = send(
+        batch,
+        mailing.approval,
+        transport=mailing.way,
+        confirm=COUNT,
+        ledger=mailing.ledger,
+        progress=False,
+        clock=mailing.clock,
+    )
+    assert (report.sent, report.waiting, report.held_back) == (0, COUNT, 0)
+    assert "postponed by the other side (450 4.2.0 greylisted), to go again from" in str(report)
+
+
+@pytest.fixture
+def rounds(ledger, entries, clock, run_record):
+    """Plans a round of mails, under an approval that lets four go a day; what was planned, and the round's id."""
+    approvals, made = run_record("loop").approvals, itertools.count()
+
+    def plan(count, **options):
+        limits = Limits(4, discount_a_day=options.pop("discount_a_day", None))
+        run = replace(run_record(f"round {next(made)}"), approvals=approvals, limits=limits)
+        return ledger.plan(run, [replace(one, **options) for one in entries(count)]), run.id
+
+    return plan
+
+
+def _postpone(ledger, run_id, clock, *, minutes):
+    held = ledger.claim(run_id, owner="me", limit=10, lease=LEASE)
+    again = micros(clock() + timedelta(minutes=minutes))
+    later = [(row, Receipt(row.decision_id, State.DEFERRED, code=450, reason=LATER)) for row in held]
+    ledger.record(later, next_at={row.decision_id: again for row in held})
+    return len(held)
+
+
+def test_a_round_takes_over_what_was_postponed_when_its_moment_has_come(ledger, rounds, clock):
+    _, first = rounds(3)
+    assert _postpone(ledger, first, clock, minutes=5) == 3
+    clock.forward(minutes=4, seconds=59)
+    planned, second = rounds(3)
+    assert (planned.adopted, planned.known, planned.held) == (0, 3, 0)
+    assert ledger.claim(second, owner="me", limit=10, lease=LEASE) == []
+    clock.forward(seconds=1)
+    planned, third = rounds(3)
+    assert (planned.adopted, planned.known, planned.held) == (3, 0, 0)
+    assert [row.attempts for row in ledger.start(ledger.claim(third, owner="me", limit=10, lease=LEASE))] == [2, 2, 2]
+
+
+def test_mails_that_a_round_takes_over_count_once_for_the_limits(ledger, rounds, clock):
+    _, first = rounds(3, discount=2.0, discount_a_day=8.0)
+    _postpone(ledger, first, clock, minutes=5)
+    clock.forward(minutes=5)
+    planned, _ = rounds(5, discount=2.0, discount_a_day=8.0)
+    assert (planned.adopted, planned.added, planned.held) == (3, 1, 1)
+
+
+def test_a_dearer_offer_of_a_mail_taken_over_counts_in_full(ledger, rounds, clock):
+    _, first = rounds(3, discount=2.0, discount_a_day=8.0)
+    _postpone(ledger, first, clock, minutes=5)
+    clock.forward(minutes=5)
+    planned, _ = rounds(3, discount=3.0, discount_a_day=8.0)
+    assert (planned.adopted, planned.held) == (2, 1)

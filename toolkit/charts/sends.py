@@ -208,10 +208,8 @@ def not_sent(run: Run, *, scenario: str | None = None) -> go.Figure:
 
 def quiet_hours(program: Program, scenario: str | None) -> list[tuple[float, float]]:
     """The quiet hours of a scenario (of the program unless given) as stretches of the day in hours."""
-    own = next((one.quiet for one in program.scenarios if one.scenario == scenario), None)
-    quiet = own or program.policies.quiet
-    transactional = scenario is not None and program[scenario].class_ == "transactional"
-    if quiet is None or transactional:
+    quiet = program.policies.quiet if scenario is None else program.quiet_of(program[scenario])
+    if quiet is None:
         return []
     start, end = quiet.from_.minutes / 60, quiet.to.minutes / 60
     return [(start, end)] if start < end else [(start, 24.0), (0.0, end)]

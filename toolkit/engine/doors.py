@@ -12,7 +12,7 @@ from toolkit.engine.instructions import ASSUMPTIONS
 from toolkit.errors import InputError, did_you_mean, is_one_of, shown
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.times import moment_of
-from toolkit.scenario.models import Program, Scenario
+from toolkit.scenario.models import Goal, Program, Scenario
 
 __all__ = [
     "VALUES",
@@ -22,6 +22,7 @@ __all__ = [
     "micros_of",
     "moment_of",
     "scenario_in",
+    "scenario_with_goal",
     "values_to_try",
 ]
 
@@ -61,6 +62,22 @@ def scenario_in(scenarios: Sequence[Scenario], name: str | None, *, of: str = "r
         raise InputError(f"no scenario {shown(name)} in this {of}; it has {', '.join(sorted(names))}{hint}")
     place = names.index(name)
     return place, scenarios[place]
+
+
+def scenario_with_goal(scenarios: Sequence[Scenario], name: str | None) -> tuple[int, Scenario, Goal]:
+    """The scenario that is named, its place and its goal; where none is named, the only one with a goal.
+
+    Raises:
+        InputError: no such scenario, none named of several, or one without a goal.
+    """
+    able = [one.scenario for one in scenarios if one.goal is not None]
+    place, chosen = scenario_in(scenarios, able[0] if name is None and len(able) == 1 else name)
+    if chosen.goal is None:
+        raise InputError(
+            f"{chosen.scenario}: no goal, so nobody's own purchases can be told; "
+            "add for example goal: {event: purchase, within: 7d}"
+        )
+    return place, chosen, chosen.goal
 
 
 def values_to_try(over: object) -> dict[str, tuple[Any, ...]]:

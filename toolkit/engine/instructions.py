@@ -298,7 +298,6 @@ class Instructions:
 
     def compile_scenario(self, scenario: Scenario, moments: list[list[int]], span: tuple[int, int]) -> list[int]:
         self.scenario = scenario
-        policies = self.program.policies
         row = [0] * m.SCENARIO_COLUMNS
         marketing = scenario.class_ == "marketing"
         row[m.S_MARKETING] = int(marketing)
@@ -314,8 +313,8 @@ class Instructions:
             row[m.S_REENTRY] = m.REENTRY_ONCE if reentry == "once" else m.REENTRY_EVERY
         row[m.S_ACTIVE] = _ACTIVE[scenario.while_active]
         row[m.S_MAX_AGE] = scenario.max_age.elapsed
-        quiet = scenario.quiet or policies.quiet
-        if quiet and marketing:
+        quiet = self.program.quiet_of(scenario)
+        if quiet:
             row[m.S_QUIET] = 1
             row[m.S_QUIET_FROM], row[m.S_QUIET_TO] = quiet.from_.minutes, quiet.to.minutes
             row[m.S_QUIET_SPREAD] = quiet.spread.elapsed

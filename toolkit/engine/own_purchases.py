@@ -11,7 +11,7 @@ import pandas as pd
 
 from toolkit.drawable import Drawable
 from toolkit.engine import layout as m
-from toolkit.engine.doors import micros_of, scenario_in
+from toolkit.engine.doors import micros_of, scenario_with_goal
 from toolkit.engine.follow import within
 from toolkit.engine.layout import Floats, Ints
 from toolkit.engine.local_time import HOUR, later
@@ -166,15 +166,7 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     """
     if not isinstance(run, Run):
         raise InputError(f"run: found {type(run).__name__}; allowed: what tk.replay gives")
-    able = [one.scenario for one in run.program.scenarios if one.goal is not None]
-    only = able[0] if len(able) == 1 else None
-    place, chosen = scenario_in(run.compiled.scenarios, only if scenario is None else scenario)
-    goal = chosen.goal
-    if goal is None:
-        raise InputError(
-            f"{chosen.scenario}: no goal, so nobody's own purchases can be told; "
-            "add for example goal: {event: purchase, within: 7d}"
-        )
+    place, chosen, goal = scenario_with_goal(run.compiled.scenarios, scenario)
     gift = _offer_step(chosen, offer)
     period, run = run.period, run.whole
     holdout = chosen.experiment.holdout if chosen.experiment else None
@@ -183,8 +175,8 @@ def own_purchases(run: Run, *, scenario: str | None = None, offer: str | None = 
     arm = holdout if basis == "control" else None
     people = _People.of(run, place, arm=arm, gift=gift, period=period)
     gifted = people
-    if arm is not None and gift is not None and gift.only and arm not in gift.only:
-        opened = opened_to_all(run.program, chosen, arm, gift)
+    opened = opened_to_all(run.program, chosen, arm, gift)
+    if opened is not None:
         other = replay(opened, run.log, until=run.until, assume=run.assume, events_at_once=None)
         gifted = _People.of(other, place, arm=arm, gift=gift, period=period)
     common: dict[str, Any] = {
@@ -218,9 +210,21 @@ def _offer_step(scenario: Scenario, name: str | None) -> Send | None:
 # The holdout walks as the arm that gets the offer .....................................................................
 
 
-def opened_to_all(program: Program, scenario: Scenario, holdout: str, gift: Send) -> Program:
-    """The same program, with the holdout on the way of the arm that gets the offer: withheld there, too."""
-    other = scenario.replace(steps=_opened(scenario.steps, gift.only[0], holdout))
+def opened_to_all(program: Program, scenario: Scenario, arm: str | None, gift: Send | None) -> Program | None:
+    """The same program, with the holdout on the way of the arm that gets the offer: withheld there, too.
+
+    Args:
+        program: scenarios and policies.
+        scenario: the one of them that has the offer.
+        arm: the holdout, where it alone is looked at.
+        gift: the step with the offer.
+
+    Returns:
+        None where the holdout comes to the offer anyway, or is not looked at alone.
+    """
+    if arm is None or gift is None or not gift.only or arm in gift.only:
+        return None
+    other = scenario.replace(steps=_opened(scenario.steps, gift.only[0], arm))
     scenarios = tuple(other if one.scenario == scenario.scenario else one for one in program.scenarios)
     opened: Program = program.replace(scenarios=scenarios)
     return opened

@@ -14,11 +14,11 @@ from pandas.api.typing import NaTType
 
 from toolkit.events.database import fetch, fetch_row
 from toolkit.events.naming import free_name
-from toolkit.events.quoting import name
+from toolkit.events.quoting import literal, name
 from toolkit.events.suspicion import MANY_AT_ONCE, suspicious
 from toolkit.readable import counted
 
-__all__ = ["Profile", "look"]
+__all__ = ["Profile", "events_by_day", "look"]
 
 _FEW = 4
 _MOST_KINDS = 100
@@ -210,6 +210,19 @@ def look(
         ),
         notes=notes,
     )
+
+
+def events_by_day(cursor: duckdb.DuckDBPyConnection, relation: str, event: str | None = None) -> pd.DataFrame:
+    """One row per UTC day with an event, in order: day, events.
+
+    Args:
+        cursor, relation: as for `look`.
+        event: events of one name; all unless given.
+    """
+    where = "" if event is None else f"WHERE event = {literal(event)}"
+    query = f'SELECT CAST("at" AS DATE) AS day, count(*) AS events FROM {relation} {where} GROUP BY day ORDER BY day'
+    frame: pd.DataFrame = fetch(cursor, query).to_pandas(date_as_object=False)
+    return frame
 
 
 def _utc(moment: object) -> pd.Timestamp | None:

@@ -459,6 +459,10 @@ class Program(Model):
             f"no scenario {shown(name)}; this program has {', '.join(names) or 'none'}" + did_you_mean(str(name), names)
         )
 
+    def quiet_of(self, scenario: Scenario) -> Quiet | None:
+        """The quiet hours of a scenario: its own, else the program's; a transactional one has none (rules R15, R19)."""
+        return (scenario.quiet or self.policies.quiet) if scenario.class_ == "marketing" else None
+
     def describe(self) -> str:
         """What every scenario does and what they share, in plain English."""
         return str(_words().describe(self))

@@ -9,13 +9,10 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from toolkit.charts.experiments import power_svg
 from toolkit.charts.style import hours_text
-from toolkit.engine import Run, measure
-from toolkit.engine import layout as m
-from toolkit.engine.own_purchases import own_purchases
+from toolkit.engine import Run
+from toolkit.engine.baseline import baseline_of
 from toolkit.errors import InputError, MetricError
 from toolkit.readable import minus
 from toolkit.scenario import Duration, Scenario, set_parameters
@@ -23,7 +20,6 @@ from toolkit.scenario.models import Experiment
 from toolkit.stats import Design, Plan, Rate, plan
 from toolkit.widgets.markup import Html, at_widths, button, card, chip, choice, field, note, slider, tag, together
 from toolkit.widgets.panel import Panel, script, sheet
-from toolkit.widgets.surface import a_day
 
 __all__ = ["ExperimentDesigner"]
 
@@ -71,24 +67,24 @@ class ExperimentDesigner(Panel):
         holdout: float | None = None,
     ) -> None:
         _check(run, holdout)
-        own = own_purchases(run, scenario=scenario)
-        self._run, self._name = run, own.scenario
-        chosen = run.program[own.scenario]
+        found = baseline_of(run, scenario=scenario)
+        self._run, self._name = run, found.scenario
+        chosen = run.program[found.scenario]
         given = chosen.experiment
-        self._basis = own.basis
+        self._basis = found.basis
         self._window = str(chosen.goal.within) if chosen.goal else "7d"
-        self._observed = _rate_without_mails(run, own.scenario, own.basis)
+        self._observed = found.rate
         self._base = self._observed if 0 < self._observed < 1 else 0.1
-        self._entries = _entries_a_day(run, own.scenario)
+        self._entries = found.per_day
         self._effect, self._power, self._looks = effect, 0.8, "1"
         self._arms, self._control = _arms_of(given), _control_of(given)
         held = given.arms.get(given.holdout, 0.2) if given is not None and given.holdout else 0.2
         self._holdout = held if holdout is None else holdout
-        self._experiment_name = _next_name(given.name if given else f"{own.scenario}_1", is_new=given is None)
+        self._experiment_name = _next_name(given.name if given else f"{found.scenario}_1", is_new=given is None)
         self._said = ""
         self._metric = metric
         self.frozen: Design | None = None
-        super().__init__(title=f"Design an experiment for {own.scenario.replace('_', ' ')}")
+        super().__init__(title=f"Design an experiment for {found.scenario.replace('_', ' ')}")
         self._make()
         self.redraw()
 
@@ -312,27 +308,6 @@ class ExperimentDesigner(Panel):
 
 def _percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f}%"
-
-
-def _rate_without_mails(run: Run, scenario: str, basis: str) -> float:
-    """The rate that an experiment would find in control, counted as it counts; NaN where the log cannot tell."""
-    if basis == "none":
-        return math.nan
-    outcomes = measure(run, scenario=scenario)
-    if basis == "control":
-        experiment = run.program[scenario].experiment
-        outcomes = outcomes[outcomes["arm"] == (experiment.holdout if experiment else None)]
-    return float(outcomes["converted"].mean()) if len(outcomes) else math.nan
-
-
-def _entries_a_day(run: Run, scenario: str) -> float:
-    """First entries of customers, a day."""
-    place = [one.scenario for one in run.compiled.scenarios].index(scenario)
-    journeys = run.walked.journeys
-    mine = journeys[journeys[:, m.J_SCENARIO] == place]
-    if not len(mine) or run.log.span is None:
-        return 0.0
-    return a_day(len(np.unique(mine[:, m.J_CUSTOMER])), run.log.span[0], run.until)
 
 
 def _arms_of(experiment: Experiment | None) -> Mapping[str, float]:

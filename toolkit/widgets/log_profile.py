@@ -10,7 +10,7 @@ import pandas as pd
 from toolkit.charts.sends import days_text
 from toolkit.charts.vector import Axes, nice_steps, shape, svg
 from toolkit.events import EventLog
-from toolkit.events.profile import Profile
+from toolkit.events.profile import Profile, events_by_day
 from toolkit.readable import counted, day_text
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
@@ -72,15 +72,7 @@ class LogProfile(Panel):
         return self._events.profile(now=self._now), self._by_day(None)
 
     def _by_day(self, event: str | None) -> pd.DataFrame:
-        where = "" if event is None else " WHERE event = $event"
-        cursor = self._events.cursor()
-        found = cursor.execute(
-            f'SELECT CAST("at" AS DATE) AS day, count(*) AS events FROM {self._events.relation}{where} '
-            "GROUP BY day ORDER BY day",
-            {} if event is None else {"event": event},
-        )
-        frame: pd.DataFrame = found.df()
-        return frame
+        return events_by_day(self._events.cursor(), self._events.relation, event)
 
     def _take(self, found: tuple[Profile, pd.DataFrame]) -> None:
         with self._lock:
@@ -179,7 +171,7 @@ class LogProfile(Panel):
 def _bars(days: pd.DataFrame, width: float) -> str:
     if not len(days):
         return ""
-    counts = days.set_index(pd.to_datetime(days["day"]))["events"]
+    counts = days.set_index("day")["events"]
     every = max(1, len(pd.date_range(counts.index.min(), counts.index.max())) // 180 + 1)
     counts = counts.resample(f"{every}D").sum()
     top = float(counts.max()) or 1.0

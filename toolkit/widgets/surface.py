@@ -21,10 +21,13 @@ from toolkit.charts.sends import quiet_hours, span_words
 from toolkit.charts.style import hours_text
 from toolkit.charts.sweeps import setting_text
 from toolkit.cores import cores
+from toolkit.engine.baseline import a_day
+from toolkit.engine.doors import scenario_in, scenario_with_goal
 from toolkit.engine.glance import Glance, glance
 from toolkit.engine.own_purchases import EDGES, opened_to_all
 from toolkit.engine.replay import compiled_for
-from toolkit.errors import InputError, MetricError, NotSupportedError, ScenarioError
+from toolkit.engine.tally import own_of
+from toolkit.errors import MetricError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import mailed_scenarios
 from toolkit.scenario import Duration, Program, get_parameter, parameters, set_parameters
@@ -40,7 +43,6 @@ __all__ = [
     "WAITS",
     "Field",
     "Setting",
-    "a_day",
     "offer_step",
     "paths_to_tune",
     "stops_between",
@@ -166,11 +168,6 @@ def wait_text(wait: Duration) -> str:
     return "no wait" if wait.elapsed == 0 else hours_text(wait.elapsed / 3_600_000_000)
 
 
-def a_day(count: int, first: pd.Timestamp, until: pd.Timestamp) -> float:
-    """How many come a day, of so many in a log; a log of less than a day counts as one."""
-    return count / max(1.0, (until - first).total_seconds() / _DAY_SECONDS)
-
-
 def offer_step(program: Program, path: str) -> tuple[str, str, float]:
     """Scenario, step and percent that a path such as `abandoned_cart.offer.offer.percent` leads to.
 
@@ -214,13 +211,7 @@ class Field:
         self.effect = effect
         self.name = wait.partition(".")[0]
         self.gift = None if offer is None else offer_step(program, offer)[1]
-        scenario = program[self.name]
-        if scenario.goal is None:
-            raise InputError(
-                f"{self.name}: no goal, so nobody's own purchases can be told; "
-                "add for example goal: {event: purchase, within: 7d}"
-            )
-        self.goal = scenario.goal
+        _, scenario, self.goal = scenario_with_goal(program.scenarios, self.name)
         self._points: dict[str, dict[str, Any]] = {}
         self.seconds = 0.0
         self.quiet_path = f"{self.name}.quiet" if scenario.quiet is not None else "policies.quiet"
@@ -234,10 +225,9 @@ class Field:
             attributes=log.attributes,
         )
         compiled, last = compiled_for(program, log, until=until)
-        holdout = scenario.experiment.holdout if scenario.experiment else None
-        mailed = self.name in mailed_scenarios(log, up_to=last)
-        self.basis = "all" if not mailed else "control" if holdout else "none"
-        self.arm = holdout if self.basis == "control" else None
+        place, _ = scenario_in(compiled.scenarios, self.name)
+        self.basis = own_of(compiled, mailed_scenarios(log, up_to=last)).basis[place]
+        self.arm = scenario.experiment.holdout if scenario.experiment and self.basis == "control" else None
         self.facts = {
             "span": span_words(log, pd.Timestamp(last, unit="us", tz="UTC")),
             "mails": [send.step.replace("_", " ") for send in compiled.sends if send.scenario == self.name],
@@ -336,9 +326,6 @@ class Field:
     def _look(self, program: Program, setting: Setting, threads: int | None) -> Glance:
         scenario = program[self.name]
         gift = next((one for one in every_step(scenario.steps) if isinstance(one, Send) and one.id == self.gift), None)
-        opened = None
-        if self.arm is not None and gift is not None and gift.only and self.arm not in gift.only:
-            opened = opened_to_all(program, scenario, self.arm, gift)
         return glance(
             program,
             self.log,
@@ -346,7 +333,7 @@ class Field:
             until=self.until,
             arm=self.arm,
             gift=self.gift,
-            opened=opened,
+            opened=opened_to_all(program, scenario, self.arm, gift),
             valid=Duration.parse(setting.valid) if setting.valid else None,
             edges=EDGES,
             watched=self.basis != "none",

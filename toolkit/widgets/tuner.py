@@ -20,9 +20,9 @@ from toolkit.engine.own_purchases import EDGES
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.scenario import Duration, Program, Scenario
+from toolkit.scenario.as_experiment import as_experiment
 from toolkit.scenario.writing import dump
 from toolkit.simulation import ResponseModel, simulate
-from toolkit.widgets.as_experiment import as_experiment
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs, go_on
 from toolkit.widgets.live_chart import LiveChart

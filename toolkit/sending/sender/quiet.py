@@ -91,11 +91,7 @@ class QuietHours:
 
 def quiet_hours_of(program: Program) -> dict[str, Quiet]:
     """Scenario to its quiet hours, its own or else the program's; only marketing scenarios have any (rule R19)."""
-    return {
-        one.scenario: quiet
-        for one in program.scenarios
-        if one.class_ == "marketing" and (quiet := one.quiet or program.policies.quiet) is not None
-    }
+    return {one.scenario: quiet for one in program.scenarios if (quiet := program.quiet_of(one)) is not None}
 
 
 def _end_of(quiet: Quiet, zone: ZoneInfo, now: int) -> int | None:

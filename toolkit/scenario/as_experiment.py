@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from toolkit.errors import NotSupportedError
-from toolkit.scenario import Scenario, loads
-from toolkit.scenario.models import Experiment, Send, Step, Wait, every_step
+from toolkit.scenario.models import Experiment, Scenario, Send, Step, Wait, every_step
+from toolkit.scenario.reading import loads
 from toolkit.scenario.writing import dump
 
 __all__ = ["as_experiment"]

@@ -162,7 +162,7 @@ def test_a_report_tells_the_first_findings_and_folds_the_rest(twenty: Result, tm
     assert shown.count('class="finding"') == 8
     assert f"and {rest.count('<p>')} more findings" in rest
     assert 'class="action"' in rest.partition("</details>")[2]
-    advised = str(twenty.verdict()).partition("Roll out ")[2].partition(".")[0]
+    advised = twenty.verdict().advised
     first = text.partition('<div class="cards">')[2].split('class="what">')[2]
     assert first.startswith(f"{advised} on converted")
 

@@ -21,7 +21,7 @@ from toolkit.readable import text_html
 from toolkit.stats import LiftByDay, Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
-from toolkit.stats.wording import LIFT_NUMBERS, lift_table
+from toolkit.stats.wording import BETWEEN_NUMBERS, LIFT_NUMBERS, between_table, lift_table
 
 __all__ = ["days_chapter", "experiment_report", "folded", "lift_chapter", "telling", "verdict_box"]
 
@@ -96,6 +96,9 @@ def lift_chapter(result: Result) -> Iterator[str]:
         how, notes = [one.method or "no number" for one in mine], [one.note for one in mine]
         told = [*_told(mine, how), *_told(mine, [note[:1].upper() + note[1:] for note in notes])]
         yield f'<p class="soft">{escape(metric)}: {escape(" ".join(told))}</p>'
+    if result.pairs:
+        yield f"<h2>Winning arms against each other {chip('observed')}</h2>"
+        yield table_html(between_table(result.pairs), numbers=BETWEEN_NUMBERS)
 
 
 def days_chapter(by_day: LiftByDay | None) -> Iterator[str]:
@@ -177,14 +180,13 @@ def folded(result: Result) -> tuple[Sequence[str], Sequence[str]]:
     findings = lines[:-1]  # the last one is the advice
     if len(findings) <= _MOST_FINDINGS + 1:
         return findings, []
-    advised = lines[-1].removeprefix("Roll out ").rstrip(".")
     groups: list[list[str]] = []
     for line in findings:  # what the arm costs and gains stands behind what it does
         if line.startswith("It ") and groups:
             groups[-1].append(line)
         else:
             groups.append([line])
-    groups.sort(key=lambda group: not group[0].startswith(f"{advised} "))
+    groups.sort(key=lambda group: not group[0].startswith(f"{verdict.advised} "))
     told = [line for group in groups for line in group]
     return told[:_MOST_FINDINGS], told[_MOST_FINDINGS:]
 
@@ -241,7 +243,10 @@ def _closing(result: Result) -> Iterator[str]:
             f"design: {design.metric}, {design.units:,} {design.unit}s, alpha {design.alpha:g}"
             f", power {design.power:.0%}" + (f", window {design.window}" if design.window else "")
         )
-    facts.append(f"two-sided alpha {result.alpha:g}; primary comparisons by Holm, secondary ones by Benjamini-Hochberg")
+    between = "; winning arms by Holm over all pairs of arms" if result.pairs else ""
+    facts.append(
+        f"two-sided alpha {result.alpha:g}; primary comparisons by Holm, secondary ones by Benjamini-Hochberg{between}"
+    )
     facts.append(f"{result.label}; everybody counts in the arm drawn for them (intention to treat)")
     yield "<footer>" + "".join(f"<p>{escape(fact[0].upper() + fact[1:])}.</p>" for fact in facts)
     yield f"<p>{chip('observed')} what did follow in the history that really was.</p></footer>"

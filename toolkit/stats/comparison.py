@@ -45,6 +45,8 @@ class Comparison:
         pvalue_repeated: p-value that holds for all looks taken; pvalue itself where there is one look.
         pvalue_adjusted: pvalue_repeated that holds for all comparisons of the same role together (Holm for primary,
             Benjamini-Hochberg for secondary metrics).
+        against: the arm it is held against, where that is another than control; `control` and `n_control` are then of
+            that arm.
     """
 
     metric: str
@@ -77,6 +79,7 @@ class Comparison:
     opens: bool = False
     pvalue_repeated: float = NAN
     pvalue_adjusted: float = NAN
+    against: str | None = None
 
     @property
     def z(self) -> float:

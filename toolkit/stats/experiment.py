@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from toolkit.stats.looks import ENOUGH, Look, Looks
 from toolkit.stats.means import Mean
 from toolkit.stats.metric import Metric, Setting
 from toolkit.stats.multiplicity import benjamini_hochberg, holm
+from toolkit.stats.pairs import winning_pairs
 from toolkit.stats.planning import Plan
 from toolkit.stats.ratios import Ratio
 from toolkit.stats.reading import OutcomesLike, known_about, number_columns, opened, take_in
@@ -135,11 +137,13 @@ def experiment(
         for name in found.arms.others
         for comparison in metric.compare(found, name, setting)
     ]
-    comparisons = _adjusted(comparisons, looking, sum(counts.values()))
+    repeated = partial(looking.repeated_pvalue, units=sum(counts.values())) if looking else float
+    comparisons = _adjusted(comparisons, repeated)
+    pairs = winning_pairs(found, chosen, comparisons, setting, alpha=alpha, repeated=repeated)
     known = about.get("randomised")
     label = OBSERVED if known is False or (observational and known is not True) else RANDOMISED
     if label == OBSERVED:
-        comparisons = [replace(one, note="; ".join(filter(None, (OBSERVED, one.note)))) for one in comparisons]
+        comparisons, pairs = _observed(comparisons), tuple(_observed(pairs))
     warnings = [
         *notes,
         *_too_early(look),
@@ -156,6 +160,7 @@ def experiment(
     ]
     return Result(
         comparisons=tuple(comparisons),
+        pairs=pairs,
         control=found.arms.control,
         alpha=alpha,
         label=label,
@@ -261,14 +266,18 @@ def _look(
     return looking.at(units, alpha=alpha), looking
 
 
-def _adjusted(comparisons: list[Comparison], looking: Looks | None, units: int) -> list[Comparison]:
-    repeated = [looking.repeated_pvalue(one.pvalue, units) if looking else one.pvalue for one in comparisons]
-    found = [replace(one, pvalue_repeated=p, pvalue_adjusted=p) for one, p in zip(comparisons, repeated, strict=True)]
+def _adjusted(comparisons: Sequence[Comparison], repeated: Callable[[float], float]) -> list[Comparison]:
+    pvalues = [repeated(one.pvalue) for one in comparisons]
+    found = [replace(one, pvalue_repeated=p, pvalue_adjusted=p) for one, p in zip(comparisons, pvalues, strict=True)]
     for role, correct in (("primary", holm), ("secondary", benjamini_hochberg)):
         at = [place for place, one in enumerate(found) if one.role == role]
-        for place, pvalue in zip(at, correct([repeated[place] for place in at]), strict=True):
+        for place, pvalue in zip(at, correct([pvalues[place] for place in at]), strict=True):
             found[place] = replace(found[place], pvalue_adjusted=float(pvalue))
     return found
+
+
+def _observed(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    return [replace(one, note="; ".join(filter(None, (OBSERVED, one.note)))) for one in comparisons]
 
 
 def _held_against(

@@ -20,7 +20,7 @@ from toolkit.stats.proportions import Share
 from toolkit.stats.srm import SampleRatio
 from toolkit.stats.survival import Survival
 from toolkit.stats.verdict import Verdict, judge
-from toolkit.stats.wording import LIFT_NUMBERS, lift_table
+from toolkit.stats.wording import BETWEEN_NUMBERS, LIFT_NUMBERS, between_table, lift_table
 from toolkit.tables import LIFT
 
 __all__ = ["OBSERVED", "RANDOMISED", "Result"]
@@ -28,6 +28,7 @@ __all__ = ["OBSERVED", "RANDOMISED", "Result"]
 RANDOMISED = "randomised"
 OBSERVED = "observed, not randomised"
 _FURTHER = ("role", "better", "error", "pvalue_repeated", "pvalue_adjusted", "margin", "not_worse", "variance_saved")
+_BETWEEN = ("metric", "arm", "against", *LIFT.names[2:13], "pvalue_adjusted", *LIFT.names[13:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,8 @@ class Result(Reportable):
         metrics: what was compared, each with its role.
         arm: the column of the outcomes that said which arm a unit is in.
         unit_column: the column that named the unit.
+        pairs: every two arms that beat control on a primary metric, held against each other; of two, `arm` gains more
+            than `against`.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -67,11 +70,22 @@ class Result(Reportable):
     metrics: tuple[Metric, ...] = ()
     arm: str = "arm"
     unit_column: str = "unit"
+    pairs: tuple[Comparison, ...] = ()
 
     @property
     def lift(self) -> pd.DataFrame:
         """One row per metric and arm: the columns of `toolkit.tables.LIFT`."""
         return self._frame(LIFT.names)
+
+    @property
+    def between(self) -> pd.DataFrame:
+        """Winning arms held against each other: one row per primary metric and pair; none where fewer than two won.
+
+        Columns: metric, arm, against, n_against, n, value_against, value, diff, diff_lower, diff_upper, rel, rel_lower,
+        rel_upper, pvalue, pvalue_adjusted (for all looks, and all pairs of arms there are: Holm), method, note.
+        """
+        found = pd.DataFrame([asdict(pair) for pair in self.pairs], columns=[*_BETWEEN])
+        return found.rename(columns={"n_control": "n_against", "control": "value_against"})
 
     @property
     def table(self) -> pd.DataFrame:
@@ -132,8 +146,9 @@ class Result(Reportable):
         *found, advice = (line for line in self.verdict().splitlines() if not line.startswith("Warning"))
         warned = [f"Warning: {warning}." for warning in self.verdict().warnings]
         shown = lift_table(self.comparisons)
+        between = table_html(between_table(self.pairs), numbers=BETWEEN_NUMBERS) if self.pairs else ""
         notes = [f"{one.arm}, {one.metric}: {one.note}." for one in self.comparisons if one.note]
         return (
             f"<div>{lines_html([advice, *found, *warned], first=True)}"
-            f"{table_html(shown, numbers=LIFT_NUMBERS)}{lines_html(notes)}</div>"
+            f"{table_html(shown, numbers=LIFT_NUMBERS)}{between}{lines_html(notes)}</div>"
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from toolkit.readable import minus, priced
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.looks import ENOUGH
+from toolkit.stats.pairs import by_gain
 
 if TYPE_CHECKING:
     from toolkit.stats.result import Result
@@ -17,7 +18,7 @@ __all__ = ["Verdict", "amount", "judge"]
 
 _LARGE = 10_000.0
 _NAMED = 3  # arms named in one sentence
-_ORDER = ("roll out", "keep testing", "stop", "do not roll out")
+_ORDER = ("roll out", "keep testing", "cannot decide", "stop", "do not roll out")
 
 
 class Verdict(str):
@@ -25,23 +26,33 @@ class Verdict(str):
 
     Attributes:
         action: what to do: `roll out`, `do not roll out`, `keep testing`, `stop` (the plan is complete and nothing was
-            found), `do not trust` (the split is not sound) or `look only` (not randomised).
+            found), `cannot decide` (what has to decide has no number, and more people do not change that), `do not
+            trust` (the split is not sound) or `look only` (not randomised).
         actions: the same for each arm.
+        advised: the arm to roll out; None where none is.
         warnings: what the reader must know before acting.
     """
 
-    __slots__ = ("action", "actions", "warnings")
+    __slots__ = ("action", "actions", "advised", "warnings")
 
     action: str
     actions: dict[str, str]
+    advised: str | None
     warnings: tuple[str, ...]
 
     def __new__(
-        cls, text: str, *, action: str, actions: dict[str, str] | None = None, warnings: Sequence[str] = ()
+        cls,
+        text: str,
+        *,
+        action: str,
+        actions: dict[str, str] | None = None,
+        advised: str | None = None,
+        warnings: Sequence[str] = (),
     ) -> Verdict:
         made = super().__new__(cls, text)
         made.action = action
         made.actions = dict(actions or {})
+        made.advised = advised
         made.warnings = tuple(warnings)
         return made
 
@@ -103,13 +114,49 @@ def _sentence(found: Comparison, result: Result) -> str:
             return f"{found.arm} does not harm {found.metric} by more than {margin}: {said}."
         certain = " harms" if _harm_certain(found) else " may harm"
         return f"{found.arm}{certain} {found.metric} by more than {margin}: {said}."
-    effect = f"{amount(found.diff, found, signed=True)}{_each(found, result)} {_interval(found)}"
+    effect = _effect(found, result)
     if not found.sure(alpha):
-        alone = found.diff_lower > 0 or found.diff_upper < 0  # by itself it would count
-        counted = ", all comparisons counted" if alone else ""
-        return f"{found.arm} and {control} cannot be told apart on {found.metric}{counted}: {effect}."
+        return f"{found.arm} and {control} cannot be told apart on {found.metric}{_counted(found)}: {effect}."
     word = "beats" if found.improved else "is worse than"
     return f"{found.arm} {word} {control} on {found.metric}: {effect}."
+
+
+def _effect(found: Comparison, result: Result) -> str:
+    return f"{amount(found.diff, found, signed=True)}{_each(found, result)} {_interval(found)}"
+
+
+def _counted(found: Comparison) -> str:
+    """Said of what is not established although it would be by itself."""
+    return ", all comparisons counted" if found.diff_lower > 0 or found.diff_upper < 0 else ""
+
+
+def _between(best: str, others: Sequence[str], result: Result) -> tuple[list[str], str]:
+    """The arm that gains most held against the others to be rolled out, in words; and which of these may do as well."""
+    pairs = [pair for pair in result.pairs if pair.arm == best and pair.against in others]
+    decides = pairs[0].metric
+    beaten = {pair.against for pair in pairs if pair.metric == decides and pair.sure(result.alpha) and pair.improved}
+    worse = {pair.against for pair in pairs if pair.sure(result.alpha) and pair.worse}
+    level = [arm for arm in others if arm not in beaten - worse]
+    named = " or ".join(level) if len(level) <= _NAMED else f"{len(level)} others"
+    as_well = f", which shows the most on {decides}; {named} may do as well" if level else ""
+    if len(others) <= _NAMED:
+        return [_pair_sentence(pair, result) for pair in pairs], as_well
+    told = f"{best} beats {len(beaten)} of the {len(others)} others that beat {result.control}, on {decides}"
+    apart = len(others) - len(beaten)
+    further = f"; between it and {apart} of them nothing is shown (result.between holds each pair)" if apart else ""
+    return [f"{told}{further}."], as_well
+
+
+def _pair_sentence(pair: Comparison, result: Result) -> str:
+    both = f"{pair.arm} and {pair.against} both beat {result.control}"
+    if not pair.defined:
+        return f"{both}; on {pair.metric} they cannot be held against each other: {pair.note or 'no interval'}."
+    effect = _effect(pair, result)
+    if pair.sure(result.alpha):
+        word = "beats" if pair.improved else "is worse than"
+        return f"{pair.arm} {word} {pair.against}{', too,' if pair.improved else ''} on {pair.metric}: {effect}."
+    shown = f"between them nothing is shown on {pair.metric}{_counted(pair)}"
+    return f"{both}; {shown}: the difference is {effect}."
 
 
 def _is_money(found: Comparison, alpha: float) -> bool:
@@ -159,7 +206,7 @@ def judge(result: Result) -> Verdict:
         lines += _money(money, result)
         lines += [_sentence(found, result) for found in plain if found not in before]
         actions[arm] = _action(mine, result)
-    best = min(actions, key=lambda arm: (_ORDER.index(actions[arm]), *_losses(result, arm)))
+    best = min(by_gain(list(actions), result.comparisons), key=lambda arm: _ORDER.index(actions[arm]))
     action = actions[best]
     others = [arm for arm, what in actions.items() if what == "roll out" and arm != best]
     if result.split is not None and result.split.alarm:
@@ -170,29 +217,48 @@ def judge(result: Result) -> Verdict:
     elif result.label != "randomised":
         action = "look only"
         warnings.insert(0, "the arms were not drawn at random: the difference may have other causes than the mail")
-    if action == "roll out" and others:
-        decides = next(found.metric for found in result.comparisons if found.role == "primary")
-        told = " or ".join(others) if len(others) <= _NAMED else f"the {len(others)} others that beat {result.control}"
-        lines.append(f"{best} shows the most on {decides}; to hold {told} against it, take control={best!r}.")
-    lines.append(_advice(action, best, actions))
+    advised = best if action == "roll out" else None
+    told, as_well = _between(best, others, result) if advised and others else ([], "")
+    lines += [*told, _advice(action, f"{best}{as_well}", actions, result)]
     lines += [f"Warning: {warning}." for warning in warnings]
-    return Verdict("\n".join(lines), action=action, actions=actions, warnings=warnings)
+    return Verdict("\n".join(lines), action=action, actions=actions, advised=advised, warnings=warnings)
 
 
-def _advice(action: str, best: str, actions: dict[str, str]) -> str:
+def _advice(action: str, best: str, actions: dict[str, str], result: Result) -> str:
     if action == "do not trust":
         return "Do not trust these numbers."
     if action == "look only":
         return "Look only: this is no proof of an effect."
     if action == "roll out":
         return f"Roll out {best}."
-    if action == "keep testing":
+    if action in ("keep testing", "cannot decide"):
         lost = [arm for arm, what in actions.items() if what == "do not roll out"]
         further = f"; do not roll out {' or '.join(lost)}" if lost else ""
+        mute = [arm for arm, what in actions.items() if what == "cannot decide"]
+        if action == "cannot decide":
+            return f"N{_undecided(mute, result)[1:]}{further}."
+        further += f"; {_undecided(mute, result)}" if mute else ""
         return f"Keep testing {' and '.join(arm for arm, what in actions.items() if what == action)}{further}."
     if action == "stop":
         return "Stop: the plan is complete and no effect was shown."
     return f"Do not roll out {' or '.join(actions)}."
+
+
+def _undecided(arms: Sequence[str], result: Result) -> str:
+    about = f"nothing can be decided about {' and '.join(arms)}"
+    deciding = [one for one in result.comparisons if one.arm in arms and one.role != "secondary"]
+    if not any(one.role == "primary" for one in deciding):
+        return f"{about}: no metric is primary, so give the one that decides role='primary'"
+    mute = [one for one in deciding if _is_mute(one)]
+    named = " and ".join(dict.fromkeys(one.metric for one in mute))
+    other = ", or let another metric decide" if all(one.role == "primary" for one in mute) else ""
+    return f"{about} while {named} has no number: more people give it none, so see to the reason above{other}"
+
+
+def _is_mute(found: Comparison) -> bool:
+    """Whether there is no number, nor would there be one with more people like these."""
+    told = not math.isnan(found.diff) and found.kind != "quantile"  # the values of each arm are all the same so far
+    return not (found.defined or told) and min(found.n, found.n_control) > 1
 
 
 def _action(mine: Sequence[Comparison], result: Result) -> str:
@@ -207,7 +273,11 @@ def _action(mine: Sequence[Comparison], result: Result) -> str:
     won = [found for found in primary if found in sure and found.improved]
     bounds = [found for found in primary if found.metric.endswith(("(at least)", "(at most)"))]
     if won and all(found in won for found in bounds):
-        return "roll out" if all(found.not_worse for found in guards) else "keep testing"
+        if all(found.not_worse for found in guards):
+            return "roll out"
+        return "cannot decide" if any(map(_is_mute, guards)) else "keep testing"
+    if all(map(_is_mute, primary)):
+        return "cannot decide"
     return "stop" if _is_complete(mine, result) else "keep testing"
 
 
@@ -220,11 +290,3 @@ def _is_complete(mine: Sequence[Comparison], result: Result) -> bool:
     if result.look is None or result.looks is None or result.looks.spending == "always":
         return False
     return result.look.time >= ENOUGH
-
-
-def _losses(result: Result, arm: str) -> tuple[float, ...]:
-    """What the arm loses on each primary metric, the first of which counts most; a gain is below 0."""
-    found = [one for one in result.comparisons if one.arm == arm and one.role == "primary"]
-    return tuple(
-        math.inf if math.isnan(one.diff) else -one.diff if one.better == "higher" else one.diff for one in found
-    )

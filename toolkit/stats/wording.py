@@ -11,10 +11,22 @@ from toolkit.readable import minus, number_text
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
 
-__all__ = ["LIFT_NUMBERS", "level_of", "level_text", "lift_table", "plan_table", "pvalue_text", "relative_text"]
+__all__ = [
+    "BETWEEN_NUMBERS",
+    "LIFT_NUMBERS",
+    "between_table",
+    "level_of",
+    "level_text",
+    "lift_table",
+    "plan_table",
+    "pvalue_text",
+    "relative_text",
+]
 
 LIFT_NUMBERS = ("control", "in the arm", "difference", "relative", "p-value")
 """Columns of `lift_table` that are numbers in words."""
+BETWEEN_NUMBERS = ("difference", "relative", "p, all pairs counted")
+"""Columns of `between_table` that are numbers in words."""
 
 
 def lift_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
@@ -37,6 +49,27 @@ def lift_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
             "difference": [_difference(one) for one in comparisons],
             "relative": [relative_text(one) for one in comparisons],
             "p-value": [pvalue_text(one.pvalue) for one in comparisons],
+        }
+    )
+
+
+def between_table(pairs: Sequence[Comparison]) -> pd.DataFrame:
+    """Winning arms against each other, in words.
+
+    Args:
+        pairs: of a result.
+
+    Returns:
+        One row per metric and pair: metric, arm, against, `BETWEEN_NUMBERS`, with the p-value for all pairs together.
+    """
+    return pd.DataFrame(
+        {
+            "metric": [one.metric for one in pairs],
+            "arm": [one.arm for one in pairs],
+            "against": [one.against for one in pairs],
+            "difference": [_difference(one) for one in pairs],
+            "relative": [relative_text(one) for one in pairs],
+            "p, all pairs counted": [pvalue_text(one.pvalue_adjusted) for one in pairs],
         }
     )
 

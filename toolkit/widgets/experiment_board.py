@@ -19,7 +19,7 @@ from toolkit.stats.comparison import Comparison
 from toolkit.stats.reading import known_about
 from toolkit.stats.targeting import uplift_by_segment
 from toolkit.stats.verdict import amount
-from toolkit.stats.wording import level_of
+from toolkit.stats.wording import BETWEEN_NUMBERS, between_table, level_of
 from toolkit.tables import LIFT
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
@@ -45,6 +45,7 @@ _SHOWN_NUMBERS = ("control", "arm ", "difference", "interval", "p, adjusted")
 _TONES = {
     "roll out": ("good", "Roll it out"),
     "keep testing": ("careful", "Keep testing"),
+    "cannot decide": ("careful", "Nothing can be decided"),
     "stop": ("plain", "Stop: nothing was found"),
     "do not roll out": ("bad", "Do not roll it out"),
     "do not trust": ("bad", "Do not trust this result"),
@@ -216,8 +217,17 @@ class ExperimentBoard(Panel):
                     "Filled: the difference is established, all comparisons counted. Hollow: it is not.",
                     class_="ttk-detail",
                 ),
+                *self._between(),
             ]
         )
+
+    def _between(self) -> list[Html]:
+        """Winning arms against each other, where there are any."""
+        pairs = self._result.pairs
+        if not pairs:
+            return []
+        shown = tag("div", table(between_table(pairs), numbers=BETWEEN_NUMBERS), class_="ttk-gap")
+        return [tag("div", tag("h4", "Winning arms against each other"), class_="ttk-gap"), shown]
 
     @property
     def _has_days(self) -> bool:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 import toolkit as tk
+from toolkit.bars import Bar
 from toolkit.errors import MetricError
 from toolkit.events import OutcomeTable
 from toolkit.stats import LiftByDay, Looks, Mean, Quantile, Rate, Ratio, Result, Spending, TimeTo, lift_by_day, plan
@@ -196,6 +197,17 @@ def test_watching_every_day_misleads_one_in_twenty_at_most_and_an_interval_for_o
         wrong["one look"] += max(map(abs, one_look)) > 1.96
     assert wrong["band"] / shops <= 0.05
     assert wrong["one look"] / shops > 0.15
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_days_that_take_long_show_how_far_they_are(capsys, monkeypatch, progress: bool) -> None:
+    def at_once(days, **options):
+        return Bar(days, **{**options, "delay": 0})
+
+    monkeypatch.setattr("toolkit.stats.by_day.Bar", at_once)  # however quick the machine is
+    frame = outcomes(300)
+    lift_by_day(frame, tk.experiment(frame, [Rate("converted")]), window="3d", progress=progress)
+    assert ("lift by day: " in capsys.readouterr().err) == progress
 
 
 def test_outcomes_of_measure_know_their_window() -> None:

@@ -100,6 +100,15 @@ def test_intervals_of_few_people_hold_the_truth_as_promised() -> None:
     assert hits / 250 > 0.92
 
 
+def test_many_moments_get_fewer_shuffles_at_a_tiny_alpha() -> None:
+    rng = np.random.default_rng(6)
+    one, other = people(rng, 3_500), people(rng, 500)
+    moments = len(np.unique(np.concatenate([lengths[flags & (lengths < 14)] for lengths, flags in (one, other)])))
+    found = restricted_means_test(one, other, 14.0, alpha=0.002)
+    assert f"({20_000_000 // moments:,} shuffles)" in found.method  # 99,999 for few moments
+    assert "(99,999 shuffles)" in restricted_means_test(people(rng, 30), people(rng, 30), 14.0, alpha=0.002).method
+
+
 def outcomes(one: Followed, other: Followed) -> pd.DataFrame:
     sides = [
         pd.DataFrame({"arm": arm, "back": np.where(flags, lengths, np.nan), "known": lengths})
@@ -141,6 +150,35 @@ def test_whether_shuffles_are_wanted_follows_from_sizes_and_who_came_back(
     for happened in (flags, flags[::-1]):  # in which arm they are makes no difference
         one, other = (lengths[:size], happened[:size]), (lengths[size:], happened[size:])
         assert shuffles_wanted(one, other, 14.0) == wanted
+
+
+@pytest.mark.parametrize(("few", "told"), [(0, True), (4, True), (5, False)])
+def test_an_interval_of_fewer_than_five_in_an_arm_is_told_to_miss_the_truth_more_often(few: int, told: bool) -> None:
+    days = np.arange(90) / 8 + 1
+    mail, held_out = (days, days < 6), (days[:40], np.arange(40) < few)
+    for arms in ((mail, held_out), (held_out, mail)):
+        *_, soon = experiment(outcomes(*arms), [TimeTo("back", within="12d")]).comparisons
+        assert (f"it happened to {few} only in an arm: with so few the interval may miss" in soon.note) == told
+
+
+@pytest.mark.parametrize(("size", "held_out", "least"), [(90, 10, 0.86), (225, 25, 0.9)], ids=["two", "five"])
+def test_intervals_of_a_true_effect_miss_it_as_often_as_is_told(size: int, held_out: int, least: float) -> None:
+    """300 experiments in which half of the mailed and a fifth of control come back: two or five of them in control.
+    90 of 100 hold the truth with two (strays by 1.7 points), 94 with five."""
+    rng = np.random.default_rng(5)
+
+    def side(count: int, share: float, mean: float) -> Followed:
+        back = np.where(rng.random(count) < share, rng.exponential(mean, count), np.inf)
+        return np.minimum(back, 28.0), back <= 28
+
+    def mean_of(share: float, mean: float) -> float:
+        return share * mean * (1 - math.exp(-28 / mean)) + (1 - share) * 28
+
+    truth, hits = mean_of(0.5, 7) - mean_of(0.2, 10), 0
+    for run in range(300):
+        found = restricted_means_test(side(size, 0.5, 7), side(held_out, 0.2, 10), 28.0, seed=run, draws=999)
+        hits += found.lower <= truth <= found.upper
+    assert hits / 300 > least
 
 
 def test_what_happened_to_nobody_has_no_test_and_says_so() -> None:

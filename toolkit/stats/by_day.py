@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
-from toolkit.stats.arguments import check_column, check_count, check_number, check_seed, check_zone
+from toolkit.stats.arguments import check_column, check_count, check_flag, check_number, check_seed, check_zone
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.doors import check_window
 from toolkit.stats.gathering import gather
@@ -159,6 +160,7 @@ def lift_by_day(
     every: int = 1,
     zone: str = "UTC",
     seed: int = 0,
+    progress: bool = True,
 ) -> LiftByDay:
     """How the lift of a result and its interval developed, day by day, always valid.
 
@@ -181,6 +183,7 @@ def lift_by_day(
         every: days from one row to the next, counted back from the last; a band of fewer days is valid, too.
         zone: the time zone whose days these are, for example `Asia/Tokyo`.
         seed: where permutations start.
+        progress: show a progress bar where it takes longer than a moment, as shuffles of many days do.
 
     Returns:
         LiftByDay: `.table` (one row per day, metric and arm), `.looks` (one row per planned look, metric and arm),
@@ -209,6 +212,7 @@ def lift_by_day(
     check_count(every, where="lift by day: every", most=10_000)
     check_seed(seed, where="lift by day")
     check_zone(zone, where="lift by day")
+    check_flag(progress, where="lift by day: progress")
     found = opened(outcomes)
     frame = found if isinstance(found, pd.DataFrame) else _read(found, result, at, unit)
     window = _window(window, frame)
@@ -237,7 +241,16 @@ def lift_by_day(
         )
 
     days, before = list[Day](), Day(pd.Timestamp(0, tz="UTC"), 0, ())
-    for day, units in zip(midnights[told].tz_localize("UTC").tz_convert(zone), ends.tolist(), strict=True):
+    named = midnights[told].tz_localize("UTC").tz_convert(zone)
+    shown = Bar(
+        zip(named, ends.tolist(), strict=True),
+        total=len(told),
+        desc="lift by day",
+        unit="day",
+        disable=not progress,
+        delay=1.0,
+    )
+    for day, units in shown:
         if units != before.units:  # a day on which nobody's window closed says what the day before said
             before = Day(day, units, compared(units, sequence.at(units, alpha=result.alpha).alpha))
         days.append(Day(day, units, before.comparisons))

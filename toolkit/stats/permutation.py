@@ -33,6 +33,7 @@ DRAWS = 4_999
 _WIDEST_SPLIT = 3.0  # larger arm to smaller
 _FEW_BUYERS = 200  # of both arms together
 _SAME = 1e-9  # statistics so near are those of equal orders
+_MOST_STEPS = 100_000_000  # of all shuffles together: about a second
 _MANY_BUYERS = 20_000  # expected in the smaller arm: skewness has averaged out
 
 
@@ -65,11 +66,12 @@ class Resampled:
             diff, error: the difference, and its standard error.
             ranked: the p-value, and the ends between which the ratio lies.
             method: what was done.
-            shuffles: of how many; a p-value as small as these can give is noted.
+            shuffles: of how many; it is noted where they are too few for a smaller p-value, or for an interval.
         """
         pvalue, low, high = ranked
         least = 2 / (shuffles + 1) if shuffles else -1.0
-        note = f"p cannot be below {least:.2g} with {shuffles:,} shuffles" if pvalue <= least else ""
+        too_few = pvalue <= least or (shuffles and math.isinf(low) and math.isinf(high))
+        note = f"p cannot be below {least:.2g} with {shuffles:,} shuffles" if too_few else ""
         return cls(pvalue, diff - high * error, diff - low * error, low, high, method, note)
 
 
@@ -129,7 +131,7 @@ def permutation_test(
         control_values: the same of control.
         alpha: 1 - confidence of the interval.
         seed: where the shuffles start; the same seed gives the same result.
-        draws: how many shuffles; 4,999 unless given, more where alpha is small.
+        draws: how many shuffles; 4,999 unless given, more where alpha is small and values other than 0 are not many.
 
     Returns:
         P-value and interval. The p-value counts the observed order as one shuffle, so it is never 0.
@@ -146,8 +148,8 @@ def permutation_test(
     (True, True)
     """
     one, other = finite_arms(values, control_values, test="permutation test")
-    draws = draws or draws_for(alpha)
     one, other = centred(one, other)
+    draws = draws or draws_for(alpha, steps=int(np.count_nonzero(one)) + int(np.count_nonzero(other)))
     flipped = len(one) > len(other)
     small, large = (other, one) if flipped else (one, other)
     statistic, error = _student(
@@ -181,9 +183,21 @@ def by_rank(statistic: float, drawn: Floats, *, alpha: float, slack: float = 0.0
     return pvalue, float(ordered[allowed]) - slack, float(ordered[-1 - allowed]) + slack
 
 
-def draws_for(alpha: float) -> int:
-    """How many shuffles: enough to tell a p-value from so small an alpha."""
-    return int(min(99_999, max(DRAWS, 100 * math.ceil(2 / max(alpha, 1e-9)) - 1)))
+def draws_for(alpha: float, *, steps: int = 1, most: int = _MOST_STEPS) -> int:
+    """How many shuffles: enough to tell a p-value from so small an alpha, as far as they take about a second.
+
+    Fewer shuffles find as many false alarms as promised; the ends of an interval at a small alpha vary more.
+
+    Args:
+        alpha: what the p-value is held against.
+        steps: of one shuffle.
+        most: steps of all of them together; 4,999 shuffles are made in any case.
+
+    >>> draws_for(0.05), draws_for(0.002), draws_for(0.002, steps=10_000), draws_for(0.002, steps=1_000_000)
+    (4999, 99999, 10000, 4999)
+    """
+    wanted = min(99_999, 100 * math.ceil(2 / max(alpha, 1e-9)) - 1)
+    return int(max(DRAWS, min(wanted, most // max(steps, 1))))
 
 
 def _student(sum1: float, square1: float, n1: int, sum0: float, square0: float, n0: int) -> tuple[float, float]:

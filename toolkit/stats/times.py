@@ -30,6 +30,8 @@ from toolkit.stats.windows import days_of, window_text
 
 __all__ = ["TimeTo", "survival_curves"]
 
+_FEW = 5  # to whom it happened in an arm
+
 
 @dataclass(frozen=True)
 class TimeTo(Metric):
@@ -198,10 +200,22 @@ class TimeTo(Metric):
             drawn = restricted_means_test(one, other, self.days, alpha=setting.alpha, seed=setting.seed)
             start = replace(start, method=drawn.method, note=drawn.note)
             found = compare_resampled(start, estimates[0], estimates[1], drawn)
+            note = join(_told_of_few(min(_count(side, self.days) for side in (one, other))), note)
         else:
             start = replace(start, method="difference of restricted means (Kaplan-Meier)")
             found = compare_estimates(start, estimates[0], estimates[1], setting)
         return replace(found, note=join(found.note, note))
+
+
+def _count(side: Followed, days: float) -> int:
+    """To how many it happened before the window ended."""
+    return int((side[1] & (side[0] < days)).sum())
+
+
+def _told_of_few(fewest: int) -> str:
+    if fewest >= _FEW:
+        return ""
+    return f"it happened to {fewest} only in an arm: with so few the interval may miss the truth in up to 10 of 100"
 
 
 def survival_curves(

@@ -243,7 +243,7 @@ class ExperimentBoard(Panel):
 
         def work(job: Job) -> LiftByDay:
             span = rows[_ENTERED].max() - rows[_ENTERED].min()
-            return lift_by_day(rows, result, every=1 + span.days // _MOST_DAYS, zone=self._zone)
+            return lift_by_day(rows, result, every=1 + span.days // _MOST_DAYS, zone=self._zone, progress=False)
 
         def shown(found: LiftByDay | BaseException) -> None:
             with self._lock:

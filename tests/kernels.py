@@ -12,6 +12,7 @@ from multiprocessing import get_context
 
 import pandas as pd
 
+from tests.simulation.one_draw import run_of
 from toolkit.engine import replay
 from toolkit.events import EventLog
 from toolkit.scenario import loads
@@ -33,7 +34,7 @@ def compile_kernel(answers: bool) -> None:
         "scenario: cart\ntrigger: {event: cart_add}\nreentry: once\nsteps: [{wait: 1h}, {send: cart/reminder}]"
     )
     if answers:
-        Simulation(cart, log, response=ResponseModel.nothing()).as_run(0, seed=1)
+        run_of(Simulation(cart, log, response=ResponseModel.nothing()))
     else:
         replay(cart, log)
 

@@ -21,6 +21,7 @@ __all__ = [
     "offer_words",
     "priced",
     "reason_text",
+    "short_text",
     "table_html",
     "text_html",
     "words_width",
@@ -109,6 +110,15 @@ def priced(number: str, currency: str) -> str:
         return f"{number} {currency}"
     sign = number[:1] if number[:1] in "+−" else ""
     return f"{sign}{symbol}{number.removeprefix(sign)}"
+
+
+def short_text(value: object) -> str:
+    """A value as text, a number without digits that tell nothing.
+
+    >>> short_text(10.0), short_text(0.25), short_text("4h"), short_text(True)
+    ('10', '0.25', '4h', 'True')
+    """
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def reason_text(reason: str) -> str:

@@ -29,7 +29,6 @@ def test_a_load_draws_every_mail_and_names_its_peak(shop_run):
     assert f"{hour:%H:%M}: {most:,} an hour" in drawing.layout.annotations[0].text
     assert "no ceiling" in str(load)
     assert load.offers["ceiling"].isna().all()
-    assert load.liability.isna().all()
     capped = shop_run.load(largest_order=100.0)
     rows = capped.offers.set_index(["scenario", "step"])
     assert rows.loc[("abandoned_cart", "offer"), "ceiling"] == 10.0 * rows.loc[("abandoned_cart", "offer"), "mails"]

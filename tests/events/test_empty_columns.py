@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.simulation.one_draw import run_of
 from toolkit.engine import measure, replay
 from toolkit.errors import EventLogError, ScenarioError
 from toolkit.events import EventLog
@@ -171,6 +172,6 @@ steps:
     then: [{id: opener, send: a/c}]
     else: [{id: other, send: a/d}]
 """)
-    run = Simulation(program, log, response=opening).as_run(0, seed=1)
+    run = run_of(Simulation(program, log, response=opening))
     steps = run.decisions.query("status == 'send'")["step"].tolist()
     assert steps.count("opener") == steps.count("first") > 0

@@ -16,6 +16,7 @@ from tests.reference.answered import Answering, TooLongError, rows_of
 from tests.reference.outcomes import with_answers
 from tests.reference.worlds import CONSTRUCTS, World, world
 from tests.scenario.sound import sound
+from tests.simulation.one_draw import run_of
 from toolkit.engine.answers import METRICS
 from toolkit.errors import InputError
 from toolkit.scenario.models import ExitOn, Scenario, Send, every_step
@@ -103,7 +104,7 @@ def _agree(number: int) -> Counter[str]:
         wanted = answering.run()
     except (TooLongError, InputError):  # among others, of a program that compares what the log has no values for
         return Counter()
-    found = simulation.as_run(0, seed=chance.randint(0, 9))
+    found = run_of(simulation, seed=chance.randint(0, 9))
     assert rows_of(found.decisions, DECIDED) == rows_of(wanted.decisions, DECIDED), spec
     assert rows_of(found.journeys, PASSED) == rows_of(wanted.journeys, PASSED), spec
     values = {path: float(column[0]) for path, column in model.draws(1, 1).items()}

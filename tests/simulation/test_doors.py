@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import toolkit as tk
-from toolkit.errors import InputError, MetricError, ScenarioError
+from toolkit.errors import InputError, MetricError, ScenarioError, ToolkitError
 from toolkit.simulation import fit, logged_sends, off_policy, simulate, tune, win_back
 
 SURE = tk.ResponseModel.parse("{response: sure, buys: {rate: 0.1}, order: {margin: 0.5}}")
@@ -169,7 +169,7 @@ def test_models_that_say_the_same_are_equal_and_others_are_not():
     assert tk.ResponseModel.parse(text) == SURE
     assert len({tk.ResponseModel.parse(text), SURE}) == 1
     assert tk.ResponseModel.parse(SURE.dump()) == SURE
-    assert SURE.with_numbers(order__margin=0.4) != SURE
+    assert SURE.with_numbers({"order.margin": 0.4}) != SURE
     assert text != SURE
     assert tk.ResponseModel.parse(text.replace("sure", "other")) != SURE
 
@@ -180,3 +180,18 @@ def test_fitted_models_are_equal_where_their_draws_are(sends):
     assert hash(one) == hash(same)
     path, draws = next(iter(one.samples.items()))
     assert dataclasses.replace(one, samples={**one.samples, path: draws + 1e-9}) != one
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ({"buys.speed": 1.0, "order.color": 2.0}, r"buys\.speed: no such number[\s\S]*order\.color: no such number"),
+        ({"order.margin": 2.0}, r"order\.margin: out of range; found 2\.0"),
+        ({"order.margin": "much"}, "numbers: found .*; allowed: numbers by path"),
+        ([0.3], r"numbers: found \[0\.3\]; allowed: numbers by path"),
+    ],
+    ids=["unknown", "out of range", "no number", "no mapping"],
+)
+def test_other_numbers_of_a_model_are_numbers_that_there_are(numbers, said):
+    with pytest.raises(ToolkitError, match=said):
+        SURE.with_numbers(numbers)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.simulation.one_draw import run_of
 from toolkit.engine import measure, replay
 from toolkit.engine.answers import METRICS
 from toolkit.errors import NotSupportedError
@@ -55,14 +56,14 @@ def log() -> EventLog:
 
 
 def test_a_response_of_nothing_is_the_replay_of_every_order(log: EventLog) -> None:
-    run = Simulation(ORDERS, log, response=ResponseModel.nothing()).as_run(0, seed=1)
+    run = run_of(Simulation(ORDERS, log, response=ResponseModel.nothing()))
     assert run.digest == replay(ORDERS, log, assume="never").digest
     assert run.journeys.duplicated("customer_id").any()
     assert (run.journeys.groupby("customer_id")["arm"].nunique() > 1).any()  # arms differ between a customer's orders
 
 
 def test_a_purchase_that_a_mail_brings_about_pays_its_own_order_alone(log: EventLog) -> None:
-    run = Simulation(ORDERS, log, response=SURELY).as_run(0, seed=1)
+    run = run_of(Simulation(ORDERS, log, response=SURELY))
     sent = run.decisions.query("status == 'send'")
     reminded = run.journeys[run.journeys["journey_id"].isin(sent.query("step == 'reminder'")["journey_id"])]
     waiting = reminded[reminded["key"].notna() & (reminded["ended_by"] != "open")]
@@ -137,7 +138,7 @@ exit_on: [{event: purchase, match: order_id}]
 goal: {event: purchase, within: 3d, value: revenue}
 steps: [{id: reminder, send: unpaid/reminder}]
 """)
-    sure = MODEL.with_numbers(buys__rate=0.2)
+    sure = MODEL.with_numbers({"buys.rate": 0.2})
     told = simulate(one, log, response=sure, draws=150, seed=2, progress=False)
     run = replay(one, log)
     sent = run.decisions.query("status == 'send'")[["customer_id", "at"]]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.simulation.one_draw import run_of
 from toolkit.engine import answers as a
 from toolkit.engine import layout as m
 from toolkit.engine import replay
@@ -79,20 +80,18 @@ def forecast(log: EventLog):
 
 def test_a_response_of_nothing_is_the_replay(log: EventLog) -> None:
     simulation = Simulation(CART, log, response=ResponseModel.nothing())
-    assert simulation.as_run(0, seed=1).digest == replay(CART, log, assume="never").digest
+    assert run_of(simulation).digest == replay(CART, log, assume="never").digest
 
 
 def test_answers_that_the_log_holds_are_not_answers_to_these_mails() -> None:
     log = shop_log(150, answers=True)
     simulation = Simulation(CART, log, response=ResponseModel.nothing())
-    assert simulation.as_run(0, seed=1).digest == replay(CART, log, assume="never").digest
+    assert run_of(simulation).digest == replay(CART, log, assume="never").digest
 
 
 def test_an_open_opens_a_branch_a_purchase_ends_the_journey_and_an_unsubscribe_ends_all(log: EventLog) -> None:
     def told(text: str) -> pd.DataFrame:
-        run = Simulation(CART, log, response=ResponseModel.parse("{response: x, window: 3d, " + text + "}")).as_run(
-            0, seed=1
-        )
+        run = run_of(Simulation(CART, log, response=ResponseModel.parse("{response: x, window: 3d, " + text + "}")))
         return run.decisions.query("status == 'send'")["step"].value_counts().to_dict() | (
             run.journeys["ended_by"].value_counts().to_dict()
         )
@@ -281,7 +280,7 @@ steps: [{wait: 1h}, {send: one/mail}]
 def test_more_people_make_the_interval_narrower_and_known_numbers_leave_only_chance() -> None:
     widths = []
     for people in (200, 1600):
-        told = simulate(CART, shop_log(people), response=MODEL.with_numbers(buys__rate=0.1, opens__rate=0.4),
+        told = simulate(CART, shop_log(people), response=MODEL.with_numbers({"buys.rate": 0.1, "opens.rate": 0.4}),
                         draws=80, seed=1, progress=False)  # fmt: skip
         row = told.lift.query("arm == 'mail' and metric == 'profit'").iloc[0]
         widths.append(row["diff_upper"] - row["diff_lower"])
@@ -418,7 +417,7 @@ pools: {spring: {size: 40}}
 """)
     assert isinstance(program, Program)
     model = ResponseModel.parse("{response: x, window: 3d, buys: {rate: 0.3}, order: {margin: 0.5}}")
-    run = Simulation(program, log, response=model).as_run(0, seed=1)
+    run = run_of(Simulation(program, log, response=model))
     assert (run.decisions["status"] == "send").sum() == 40
 
 

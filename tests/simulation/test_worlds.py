@@ -172,7 +172,7 @@ def test_tuning_finds_the_setting_that_is_best_and_says_what_it_cannot_tell(tune
 
 def test_settings_alike_cannot_be_told_apart(tuned) -> None:
     _, log, model = tuned
-    flat = model.with_numbers(buys__by_delay__4h=1.0, buys__by_delay__1d=1.0)
+    flat = model.with_numbers({"buys.by_delay.4h": 1.0, "buys.by_delay.1d": 1.0})
     found = tune(
         cart(4, 0), log, flat, over={"cart.pause.wait": ["60m", "61m"]}, draws=60, progress=False,
         check_out_of_time=False,

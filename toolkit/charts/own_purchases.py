@@ -32,12 +32,11 @@ PHASES = {
 }
 
 
-def own_chart(own: OwnPurchases, *, highest: float | None = None) -> go.Figure:
+def own_chart(own: OwnPurchases) -> go.Figure:
     """When people who buy on their own do so, in stretches of time since the trigger.
 
     Args:
         own: from `own_purchases`.
-        highest: where the axis of counts ends, to hold several pictures against each other; fitted unless given.
 
     Returns:
         A figure, observed.
@@ -73,8 +72,8 @@ def own_chart(own: OwnPurchases, *, highest: float | None = None) -> go.Figure:
         ticktext=["0", *(hours_text(edge).replace(" min", "m").replace(" ", "") for edge in EDGES[1:])],
         autotickangles=[0, 45, 90],
     )
-    figure.update_yaxes(range=[0, highest] if highest else fitting(total), **whole(highest or max(total, default=0)))
-    for lag, name, shift in ((own.lags[0], "mail", 0), (own.lags[1], "offer", 0)):
+    figure.update_yaxes(range=fitting(total), **whole(max(total, default=0)))
+    for lag, name in zip(own.lags, ("mail", "offer"), strict=True):
         if math.isnan(lag) or (name == "offer" and lag <= own.lags[0]):
             continue
         figure.add_vline(
@@ -87,7 +86,6 @@ def own_chart(own: OwnPurchases, *, highest: float | None = None) -> go.Figure:
             yanchor="top",
             xanchor="left" if place_of(lag) < len(counts) - 3 else "right",
             xshift=4 if place_of(lag) < len(counts) - 3 else -4,
-            yshift=shift,
             text=f"<b>{name}</b> {hours_text(lag) if lag else 'at once'}",
             showarrow=False,
             font={"size": 12, "color": INK},

@@ -83,7 +83,7 @@ def sends_by_hour(run: Run, *, scenario: str | None = None, clock: Clock = "loca
         range=[0, 24], tickvals=list(range(0, 25, 3)), ticktext=[f"{hour:02d}:00" for hour in range(0, 25, 3)]
     )
     figure.update_yaxes(range=fitting(total), **whole(max(total, default=0)))
-    shade_quiet(figure, quiet)
+    _shade_quiet(figure, quiet)
     return add_units(figure, x=_clock_axis(clock), y="mails sent")
 
 
@@ -215,16 +215,16 @@ def quiet_hours(program: Program, scenario: str | None) -> list[tuple[float, flo
     return [(start, end)] if start < end else [(start, 24.0), (0.0, end)]
 
 
-def shade_quiet(figure: go.Figure, hours: list[tuple[float, float]], **where: Any) -> None:
+def _shade_quiet(figure: go.Figure, hours: list[tuple[float, float]]) -> None:
     """Quiet hours as a shade behind the bars."""
     for start, end in hours:
-        figure.add_vrect(x0=start, x1=end, fillcolor=QUIET, line_width=0, layer="below", **where)
+        figure.add_vrect(x0=start, x1=end, fillcolor=QUIET, line_width=0, layer="below")
     if hours:
         start, end = max(hours, key=lambda stretch: stretch[1] - stretch[0])
         figure.add_annotation(
             x=(start + end) / 2,
             y=1,
-            yref="y domain" if not where else None,
+            yref="y domain",
             text="quiet hours",
             showarrow=False,
             font={"size": 11.5, "color": INK},

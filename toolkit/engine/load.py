@@ -62,11 +62,6 @@ class Load(Drawable):
         offers = table_html(shown[known], numbers=("mails", "codes_left", "ceiling")) if len(self.offers) else ""
         return lines_html(self._sentences(), first=True) + offers
 
-    @property
-    def liability(self) -> pd.Series:
-        """The most all offers together can cost, by currency; missing where one of them has no ceiling."""
-        return self.offers.groupby("currency", sort=True)["ceiling"].agg(lambda each: each.sum(skipna=False))
-
     def _sentences(self) -> list[str]:
         total = int(self.by_day["mails"].sum())
         hour, most = self.peak

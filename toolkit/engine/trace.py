@@ -20,6 +20,7 @@ from toolkit.engine.layout import Ints
 from toolkit.errors import InputError, is_text, shown
 from toolkit.events import EventLog
 from toolkit.events.marks import events_of
+from toolkit.readable import short_text
 from toolkit.tables import ENDINGS, REASONS
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _with_other_zeros(log: EventLog, customer_id: str) -> str:
 def _event_rows(events: pd.DataFrame) -> Iterator[tuple[pd.Timestamp, int, str, str, str]]:
     details = [name for name in events.columns if name not in _UNTOLD]
     for row in events.to_dict("records"):
-        said = ", ".join(f"{name}={_short(row[name])}" for name in details if not pd.isna(row[name]))
+        said = ", ".join(f"{name}={short_text(row[name])}" for name in details if not pd.isna(row[name]))
         late = row["received_at"] - row["at"]
         note = f" (received {_length(late)} later)" if late > pd.Timedelta(0) else ""
         yield row["received_at"], 0, "event", "", f"{row['event']}{f': {said}' if said else ''}{note}"
@@ -171,10 +172,6 @@ def _length(time: pd.Timedelta) -> str:
     parts = time.components
     units = [(parts.days, "d"), (parts.hours, "h"), (parts.minutes, "min"), (parts.seconds, "s")]
     return " ".join(f"{count} {unit}" for count, unit in [one for one in units if one[0]][:2]) or "less than a second"
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _journey_rows(run: Run, place: int) -> list[tuple[pd.Timestamp, int, str, str, str]]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CATEGORIES", "CATEGORY_OF", "CURRENCY", "NAMES", "PRICES", "PRODUCTS", "chances"]
-
-CURRENCY = "EUR"
+__all__ = ["CATEGORIES", "CATEGORY_OF", "NAMES", "PRICES", "PRODUCTS", "chances"]
 
 _GOODS: dict[str, tuple[tuple[str, float], ...]] = {
     "bed linen": (

@@ -40,8 +40,8 @@ class Habits:
     Raises:
         InputError: a number out of its range; names all of them.
 
-    >>> round(Habits().purchases_per_day, 5)
-    0.0035
+    >>> Habits(buys_soon=0.2).buy_share
+    0.31
     """
 
     existing_share: float = 0.55
@@ -82,11 +82,6 @@ class Habits:
     def buy_share(self) -> float:
         """The share of carts that are bought without any mail, sooner or later."""
         return self.buys_soon + self.buys_later + self.buys_days_later
-
-    @property
-    def purchases_per_day(self) -> float:
-        """Mean purchases a day of a person who has not lapsed, without any mail."""
-        return self.sessions_per_day * self.cart_share * self.buy_share
 
 
 def _is_number(value: object) -> bool:

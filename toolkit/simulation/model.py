@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from numbers import Integral
+from numbers import Integral, Real
 from os import PathLike
 from types import MappingProxyType
 
@@ -123,21 +123,35 @@ class ResponseModel:
         """The model as YAML, each number with its range and source; `parse(dump())` gives the same numbers."""
         return dump(self)
 
-    def with_numbers(self, **numbers: float) -> ResponseModel:
-        """Other likely numbers, held to be known: `with_numbers(order__margin=0.3)`; `__` stands for the dot.
+    def with_numbers(self, numbers: Mapping[str, float]) -> ResponseModel:
+        """The same model with some numbers held to be known, to see what a forecast makes of them.
+
+        Args:
+            numbers: likely values by path, as in `table`, for example `{"order.margin": 0.3}`.
 
         Raises:
-            ScenarioError: no such number, or one out of its range.
+            ScenarioError: no such number, or one out of its range; tells all of them.
+            InputError: what is given is no mapping of numbers.
+
+        >>> model = ResponseModel.parse("{response: guess, buys: {rate: [0.01, 0.03, 0.06]}}")
+        >>> model.with_numbers({"buys.rate": 0.05}).numbers["buys.rate"].known
+        True
         """
-        new = dict(self.numbers)
-        for name, value in numbers.items():
-            path = name.replace("__", ".")
-            kind = kind_of(path)
-            if kind is None:
-                raise ScenarioError([Fault("no such number", path=path)])
-            new[path] = Quantity(value, value, value, kind, "given in the call")
-        kept = None if self.samples is None else {k: v for k, v in self.samples.items() if new[k] is self.numbers[k]}
-        return replace(self, numbers=new, samples=kept)
+        given: object = numbers
+        if not isinstance(given, Mapping) or not all(isinstance(one, Real) for one in given.values()):
+            raise InputError(f"numbers: found {shown(given)}; allowed: numbers by path, as {{'order.margin': 0.3}}")
+        kinds = {path: kind_of(str(path)) for path in numbers}
+        unknown = [Fault("no such number", path=str(path)) for path, kind in kinds.items() if kind is None]
+        if unknown:
+            raise ScenarioError(unknown)
+        likely = {path: float(value) for path, value in numbers.items()}
+        known = {
+            path: Quantity(likely[path], likely[path], likely[path], kind, "given in the call")
+            for path, kind in kinds.items()
+            if kind is not None
+        }
+        samples = None if self.samples is None else {k: v for k, v in self.samples.items() if k not in known}
+        return replace(self, numbers={**self.numbers, **known}, samples=samples)
 
     def draws(self, count: int, seed: int) -> dict[str, Floats]:
         """Every number, drawn so often: independent of the others, or jointly where a fit says how they hang together.

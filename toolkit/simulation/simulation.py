@@ -20,7 +20,6 @@ from toolkit.engine.doors import check_program, moment_of
 from toolkit.engine.instructions import ANSWERS
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.replay import compiled_for
-from toolkit.engine.run import Run
 from toolkit.engine.runners.answering import Respondents, Settings
 from toolkit.engine.runners.donors import Donors, donors_of
 from toolkit.errors import InputError, NotSupportedError
@@ -229,21 +228,6 @@ class Simulation:
             ),
             currency=self.program.policies.currency,
             stated_prices=self.asked.stated,
-        )
-
-    def as_run(self, draw: int, *, seed: int) -> Run:
-        """One draw as a run: its journeys and decisions, with the answers of that draw. Modelled."""
-        values = self.response.draws(draw + 1, seed)
-        drawn = self.draughtsman.draw({path: float(column[draw]) for path, column in values.items()})
-        return Run(
-            program=self.program,
-            log=self.log,
-            until=_EPOCH + pd.Timedelta(self.asked.until, unit="us"),
-            compiled=self.asked.compiled,
-            prepared=self.asked.prepared,
-            walked=self.respondents.run(drawn, draw_seed(seed, draw)),
-            notes=(f"modelled: answers of draw {draw}, seed {seed}, of the response model {self.response.name!r}",),
-            assume=None,
         )
 
     def _notes(self, mailed: Collection[str]) -> list[str]:

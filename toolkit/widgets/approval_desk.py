@@ -21,7 +21,7 @@ from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Jobs
 from toolkit.widgets.markup import Html, button, card, chip, field, note, page_tabs, table, tag, together
 from toolkit.widgets.masking import hidden_letter
-from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.panel import Panel
 
 __all__ = ["ApprovalDesk", "folder_of", "into", "nothing_due"]
 
@@ -44,9 +44,6 @@ class ApprovalDesk(Panel):
         value: the `Approval`, frozen; None until somebody has signed.
         batch: what it is about.
     """
-
-    _esm = script("panel.js", "screen.js")
-    _css = sheet()
 
     def __init__(
         self,

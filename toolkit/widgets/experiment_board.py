@@ -35,7 +35,7 @@ from toolkit.widgets.markup import (
     tag,
     together,
 )
-from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.panel import Panel
 
 __all__ = ["ExperimentBoard"]
 
@@ -69,9 +69,6 @@ class ExperimentBoard(Panel):
         InputError: a result that is none, outcomes that are no frame, a segment that is no column of them, or no such
             time zone.
     """
-
-    _esm = script("panel.js", "screen.js")
-    _css = sheet()
 
     def __init__(
         self,
@@ -254,8 +251,7 @@ class ExperimentBoard(Panel):
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait until the days are reckoned."""
-        if self._jobs.now is not None:
-            self._jobs.now.wait(seconds)
+        self._jobs.wait(seconds)
 
     def _days(self) -> Html:
         found = self._by_day

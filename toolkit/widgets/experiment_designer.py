@@ -19,7 +19,7 @@ from toolkit.scenario import Duration, Scenario, set_parameters
 from toolkit.scenario.models import Experiment
 from toolkit.stats import Design, Plan, Rate, plan
 from toolkit.widgets.markup import Html, at_widths, button, card, chip, choice, field, note, slider, tag, together
-from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.panel import Panel
 
 __all__ = ["ExperimentDesigner"]
 
@@ -53,9 +53,6 @@ class ExperimentDesigner(Panel):
     Raises:
         InputError: no replay, a scenario without a goal, a holdout that is no share.
     """
-
-    _esm = script("panel.js", "screen.js")
-    _css = sheet()
 
     def __init__(
         self,

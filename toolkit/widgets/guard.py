@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import html
+import threading
 import traceback
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
+
+import anywidget
+import traitlets
 
 from toolkit.errors import ToolkitError
 
-__all__ = ["Screen", "guarded", "told"]
+__all__ = ["INTERRUPTED", "Guarded", "told"]
 
-
-class Screen(Protocol):
-    """What shows errors: a widget with a synced text `error`."""
-
-    error: str
+INTERRUPTED = "The kernel was interrupted before this was done. What stands here is how it was; do it once more."
 
 
 def told(error: BaseException) -> str:
@@ -32,26 +30,35 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{where}"
 
 
-def guarded(screen: Screen, work: Callable[..., Any]) -> Callable[..., None]:
-    """The work, with any error shown on the screen; work that succeeds clears the one shown before.
+class Guarded(anywidget.AnyWidget):
+    """A widget that shows what went wrong, in the kernel or in the browser.
 
-    Args:
-        screen: where errors are shown.
-        work: a callback.
+    Attributes:
+        error: what went wrong, or ""; shown in a red box.
     """
 
-    @functools.wraps(work)
-    def done(*values: Any, **named: Any) -> None:
-        try:
-            work(*values, **named)
-        except Exception as error:
-            screen.error = told(error)
-        else:
-            screen.error = ""
+    error = traitlets.Unicode().tag(sync=True)
+    browser_error = traitlets.Unicode().tag(sync=True)
 
-    return done
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._lock = threading.RLock()
+        self.observe(self._told_by_browser, "browser_error")
 
+    def guarded(self, work: Callable[..., object], *values: Any) -> bool:
+        """Do the work, show any error of it, and say whether it went well; what went well clears the one shown."""
+        with self._lock:
+            try:
+                work(*values)
+            except Exception as fault:  # JupyterLab drops errors of callbacks without a word
+                self.error = told(fault)
+                return False
+            except KeyboardInterrupt:
+                self.error = INTERRUPTED
+                raise
+            self.error = ""
+            return True
 
-def box(message: str) -> str:
-    """The message as a box in HTML."""
-    return f'<div style="border:1px solid #b3261e;border-radius:8px;padding:8px 12px">{html.escape(message)}</div>'
+    def _told_by_browser(self, change: Any) -> None:
+        if change["new"]:
+            self.error = change["new"]

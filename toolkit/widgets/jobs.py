@@ -134,6 +134,11 @@ class Jobs:
             if self.now is not None:
                 self.now.cancel()
 
+    def wait(self, seconds: float) -> None:
+        """Wait until what runs has ended, so long at the most."""
+        if self.now is not None:
+            self.now.wait(seconds)
+
     def until(self, is_so: Callable[[], bool], seconds: float) -> bool:
         """Wait while a job is at work until something is so; whether it is."""
         end = time.monotonic() + seconds

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import ipywidgets
 import plotly.graph_objects as go
 import traitlets
 from plotly.offline import get_plotlyjs
 
 from toolkit.charts.style import CONFIG
-from toolkit.widgets.guard import guarded
+from toolkit.widgets.guard import Guarded
 
 if TYPE_CHECKING:
     from toolkit.widgets.tuner import Tuner
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveChart"]
 
 
-class LiveChart(anywidget.AnyWidget):
+class LiveChart(Guarded):
     """A plotly chart with one figure for every wait of a tuner; made by `Tuner.chart`.
 
     The browser holds all figures and swaps them as the sliders move. plotly.js comes from the kernel, once for each
@@ -30,7 +29,6 @@ class LiveChart(anywidget.AnyWidget):
 
     Attributes:
         figures: the figures by wait.
-        error: what went wrong, or ""; shown in a red box.
     """
 
     _esm = Path(__file__).with_name("live_chart.js")
@@ -40,8 +38,6 @@ class LiveChart(anywidget.AnyWidget):
     settings = traitlets.Dict(read_only=True).tag(sync=True)
     wait = traitlets.Unicode().tag(sync=True)
     percent = traitlets.Float().tag(sync=True)
-    error = traitlets.Unicode().tag(sync=True)
-    browser_error = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, tuner: Tuner, figures: Mapping[str, go.Figure], *, currency: str) -> None:
         super().__init__(wait=tuner.wait, percent=tuner.percent)
@@ -51,16 +47,11 @@ class LiveChart(anywidget.AnyWidget):
         self.set_trait("frames", {wait: json.loads(figure.to_json()) for wait, figure in figures.items()})
         # In the browser, so that a drag needs no kernel.
         self._links = [ipywidgets.jsdlink((tuner, name), (self, name)) for name in ("wait", "percent")]
-        self.on_msg(guarded(self, self._asked))
-        self.observe(self._told_by_browser, "browser_error")
+        self.on_msg(lambda *heard: self.guarded(self._asked, *heard))
 
     def _asked(self, widget: Any, content: Mapping[str, Any], buffers: Any) -> None:
         if content.get("want") == "plotly":
             self.send({"have": "plotly"}, buffers=[get_plotlyjs().encode()])
-
-    def _told_by_browser(self, change: Any) -> None:
-        if change["new"]:
-            self.error = change["new"]
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         shown = super()._repr_mimebundle_(**options)

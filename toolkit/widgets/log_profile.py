@@ -13,9 +13,9 @@ from toolkit.events import EventLog
 from toolkit.events.profile import Profile, events_by_day
 from toolkit.readable import counted, day_text
 from toolkit.widgets.guard import told
-from toolkit.widgets.jobs import Job, Jobs
+from toolkit.widgets.jobs import Jobs
 from toolkit.widgets.markup import Html, at_widths, card, chip, note, tag, together, word_room
-from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.panel import Panel
 
 __all__ = ["LogProfile"]
 
@@ -35,9 +35,6 @@ class LogProfile(Panel):
     Attributes:
         value: the `Profile`, frozen; None until it is made.
     """
-
-    _esm = script("panel.js", "screen.js")
-    _css = sheet()
 
     def __init__(self, log: EventLog, *, now: datetime | None = None) -> None:
         self._events, self._now = log, now
@@ -59,9 +56,7 @@ class LogProfile(Panel):
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait until the log was looked at."""
-        job: Job | None = self._jobs.now
-        if job is not None:
-            job.wait(seconds)
+        self._jobs.wait(seconds)
 
     def act_event(self, value: Any) -> None:
         """Show one kind of events by day, or all again."""

@@ -18,7 +18,7 @@ from toolkit.sending.batch.mails import hash_of
 from toolkit.widgets.approval_desk import nothing_due
 from toolkit.widgets.markup import Html, button, choice, field, note, tag, together
 from toolkit.widgets.masking import hidden_in, hidden_letter
-from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.panel import Panel
 
 __all__ = ["MailPreview"]
 
@@ -47,9 +47,6 @@ class MailPreview(Panel):
     >>> shown.value.mail.subject != ""
     True
     """
-
-    _esm = script("panel.js", "screen.js")
-    _css = sheet()
 
     def __init__(self, mails: Batch | Templates | str | Path, *, number: int = 0) -> None:
         self._batch = mails if isinstance(mails, Batch) else None

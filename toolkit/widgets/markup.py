@@ -126,16 +126,14 @@ def button(words: object, act: str, *, value: object = None, kind: str = "", off
     )
 
 
-def field(
-    label: str, act: str, value: object, *, kind: str = "text", hint: str = "", wide: bool = False, **more: Any
-) -> Html:
+def field(label: str, act: str, value: object, *, hint: str = "", **more: Any) -> Html:
     """A labelled box to type in; Enter, or leaving the box, tells the kernel."""
     return tag(
         "label",
         tag("span", label, class_="ttk-what"),
         tag(
             "input",
-            type=kind,
+            type="text",
             value=value,
             data_act=act,
             autocomplete="off",
@@ -145,7 +143,7 @@ def field(
             **more,
         ),
         tag("span", hint, class_="ttk-detail") if hint else None,
-        class_="ttk-field" + (" ttk-wide" if wide else ""),
+        class_="ttk-field",
     )
 
 

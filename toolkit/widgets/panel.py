@@ -8,24 +8,21 @@ tuner) bring a script of their own.
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import traitlets
 
 from toolkit.errors import ToolkitError
-from toolkit.widgets.guard import told
+from toolkit.widgets.guard import INTERRUPTED, Guarded, told
 from toolkit.widgets.jobs import Jobs
 from toolkit.widgets.markup import Html, tag
 from toolkit.widgets.server import MADE
 
 __all__ = ["Panel", "script", "sheet"]
 
-_INTERRUPTED = "The kernel was interrupted before this was done. What stands here is how it was; do it once more."
 _HERE = Path(__file__).parent
 
 
@@ -40,11 +37,10 @@ def sheet(*names: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"/\*.*?\*/", "", whole, flags=re.DOTALL))
 
 
-class Panel(anywidget.AnyWidget):
+class Panel(Guarded):
     """A screen. Those who inherit give `body` and, for each thing that can be pressed, a method `act_<name>`.
 
     Attributes:
-        error: what went wrong, or ""; shown in a red box on the screen.
         view: the screen as HTML, as it is shown now.
     """
 
@@ -53,15 +49,11 @@ class Panel(anywidget.AnyWidget):
 
     view = traitlets.Unicode().tag(sync=True)
     title = traitlets.Unicode().tag(sync=True)
-    error = traitlets.Unicode().tag(sync=True)
-    browser_error = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
-        self._lock = threading.RLock()
         self._callbacks: list[Callable[[Any], object]] = []
         self.on_msg(self._heard)
-        self.observe(self._told_by_browser, "browser_error")
 
     # --- what a screen gives ------------------------------------------------------------------------------------------
 
@@ -104,20 +96,6 @@ class Panel(anywidget.AnyWidget):
         for callback in list(self._callbacks):
             callback(self.value)
 
-    def guarded(self, work: Callable[..., object], *values: Any) -> bool:
-        """Do the work, show any error of it on the screen, and say whether it went well."""
-        with self._lock:
-            try:
-                work(*values)
-            except Exception as fault:  # JupyterLab drops errors of callbacks without a word
-                self.error = told(fault)
-                return False
-            except KeyboardInterrupt:
-                self.error = _INTERRUPTED
-                raise
-            self.error = ""
-            return True
-
     def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
         if not isinstance(content, dict) or "act" not in content:
             return
@@ -126,7 +104,7 @@ class Panel(anywidget.AnyWidget):
             # What was pressed may have failed halfway; what is shown is what is held all the same.
             self.guarded_draw()
         except KeyboardInterrupt:
-            self.error = _INTERRUPTED  # it was this press that was interrupted, and no cell
+            self.error = INTERRUPTED  # it was this press that was interrupted, and no cell
         finally:
             self.send({"seen": content.get("number")})
 
@@ -142,10 +120,6 @@ class Panel(anywidget.AnyWidget):
         if method is None:
             raise ToolkitError(f"this screen knows no {name!r}")
         method(value)
-
-    def _told_by_browser(self, change: Any) -> None:
-        if change["new"]:
-            self.error = change["new"]
 
     # --- a notebook without a kernel ----------------------------------------------------------------------------------
 

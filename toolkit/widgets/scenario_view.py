@@ -21,7 +21,7 @@ from toolkit.scenario.models import Offer, Send, Step, every_step
 from toolkit.widgets.guard import told
 from toolkit.widgets.jobs import Job, Jobs
 from toolkit.widgets.markup import Html, button, chip, note, tag, together
-from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.panel import Panel
 from toolkit.widgets.step_sheet import number_typed, step_sheet, whole_number_typed
 from toolkit.widgets.versions import File, save_version
 
@@ -68,9 +68,6 @@ class ScenarioView(Panel):
     >>> view.value.steps[0].wait
     Duration('4h')
     """
-
-    _esm = script("panel.js", "screen.js")
-    _css = sheet()
 
     def __init__(
         self,
@@ -142,8 +139,7 @@ class ScenarioView(Panel):
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait until the counts are made."""
-        if self._jobs.now is not None:
-            self._jobs.now.wait(seconds)
+        self._jobs.wait(seconds)
 
     # --- what is pressed ----------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from toolkit.sending.states import State
 from toolkit.widgets.approval_desk import ApprovalDesk, folder_of, into, nothing_due
 from toolkit.widgets.guard import told
 from toolkit.widgets.markup import Html, button, card, field, note, progress_bar, table, tag, together
-from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.panel import Panel
 
 __all__ = ["SendConsole"]
 
@@ -51,8 +51,6 @@ class SendConsole(Panel):
         InputError: a way out that is none, or one without a ledger of its own where none was named.
     """
 
-    _esm = script("panel.js", "screen.js")
-    _css = sheet()
     _quit: Callable[[], None] | None = None
 
     def __init__(

@@ -14,10 +14,10 @@ from toolkit.charts.sweeps import setting_name, setting_text
 from toolkit.charts.vector import fit_text, shape, svg, text_width, words
 from toolkit.engine import Sweep
 from toolkit.errors import InputError, NotSupportedError, did_you_mean
-from toolkit.readable import priced
+from toolkit.readable import priced, short_text
 from toolkit.scenario.duration import Duration
 from toolkit.widgets.markup import Html, chip, choice, legend, tag, together
-from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.panel import Panel
 from toolkit.widgets.tuner import Tuner
 
 __all__ = ["SweepMap"]
@@ -63,9 +63,6 @@ class SweepMap(Panel):
         InputError: no such column.
     """
 
-    _esm = script("panel.js", "screen.js")
-    _css = sheet()
-
     def __init__(self, source: Sweep | Tuner, *, measure: str | None = None) -> None:
         self._tuner = source if isinstance(source, Tuner) else None
         self._currency = "EUR"
@@ -84,14 +81,14 @@ class SweepMap(Panel):
                 raise NotSupportedError(
                     f"a map shows two parameters; this sweep has {len(source.over)}: {', '.join(source.over)}"
                 )
-            self._tried = {path: {_text(one): one for one in values} for path, values in source.over.items()}
+            self._tried = {path: {short_text(one): one for one in values} for path, values in source.over.items()}
             self._over = {path: list(tried) for path, tried in self._tried.items()}
             first = next(iter(self._over)).partition(".")[0]
             table = source.table
             self._table = (
                 table[table["scenario"] == first] if "scenario" in table and first in set(table["scenario"]) else table
             )
-            base = {path: _text(value) for path, value in source.base.items()}
+            base = {path: short_text(value) for path, value in source.base.items()}
         self._base = base
         self._measures = [
             str(name)
@@ -232,8 +229,8 @@ class SweepMap(Panel):
         place = {value: at for at, value in enumerate(columns)}
         level = {value: at for at, value in enumerate(rows)}
         grid = np.full((len(rows), len(columns)), np.nan)
-        across = [_text(one) for one in self._table[paths[0]]]
-        up = [_text(one) for one in self._table[paths[1]]] if len(paths) > 1 else [""] * len(across)
+        across = [short_text(one) for one in self._table[paths[0]]]
+        up = [short_text(one) for one in self._table[paths[1]]] if len(paths) > 1 else [""] * len(across)
         for x, y, number in zip(across, up, self._table[self._measure], strict=True):
             grid[level[y], place[x]] = number
         return grid
@@ -407,10 +404,6 @@ def _meaning(column: str) -> tuple[str, str]:
 
 def _number_of(text: str) -> float:
     return int(text) if text.isdigit() else float(text)
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _label(value: str, path: str) -> str:

@@ -16,7 +16,7 @@ from toolkit.engine.trace import Trace
 from toolkit.errors import EventLogError, InputError, did_you_mean
 from toolkit.readable import day_text
 from toolkit.widgets.markup import Html, at_widths, button, chip, field, note, tag, together
-from toolkit.widgets.panel import Panel, script, sheet
+from toolkit.widgets.panel import Panel
 
 __all__ = ["TraceView"]
 
@@ -38,9 +38,6 @@ class TraceView(Panel):
     Raises:
         InputError: no such customer, with the nearest.
     """
-
-    _esm = script("panel.js", "screen.js")
-    _css = sheet()
 
     def __init__(self, run: Run, customer: object | None = None) -> None:
         self.run = run

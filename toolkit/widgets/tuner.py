@@ -178,8 +178,7 @@ class Tuner(Panel):
             InputError: a large log could not be read; with the reason.
         """
         was_read = bool(self.surface)
-        if self._jobs.now is not None:
-            self._jobs.now.wait(seconds)
+        self._jobs.wait(seconds)
         if not was_read and self.surface:  # what follows the reading
             self.finish(seconds)
         if not self.surface:

@@ -10,10 +10,15 @@ import pytest
 import toolkit as tk
 from toolkit import charts
 from toolkit.errors import InputError, ToolkitError
+from toolkit.mail import Templates
+from toolkit.mail.foreign import import_hints
 from toolkit.scenario import check, get_parameter, loads, set_parameters
 from toolkit.scenario.models import Goal
+from toolkit.scenario.schema import write_schema
+from toolkit.simulation import generate_events
 from toolkit.stats import effect_posterior
 from toolkit.tracking import deliverability
+from toolkit.widgets.versions import File, save_version
 
 EVENTS = pd.DataFrame(
     {
@@ -85,10 +90,30 @@ def test_an_empty_path_is_not_the_folder_one_stands_in(nothing):
         tk.EventLog.open(nothing)
 
 
-@pytest.mark.parametrize("path", ["a\0b.html", "\ud800.html"])
-def test_a_path_that_no_file_can_have_is_refused_where_a_report_is_written(run, path):
-    with pytest.raises(InputError, match="no path that a file can have"):
-        tk.report(run, path=path)
+TAKING_A_PATH = {
+    "load": tk.load,
+    "EventLog.open": tk.EventLog.open,
+    "from_csv": tk.EventLog.from_csv,
+    "from_sql": lambda path: tk.EventLog.from_sql(f"sqlite:///{path}", "events"),
+    "with_answers": LOG.with_answers,
+    "save": LOG.save,
+    "report": lambda path: tk.report(tk.replay(PROGRAM, LOG), path=path),
+    "ResponseModel.load": tk.ResponseModel.load,
+    "Templates.load": Templates.load,
+    "import_hints": import_hints,
+    "write_schema": write_schema,
+    "generate_events": lambda path: generate_events(10, path, seed=1),
+    "save_version": lambda path: save_version(PROGRAM.scenarios[0], path),
+    "File": File,
+}
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\ud800", "a" * 100_000, "a/" * 5_000], ids=["nul", "half", "long", "deep"])
+@pytest.mark.parametrize("call", TAKING_A_PATH)
+def test_a_path_that_no_file_can_have_is_refused_in_one_short_sentence(call, path):
+    with pytest.raises(InputError, match="no path that a file can have") as told:
+        TAKING_A_PATH[call](path)
+    assert len(str(told.value)) < 250
 
 
 def test_a_table_of_a_name_that_is_no_unicode_is_refused(tmp_path):

@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.dml import Insert
 
-from toolkit.errors import NotSupportedError, ToolkitError
+from toolkit.errors import NotSupportedError, ToolkitError, path_text
 
 __all__ = [
     "CHUNK",
@@ -328,6 +328,7 @@ def said(fault: BaseException) -> str:
 def _url(where: str | os.PathLike[str], *, what: str, error: type[ToolkitError]) -> URL:
     text = os.fspath(where)
     if "://" not in text:
+        text = path_text(text, name=what, error=error)
         return URL.create("sqlite", database=str(Path(text).expanduser()))
     try:
         url = make_url(text)

@@ -20,6 +20,8 @@ A message says what was found, where, what is allowed and the nearest right word
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 import reprlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -45,6 +47,7 @@ __all__ = [
     "is_one_of",
     "is_text",
     "nearest",
+    "path_text",
     "shown",
 ]
 
@@ -116,6 +119,39 @@ def is_text(value: object) -> TypeGuard[str]:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def path_text(
+    given: object, *, name: str, allowed: str = "the path of a file", error: type[ToolkitError] | None = None
+) -> str:
+    """A path that was handed over, as text; what is none, and what no file can be called, is refused.
+
+    Args:
+        given: what came as a path.
+        name: what it is called there.
+        allowed: what to say is allowed.
+        error: what to raise; an InputError unless given.
+
+    >>> path_text("a\\0b", name="path")
+    Traceback (most recent call last):
+        ...
+    toolkit.errors.InputError: path: found 'a\\x00b', no path that a file can have; allowed: the path of a file
+    """
+    error = error or InputError
+    text = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise error(f"{name}: found {shown(given)}; allowed: {allowed}")
+    why = ""
+    try:
+        os.stat(text)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as fault:  # ValueError: a NUL, or half a surrogate pair
+        named = isinstance(fault, OSError) and fault.errno != errno.ENAMETOOLONG
+        why = str(getattr(fault, "strerror", "")) if named else "no path that a file can have"
+    if why:
+        raise error(f"{name}: found {shown(text)}, {why}; allowed: {allowed}")
+    return text
 
 
 def check_flag(value: object, *, name: str) -> None:

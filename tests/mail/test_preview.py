@@ -87,7 +87,7 @@ def test_values_that_have_no_names_are_said(name: str, library: Templates) -> No
 
 def test_what_is_no_folder_no_policies_or_no_name_of_a_mail_is_said(library: Templates) -> None:
     wrong: Any = 3
-    with pytest.raises(TemplateError, match="no such folder of templates; found '3'"):
+    with pytest.raises(TemplateError, match="found 3; allowed: the path of a folder"):
         Templates.load(wrong)
     with pytest.raises(TemplateError, match=r"expected policies; found 'Program'; .* program\.policies"):
         Templates.load("templates", Program(scenarios=()))  # type: ignore[arg-type]

@@ -642,7 +642,7 @@ def test_what_is_allowed_is_said_of_the_value_that_is_wrong(policies: str, allow
 def test_what_is_no_path_and_no_yaml_is_told() -> None:
     wrong: Any = 3
     for call in (lambda: load(wrong), lambda: load("templates", policies=wrong)):
-        with pytest.raises(ScenarioError, match="expected a path; found 'int'"):
+        with pytest.raises(ScenarioError, match="found 3; allowed: the path of a file or a folder"):
             call()
     with pytest.raises(ScenarioError, match="expected YAML text; load reads files; found 'int'"):
         loads(wrong)

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from toolkit.charts.style import CONFIG
 from toolkit.charts.themed import title_html, title_room
-from toolkit.errors import InputError, shown
+from toolkit.errors import InputError, path_text
 from toolkit.readable import number_text, words_width
 from toolkit.whole import write_text
 
@@ -66,9 +66,7 @@ def write_page(path: str | os.PathLike[str], text: str) -> Path:
         InputError: what is no path; the folder to write to is not there, the path is a folder's, or the disk does not
             take it.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise InputError(f"path: found {shown(path)}; allowed: the path of a file, for example 'report.html'")
-    target = Path(path)
+    target = Path(path_text(path, name="path", allowed="the path of a file, for example 'report.html'"))
     if target.is_dir():
         raise InputError(f"{target}: is a folder; name a file in it, for example {target / 'report.html'}")
     if not target.parent.is_dir():

@@ -277,7 +277,7 @@ class EventLog(Contents):
         Raises:
             EventLogError: no such folder, not a stored log, stored by a newer version, or damaged; no such answers.
         """
-        place = Path(path_of(folder, what="open", allowed="allowed: the folder of a stored log"))
+        place = Path(path_of(folder, what="open", allowed="the folder of a stored log"))
         for _ in range(_ATTEMPTS):
             log, fault = cls._opened(place)
             if log is not None:
@@ -324,7 +324,7 @@ class EventLog(Contents):
         if isinstance(answers, str) and "://" in answers:
             url = given = answers
         else:
-            given = path_of(answers, what="answers", allowed="allowed: the path or URL of what `toolkit track` took")
+            given = path_of(answers, what="answers", allowed="the path or URL of what `toolkit track` took")
             url = f"sqlite:///{Path(given).expanduser()}"
         other = EventLog.from_sql(url, table, progress=False)
         return self._joined(other, f"the answers ({given.rpartition('@')[2]})", self._people)

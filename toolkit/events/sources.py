@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import glob
 import itertools
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.arrow import TableLike
-from toolkit.errors import EventLogError, nearest
+from toolkit.errors import EventLogError, nearest, path_text
 from toolkit.events.csv_files import CsvFile, csv_file, header_of, why_not_csv
 from toolkit.events.csv_forms import ISO, CsvForm
 from toolkit.events.database import execute, fetch_row, phase
@@ -51,7 +50,7 @@ PathOrPaths = str | PathLike[str] | Sequence[str | PathLike[str]]
 ROW = '"source row number"'
 _ROW = ROW.strip('"')
 _RENAMED = re.compile(r".*_\d+", re.DOTALL)  # what DuckDB makes of a name that is taken
-_PATHS = "allowed: a path, a list of paths, a folder, or a pattern such as 'data/2024-*.csv'"
+_PATHS = "a path, a list of paths, a folder, or a pattern such as 'data/2024-*.csv'"
 UNFINISHED = "the last line does not end yet, and is left until it does; write whole lines, each with its end"
 _ARRIVING = "arriving"
 _MISSING = ["", "NULL", "null", "NaN", "nan"]
@@ -135,7 +134,7 @@ def find_files(where: PathOrPaths, *, folder_pattern: str | None = None) -> list
 def _listed(where: object) -> list[Any]:
     if isinstance(where, bytes | Mapping | TableLike) or not isinstance(where, Iterable):
         hint = "; EventLog.from_pandas reads a table" if isinstance(where, TableLike) else ""
-        raise EventLogError(f"files: found {type(where).__name__}; {_PATHS}{hint}")
+        raise EventLogError(f"files: found {type(where).__name__}; allowed: {_PATHS}{hint}")
     return list(where)
 
 
@@ -153,19 +152,9 @@ def path_of(given: object, *, what: str = "files", allowed: str = _PATHS) -> str
     >>> path_of(Path("data/shop"))
     'data/shop'
     """
-    text = fspath(given) if isinstance(given, str | PathLike) else None
-    if not isinstance(text, str):
-        raise EventLogError(f"{what}: found {type(given).__name__}; {allowed}")
-    if not text.strip() or "\0" in text:
-        raise EventLogError(f"{what}: found {text!r}; {allowed}")
-    try:
-        os.stat(text)
-    except FileNotFoundError:
-        pass
-    except (OSError, UnicodeEncodeError) as fault:
-        if not isinstance(fault, NotADirectoryError):
-            why = getattr(fault, "strerror", None) or "no valid Unicode"
-            raise EventLogError(f"{what}: {text[:80]!r} cannot be a path: {why}; {allowed}") from fault
+    text = path_text(given, name=what, allowed=allowed, error=EventLogError)
+    if not text.strip():
+        raise EventLogError(f"{what}: found {text!r}; allowed: {allowed}")
     return text
 
 

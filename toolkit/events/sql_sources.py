@@ -20,7 +20,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from toolkit.errors import EventLogError, NotSupportedError, nearest, shown
+from toolkit.errors import EventLogError, NotSupportedError, nearest, path_text, shown
 from toolkit.events.database import execute, phase
 from toolkit.events.naming import check_distinct, is_unicode
 from toolkit.events.quoting import literal, name
@@ -78,7 +78,7 @@ def _file(url: str) -> str:
     path = unquote(url.partition("://")[2])
     if not path.startswith("/") or path == "/":
         raise EventLogError(f"{url!r} names no file; allowed: {_FORMS}")
-    file = path[1:]
+    file = path_text(path[1:], name="url", error=EventLogError)
     if not Path(file).is_file():
         raise EventLogError(no_such_file(file))
     return file

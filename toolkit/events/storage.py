@@ -42,7 +42,7 @@ _COMPRESSION = "lz4_raw"
 _SORTING_MEMORY = "3GiB"
 _ORDER = ", ".join(f"e.{name(column)}" for column in (NUMBER, *SORTED_BY[1:], "row"))
 _LARGE_SHARE = 0.1
-_FOLDER = "allowed: the path of a folder, which is made if there is none"
+_FOLDER = "the path of a folder, which is made if there is none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def write_stored(
         raise EventLogError(f"{target}: the log cannot be stored: {first_line(fault)}") from fault
     except OSError as fault:
         why = fault.strerror or str(fault)
-        raise EventLogError(f"{target}: the log cannot be stored: {why}; {_FOLDER}") from fault
+        raise EventLogError(f"{target}: the log cannot be stored: {why}; allowed: {_FOLDER}") from fault
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

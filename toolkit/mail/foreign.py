@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit.errors import Fault, InputError
+from toolkit.errors import Fault, InputError, path_text
 
 __all__ = ["FOREIGN", "field_named", "import_hints", "instead_of", "tool_of"]
 
@@ -145,7 +145,7 @@ def import_hints(path: str | Path) -> tuple[Fault, ...]:
     Raises:
         InputError: the file cannot be read.
     """
-    file = Path(path)
+    file = Path(path_text(path, name="import"))
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as fault:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 from babel import Locale
 
-from toolkit.errors import Fault, TemplateError, nearest
+from toolkit.errors import Fault, TemplateError, nearest, path_text
 from toolkit.mail.formats import locale_of
 from toolkit.mail.kept import compiled
 from toolkit.mail.letter import Letter, Mail
@@ -93,8 +93,8 @@ class Templates:
         """
         policies = Policies() if policies is None else policies
         _check_policies(policies)
-        root = Path(folder) if isinstance(folder, str | Path) else None
-        if root is None or not root.is_dir():
+        root = Path(path_text(folder, name="templates", allowed="the path of a folder", error=TemplateError))
+        if not root.is_dir():
             raise TemplateError([Fault("no such folder of templates", found=str(folder))])
         root = root.resolve()
         only = None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toolkit.errors import Fault, ScenarioError, nearest, shown
+from toolkit.errors import Fault, ScenarioError, nearest, path_text
 from toolkit.scenario.coherence import findings, program_findings
 from toolkit.scenario.document import Node, read_each
 from toolkit.scenario.findings import Finding, check_is
@@ -93,23 +92,10 @@ def loads(text: str, *, file: str | None = None) -> Program:
 
 def _path_of(value: object, name: str) -> Path:
     allowed = "the path of a file or a folder"
-    if not isinstance(value, str | os.PathLike):
-        raise ScenarioError([Fault(f"{name}: expected a path", found=type(value).__name__, allowed=allowed)])
-    if not _can_be_a_path(value):
-        raise ScenarioError([Fault(f"{name}: no file can have this name", found=shown(value), allowed=allowed)])
-    if isinstance(value, str) and not value.strip():  # an empty variable is not the folder one stands in
+    text = path_text(value, name=name, allowed=allowed, error=ScenarioError)
+    if not text.strip():  # an empty variable is not the folder one stands in
         raise ScenarioError([Fault(f"{name}: expected a path", found=value, allowed=f"{allowed}; '.' is this one")])
-    return Path(value)
-
-
-def _can_be_a_path(value: str | os.PathLike[str]) -> bool:
-    try:
-        os.stat(value)
-    except (UnicodeEncodeError, ValueError):
-        return False
-    except OSError as fault:
-        return fault.errno != errno.ENAMETOOLONG
-    return True
+    return Path(text)
 
 
 def _sources(place: Path) -> Iterator[Path]:

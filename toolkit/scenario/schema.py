@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import InputError, shown
+from toolkit.errors import InputError, path_text
 from toolkit.scenario.duration import Duration, TimeOfDay
 from toolkit.scenario.models import Policies, Scenario
 from toolkit.whole import write_text
@@ -164,9 +164,7 @@ def write_schema(folder: str | os.PathLike[str]) -> tuple[Path, ...]:
     ...     [file.name for file in write_schema(folder)]
     ['scenario.schema.json', 'policies.schema.json']
     """
-    if not isinstance(folder, str | os.PathLike):
-        raise InputError(f"folder: found {shown(folder)}; allowed: the path of an existing folder")
-    place = Path(folder)
+    place = Path(path_text(folder, name="folder", allowed="the path of an existing folder"))
     if not place.is_dir():
         raise InputError(f"no such folder: {place}")
     written = []

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.errors import InputError, shown
+from toolkit.errors import InputError, path_text, shown
 from toolkit.simulation.calendar import DAY, first_moment
 from toolkit.simulation.habits import Habits
 from toolkit.simulation.people import draw_people
@@ -69,7 +69,7 @@ def generate_events(
     first = first_moment(start)
     days = _days_for(n_events / people_wanted, first=first, habits=habits)
     width = max(5, len(str(people_wanted)) + 1)
-    target = Path(path)
+    target = Path(path_text(path, name="path"))
     written, block = 0, 0
     with whole_file(target) as part, ExitStack() as opened:
         writer: pq.ParquetWriter | None = None

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.special import ndtri
 
 from toolkit.engine import uniform
-from toolkit.errors import Fault, InputError, ScenarioError, shown
+from toolkit.errors import Fault, InputError, ScenarioError, path_text, shown
 from toolkit.readable import table_html
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.model_shape import DURATIONS, fault_of, kind_of
@@ -114,10 +114,8 @@ class ResponseModel:
             ScenarioError: no such file, one that cannot be read, or as `parse`.
             InputError: what is given is no path.
         """
-        given: object = path
-        if not isinstance(given, str | PathLike):
-            raise InputError(f"response model: found {shown(given)}; allowed: the path of a file in YAML")
-        return cls.parse(text_of(path), file=str(path))
+        text = path_text(path, name="response model", allowed="the path of a file in YAML")
+        return cls.parse(text_of(text), file=text)
 
     def dump(self) -> str:
         """The model as YAML, each number with its range and source; `parse(dump())` gives the same numbers."""

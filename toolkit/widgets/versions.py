@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 
-from toolkit.errors import InputError, ScenarioError
+from toolkit.errors import InputError, ScenarioError, path_text
 from toolkit.scenario import Scenario, dump
 from toolkit.scenario.document import read
 from toolkit.whole import write_text
@@ -32,7 +32,10 @@ def save_version(
     Raises:
         InputError: the folder cannot be written.
     """
-    place, written = Path(folder), dump(scenario) if text is None else text
+    place, written = (
+        Path(path_text(folder, name="versions", allowed="a folder")),
+        dump(scenario) if text is None else text,
+    )
     head = "".join(f"# {line}\n" for line in note.splitlines())
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -64,7 +67,7 @@ class File:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path_text(path, name="path"))
         self.digest = self._digest()
 
     @property

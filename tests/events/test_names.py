@@ -75,7 +75,7 @@ def test_thousands_of_kinds_of_events_are_told_and_the_most_frequent_shown():
 def test_an_id_of_blanks_looks_like_a_missing_one():
     assert (
         "1 event of a customer called ' ', which looks like a missing id"
-        in log_of(customer_id=["a", " "]).profile(now=pd.Timestamp("2025-01-01")).suspicious
+        in log_of(customer_id=["a", " "]).profile(now="2025-01-01T00:00Z").suspicious
     )
 
 
@@ -87,11 +87,12 @@ def test_arguments_that_cannot_be_are_told(tmp_path):
         lambda: log.compacted([1]),
         lambda: log.profile(now="some day"),
         lambda: log.profile(now=pd.NaT),
+        lambda: log.profile(now=pd.Timestamp("2025-01-01")),
         lambda: log.ranges(events="many"),
         lambda: log.with_answers(None),
         lambda: log.with_answers(tmp_path / "none.sqlite"),
         lambda: EventLog.from_sql("sqlite:///none.db", None),
     ]
     for door in doors:
-        with pytest.raises(InputError, match=r"allowed|at least 1|no such file"):
+        with pytest.raises(InputError, match=r"allowed|at least 1|no such file|now needs a time zone"):
             door()

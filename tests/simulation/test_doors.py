@@ -110,6 +110,7 @@ def test_what_a_policy_cannot_be_valued_by_is_told(sends: pd.DataFrame) -> None:
         ({"within": None}, "within: expected a duration; found None"),
         ({"until": "some day"}, "until: found 'some day'; allowed: a moment"),
         ({"until": pd.NaT}, "until: found NaT; allowed: a moment"),
+        ({"until": "2025-01-20"}, "until needs a time zone; found '2025-01-20'; for example '2025-01-20T00:00Z'"),
         ({"draws": 0}, "draws: found 0"),
     ],
 )
@@ -119,13 +120,6 @@ def test_wrong_arguments_of_a_win_back_are_told(asked: dict[str, Any], said: str
         win_back(log, **({"lapsed": "3d", "reactivates": (0.01, 0.02, 0.03), "margin": 0.4} | asked))
     with pytest.raises(InputError, match="log: found DataFrame"):
         win_back(pd.DataFrame(), lapsed="3d", reactivates=(0.01, 0.02, 0.03), margin=0.4)  # type: ignore[arg-type]
-
-
-def test_a_day_without_a_zone_is_one_of_utc() -> None:
-    log = tk.shop(customers=300, days=20, seed=1).log()
-    sure = {"lapsed": "2d", "reactivates": (0.01, 0.02, 0.03), "margin": 0.4}
-    told, exact = (win_back(log, until=day, **sure) for day in ("2025-01-20", pd.Timestamp("2025-01-20", tz="UTC")))  # type: ignore[arg-type]
-    pd.testing.assert_frame_equal(told.table, exact.table)
 
 
 def test_what_is_no_program_no_log_and_no_list_of_values_is_told() -> None:

@@ -167,6 +167,16 @@ def test_a_column_of_prices_that_is_empty_is_none(empty: float, kind: str) -> No
         simulate(CART, log, response=MODEL, **DRAWS)
 
 
+def test_a_price_that_is_paid_after_the_end_is_not_known_yet() -> None:
+    bare = log_of(0.2, 0.2, price=None)
+    end = bare.span[1]
+    late = {"customer_id": "late", "event": "purchase", "at": end + pd.Timedelta(1, unit="D"), "revenue": 40.0}
+    events = bare.events[["customer_id", "event", "at"]].assign(revenue=None)
+    priced = EventLog.from_pandas(pd.concat([events.astype({"revenue": "float64"}), pd.DataFrame([late])]))
+    told = [simulate(NO_VALUE, one, response=STATED, until=end, **DRAWS) for one in (bare, priced)]
+    pd.testing.assert_frame_equal(told[0].table, told[1].table)
+
+
 def test_a_log_without_prices_and_a_model_without_one_is_refused_with_the_way_out() -> None:
     with pytest.raises(InputError, match=r"with a number in 'revenue'.*state order: \{price: 40\} there"):
         simulate(NO_VALUE, log_of(0.2, 0.2, price=None), response=MODEL, **DRAWS)

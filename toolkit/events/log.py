@@ -32,7 +32,7 @@ from toolkit.events.sources import PathOrPaths, arrow_source, csv_source, frame_
 from toolkit.events.spark import Part, SparkLog, loaded
 from toolkit.events.sql_sources import database_source
 from toolkit.events.storage import NUMBER, Stored, read_ids, read_stored, write_stored
-from toolkit.events.times import check_zone
+from toolkit.events.times import check_zone, moment_of
 from toolkit.readable import counted
 from toolkit.tables import FIRST_SEEN
 
@@ -448,19 +448,19 @@ class EventLog(Contents):
         stored = Stored(*known, left_out=self.left_out, whole=self._relation == EVENTS)
         write_stored(self.cursor(), self._distinct(), folder, stored, progress=progress, check=self.check_in_place)
 
-    def profile(self, *, now: datetime | None = None) -> Profile:
+    def profile(self, *, now: datetime | str | None = None) -> Profile:
         """What is in this log, and what in it looks wrong.
 
         Args:
-            now: the moment after which an event is in the future, UTC where it names no zone; the present by default.
+            now: the moment after which an event is in the future, with a time zone; the present by default.
 
         Returns:
             A `Profile`: print it, show it in a notebook, or take `.table` (one row per event name).
 
         Raises:
-            EventLogError: `now` is no moment.
+            InputError: `now` is no moment, or has no time zone.
         """
-        moment = pd.Timestamp.now("UTC") if now is None else _moment(now)
+        moment = pd.Timestamp.now("UTC") if now is None else moment_of(now, name="now")
         cursor = self.cursor()
         cursor.register("customer_rows", self.customer_table)
         relation = self._distinct()
@@ -479,16 +479,6 @@ def _both(
 def _listed(names: object) -> list[object]:
     """What stands in a list; one thing alone where there is none."""
     return list(names) if isinstance(names, Iterable) else [names]
-
-
-def _moment(now: object) -> pd.Timestamp:
-    try:
-        moment = pd.Timestamp(now)  # type: ignore[arg-type]
-        if not pd.isna(moment):
-            return moment
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise EventLogError(f"now={shown(now)}; allowed: a moment, for example pd.Timestamp('2025-03-01', tz='UTC')")
 
 
 def _check_log(later: object) -> None:

@@ -81,8 +81,7 @@ def suspicious(
 
 
 def _times(cursor: duckdb.DuckDBPyConnection, relation: str, now: pd.Timestamp, events: int) -> Iterator[str]:
-    moment = now if now.tzinfo else now.tz_localize("UTC")
-    tomorrow = str(min(moment.tz_convert("UTC").tz_localize(None), _LAST) + pd.Timedelta(days=1))
+    tomorrow = str(min(now.tz_convert("UTC").tz_localize(None), _LAST) + pd.Timedelta(days=1))
     clock = 'epoch_us("at") % 86400000000'
     old, future, latest, earliest_hour, latest_hour = fetch_row(
         cursor,

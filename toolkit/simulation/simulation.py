@@ -297,7 +297,7 @@ def asked_of(
     Args:
         program, log, response, until: as in `simulate`.
         stated: whether what purchases cost is the model's; unless given, where the model says it and no purchase of
-            this log has a price. A part of a log does not know what the others have.
+            this log has a price by then. A part of a log does not know what the others have.
     """
     compiled, last = compiled_for(program, log, until=until, assume="modelled")
     marks = list(compiled.marking.marks)
@@ -315,15 +315,16 @@ def asked_of(
     prepared, bit = prepare_log(log, asked, zone=program.policies.timezone), marks.index(purchase)
     price = response.numbers.get("order.price")
     if stated is None:
-        stated = price is not None and (value < 0 or _all_without(prepared, bit, value))
+        stated = price is not None and (value < 0 or _all_without(prepared, bit, value, last))
     if stated and price is not None:
         prepared, value = _priced(prepared, bit, price.likely), len(values)
     return Asked(asked, prepared, last, bit, value, stated)
 
 
-def _all_without(prepared: Prepared, purchase_bit: int, value: int) -> bool:
-    """Whether there are purchases, and none has a price."""
-    prices = prepared.marked.values[value][(prepared.marked.bits >> purchase_bit) & 1 == 1]
+def _all_without(prepared: Prepared, purchase_bit: int, value: int, last: int) -> bool:
+    """Whether there are purchases, as far as was known at the last moment decided, and none has a price."""
+    marked = prepared.marked
+    prices = marked.values[value][((marked.bits >> purchase_bit) & 1 == 1) & (marked.received <= last)]
     return len(prices) > 0 and not (prices > 0).any()
 
 

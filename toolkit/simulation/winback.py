@@ -10,6 +10,7 @@ import pandas as pd
 
 from toolkit.errors import InputError, shown
 from toolkit.events import EventLog
+from toolkit.events.times import moment_of
 from toolkit.readable import lines_html, table_html
 from toolkit.scenario.duration import Duration
 from toolkit.simulation.doors import check_between, check_numbers, check_share, check_text, checked_window
@@ -96,7 +97,7 @@ def win_back(
         mail_cost: what a mail costs.
         within: how far ahead is looked.
         purchase, value: the event and its property.
-        until: as of when; the end of the log unless given.
+        until: as of when, with a time zone; the end of the log unless given.
         level, draws, seed: of the intervals.
 
     Returns:
@@ -132,10 +133,14 @@ def win_back(
     silent = None if lapsed is None else checked_window(lapsed, name="lapsed").elapsed / 86_400_000_000
     events = log.events
     bought = events[events["event"] == purchase]
-    end = _moment(until) if until is not None else (log.span[1] if log.span else pd.Timestamp(0, tz="UTC"))
+    end = (
+        moment_of(until, name="until")
+        if until is not None
+        else (log.span[1] if log.span else pd.Timestamp(0, tz="UTC"))
+    )
     bought = bought[bought["at"] <= end]
     if not len(bought):
-        raise InputError(f"the log has no event {purchase!r} up to {end}")
+        raise InputError(f"the log has no event {shown(purchase)} up to {end}")
     spend = bought.groupby("customer_id")[value].mean() if value in bought else None
     if spend is None or not (spend > 0).any():
         raise InputError(f"{purchase!r} has no number in {value!r}: what an order is worth is not known")
@@ -183,14 +188,3 @@ def win_back(
     table["worth"], table["surely"], table["label"] = table["value"] > 0, table["value_lower"] > 0, "modelled"
     table = table.sort_values(["value", "customer_id"], ascending=[False, True], ignore_index=True)
     return WinBack(table, rule, offer, level)
-
-
-def _moment(until: object) -> pd.Timestamp:
-    """A moment; one without a zone is UTC."""
-    try:
-        found = pd.Timestamp(until)  # type: ignore[arg-type]
-        if not pd.isna(found):
-            return found if found.tzinfo else found.tz_localize("UTC")
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise InputError(f"until: found {shown(until)}; allowed: a moment, for example '2025-05-01'")

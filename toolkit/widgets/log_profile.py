@@ -30,13 +30,13 @@ class LogProfile(Panel):
 
     Args:
         log: what customers did.
-        now: the moment after which an event is in the future; the present by default.
+        now: the moment after which an event is in the future, with a time zone; the present by default.
 
     Attributes:
         value: the `Profile`, frozen; None until it is made.
     """
 
-    def __init__(self, log: EventLog, *, now: datetime | None = None) -> None:
+    def __init__(self, log: EventLog, *, now: datetime | str | None = None) -> None:
         self._events, self._now = log, now
         self._profile: Profile | None = None
         self._days = pd.DataFrame({"day": [], "events": []})

@@ -341,3 +341,39 @@ def test_earlier_looks_may_come_from_a_generator() -> None:
 
 def test_nothing_is_expected_within_no_time() -> None:
     assert math.copysign(1, BUYING.expected_purchases(0, 2, 1.0, 3.0)) == 1
+
+
+LONG = "y" * 20_000
+MANY = pd.DataFrame({"arm": [f"someone{at}@example.org" for at in range(5_000)], "converted": 0, "at": pd.Timestamp(0)})
+WIDE = pd.DataFrame({**{f"column_{at}": [0, 1] for at in range(800)}, "arm": ["control", "mail"]})
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: experiment(MANY, [Rate("converted")]), "arms found: someone0@example.org, "),
+        (lambda: experiment(MANY, [Rate("converted")]), " and 4,988 more"),
+        (lambda: experiment(MANY, [Rate("converted")], control=LONG), "no unit is in control 'yyyyyyyyyyyy...yyyy"),
+        (lambda: experiment(WIDE, [Rate("converted")]), "columns found: column_0, column_1, "),
+        (lambda: experiment(WIDE, [Rate("column_0")], arm="group"), " and 789 more"),
+        (lambda: experiment(WIDE, [Rate("column_0")], unit="customer"), " and 789 more"),
+        (lambda: experiment(WIDE, [Rate(LONG)]), "column 'yyyyyyyyyyyy...yyyyyyyyyyyyy' is missing"),
+        (lambda: experiment(WIDE, [LONG]), "metrics: found 'yyyyyyyyyyyy...yyyyyyyyyyyyy'; allowed"),
+        (lambda: experiment(WIDE, [Rate("opened", verdict="by")], arm="arm"), "column 'by' is missing"),
+        (lambda: Mean("revenue", method=LONG), "method: found 'yyyyyyyyyyyy...yyyyyyyyyyyyy'; allowed: auto"),
+        (lambda: Looks(100, past=list(range(5_000, 0, -1))), "rise and be above 0; found [5000.0, 4999.0, "),
+        (lambda: Looks(100, spending=LONG), "spending: found 'yyyyyyyyyyyy...yyyyyyyyyyyyy'; allowed"),
+        (lambda: plan(Rate("x"), baseline=0.1, diff=0.01, looks=[2] * 5_000), "must end at 1; found [2.0, 2.0"),
+        (lambda: plan(Rate("x"), baseline=0.1, diff=0.01, arms={f"a{at}": 1 for at in range(5_000)}), "4,988 more"),
+        (
+            lambda: buying_histories(WIDE, "2025-01-01", customer="who"),
+            "column 'who' is missing; columns found: column_0",
+        ),
+    ],
+    ids=range(15),
+)
+def test_what_is_long_is_told_in_short(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(MetricError) as caught:
+        call()
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 400

@@ -13,7 +13,7 @@ from toolkit.charts.given import check_given
 from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, interval_bar, label_lines, say, unit_of
 from toolkit.charts.themed import Themed
 from toolkit.charts.vector import text_width
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
@@ -42,27 +42,27 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
     check_given(result, Result, name="result", giver="tk.experiment")
     names = list(dict.fromkeys(found.metric for found in result.comparisons))
     if metric is not None and metric not in names:
-        raise InputError(f"no metric {metric!r}; this result has {', '.join(names)}" + did_you_mean(metric, names))
-    shown = [metric] if metric else names
+        raise InputError(f"no metric {shown(metric)}; this result has {', '.join(names)}" + did_you_mean(metric, names))
+    panels = [metric] if metric else names
     arms = list(dict.fromkeys(found.arm for found in result.comparisons))
     height_of = 40 * len(arms) + _BETWEEN
     figure = make_subplots(
         figure=Themed(),
-        rows=len(shown),
+        rows=len(panels),
         cols=1,
-        vertical_spacing=_BETWEEN / (height_of * len(shown)) if len(shown) > 1 else 0,
+        vertical_spacing=_BETWEEN / (height_of * len(panels)) if len(panels) > 1 else 0,
     )
-    for row, name in enumerate(shown, start=1):
+    for row, name in enumerate(panels, start=1):
         found = [one for one in result.comparisons if one.metric == name]
         _panel(figure, found, row, arms, result)
     titles, room = say(
-        _said(result, shown), _details(result), "observed" if "not" in result.label else "observed, randomised"
+        _said(result, panels), _details(result), "observed" if "not" in result.label else "observed, randomised"
     )
     figure.update_layout(
         template=HOUSE,
         title=titles,
-        height=room + 30 + height_of * len(shown),
-        margin={"l": 12, "r": _beside(result, shown), "t": room + 22, "b": 12},
+        height=room + 30 + height_of * len(panels),
+        margin={"l": 12, "r": _beside(result, panels), "t": room + 22, "b": 12},
         showlegend=False,
     )
     return figure

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.arrow import TableLike
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 from toolkit.stats.arguments import check_alpha, check_count, check_number, check_seed
 from toolkit.stats.doors import check_metric, check_once, frame_at
 from toolkit.stats.means import Mean
@@ -103,7 +103,9 @@ def _metrics(metrics: object) -> Sequence[Metric]:
     if isinstance(metrics, Metric):
         return (metrics,)
     if not isinstance(metrics, Iterable) or isinstance(metrics, str):
-        raise MetricError(f"calibrate: metrics: found {metrics!r}; allowed: a list, for example [Rate('converted')]")
+        raise MetricError(
+            f"calibrate: metrics: found {shown(metrics)}; allowed: a list, for example [Rate('converted')]"
+        )
     chosen = tuple(metrics)
     if not chosen:
         raise MetricError("calibrate: metrics: found none; give at least one, for example Rate('converted')")

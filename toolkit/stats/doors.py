@@ -8,7 +8,7 @@ from numbers import Real
 import pandas as pd
 
 from toolkit.arrow import A_FRAME, of_frame
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 from toolkit.stats.metric import Metric
 from toolkit.stats.moments import one_column
 from toolkit.stats.windows import days_of
@@ -20,7 +20,7 @@ def check_metric(metric: object, *, where: str) -> None:
     """Refuse what is no metric."""
     if not isinstance(metric, Metric):
         hint = f"; did you mean Rate({metric!r})?" if isinstance(metric, str) else ""
-        raise MetricError(f"{where}: metric: found {metric!r}; allowed: a Rate, Mean or Ratio of a column{hint}")
+        raise MetricError(f"{where}: metric: found {shown(metric)}; allowed: a Rate, Mean or Ratio of a column{hint}")
 
 
 def check_numbers(values: Mapping[str, object], *, where: str, needed: Sequence[str] = ()) -> None:
@@ -32,7 +32,7 @@ def check_numbers(values: Mapping[str, object], *, where: str, needed: Sequence[
                 raise MetricError(
                     f"{where}: {name}: found a DataFrame; allowed: a number; frames are outcomes= and journeys="
                 )
-            raise MetricError(f"{where}: {name}: found {value!r}; allowed: a number{_as_share(value)}")
+            raise MetricError(f"{where}: {name}: found {shown(value)}; allowed: a number{_as_share(value)}")
 
 
 def frame_at(value: object, name: str, *, where: str) -> pd.DataFrame:
@@ -84,7 +84,7 @@ def check_window(window: object, *, where: str) -> None:
     except ValueError as fault:
         raise MetricError(f"{where}: window: {fault}") from None
     if not days > 0:
-        raise MetricError(f"{where}: window: found {window!r}; allowed: longer than nothing, for example 7d")
+        raise MetricError(f"{where}: window: found {shown(window)}; allowed: longer than nothing, for example 7d")
 
 
 def _as_share(value: object) -> str:

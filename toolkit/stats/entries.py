@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 
 __all__ = ["days_until", "entries", "units_within"]
 
@@ -17,7 +17,7 @@ def entries(journeys: pd.DataFrame | None, per_day: float | None) -> NDArray[np.
     """The day of each unit's first entry, rising from 0; or units a day; NaN where nothing is known."""
     if journeys is None:
         if per_day is not None and not 0 < per_day < math.inf:
-            raise MetricError(f"plan: per_day: found {per_day!r}; allowed: a positive number")
+            raise MetricError(f"plan: per_day: found {shown(per_day)}; allowed: a positive number")
         return math.nan if per_day is None else float(per_day)
     if per_day is not None:
         raise MetricError("plan: give journeys or per_day, not both")

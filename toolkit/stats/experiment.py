@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 from toolkit.stats.arguments import check_alpha, check_column, check_flag, check_seed, column_names
 from toolkit.stats.checks import (
     before_differences,
@@ -192,7 +192,7 @@ def _checked(
     metrics: Metric | Sequence[Metric], covariates: tuple[str, ...], design: Design | None
 ) -> tuple[Metric, ...]:
     if not isinstance(metrics, Metric | Iterable):
-        raise MetricError(f"metrics: found {metrics!r}; allowed: a list, for example [Rate('converted')]")
+        raise MetricError(f"metrics: found {shown(metrics)}; allowed: a list, for example [Rate('converted')]")
     chosen = (metrics,) if isinstance(metrics, Metric) else tuple(metrics)
     if not chosen:
         meant = "for example Rate('converted')"
@@ -201,7 +201,9 @@ def _checked(
         raise MetricError(f"metrics: found none; give at least one, {meant}")
     for metric in chosen:
         if not isinstance(metric, Metric):
-            raise MetricError(f"metrics: found {metric!r}; allowed: Rate, Mean, Ratio, Quantile or TimeTo of a column")
+            raise MetricError(
+                f"metrics: found {shown(metric)}; allowed: Rate, Mean, Ratio, Quantile or TimeTo of a column"
+            )
     names = [metric.label for metric in chosen]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -243,7 +245,7 @@ def _split(
     if weights is not None:
         if not isinstance(weights, Mapping):
             raise MetricError(
-                f"weights: found {weights!r}; allowed: the weight of each arm, as {{'control': 1, 'mail': 1}}"
+                f"weights: found {shown(weights)}; allowed: the weight of each arm, as {{'control': 1, 'mail': 1}}"
             )
         return sample_ratio(counts, {str(arm): weight for arm, weight in weights.items()})
     if known is None or not set(counts) <= set(known):

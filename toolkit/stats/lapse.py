@@ -16,7 +16,7 @@ from scipy.special import betaincinv, betaln, gammaln, hyp2f1, psi
 
 from toolkit.arrow import TableLike
 from toolkit.errors import MetricError, shown
-from toolkit.stats.arguments import check_column, check_number, holds_numbers
+from toolkit.stats.arguments import check_column, check_number, holds_numbers, listed
 from toolkit.stats.doors import frame_at
 from toolkit.stats.windows import days_of
 
@@ -176,7 +176,7 @@ def buying_histories(
         check_column(column, where="buying_histories: customer and at")
         if column not in purchases.columns:
             raise MetricError(
-                f"purchases: column {column!r} is missing; columns found: {', '.join(map(str, purchases.columns))}"
+                f"purchases: column {shown(column)} is missing; columns found: {listed(purchases.columns)}"
             )
     times = purchases[at]
     if not pd.api.types.is_datetime64_any_dtype(times):
@@ -188,7 +188,8 @@ def buying_histories(
         raise MetricError(f"buying_histories: {fault}") from None
     if pd.isna(moment) or not unit > 0:
         raise MetricError(
-            f"buying_histories: found until {until!r}, period {period!r}; allowed: a moment, and a length of time"
+            f"buying_histories: found until {shown(until)}, period {shown(period)}; allowed: a moment, and a length of"
+            " time"
         )
     if times.dt.tz is not None and moment.tzinfo is None:
         moment = moment.tz_localize(times.dt.tz, nonexistent="shift_forward", ambiguous=True)

@@ -11,7 +11,7 @@ from typing import Literal
 
 from scipy.special import ndtr
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 from toolkit.stats.arguments import check_alpha, check_number
 from toolkit.stats.sequential import Family, Spending, sequence_threshold, solve_falling, spending_boundaries
 
@@ -68,18 +68,20 @@ class Looks:
         check_number(self.planned, where=where, allowed="a positive number", least=least, most=most)
         past: object = self.past
         if not isinstance(past, Iterable) or isinstance(past, str):
-            raise MetricError(f"looks: past: found {past!r}; allowed: units at each earlier look, in a list")
+            raise MetricError(f"looks: past: found {shown(past)}; allowed: units at each earlier look, in a list")
         object.__setattr__(self, "past", tuple(past))
         for units in self.past:
             check_number(units, where="looks: past", allowed="units at each earlier look", least=least, most=most)
         object.__setattr__(self, "past", tuple(float(units) for units in self.past))
         if not isinstance(self.spending, str | Spending):
-            raise MetricError(f"looks: spending: found {self.spending!r}; allowed: a family, a Spending, or 'always'")
+            raise MetricError(
+                f"looks: spending: found {shown(self.spending)}; allowed: a family, a Spending, or 'always'"
+            )
         if isinstance(self.spending, str) and self.spending != "always":
             object.__setattr__(self, "spending", Spending(self.spending))
         rising = [0.0, *self.past]
         if any(b <= a for a, b in itertools.pairwise(rising)):
-            raise MetricError(f"looks: past units must rise and be above 0; found {list(self.past)}")
+            raise MetricError(f"looks: past units must rise and be above 0; found {shown(list(self.past))}")
 
     def at(self, units: float, *, alpha: float = 0.05) -> Look:
         """What a look at so many units asks.

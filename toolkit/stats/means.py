@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 from toolkit.stats.arguments import column_names
 from toolkit.stats.bootstrap import bootstrap_difference
 from toolkit.stats.comparison import Comparison, settle
@@ -62,11 +62,11 @@ class Mean(Metric):
         object.__setattr__(self, "covariate", covariates)
         super().__post_init__()
         if self.column in covariates or self.column == self.strata:
-            raise MetricError(f"{self.label}: a metric cannot explain itself; found {self.column!r} twice")
+            raise MetricError(f"{self.label}: a metric cannot explain itself; found {shown(self.column)} twice")
         if covariates and self.strata:
             raise MetricError(f"{self.label}: give covariate or strata, not both")
         if not isinstance(self.method, str) or self.method not in _METHODS:
-            raise MetricError(f"{self.label}: method: found {self.method!r}; allowed: {', '.join(_METHODS)}")
+            raise MetricError(f"{self.label}: method: found {shown(self.method)}; allowed: {', '.join(_METHODS)}")
         if self.method in ("permutation", "bootstrap") and (covariates or self.strata):
             raise MetricError(f"{self.label}: {self.method} works without covariate and strata; leave them out")
 

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from toolkit.errors import MetricError, did_you_mean
+from toolkit.errors import MetricError, did_you_mean, shown
 from toolkit.stats.arguments import LARGEST, check_column, check_number
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.moments import Term
@@ -63,12 +63,12 @@ class Metric(ABC):
         for field in ("name", "currency"):
             found = getattr(self, field, None)
             if found is not None and not (isinstance(found, str) and found):
-                raise MetricError(f"{type(self).__name__}: {field}: found {found!r}; allowed: a text")
+                raise MetricError(f"{type(self).__name__}: {field}: found {shown(found)}; allowed: a text")
         for field, allowed in (("role", _ROLES), ("better", ("higher", "lower"))):
             found = getattr(self, field)
             if found is not None and not (isinstance(found, str) and found in allowed):
                 raise MetricError(
-                    f"{self.label}: {field}: found {found!r}; allowed: {', '.join(allowed)}"
+                    f"{self.label}: {field}: found {shown(found)}; allowed: {', '.join(allowed)}"
                     + did_you_mean(str(found), allowed)
                 )
         if self.margin is not None and self.margin_relative is not None:

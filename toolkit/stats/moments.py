@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from toolkit.errors import MetricError, did_you_mean
+from toolkit.errors import MetricError, did_you_mean, shown
+from toolkit.stats.arguments import listed
 
 __all__ = ["Moments", "Term", "missing_column", "numbers", "one_column"]
 
@@ -129,9 +130,9 @@ def missing_column(column: str, columns: Iterable[str]) -> MetricError:
     """The error of a column that is not there; it names the nearest one."""
     found = list(columns)
     return MetricError(
-        f"outcomes: column {column!r} is missing"
+        f"outcomes: column {shown(column)} is missing"
         + did_you_mean(column, found)
-        + f"; columns found: {', '.join(found) or 'none'}"
+        + f"; columns found: {listed(found)}"
     )
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from toolkit.errors import MetricError, nearest
+from toolkit.errors import MetricError, nearest, shown
+from toolkit.stats.arguments import listed
 from toolkit.stats.gathering import gather
 from toolkit.stats.labels import few_labels
 from toolkit.stats.moments import Moments, Term, numbers, one_column
@@ -117,7 +118,7 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
         raise MetricError(
             f"outcomes: column {arm!r} (the arm of each unit) is missing"
             + (f"; did you mean arm={near!r}?" if near else "; name yours with arm=...")
-            + f"; columns found: {', '.join(map(str, frame.columns)) or 'none'}"
+            + f"; columns found: {listed(frame.columns)}"
         )
     values = one_column(frame, arm)
     codes: NDArray[np.integer]
@@ -131,7 +132,7 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
         raise MetricError(f"outcomes: {without:,} of {len(frame):,} rows have no arm in column {arm!r}")
     names = [str(label) for label in labels]
     if len(set(names)) < len(names):
-        raise MetricError(f"outcomes: column {arm!r} holds arms that read the same; found {labels!r}")
+        raise MetricError(f"outcomes: column {arm!r} holds arms that read the same; found {shown(labels)}")
     order = arms_in_order(names, control=control, sort=not isinstance(values.dtype, pd.CategoricalDtype))
     small = np.int8 if len(names) < 128 else np.int64
     position: NDArray[np.integer] = np.array([order.index(name) for name in names], dtype=small)
@@ -160,12 +161,12 @@ def arms_in_order(names: Sequence[str], *, control: object, sort: bool = True) -
     if str(control) not in names:
         near = nearest(str(control), names)
         raise MetricError(
-            f"outcomes: no unit is in control {str(control)!r}; arms found: {', '.join(sorted(names))}"
+            f"outcomes: no unit is in control {shown(str(control))}; arms found: {listed(sorted(names))}"
             + (f"; did you mean control={near!r}?" if near else "")
         )
     if len(names) < 2:
         raise MetricError(
-            f"outcomes: found one arm only, {names[0]!r}; a comparison needs control and at least one other arm"
+            f"outcomes: found one arm only, {shown(names[0])}; a comparison needs control and at least one other arm"
         )
     others = [name for name in names if name != str(control)]
     return (str(control), *(sorted(others) if sort else others))

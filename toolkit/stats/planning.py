@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from toolkit.arrow import TableLike
 from toolkit.drawable import Drawable
-from toolkit.errors import MetricError, NotSupportedError
+from toolkit.errors import MetricError, NotSupportedError, shown
 from toolkit.readable import lines_html, minus, table_html
-from toolkit.stats.arguments import check_alpha, check_column, check_count, check_number
+from toolkit.stats.arguments import check_alpha, check_column, check_count, check_number, listed
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
 from toolkit.stats.doors import check_metric, check_numbers, check_once, check_window, frames_at
@@ -303,7 +303,7 @@ def plan(
     times = _times(looks, spending)
     spending = Spending(spending) if isinstance(spending, str) and spending != "always" else spending  # type: ignore[arg-type]
     if not 0 <= machine_opens < 1:
-        raise MetricError(f"plan: machine_opens: found {machine_opens!r}; allowed: 0 to below 1")
+        raise MetricError(f"plan: machine_opens: found {shown(machine_opens)}; allowed: 0 to below 1")
     if machine_opens and metric.kind != "rate":
         raise MetricError("plan: machine_opens is for a rate of opens")
     pair_alpha = alpha / (len(shares) - 1)
@@ -325,7 +325,7 @@ def plan(
         raise MetricError("plan: give units or days, not both")
     size = units if units is not None else units_within(draft.entries, float(days or 0.0))
     if not 2 <= size < math.inf:
-        raise MetricError(f"plan: found {size!r} units; allowed: a number, at least two")
+        raise MetricError(f"plan: found {shown(size)} units; allowed: a number, at least two")
     return replace(draft, units=int(size), diff=draft.detectable(size))
 
 
@@ -378,18 +378,20 @@ def _read(
         correlation = explained if correlation is None else correlation
     if baseline is None or not math.isfinite(baseline):
         raise MetricError(
-            f"plan: baseline: found {baseline!r}; give the metric in control, or outcomes to read it from"
+            f"plan: baseline: found {shown(baseline)}; give the metric in control, or outcomes to read it from"
         )
     if metric.kind == "rate":
         if not 0 <= baseline <= 1:
-            raise MetricError(f"plan: baseline of a rate: found {baseline!r}; allowed: 0 to 1")
+            raise MetricError(f"plan: baseline of a rate: found {shown(baseline)}; allowed: 0 to 1")
         if correlation:
             raise MetricError("plan: correlation is for Mean and Ratio; plan Mean(column, covariate=...) instead")
         return baseline, math.nan
     if sd is None or not (sd > 0 and math.isfinite(sd)):
-        raise MetricError(f"plan: sd: found {sd!r}; give the standard deviation per unit, or outcomes to read it from")
+        raise MetricError(
+            f"plan: sd: found {shown(sd)}; give the standard deviation per unit, or outcomes to read it from"
+        )
     if correlation is not None and not -1 < correlation < 1:
-        raise MetricError(f"plan: correlation: found {correlation!r}; allowed: above -1 and below 1")
+        raise MetricError(f"plan: correlation: found {shown(correlation)}; allowed: above -1 and below 1")
     return baseline, sd * math.sqrt(1 - (correlation or 0.0) ** 2)
 
 
@@ -427,25 +429,25 @@ def _shares(arms: object, holdout: float | None, control: str) -> dict[str, floa
         raise MetricError("plan: give arms or holdout, not both")
     if holdout is not None:
         if not 0 < holdout < 1:
-            raise MetricError(f"plan: holdout: found {holdout!r}; allowed: above 0 and below 1")
+            raise MetricError(f"plan: holdout: found {shown(holdout)}; allowed: above 0 and below 1")
         arms = {control: holdout, "mail": 1 - holdout}
     arms = {control: 1.0, "mail": 1.0} if arms is None else arms
     if not isinstance(arms, Mapping):
         raise MetricError(
-            f"plan: arms: found {arms!r}; allowed: the weight of each arm, as {{'control': 1, 'mail': 1}}"
+            f"plan: arms: found {shown(arms)}; allowed: the weight of each arm, as {{'control': 1, 'mail': 1}}"
         )
     check_numbers(arms, where="plan: arms")
     if control not in arms or len(arms) < 2:
-        raise MetricError(f"plan: arms: found {list(arms)}; needed: {control!r} and at least one other")
+        raise MetricError(f"plan: arms: found {listed(arms)}; needed: {control!r} and at least one other")
     if any(not (weight > 0 and math.isfinite(weight)) for weight in arms.values()):
-        raise MetricError(f"plan: arms: weights must be positive; found {dict(arms)!r}")
+        raise MetricError(f"plan: arms: weights must be positive; found {shown(dict(arms))}")
     total = sum(arms.values())
     return {name: weight / total for name, weight in arms.items()}
 
 
 def _times(looks: int | Sequence[float], spending: Spending | str) -> tuple[float, ...]:
     if not isinstance(spending, str | Spending):
-        raise MetricError(f"plan: spending: found {spending!r}; allowed: a family, a Spending, or 'always'")
+        raise MetricError(f"plan: spending: found {shown(spending)}; allowed: a family, a Spending, or 'always'")
     if spending == "always":
         return ()
     if isinstance(looks, int | np.integer):
@@ -454,9 +456,9 @@ def _times(looks: int | Sequence[float], spending: Spending | str) -> tuple[floa
     try:
         times = tuple(float(time) for time in looks)
     except (TypeError, ValueError):
-        raise MetricError(f"plan: looks: found {looks!r}; allowed: how many, or their information times") from None
+        raise MetricError(f"plan: looks: found {shown(looks)}; allowed: how many, or their information times") from None
     if not times or times[-1] != 1.0:
-        raise MetricError(f"plan: looks: information times must end at 1; found {list(times)}")
+        raise MetricError(f"plan: looks: information times must end at 1; found {shown(list(times))}")
     return times
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from scipy.special import nctdtr, ndtr, ndtri, stdtrit
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 
 __all__ = ["detectable_mean", "detectable_rate", "power_of_means", "power_of_rates", "units_of_means", "units_of_rates"]
 
@@ -89,7 +89,7 @@ def power_of_means(diff: float, sd: float, *, n: float, n_control: float, alpha:
     """
     _check(alpha=alpha)
     if not (sd > 0 and math.isfinite(sd)):
-        raise MetricError(f"power: sd: found {sd!r}; allowed: a positive number")
+        raise MetricError(f"power: sd: found {shown(sd)}; allowed: a positive number")
     df = n + n_control - 2
     if not df > 0:
         return 0.0
@@ -119,7 +119,7 @@ def units_of_means(diff: float, sd: float, *, share: float = 0.5, alpha: float =
     """
     _check(alpha=alpha, share=share, power=power)
     if diff == 0 or not math.isfinite(diff):
-        raise MetricError(f"sample size: diff: found {diff!r}; allowed: a number other than 0")
+        raise MetricError(f"sample size: diff: found {shown(diff)}; allowed: a number other than 0")
 
     def found(total: float) -> float:
         return power_of_means(diff, sd, n=share * total, n_control=(1 - share) * total, alpha=alpha)
@@ -217,7 +217,7 @@ def _check(
 ) -> None:
     for name, value in (("alpha", alpha), ("share", share), ("power", power)):
         if value is not None and not 0 < value < 1:
-            raise MetricError(f"power: {name}: found {value!r}; allowed: a number between 0 and 1")
+            raise MetricError(f"power: {name}: found {shown(value)}; allowed: a number between 0 and 1")
     for rate in rates:
         if not 0 <= rate <= 1:
-            raise MetricError(f"power: a rate is from 0 to 1; found {rate!r}")
+            raise MetricError(f"power: a rate is from 0 to 1; found {shown(rate)}")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 from toolkit.stats.arguments import check_flag
 from toolkit.stats.comparison import Comparison, settle
 from toolkit.stats.exact import boschloo_test
@@ -107,7 +107,7 @@ class Rate(Metric):
         others = set(outcomes.words(self.verdict)) - set(_WORDS)
         if others:
             raise MetricError(
-                f"{self.label}: column {self.verdict!r} holds {sorted(others)[0]!r}; allowed: {', '.join(_WORDS)},"
+                f"{self.label}: column {self.verdict!r} holds {shown(min(others))}; allowed: {', '.join(_WORDS)},"
                 " or missing where nobody opened"
             )
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from toolkit.errors import MetricError, did_you_mean
+from toolkit.errors import MetricError, did_you_mean, shown
 from toolkit.stats.arguments import check_number
 
 __all__ = [
@@ -62,16 +62,16 @@ class Spending:
     def __post_init__(self) -> None:
         if not isinstance(self.family, str) or self.family not in _FAMILIES:
             raise MetricError(
-                f"spending: found {self.family!r}; allowed: {', '.join(_FAMILIES)}"
+                f"spending: found {shown(self.family)}; allowed: {', '.join(_FAMILIES)}"
                 + did_you_mean(str(self.family), _FAMILIES)
             )
         value = self.parameter
         if self.family == "hwang_shih_decani" and not (value is not None and math.isfinite(value) and value != 0):
-            raise MetricError(f"spending: hwang_shih_decani needs parameter (gamma) other than 0; found {value!r}")
+            raise MetricError(f"spending: hwang_shih_decani needs parameter (gamma) other than 0; found {shown(value)}")
         if self.family == "kim_demets" and not (value is not None and math.isfinite(value) and value > 0):
-            raise MetricError(f"spending: kim_demets needs parameter (rho) above 0; found {value!r}")
+            raise MetricError(f"spending: kim_demets needs parameter (rho) above 0; found {shown(value)}")
         if self.family in ("obrien_fleming", "pocock") and value is not None:
-            raise MetricError(f"spending: {self.family} takes no parameter; found {value!r}")
+            raise MetricError(f"spending: {self.family} takes no parameter; found {shown(value)}")
 
     def spent(self, time: float, *, alpha: float = 0.05) -> float:
         """The two-sided false-alarm chance used up at an information time.
@@ -289,7 +289,7 @@ def sample_inflation(
     '1.1104'
     """
     if not alpha < power < 1:
-        raise MetricError(f"power: found {power!r}; allowed: between alpha ({alpha}) and 1")
+        raise MetricError(f"power: found {shown(power)}; allowed: between alpha ({alpha}) and 1")
     drift = solve_falling(lambda d: 1 - float(_crossings(times, bounds, d)[:, 0].sum()), 1 - power)
     return float((drift / (ndtri(power) - ndtri(alpha / 2))) ** 2)
 
@@ -310,7 +310,7 @@ def sequence_rho(planned: float, *, alpha: float = 0.05) -> float:
     '0.0398400668'
     """
     if not planned > 0:
-        raise MetricError(f"confidence sequence: planned units: found {planned!r}; allowed: a positive number")
+        raise MetricError(f"confidence sequence: planned units: found {shown(planned)}; allowed: a positive number")
     twice = -2 * math.log(alpha)
     return math.sqrt((twice + math.log(twice + 1)) / planned)
 
@@ -331,19 +331,19 @@ def sequence_threshold(time: float, *, alpha: float = 0.05) -> float:
     '3.0352'
     """
     if not time > 0:
-        raise MetricError(f"confidence sequence: time: found {time!r}; allowed: a positive number")
+        raise MetricError(f"confidence sequence: time: found {shown(time)}; allowed: a positive number")
     scaled = time * sequence_rho(1.0, alpha=alpha) ** 2
     return math.sqrt(2 * (scaled + 1) / scaled * math.log(math.sqrt(scaled + 1) / alpha))
 
 
 def _equal(looks: int) -> list[float]:
     if looks < 1:
-        raise MetricError(f"looks: found {looks!r}; allowed: 1 or more")
+        raise MetricError(f"looks: found {shown(looks)}; allowed: 1 or more")
     return [(at + 1) / looks for at in range(looks)]
 
 
 def _times(times: Sequence[float]) -> list[float]:
     found = [float(time) for time in times]
     if not found or found[0] <= 0 or any(b <= a for a, b in itertools.pairwise(found)):
-        raise MetricError(f"looks: information times must rise and be above 0; found {found}")
+        raise MetricError(f"looks: information times must rise and be above 0; found {shown(found)}")
     return found

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 from toolkit.stats.moments import Moments, Term, missing_column
 from toolkit.stats.outcomes import Arms, arms_in_order
 from toolkit.stats.pieces import gather_pieces
@@ -231,7 +231,7 @@ def _names(counts: Mapping[Any, int], *, arm: str, control: object) -> Arms:
     if without:
         raise MetricError(f"outcomes: {without:,} of {total:,} rows have no arm in column {arm!r}")
     if len({str(label) for label in counts}) < len(counts):
-        raise MetricError(f"outcomes: column {arm!r} holds arms that read the same; found {list(counts)!r}")
+        raise MetricError(f"outcomes: column {arm!r} holds arms that read the same; found {shown(list(counts))}")
     return Arms(arms_in_order([str(label) for label in counts], control=control), np.zeros(0, dtype=np.int8))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
-from toolkit.errors import MetricError, did_you_mean
+from toolkit.errors import MetricError, did_you_mean, shown
 from toolkit.stats.arguments import array_of_numbers, check_number
 
 __all__ = ["SRM_ALARM", "SampleRatio", "sample_ratio", "split_alike", "unlike"]
@@ -67,7 +67,7 @@ def sample_ratio(observed: Mapping[str, int], weights: Mapping[str, float]) -> S
     for name, given in (("observed", observed), ("weights", weights)):
         if not isinstance(given, Mapping):
             raise MetricError(
-                f"{name}: found {given!r}; allowed: a number for each arm, as {{'control': 1, 'mail': 1}}"
+                f"{name}: found {shown(given)}; allowed: a number for each arm, as {{'control': 1, 'mail': 1}}"
             )
     for arm in weights:
         if arm not in observed:
@@ -79,7 +79,7 @@ def sample_ratio(observed: Mapping[str, int], weights: Mapping[str, float]) -> S
         raise MetricError(f"weights: arm {without[0]!r} has no weight; give one for every arm")
     shares = array_of_numbers([weights[arm] for arm in observed], where="weights")
     if not np.isfinite(shares).all() or (shares <= 0).any():
-        raise MetricError(f"weights: each must be a positive number; found {dict(weights)!r}")
+        raise MetricError(f"weights: each must be a positive number; found {shown(dict(weights))}")
     for arm, count in observed.items():
         check_number(count, where=f"observed: {arm}", allowed="units, from 0", least=0.0, most=1e15)
     counts = np.array(list(observed.values()), dtype=np.float64)

@@ -13,7 +13,7 @@ from scipy.special import chdtrc
 from toolkit.arrow import TableLike
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, shown
 from toolkit.stats.arguments import array_of_numbers, check_alpha, check_column, check_count, check_flag, check_seed
 from toolkit.stats.doors import check_metric, frame_at
 from toolkit.stats.metric import Metric, Setting, join
@@ -81,7 +81,7 @@ def uplift_by_segment(
     check_seed(seed, where="uplift_by_segment")
     corrections = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
     if not isinstance(correction, str) or correction not in corrections:
-        raise MetricError(f"correction: found {correction!r}; allowed: {', '.join(corrections)}")
+        raise MetricError(f"correction: found {shown(correction)}; allowed: {', '.join(corrections)}")
     if by not in outcomes.columns:
         numbers(outcomes, by)
     arms = read_arms(outcomes, arm=arm, control=control)
@@ -100,8 +100,8 @@ def uplift_by_segment(
         part = read(frame, metric.terms(), arms=theirs)
         for name in arms.others:
             for one in metric.compare(part, name, setting):
-                shown = {column: getattr(one, column) for column in LIFT.names}
-                rows.append({"segment": segment, **shown, "_error": one.error})
+                told = {column: getattr(one, column) for column in LIFT.names}
+                rows.append({"segment": segment, **told, "_error": one.error})
     frame = pd.DataFrame(rows)
     split = split_alike(np.array(counts))
     why = unlike(by, split)

@@ -163,12 +163,12 @@ class TimeTo(Metric):
     def _days_to(self, rows: pd.DataFrame, moment: str | pd.Timestamp) -> NDArray[np.float64]:
         if self.since is None or self.since not in rows.columns:
             raise MetricError(
-                f"{self.label}: until: found {moment!r}; allowed: a column, or a moment together with since="
+                f"{self.label}: until: found {shown(moment)}; allowed: a column, or a moment together with since="
             )
         try:
             end = pd.Timestamp(moment)
         except (TypeError, ValueError):
-            raise MetricError(f"{self.label}: until: found {moment!r}; allowed: a column or a moment") from None
+            raise MetricError(f"{self.label}: until: found {shown(moment)}; allowed: a column or a moment") from None
         if not pd.api.types.is_datetime64_any_dtype(rows[self.since]):
             raise MetricError(
                 f"{self.label}: since: column {self.since!r} holds no times, to which until={moment!r} asks"
@@ -239,5 +239,5 @@ def survival_curves(
     check_column(arm, where="survival_curves: arm")
     check_once(outcomes, where="survival_curves")
     if not isinstance(metric, TimeTo):
-        raise MetricError(f"survival_curves: metric: found {metric!r}; allowed: a TimeTo of a column")
+        raise MetricError(f"survival_curves: metric: found {type(metric).__name__}; allowed: a TimeTo of a column")
     return metric.curves(read(outcomes, (), arms=read_arms(outcomes, arm=arm, control=control)))

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError
+from toolkit.stats.arguments import listed
 from toolkit.stats.metric import Metric
 from toolkit.stats.moments import Term, numbers, one_column
 from toolkit.stats.outcomes import Arms
@@ -41,7 +42,7 @@ def one_row_per_unit(
         if unit != "unit":
             raise MetricError(
                 f"outcomes: column {unit!r} (who the row is about) is missing;"
-                f" columns found: {', '.join(map(str, outcomes.columns))}"
+                f" columns found: {listed(outcomes.columns)}"
             )
         return outcomes, arms, []
     units = one_column(outcomes, unit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -131,6 +132,13 @@ def test_the_report_and_the_ledger_tell_the_same(shop, batch, sent):
     assert "sent" in report.details()
 
 
+def test_an_approval_of_mails_that_went_under_another_one_has_none_of_its_own(shop, batch, sent):
+    assert sent(batch).sent == 12
+    assert sent(batch, shop.approve(batch, expires="1h")).already_sent == 12
+    with _ledger(shop) as ledger:
+        assert list(ledger.status()["says"]) == ["done", "done, 12 in other runs"]
+
+
 def test_without_a_ledger_named_the_record_is_kept_in_the_outbox(shop):
     batch = shop.prepare(ledger=None)
     assert batch.ledger is None
@@ -206,6 +214,27 @@ def test_a_batch_goes_over_one_ledger(shop, smtp_server, noon, tmp_path):
         send(later, signed, ledger=tmp_path / "fourth.sqlite", progress=False, **options)
     rehearsed = send(batch, approval, transport=f"outbox:{shop.outbox}", confirm=12, progress=False, clock=now)
     assert (rehearsed.sent, len(server.taken)) == (12, 24)  # a rehearsal reaches nobody
+
+
+def test_a_batch_goes_through_one_way_out_over_one_ledger_also_where_two_are_named(shop, smtp_server, noon, tmp_path):
+    server, now = smtp_server(), lambda: noon
+    batch = shop.prepare(ledger=None)
+    approval = shop.approve(batch, clock=now)
+    way = f"smtp:127.0.0.1:{server.port}?security=none"
+
+    def sent(ledger, way=way):
+        asked = {"transport": way, "confirm": 12, "ledger": tmp_path / ledger, "progress": False, "clock": now}
+        delivery._sent_over.clear()  # as in another process
+        return send(batch, approval, **asked)
+
+    assert sent("one.sqlite").sent == 12
+    with pytest.raises(InputError, match=r"12 mails of this batch left over ledger .*one\.sqlite; .* go twice:"):
+        sent("two.sqlite")
+    shutil.copy(tmp_path / "one.sqlite", tmp_path / "copy.sqlite")
+    assert sent("copy.sqlite").already_sent == 12
+    trial = smtp_server()
+    assert sent("trial.sqlite", f"smtp:127.0.0.1:{trial.port}?security=none").sent == 12
+    assert (len(server.taken), len(trial.taken)) == (12, 12)
 
 
 def test_whoever_names_no_count_is_told_to(shop, batch):
@@ -303,8 +332,10 @@ def test_mails_of_a_past_day_go_to_an_outbox_and_not_to_people(shop, batch, sent
         rehearsal = False
 
     way = Reaching(Outbox(shop.outbox))
+    later = datetime(2026, 3, 4, tzinfo=UTC)
+    signed = shop.approve(batch, clock=lambda: later)
     with pytest.raises(ApprovalError, match=r"prepared for 2026-03-02 12:00 UTC, over a day from now"):
-        sent(batch, transport=way, clock=lambda: datetime(2026, 3, 4, tzinfo=UTC))
+        sent(batch, signed, transport=way, clock=lambda: later)
     assert shop.mails() == []
 
 

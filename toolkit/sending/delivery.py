@@ -32,8 +32,9 @@ from toolkit.sending.batch.batch import Batch
 from toolkit.sending.batch.manifest import digest_of
 from toolkit.sending.batch.parcel import BatchParcel, Parcel
 from toolkit.sending.batch.summary import told as noted
-from toolkit.sending.clock import Clock, micros, utc_now
+from toolkit.sending.clock import DAY, Clock, micros, utc_now
 from toolkit.sending.ledger.draws import draws_of
+from toolkit.sending.ledger.high_water import files_left_from
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.moved import is_moved
 from toolkit.sending.ledger.planning import Limits, RunRecord, Signed
@@ -256,29 +257,38 @@ def _checked(
         )
     if not way.rehearsal:
         check_links(parcel, where, remedy=f"prepare(..., ledger={where!r}) first")
-        _over_one_ledger(batch, where, is_named=ledger is not None)
+        by_hand = any(isinstance(one, Approval) for one in approvals)  # else it was prepared a moment ago
+        _over_one_ledger(batch, where, way.name if by_hand else None, is_named=ledger is not None)
     return way, where, run_record(parcel, approvals, way, canary), parcel
 
 
-def _over_one_ledger(batch: Batch, where: str, *, is_named: bool) -> None:
+def _over_one_ledger(batch: Batch, where: str, through: str | None, *, is_named: bool) -> None:
     """Refuse a batch of which mails left over another ledger: this one does not know it, and they would go twice.
 
-    Asked are the ledger the batch was prepared with and, unless one was named now, those it went over from here.
+    Asked are the ledger the batch was prepared with and, unless one was named now, those it went over from here; and of
+    the way out that is meant now, though two ledgers were named, those from which this sender has mailed since. Through
+    another way out it may go again: that is what a trial with a mail server of one's own looks like.
     """
     here = os.path.realpath(where)
-    known = {place for digest, place in _sent_over if digest == batch.digest and not is_named}
-    known |= {batch.ledger} if batch.ledger is not None else set()
-    for place in sorted(one for one in known if os.path.realpath(one) != here):
-        if not Ledger.exists(place):
-            continue
-        with Ledger.open(place) as other:
-            count = 0 if is_moved(other) else other.left_of(batch.digest)
-        if count:
+    asked = {place for digest, place in _sent_over if digest == batch.digest and not is_named}
+    asked |= {batch.ledger} if batch.ledger is not None else set()
+    others = set[str]() if through is None else set(files_left_from(micros(batch.now) - DAY))
+    for place in sorted(one for one in asked | others if os.path.realpath(one) != here):
+        count = _left_over(place, batch.digest, through=None if place in asked else through)
+        if count and _left_over(where, batch.digest) < count:  # else it is a copy of that one
             raise InputError(
                 f"send: {counted(count, 'mail')} of this batch left over ledger {place}; over {where}, which does not "
                 f"know it, they would go twice: ledger={place!r} goes on with the rest; nothing was sent"
             )
     _sent_over.append((batch.digest, where))
+
+
+def _left_over(place: str, digest: str, *, through: str | None = None) -> int:
+    """How many mails of a batch left over a ledger; none where it is gone, or was moved, and its rows with it."""
+    if not Ledger.exists(place):
+        return 0
+    with Ledger.open(place) as other:
+        return 0 if is_moved(other) else other.left_of(digest, through=through)
 
 
 def _confirmed(confirm: object, count: int) -> None:
@@ -328,7 +338,7 @@ def run_record(
 
 def _canary(count: int | None, wait: str | timedelta | Duration) -> tuple[int | None, int]:
     if count is not None and (not isinstance(count, int) or count < 1):
-        raise InputError(f"send: canary: expected a whole number from 1; found {count!r}")
+        raise InputError(f"send: canary: expected a whole number from 1; found {shown(count)}")
     try:
         return count, Duration.parse(wait).elapsed
     except ValueError as fault:

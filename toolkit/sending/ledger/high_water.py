@@ -25,7 +25,7 @@ from toolkit.sending.ledger.schema import deliveries, metas
 from toolkit.sending.states import WAITING
 from toolkit.whole import whole_file
 
-__all__ = ["HighWater", "Mark", "in_doubt_by_now", "last_left"]
+__all__ = ["HighWater", "Mark", "files_left_from", "in_doubt_by_now", "last_left"]
 
 _ROW = "high_water"
 _SUFFIX = ".mark"
@@ -173,6 +173,11 @@ def last_left(place: str) -> Mark | None:
     return max(here, key=lambda one: one.at, default=None)
 
 
+def files_left_from(since: int) -> list[str]:
+    """The ledgers in files from which mails left by this sender's own marks, since a moment in microseconds of 1970."""
+    return sorted({one.place for one in _marks() if one.at >= since and one.place and "://" not in one.place})
+
+
 def _absolute(place: str) -> str:
     return place if "://" in place else str(Path(place).absolute())
 
@@ -181,9 +186,9 @@ def _beside(place: str) -> list[Path]:
     return [] if "://" in place else [Path(_absolute(place)).with_suffix(_SUFFIX)]
 
 
-def _marks(place: str) -> Iterator[Mark]:
+def _marks(place: str | None = None) -> Iterator[Mark]:
     with suppress(OSError):
-        for path in sorted({*config_folder().glob(f"*{_SUFFIX}"), *_beside(place)}):
+        for path in sorted({*config_folder().glob(f"*{_SUFFIX}"), *([] if place is None else _beside(place))}):
             with suppress(OSError):
                 mark = _mark_of(path.read_text("utf-8", "replace"))
                 if mark is not None:

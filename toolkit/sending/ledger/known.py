@@ -45,7 +45,8 @@ class Known:
 
         Returns:
             One row per run, the oldest first: run_id, created_at, approved_by, transport, mails, one count per state,
-            done (nothing is planned, leased, sending or deferred) and says, for example `done, 2 unknown`.
+            done (nothing is planned, leased, sending or deferred) and says, for example `done, 2 unknown`, or
+            `done, 300 in other runs`: these had been sent before, or a later run took them over.
         """
         with self._reading() as connection:
             return overview(connection)
@@ -126,10 +127,16 @@ class Known:
         with self._reading() as connection:
             return counts_of(connection, run_id)
 
-    def left_of(self, digest: str) -> int:
-        """How many mails of a batch left for people, or may have, under whichever approval; of its digest."""
+    def left_of(self, digest: str, *, through: str | None = None) -> int:
+        """How many mails of a batch left for people, or may have, under whichever approval.
+
+        Args:
+            digest: the batch's.
+            through: the name of a way out; any unless given.
+        """
         is_rehearsal = or_(*(runs.c.transport.startswith(f"{one}:") for one in ("outbox", "maildir")))
         query = select(func.count()).select_from(deliveries.join(runs)).where(runs.c.digest == digest, ~is_rehearsal)
+        query = query if through is None else query.where(runs.c.transport == through)
         left = deliveries.c.state.in_((State.SENDING, State.ACCEPTED, State.UNKNOWN))
         with self._reading() as connection:
             return connection.execute(query.where(left)).scalar_one()

@@ -36,6 +36,7 @@ def overview(connection: Connection) -> pd.DataFrame:
     counts: dict[str, Counter[str]] = {}
     for row in connection.execute(counted.group_by(deliveries.c.run_id, deliveries.c.state)):
         counts.setdefault(row.run_id, Counter())[row.state] = row.n
+    rounds = set(connection.execute(_ROUNDS).scalars())
     rows: dict[str, dict[str, Any]] = {}
     for run in found:
         count = counts.get(run["id"], Counter())
@@ -47,18 +48,28 @@ def overview(connection: Connection) -> pd.DataFrame:
             "mails": run["mails"],
             **{state.value: count[state] for state in State},
             "done": not any(count[state] for state in OPEN),
-            "says": _says(run["state"], count),
+            "says": _says(run, count, is_round=run["id"] in rounds),
         }
     columns = ["run_id", "created_at", "approved_by", "transport", "mails", *State, "done", "says"]
     frame = pd.DataFrame(list(rows.values()), columns=[str(name) for name in columns])
     return frame.astype({"created_at": "datetime64[us, UTC]"})
 
 
-def _says(run_state: str, count: Mapping[str, int]) -> str:
-    left = sum(count[state] for state in OPEN)
-    first = "done" if not left else f"{left} to go" if run_state in ("active", "done") else f"{run_state}, {left} to go"
-    parts = [f"{count[state]} {state}" for state in (State.UNKNOWN, *sorted(FINAL - {State.ACCEPTED})) if count[state]]
+def _says(run: Mapping[Any, Any], count: Mapping[str, int], *, is_round: bool) -> str:
+    left, state = sum(count[one] for one in OPEN), run["state"]
+    first = "done" if not left else f"{left} to go" if state in ("active", "done") else f"{state}, {left} to go"
+    parts = [f"{count[one]} {one}" for one in (State.UNKNOWN, *sorted(FINAL - {State.ACCEPTED})) if count[one]]
+    elsewhere = run["mails"] - sum(count.values())
+    if elsewhere > 0:  # sent before, in the hands of others, or taken over by a later one
+        parts.append(f"{elsewhere} in other runs{' or held back' if is_round else ''}")
     return ", ".join([first, *parts])
+
+
+_ROUNDS = (
+    select(approvals.c.run_id)
+    .select_from(approvals.join(documents, documents.c.id == approvals.c.id))
+    .where(documents.c.is_standing)
+)
 
 
 def mails_of(connection: Connection, *, state: State | None, customer: str | None) -> pd.DataFrame:

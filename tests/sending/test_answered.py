@@ -194,6 +194,33 @@ def test_a_round_reads_of_the_answers_what_the_program_asks_for_and_what_says_wh
     assert every.event_counts["email_opened"] == 5
 
 
+def test_a_round_reads_only_those_mails_sent_for_which_the_program_asks(sent, ledger, tracked_shop, make_program):
+    """Twelve mails of the step hello were sent; where a condition is more than texts, more is read than meets it."""
+    every = tracked_shop.log.with_answers(tracked_shop.outbox / "answers.sqlite")
+    follows = (
+        "\n---\nscenario: last\ntrigger: {{event: email_sent{}}}\nreentry: once\n{}steps: [{{send: welcome/hello}}]\n"
+    )
+
+    def read(where="", more=""):
+        text = follows.format(f', where: "{where}"' if where else "", more)
+        program = make_program(WELCOME + text, **TRACKED)
+        log = heard(tracked_shop.log, program, ledger.place)
+        until = log.span[1] + timedelta(days=1)
+        both = [replay(program, one, until=until, assume="as_logged") for one in (log, every)]
+        assert both[0].digest == both[1].digest
+        return log.event_counts.get("email_sent", 0)
+
+    assert read() == 12
+    assert read("scenario = 'welcome' and step = 'hello'") == 12
+    assert read("scenario = 'welcome' and step in ('offer', 'thanks')") == 1  # with the first the log begins
+    assert read("scenario = 'it''s' and template like '%'") == 1
+    assert read("scenario = 'another' or step = 'hello'") == 12
+    assert read("not (scenario = 'another')") == 12
+    assert read("step = 'offer'", "exit_on: [{event: email_sent, where: \"template = 'welcome/hello'\"}]\n") == 12
+    assert read("step = 'offer'", "exit_on: [{event: email_sent, where: \"arm = 'a' and scenario = 'no'\"}]\n") == 1
+    assert read("step = 'offer'", "goal: {event: email_sent, within: 1d}\n") == 12
+
+
 def test_links_of_mails_that_another_user_sends_lead_where_they_were_approved_to(tracked_shop, tmp_path, serving):
     key = new_key(tmp_path / "ana.pem")
     batch = tracked_shop.prepare()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -486,3 +487,52 @@ def test_a_file_of_codes_that_is_half_written_breaks_off_a_round_and_no_loop(poo
     with pytest.raises(InputError, match="codes cannot be read"):
         keep_sending(pooled.program, lambda: log_with(newcomers(6)), rounds=9, **options | {"say": lines.append})
     assert sum("broken off" in line for line in lines) == 4
+
+
+def test_codes_given_since_the_backup_of_a_ledger_are_given_to_nobody_else(pooled, mailing):
+    assert mailing.send(4).sent == 4
+    mailing.back_up()
+    assert mailing.send(8).sent == 4
+    with Ledger.open(mailing.ledger) as ledger:
+        given = ledger.coupons()[["code", "decision_id"]]
+    mailing.put_back()
+    assert "which codes" not in str(mailing.reconcile(yes=True))
+    with Ledger.open(mailing.ledger) as ledger:
+        again = ledger.coupons()[["code", "decision_id"]]
+        assert again.sort_values("code").values.tolist() == given.sort_values("code").values.tolist()
+    assert mailing.send(12).sent == 4
+    codes = [re.search(rb"SPRING-\d+", body).group() for _, _, body in mailing.server.taken]
+    assert len(set(codes)) == len(codes) == 12
+
+
+def test_a_code_of_two_batches_stays_with_the_mail_that_left_with_it(pooled, mailing):
+    """Both batches are prepared with the first codes, and told to the answers; the ledger lets each code go once."""
+    assert mailing.send(1).sent == 1
+    mailing.back_up()
+    first, second = mailing.prepare(2), mailing.prepare(4)
+    for batch in (second, first):
+        send(
+            batch,
+            mailing.approve(batch),
+            transport=mailing.way,
+            confirm=len(batch),
+            ledger=mailing.ledger,
+            progress=False,
+            clock=mailing.clock,
+        )
+    with Ledger.open(mailing.ledger) as ledger:
+        given = ledger.coupons().set_index("code")["decision_id"].to_dict()
+    mailing.put_back()
+    mailing.reconcile(yes=True)
+    with Ledger.open(mailing.ledger) as ledger:
+        again = ledger.coupons().set_index("code")["decision_id"].to_dict()
+    assert again.items() >= given.items()
+
+
+def test_where_the_answers_are_gone_it_is_said_that_codes_are_lost(pooled, mailing):
+    mailing.send(4)
+    mailing.back_up()
+    mailing.send(8)
+    mailing.put_back()
+    (mailing.folder / "answers.sqlite").unlink()
+    assert "which codes of coupons were given (put new ones into their file)" in str(mailing.reconcile(yes=True))

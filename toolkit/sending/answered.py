@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ from toolkit.database import insert_new
 from toolkit.errors import AnswersError, LedgerError
 from toolkit.events import EventLog
 from toolkit.mail import Letter
-from toolkit.scenario import dump
 from toolkit.scenario.models import Policies, Program, ScheduleTrigger
+from toolkit.sending.asked import asked_of_mails
 from toolkit.sending.batch.parcel import Parcel
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.domains import domain_of
@@ -32,7 +33,6 @@ from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import attempts, deliveries, metas
 from toolkit.sending.states import WAITING, State
 from toolkit.sending.stopping import Step, untold
-from toolkit.tables import MAIL_EVENTS
 from toolkit.tracking import Answered, Answers, MailLinks, TrackedMail
 from toolkit.tracking.schema import events_named
 
@@ -58,7 +58,7 @@ _AGAIN = 1_000  # attempts looked at once more
 _BEARS_ON_MAILING = ("email_unsubscribed", "email_subscribed", "email_complained", "email_bounced", "customer_updated")
 _REASONS = {"complained": "complaint", "unsubscribed": "unsubscribed", "bounced": "hard_bounce"}
 _ACCEPTED = (
-    select(deliveries.c.decision_id, attempts.c.at, deliveries.c.receipt)
+    select(deliveries.c.decision_id, attempts.c.at, deliveries.c.receipt, attempts.c.id)
     .select_from(deliveries.join(attempts, attempts.c.delivery_id == deliveries.c.id))
     .where(attempts.c.id > bindparam("b_after"), attempts.c.id <= bindparam("b_upto"))
     .where(attempts.c.outcome == State.ACCEPTED, deliveries.c.state == State.ACCEPTED)
@@ -116,6 +116,7 @@ def mails_of(parcel: Parcel, step: Step = untold) -> Iterator[TrackedMail]:
             message_id=stub.message_id,
             due_at=stub.decided_at,
             targets=stub.targets,
+            coupon=stub.coupon,
         )
 
 
@@ -142,7 +143,7 @@ def heard(log: EventLog, program: Program, ledger: str | os.PathLike[str], *, cl
         AnswersError: the store of answers cannot be opened or read.
         LedgerError: the ledger cannot be opened or written.
     """
-    where, asked = answers_place(ledger), _asked_of_mails(program)
+    where, asked = answers_place(ledger), asked_of_mails(program)
     if program.policies.tracking is None and not (Ledger.exists(where) and asked):
         return log
     with Answers.open(where, clock=lambda: micros(clock())) as answers, Ledger.open(ledger, clock=clock) as book:
@@ -150,13 +151,7 @@ def heard(log: EventLog, program: Program, ledger: str | os.PathLike[str], *, cl
         take_up(book, answers)
     if any(isinstance(one.trigger, ScheduleTrigger) for one in program.scenarios):
         return log.with_answers(where)  # a schedule is for whoever was heard of, by whatever event
-    return log.with_answers(where, table=events_named({*asked, *_BEARS_ON_MAILING}))
-
-
-def _asked_of_mails(program: Program) -> list[str]:
-    """The events of mails that a scenario names anywhere."""
-    text = dump(program)
-    return [event for event in MAIL_EVENTS if event in text]
+    return log.with_answers(where, table=events_named({**asked, **dict.fromkeys(_BEARS_ON_MAILING, ())}))
 
 
 @contextmanager
@@ -244,7 +239,9 @@ def tell_sent(ledger: Ledger, answers: Answers, *, goes_on: Callable[[int], bool
         upto = min(after + _SOME, last)
         with ledger.reading() as connection:
             rows = connection.execute(_ACCEPTED, {"b_after": after, "b_upto": upto}).all()
-        count += answers.sent((row.decision_id, row.at, row.receipt) for row in rows)
+        mails = [(row.decision_id, row.at, row.receipt) for row in rows]
+        old = bisect_right(rows, noted, key=lambda row: row.id) if noted <= last else 0
+        count += answers.sent(answers.untold(mails[:old]) + mails[old:])
         after = upto
         if after > noted or noted > last:
             answers.note(name, after)

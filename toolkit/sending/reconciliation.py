@@ -26,6 +26,7 @@ from toolkit.readable import counted
 from toolkit.sending.answered import answers_place, told_until
 from toolkit.sending.clock import Clock, from_micros, micros, utc_now
 from toolkit.sending.ledger import audit
+from toolkit.sending.ledger.coupons import Coupon, reserve
 from toolkit.sending.ledger.delivery_rows import Delivery, attempted, move, rows_of, sender_at_work
 from toolkit.sending.ledger.high_water import Mark, last_left
 from toolkit.sending.ledger.ledger import Ledger
@@ -87,7 +88,7 @@ class Reconciliation:
                 "the answers do not know every mail that can have left: of those decided until now none goes, "
                 "each is skipped as unknown_delivery"
             )
-        lines.append(_DONE if self.done else _LOOKED)
+        lines.append((_DONE if self.complete else _DONE + _CODES) if self.done else _LOOKED)
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -104,7 +105,8 @@ def _none_there(last: Mark | None) -> str:
 
 
 _LOOKED = "nothing was changed: `--yes` does it"
-_DONE = "lost since the backup: what was put on the suppression list by hand (add it again), and which codes were given"
+_DONE = "lost since the backup: what was put on the suppression list by hand (add it again)"
+_CODES = ", and which codes of coupons were given (put new ones into their file)"
 
 
 def reconcile(
@@ -202,12 +204,15 @@ def _taken_over(
             with ledger.reading() if add is None else ledger.changing() as connection:
                 if add is not None:
                     add(connection, some)
-                names = [one.decision_id for one in some]
-                rows = {row.decision_id: row for row in rows_of(connection, names, lock=add is not None)}
+                asked = [one.decision_id for one in some]
+                rows = {row.decision_id: row for row in rows_of(connection, asked, lock=add is not None)}
                 forgotten = [one for one in some if _is_behind(rows.get(one.decision_id), one)]
                 counts.update("doubt" if one.sent_at is None else "sent" for one in forgotten)
                 if add is not None:
                     _settle(connection, [(rows[one.decision_id], one.sent_at) for one in forgotten], now=now)
+                    for is_sent in (True, False):
+                        these = (one.decision_id for one in forgotten if (one.sent_at is not None) is is_sent)
+                        _give_codes(connection, answers.codes_of(these))
             bar.update(len(some))
     return counts
 
@@ -249,6 +254,18 @@ def _add_unknown(connection: Connection, told: Sequence[Any], *, ahead: Mark, lo
         for one in new
     ]
     connection.execute(insert(deliveries), rows)
+
+
+def _give_codes(connection: Connection, codes: Sequence[tuple[str, str, str]]) -> None:
+    """Coupon codes written down as those of mails that left, or may have: a mail was told with one, or with several."""
+    while codes:
+        wanted: dict[str, Coupon] = {}
+        more = []
+        for pool, code, decision_id in codes:
+            if wanted.setdefault(decision_id, Coupon(pool, code)) != (pool, code):
+                more.append((pool, code, decision_id))
+        reserve(connection, wanted, again=())
+        codes = more
 
 
 def _known_to(log: EventLog | None, customer_ids: Sequence[str], *, now: int) -> dict[str, str]:

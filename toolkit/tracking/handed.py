@@ -9,11 +9,11 @@ from operator import attrgetter
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from toolkit.database import insert_new, placeholder
+from toolkit.database import chunks, insert_new, placeholder
 from toolkit.tracking.incoming import TrackedMail
-from toolkit.tracking.schema import answers, links, mails
+from toolkit.tracking.schema import answers, coupons, links, mails
 
-__all__ = ["change_mails", "insert_mails", "insert_sent", "known_otherwise"]
+__all__ = ["change_mails", "insert_mails", "insert_sent", "known_otherwise", "untold"]
 
 _HANDED_DOWN = [column for column in mails.c if column.key != "links"]
 _values = attrgetter(*(column.key for column in _HANDED_DOWN))
@@ -24,6 +24,7 @@ _told = attrgetter(*_MAY_DIFFER)
 def insert_mails(connection: Connection, handed: Sequence[TrackedMail]) -> int:
     """Mails that were not there yet, written down; how many. Straight to the driver, since there may be a million."""
     _insert_links(connection, handed)
+    _insert_codes(connection, handed)
     names = ", ".join([*(column.name for column in _HANDED_DOWN), "links"])
     marks = ", ".join([placeholder(connection)] * (len(_HANDED_DOWN) + 1))
     statement = f"INSERT INTO {mails.name} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"
@@ -54,6 +55,7 @@ def known_otherwise(connection: Connection, handed: Sequence[TrackedMail]) -> li
 def change_mails(connection: Connection, changed: Sequence[tuple[TrackedMail, list[str]]]) -> int:
     """Mails written down anew; how many. The links they had stay theirs, after the new ones."""
     _insert_links(connection, [mail for mail, _ in changed])
+    _insert_codes(connection, [mail for mail, _ in changed])
     rows = [
         {"b_name": mail.name, "links": json.dumps([*map(_link_id, mail.targets), *had])}
         | dict(zip(_MAY_DIFFER, _told(mail), strict=True))
@@ -62,6 +64,26 @@ def change_mails(connection: Connection, changed: Sequence[tuple[TrackedMail, li
     if rows:
         connection.execute(update(mails).where(mails.c.name == bindparam("b_name")), rows)
     return len(rows)
+
+
+def untold(
+    connection: Connection, accepted: Sequence[tuple[str, int, str | None]]
+) -> list[tuple[str, int, str | None]]:
+    """Of mails that left, those that are not written down as sent, or not by the name the provider has for them."""
+    left = []
+    for some in chunks(accepted):
+        known = select(mails.c.decision_id, mails.c.provider_id).where(
+            mails.c.decision_id.in_([one[0] for one in some])
+        )
+        theirs = dict(map(tuple, connection.execute(known)))
+        names = select(answers.c.event_id).where(answers.c.event_id.in_([f"sent:{one[0]}" for one in some]))
+        told = set(connection.execute(names).scalars())
+        for one in some:
+            decision, _, name = one
+            is_same = name is None or theirs.get(decision, name) == name
+            if not (is_same and f"sent:{decision}" in told):
+                left.append(one)
+    return left
 
 
 def insert_sent(connection: Connection, accepted: Sequence[tuple[str, int, str | None]], *, now: int) -> int:
@@ -90,3 +112,14 @@ def _insert_links(connection: Connection, handed: Sequence[TrackedMail]) -> None
     targets = {_link_id(url): url for mail in handed for url in mail.targets}
     if targets:
         connection.execute(insert_new(connection, links), [{"id": link, "url": url} for link, url in targets.items()])
+
+
+def _insert_codes(connection: Connection, handed: Sequence[TrackedMail]) -> None:
+    """The codes that mails give, or would have given: of two batches with one mail each may have had another."""
+    rows = [
+        {"pool": mail.coupon[0], "code": mail.coupon[1], "decision_id": mail.decision_id}
+        for mail in handed
+        if mail.coupon is not None
+    ]
+    if rows:
+        connection.execute(insert_new(connection, coupons), rows)

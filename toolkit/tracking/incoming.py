@@ -40,6 +40,7 @@ class TrackedMail:
         due_at: microseconds since 1970.
         targets: where its links lead; a link's number is its place here.
         provider_id: what a provider calls the mail, where it is known.
+        coupon: the pool, and the code of it that the mail gives.
     """
 
     name: str
@@ -57,6 +58,7 @@ class TrackedMail:
     due_at: int
     targets: tuple[str, ...] = ()
     provider_id: str | None = None
+    coupon: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,45 @@
 """The tables of answers, and the view that an event log reads.
 
-`tracked_mail` and `tracked_link` are what sending hands down: which mails may be answered, and where their links lead.
+`tracked_mail` and `tracked_link` are what sending hands down: which mails may be answered, and where their links lead;
+`tracked_coupon` keeps the codes that they give, so that a ledger put back from a backup gives none again.
 `answer` is what came home, each once. Times are microseconds since 1970, UTC. No address is in any of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    literal_column,
+    or_,
+)
 
-__all__ = ["EVENTS_VIEW", "VERSION", "answers", "create", "events_named", "links", "mails", "metas", "tables"]
+__all__ = [
+    "EVENTS_VIEW",
+    "VERSION",
+    "answers",
+    "bears_on_mailing",
+    "coupons",
+    "create",
+    "events_named",
+    "links",
+    "mails",
+    "metas",
+    "tables",
+    "upgrade",
+]
 
-VERSION = 1
+VERSION = 2
 EVENTS_VIEW = "answer_events"
 
 metadata = MetaData()
@@ -42,6 +69,26 @@ mails = Table(
 
 links = Table("tracked_link", metadata, Column("id", String(16), primary_key=True), Column("url", Text, nullable=False))
 
+coupons = Table(
+    "tracked_coupon",
+    metadata,
+    Column("pool", String(80), primary_key=True),
+    Column("code", String(64), primary_key=True),
+    Column("decision_id", String(64), primary_key=True, index=True),
+)
+
+
+def bears_on_mailing(kind: ColumnElement[str] | None = None) -> ColumnElement[bool]:
+    """Whether an answer bears on who may be mailed: few of many do, and an index has them alone.
+
+    SQLite finds it only where the kinds stand in the statement as they stand in the index.
+    """
+    of: ColumnElement[str] = literal_column("kind") if kind is None else kind
+    return or_(*(of == literal_column(f"'{one}'") for one in _STANDING))
+
+
+_STANDING = ("unsubscribed", "subscribed", "complained", "bounced", "rejected")
+
 answers = Table(
     "answer",
     metadata,
@@ -69,6 +116,7 @@ answers = Table(
     Index("answer_of_mail", "mail", "at"),
     Index("answer_received", "received_at", "id"),
     Index("answer_provider_mail", "provider_mail"),
+    Index("answer_standing", "received_at", "id", sqlite_where=bears_on_mailing(), postgresql_where=bears_on_mailing()),
 )
 
 _TIME = {
@@ -124,13 +172,30 @@ def create(connection: Connection) -> None:
     )
 
 
-def events_named(names: Iterable[str]) -> str:
+def upgrade(connection: Connection) -> None:
+    """What a store of version 1 lacks, in the transaction under way: the codes of mails, and an index."""
+    coupons.create(connection, checkfirst=True)
+    for index in answers.indexes:
+        index.create(connection, checkfirst=True)
+
+
+def events_named(names: Mapping[str, Sequence[Mapping[str, Collection[str]]]]) -> str:
     """A SELECT of the events of some names, and of the first event whatever it is: a log begins with it.
 
     Args:
-        names: for example `email_clicked`.
+        names: for example `email_clicked`, to what it is wanted of: column to the texts that it may have, such as those
+            of `scenario` and `step`, or several of these; empty for all of them.
     """
-    wanted = ", ".join(f"'{name}'" for name in sorted(names))
+    wanted = " OR ".join(_is_named(name, some) for name, some in sorted(names.items()))
     known = "SELECT a.event_id FROM answer a JOIN tracked_mail m ON m.name = a.mail"
     first = f"{known} ORDER BY a.received_at, a.id LIMIT 1"
-    return f"SELECT * FROM {EVENTS_VIEW} WHERE event IN ({wanted}) OR event_id = ({first})"
+    return f"SELECT * FROM {EVENTS_VIEW} WHERE {wanted} OR event_id = ({first})"
+
+
+def _is_named(name: str, some: Sequence[Mapping[str, Collection[str]]]) -> str:
+    of = " OR ".join(" AND ".join(f"{column} IN ({_texts(texts)})" for column, texts in one.items()) for one in some)
+    return f"(event = {_texts([name])} AND ({of}))" if of else f"event = {_texts([name])}"
+
+
+def _texts(texts: Iterable[str]) -> str:
+    return ", ".join("'" + text.replace("'", "''") + "'" for text in sorted(texts)) or "NULL"

@@ -16,12 +16,23 @@ from sqlalchemy import Connection, Engine, and_, func, inspect, literal, or_, se
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolkit.database import READ, chunks, compact, insert_new, opened, place_of, said
-from toolkit.errors import AnswersError
+from toolkit.errors import AnswersError, shown
 from toolkit.tracking.erasure import erase_answers
-from toolkit.tracking.handed import change_mails, insert_mails, insert_sent, known_otherwise
+from toolkit.tracking.handed import change_mails, insert_mails, insert_sent, known_otherwise, untold
 from toolkit.tracking.incoming import Incoming, Kept, TrackedMail
 from toolkit.tracking.recording import count_unknown, record, subscription
-from toolkit.tracking.schema import EVENTS_VIEW, VERSION, answers, create, links, mails, metas
+from toolkit.tracking.schema import (
+    EVENTS_VIEW,
+    VERSION,
+    answers,
+    bears_on_mailing,
+    coupons,
+    create,
+    links,
+    mails,
+    metas,
+    upgrade,
+)
 
 __all__ = ["Answered", "Answers", "Standing", "now_micros"]
 
@@ -29,7 +40,6 @@ _HANDED = 10_000  # mails written down in one commit
 _HANDED_DOWN = ("decision_id", "customer_id", "scenario", "step", "class_", "domain", "message_id", "due_at")
 _SIGNS = ("delivered", "opened", "clicked", "complained", "unsubscribed", "bounced")
 _LATE_BY, _LATE_AMONG = 600_000_000, 1_000  # microseconds, and answers, that one may be committed after later ones
-_STANDING = ("unsubscribed", "subscribed", "complained", "bounced", "rejected")
 
 
 def now_micros() -> int:
@@ -189,6 +199,11 @@ class Answers:
                 _tie(connection)
         return count
 
+    def untold(self, accepted: Sequence[tuple[str, int, str | None]]) -> list[tuple[str, int, str | None]]:
+        """Of mails that left, as for `sent`, those of which it is not written down."""
+        with self._reading() as connection:
+            return untold(connection, accepted)
+
     def handed_down(self) -> Iterator[list[Any]]:
         """All mails that were registered, some at a time, with the moment they were sent.
 
@@ -207,6 +222,15 @@ class Answers:
                 return
             yield rows
             last = rows[-1].name
+
+    def codes_of(self, decision_ids: Iterable[str]) -> list[tuple[str, str, str]]:
+        """Pool, code and decision of every coupon code that these mails were handed down with."""
+        found: list[tuple[str, str, str]] = []
+        with self._reading() as connection:
+            for some in chunks(decision_ids):
+                query = select(coupons).where(coupons.c.decision_id.in_(some)).order_by(coupons.c.pool, coupons.c.code)
+                found += [(row.pool, row.code, row.decision_id) for row in connection.execute(query)]
+        return found
 
     # What came home ...................................................................................................
 
@@ -316,7 +340,7 @@ class Answers:
                 recent = answers.c.received_at > after - _LATE_BY, answers.c.id > last - _LATE_AMONG
                 news.append(and_(*recent, answers.c.kind != "subscribed"))
             wanted = or_(*news) & (answers.c.received_at <= self._clock())
-            query = _ANSWERED.where(answers.c.kind.in_(_STANDING), answers.c.mail.is_not(None), wanted).order_by(
+            query = _ANSWERED.where(bears_on_mailing(answers.c.kind), answers.c.mail.is_not(None), wanted).order_by(
                 answers.c.received_at, answers.c.id
             )
             rows = list(connection.execute(query))
@@ -454,9 +478,13 @@ def _is_ready(connection: Connection, place: str) -> bool:
 
 
 def _made(connection: Connection, place: str) -> None:
-    if _version(connection, place) is None:
+    found = _version(connection, place)
+    if found is None:
         create(connection)
         connection.execute(insert_new(connection, metas), {"name": "version", "value": str(VERSION)})
+    elif found < VERSION:
+        upgrade(connection)
+        connection.execute(update(metas).where(metas.c.name == "version").values(value=str(VERSION)))
 
 
 def _version(connection: Connection, place: str) -> int | None:
@@ -464,7 +492,6 @@ def _version(connection: Connection, place: str) -> int | None:
         return None
     found = connection.execute(select(metas.c.value).where(metas.c.name == "version")).scalar()
     if found is None or not found.isdigit() or int(found) > VERSION:
-        raise AnswersError(
-            f"answers {place}: version {found!r}, this one reads {VERSION}; update trigger-toolkit or name another file"
-        )
+        said = f"version {shown(found)}, this one reads {VERSION}"
+        raise AnswersError(f"answers {place}: {said}; update trigger-toolkit or name another file")
     return int(found)

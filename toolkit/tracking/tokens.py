@@ -12,7 +12,7 @@ import hmac
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 
 __all__ = ["LENGTH", "MOST_LINKS", "PURPOSES", "TRAP", "Token", "Tokens", "own_key"]
 
@@ -69,10 +69,10 @@ class Tokens:
             said = base64.b32decode(mail.upper()) + bytes((number,))
         except (binascii.Error, ValueError) as fault:
             raise InputError(
-                f"tokens: expected 16 characters of base32 and a number up to 255; found {mail!r}"
+                f"tokens: expected 16 characters of base32 and a number up to 255; found {shown(mail)}"
             ) from fault
         if len(said) != _NAME_BYTES + 1:
-            raise InputError(f"tokens: expected the 16 characters a Message-ID begins with; found {mail!r}")
+            raise InputError(f"tokens: expected the 16 characters a Message-ID begins with; found {shown(mail)}")
         return _base64(said + _mac(self.secrets[-1], purpose, said))
 
     def read(self, token: str, *, purpose: str) -> Token | None:

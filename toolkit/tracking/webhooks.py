@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from toolkit.errors import AnswersError, InputError, did_you_mean
+from toolkit.errors import AnswersError, InputError, did_you_mean, shown
 from toolkit.tracking.incoming import Incoming, storable
 from toolkit.tracking.providers import PROVIDERS, Call, RefusedError, Report, UnreadableError, ses
 from toolkit.tracking.requests import body_of, content_type
@@ -52,7 +52,7 @@ class Webhooks:
         for name, secret in secrets.items():
             if name not in PROVIDERS:
                 hint = did_you_mean(name, PROVIDERS)
-                raise InputError(f"webhooks: no provider {name!r}; there are {', '.join(sorted(PROVIDERS))}{hint}")
+                raise InputError(f"webhooks: no provider {shown(name)}; there are {', '.join(sorted(PROVIDERS))}{hint}")
             if not secret.strip():
                 raise InputError(f"webhooks: {name}: expected {PROVIDERS[name].SECRET}; found nothing")
         self._secrets = dict(secrets)

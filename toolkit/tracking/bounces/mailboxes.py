@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from toolkit.errors import AnswersError, InputError
+from toolkit.errors import AnswersError, InputError, shown
 from toolkit.tracking.bounces.reader import read_bounce
 from toolkit.tracking.incoming import Incoming, storable
 from toolkit.tracking.store import Answers, now_micros
@@ -151,7 +151,7 @@ def _imap(url: str) -> Iterator[bytes]:
     with _signed_in(url) as (server, folder):
         status, _ = server.select(f'"{folder}"', readonly=True)
         if status != "OK":
-            raise AnswersError(f"bounces: the server has no folder {folder!r}")
+            raise AnswersError(f"bounces: the server has no folder {shown(folder)}")
         _, found = server.search(None, "ALL")
         for number in (found[0] or b"").split():
             _, parts = server.fetch(number.decode(), "(BODY.PEEK[])")

@@ -140,6 +140,16 @@ def test_an_approval_is_over_at_its_last_moment(batch):
         approval.check(batch, clock=lambda: NOW + timedelta(hours=2))
 
 
+def test_an_approval_signed_by_a_clock_that_is_ahead_holds_within_minutes_and_is_refused_beyond(batch):
+    approval = approve(batch, by="ana", expires="2h", clock=_now)
+    approval.check(batch, clock=lambda: NOW - timedelta(minutes=5))
+    ahead = (
+        r"signed 2026-03-02 13:00 UTC, which is still to come \(now 2026-03-02 12:54\); clocks .* 5 minutes: set the"
+    )
+    with pytest.raises(ApprovalError, match=ahead):
+        approval.check(batch, clock=lambda: NOW - timedelta(minutes=5, microseconds=1))
+
+
 @pytest.mark.parametrize("expires", ["0h", "-3h", "soon", ""])
 def test_an_approval_that_would_not_last_is_refused(batch, expires):
     with pytest.raises(InputError, match="approve: expires: expected"):

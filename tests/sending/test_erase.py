@@ -241,7 +241,7 @@ def test_words_that_someone_wrote_into_the_audit_are_told_because_they_cannot_be
     ledger.pause("run", by="ana", why="c0@example.org called")
     found = erase("c0", by="ana", ledger=tmp_path / "ledger.sqlite", yes=True, clock=ledger._clock)
     (left,) = found.left
-    assert left.endswith(": 1 lines of the audit, in words that someone wrote; its chain cannot be changed")
+    assert left.endswith(": 1 line of the audit, in words that someone wrote; its chain cannot be changed")
 
 
 @pytest.mark.parametrize(

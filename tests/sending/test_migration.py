@@ -110,7 +110,7 @@ def test_a_ledger_of_the_sixth_version_keeps_once_what_an_approval_says(shop, tm
     standing = approve_standing(shop.program, shop.templates, by="ana", mails_a_day=7, clock=clock)
     assert [send(batch, standing, confirm=len(batch), **ways).sent for _ in range(2)] == [7, 0]
     rest = shop.prepare(ledger=place)
-    assert send(rest, shop.approve(rest), confirm=len(rest), **ways).sent == 5
+    assert send(rest, shop.approve(rest, clock=clock), confirm=len(rest), **ways).sent == 5
     with Ledger.open(place, clock=clock) as ledger:
         before = ledger.status()
         last = ledger.last_approval()

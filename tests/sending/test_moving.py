@@ -244,7 +244,7 @@ def test_what_was_written_and_is_not_what_was_read_moves_nothing(lived, tmp_path
             "CREATE TRIGGER bent AFTER INSERT ON delivery BEGIN UPDATE delivery SET state = 'planned' "
             "WHERE id = new.id AND customer_id = 'c2'; END"
         )
-    with pytest.raises(LedgerError, match="delivery: 7 rows were written and 7 read back, or not the same"):
+    with pytest.raises(LedgerError, match="delivery: of 7 rows written 7 were read back, or not the same"):
         move_ledger(lived.ledger, new, by="ana", progress=False, clock=lived.clock)
     lived.now += timedelta(minutes=10)
     assert lived.send(9).sent == 2

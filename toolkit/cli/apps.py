@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.app import app, plain_errors
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, nearest, shown
 
 __all__ = ["app_command", "jupyter_environment", "lab_command"]
 
@@ -91,7 +91,7 @@ def show_app(
     with plain_errors():
         _there(notebook)
         if theme not in ("light", "dark"):
-            raise InputError(f"--theme: found {theme!r}; allowed: light, dark")
+            raise InputError(f"--theme: found {shown(theme)}; allowed: light, dark")
         if importlib.util.find_spec("voila") is None:
             raise InputError("toolkit app needs Voilà; install it with: pip install 'trigger-toolkit[app]'")
         raise typer.Exit(_run(app_command(notebook, port=port, theme=theme, open_browser=browser)))

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.cli.app import app, plain_errors
-from toolkit.errors import EventLogError, InputError
+from toolkit.errors import EventLogError, InputError, shown
 from toolkit.events import UNFINISHED, EventLog
 
 __all__ = [
@@ -83,7 +83,7 @@ def columns_of(text: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         ours, sign, theirs = part.partition("=")
         if not sign or not ours.strip() or not theirs.strip():
-            raise InputError(f"--map: found {part!r}; allowed: our column = theirs, for example at=timestamp")
+            raise InputError(f"--map: found {shown(part)}; allowed: our column = theirs, for example at=timestamp")
         columns[ours.strip()] = theirs.strip()
     return columns
 

@@ -13,7 +13,7 @@ import typer
 
 import toolkit
 from toolkit.cli.app import app, plain_errors
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.mail import VIEWS, Templates, import_hints
 from toolkit.mail.agreement import sends
 from toolkit.readable import counted
@@ -55,13 +55,13 @@ def new(
             return
         if template not in known:
             hint = did_you_mean(template, known)
-            raise InputError(f"new: no scenario {template!r} in the library; there are: {', '.join(known)}{hint}")
+            raise InputError(f"new: no scenario {shown(template)} in the library; there are: {', '.join(known)}{hint}")
         if not name:
             said = f"give yours a name of small letters, digits and _: toolkit new {template} my_{template}"
             raise InputError(f"new: {said}, or the same again: toolkit new {template} {template}")
         if not _NAME.fullmatch(name):
             raise InputError(
-                f"new: expected a name of small letters, digits and _, for example my_cart; found {name!r}"
+                f"new: expected a name of small letters, digits and _, for example my_cart; found {shown(name)}"
             )
         target = Path(into) / name
         if target.exists():

@@ -22,7 +22,7 @@ from toolkit.cli.logs import (
 )
 from toolkit.engine import compact, replay
 from toolkit.engine.trace import check_known
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.events.times import moment_of
 from toolkit.scenario import load, set_parameters
 from toolkit.whole import whole_file
@@ -103,11 +103,11 @@ def _said_of_out(folder: Path) -> Iterator[None]:
 def _change(text: str) -> tuple[str, object]:
     path, sign, value = text.partition("=")
     if not sign:
-        raise InputError(f"--set: found {text!r}; allowed: path=value, for example abandoned_cart.pause.wait=1h")
+        raise InputError(f"--set: found {shown(text)}; allowed: path=value, for example abandoned_cart.pause.wait=1h")
     try:
         return path.strip(), YAML(typ="safe", pure=True).load(value)
     except YAMLError:
-        raise InputError(f"--set: {path} cannot be {value!r}: not a YAML value") from None
+        raise InputError(f"--set: {path} cannot be {shown(value)}: not a YAML value") from None
 
 
 @app.command("compact")

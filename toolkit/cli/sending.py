@@ -24,7 +24,7 @@ from toolkit.cli.logs import (
     read_log,
     with_log_options,
 )
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, nearest, shown
 from toolkit.events.times import moment_of
 from toolkit.readable import counted
 from toolkit.scenario import load
@@ -332,4 +332,4 @@ def _day(text: str | None) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise InputError(f"--day: found {text!r}; allowed: a day such as 2026-03-02") from None
+        raise InputError(f"--day: found {shown(text)}; allowed: a day such as 2026-03-02") from None

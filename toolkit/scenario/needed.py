@@ -18,7 +18,7 @@ def texts_needed(condition: str) -> dict[str, frozenset[str]]:
         condition: as `Expression` takes it.
 
     >>> needed = texts_needed("scenario = 'cart' and (step in ('offer', 'last')) and value > 20")
-    >>> {column: sorted(texts) for column, texts in needed.items()}
+    >>> {column: sorted(needed[column]) for column in sorted(needed)}
     {'scenario': ['cart'], 'step': ['last', 'offer']}
     >>> texts_needed("scenario = 'cart' or value > 20")
     {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
+from toolkit.events.times import moment_of
 from toolkit.scenario.duration import Duration
 
 __all__ = ["DAY", "Clock", "from_micros", "length", "micros", "utc", "utc_now"]
@@ -38,13 +39,11 @@ def utc(value: datetime, *, name: str) -> datetime:
         InputError: the moment has no time zone, or is not a moment.
     """
     if not isinstance(value, datetime):
-        raise InputError(f"{name}: expected a datetime with a time zone; found {value!r}")
-    if value.tzinfo is None or value.utcoffset() is None:
         raise InputError(
-            f"{name}: expected a time zone; found {value.isoformat(sep=' ')} without one; "
-            f"write for example datetime(..., tzinfo=UTC)"
+            f"{name}: found {shown(value)}; allowed: a datetime with a time zone, for example "
+            "datetime(2026, 3, 2, 12, tzinfo=UTC)"
         )
-    return from_micros(micros(value))
+    return from_micros(micros(moment_of(value, name=name)))
 
 
 def length(value: str | timedelta | Duration, *, name: str, example: str) -> timedelta:
@@ -58,7 +57,7 @@ def length(value: str | timedelta | Duration, *, name: str, example: str) -> tim
     except ValueError as fault:
         raise InputError(f"{name}: {fault}") from fault
     if found <= timedelta():
-        raise InputError(f"{name}: expected a time above zero, for example {example}; found {value!r}")
+        raise InputError(f"{name}: expected a time above zero, for example {example}; found {shown(value)}")
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.bars import Bar
-from toolkit.errors import InputError, TransportError, did_you_mean
+from toolkit.errors import InputError, TransportError, did_you_mean, shown
 from toolkit.readable import counted, lines_html, table_html
 from toolkit.sending.batch.batch import Batch
 from toolkit.sending.batch.mails import PreparedMail
@@ -153,7 +153,7 @@ def _addresses(to: object) -> tuple[str, ...]:
     found = dict.fromkeys((word, address_of(word)) for word in words)
     for word, address in found:
         if address is None:
-            raise InputError(f"send_test: to: {word!r} is no address; allowed: one such as you@example.com")
+            raise InputError(f"send_test: to: {shown(word)} is no address; allowed: one such as you@example.com")
     addresses = tuple(dict.fromkeys(address for _, address in found if address is not None))
     if len(addresses) > MOST_ADDRESSES:
         raise InputError(f"send_test: to: found {len(addresses)} addresses; allowed: {MOST_ADDRESSES} of your own")
@@ -232,7 +232,9 @@ def _chosen(
             theirs += [(number, mail)] if mail.customer_id == customer else []
             near |= {mail.customer_id} if mail.customer_id.casefold() == str(customer).casefold() else set()
     if customer is not None and not theirs:
-        raise InputError(f"send_test: customer: no mail here goes to {customer!r}{did_you_mean(str(customer), near)}")
+        raise InputError(
+            f"send_test: customer: no mail here goes to {shown(customer)}{did_you_mean(str(customer), near)}"
+        )
     if numbers is not None:
         return [(number, batch.mails[number]) for number in numbers]
     chosen = theirs if customer is not None else list(firsts.values())
@@ -249,7 +251,7 @@ def _numbers(mails: object, count: int) -> list[int]:
     for one in given:
         number = getattr(one, "__index__", lambda one=one: None)()
         if number is None or isinstance(one, bool) or not -count <= number < count:
-            raise InputError(f"send_test: mails: there is no mail {one!r}; the batch has {count:,}, from 0 on")
+            raise InputError(f"send_test: mails: there is no mail {shown(one)}; the batch has {count:,}, from 0 on")
         numbers.append(number % count)
     if not numbers:
         raise InputError("send_test: mails: found none; allowed: rows of batch.table")

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.engine import replay
-from toolkit.errors import AnswersError, ApprovalError, EventLogError, InputError, SendingError, ToolkitError
+from toolkit.errors import AnswersError, ApprovalError, EventLogError, InputError, SendingError, ToolkitError, shown
 from toolkit.events import EventLog
 from toolkit.mail import Templates
 from toolkit.readable import counted, lines_html, table_html
@@ -329,7 +329,7 @@ def parity(
         InputError: nothing was captured that day, or there is no ledger.
     """
     if not isinstance(day, date):
-        raise InputError(f"parity: day: expected a date, for example date(2026, 3, 2); found {day!r}")
+        raise InputError(f"parity: day: expected a date, for example date(2026, 3, 2); found {shown(day)}")
     if not Ledger.exists(ledger):
         raise InputError(f"parity: ledger {ledger}: there is none")
     seen = Captures(Path(captures))

@@ -62,8 +62,8 @@ class Moved:
         mails, answers = self.rows[deliveries.name], self.rows.get(tracked.answers.name, 0)
         what = counted(mails, "mail") + (f" and {counted(answers, 'answer')}" if self.has_answers else "")
         return (
-            f"{self.source} is now {self.target}: {what}, {sum(self.rows.values()):,} rows in all, read back and "
-            f"equal. Nobody can write to the old one any more; name the new one to every command and notebook"
+            f"{self.source} is now {self.target}: {what}, {counted(sum(self.rows.values()), 'row')} in all, read back "
+            f"and equal. Nobody can write to the old one any more; name the new one to every command and notebook"
         )
 
     __repr__ = __str__
@@ -256,8 +256,8 @@ def _copied(
             bar.update(len(some))
         if (written.count, written.digest) != (there.count, there.digest):
             raise error(
-                f"{what}: {table.name}: {written.count:,} rows were written and {there.count:,} read back, or not the "
-                "same; nothing was moved"
+                f"{what}: {table.name}: of {counted(written.count, 'row')} written {there.count:,} were read back, or "
+                "not the same; nothing was moved"
             )
         rows[table.name] = written.count
         _count_on(writes, table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 
 __all__ = ["as_read", "is_same", "person"]
 
@@ -18,10 +18,10 @@ def person(name: object, *, where: str, who: str = "a person") -> str:
         InputError: it is no text, blank, or more than one line: the audit has a line for each thing done.
     """
     if not isinstance(name, str) or not name.strip():
-        raise InputError(f"{where}: expected the name of {who}; found {name!r}")
+        raise InputError(f"{where}: expected the name of {who}; found {shown(name)}")
     name = name.strip()
     if any(unicodedata.category(sign) in _BREAKS for sign in name):
-        raise InputError(f"{where}: expected the name of {who} in one line; found {name!r}")
+        raise InputError(f"{where}: expected the name of {who} in one line; found {shown(name)}")
     return name
 
 

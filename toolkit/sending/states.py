@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 
 __all__ = ["FINAL", "MOVES", "NEVER_LEFT", "OPEN", "QUIET_HOURS", "WAITING", "Move", "State", "allowed", "state_of"]
 
@@ -105,5 +105,5 @@ def state_of(word: str) -> State:
     names = [state.value for state in State]
     if word not in names:
         hint = did_you_mean(str(word), names)
-        raise InputError(f"state: found {word!r}; allowed: {', '.join(names)}{hint}")
+        raise InputError(f"state: found {shown(word)}; allowed: {', '.join(names)}{hint}")
     return State(word)

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import ApprovalError, InputError, PreflightError
+from toolkit.errors import ApprovalError, InputError, PreflightError, shown
 from toolkit.readable import counted
 from toolkit.scenario.duration import Duration
 from toolkit.sending.approval.policy import ApprovalPolicy, policy_of
@@ -173,7 +173,7 @@ def approve(
     now = clock()
     wrote = batch.author if author is None else person(author, where="approve: author")
     if batch.author is not None and wrote is not None and not is_same(wrote, batch.author):
-        raise ApprovalError(f"approve: the batch says that {batch.author!r} wrote it; found author={wrote!r}")
+        raise ApprovalError(f"approve: the batch says that {shown(batch.author)} wrote it; found author={shown(wrote)}")
     unsigned = Approval(
         by=approver,
         author=wrote,

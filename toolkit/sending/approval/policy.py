@@ -13,7 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from toolkit.errors import ApprovalError, Fault, InputError, did_you_mean, nearest
+from toolkit.errors import ApprovalError, Fault, InputError, did_you_mean, nearest, shown
 from toolkit.scenario.duration import Duration
 from toolkit.sending.approval.signing import Signature, public_key
 from toolkit.sending.people import as_read, is_same
@@ -45,11 +45,11 @@ class ApprovalPolicy:
 
     def __post_init__(self) -> None:
         if isinstance(self.needed, bool) or not isinstance(self.needed, int) or self.needed < 1:
-            raise InputError(f"approvers: needed: expected a whole number from 1; found {self.needed!r}")
+            raise InputError(f"approvers: needed: expected a whole number from 1; found {shown(self.needed)}")
         # A word such as "no" is true to Python, and would let authors approve what they wrote.
         may: object = self.author_may_approve
         if not isinstance(may, bool):
-            said = f"found {may!r}; allowed: true or false"
+            said = f"found {shown(may)}; allowed: true or false"
             raise InputError(f"approvers: author_may_approve: {said}")
         if self.longest is not None and self.longest <= timedelta():
             raise InputError(f"approvers: longest: expected a time above zero, for example 72h; found {self.longest}")
@@ -116,19 +116,21 @@ class ApprovalPolicy:
             if listed is None:
                 hint = did_you_mean(signature.by, self.approvers)
                 raise ApprovalError(
-                    f"approval by {signature.by!r}: may not approve; allowed: {', '.join(sorted(self.approvers))}{hint}"
+                    f"approval by {shown(signature.by)}: may not approve; allowed: "
+                    f"{', '.join(sorted(self.approvers))}{hint}"
                 )
             if listed != signature.public_key:
                 raise ApprovalError(
-                    f"approval by {signature.by!r}: signed with key {signature.public_key[:12]}…, "
+                    f"approval by {shown(signature.by)}: signed with key {signature.public_key[:12]}…, "
                     f"but {signature.by}'s key is {listed[:12]}…"
                 )
         author = signature.author
         if author is not None and not self.author_may_approve and is_same(author, signature.by):
-            raise ApprovalError(f"approve: {signature.by!r} wrote it; someone else has to approve it")
+            raise ApprovalError(f"approve: {shown(signature.by)} wrote it; someone else has to approve it")
         if self.longest is not None and signature.lasts > self.longest:
             raise ApprovalError(
-                f"approval by {signature.by!r}: holds for {signature.lasts}, longer than the {self.longest} allowed"
+                f"approval by {shown(signature.by)}: holds for {signature.lasts}, longer than the {self.longest} "
+                "allowed"
             )
 
     def check(self, signatures: Sequence[Signature]) -> None:

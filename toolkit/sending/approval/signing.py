@@ -23,6 +23,8 @@ from toolkit.sending.files import saved
 
 __all__ = ["Signature", "is_genuine", "public_hex", "public_key", "signed"]
 
+_CLOCKS_DIFFER = timedelta(minutes=5)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
@@ -101,7 +103,8 @@ class Signature:
         """Whether the signature is of these values, and holds now.
 
         Raises:
-            ApprovalError: it is not, or is over.
+            ApprovalError: it is not, is over, or was signed by a clock that is minutes ahead of this one: it would hold
+                for longer than was said.
         """
         if not is_genuine(self._signed_values(), self.signature, self.public_key):
             raise ApprovalError("approval: its signature does not fit its content: it was changed after signing")
@@ -109,6 +112,13 @@ class Signature:
         if now >= self.expires_at:
             raise ApprovalError(
                 f"approval: over since {self.expires_at:%Y-%m-%d %H:%M} UTC (now {now:%Y-%m-%d %H:%M}); approve again"
+            )
+        if self.signed_at - now > _CLOCKS_DIFFER:
+            minutes = _CLOCKS_DIFFER // timedelta(minutes=1)
+            raise ApprovalError(
+                f"approval: signed {self.signed_at:%Y-%m-%d %H:%M} UTC, which is still to come (now "
+                f"{now:%Y-%m-%d %H:%M}); clocks may differ by {minutes} minutes: set the wrong one right and, where it "
+                "was the signer's, approve again"
             )
 
     def _signed_values(self) -> dict[str, Any]:

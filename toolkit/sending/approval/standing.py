@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import ApprovalError, InputError, did_you_mean
+from toolkit.errors import ApprovalError, InputError, did_you_mean, shown
 from toolkit.mail import Templates
 from toolkit.readable import counted, priced
 from toolkit.scenario import content_hash
@@ -188,9 +188,9 @@ def approve_standing(
     if author is not None:
         wrote = person(author, where="approve_standing: author")
     if isinstance(mails_a_day, bool) or not isinstance(mails_a_day, int) or mails_a_day < 1:
-        raise InputError(f"approve_standing: mails_a_day: expected a whole number from 1; found {mails_a_day!r}")
+        raise InputError(f"approve_standing: mails_a_day: expected a whole number from 1; found {shown(mails_a_day)}")
     if discount_a_day is not None and not _is_amount(discount_a_day):
-        raise InputError(f"approve_standing: discount_a_day: expected 0 or more; found {discount_a_day!r}")
+        raise InputError(f"approve_standing: discount_a_day: expected 0 or more; found {shown(discount_a_day)}")
     wanted = scenarios_of(program, scenarios, where="approve_standing")
     compiled = templates if isinstance(templates, Templates) else Templates.load(os.fspath(templates), program.policies)
     folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
@@ -229,7 +229,7 @@ def scenarios_of(program: Program, wanted: Sequence[str] | None, *, where: str) 
     for name in given:
         if name not in names:
             hint = did_you_mean(str(name), names)
-            raise InputError(f"{where}: no scenario {name!r}; there are {', '.join(names)}{hint}")
+            raise InputError(f"{where}: no scenario {shown(name)}; there are {', '.join(names)}{hint}")
     if not given:
         raise InputError(f"{where}: scenarios: none is named; there are {', '.join(names)}")
     return tuple(given)

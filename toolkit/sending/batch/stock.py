@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.scenario.models import Offer, Pool, Program
 from toolkit.sending.ledger.coupons import Coupon, given
 from toolkit.sending.ledger.ledger import Ledger
@@ -70,7 +70,7 @@ class Stock:
         for name in self._codes:
             if name not in self._pools:
                 raise InputError(
-                    f"prepare: codes: no pool {name!r}; policies.pools has {', '.join(self._pools) or 'none'}"
+                    f"prepare: codes: no pool {shown(name)}; policies.pools has {', '.join(self._pools) or 'none'}"
                     + did_you_mean(name, self._pools)
                 )
 
@@ -104,7 +104,7 @@ class Stock:
     def _read(self, pool: str) -> Sequence[str]:
         handed = self._codes.get(pool)
         if handed is not None and not isinstance(handed, str | os.PathLike):
-            where = f"prepare: codes[{pool!r}]"
+            where = f"prepare: codes[{shown(pool)}]"
             if not isinstance(handed, Iterable):
                 raise InputError(f"{where}: found {_said(handed)}; allowed: codes, or the path of a CSV file of them")
             return _checked(where, list(enumerate(handed, start=1)), unit="code")

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, Text, cast, delete, false, func, insert, or_, select, update
 
-from toolkit.errors import InputError, LedgerError
+from toolkit.errors import InputError, LedgerError, shown
 from toolkit.events.erasure import Person
-from toolkit.readable import lines_html, table_html
+from toolkit.readable import counted, lines_html, table_html
 from toolkit.sending.answered import answers_place
 from toolkit.sending.clock import Clock, micros, utc_now
 from toolkit.sending.display import frame_text
@@ -157,7 +157,7 @@ def erase(
     given = [str(one).strip().casefold() for one in _each(addresses)]
     strange = [one for one in given if not _ADDRESS.fullmatch(one)]
     if strange:
-        raise InputError(f"erase: addresses: expected addresses such as ana@example.org; found {strange[0]!r}")
+        raise InputError(f"erase: addresses: expected addresses such as ana@example.org; found {shown(strange[0])}")
     found = frozenset().union(*(place.addresses(customer_id) for place in places))
     # What stands for no address, such as a dash, names nobody, and would be found everywhere.
     known = frozenset(given) | {one for one in found if _ADDRESS.fullmatch(one)}
@@ -344,7 +344,9 @@ def _still_named(connection: Connection, person: Person) -> list[str]:
         rows = connection.execute(select(*texts).where(likely))
         count = sum(any(text == person.customer_id or _is_in(text, person) for text in row) for row in rows)
         if count and table is audits:
-            said.append(f"{count:,} lines of the audit, in words that someone wrote; its chain cannot be changed")
+            said.append(
+                f"{counted(count, 'line')} of the audit, in words that someone wrote; its chain cannot be changed"
+            )
         elif count:
-            said.append(f"{count:,} rows of {table.name}")
+            said.append(f"{counted(count, 'row')} of {table.name}")
     return said

@@ -20,6 +20,7 @@ from toolkit.events.erasure import (
     text_names,
 )
 from toolkit.events.replacing import copies_beside
+from toolkit.readable import counted
 from toolkit.sending.copy_header import COPY_OF, copied_customer
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.tracking import Answers
@@ -60,7 +61,7 @@ def in_log(folder: str | os.PathLike[str]) -> Place:
     def left(person: Person) -> list[str]:
         named = text_names(parts(), person)
         manifest = Path(folder) / "manifest.json"
-        said = [f"{count:,} rows of {Path(file).name}" for file, count in named.items() if count]
+        said = [f"{counted(count, 'row')} of {Path(file).name}" for file, count in named.items() if count]
         said += ["manifest.json"] if person.is_named_in(manifest.read_bytes()) else []
         return said + _unfinished(copies_beside(Path(folder).resolve()))
 
@@ -77,7 +78,7 @@ def in_files(where: str | os.PathLike[str], columns: Mapping[str, str]) -> Place
 
     def left(person: Person) -> list[str]:
         named = text_names(where, person)
-        said = [f"{count:,} rows of {Path(file).name}" for file, count in named.items() if count]
+        said = [f"{counted(count, 'row')} of {Path(file).name}" for file, count in named.items() if count]
         return said + _unfinished([copy for file in named for copy in parts_beside(file)])
 
     return Place(

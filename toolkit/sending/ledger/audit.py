@@ -15,11 +15,12 @@ import rfc8785
 from sqlalchemy import Connection, exists, insert, select, update
 
 from toolkit.database import insert_new
+from toolkit.sending.clock import Clock, micros
 from toolkit.sending.ledger.schema import attempts, audits, deliveries, metas
 from toolkit.sending.people import person
 from toolkit.sending.states import State
 
-__all__ = ["GENESIS", "append", "chain_faults", "head", "state_faults"]
+__all__ = ["GENESIS", "Audited", "append", "chain_faults", "head", "state_faults"]
 
 GENESIS = "0" * 64
 
@@ -61,6 +62,17 @@ def append(
     connection.execute(insert(audits), {**line, "previous": previous, "hash": digest})
     connection.execute(update(metas).where(metas.c.name == "audit_head").values(value=f"{line['seq']} {digest}"))
     return digest
+
+
+class Audited:
+    """What writes lines of the audit at the moment that its own `_clock` tells."""
+
+    _clock: Clock
+
+    def _audited(
+        self, connection: Connection, actor: str, action: str, subject: str, detail: Mapping[str, Any]
+    ) -> None:
+        append(connection, at=micros(self._clock()), actor=actor, action=action, subject=subject, detail=detail)
 
 
 def head_line(connection: Connection, *, lock: bool = False) -> tuple[str, str]:

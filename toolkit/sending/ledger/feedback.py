@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from toolkit.database import insert_new
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.sending.clock import micros, utc
 from toolkit.sending.ledger import alarm, audit, claims
 from toolkit.sending.ledger.delivery_rows import Delivery, rows_of
@@ -146,11 +146,11 @@ def _check(report: Feedback) -> None:
     if not str(report.event).startswith("email_"):
         hint = did_you_mean(f"email_{report.event}", DELIVERY_EVENTS)
         allowed = f"allowed: {', '.join(DELIVERY_EVENTS)}{hint}"
-        raise InputError(f"report {report.event_id!r}: event: found {report.event!r}; {allowed}")
+        raise InputError(f"report {shown(report.event_id)}: event: found {shown(report.event)}; {allowed}")
     if report.bounce_type not in (None, "hard", "soft"):
-        found = f"found {report.bounce_type!r}; allowed: hard or soft"
-        raise InputError(f"report {report.event_id!r}: bounce_type: {found}")
-    utc(report.at, name=f"report {report.event_id!r}: at")
+        found = f"found {shown(report.bounce_type)}; allowed: hard or soft"
+        raise InputError(f"report {shown(report.event_id)}: bounce_type: {found}")
+    utc(report.at, name=f"report {shown(report.event_id)}: at")
 
 
 def _mails(connection: Connection, reports: Sequence[Feedback]) -> dict[str, Delivery]:

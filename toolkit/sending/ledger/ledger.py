@@ -32,7 +32,7 @@ _PLANNED_AT_ONCE = 10_000  # mails in one commit
 _PLANNED = ("added", "adopted", "known", "held")
 
 
-class Ledger(Known):
+class Ledger(Known, audit.Audited):
     """The record of every mail: its state, its attempts, its receipt, and an audit of what people decided.
 
     SQLite by default (write-ahead log, every commit on the disk), so that a machine that loses power forgets nothing.
@@ -329,11 +329,6 @@ class Ledger(Known):
             steering.choose(connection, self.place, ids, found, by=by, why=why, now=now)
 
     # --- connections --------------------------------------------------------------------------------------------------
-
-    def _audited(
-        self, connection: Connection, actor: str, action: str, subject: str, detail: Mapping[str, Any]
-    ) -> None:
-        audit.append(connection, at=micros(self._clock()), actor=actor, action=action, subject=subject, detail=detail)
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Connection, RowMapping, and_, bindparam, delete, func, insert, or_, select, update
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.sending.clock import DAY, Clock, from_micros, micros
 from toolkit.sending.ledger import audit
 from toolkit.sending.ledger.schema import IS_QUIET, deliveries, domains, rates, runs
@@ -84,11 +84,11 @@ class Rates:
         """
         transport = named(transport)
         if per_second is not None and not _is_number(per_second):
-            raise InputError(f"limit: per_second: expected a number above 0; found {per_second!r}")
+            raise InputError(f"limit: per_second: expected a number above 0; found {shown(per_second)}")
         for name, given in (("per_day", [] if per_day is None else [per_day]), ("warm_up", warm_up)):
             counts = list(given) if isinstance(given, list | tuple) else [given]
             if any(isinstance(count, bool) or not isinstance(count, int) or count < 1 for count in counts):
-                raise InputError(f"limit: {name}: expected whole numbers from 1; found {counts!r}")
+                raise InputError(f"limit: {name}: expected whole numbers from 1; found {shown(counts)}")
         now = micros(self._clock())
         caps = json.dumps([*warm_up, per_day])
         values = {"per_second": per_second, "per_day": caps, "tokens": 1.0, "at": now}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from toolkit.errors import InputError, LedgerError
+from toolkit.errors import InputError, LedgerError, shown
 from toolkit.sending.ledger import alarm, audit, claims, holding
 from toolkit.sending.ledger.delivery_rows import move, rows_of
 from toolkit.sending.ledger.schema import COUNTERS, approvals, holds, revocations, runs, runs_under, standing_over
@@ -52,7 +52,7 @@ def _turn(
     found = connection.execute(select(runs.c.id, runs.c.state).where(like).with_for_update()).all()
     if len(found) != 1 or not run_id:
         what = "names no run or approval" if not found or not run_id else f"names {len(found)} runs"
-        raise LedgerError(f"ledger {place}: {run_id!r} {what}; see .status()")
+        raise LedgerError(f"ledger {place}: {shown(run_id)} {what}; see .status()")
     run = found[0]
     if run.state not in before:
         hint = _instead(connection, run.id) if after == "paused" else ""
@@ -90,9 +90,9 @@ def turn_named(connection: Connection, place: str, name: str, *, by: str, why: s
     found = holding.approvals_named(connection, str(name)) if name else []
     is_run = connection.execute(there.limit(1)).first() is not None
     if is_run and found:
-        raise LedgerError(f"ledger {place}: {name!r} names a run and an approval; write more of the id")
+        raise LedgerError(f"ledger {place}: {shown(name)} names a run and an approval; write more of the id")
     if len(found) > 1:
-        raise LedgerError(f"ledger {place}: {name!r} names {len(found)} approvals; write more of the id")
+        raise LedgerError(f"ledger {place}: {shown(name)} names {len(found)} approvals; write more of the id")
     if not found and not is_run and _ID.fullmatch(str(name)):
         found = [name]  # not used yet
     if not found:
@@ -117,7 +117,7 @@ def revoke(connection: Connection, approval_id: str, *, by: str, why: str, now: 
     """
     if not isinstance(approval_id, str) or not (_ID.fullmatch(approval_id) or _is_known(connection, approval_id)):
         allowed = f"all {_DIGITS} digits (0-9, a-f) of an Approval.id"
-        raise InputError(f"not the id of an approval: {approval_id!r}; allowed: {allowed}")
+        raise InputError(f"not the id of an approval: {shown(approval_id)}; allowed: {allowed}")
     while_nobody_plans(connection)
     known = connection.execute(select(revocations.c.actor).where(revocations.c.approval_id == approval_id)).first()
     if known is not None:

@@ -19,7 +19,7 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import Connection, delete, func, select
 
 from toolkit.database import chunks, insert_new
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.sending.clock import Clock, micros
 from toolkit.sending.domains import in_ascii
 from toolkit.sending.ledger import audit
@@ -116,7 +116,7 @@ class Imported:
         return line + (f" (for example {'; '.join(self.examples[:3])})" if self.examples else "")
 
 
-class Suppressions:
+class Suppressions(audit.Audited):
     """The suppression list of a ledger; `ledger.suppressions`.
 
     What is added holds for every batch from that moment on, those approved before included.
@@ -160,7 +160,7 @@ class Suppressions:
         _one_of("class", class_, _CLASSES)
         bare = _bare(address) if isinstance(address, str) else ""
         if "@" not in bare:
-            raise InputError(f"suppressions: expected an address; found {address!r}")
+            raise InputError(f"suppressions: expected an address; found {shown(address)}")
         with self._reading() as connection:
             return suppressed(connection, [(bare, class_)]).get((bare, class_))
 
@@ -182,15 +182,14 @@ class Suppressions:
         by = person(by, where="suppressions: by")
         row = self._row(address, reason=reason, scope=scope, source=by) if isinstance(address, str) else None
         if row is None:
-            raise InputError(f"suppressions: expected an address or its SHA-256; found {address!r}")
+            raise InputError(f"suppressions: expected an address or its SHA-256; found {shown(address)}")
         with self._writing() as connection:
             same = suppressions.c.address_sha256 == row["address_sha256"], suppressions.c.scope == row["scope"]
             added = connection.execute(select(suppressions.c.id).where(*same)).first() is None
             connection.execute(insert_new(connection, suppressions), row)
             if added:
-                self._audit(
-                    connection, by, "suppressed", row["address_sha256"], {"reason": reason, "scope": row["scope"]}
-                )
+                detail = {"reason": reason, "scope": row["scope"]}
+                self._audited(connection, by, "suppressed", row["address_sha256"], detail)
         return added
 
     def remove(self, address: str, *, by: str, why: str) -> bool:
@@ -211,12 +210,12 @@ class Suppressions:
         bare = _bare(address) if isinstance(address, str) else ""
         is_hash = _SHA256.fullmatch(bare)
         if not is_hash and "@" not in bare:  # what a provider reported may be on the list and still be no good address
-            raise InputError(f"suppressions: expected an address or its SHA-256; found {address!r}")
+            raise InputError(f"suppressions: expected an address or its SHA-256; found {shown(address)}")
         digest = bare.casefold() if is_hash else address_hash(bare)
         with self._writing() as connection:
             gone = connection.execute(delete(suppressions).where(suppressions.c.address_sha256 == digest)).rowcount
             if gone:
-                self._audit(connection, by, "unsuppressed", digest, {"why": why})
+                self._audited(connection, by, "unsuppressed", digest, {"why": why})
         return bool(gone)
 
     def import_file(
@@ -262,7 +261,7 @@ class Suppressions:
                 connection.execute(insert_new(connection, suppressions), some)
             added = connection.execute(select(func.count()).select_from(suppressions)).scalar_one() - before
             detail = {"added": added, "known": len(rows) - added, "wrong": wrong}
-            self._audit(connection, by, "suppressions imported", Path(path).name, detail)
+            self._audited(connection, by, "suppressions imported", Path(path).name, detail)
         return Imported(added, len(rows) - added, wrong, tuple(examples))
 
     def export_file(self, path: str | os.PathLike[str], *, hashed: bool = False) -> int:
@@ -311,9 +310,6 @@ class Suppressions:
             "source": source,
             "at": now,
         }
-
-    def _audit(self, connection: Connection, by: str, action: str, subject: str, detail: dict[str, Any]) -> None:
-        audit.append(connection, at=micros(self._clock()), actor=by, action=action, subject=subject, detail=detail)
 
 
 def _bare(text: str) -> str:
@@ -381,7 +377,7 @@ def _address_column(names: Sequence[str], column: str | None, path: Path) -> int
     if column is not None:
         if column.casefold() not in names:
             hint = did_you_mean(column.casefold(), names)
-            raise InputError(f"suppressions: {path}: no column {column!r}; it has {', '.join(names)}{hint}")
+            raise InputError(f"suppressions: {path}: no column {shown(column)}; it has {', '.join(names)}{hint}")
         return names.index(column.casefold())
     written = [name.replace("e-mail", "email") for name in names]
     known = [written.index(name) for name in _ADDRESS_COLUMNS if name in written]
@@ -405,4 +401,4 @@ def _reason_of(said: str) -> str:
 def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         hint = did_you_mean(value, allowed)
-        raise InputError(f"suppressions: {name}: expected one of {', '.join(allowed)}; found {value!r}{hint}")
+        raise InputError(f"suppressions: {name}: expected one of {', '.join(allowed)}; found {shown(value)}{hint}")

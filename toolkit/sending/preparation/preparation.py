@@ -19,7 +19,7 @@ import pandas as pd
 from toolkit.bars import Bar
 from toolkit.engine import Run, replay
 from toolkit.engine.doors import check_program, moment_of
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.events import EventLog
 from toolkit.mail import Letter, Preflight, Templates, preflight
 from toolkit.scenario.duration import Duration
@@ -410,13 +410,13 @@ def _check_price(price: Any) -> None:
     except TypeError:
         usable = False
     if not usable:
-        raise InputError(f"prepare: price_per_thousand: expected 0 or more; found {price!r}")
+        raise InputError(f"prepare: price_per_thousand: expected 0 or more; found {shown(price)}")
 
 
 def _check_share(share: Any) -> None:
     if not isinstance(share, int | float) or not 0 <= share <= 1:
         allowed = "a share of a template's mails from 0 to 1, False or True"
-        raise InputError(f"prepare: set_aside: expected {allowed}; found {share!r}")
+        raise InputError(f"prepare: set_aside: expected {allowed}; found {shown(share)}")
 
 
 def unsubscribe_link(
@@ -428,7 +428,7 @@ def unsubscribe_link(
     if pattern is None and policies.tracking is not None:
         pattern, usable = f"{policies.tracking.url.rstrip('/')}/u/{{token}}", True
     if needed and not usable:
-        found = f"; found {pattern!r}" if pattern else ""
+        found = f"; found {shown(pattern)}" if pattern else ""
         raise InputError(
             "policies: brand.unsubscribe_url: marketing mail needs an https link with {token} in it, "
             f"for example https://shop.example.com/u/{{token}}{found}"

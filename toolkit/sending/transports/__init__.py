@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from toolkit.errors import InputError, NotSupportedError, nearest
+from toolkit.errors import InputError, NotSupportedError, nearest, shown
 from toolkit.sending.protocol import Transport
 from toolkit.sending.transports.dkim import Dkim, Signing, signing
 from toolkit.sending.transports.outbox import Maildir, Outbox
@@ -42,7 +42,7 @@ smtp:HOST:PORT, smtps:HOST, resend: or ses:REGION
     """
     if not isinstance(where, str):
         if not hasattr(where, "deliver"):
-            raise InputError(f"transport: expected {_FORMS}, or a transport; found {where!r}")
+            raise InputError(f"transport: expected {_FORMS}, or a transport; found {shown(where)}")
         return where
     plain, dkim = _without_dkim(where)
     way = _plain(plain)
@@ -64,7 +64,7 @@ def named(way: object) -> str:
     if not isinstance(way, str):
         way = getattr(way, "name", None)
     if not isinstance(way, str) or not way.strip():
-        raise InputError(f"transport: expected {_FORMS}; found {way!r}")
+        raise InputError(f"transport: expected {_FORMS}; found {shown(way)}")
     return transport(way).name if way.partition(":")[0] in _KNOWN and ":" in way else way
 
 
@@ -84,7 +84,7 @@ def _plain(where: str) -> Transport:
         raise NotSupportedError(f"transport '{scheme}:' is not there yet; use {_FORMS}")
     near = nearest(scheme, (*_KNOWN, *_LATER))
     hint = f"; did you mean {near + ':'!r}?" if near else ""
-    raise InputError(f"transport: expected {_FORMS}; found {where!r}{hint}")
+    raise InputError(f"transport: expected {_FORMS}; found {shown(where)}{hint}")
 
 
 def _without_dkim(where: str) -> tuple[str, tuple[str, str] | None]:
@@ -96,6 +96,8 @@ def _without_dkim(where: str) -> tuple[str, tuple[str, str] | None]:
         return where, None
     selector, at, domain = said[0].partition("@")
     if not (selector and at and domain):
-        raise InputError(f"transport: dkim: expected SELECTOR@DOMAIN, for example s1@example.com; found {said[0]!r}")
+        raise InputError(
+            f"transport: dkim: expected SELECTOR@DOMAIN, for example s1@example.com; found {shown(said[0])}"
+        )
     rest = "&".join(part for part in options if not part.startswith("dkim="))
     return head + (f"?{rest}" if rest else ""), (selector, domain)

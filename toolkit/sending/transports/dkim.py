@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.sending.protocol import Outgoing, Receipt, Start, Transport, Witness
 from toolkit.sending.transports.credentials import secret
 
@@ -60,7 +60,7 @@ class Dkim:
 
     def __init__(self, domain: str, selector: str, key: bytes) -> None:
         if not _SELECTOR.fullmatch(selector):
-            raise InputError(f"dkim: selector: expected letters, digits and hyphens; found {selector!r}")
+            raise InputError(f"dkim: selector: expected letters, digits and hyphens; found {shown(selector)}")
         try:
             self.domain = idna.encode(domain, uts46=True).decode("ascii")
             loaded = load_pem_private_key(key, password=None)

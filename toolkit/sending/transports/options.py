@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 
 __all__ = ["options_of"]
 
@@ -28,5 +28,5 @@ def options_of(query: str, allowed: Sequence[str], *, what: str) -> dict[str, st
     for name in options:
         if name not in allowed:
             hint = did_you_mean(name, allowed)
-            raise InputError(f"{what}: unknown option {name!r}; allowed: {', '.join(allowed)}{hint}")
+            raise InputError(f"{what}: unknown option {shown(name)}; allowed: {', '.join(allowed)}{hint}")
     return options

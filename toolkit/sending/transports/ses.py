@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from toolkit.errors import InputError, TransportError
+from toolkit.errors import InputError, TransportError, shown
 from toolkit.sending.protocol import PAUSE, Outgoing, Receipt, Start
 from toolkit.sending.states import State
 from toolkit.sending.transports.options import options_of
@@ -62,7 +62,7 @@ class Ses:
         endpoint: str | None = None,
     ) -> None:
         if not _REGION.fullmatch(region):
-            raise InputError(f"ses: expected a region such as eu-west-1; found {region!r}")
+            raise InputError(f"ses: expected a region such as eu-west-1; found {shown(region)}")
         if not 1 <= connections <= 50 or timeout <= 0:
             raise InputError(f"ses: expected 1 to 50 connections and a time above zero; found {connections}, {timeout}")
         self.region = region

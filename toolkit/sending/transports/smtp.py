@@ -19,7 +19,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.sending.protocol import PAUSE, Outgoing, Receipt, Start
 from toolkit.sending.transports.credentials import secret
 from toolkit.sending.transports.options import options_of
@@ -66,11 +66,13 @@ class Smtp:
         if security is None:
             security = "tls" if port == 465 else "none" if _is_here(host) else "starttls"
         if security not in _SECURITY:
-            raise InputError(f"smtp: security: expected one of {', '.join(_SECURITY)}; found {security!r}")
+            raise InputError(f"smtp: security: expected one of {', '.join(_SECURITY)}; found {shown(security)}")
         if not 1 <= connections <= 50:
             raise InputError(f"smtp: connections: expected 1 to 50; found {connections}")
         if not host or not 1 <= (port or 587) <= 65_535 or not 0 < timeout < math.inf:
-            raise InputError(f"smtp: expected a host, a port and a time above zero; found {host!r}, {port}, {timeout}")
+            raise InputError(
+                f"smtp: expected a host, a port and a time above zero; found {shown(host)}, {port}, {timeout}"
+            )
         self.host = host
         self.port = port or (465 if security == "tls" else 587)
         self.security = security
@@ -106,7 +108,7 @@ class Smtp:
         except ValueError as fault:
             if isinstance(fault, InputError):
                 raise
-            raise InputError(f"smtp: expected smtp:HOST:PORT; found {text!r}: {fault}") from fault
+            raise InputError(f"smtp: expected smtp:HOST:PORT; found {shown(text)}: {fault}") from fault
 
     @property
     def name(self) -> str:

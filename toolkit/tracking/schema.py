@@ -189,12 +189,37 @@ def events_named(names: Mapping[str, Sequence[Mapping[str, Collection[str]]]]) -
     wanted = " OR ".join(_is_named(name, some) for name, some in sorted(names.items()))
     known = "SELECT a.event_id FROM answer a JOIN tracked_mail m ON m.name = a.mail"
     first = f"{known} ORDER BY a.received_at, a.id LIMIT 1"
-    return f"SELECT * FROM {EVENTS_VIEW} WHERE {wanted} OR event_id = ({first})"
+    query = f"SELECT * FROM {EVENTS_VIEW} WHERE ({wanted} OR event_id = ({first}))"
+    if any(_kind(name) in _MOST and not some for name, some in names.items()):
+        return query
+    # Else the view is not gone through, which looks up the mail of each answer, but these are looked up in it.
+    kinds = {_kind(name) for name, some in names.items() if not some}
+    parts = [f"SELECT event_id FROM answer WHERE {bears_on_mailing()}", f"SELECT event_id FROM ({first}) AS earliest"]
+    if rest := kinds.difference(_STANDING):
+        parts.append(f"SELECT event_id FROM answer WHERE kind IN ({_texts(rest)})")
+    if of := " OR ".join(_is_of(some) for some in names.values() if some):
+        parts.append(f"SELECT event_id FROM answer WHERE mail IN (SELECT name FROM tracked_mail WHERE {of})")
+    return f"{query} AND event_id IN ({' UNION ALL '.join(parts)})"
+
+
+_MOST = ("sent", "delivered", "opened")
+
+
+def _kind(name: str) -> str:
+    """The kind of answers of which an event is."""
+    return "preferences" if name == "customer_updated" else name.removeprefix("email_").removesuffix("_by_machine")
 
 
 def _is_named(name: str, some: Sequence[Mapping[str, Collection[str]]]) -> str:
-    of = " OR ".join(" AND ".join(f"{column} IN ({_texts(texts)})" for column, texts in one.items()) for one in some)
-    return f"(event = {_texts([name])} AND ({of}))" if of else f"event = {_texts([name])}"
+    named = f"event = {_texts([name])}"
+    return f"({named} AND ({_is_of(some)}))" if some else named
+
+
+def _is_of(some: Sequence[Mapping[str, Collection[str]]]) -> str:
+    """Whether a mail is one of those."""
+    return " OR ".join(
+        "(" + " AND ".join(f"{column} IN ({_texts(texts)})" for column, texts in one.items()) + ")" for one in some
+    )
 
 
 def _texts(texts: Iterable[str]) -> str:

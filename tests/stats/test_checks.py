@@ -117,3 +117,18 @@ def test_strata_that_the_mail_itself_makes_are_told() -> None:
     assert notes[0].startswith("arms are not split alike by opened (p = ")
     assert notes[0].endswith("): it changed with the arms, or their weights changed")
     assert notes[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("second", "is_told"),
+    [("Mail A", False), ("mail a", True), (" Mail  A", True), ("MAIL A ", True), ("mail_a", False)],
+)
+def test_arms_that_are_one_written_in_several_ways_are_told(second: str, is_told: bool) -> None:
+    outcomes = frame()
+    outcomes["arm"] = np.resize(["control", "Mail B", "Mail A", second], len(outcomes))
+    notes = told(outcomes, word="spaces or capitals")
+    assert len(notes) == is_told
+    if is_told:
+        assert repr(second) in notes[0]
+        assert "differ in spaces or capitals only and count as 2" in notes[0]
+        assert "'Mail B'" not in notes[0]

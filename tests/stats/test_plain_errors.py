@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -377,3 +378,33 @@ def test_what_is_long_is_told_in_short(call: Callable[[], object], said: str) ->
         call()
     assert said in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ("bought", r"found 'bought'; .*; did you mean \[Rate\('bought'\)\]\?"),
+        (["bought"], r"found 'bought'; .*; did you mean Rate\('bought'\)\?"),
+        ([Rate("bought")], r"column 'bought' should .* 'no'; outcomes\['bought'\] == 'Yes ' makes flags of them"),
+        ([Mean("revenue")], r"found .*, for example '12,50 €'; pandas.to_numeric makes numbers of texts such as"),
+        (
+            [Mean("paid")],
+            r"1 of 2 units in arm 'control' have no value of paid: .* \(if missing means none, fill in 0\)",
+        ),
+    ],
+    ids=["a column", "a list of columns", "yes and no", "money as text", "missing for none"],
+)
+def test_a_table_as_it_comes_from_a_spreadsheet_is_told_how_to_be_made_ready(metrics: object, said: str) -> None:
+    table = pd.DataFrame(
+        {"arm": ["control", "mail"] * 2, "bought": ["no", "Yes ", "no", "no"], "paid": [1, 2, None, 0]}
+    )
+    table["revenue"] = ["12,50 €", None, "3,00 €", None]
+    if said.startswith("1 of 2"):
+        assert re.search(said, experiment(table, metrics).comparisons[0].note)  # type: ignore[arg-type]
+        return
+    with pytest.raises(MetricError, match=said):
+        experiment(table, metrics)  # type: ignore[arg-type]
+    with pytest.raises(
+        MetricError, match="3 of 4 rows have no arm in column 'arm'; say which, or leave these rows out"
+    ):
+        experiment(table.assign(arm=["control", None, None, None]), [Mean("paid")])

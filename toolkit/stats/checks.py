@@ -23,6 +23,7 @@ __all__ = [
     "contamination",
     "moved_denominators",
     "nearly_alike",
+    "nearly_same_names",
     "one_has_most",
     "opens_alone",
     "too_few_buyers",
@@ -186,6 +187,19 @@ def one_has_most(outcomes: Outcomes, metrics: Sequence[Metric], unit: str) -> li
                 " one is may decide: compare amounts with a cap, too"
             )
     return said
+
+
+def nearly_same_names(arms: Sequence[str]) -> list[str]:
+    """Arms whose names differ in spaces or capitals alone: one arm, written in several ways."""
+    written: dict[str, list[str]] = {}
+    for arm in arms:
+        written.setdefault(" ".join(arm.split()).casefold(), []).append(arm)
+    return [
+        f"arms {', '.join(map(repr, same))} differ in spaces or capitals only and count as {len(same)}: if they are"
+        " one, write it in one way and compare again"
+        for same in written.values()
+        if len(same) > 1
+    ]
 
 
 def nearly_alike(counts: Mapping[str, int], unit: str) -> list[str]:

@@ -18,6 +18,7 @@ from toolkit.stats.checks import (
     contamination,
     moved_denominators,
     nearly_alike,
+    nearly_same_names,
     one_has_most,
     opens_alone,
     too_few_buyers,
@@ -41,6 +42,7 @@ from toolkit.stats.windows import days_of
 __all__ = ["experiment"]
 
 _OTHER_MAILS = "other_mails"  # as `measure` calls the mails of other scenarios
+_LONGEST_NAME = 80  # letters of a column
 _FEW_UNTOUCHED = 0.01  # of the units: a quiet day at either end of the log
 
 
@@ -146,6 +148,7 @@ def experiment(
         comparisons, pairs = _observed(comparisons), tuple(_observed(pairs))
     warnings = [
         *notes,
+        *nearly_same_names(found.arms.names),
         *_too_early(look),
         *_held_against(planned, chosen, about, alpha, counts, found.arms.control, look),
         *_windows(about, _unit_word(unit, about)),
@@ -191,8 +194,10 @@ def _designed(design: Design | Plan | str | Path | None) -> Design | None:
 def _checked(
     metrics: Metric | Sequence[Metric], covariates: tuple[str, ...], design: Design | None
 ) -> tuple[Metric, ...]:
-    if not isinstance(metrics, Metric | Iterable):
-        raise MetricError(f"metrics: found {shown(metrics)}; allowed: a list, for example [Rate('converted')]")
+    given: object = metrics
+    if not isinstance(given, Metric | Iterable) or isinstance(given, str):
+        meant = _or_rate(given, "[Rate({})]")
+        raise MetricError(f"metrics: found {shown(metrics)}; allowed: a list, for example [Rate('converted')]{meant}")
     chosen = (metrics,) if isinstance(metrics, Metric) else tuple(metrics)
     if not chosen:
         meant = "for example Rate('converted')"
@@ -203,6 +208,7 @@ def _checked(
         if not isinstance(metric, Metric):
             raise MetricError(
                 f"metrics: found {shown(metric)}; allowed: Rate, Mean, Ratio, Quantile or TimeTo of a column"
+                + _or_rate(metric, "Rate({})")
             )
     names = [metric.label for metric in chosen]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -228,6 +234,12 @@ def _checked(
         metric if metric.role else replace(metric, role="primary" if at == first else "secondary")
         for at, metric in enumerate(chosen)
     )
+
+
+def _or_rate(found: object, written: str) -> str:
+    """What was meant where the name of a column stands in the place of a metric."""
+    is_name = isinstance(found, str) and 0 < len(found) <= _LONGEST_NAME
+    return f"; did you mean {written.format(repr(found))}?" if is_name else ""
 
 
 def _touched_by(asked: str | Literal[False] | None, outcomes: pd.DataFrame | Source) -> str | None:

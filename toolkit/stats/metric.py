@@ -140,7 +140,7 @@ def fault_of(outcomes: Outcomes, arm: str, terms: tuple[Term, ...]) -> str:
             if moments.missing[at]:
                 return (
                     f"{moments.missing[at]:,} of {moments.n:,} units in arm {side!r} have no value of {term.column}:"
-                    " follow-up is missing"
+                    " follow-up is missing (if missing means none, fill in 0)"
                 )
             if moments.infinite[at]:
                 return f"{moments.infinite[at]:,} of {moments.n:,} values of {term.column} in arm {side!r} are infinite"

@@ -21,6 +21,8 @@ from toolkit.stats.arguments import listed
 __all__ = ["Moments", "Term", "missing_column", "numbers", "one_column"]
 
 Floats = NDArray[np.float64]
+_LOOKED_AT = 1_000  # texts of a column
+_YES = ("yes", "y", "true", "t", "oui", "ja", "si", "sí")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -163,4 +165,18 @@ def numbers(frame: pd.DataFrame, column: str) -> NDArray[np.generic]:
             return values.astype("float64").to_numpy()
         except (TypeError, ValueError):
             pass
-    raise MetricError(f"outcomes: column {column!r} should be numbers or flags; found {values.dtype}")
+    raise MetricError(
+        f"outcomes: column {column!r} should be numbers or flags; found {values.dtype}" + _how_to_make(column, values)
+    )
+
+
+def _how_to_make(column: str, values: pd.Series) -> str:
+    """How texts become numbers or flags."""
+    texts = [text for text in values.dropna().head(_LOOKED_AT).tolist() if isinstance(text, str)]
+    if not texts:
+        return ""
+    said = f", for example {shown(texts[0])}"
+    yes = next((text for text in texts if text.strip().casefold() in _YES), None)
+    if yes is None:
+        return f"{said}; pandas.to_numeric makes numbers of texts such as '12.50'"
+    return f"{said}; outcomes[{column!r}] == {yes!r} makes flags of them"

@@ -129,7 +129,10 @@ def read_arms(frame: pd.DataFrame, *, arm: str, control: object) -> Arms:
         codes, labels = _few_texts(values) or _factorized(values)
     if codes.min() < 0:
         without = int((codes < 0).sum())
-        raise MetricError(f"outcomes: {without:,} of {len(frame):,} rows have no arm in column {arm!r}")
+        raise MetricError(
+            f"outcomes: {without:,} of {len(frame):,} rows have no arm in column {arm!r}; say which, or leave these"
+            " rows out"
+        )
     names = [str(label) for label in labels]
     if len(set(names)) < len(names):
         raise MetricError(f"outcomes: column {arm!r} holds arms that read the same; found {shown(labels)}")

@@ -18,6 +18,7 @@ from toolkit.scenario.schema import write_schema
 from toolkit.simulation import generate_events
 from toolkit.stats import effect_posterior
 from toolkit.tracking import deliverability
+from toolkit.widgets import ExperimentDesigner, SweepMap
 from toolkit.widgets.versions import File, save_version
 
 EVENTS = pd.DataFrame(
@@ -155,13 +156,17 @@ def test_customers_of_a_log_are_chosen_by_a_range_alone(wrong):
 
 
 @pytest.mark.parametrize("name", ["\ud800", "x" * 100_000], ids=["half a surrogate pair", "too long"])
-def test_a_name_that_nothing_can_have_is_refused_in_a_line_that_can_be_printed(run, name, tmp_path):
+def test_a_name_that_nothing_can_have_is_refused_in_a_line_that_can_be_printed(run, sweep, name):
     calls = (
         lambda: run.trace(name),
         lambda: run.trigger_properties([name]),
         lambda: tk.load(name),
         lambda: LOG.followed_by(name),
         lambda: tk.replay(PROGRAM, LOG, until=name),
+        lambda: tk.measure(run, within=name),
+        lambda: SweepMap(sweep, measure=name),
+        lambda: ExperimentDesigner(run).act_name(name),
+        lambda: Templates.load("templates/abandoned_cart").preview(name),
     )
     for call in calls:
         with pytest.raises(InputError) as told:

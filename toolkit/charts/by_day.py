@@ -10,11 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.given import check_given
+from toolkit.charts.given import check_given, check_metric
 from toolkit.charts.style import BLUE, DAYS, HOUSE, INK, interval_bar, label_lines, say, unit_of
 from toolkit.charts.themed import Themed
 from toolkit.charts.vector import Axes, fit_text, nice_steps, shape, svg, text_width, words
-from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.readable import day_text, minus
 from toolkit.stats import LiftByDay
 from toolkit.stats.by_day import Mark
@@ -55,8 +54,7 @@ def _courses(by_day: LiftByDay, metric: str | None) -> list[_Course]:
     check_given(by_day, LiftByDay, name="by_day", giver="toolkit.stats.lift_by_day")
     last = by_day.days[-1].comparisons
     names = list(dict.fromkeys(one.metric for one in last))
-    if metric is not None and metric not in names:
-        raise InputError(f"no metric {shown(metric)}; this result has {', '.join(names)}" + did_you_mean(metric, names))
+    check_metric(metric, names)
     chosen = metric or next((one.metric for one in last if one.role == "primary"), names[0])
     at = [place for place, one in enumerate(last) if one.metric == chosen][:_MOST]
     days = [one.day for one in by_day.days]

@@ -22,7 +22,7 @@ from toolkit.charts.style import (
     words_on,
 )
 from toolkit.charts.sweeps import setting_name, setting_text
-from toolkit.errors import InputError, NotSupportedError, did_you_mean
+from toolkit.errors import InputError, NotSupportedError, did_you_mean, is_one_of, shown
 from toolkit.readable import minus
 from toolkit.simulation import Forecast, Tuning
 
@@ -54,9 +54,9 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
     """
     table = forecast.table
     known = list(dict.fromkeys(table["metric"]))
-    if metric not in known:
-        hint = did_you_mean(metric, known)
-        raise InputError(f"metric must be one of {', '.join(known)}; found {metric!r}{hint}")
+    if not is_one_of(metric, known):
+        hint = did_you_mean(str(metric), known)
+        raise InputError(f"metric must be one of {', '.join(known)}; found {shown(metric)}{hint}")
     rows = table[table["metric"] == metric]
     keep = [
         not forecast.groups.is_holdout(scenario, None if pd.isna(arm) else arm)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from toolkit.errors import InputError
+from collections.abc import Sequence
 
-__all__ = ["check_given"]
+from toolkit.errors import InputError, did_you_mean, is_one_of, shown
+
+__all__ = ["check_given", "check_metric"]
 
 
 def check_given(given: object, kinds: type | tuple[type, ...], *, name: str, giver: str) -> None:
@@ -23,3 +25,10 @@ def check_given(given: object, kinds: type | tuple[type, ...], *, name: str, giv
     """
     if not isinstance(given, kinds):
         raise InputError(f"{name}: found {type(given).__name__}; allowed: what {giver} gives")
+
+
+def check_metric(metric: str | None, names: Sequence[str]) -> None:
+    """Refuse a metric that a result does not have; None stands for one that is not given."""
+    if metric is not None and not is_one_of(metric, names):
+        hint = did_you_mean(str(metric), names)
+        raise InputError(f"no metric {shown(metric)}; this result has {', '.join(names)}{hint}")

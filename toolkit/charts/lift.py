@@ -9,11 +9,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from toolkit.charts.given import check_given
+from toolkit.charts.given import check_given, check_metric
 from toolkit.charts.style import BLUE, GREEN, HOUSE, INK, VERMILLION, interval_bar, label_lines, say, unit_of
 from toolkit.charts.themed import Themed
 from toolkit.charts.vector import text_width
-from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.stats import Result
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.verdict import amount
@@ -41,8 +40,7 @@ def forest(result: Result, *, metric: str | None = None) -> go.Figure:
     """
     check_given(result, Result, name="result", giver="tk.experiment")
     names = list(dict.fromkeys(found.metric for found in result.comparisons))
-    if metric is not None and metric not in names:
-        raise InputError(f"no metric {shown(metric)}; this result has {', '.join(names)}" + did_you_mean(metric, names))
+    check_metric(metric, names)
     panels = [metric] if metric else names
     arms = list(dict.fromkeys(found.arm for found in result.comparisons))
     height_of = 40 * len(arms) + _BETWEEN

@@ -265,7 +265,7 @@ def _length(value: str | Duration, name: str, *, least: int = 1) -> int:
         meant = as_meant(value) if isinstance(value, str) else None
         raise InputError(f"{name}: {fault}" + (f"; did you mean {meant!r}?" if meant else "")) from None
     if length < least:
-        raise InputError(f"{name}: found {value!r}; allowed: {'longer than nothing' if least else '0s or longer'}")
+        raise InputError(f"{name}: found {shown(value)}; allowed: {'longer than nothing' if least else '0s or longer'}")
     return length
 
 

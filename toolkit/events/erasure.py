@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from toolkit.errors import EventLogError
+from toolkit.errors import EventLogError, shown
 from toolkit.events.assembly import QUARANTINE
 from toolkit.events.csv_files import decoded, long_values, packed, separator_told, unpacked
 from toolkit.events.database import fetch, fetch_row, run, utc
@@ -337,7 +337,7 @@ def _erase_parquet(path: Path, customer_id: str, column: str, *, yes: bool) -> i
 def _place(path: Path, column: str, names: Sequence[str]) -> int:
     if column not in names:
         raise EventLogError(
-            f"{path}: no column {column!r} to find a customer by; it has {', '.join(names) or 'none'}; name it with "
-            "--map customer_id=…"
+            f"{path}: no column {shown(column)} to find a customer by; it has {', '.join(names) or 'none'}; name it "
+            "with --map customer_id=…"
         )
     return list(names).index(column)

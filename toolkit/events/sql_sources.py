@@ -62,7 +62,7 @@ def database_source(connection: duckdb.DuckDBPyConnection, url: str, table: str)
         NotSupportedError: another kind of database.
     """
     if not isinstance(table, str) or not table.strip():
-        raise EventLogError(f"table={table!r}; allowed: a table's name, also 'schema.table', or a SELECT")
+        raise EventLogError(f"table={shown(table)}; allowed: a table's name, also 'schema.table', or a SELECT")
     kind = urlsplit(url).scheme.partition("+")[0] if isinstance(url, str) else ""
     if kind == "sqlite":
         return _sqlite(connection, _file(url), table)
@@ -77,7 +77,7 @@ def database_source(connection: duckdb.DuckDBPyConnection, url: str, table: str)
 def _file(url: str) -> str:
     path = unquote(url.partition("://")[2])
     if not path.startswith("/") or path == "/":
-        raise EventLogError(f"{url!r} names no file; allowed: {_FORMS}")
+        raise EventLogError(f"{shown(url)} names no file; allowed: {_FORMS}")
     file = path_text(path[1:], name="url", error=EventLogError)
     if not Path(file).is_file():
         raise EventLogError(no_such_file(file))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from toolkit.errors import Fault, TemplateError, did_you_mean
+from toolkit.errors import Fault, TemplateError, did_you_mean, shown
 from toolkit.mail.letter import Letter
 from toolkit.mail.rules import Found, check_mail, check_size
 from toolkit.mail.templates import Templates
@@ -72,7 +72,7 @@ class Checker:
             return Checked(tuple(notes), fallback)
         if "\0" in (customer_id := str(letter.customer.get("customer_id", ""))):
             why = "customer_id: an id with a NUL, which no database of what was sent can hold"
-            notes.append(("not_writable", why, None, None, f"found {customer_id!r}"))
+            notes.append(("not_writable", why, None, None, f"found {shown(customer_id)}"))
         url = job.link if letter.class_ == "marketing" else None
         if job.links is not None:
             mail = tracked(mail, job.links, leave=(job.link,))
@@ -96,7 +96,7 @@ class Checker:
 
     def _fault(self, letter: Letter, fault: Fault) -> Noted:
         if fault.message == "no such template":
-            message = f"no template {letter.template!r}" + did_you_mean(letter.template, self.templates.names)
+            message = f"no template {shown(letter.template)}" + did_you_mean(letter.template, self.templates.names)
             return "missing_template", message, None, None, ""
         undefined = fault.message == "undefined variable"
         message = f"{fault.message} {fault.found}" if undefined else fault.message
@@ -107,4 +107,4 @@ class Checker:
 
 
 def _found(fault: Fault) -> str:
-    return "" if fault.found is None else f"found {fault.found!r}"
+    return "" if fault.found is None else f"found {shown(fault.found)}"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from operator import attrgetter
 from typing import Any, Literal
 
-from toolkit.errors import TemplateError
+from toolkit.errors import TemplateError, shown
 from toolkit.scenario.models import Offer
 
 __all__ = ["Letter", "Mail", "offer_values"]
@@ -68,12 +68,12 @@ class Letter:
         for name, kind, wanted in _FIELDS:
             found: object = getattr(self, name)
             if not isinstance(found, kind):
-                raise TemplateError(f"letter {self.decision_id}: {name} is {wanted}; found {found!r}")
+                raise TemplateError(f"letter {self.decision_id}: {name} is {wanted}; found {shown(found)}")
         if self.at.tzinfo is None:
-            raise TemplateError(f"letter {self.decision_id}: at needs a time zone; found {self.at!r}")
+            raise TemplateError(f"letter {self.decision_id}: at needs a time zone; found {shown(self.at)}")
         if self.class_ not in ("marketing", "transactional"):
             raise TemplateError(
-                f"letter {self.decision_id}: class is marketing or transactional; found {self.class_!r}"
+                f"letter {self.decision_id}: class is marketing or transactional; found {shown(self.class_)}"
             )
         if self.class_ == "transactional" and self.offer is not None:
             raise TemplateError(f"letter {self.decision_id}: a transactional mail has no offer (rule R19)")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from toolkit.bars import Bar
 from toolkit.cores import cores
-from toolkit.errors import InputError, TemplateError, did_you_mean, nearest
+from toolkit.errors import InputError, TemplateError, did_you_mean, nearest, shown
 from toolkit.mail.addresses import masked, wrong_address
 from toolkit.mail.agreement import offer_differs, sends, step_of
 from toolkit.mail.checking import Checked
@@ -456,4 +456,4 @@ def _mailed(letter: Letter) -> tuple[str, str]:
 
 
 def _no_template(name: str, known: Sequence[str]) -> str:
-    return f"no template {name!r}" + did_you_mean(name, known)
+    return f"no template {shown(name)}" + did_you_mean(name, known)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, overload
 
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.mail.letter import Letter, Mail
 from toolkit.mail.screenshot import screenshot
 from toolkit.mail.showing import frame, safe_html
@@ -226,7 +226,7 @@ def _view(name: str) -> Any:
     except KeyError:
         choices = [*VIEWS, "text", "headers"]
         hint = did_you_mean(name, choices)
-        raise InputError(f"preview: no view {name!r}; there are: {', '.join(map(repr, choices))}{hint}") from None
+        raise InputError(f"preview: no view {shown(name)}; there are: {', '.join(map(repr, choices))}{hint}") from None
 
 
 def _sender_of(headers: str) -> str:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import InputError, NotSupportedError
+from toolkit.errors import InputError, NotSupportedError, shown
 
 __all__ = ["chromium", "screenshot"]
 
@@ -41,7 +41,8 @@ def screenshot(document: str, path: Path, *, width: int, scale: float = 1.0) -> 
     numbers = isinstance(width, int) and isinstance(scale, int | float)
     if not numbers or not _FEWEST <= width <= _MOST or not 0.5 <= scale <= 4:
         raise InputError(
-            f"png: expected a width of {_FEWEST} to {_MOST} px and a scale of 0.5 to 4; found {width!r} and {scale!r}"
+            f"png: expected a width of {_FEWEST} to {_MOST} px and a scale of 0.5 to 4; found {shown(width)} and "
+            f"{shown(scale)}"
         )
     if not path.absolute().parent.is_dir():
         raise InputError(f"png: there is no folder {path.parent} to write {path.name} to")

@@ -143,7 +143,7 @@ def win_back(
         raise InputError(f"the log has no event {shown(purchase)} up to {end}")
     spend = bought.groupby("customer_id")[value].mean() if value in bought else None
     if spend is None or not (spend > 0).any():
-        raise InputError(f"{purchase!r} has no number in {value!r}: what an order is worth is not known")
+        raise InputError(f"{shown(purchase)} has no number in {shown(value)}: what an order is worth is not known")
     last = bought.groupby("customer_id")["at"].max()
     histories = buying_histories(bought, end)
     # An order of a customer with few of them says little: it is drawn towards everyone's mean.

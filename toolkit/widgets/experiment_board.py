@@ -11,7 +11,7 @@ from toolkit.arrow import A_FRAME, TableLike, of_frame
 from toolkit.charts.by_day import days_said, days_svg
 from toolkit.charts.experiments import boundary_svg, forest_svg
 from toolkit.charts.lift_report import folded, telling
-from toolkit.errors import InputError, did_you_mean
+from toolkit.errors import InputError, did_you_mean, shown
 from toolkit.readable import text_html
 from toolkit.stats import LiftByDay, Mean, Metric, Rate, Ratio, Result, lift_by_day
 from toolkit.stats.arguments import check_zone
@@ -89,7 +89,7 @@ class ExperimentBoard(Panel):
         columns = [] if frame is None else list(map(str, frame.columns))
         for name in self._segments:
             if name not in columns:
-                raise InputError(f"segments: no column {name!r} in the outcomes" + did_you_mean(name, columns))
+                raise InputError(f"segments: no column {shown(name)} in the outcomes" + did_you_mean(name, columns))
         self._segment = self._segments[0] if self._segments else ""
         self._by_column: dict[str, pd.DataFrame] = {}
         self._page = "arms"

@@ -13,7 +13,7 @@ from toolkit.charts.experiments import power_svg
 from toolkit.charts.style import hours_text
 from toolkit.engine import Run
 from toolkit.engine.baseline import baseline_of
-from toolkit.errors import InputError, MetricError
+from toolkit.errors import InputError, MetricError, shown
 from toolkit.readable import minus
 from toolkit.scenario import Duration, Scenario, set_parameters
 from toolkit.scenario.models import Experiment
@@ -123,7 +123,7 @@ class ExperimentDesigner(Panel):
         try:
             rate = float(str(value).replace("%", "").replace(",", ".")) / 100
         except ValueError:
-            raise InputError(f"rate in control: found {value!r}; allowed: percent, for example 8.5") from None
+            raise InputError(f"rate in control: found {shown(value)}; allowed: percent, for example 8.5") from None
         if not 0 < rate < 1:
             raise InputError(f"rate in control: found {value}%; allowed: above 0 and below 100")
         self._change(_base=rate)
@@ -134,8 +134,8 @@ class ExperimentDesigner(Panel):
         if not _NAME.fullmatch(name):
             near = re.sub(r"[^A-Za-z0-9_]+", "_", name).lstrip("_0123456789").strip("_")[:_LONGEST]
             raise InputError(
-                f"name of the experiment: found {name!r}; allowed: letters, digits and _, at most {_LONGEST}, a letter "
-                "first" + (f"; did you mean {near!r}?" if near else "")
+                f"name of the experiment: found {shown(name)}; allowed: letters, digits and _, at most {_LONGEST}, a "
+                "letter first" + (f"; did you mean {near!r}?" if near else "")
             )
         self._change(_experiment_name=name)
 
@@ -322,7 +322,7 @@ def _check(run: object, holdout: object) -> None:
     if run.period is not None:
         raise InputError("run: found a period of a run; allowed: what tk.replay returned, as a whole")
     if holdout is not None and not (isinstance(holdout, Real) and 0 < float(holdout) < 1):
-        raise InputError(f"holdout: found {holdout!r}; allowed: a share above 0 and below 1, for example 0.2")
+        raise InputError(f"holdout: found {shown(holdout)}; allowed: a share above 0 and below 1, for example 0.2")
 
 
 def _control_of(experiment: Experiment | None) -> str:

@@ -8,7 +8,7 @@ from email.header import decode_header, make_header
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, shown
 from toolkit.mail import Letter, Preview, Templates
 from toolkit.mail.addresses import masked
 from toolkit.readable import day_text
@@ -71,7 +71,7 @@ class MailPreview(Panel):
                 self._firsts.setdefault(letter.template, place)
         self._count = len(self._samples) if self._batch is None else len(self._batch)
         if not isinstance(number, int):
-            raise InputError(f"number: expected a whole number, 0 for the first mail; found {number!r}")
+            raise InputError(f"number: expected a whole number, 0 for the first mail; found {shown(number)}")
         self._number = min(max(0, number), max(0, self._count - 1))
         self._shown, self._dark, self._images, self._revealed = "phone", False, True, False
         self._said = ""
@@ -120,7 +120,7 @@ class MailPreview(Panel):
         """The first mail of a template."""
         place = self._firsts.get(str(value))
         if place is None:
-            raise InputError(f"no mail is made from {value!r}")
+            raise InputError(f"no mail is made from {shown(value)}")
         self._to(place)
 
     def act_find(self, value: Any) -> None:

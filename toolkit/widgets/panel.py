@@ -15,7 +15,7 @@ from typing import Any
 
 import traitlets
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import ToolkitError, shown
 from toolkit.widgets.guard import INTERRUPTED, Guarded, told
 from toolkit.widgets.jobs import Jobs
 from toolkit.widgets.markup import Html, tag
@@ -118,7 +118,7 @@ class Panel(Guarded):
     def _act(self, name: str, value: Any) -> None:
         method = getattr(self, f"act_{name}", None)
         if method is None:
-            raise ToolkitError(f"this screen knows no {name!r}")
+            raise ToolkitError(f"this screen knows no {shown(name)}")
         method(value)
 
     # --- a notebook without a kernel ----------------------------------------------------------------------------------

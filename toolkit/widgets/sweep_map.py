@@ -13,7 +13,7 @@ from toolkit.charts.style import money
 from toolkit.charts.sweeps import setting_name, setting_text
 from toolkit.charts.vector import fit_text, shape, svg, text_width, words
 from toolkit.engine import Sweep
-from toolkit.errors import InputError, NotSupportedError, did_you_mean
+from toolkit.errors import InputError, NotSupportedError, did_you_mean, shown
 from toolkit.readable import priced, short_text
 from toolkit.scenario.duration import Duration
 from toolkit.widgets.markup import Html, chip, choice, legend, tag, together
@@ -99,7 +99,7 @@ class SweepMap(Panel):
         ]
         wanted = measure or ("given" if "given" in self._measures else "sent")
         if wanted not in self._measures:
-            raise InputError(f"measure: no column {wanted!r}" + did_you_mean(wanted, self._measures))
+            raise InputError(f"measure: no column {shown(wanted)}" + did_you_mean(wanted, self._measures))
         self._measure = wanted
         self._chosen = tuple(base[path] if base[path] in values else values[0] for path, values in self._over.items())
         super().__init__(title="Map of settings")

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy.special import betaln
+from scipy.stats import norm
 
 from toolkit.errors import MetricError
 from toolkit.stats.bayesian import effect_posterior, rates_posterior
@@ -76,3 +77,21 @@ def test_priors_that_cannot_be_are_errors() -> None:
         rates_posterior(Share(3, 2), Share(1, 2))
     with pytest.raises(MetricError, match="positive"):
         effect_posterior(1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("diff", "error", "prior_mean", "prior_sd"), [(3.0, 1.0, 1.0, 0.5), (-0.4, 0.3, 2.0, 1.5), (0.0, 0.2, -0.1, 0.1)]
+)
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_a_gaussian_posterior_is_prior_times_likelihood_added_up(
+    diff: float, error: float, prior_mean: float, prior_sd: float, better: str
+) -> None:
+    effects = np.linspace(-12, 12, 400_001)
+    weights = norm.pdf(effects, prior_mean, prior_sd) * norm.pdf(diff, effects, error)
+    weights /= weights.sum()
+    gains = effects if better == "higher" else -effects
+    found = effect_posterior(diff, error, prior_mean=prior_mean, prior_sd=prior_sd, better=better)
+    assert found.mean == pytest.approx(float(weights @ effects), abs=1e-9)
+    assert found.probability == pytest.approx(float(weights @ (gains > 0)), abs=1e-4)
+    assert found.expected_loss == pytest.approx(float(weights @ np.maximum(-gains, 0)), abs=1e-8)
+    assert found.expected_loss_control == pytest.approx(float(weights @ np.maximum(gains, 0)), abs=1e-8)

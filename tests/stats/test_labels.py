@@ -63,3 +63,8 @@ def test_the_kind_of_the_arm_column_changes_nothing(arms: list[str]) -> None:
     tables = [experiment(pd.DataFrame({"arm": kind, "revenue": revenue}), [Mean("revenue")]).lift for kind in kinds]
     for table in tables[1:]:
         pd.testing.assert_frame_equal(table, tables[0])
+
+
+@pytest.mark.parametrize("texts", [["", "mail", None], ["mail", "", *["mail"] * 3_000, None]], ids=["first", "late"])
+def test_a_missing_text_is_not_the_empty_one(texts: list[str | None]) -> None:
+    assert few_labels(pa.chunked_array([pa.array(texts)])) is None

@@ -284,3 +284,27 @@ def test_plans_that_cannot_be_are_errors(metric, asked: dict, message: str) -> N
 def test_a_quantile_has_no_planning_formula() -> None:
     with pytest.raises(NotSupportedError, match="Quantile"):
         plan(Quantile("revenue"), baseline=1, rel=0.1)
+
+
+@pytest.mark.parametrize(("base", "better"), [(0.95, "higher"), (0.05, "lower")])
+def test_what_even_the_largest_change_does_not_show_has_no_smallest_effect(base: float, better: str) -> None:
+    """From 95% to all of 60 and 60 people: z = (0.05 - 1.96 sqrt(2 x 0.975 x 0.025 / 60)) / sqrt(0.95 x 0.05 / 60)
+    = -0.21, power 0.42. Of 200 and 200 it is 0.94."""
+    whole = 1.0 if better == "higher" else 0.0
+    few, many = ({"n": size, "n_control": size} for size in (60, 200))
+    assert power_of_rates(whole, base, **few) == pytest.approx(0.42, abs=0.01)
+    assert math.isnan(detectable_rate(base, **few, better=better))
+    assert abs(detectable_rate(base, **many, better=better)) < 0.05
+    assert power_of_rates(base + detectable_rate(base, **many, better=better), base, **many) == pytest.approx(0.8)
+    assert math.isnan(detectable_rate(whole, **many, better=better))  # from everybody nothing can rise
+
+
+def test_two_people_show_nothing() -> None:
+    assert power_of_means(100.0, 1.0, n=1, n_control=1) == 0.0
+    assert power_of_means(100.0, 1.0, n=2, n_control=1) > 0.5
+
+
+def test_entries_that_are_no_moments_are_an_error() -> None:
+    journeys = pd.DataFrame({"customer_id": ["a", "b"], "entered_at": ["2025-01-01", "2025-01-02"]})
+    with pytest.raises(MetricError, match=r"column 'entered_at' should be moments; found .*; pass run.journeys"):
+        plan(Rate("converted"), baseline=0.1, units=500, journeys=journeys)

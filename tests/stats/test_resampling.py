@@ -12,7 +12,7 @@ from scipy.stats import binom
 from toolkit.errors import MetricError
 from toolkit.stats import Mean, experiment
 from toolkit.stats.bootstrap import bootstrap_difference, bootstrap_means
-from toolkit.stats.permutation import draws_for, permutation_test, permutation_wanted, shuffled_sums
+from toolkit.stats.permutation import by_rank, draws_for, permutation_test, permutation_wanted, shuffled_sums
 from toolkit.stats.welch import Sample, welch
 
 
@@ -259,3 +259,24 @@ def test_values_that_cannot_be_resampled_are_errors(resample) -> None:
         bootstrap_means([np.inf])
     with pytest.raises(MetricError, match="at least one"):
         bootstrap_means([])
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1, 0.2])
+def test_an_interval_leaves_out_what_the_pvalue_rejects_among_equal_draws_too(alpha: float) -> None:
+    """Draws take few values, equal ones up to rounding; a statistic is often one of them."""
+    rng = np.random.default_rng(9)
+    rejected = 0
+    for _ in range(300):
+        drawn = rng.normal(0, 2, 99).round() + rng.uniform(-1e-10, 1e-10, 99)
+        statistic = float(rng.integers(-7, 8) + rng.uniform(-1e-10, 1e-10))
+        pvalue, low, high = by_rank(statistic, drawn, alpha=alpha, slack=1e-9)
+        assert (pvalue < alpha) == (not low <= statistic <= high)
+        rejected += pvalue < alpha
+    assert 0 < rejected < 300
+
+
+def test_the_smallest_pvalue_that_shuffles_can_give_is_told_to_be_one() -> None:
+    found = permutation_test(np.arange(100.0, 120.0), np.arange(60.0))
+    assert found.pvalue == pytest.approx(2 / 5_000)
+    assert found.note == "p cannot be below 0.0004 with 4,999 shuffles"
+    assert permutation_test(np.arange(20.0), np.arange(60.0) / 3 + 1).note == ""

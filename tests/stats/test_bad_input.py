@@ -208,3 +208,10 @@ def test_a_split_that_is_not_what_was_meant_raises_the_alarm(outcomes: pd.DataFr
 def test_weights_that_do_not_fit_are_errors(outcomes: pd.DataFrame, weights: dict, message: str) -> None:
     with pytest.raises(MetricError, match=message):
         experiment(outcomes, [Rate("converted")], weights=weights)
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.5, 0, 1], [-0.5, 0.5, 0.5, 0.5], [-1, 0, 0, 1], [2, 0, 0, 1]])
+def test_a_rate_of_what_is_not_0_and_1_is_refused_also_where_squares_and_numbers_add_up_alike(values: list) -> None:
+    frame = pd.DataFrame({"arm": ["control"] * 4 + ["mail"] * 4, "converted": [0, 1, 0, 1, *values]})
+    note = experiment(frame, [Rate("converted")]).comparisons[0].note
+    assert note.startswith(f"a rate needs 0 and 1; converted runs from {min(0, *values):g} to {max(1, *values):g}")

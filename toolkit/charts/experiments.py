@@ -33,7 +33,7 @@ def power_svg(plan: Plan, *, width: float = _WIDE) -> str:
     by_days = not math.isnan(plan.days)
     most = plan.units * 2.0
     sizes = [max(2.0, most * (place / 40) ** 1.5) for place in range(41)]
-    curve = [(plan._days(size) if by_days else size, plan.power_at(size)) for size in sizes]
+    curve = [(plan.days_with(size) if by_days else size, plan.power_at(size)) for size in sizes]
     curve = [point for point in curve if all(map(math.isfinite, point))]
     if not curve:
         return ""

@@ -69,7 +69,7 @@ def load_chart(load: Load) -> go.Figure:
         usual = days["mails"].sum() / load.days / 24
         title = f"At most {most:,} mails in one hour, {most / usual:,.0f} times the usual hour"
         _mark_peak(figure, days, hour, most)
-    sentences = load._sentences()[1:]
+    sentences = load.sentences()[1:]
     titles, room = say(title, "UTC · " + ("; ".join(sentences).removesuffix(": see note") or "no offers"), "exact")
     figure.update_layout(
         template=HOUSE,

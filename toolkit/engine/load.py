@@ -49,7 +49,7 @@ class Load(Drawable):
     days: float
 
     def __str__(self) -> str:
-        parts = self._sentences()
+        parts = self.sentences()
         if len(self.offers):
             parts += ["", self._shown().to_string(index=False, na_rep="")]
         return "\n".join(parts)
@@ -60,9 +60,10 @@ class Load(Drawable):
         shown = self._shown()
         known = [name for name in shown.columns if name not in ("codes_left", "ceiling") or (shown[name] != "").any()]
         offers = table_html(shown[known], numbers=("mails", "codes_left", "ceiling")) if len(self.offers) else ""
-        return lines_html(self._sentences(), first=True) + offers
+        return lines_html(self.sentences(), first=True) + offers
 
-    def _sentences(self) -> list[str]:
+    def sentences(self) -> list[str]:
+        """The load in words: the mails and their busiest hour, and the offers with the most they can cost."""
         total = int(self.by_day["mails"].sum())
         hour, most = self.peak
         first = f"{counted(total, 'mail')} (exact)"

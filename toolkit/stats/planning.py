@@ -102,7 +102,7 @@ class Plan(Drawable):
     @property
     def days(self) -> float:
         """Days until the last window closes."""
-        return self._days(self.units)
+        return self.days_with(self.units)
 
     def power_at(self, units: float) -> float:
         """The chance to find the planned difference with so many units of all arms together."""
@@ -137,7 +137,7 @@ class Plan(Drawable):
             rows.append(
                 {
                     "units": units,
-                    "days": self._days(units),
+                    "days": self.days_with(units),
                     "diff": smallest,
                     "rel": smallest / self.baseline if self.baseline > 0 else math.nan,
                     "power": self.power_at(units),
@@ -188,7 +188,8 @@ class Plan(Drawable):
         smallest = min(share for name, share in self.arms.items() if name != self.control)
         return effective * smallest, effective * self.arms[self.control]
 
-    def _days(self, units: float) -> float:
+    def days_with(self, units: float) -> float:
+        """Days until the last window closes, with so many units in all arms; NaN where no pace of entries is known."""
         return days_until(self.entries, units) + (days_of(self.window) if self.window else 0.0)
 
     def __str__(self) -> str:

@@ -235,6 +235,9 @@ def test_a_batch_goes_through_one_way_out_over_one_ledger_also_where_two_are_nam
     trial = smtp_server()
     assert sent("trial.sqlite", f"smtp:127.0.0.1:{trial.port}?security=none").sent == 12
     assert (len(server.taken), len(trial.taken)) == (12, 12)
+    for name in ("one.sqlite", "copy.sqlite"):
+        (tmp_path / name).write_text("no ledger any more")
+    assert sent("trial.sqlite", f"smtp:127.0.0.1:{trial.port}?security=none").already_sent == 12
 
 
 def test_whoever_names_no_count_is_told_to(shop, batch):

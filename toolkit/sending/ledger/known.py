@@ -60,7 +60,8 @@ class Known:
 
         Returns:
             One row per mail: run_id, decision_id, customer_id, address, class, message_id, state, attempts, receipt,
-            code, reason, scenario and step (None where an older version sent it), decided_at (UTC; NaT likewise).
+            code, reason, scenario and step (None where an older version sent it), decided_at (UTC; NaT likewise). An
+            attempt is one that was answered, be it before the mail's body, or whose body was on its way.
         """
         with self._reading() as connection:
             return mails_of(connection, state=None if state is None else state_of(state), customer=customer)

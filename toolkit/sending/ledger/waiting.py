@@ -114,7 +114,7 @@ def left_over(ledger: Ledger, run_id: str) -> tuple[str, ...]:
     if micros(ledger.clock()) >= run["not_after"]:
         then = f"its approval was over {ends}: what is still due goes with a batch prepared anew"
     elif loops is not None:
-        then = f"a round takes over what is in its window; under this approval they may go until {ends}"
+        then = f"a round takes over what is in its window, when its moment has come; under this approval until {ends}"
     else:
         then = f"`send` with the same batch goes on until {ends}, or a batch prepared anew takes them over"
     how = f"`toolkit cancel {run_id[:12]} --ledger {ledger.place} --by NAME` ends the rest"

@@ -26,14 +26,14 @@ class _HeldAgainst:
     """The same outcomes with another arm in the place of control."""
 
     outcomes: Outcomes
-    against: str
+    arms: Arms
 
-    @property
-    def arms(self) -> Arms:
-        arms = self.outcomes.arms
-        names = (self.against, *(name for name in arms.names if name != self.against))
-        place: NDArray[np.integer] = np.array([names.index(name) for name in arms.names], dtype=np.int64)
-        return Arms(names, place.take(arms.codes))
+    @classmethod
+    def of(cls, outcomes: Outcomes, against: str) -> _HeldAgainst:
+        arms = outcomes.arms
+        names = (against, *(name for name in arms.names if name != against))
+        place = np.array([names.index(name) for name in arms.names], dtype=arms.codes.dtype)
+        return cls(outcomes, Arms(names, place.take(arms.codes)))
 
     @property
     def moments(self) -> Mapping[str, Moments]:
@@ -41,7 +41,7 @@ class _HeldAgainst:
 
     @property
     def control(self) -> Moments:
-        return self.moments[self.against]
+        return self.moments[self.arms.control]
 
     def values(self, column: str, arm: str) -> NDArray[np.float64]:
         return self.outcomes.values(column, arm)
@@ -114,8 +114,9 @@ def winning_pairs(
 def _compared(
     outcomes: Outcomes, metrics: Sequence[Metric], arms: Sequence[str], setting: Setting
 ) -> Iterator[Comparison]:
+    held_against = {against: _HeldAgainst.of(outcomes, against) for against in arms[1:]}
     for arm, against in itertools.combinations(arms, 2):
-        held = _HeldAgainst(outcomes, against)
+        held = held_against[against]
         for metric in metrics:
             for one in metric.compare(held, arm, setting):
                 if one.role == "primary":

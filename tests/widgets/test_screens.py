@@ -39,6 +39,7 @@ from toolkit.widgets import (
     SweepMap,
     TraceView,
     Tuner,
+    trace_view,
 )
 from toolkit.widgets.jobs import Cancelled, Job, Jobs
 from toolkit.widgets.masking import hidden_letter
@@ -238,6 +239,18 @@ def test_a_timeline_shows_every_moment_and_searches(run):
     press(view, "move", "1")
     assert view.error == ""
     assert view.customer != "c01919"
+
+
+def test_all_who_came_to_a_mail_are_counted_also_where_some_alone_are_led_through(run, monkeypatch):
+    people = run.decisions["customer_id"].nunique()
+    assert f"{people:,} people came to a mail<" in TraceView(run).view
+    monkeypatch.setattr(trace_view, "_MOST_PEOPLE", 3)
+    view = TraceView(run)
+    first = view.customer
+    assert f"{people:,} people came to a mail; Next leads through the first 3<" in view.view
+    for _ in range(3):
+        view.act_move(1)
+    assert view.customer == first
 
 
 def test_every_kind_of_moment_has_a_shape_and_not_only_a_colour(run):

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from toolkit.engine import layout as m
 from toolkit.engine.doors import scenario_in
@@ -14,7 +15,7 @@ from toolkit.engine.local_time import DAY, HOUR, local
 from toolkit.engine.run import Run
 from toolkit.errors import InputError, is_one_of, shown
 
-__all__ = ["Clock", "people_mailed", "sends_table"]
+__all__ = ["Clock", "people_mailed", "people_reached", "sends_table"]
 
 Clock = Literal["local", "utc"]
 """Each customer's own clock, or UTC."""
@@ -66,3 +67,9 @@ def people_mailed(run: Run) -> int:
     rows = run.walked.decisions
     sent = rows[rows[:, m.D_STATUS] == m.STATUS_SEND, m.D_JOURNEY]
     return len(np.unique(run.walked.journeys[sent, m.J_CUSTOMER]))
+
+
+def people_reached(run: Run) -> pa.Array:
+    """The customers of a run whose journeys came to a mail, whether it went or not, in the order of the log's."""
+    places = np.unique(run.walked.journeys[run.walked.decisions[:, m.D_JOURNEY], m.J_CUSTOMER])
+    return run.marked.customers.take(pa.array(places))

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from toolkit.charts.vector import path_of, shape, svg, words
 from toolkit.engine import Run
-from toolkit.engine import layout as m
+from toolkit.engine.sends import people_reached
 from toolkit.engine.trace import Trace
 from toolkit.errors import EventLogError, InputError, did_you_mean
 from toolkit.readable import day_text
@@ -22,6 +21,7 @@ __all__ = ["TraceView"]
 
 _KINDS = (("event", "Events", "·"), ("journey", "Journeys", "▸"), ("mail", "Mails", "✉"), ("no mail", "Not sent", "✕"))
 _MOST_ROWS = 400
+_MOST_PEOPLE = 5_000  # that are led through one by one; anybody can be searched for
 
 
 class TraceView(Panel):
@@ -44,7 +44,9 @@ class TraceView(Panel):
         self._shown = {kind for kind, _, _ in _KINDS}
         self._typed = ""
         self._said = ""
-        self._people = _people_with_mails(run)
+        reached = people_reached(run)
+        self._reached = len(reached)
+        self._people = [str(one) for one in reached[:_MOST_PEOPLE].to_pylist()]
         self._trace: Trace | None = None
         self.customer = ""
         super().__init__(title="Customer timeline")
@@ -103,7 +105,7 @@ class TraceView(Panel):
                 button("Next ›", "move", value=1, off=not self._people),
                 class_="ttk-row",
             ),
-            tag("span", f"{len(self._people):,} people came to a mail", class_="ttk-detail"),
+            tag("span", f"{self._reached:,} people came to a mail{self._paged()}", class_="ttk-detail"),
             class_="ttk-row ttk-end",
         )
         zone = self._trace.timezone if self._trace is not None else ""
@@ -132,6 +134,9 @@ class TraceView(Panel):
             aria_label="What is shown",
         )
         return together([head, find, at_widths(lambda width: _strip(table, width), 960), kinds, self._rows(table)])
+
+    def _paged(self) -> str:
+        return f"; Next leads through the first {_MOST_PEOPLE:,}" if self._reached > _MOST_PEOPLE else ""
 
     def _rows(self, table: pd.DataFrame) -> Html:
         kept = table[table["kind"].isin(self._shown)]
@@ -169,13 +174,6 @@ class TraceView(Panel):
 
 def _day(row: Any) -> str:
     return f"{row.local:%a} {day_text(row.local)}"
-
-
-def _people_with_mails(run: Run) -> list[str]:
-    """Customers whose journeys came to a mail, in the order of the log's customers."""
-    decisions = run.walked.decisions
-    places = np.unique(run.walked.journeys[decisions[:, m.D_JOURNEY], m.J_CUSTOMER])[:5_000]
-    return [str(one) for one in run.marked.customers.take(pa.array(places)).to_pylist()]
 
 
 _COLORS = {"event": "ttk-mail-3", "journey": "ttk-before", "mail": "ttk-mail-0", "no mail": "ttk-gift"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from toolkit.cli import app
+from toolkit.cli import app, ledgers
 from toolkit.sending import Ledger, State
 from toolkit.sending.clock import micros, utc_now
 from toolkit.sending.ledger.planning import Entry, RunRecord, Signed
@@ -88,6 +88,14 @@ def doubts(tmp_path):
         rows = ledger.start(ledger.claim("run", owner="a", limit=3, lease=60_000_000))
         ledger.record([(row, Receipt(row.decision_id, State.UNKNOWN, reason="no answer")) for row in rows])
     return path
+
+
+def test_of_very_many_doubts_the_first_are_shown_and_all_of_them_when_asked_for(shell, doubts, monkeypatch):
+    monkeypatch.setattr(ledgers, "_DOUBTS", 2)
+    said = shell("status", "--ledger", doubts)[1]
+    assert (said.count("@example.org  no answer"), "in doubt: 1 more; --all shows them" in said) == (2, True)
+    said = shell("status", "--ledger", doubts, "--all")[1]
+    assert (said.count("@example.org  no answer"), "more;" in said) == (3, False)
 
 
 def test_many_doubts_are_settled_at_once_by_a_file_or_a_run_and_a_count_all_or_none(shell, doubts, tmp_path):

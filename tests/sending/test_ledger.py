@@ -68,7 +68,9 @@ def test_a_later_batch_takes_over_what_an_earlier_one_left_and_not_what_it_sent(
     assert (planned.added, planned.adopted, planned.known) == (2, 4, 2)
     assert ledger.claim("first", owner="a", limit=10, lease=LEASE) == []
     assert len(_send_all(ledger, "second")) == 6
-    assert ledger.status().set_index("run_id").accepted.to_dict() == {"first": 2, "second": 6}
+    runs = ledger.status().set_index("run_id")
+    assert runs.accepted.to_dict() == {"first": 2, "second": 6}
+    assert runs.says.to_dict() == {"first": "done, 4 in other runs", "second": "done, 2 in other runs"}
 
 
 def test_a_run_that_only_takes_over_stands_in_the_audit_and_one_that_adds_nothing_does_not(ledger, entries, run_record):

@@ -186,12 +186,12 @@ def test_of_mails_of_one_moment_the_more_urgent_scenario_s_goes_where_a_cap_leav
 def gate(make_program, noon):
     """What the gate says at noon of a mail decided three hours before, by the log as it is then."""
 
-    def said(*, people=None, events=()):
+    def said(*, people=None, events=(), address=None):
         rows = [{"customer_id": "c0", "event": "sign_up", "at": noon - timedelta(hours=4)}]
         frame = pd.DataFrame([*rows, *({"customer_id": "c0", **event} for event in events)])
         frame["at"] = pd.to_datetime(frame["at"], utc=True)
         log = EventLog.from_pandas(frame, customers=None if people is None else pd.DataFrame(people))
-        due = Due("d0", "welcome", "c0", None, noon - timedelta(hours=3))
+        due = Due("d0", "welcome", "c0", None, noon - timedelta(hours=3), address)
         return stopped_by_now(log, make_program(), [due], now=noon).get("d0")
 
     return said
@@ -206,6 +206,19 @@ def test_who_gave_consent_by_an_event_is_mailed_whatever_the_table_said_before(g
     assert gate(people=refused) == "unsubscribed"
     assert gate(people=refused, events=[_told(noon, 9, "email_subscribed")]) is None
     assert gate(people=refused, events=[_told(noon, 9, "customer_updated", consent="yes")]) is None
+
+
+def test_nobody_is_mailed_at_an_address_that_is_another_or_gone_by_now(gate, noon):
+    def table(*emails):
+        return {"customer_id": [f"c{n}" for n, _ in enumerate(emails)], "email": list(emails)}
+
+    assert gate(people=table(" Ana@Example.org "), address="ana@example.org") is None
+    assert gate(people=table("ana@bücher.example"), address="ana@xn--bcher-kva.example") is None
+    assert gate(people=table("new@example.org"), address="ana@example.org") == "no_address"
+    assert gate(people=table(None, "eve@example.org"), address="ana@example.org") == "no_address"
+    moved = _told(noon, 1, "customer_updated", email="new@example.org")
+    assert gate(people=table("ana@example.org"), events=[moved], address="ana@example.org") == "no_address"
+    assert gate(address="ana@example.org") is None  # a log that knows no addresses says nothing of them
 
 
 def test_of_what_events_say_of_a_consent_the_last_counts(gate, noon):

@@ -252,6 +252,16 @@ def test_yes_is_no_count_of_one_mail(shop, make_log):
         send(one, shop.approve(one), transport=f"outbox:{shop.outbox}", confirm=True, progress=False)
 
 
+def test_who_has_another_address_by_now_is_not_mailed_at_the_old_one(shop, batch, sent, make_log, make_people):
+    people = make_people(12)
+    people.loc[3, "email"] = "new@example.org"
+    report = sent(batch, log=make_log(people=people))
+    assert (report.sent, report.skipped) == (11, 1)
+    with Ledger.open(shop.outbox / "ledger.sqlite") as ledger:
+        mail = ledger.deliveries(customer="c3").iloc[0]
+        assert (mail.state, mail.reason, mail.address) == ("skipped", "no_address", "c3@example.org")
+
+
 @pytest.mark.parametrize("log", ["data/shop", 5])
 def test_what_is_no_log_is_refused_before_anything_is_sent(shop, batch, sent, log):
     with pytest.raises(InputError, match=r"log: found .*; allowed: an EventLog.*; nothing was sent"):

@@ -394,6 +394,8 @@ def test_a_server_without_encryption_gets_neither_mails_nor_the_password(smtp_se
         _go(Smtp("localhost", server.port, security="starttls", timeout=5), _mails(1))
     with pytest.raises(TransportError, match="a password is not sent without encryption"):
         _go(Smtp("localhost", server.port, security="none", timeout=5), _mails(1))
+    with pytest.raises(TransportError, match=r"write \?security=starttls \(none is for this machine alone\)"):
+        _go(Smtp("localhost", server.port, timeout=5), _mails(1))
     assert server.counts["AUTH"] == 0
 
 

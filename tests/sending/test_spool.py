@@ -38,7 +38,7 @@ def test_a_batch_that_does_not_fit_says_where_and_what_to_do(small_disk, monkeyp
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
     kept = Spool(in_memory=1000)
     with pytest.raises(
-        SendingError, match=r"a batch does not fit there: No space left on device; TMPDIR names another"
+        SendingError, match=r"a batch does not fit there: No space left on device; make room there, or set TMPDIR"
     ):
         kept.add(b"x" * 2_000_000)
 

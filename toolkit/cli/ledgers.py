@@ -21,6 +21,7 @@ from toolkit.sending.ledger.waiting import approvals_paused, left_over, paused_b
 __all__ = ["ByOption", "LedgerOption", "WhyOption", "opened_ledger"]
 
 _LAST = 20  # runs that are shown though they are done
+_DOUBTS = 100  # mails in doubt that are shown unless all are asked for
 
 keys = typer.Typer(help="Keys that sign approvals.", no_args_is_help=True)
 audits = typer.Typer(help="The audit of a ledger.", no_args_is_help=True)
@@ -72,7 +73,7 @@ def audit_verify(
 def status(
     ledger: LedgerOption,
     every: Annotated[
-        bool, typer.Option("--all", help="Show every run, not only the last and those unfinished.")
+        bool, typer.Option("--all", help="Show every run and mail in doubt, not only the last and those unfinished.")
     ] = False,
     customer: Annotated[
         str | None, typer.Option("--customer", help="The mails of one customer instead, by id or address.")
@@ -103,8 +104,11 @@ def status(
             elif not run["done"]:
                 for line in left_over(opened, run["run_id"]):
                     typer.echo(f"  {line}")
-        for mail in doubts.to_dict("records"):
+        told = doubts if every else doubts[:_DOUBTS]
+        for mail in told.to_dict("records"):
             typer.echo(f"  in doubt: {mail['decision_id']}  {mail['address']}  {mail['reason'] or ''}")
+        if len(told) < len(doubts):
+            typer.echo(f"  in doubt: {len(doubts) - len(told):,} more; --all shows them")
         if len(doubts):
             choice = "--assume-sent, or --send-again, which may send it twice"
             typer.echo(f"  decide each: `toolkit settle ID --ledger {opened.place} --by NAME` with {choice};")

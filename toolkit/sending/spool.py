@@ -59,7 +59,8 @@ class Spool:
             self._write()
         except OSError as fault:
             said = f"{tempfile.gettempdir()}: a batch does not fit there: {fault.strerror}"
-            raise SendingError(f"{said}; TMPDIR names another folder") from fault
+            how = "make room there, or set TMPDIR to a folder with more before the notebook or command starts"
+            raise SendingError(f"{said}; {how}") from fault
 
     def _write(self) -> None:
         if self._file is None:

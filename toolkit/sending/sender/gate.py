@@ -40,9 +40,10 @@ def gate_of(
 
     It is asked with what is told how far it is, which ends it where the sending is stopped.
 
-    The log, where it was read again, says who unsubscribed, bounced, or did what ends the scenario; the ledger says who
-    has had as many mails as the caps allow by now, for example from a batch that was prepared at the same time, and who
-    got this very mail from it under another name, or may have got it before the ledger was put back from a backup.
+    The log, where it was read again, says who unsubscribed, bounced, did what ends the scenario, or has another address
+    by now. The ledger says who has had as many mails as the caps allow by now, for example from a batch that was
+    prepared at the same time, and who got this very mail from it under another name, or may have got it before the
+    ledger was put back from a backup.
     The clock says whose offer is over.
 
     Args:
@@ -109,4 +110,5 @@ def _by_customer(parcel: Parcel, at_once: int) -> Iterator[list[Due]]:
 
 def _due(parcel: Parcel, number: int) -> Due:
     stub = parcel.stub(number)
-    return Due(stub.decision_id, stub.scenario, stub.customer_id, stub.key, from_micros(stub.decided_at))
+    at = from_micros(stub.decided_at)
+    return Due(stub.decision_id, stub.scenario, stub.customer_id, stub.key, at, stub.address)

@@ -21,6 +21,7 @@ from toolkit.events.quoting import literal, name
 from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import Cap, ExitOn, Program
 from toolkit.sending.ledger.claims import Sent
+from toolkit.sending.ledger.suppression import normal_address
 
 __all__ = ["Due", "attributes_of", "caps_of", "over_cap", "stopped_by_now", "stopped_since"]
 
@@ -30,13 +31,14 @@ _FACTS = (*_AGAINST, "email_bounced", "customer_updated")
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One decision to send, as the gate looks at it again."""
+    """One decision to send, as the gate looks at it again; with the address of its mail, where there is one already."""
 
     decision_id: str
     scenario: str
     customer_id: str
     key: str | None
     at: datetime
+    address: str | None = None
 
 
 def attributes_of(log: EventLog, customer_ids: Sequence[str], *, now: datetime) -> dict[str, dict[str, Any]]:
@@ -133,7 +135,9 @@ def stopped_since(log: EventLog, program: Program, mails: Sequence[Due], *, now:
 
 
 def stopped_by_now(log: EventLog, program: Program, mails: Sequence[Due], *, now: datetime) -> dict[str, str]:
-    """As `stopped_since`, and for marketing with the consent as it is now: nobody is mailed without a yes.
+    """As `stopped_since`, with the consent of now for marketing, and with the addresses of now.
+
+    Nobody is mailed without a yes, nor at an address that is no longer theirs.
 
     Args:
         log: the event log, read again.
@@ -142,7 +146,7 @@ def stopped_by_now(log: EventLog, program: Program, mails: Sequence[Due], *, now
         now: the moment, UTC.
 
     Returns:
-        Decision to reason: unsubscribed, suppressed or exited (rule R20).
+        Decision to reason: unsubscribed, suppressed, exited or no_address (rule R20).
     """
     stopped = stopped_since(log, program, mails, now=now)
     marketing = {one.scenario for one in program.scenarios if one.class_ == "marketing"}
@@ -151,7 +155,14 @@ def stopped_by_now(log: EventLog, program: Program, mails: Sequence[Due], *, now
     for mail in mails:
         if mail.scenario in marketing and not people[mail.customer_id].get("consent", given):
             stopped.setdefault(mail.decision_id, "unsubscribed")
+        if "email" in log.attributes and not _is_of(mail.address, people[mail.customer_id].get("email")):
+            stopped.setdefault(mail.decision_id, "no_address")
     return stopped
+
+
+def _is_of(address: str | None, known: object) -> bool:
+    """Whether a mail's address, where it has one, is the one that is known of its customer."""
+    return address is None or (isinstance(known, str) and normal_address(known) == normal_address(address))
 
 
 def over_cap(program: Program, mails: Sequence[Due], sent: Mapping[str, Sequence[Sent]]) -> dict[str, str]:

@@ -386,8 +386,8 @@ async def _hello(wire: Wire, name: str) -> dict[str, str]:
 async def _log_in(wire: Wire, extensions: dict[str, str], login: Login, host: str, *, encrypted: bool) -> None:
     if not encrypted:
         raise TransportError(
-            f"smtp {host}: a password is not sent without encryption; take ?security=none away, or "
-            "TOOLKIT_SMTP_USER and TOOLKIT_SMTP_PASSWORD where the server asks for none"
+            f"smtp {host}: a password is not sent without encryption; write ?security=starttls (none is for this "
+            "machine alone), or take away TOOLKIT_SMTP_USER and TOOLKIT_SMTP_PASSWORD where the server asks for none"
         )
     offered = extensions.get("AUTH", "").split()
     if "PLAIN" in offered:

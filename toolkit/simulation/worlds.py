@@ -44,7 +44,6 @@ class Kind:
         offer: by how much ten percent off enlarge the effect, as a share of `effect_offer`.
         effect_offer: the base that an offer adds to.
         uses: share of own buyers who use a valid offer.
-        pulls: share of own buyers whom a mail makes buy earlier.
         leaves: share of mails after which a person unsubscribes. tired: how much each earlier mail takes off.
         night: what is left of the effect of mails between midnight and eight.
         season: by how much own buying and the effect swing over the week. spread: of the logarithm of prices.
@@ -58,7 +57,6 @@ class Kind:
     effect_offer: float = 0.05
     offer: float = 0.4
     uses: float = 0.5
-    pulls: float = 0.05
     leaves: float = 0.002
     tired: float = 0.0
     night: float = 1.0
@@ -76,7 +74,7 @@ KINDS = MappingProxyType(
         "fatigue_prone": Kind(effect=0.09, tired=0.35, leaves=0.02),
         "null": Kind(effect=0.0, effect_offer=0.0, leaves=0.001),
         "night_owls": Kind(effect=0.09, night=0.3),
-        "early_buyers": Kind(own=0.35, own_hours=80, effect=0.02, pulls=0.5),
+        "early_buyers": Kind(own=0.35, own_hours=80, effect=0.02),
         "big_spenders": Kind(own=0.1, effect=0.05, spread=1.1),
     }
 )

@@ -16,7 +16,7 @@ from toolkit.scenario import check, get_parameter, loads, set_parameters
 from toolkit.scenario.models import Goal
 from toolkit.scenario.schema import write_schema
 from toolkit.simulation import generate_events
-from toolkit.stats import effect_posterior
+from toolkit.stats import Design, effect_posterior
 from toolkit.tracking import deliverability
 from toolkit.widgets import ExperimentDesigner, SweepMap
 from toolkit.widgets.versions import File, save_version
@@ -106,6 +106,7 @@ TAKING_A_PATH = {
     "generate_events": lambda path: generate_events(10, path, seed=1),
     "save_version": lambda path: save_version(PROGRAM.scenarios[0], path),
     "File": File,
+    "Design.load": Design.load,
 }
 
 

@@ -8,11 +8,10 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import MetricError, shown
+from toolkit.errors import MetricError, path_text, shown
 from toolkit.stats.arguments import check_alpha, check_count, check_number, check_text
 from toolkit.stats.doors import check_window
 from toolkit.stats.looks import Looks
@@ -156,7 +155,4 @@ class Design:
 
 def _path(path: object) -> Path:
     """A path, of a text or a path; what is none is refused."""
-    if not isinstance(path, str | PathLike):
-        found = shown(path)
-        raise MetricError(f"design: path: found {found}; allowed: a path, for example 'design.json'")
-    return Path(path)
+    return Path(path_text(path, name="design: path", allowed="a path, for example 'design.json'", error=MetricError))

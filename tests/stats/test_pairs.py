@@ -56,6 +56,14 @@ def test_of_two_arms_that_win_the_one_that_gains_more_is_advised_not_the_larger_
     assert again.verdict().actions["many_people"] == "do not roll out"
 
 
+def test_the_arm_that_gains_most_on_the_primary_metric_is_advised_whatever_else_is_named_before() -> None:
+    frame = arms_of(control=(9_000, 900), a=(9_000, 1_800), b=(9_000, 1_400))
+    frame["clicked"] = arms_of(control=(9_000, 900), a=(9_000, 1_400), b=(9_000, 1_800))["converted"]
+    result = experiment(frame, [Rate("clicked", role="secondary"), Rate("converted", role="primary")])
+    assert [(pair.metric, pair.arm, pair.against) for pair in result.pairs] == [("converted", "a", "b")]
+    assert result.verdict().advised == "a"
+
+
 def test_of_many_arms_that_win_the_others_are_counted() -> None:
     arms = dict.fromkeys("abcde", (2000, 600))
     verdict = experiment(arms_of(control=(2_000, 400), **arms), [Rate("converted")]).verdict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -252,7 +252,9 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
         return is_free and not (run.is_round and goes_later(row, now))
 
     asked = [one for one in entries if one.decision_id not in there or is_taken(there[one.decision_id])]
-    allowed = asked if run.limits is None else _within(connection, run.approvals[0].id, run.limits, asked, now=now)
+    allowed = asked
+    if run.limits is not None:
+        allowed = _within(connection, run.approvals[0].id, run.limits, asked, there=there, now=now)
     held = len(asked) - len(allowed)
     coupons = {one.decision_id: one.coupon for one in allowed}
     spent = reserve(connection, coupons, again=coupons.keys() & there.keys())
@@ -292,7 +294,13 @@ def plan_mails(connection: Connection, run: RunRecord, entries: Sequence[Entry],
 
 
 def _within(
-    connection: Connection, approval_id: str, limits: Limits, asked: Sequence[Entry], *, now: int
+    connection: Connection,
+    approval_id: str,
+    limits: Limits,
+    asked: Sequence[Entry],
+    *,
+    there: Collection[str],
+    now: int,
 ) -> list[Entry]:
     """The first of the mails that the limits of a standing approval still let go; one sender plans at a time.
 
@@ -304,7 +312,7 @@ def _within(
     )
     mails, discount = connection.execute(query).one()
     counted: dict[str, float] = {}
-    for some in chunks(entry.decision_id for entry in asked):
+    for some in chunks(entry.decision_id for entry in asked if entry.decision_id in there):
         known = select(deliveries.c.decision_id, func.coalesce(deliveries.c.discount, 0.0))
         rows = connection.execute(known.where(deliveries.c.decision_id.in_(some), *counts))
         counted |= dict(map(tuple, rows))

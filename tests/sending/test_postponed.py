@@ -13,6 +13,7 @@ import pytest
 from toolkit.sending import send
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger.planning import Limits
+from toolkit.sending.ledger.waiting import Elsewhere, waits_for
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 
@@ -142,3 +143,18 @@ def test_a_dearer_offer_of_a_mail_taken_over_counts_in_full(ledger, rounds, cloc
     clock.forward(minutes=5)
     planned, _ = rounds(3, discount=3.0, discount_a_day=8.0)
     assert (planned.adopted, planned.held) == (2, 1)
+
+
+def test_a_transactional_mail_in_doubt_goes_again_at_its_moment_and_the_next_round_says_so(ledger, rounds, clock):
+    _, first = rounds(1, class_="transactional")
+    (held,) = ledger.start(ledger.claim(first, owner="me", limit=1, lease=LEASE))
+    ledger.record([(held, Receipt(held.decision_id, State.UNKNOWN))])
+    assert [row.state for row in ledger.again(first, wait=60_000_000)] == [State.PLANNED]
+    planned, second = rounds(1, class_="transactional")
+    assert (planned.adopted, planned.known) == (0, 1)
+    others = Elsewhere(micros(clock()))
+    for row in ledger.rows([held.decision_id]):
+        others.add(row)
+    assert waits_for(ledger, second, others=others) == ("1 in doubt once, to go again from 2026-03-02 12:01 UTC on",)
+    clock.forward(minutes=1)
+    assert rounds(1, class_="transactional")[0].adopted == 1

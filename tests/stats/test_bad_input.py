@@ -215,3 +215,13 @@ def test_a_rate_of_what_is_not_0_and_1_is_refused_also_where_squares_and_numbers
     frame = pd.DataFrame({"arm": ["control"] * 4 + ["mail"] * 4, "converted": [0, 1, 0, 1, *values]})
     note = experiment(frame, [Rate("converted")]).comparisons[0].note
     assert note.startswith(f"a rate needs 0 and 1; converted runs from {min(0, *values):g} to {max(1, *values):g}")
+
+
+@pytest.mark.parametrize("size", [400, 4_000], ids=["exact test", "score test"])
+def test_of_what_nobody_did_only_the_difference_has_an_interval(size: int) -> None:
+    frame = pd.DataFrame({"arm": ["control", "mail"] * size, "converted": 0})
+    found = experiment(frame, [Rate("converted")]).comparisons[0]
+    assert found.diff == 0
+    assert found.diff_upper == -found.diff_lower == pytest.approx(3.8414588 / (size + 3.8414588))  # Wilson's of 0
+    assert np.isnan([found.rel, found.rel_lower, found.rel_upper]).all()
+    assert found.note == "nobody in either arm: there is nothing to test"

@@ -26,7 +26,7 @@ def asked_of_mails(program: Program) -> dict[str, Wanted]:
     text = dump(program)
     uses: dict[str, list[dict[str, frozenset[str]]]] = {event: [] for event in MAIL_EVENTS if event in text}
     for event, needed in _uses(program.model_dump(mode="json")):
-        uses[event].append(needed)
+        uses.setdefault(event, []).append(needed)
     return {event: tuple(some) if some and all(some) else () for event, some in uses.items()}
 
 

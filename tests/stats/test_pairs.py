@@ -64,6 +64,18 @@ def test_the_arm_that_gains_most_on_the_primary_metric_is_advised_whatever_else_
     assert result.verdict().advised == "a"
 
 
+def test_an_arm_that_wins_but_is_not_to_be_rolled_out_may_not_do_as_well() -> None:
+    frame = arms_of(control=(9_000, 900), a=(9_000, 1_500), b=(9_000, 1_490), c=(9_000, 1_480))
+    frame["left"] = (frame["arm"] == "b") & (frame.index % 10 == 0)
+    metrics = [Rate("converted"), Rate("left", role="guardrail", better="lower", margin=0.01)]
+    result = experiment(frame, metrics)
+    assert [(pair.arm, pair.against) for pair in result.pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
+    verdict = result.verdict()
+    assert verdict.actions == {"a": "roll out", "b": "do not roll out", "c": "roll out"}
+    assert "a and b both beat control" not in verdict
+    assert verdict.splitlines()[-1] == "Roll out a, which shows the most on converted; c may do as well."
+
+
 def test_of_many_arms_that_win_the_others_are_counted() -> None:
     arms = dict.fromkeys("abcde", (2000, 600))
     verdict = experiment(arms_of(control=(2_000, 400), **arms), [Rate("converted")]).verdict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections import Counter
 from contextlib import closing
@@ -156,6 +157,12 @@ def test_a_move_is_taken_back_unless_mails_left_from_the_new_place(lived, tmp_pa
     move_ledger(old, new, by="ana", progress=False, clock=lived.clock)
     reopen_ledger(old, by="ben", clock=lived.clock)
     assert lived.send(9).sent == 2  # who is new, and the one who was refused for now
+    with Ledger.open(new) as ledger:
+        assert ledger.verify() == ()
+    lived.ledger = new
+    with pytest.raises(LedgerError, match=f"was moved to {re.escape(str(old))} by ben"):
+        lived.send(9)  # they got it from the old one
+    lived.ledger = old
     with Ledger.open(old) as ledger:
         assert ledger.verify() == ()
         assert ledger.audit()["action"].tolist().count("reopened") == 1
@@ -164,6 +171,25 @@ def test_a_move_is_taken_back_unless_mails_left_from_the_new_place(lived, tmp_pa
     lived.ledger = again
     assert lived.send(11).sent == 2
     with pytest.raises(LedgerError, match="and mails left from there since; move that one instead"):
+        reopen_ledger(old, by="ben", clock=lived.clock)
+
+
+def test_a_move_is_not_taken_back_where_another_machine_sent_from_the_new_place(lived, tmp_path, monkeypatch):
+    new, old = tmp_path / "new" / "ledger.sqlite", lived.ledger
+    move_ledger(old, new, by="ana", progress=False, clock=lived.clock)
+    lived.ledger = new
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_CONFIG_HOME", str(tmp_path / "another home"))
+        assert lived.send(9).sent
+    with pytest.raises(LedgerError, match="and mails left from there since; move that one instead"):
+        reopen_ledger(old, by="ben", clock=lived.clock)
+
+
+def test_a_move_is_not_taken_back_where_the_ledger_was_moved_on(lived, tmp_path):
+    new, old = tmp_path / "new" / "ledger.sqlite", lived.ledger
+    move_ledger(old, new, by="ana", progress=False, clock=lived.clock)
+    move_ledger(new, tmp_path / "third" / "ledger.sqlite", by="ana", progress=False, clock=lived.clock)
+    with pytest.raises(LedgerError, match=r"and from there on to .*third.ledger\.sqlite; move that one instead"):
         reopen_ledger(old, by="ben", clock=lived.clock)
 
 

@@ -144,6 +144,8 @@ def move_ledger(
 def reopen_ledger(ledger: str | os.PathLike[str], *, by: str, clock: Clock = utc_now) -> None:
     """Take back the move of a ledger from which nothing was sent at its new place: it may be written to again here.
 
+    Where the new one can be reached it is closed, so that nobody is mailed from both.
+
     Args:
         ledger: path or URL of the old one.
         by: who does it; written to its audit.
@@ -151,7 +153,7 @@ def reopen_ledger(ledger: str | os.PathLike[str], *, by: str, clock: Clock = utc
 
     Raises:
         InputError: there is none, or it was not moved.
-        LedgerError: mails left from the new place since; move that one instead.
+        LedgerError: mails left from the new place since, or somebody is at work there; move that one instead.
     """
     who = person(by, where="reopen_ledger: by")
     if not Ledger.exists(ledger):
@@ -163,7 +165,8 @@ def reopen_ledger(ledger: str | os.PathLike[str], *, by: str, clock: Clock = utc
             raise InputError(f"ledger {opened.place}: was not moved")
         mine, ahead = opened.high_water.mine(), opened.high_water.ahead()
         if mine is not None and ahead is not None and (ahead.ledger, ahead.begun) != (mine.ledger, mine.begun):
-            raise LedgerError(f"ledger {opened.place}: {where}, and mails left from there since; move that one instead")
+            raise LedgerError(_left_since(opened, where))
+        _close_new(held, opened, where, by=who)
         place = answers_place(ledger)
         if Ledger.exists(place):
             answers = held.enter_context(Answers.open(place))
@@ -176,6 +179,35 @@ def reopen_ledger(ledger: str | os.PathLike[str], *, by: str, clock: Clock = utc
             )
             audit.append(connection, at=micros(opened.clock()), actor=who, action="reopened", subject="the ledger")
         opened.high_water.publish(mark)
+
+
+def _close_new(held: ExitStack, old: Ledger, where: str, *, by: str) -> None:
+    """Let nobody write to where a ledger was moved to, if it is there and reached; nothing may have left from it."""
+    place = moved.place_of_move(old)
+    if place is None or not Ledger.exists(place):
+        return
+    try:
+        new = held.enter_context(Ledger.open(place, clock=old.clock))
+    except ToolkitError:  # a database that is down may be why the move is taken back
+        return
+    here = _absolute(old.place)
+    with new.changing() as connection:
+        on = moved.place_of_move(new)
+        if on == here:  # closed by a call that was cut short
+            return
+        if on:
+            raise LedgerError(f"ledger {old.place}: {where}, and from there on to {on}; move that one instead")
+        mine, theirs = old.high_water.mine(), new.high_water.mine()
+        if theirs is not None and (mine is None or (mine.ledger, mine.begun) != (theirs.ledger, theirs.begun)):
+            raise LedgerError(_left_since(old, where))
+        _nobody_at_work(new, connection)
+        detail = {"to": here}
+        audit.append(connection, at=micros(old.clock()), actor=by, action="moved", subject="the ledger", detail=detail)
+        moved.close(connection, to=here, by=by, now=micros(old.clock()))
+
+
+def _left_since(ledger: Ledger, where: str) -> str:
+    return f"ledger {ledger.place}: {where}, and mails left from there since; move that one instead"
 
 
 # --- what may be moved, and where to ----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -12,7 +13,7 @@ from toolkit.sending.clock import from_micros
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import CLOSED, close_ledger, closed_tables, metas
 
-__all__ = ["close", "is_moved", "refuse_moved", "reopen"]
+__all__ = ["close", "is_moved", "place_of_move", "refuse_moved", "reopen"]
 
 
 def close(connection: Connection, *, to: str, by: str, now: int) -> None:
@@ -29,12 +30,24 @@ def reopen(connection: Connection) -> None:
 
 def is_moved(ledger: Ledger) -> str | None:
     """Where a ledger was moved to, when and by whom, in words; None for one that is where it was."""
+    said = _closed(ledger)
+    return (
+        None
+        if said is None
+        else f"was moved to {said['to']} by {said['by']}, {from_micros(said['at']):%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def place_of_move(ledger: Ledger) -> str | None:
+    """Path or URL of where a ledger was moved to; None for one that is where it was."""
+    said = _closed(ledger)
+    return None if said is None else str(said["to"])
+
+
+def _closed(ledger: Ledger) -> dict[str, Any] | None:
     with ledger.reading() as connection:
         found = connection.execute(select(metas.c.value).where(metas.c.name == CLOSED)).scalar()
-    if found is None:
-        return None
-    said = json.loads(found)
-    return f"was moved to {said['to']} by {said['by']}, {from_micros(said['at']):%Y-%m-%d %H:%M} UTC"
+    return None if found is None else dict(json.loads(found))
 
 
 def refuse_moved(ledger: Ledger) -> None:

@@ -393,4 +393,5 @@ def _named(names: list[str] | list[str | None] | list[Any], places: Ints) -> pd.
     """Names by place, missing where the place is negative."""
     if not any(isinstance(name, str) for name in names):
         return pd.Series(np.array([*names, None], dtype=object)[places], dtype=object)
-    return pd.Series(pd.array([*names, None], dtype="str").take(places))
+    # By way of a Series, since an array of pandas 2 would make a word of None.
+    return pd.Series(pd.Series(np.array([*names, None], dtype=object), dtype="str").array.take(places))

@@ -184,8 +184,8 @@ def _plan(
         ops=_table(compiler.ops, m.OP_COLUMNS),
         jumps=np.array([*compiler.jumps, 0], dtype=np.int64),
         scenarios=_table(rows, m.SCENARIO_COLUMNS),
-        exits=_table(tables.exits, 3),
-        caps=_table(tables.caps, 4),
+        exits=_table(tables.exits, m.EXIT_COLUMNS),
+        caps=_table(tables.caps, m.CAP_COLUMNS),
         conditions=_table(compiler.conditions, 4),
         arm_ends=_arm_ends(compiler.splits),
         split_by_journey=np.array(
@@ -214,6 +214,7 @@ def _plan(
         learn_mask=told_mask | compiler.count_mask | _mask(bit for bit in heard if bit >= 0),
         waits_for=int(any(row[m.S_WAITS_FOR] for row in rows)),
         synthetic=int(any(row[m.S_TRIGGER] != m.TRIGGER_EVENT for row in rows)),
+        pooled=int(bool(compiler.pools)),
         until=until,
     )
     return plan, keyed

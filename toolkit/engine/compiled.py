@@ -8,7 +8,6 @@ compiled functions.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,11 +17,11 @@ from typing import Any, TypeVar, cast
 
 import numba as nb
 
+from toolkit.engine.kernel_compiler import KernelCompiler, config
+
 __all__ = ["compiled", "config", "is_first_compilation", "kernel", "kernel_call", "kernel_door", "note_compilation"]
 
-config: Any = importlib.import_module("numba.core.config")
-"""Numba's settings."""
-
+_COMPILING = ("compiled.py", "kernel_compiler.py", "layout.py")
 _INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -33,7 +32,7 @@ def _cache_folder() -> Path | None:
     content = hashlib.sha256(nb.__version__.encode())
     for file in sorted(Path(__file__).parent.glob("*.py")):
         source = file.read_bytes()
-        if file.name == "layout.py" or b"toolkit.engine.compiled import" in source or file == Path(__file__):
+        if file.name in _COMPILING or b"toolkit.engine.compiled import" in source:
             content.update(source)
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = base / "trigger-toolkit" / f"kernel-{content.hexdigest()[:16]}"
@@ -56,17 +55,17 @@ def kernel(function: Function) -> Function:
     at each call would cost fifty times the work itself, so references are not counted and calls are inlined. Python
     cannot call these but through a `kernel_door`, which alone is kept on disk: it holds all of them.
     """
-    return _compiled(function, keep=False, _nrt=False, forceinline=True, **_INNER)
+    return _compiled(function, keep=False, _nrt=False, pipeline_class=KernelCompiler, forceinline=True, **_INNER)
 
 
 def kernel_call(function: Function) -> Function:
     """Like `kernel`, but called: for a large function with several callers, which would make the machine code long."""
-    return _compiled(function, keep=False, _nrt=False, **_INNER)
+    return _compiled(function, keep=False, _nrt=False, pipeline_class=KernelCompiler, **_INNER)
 
 
 def kernel_door(function: Function) -> Function:
     """Like `kernel`, for the functions through which Python enters it."""
-    return _compiled(function, _nrt=False, forceinline=True)
+    return _compiled(function, _nrt=False, pipeline_class=KernelCompiler, forceinline=True)
 
 
 def _compiled(function: Function, *, keep: bool = True, **options: Any) -> Function:

@@ -54,17 +54,15 @@ def _used(work: Work, scenario: int, now: int, shared: int) -> None:
     if place >= len(work.sends):
         work.n[m.N_FULL] = m.FULL_WORK
         return
-    work.sends[place, 0] = now
-    work.sends[place, 1] = scenario
-    work.sends[place, 2] = shared
     work.n[m.N_SENDS] = place + 1
-    # Mails stand in the order in which they went; one that is heard of late moves back to its place.
-    while place > 0 and work.sends[place - 1, 0] > work.sends[place, 0]:
-        for k in range(3):
-            kept = work.sends[place, k]
+    # Mails stand in the order in which they went; behind one that is heard of late, the later ones make room.
+    while place > 0 and work.sends[place - 1, m.SENT_AT] > now:
+        for k in range(m.SENT_COLUMNS):
             work.sends[place, k] = work.sends[place - 1, k]
-            work.sends[place - 1, k] = kept
         place -= 1
+    work.sends[place, m.SENT_AT] = now
+    work.sends[place, m.SENT_SCENARIO] = scenario
+    work.sends[place, m.SENT_SHARED] = shared
 
 
 @kernel
@@ -74,11 +72,11 @@ def _cap_free_at(plan: Plan, work: Work, cap: int, scenario: int, now: int) -> i
     left = plan.caps[cap, m.CAP_LIMIT]
     own = plan.caps[cap, m.CAP_SCENARIO]
     for i in range(work.n[m.N_SENDS] - 1, -1, -1):
-        sent = work.sends[i, 0]
+        sent = work.sends[i, m.SENT_AT]
         if sent <= now - per:
             break
         # A mail withheld from a holdout uses up its own scenario's cap, never a shared one (rule R14).
-        counts = work.sends[i, 1] == scenario if own else work.sends[i, 2] == 1
+        counts = work.sends[i, m.SENT_SCENARIO] == scenario if own else work.sends[i, m.SENT_SHARED] == 1
         if counts:
             left -= 1
             if left == 0:

@@ -18,21 +18,31 @@ def _before(heap: Ints, i: int, j: int) -> bool:
 
 
 @kernel
+def _write(heap: Ints, i: int, due: int, order: int, what: int, version: int) -> None:
+    # Number by number: read as a whole, a row would wait until all that was just written of it has reached the cache.
+    heap[i, H_DUE] = due
+    heap[i, H_ORDER] = order
+    heap[i, H_WHAT] = what
+    heap[i, H_VERSION] = version
+
+
+@kernel
+def _move(heap: Ints, source: int, target: int) -> None:
+    _write(heap, target, heap[source, H_DUE], heap[source, H_ORDER], heap[source, H_WHAT], heap[source, H_VERSION])
+
+
+@kernel
 def _swap(heap: Ints, i: int, j: int) -> None:
-    for k in range(4):
-        kept = heap[i, k]
-        heap[i, k] = heap[j, k]
-        heap[j, k] = kept
+    due, order, what, version = heap[i, H_DUE], heap[i, H_ORDER], heap[i, H_WHAT], heap[i, H_VERSION]
+    _move(heap, j, i)
+    _write(heap, j, due, order, what, version)
 
 
 @kernel
 def push(heap: Ints, size: int, due: int, order: int, what: int, version: int) -> int:
     """Add a timer; gives the new size. The caller makes sure that there is room."""
     i = size
-    heap[i, H_DUE] = due
-    heap[i, H_ORDER] = order
-    heap[i, H_WHAT] = what
-    heap[i, H_VERSION] = version
+    _write(heap, i, due, order, what, version)
     while i > 0 and _before(heap, i, (i - 1) // 2):
         _swap(heap, i, (i - 1) // 2)
         i = (i - 1) // 2
@@ -45,8 +55,7 @@ def pop(heap: Ints, size: int) -> int:
     size -= 1
     if size == 0:
         return 0
-    for k in range(4):
-        heap[0, k] = heap[size, k]
+    _move(heap, size, 0)
     i = 0
     while True:
         first = i

@@ -30,7 +30,7 @@ OP_WAIT, OP_UNTIL, OP_WAIT_FOR, OP_SEND, OP_BRANCH, OP_SPLIT, OP_JUMP, OP_EXIT, 
 #   split     A index of the split, B first row in Plan.jumps
 #   jump      A where to
 CODE, A, B, C, D, E, F, G, ONLY, SKIP = range(10)
-OP_COLUMNS = 10
+OP_COLUMNS = 16  # some columns stand empty where a row is found faster if its length is a power of two
 
 # Parts of conditions, in reverse Polish order .........................................................................
 COND_END, COND_ATTRIBUTE, COND_TRIGGER, COND_HAPPENED, COND_NOT, COND_AND, COND_OR = range(7)
@@ -85,10 +85,12 @@ ACTIVE_IGNORE, ACTIVE_RESTART, ACTIVE_PARALLEL = range(3)
 
 # Columns of Plan.caps .................................................................................................
 CAP_LIMIT, CAP_PER, CAP_SCENARIO, CAP_ON_HIT = range(4)
+CAP_COLUMNS = 4
 HIT_SKIP, HIT_POSTPONE, HIT_EXIT = range(3)
 
 # Columns of Plan.exits ................................................................................................
 EXIT_SCENARIO, EXIT_BIT, EXIT_MATCH = range(3)
+EXIT_COLUMNS = 3
 
 # Attribute bits that every program has ................................................................................
 BIT_CONSENT, BIT_ADDRESS = 0, 1
@@ -122,8 +124,9 @@ HELD_AT_MOST = 72 * 3_600_000_000
 class Plan(NamedTuple):
     """A compiled program. Scenarios are in the order of rule R17: priority, then name.
 
-    learn_mask: bits of events that change what is known of a customer, beside facts. waits_for, synthetic: whether any
-    scenario waits for an event, or has a trigger that is none; most programs do not, and are not asked at each instant.
+    learn_mask: bits of events that change what is known of a customer, beside facts. waits_for, synthetic, pooled:
+    whether any scenario waits for an event, has a trigger that is none, or gives coupons; most programs do not, and are
+    not asked at each instant.
     """
 
     ops: Ints
@@ -156,6 +159,7 @@ class Plan(NamedTuple):
     learn_mask: int
     waits_for: int
     synthetic: int
+    pooled: int
     until: int
 
 
@@ -184,6 +188,7 @@ class Past(NamedTuple):
     known_from: Ints
     names: Bytes
     name_starts: Ints
+    longest_name: int
     journey_shares: Floats
     arm_shares: Floats
     spread_shares: Floats
@@ -231,13 +236,17 @@ class Out(NamedTuple):
     W_NEXT,
     W_BEFORE,
 ) = range(14)
-WORK_COLUMNS = 14
+WORK_COLUMNS = 16  # two stand empty
 MODE_ENDED, MODE_WAIT, MODE_WAIT_FOR, MODE_HELD, MODE_RUNNING = range(5)
 # Columns of Work.slots: one slot per scenario and key value of the customer
 T_HEAD, T_ENTERED, T_ENDED, T_SYNTHETIC, T_LAST = range(5)
-SLOT_COLUMNS = 5
+SLOT_COLUMNS = 8  # three stand empty
 # Columns of the two heaps: due, order, what, version
 H_DUE, H_ORDER, H_WHAT, H_VERSION = range(4)
+HEAP_COLUMNS = 4
+# Columns of Work.sends: the marketing mails that fill caps, in the order in which they went
+SENT_AT, SENT_SCENARIO, SENT_SHARED = range(3)
+SENT_COLUMNS = 3
 # Places in Work.n
 (
     N_JOURNEYS,

@@ -27,6 +27,7 @@ __all__ = ["Prepared", "prepare_log"]
 
 _RANGE = 40
 """A range of customers has fewer than 2**40 of them; the ranges are in the order of customer_id."""
+_AT_ONCE = 1 << 15
 _SPAN_AFTER = 2 * 366 * 86_400_000_000
 # By log, not by Marked: what is prepared holds its Marked, which would then never go.
 _KEPT: WeakKeyDictionary[EventLog, dict[tuple[Marking, str], Prepared]] = WeakKeyDictionary()
@@ -55,6 +56,13 @@ class Prepared:
     def seen(self) -> int:
         """The bits of all marked events together."""
         return int(np.bitwise_or.reduce(self.marked.bits, initial=0))
+
+    @cached_property
+    def _longest_name(self) -> int:
+        """Bytes of the longest customer_id, looked for piece by piece: no array as long as all is made."""
+        starts, _ = self._names
+        pieces = (np.diff(starts[first : first + _AT_ONCE + 1]) for first in range(0, len(starts) - 1, _AT_ONCE))
+        return max((int(piece.max()) for piece in pieces), default=0)
 
     def past(self, log: EventLog, compiled: Compiled, until: int) -> Past:
         """The log as the kernel reads it, for one compiled program."""
@@ -87,6 +95,7 @@ class Prepared:
             zones=zone_tables(self.zone_names, first=span[0], last=span[1]),
             names=names,
             name_starts=starts,
+            longest_name=self._longest_name,
             journey_shares=self._journey_shares(log, compiled),
             arm_shares=_shares(self._arm_shares, compiled.salts, count),
             spread_shares=_shares(self._spread_shares, spread, count),

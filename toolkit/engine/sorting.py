@@ -237,8 +237,8 @@ def _sort(
 def count_with(bits: Ints, mask: int, first: int, stop: int) -> int:
     """How many events have one of some bits, from one to before another."""
     count = 0
-    for k in range(first, stop):
-        count += (bits[k] & mask) != 0
+    for one in bits[first:stop]:
+        count += (one & mask) != 0
     return count
 
 

@@ -20,6 +20,17 @@ __all__ = ["walk"]
 
 
 @kernel
+def _lay_slots(plan: Plan, past: Past, work: Work, customer: int) -> None:
+    """Give each scenario its slots: one, or one for each value of its key that the customer has."""
+    slots = 0
+    for scenario in range(len(plan.scenarios)):
+        work.slot_base[scenario] = slots
+        key = plan.scenarios[scenario, m.S_KEY]
+        slots += 1 if key < 0 else past.key_counts[key, customer]
+    work.slot_base[len(plan.scenarios)] = slots
+
+
+@kernel
 def _begin_customer(plan: Plan, past: Past, work: Work, customer: int, first: int) -> None:
     n = work.n
     n[m.N_CUSTOMER] = customer
@@ -31,14 +42,11 @@ def _begin_customer(plan: Plan, past: Past, work: Work, customer: int, first: in
     n[m.N_FIRST] = n[m.N_SEEN] = first
     if plan.count_mask:
         work.counts[:] = 0
-    work.reserved[:] = 0
-    slots = 0
-    for scenario in range(len(plan.scenarios)):
-        work.slot_base[scenario] = slots
-        key = plan.scenarios[scenario, m.S_KEY]
-        slots += 1 if key < 0 else past.key_counts[key, customer]
-    work.slot_base[len(plan.scenarios)] = slots
-    for slot in range(slots):
+    if plan.pooled:
+        work.reserved[:] = 0
+    if len(past.key_counts):  # without a key, all customers have the same slots
+        _lay_slots(plan, past, work, customer)
+    for slot in range(work.slot_base[len(plan.scenarios)]):
         work.slots[slot, m.T_HEAD] = -1
         work.slots[slot, m.T_ENTERED] = m.NONE
         work.slots[slot, m.T_ENDED] = m.NONE
@@ -209,7 +217,24 @@ def walk(plan: Plan, past: Past, work: Work, out: Out, answers: Answers | None, 
     Returns the place at which the memory ran out (N_FULL says which; nothing of that customer is kept), or
     `last_place`.
     """
+    # Asked once, so that the compiler knows how long the rows are, which it would look up at each access otherwise.
+    if (
+        plan.ops.shape[1] != m.OP_COLUMNS
+        or plan.scenarios.shape[1] != m.SCENARIO_COLUMNS
+        or plan.exits.shape[1] != m.EXIT_COLUMNS
+        or plan.caps.shape[1] != m.CAP_COLUMNS
+        or work.journeys.shape[1] != m.WORK_COLUMNS
+        or work.slots.shape[1] != m.SLOT_COLUMNS
+        or work.heap.shape[1] != m.HEAP_COLUMNS
+        or work.synthetic.shape[1] != m.HEAP_COLUMNS
+        or work.sends.shape[1] != m.SENT_COLUMNS
+        or out.journeys.shape[1] != m.JOURNEY_COLUMNS
+        or out.decisions.shape[1] != m.DECISION_COLUMNS
+    ):
+        raise ValueError("a table of the kernel has rows of another length")
     n = work.n
+    if not len(past.key_counts):
+        _lay_slots(plan, past, work, 0)
     while place < last_place:
         journeys_before, decisions_before = n[m.N_JOURNEYS], n[m.N_DECISIONS]
         customer = place

@@ -41,7 +41,6 @@ __all__ = [
 
 Found = TypeVar("Found")
 _SCRATCH = 1024
-_AT_ONCE = 1 << 15
 _SAYING = threading.Lock()
 
 
@@ -247,27 +246,20 @@ def _more(rows: Ints) -> Ints:
     return np.concatenate([rows, np.empty_like(rows)])
 
 
-def _longest(starts: Ints) -> int:
-    """The length of the longest of some texts, looked through piece by piece: no array as long as all is made."""
-    pieces = (np.diff(starts[first : first + _AT_ONCE + 1]) for first in range(0, len(starts) - 1, _AT_ONCE))
-    return max((int(piece.max()) for piece in pieces), default=0)
-
-
 def _scratch(plan: Plan, past: Past, size: int) -> Work:
     slots = sum(
         1 if key < 0 else int(past.key_counts[key].max(initial=0)) for key in plan.scenarios[:, m.S_KEY].tolist()
     )
-    longest = _longest(past.name_starts)
-    longest += past.longest_key + len(plan.origin_texts)
+    longest = past.longest_name + past.longest_key + len(plan.origin_texts)
     texts = int(np.diff(plan.salt_starts).max(initial=0)) + int(np.diff(plan.suffix_starts).max(initial=0))
     return Work(
         n=np.zeros(m.N_PLACES, dtype=np.int64),
         journeys=array_of(size, m.WORK_COLUMNS),
         slots=array_of(max(1, slots), m.SLOT_COLUMNS),
         slot_base=np.zeros(len(plan.scenarios) + 1, dtype=np.int64),
-        heap=array_of(4 * size, 4),
-        synthetic=array_of(4 * size + slots, 4),
-        sends=array_of(4 * size, 3),
+        heap=array_of(4 * size, m.HEAP_COLUMNS),
+        synthetic=array_of(4 * size + slots, m.HEAP_COLUMNS),
+        sends=array_of(4 * size, m.SENT_COLUMNS),
         counts=np.zeros(64, dtype=np.int64),
         reserved=np.zeros(len(plan.pool_until), dtype=np.int64),
         chosen=np.zeros(size, dtype=np.int64),

@@ -29,6 +29,7 @@ __all__ = [
     "STATUSES",
     "Column",
     "Table",
+    "as_text",
 ]
 
 STATUSES = ("send", "withheld", "skipped")
@@ -231,3 +232,12 @@ LIFT = Table(
         Column("note", "text", "why a number is undefined, and other warnings"),
     ),
 )
+
+
+def as_text(values: pd.Series) -> pd.Series:
+    """Values as text; what is missing stays missing, of which astype alone makes a word with pandas 2.
+
+    >>> as_text(pd.Series([1, None], dtype="Int64")).tolist()
+    ['1', nan]
+    """
+    return values.astype("str").where(values.notna())

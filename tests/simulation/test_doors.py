@@ -48,7 +48,10 @@ def with_value(column: str, value: object) -> Callable[[pd.DataFrame], pd.DataFr
         (with_value("opened", None), "'opened': 7 of .* values are missing"),
         (with_value("offer", np.inf), "'offer': 7 of .* allowed: percent off, known for everybody"),
         (with_value("offer", -5.0), "offer: found -5% off; allowed: 0 to 100"),
-        (lambda s: s.assign(opened=np.where(s["converted"], "yes", "no")), "'opened' should be True and False, .* str"),
+        (
+            lambda s: s.assign(opened=np.where(s["converted"], "yes", "no")),
+            "'opened' should be True and False, .* (str|object)",
+        ),
         (lambda s: s.assign(delay=-1.0), "delay: found -1 hours; allowed: 0 or more"),
         (lambda s: s.assign(delay=np.nan), "'delay': 3,000 of 3,000 values are missing"),
         (lambda s: pd.concat([s, s[["sent"]]], axis=1), "found 2 columns 'sent'; allowed: one of each name"),

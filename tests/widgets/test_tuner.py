@@ -109,6 +109,7 @@ def test_the_discount_moves_money_alone(tuner):
 
 def test_the_programs_own_wait_and_discount_are_on_the_sliders_whatever_they_are(cart_log):
     tuner = Tuner(loads(CART), cart_log, wait="cart.pause.wait", offer="cart.gift.offer.percent", waits=["1h", "4h"])
+    tuner.finish()
     assert [one["wait"] for one in tuner.surface["settings"]] == ["1h", "1h30m", "4h"]
     assert (tuner.wait, tuner.percent, tuner.most) == ("1h30m", 45, 45)
     assert tuner.setting["given"] == pytest.approx(45 * 20 / 2)  # bo paid 20, of two offers

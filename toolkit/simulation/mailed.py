@@ -21,6 +21,7 @@ from toolkit.simulation.answers import Answers
 from toolkit.simulation.mailed_events import all_purchases, mailed_events
 from toolkit.simulation.responses import Offers, answer_mails, use_offers
 from toolkit.simulation.shop import Shop
+from toolkit.tables import as_text
 
 __all__ = ["MailedShop", "mailed"]
 
@@ -152,7 +153,7 @@ def _sent(run: Run, program: Program) -> pd.DataFrame:
     names = {scenario.scenario: scenario for scenario in program.scenarios}
     experiments = {name: scenario.experiment.name for name, scenario in names.items() if scenario.experiment}
     return sent.assign(
-        experiment=sent["scenario"].map(experiments).astype("str"),
+        experiment=as_text(sent["scenario"].map(experiments)),
         transactional=sent["scenario"]
         .map({name: s.class_ == "transactional" for name, s in names.items()})
         .astype(bool),

@@ -13,6 +13,7 @@ from toolkit.simulation.catalogue import CATEGORIES, CATEGORY_OF, NAMES, PRODUCT
 from toolkit.simulation.orders import order_rows
 from toolkit.simulation.rows import EVENT_NAMES, event_ids, rows
 from toolkit.simulation.shop import Shop
+from toolkit.tables import as_text
 
 __all__ = ["DELIVERY_COLUMNS", "all_purchases", "mailed_events"]
 
@@ -84,7 +85,7 @@ def _own(shop: Shop, purchases: pd.DataFrame) -> pd.DataFrame:
     left = 1 - (discount / events["order_id"].map(own["revenue"])).fillna(0)
     of_order = events["order_id"].notna()
     return events.assign(
-        order_id=events["order_id"].map(own["order_id"]).astype("str"),
+        order_id=as_text(events["order_id"].map(own["order_id"])),
         revenue=(events["revenue"] * left).round(2),
         value=events["value"].where(~of_order, (events["value"] * left).round(2)),
         discount=discount.where(events["event"] == "purchase"),
@@ -115,7 +116,9 @@ def _returns(mails: pd.DataFrame) -> pd.DataFrame:
     """A click on a marketing mail leads to the page of what was left in the cart."""
     back = mails[mails["clicked_at"].notna() & ~mails["transactional"]]
     frame = back[["customer_id", "product_id"]].assign(
-        mail=back["decision_id"], event="view", at=back["clicked_at"] + 3 * _SECOND
+        mail=back["decision_id"],
+        event="view",
+        at=(back["clicked_at"] + 3 * _SECOND).dt.as_unit("us"),  # to add turns it into nanoseconds with pandas 2
     )
     return frame.assign(**_described(back["product_id"]))
 
@@ -157,6 +160,6 @@ def _described(product_ids: Sequence[str] | pd.Series) -> dict[str, pd.Series]:
     names = dict(zip(PRODUCTS, NAMES, strict=True))
     categories = {product: CATEGORIES[place] for product, place in zip(PRODUCTS, CATEGORY_OF, strict=True)}
     return {
-        "product_name": series.map(names).astype("str"),
-        "category": series.map(categories).astype("str"),
+        "product_name": as_text(series.map(names)),
+        "category": as_text(series.map(categories)),
     }

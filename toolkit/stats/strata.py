@@ -11,6 +11,7 @@ from toolkit.stats.moments import Moments, Term, numbers
 from toolkit.stats.outcomes import Outcomes
 from toolkit.stats.srm import split_alike
 from toolkit.stats.welch import Estimate, Sample
+from toolkit.tables import as_text
 
 __all__ = ["post_stratified", "stratified_moments"]
 
@@ -38,7 +39,7 @@ def stratified_moments(
     sides = [outcomes.rows(side, (strata, term.column)) for side in (arm, outcomes.arms.control)]
     if strata not in sides[0].columns:
         numbers(sides[0], strata)
-    labels = [side[strata].astype("str").fillna("missing") for side in sides]
+    labels = [as_text(side[strata]).fillna("missing") for side in sides]
     names = sorted(set(labels[0]) | set(labels[1]))
     if len(names) > _MOST:
         raise MetricError(f"strata: column {strata!r} has {len(names):,} values; allowed: at most {_MOST:,} strata")

@@ -22,7 +22,7 @@ from toolkit.stats.multiplicity import benjamini_hochberg, holm
 from toolkit.stats.outcomes import Arms, read, read_arms
 from toolkit.stats.srm import split_alike, unlike
 from toolkit.stats.units import one_row_per_unit
-from toolkit.tables import LIFT
+from toolkit.tables import LIFT, as_text
 
 __all__ = ["Qini", "qini", "uplift_by_segment"]
 
@@ -85,7 +85,7 @@ def uplift_by_segment(
     if by not in outcomes.columns:
         numbers(outcomes, by)
     arms = read_arms(outcomes, arm=arm, control=control)
-    labels = outcomes[by].astype("str").fillna("missing")
+    labels = as_text(outcomes[by]).fillna("missing")
     segments = sorted(set(labels))
     if len(segments) > _MOST:
         raise MetricError(f"segments: column {by!r} has {len(segments):,} values; allowed: at most {_MOST}")

@@ -99,3 +99,20 @@ def test_without_anyone_who_bought_again_the_model_is_refused() -> None:
     log = EventLog.from_pandas(frame)
     with pytest.raises(InputError, match="nobody bought a second time"):
         win_back(log, alive_below=0.5, reactivates=(0, 0, 0), margin=0.4)
+
+
+def test_a_purchase_heard_of_later_was_not_known_then() -> None:
+    at = pd.to_datetime(["2025-01-01", "2025-01-05", "2025-03-01"], utc=True)
+    rows = pd.DataFrame(
+        {"customer_id": ["ana", "bo", "ana"], "event": "purchase", "at": at, "revenue": 20.0, "received_at": at}
+    )
+    rows.loc[2, "received_at"] = pd.Timestamp("2025-04-02", tz="UTC")
+
+    def lapsed(until: str) -> list[str]:
+        found = win_back(
+            EventLog.from_pandas(rows), lapsed="60d", reactivates=(0.02, 0.05, 0.08), margin=0.4, until=until
+        )
+        return sorted(found.table["customer_id"])
+
+    assert lapsed("2025-04-01T00:00Z") == ["ana", "bo"]
+    assert lapsed("2025-04-03T00:00Z") == ["bo"]

@@ -97,7 +97,7 @@ def win_back(
         mail_cost: what a mail costs.
         within: how far ahead is looked.
         purchase, value: the event and its property.
-        until: as of when, with a time zone; the end of the log unless given.
+        until: as of when, with a time zone; the end of the log unless given. Purchases heard of later do not count.
         level, draws, seed: of the intervals.
 
     Returns:
@@ -138,7 +138,7 @@ def win_back(
         if until is not None
         else (log.span[1] if log.span else pd.Timestamp(0, tz="UTC"))
     )
-    bought = bought[bought["at"] <= end]
+    bought = bought[bought["received_at"] <= end]  # what was heard of later, nobody knew then (R2)
     if not len(bought):
         raise InputError(f"the log has no event {shown(purchase)} up to {end}")
     spend = bought.groupby("customer_id")[value].mean() if value in bought else None

@@ -16,6 +16,7 @@ from toolkit.scenario.models import Policies, Program
 from toolkit.sending import approve, prepare
 
 __all__ = [
+    "GIFT",
     "NOON",
     "POLICIES",
     "Shop",
@@ -37,6 +38,16 @@ goal: {event: purchase, within: 7d, value: revenue}
 steps:
   - {wait: 1h}
   - {id: hello, send: welcome/hello}
+"""
+GIFT = """
+scenario: welcome
+trigger: {event: sign_up}
+reentry: once
+steps:
+  - {wait: 1h}
+  - {id: hello, send: welcome/hello, offer: {percent: 10, pool: spring}}
+---
+pools: {spring: {file: spring.csv}}
 """
 POLICIES = {
     "sender": {"name": "Maison Lune", "email": "hello@example.com"},

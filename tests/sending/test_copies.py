@@ -10,7 +10,7 @@ from email.parser import BytesParser
 
 import pytest
 
-from tests.sending.shops import NOON
+from tests.sending.shops import GIFT, NOON
 from toolkit.errors import InputError, TransportError
 from toolkit.scenario import loads
 from toolkit.sending import Ledger, approve, erase, prepare, send, send_test, transport
@@ -20,16 +20,6 @@ from toolkit.tracking.server import tracker
 
 ME = "ana@shop.example"
 LINK = re.compile(r"https://(?:shop|mail)\.example\.com/u/([\w-]{34})")
-GIFT = """
-scenario: welcome
-trigger: {event: sign_up}
-reentry: once
-steps:
-  - {wait: 1h}
-  - {id: hello, send: welcome/hello, offer: {percent: 10, pool: spring}}
----
-pools: {spring: {size: 1}}
-"""
 
 
 def parsed(message):

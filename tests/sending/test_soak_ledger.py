@@ -22,7 +22,7 @@ from email.parser import BytesParser
 import pytest
 
 from tests.sending.nursery import Nursery
-from tests.sending.shops import NOON, Shop, log_of, people_of, program_of, write_templates
+from tests.sending.shops import GIFT, NOON, Shop, log_of, people_of, program_of, write_templates
 from toolkit.errors import LedgerError, ToolkitError
 from toolkit.scenario import loads
 from toolkit.sending import Ledger, approve, move_ledger, reconcile, reopen_ledger, send
@@ -32,16 +32,6 @@ pytestmark = pytest.mark.soak
 LIVES = int(os.environ.get("TOOLKIT_SOAK_LIVES", "4"))
 STEPS = int(os.environ.get("TOOLKIT_SOAK_STEPS", "25"))
 CONNECTIONS = 3
-GIFT = """
-scenario: welcome
-trigger: {event: sign_up}
-reentry: once
-steps:
-  - {wait: 1h}
-  - {id: hello, send: welcome/hello, offer: {percent: 10, pool: spring}}
----
-pools: {spring: {file: spring.csv}}
-"""
 
 
 def write_gifts(folder):

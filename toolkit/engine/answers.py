@@ -309,9 +309,9 @@ def _mails_before(work: Work, now: int, within: int, is_among: int) -> float:
     """Marketing mails that went in a time before now, the one of now not counted: it is among them if it is one."""
     count = -is_among
     for i in range(work.n[m.N_SENDS] - 1, -1, -1):
-        if work.sends[i, 0] <= now - within:
+        if work.sends[i, m.SENT_AT] <= now - within:
             break
-        count += work.sends[i, 2]
+        count += work.sends[i, m.SENT_SHARED]
     return float(max(0, count))
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from toolkit.engine.asking import mark_of
 from toolkit.events import EventLog
 from toolkit.events.database import fetch, fetch_rows
 from toolkit.events.marks import ALWAYS_KNOWN, CONSENT_EVENTS, key_text
 from toolkit.events.quoting import literal, name
-from toolkit.scenario.expression import EVENT_COLUMNS, Expression
 from toolkit.scenario.models import Cap, ExitOn, Program
 from toolkit.sending.ledger.claims import Sent
 from toolkit.sending.ledger.suppression import normal_address
@@ -233,8 +233,7 @@ def _refusals(cursor: Any, log: EventLog, program: Program, since: str, now: dat
 def _is_exit(exit_on: ExitOn, log: EventLog) -> str:
     parts = [f"e.event = {literal(exit_on.event)}"]
     if exit_on.where is not None:
-        columns = {**EVENT_COLUMNS, **log.properties}
-        own = Expression.parse(exit_on.where, columns=columns).sql
+        own = mark_of(log, exit_on.event, exit_on.where).where
         # Only the event's columns are in scope of its condition.
         parts.append(f"e.row IN (SELECT row FROM {log.relation} WHERE event = {literal(exit_on.event)} AND {own})")
     if exit_on.match is not None:

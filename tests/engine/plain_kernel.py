@@ -1,17 +1,23 @@
 """A plugin of pytest (-p tests.engine.plain_kernel, with NUMBA_DISABLE_JIT=1): the kernel as plain Python, over arrays
-that have no negative places."""
+that have no negative places, and of which none that is written lies over another."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from toolkit.engine.answers import Answers
 from toolkit.engine.compiled import config
+from toolkit.engine.layout import Out, Past, Plan, Work
 from toolkit.engine.runners import local
 from toolkit.engine.walk import walk
 
-__all__ = ["NoEnd"]
+__all__ = ["NoEnd", "lie_apart"]
+
+_EVENTS = ("at", "received", "bits", "fact", "keys", "values", "gaps", "key_places", "journey_shares")
+_COUNTS = ("origin", "used", "own", "first", "totals", "people")
 
 
 class NoEnd(np.ndarray):
@@ -36,7 +42,27 @@ def _guarded(tables: Any) -> Any:
     return type(tables)(*map(_guarded, tables)) if isinstance(tables, tuple) else tables
 
 
+def lie_apart(plan: Plan, past: Past, work: Work, out: Out, answers: Answers | None) -> None:
+    """No array that the kernel writes shares memory with another that it is given."""
+    written = [*work, *out]
+    if answers is not None:
+        written += [getattr(past, name) for name in _EVENTS] + [getattr(answers, name) for name in _COUNTS]
+    given = list(_arrays((plan, past, work, out, answers)))
+    for one in written:
+        overlapping = sum(np.may_share_memory(one, other) for other in given)
+        assert overlapping == (one.size > 0), "an array that the kernel writes lies over another"
+
+
+def _arrays(tables: Any) -> Iterator[np.ndarray]:
+    if isinstance(tables, np.ndarray):
+        yield tables
+    elif isinstance(tables, tuple):
+        for one in tables:
+            yield from _arrays(one)
+
+
 def _walk(*tables: Any) -> int:
+    lie_apart(*tables[:5])
     return walk(*map(_guarded, tables))
 
 

@@ -1,4 +1,5 @@
-"""The kernel reads places in its arrays as unsigned numbers; that none is negative is seen in its plain Python form."""
+"""The kernel reads places in its arrays as unsigned numbers, and takes each array for memory of its own; that no place
+is negative and no array lies over another is seen in its plain Python form."""
 
 from __future__ import annotations
 
@@ -9,11 +10,18 @@ from pathlib import Path
 
 import numba as nb
 import numpy as np
+import pandas as pd
 import pytest
 
-from tests.engine.plain_kernel import NoEnd
-from toolkit.engine.kernel_compiler import KernelCompiler, config
+from tests.engine.plain_kernel import NoEnd, lie_apart
+from toolkit.engine import replay
+from toolkit.engine.kernel_compiler import CalledCompiler, KernelCompiler, config
+from toolkit.engine.runners import local
+from toolkit.engine.walk import walk
+from toolkit.events import EventLog
+from toolkit.scenario import loads
 
+MAY = pd.Timestamp("2026-05-04 10:00", tz="UTC")
 HERE = Path(__file__).parents[2]
 CASES = "tests/engine/test_cases.py"
 ANSWERED = "tests/simulation/test_answered.py"
@@ -47,12 +55,40 @@ def test_arrays_without_an_end_refuse_to_count_from_it():
         table[2][-1] = 1
 
 
-def test_no_place_in_the_kernel_is_negative_in_any_golden_case_or_simulation():
+def _first_twice(table, other):
+    before = other[0]
+    table[0] = 7
+    return before + other[0]
+
+
+def test_what_is_called_takes_each_array_for_memory_of_its_own_and_what_is_inlined_does_not():
+    given = nb.types.int64[::1]
+    said = {}
+    for compiler in (KernelCompiler, CalledCompiler):
+        ours = nb.njit((given, given), pipeline_class=compiler, _nrt=False)(_first_twice)
+        assert ours(np.zeros(1, dtype=np.int64), np.array([5])) == 10
+        said[compiler] = next(iter(ours.inspect_llvm().values())).count("noalias")
+    assert said[CalledCompiler] > said[KernelCompiler]
+
+
+def test_an_array_that_lies_over_one_that_is_written_is_told(monkeypatch):
+    given = []
+    monkeypatch.setattr(local, "walk", lambda *tables: given.append(tables) or walk(*tables))
+    program = loads("{scenario: s, trigger: {event: cart_add}, reentry: once, steps: [{send: s/hello}]}")
+    replay(program, EventLog.from_pandas(pd.DataFrame({"customer_id": ["a"], "event": ["cart_add"], "at": [MAY]})))
+    plan, past, work, out, answers = given[0][:5]
+    lie_apart(plan, past, work, out, answers)
+    for over in (past._replace(bits=work.n[:1]), past._replace(at=out.decisions[1:].ravel()[:3])):
+        with pytest.raises(AssertionError, match="lies over another"):
+            lie_apart(plan, over, work, out, answers)
+
+
+def test_no_place_is_negative_and_no_array_over_another_in_any_golden_case_or_simulation():
     _in_plain_python(CASES, ANSWERED, "-k", "by_engine or of_a_log_that_holds_them")
 
 
 @pytest.mark.soak
-def test_no_place_in_the_kernel_is_negative_in_thousands_of_random_worlds():
+def test_no_place_is_negative_and_no_array_over_another_in_thousands_of_random_worlds():
     _in_plain_python(WORLDS, "-m", "soak or not soak", "-k", "are_replayed_as_the_rules_say")
 
 

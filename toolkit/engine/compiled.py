@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 import numba as nb
 
-from toolkit.engine.kernel_compiler import KernelCompiler, config
+from toolkit.engine.kernel_compiler import CalledCompiler, KernelCompiler, config
 
 __all__ = ["compiled", "config", "is_first_compilation", "kernel", "kernel_call", "kernel_door", "note_compilation"]
 
@@ -59,13 +59,16 @@ def kernel(function: Function) -> Function:
 
 
 def kernel_call(function: Function) -> Function:
-    """Like `kernel`, but called: for a large function with several callers, which would make the machine code long."""
-    return _compiled(function, keep=False, _nrt=False, pipeline_class=KernelCompiler, **_INNER)
+    """Like `kernel`, but called: for a large function with several callers, which would make the machine code long.
+
+    It is given whole tables, never a row beside the table that the row is of.
+    """
+    return _compiled(function, keep=False, _nrt=False, pipeline_class=CalledCompiler, **_INNER)
 
 
 def kernel_door(function: Function) -> Function:
     """Like `kernel`, for the functions through which Python enters it."""
-    return _compiled(function, _nrt=False, pipeline_class=KernelCompiler, forceinline=True)
+    return _compiled(function, _nrt=False, pipeline_class=CalledCompiler, forceinline=True)
 
 
 def _compiled(function: Function, *, keep: bool = True, **options: Any) -> Function:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.scenario.strategies import SHOP, expressions
 from toolkit.errors import ScenarioError
-from toolkit.scenario.expression import FUNCTIONS, MAX_CHARACTERS, Expression
+from toolkit.scenario.expression import FUNCTIONS, MAX_CHARACTERS, Expression, _parse
 
 KINDS = {
     "value": "number",
@@ -90,6 +90,8 @@ def orders(connection: duckdb.DuckDBPyConnection, text: str) -> str:
         ("cast(order_id as boolean)", "1"),
         ("try_cast(birthday as timestamp) is not null", "12"),
         ('"Größe" = 4', "1"),
+        ("country = 'FR' and locale not in ('if', 'like', '&&', '||')", "1"),
+        ("'(' like '(' and 'if' = 'if' and '&&' = '&&'", "123"),
         ("value > 1e1 and value < 2.55e+1 and value > .5 and value > 1.", "1"),
         ("country = 'it''s' or country = 'FR'", "1"),
         ("((value > 20))", "1"),
@@ -257,6 +259,8 @@ def test_what_is_not_a_comparison_of_columns_and_literals_is_refused(text: str) 
         ('"value > 3', "a quote is missing"),
         ("country = ‘FR’", "curly quotes; found 'country = ‘FR’'; allowed: text in straight single quotes: 'FR'"),
         ("consent && value > 1", "not a condition in SQL; found 'consent && value > 1'; allowed: and, or"),
+        ("country = '&&' && consent", "did you mean \"country = '&&' and consent\"?"),
+        ("value > 3,5", "did you mean 'value > 3.5'?"),
         ("value >", "something is missing"),
         ("", "the condition is empty"),
         ("x" * (MAX_CHARACTERS + 1), "the condition is too long; found 4001; allowed: 4,000 characters"),
@@ -266,6 +270,13 @@ def test_a_refusal_says_what_would_be_right(text: str, said: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         Expression.parse(text, columns=KINDS)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["value > 17 et consent", "value + 17 >", "value > 17 && '"])
+def test_what_cannot_be_read_is_read_once(text: str) -> None:
+    before = _parse.cache_info().misses
+    assert Expression.faults(text)
+    assert _parse.cache_info().misses == before + 1
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,7 @@ _PARTS: dict[type[exp.Expression], frozenset[str]] = {
     exp.TryCast: frozenset(("this", "to", "safe")),
     exp.Literal: frozenset(("this", "is_string")),
 }
+_QUOTED = (sqlglot.TokenType.STRING, sqlglot.TokenType.IDENTIFIER)
 _USUAL_PARTS = frozenset(("this", "expression"))
 _ONE_PART = frozenset(("this",))
 _ALLOWED = (
@@ -183,8 +184,8 @@ def _parse(text: str, columns: tuple[tuple[str, str], ...] | None) -> tuple[Expr
 
 def _odd_words(text: str, tokens: list[Any]) -> Fault | None:
     """What the words alone show, before the parser makes something of them."""
-    words = [token.text.upper() for token in tokens]
     kinds = [token.token_type for token in tokens]
+    words = ["" if token.token_type in _QUOTED else token.text.upper() for token in tokens]
     end = tokens[-1].end + 1 if tokens else 0
     if any(token.comments for token in tokens) or text[end:].strip(" \t\r\n;"):
         return Fault("a comment in a condition", found=text, allowed="a comment of the file, after #")
@@ -192,9 +193,9 @@ def _odd_words(text: str, tokens: list[Any]) -> Fault | None:
         return Fault("more than one expression", found=text, allowed="one, without ;")
     if "&&" in words or "||" in words:
         right = _outside_quotes(r"\s*&&\s*", " and ", _outside_quotes(r"\s*\|\|\s*", " or ", text))
-        return Fault("not a condition in SQL", found=text, allowed="and, or", nearest=_readable(right))
+        return Fault("not a condition in SQL", found=text, allowed="and, or", nearest=_corrected(text, right))
     for word, kind in zip(words, kinds, strict=True):
-        if word == "IF" and kind is not sqlglot.TokenType.IDENTIFIER:
+        if word == "IF":
             return Fault("a function that conditions do not have", found="if", allowed=", ".join(FUNCTIONS))
         if kind is sqlglot.TokenType.VAR and re.search(r"[‘’“”]", word):
             return Fault("curly quotes", found=text, allowed="text in straight single quotes: 'FR'")
@@ -226,13 +227,13 @@ def _unreadable(text: str, error: Exception) -> Fault:
         hint = f": it cannot be read from {word!r} on" if word else ""
     else:
         hint = "" if "Failed to parse" in message else f": {message.partition('. ')[0]}"
-    near = None if "(" in text else _readable(_outside_quotes(r"(?<=\d),(?=\d{1,2}(?!\d))", ".", text))
+    near = None if "(" in text else _corrected(text, _outside_quotes(r"(?<=\d),(?=\d{1,2}(?!\d))", ".", text))
     return Fault("not a condition in SQL" + hint, found=text, allowed=_ALLOWED, nearest=near)
 
 
-def _readable(text: str) -> str | None:
-    """A corrected condition, where it is one."""
-    return None if _parse(text, None)[1] else text
+def _corrected(text: str, right: str) -> str | None:
+    """Another form of a text, where it is another and a condition."""
+    return None if right == text or _parse(right, None)[1] else right
 
 
 def _outside_quotes(sign: str, right: str, text: str) -> str:

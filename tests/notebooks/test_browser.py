@@ -620,7 +620,7 @@ def test_the_titles_of_pictures_are_broken_in_a_narrow_pane_and_nothing_of_them_
         lab.page.set_viewport_size({"width": width, "height": 900})
         lab.page.wait_for_timeout(600)
         assert lab.cut() == []
-        heights.append([one.bounding_box()["height"] for one in lab.page.locator(".ttk-said").all()])
+        heights.append([one.bounding_box()["height"] for one in lab.page.locator(".ttk-titled").all()])
     lab.page.set_viewport_size({"width": 1280, "height": 900})
     assert len(heights[0]) == lab.page.locator(".js-plotly-plot").count() == 3
     assert all(narrow > wide for wide, narrow in zip(*heights, strict=True))

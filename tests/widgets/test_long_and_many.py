@@ -11,6 +11,7 @@ import pytest
 
 import toolkit as tk
 from tests.notebooks.lab import _TOO_WIDE
+from toolkit.charts import themed
 from toolkit.charts.experiments import forest_svg
 from toolkit.errors import ScenarioError
 from toolkit.scenario import loads
@@ -201,3 +202,13 @@ def test_paper_which_does_not_scroll_shows_a_wide_diagram_and_a_wide_table_whole
         page.emulate_media(media="print")
         assert page.evaluate(hidden) == []
         browser.close()
+
+
+def test_what_a_picture_of_plotly_brings_for_its_title_styles_no_part_of_a_screen():
+    folder = Path(themed.__file__).parents[1] / "widgets"
+    screens = "".join(
+        path.read_text(encoding="utf-8") for path in folder.iterdir() if path.suffix in (".py", ".js", ".css")
+    )
+    brought = set(re.findall(r"\.(ttk-[\w-]+)", themed._SHEET % (1, 1)))
+    assert len(brought) == 2
+    assert [one for one in brought if re.search(rf"\b{one}\b", screens)] == []

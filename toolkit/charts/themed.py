@@ -19,17 +19,17 @@ _MARKS = re.compile(r"</?b>|</span>|<span style='[^']*'>")
 # over the room of the title. The title stays in the figure, for elsewhere and for whoever downloads a picture.
 _SHEET = f"""<style>
 .jp-OutputArea .js-plotly-plot text[style*="fill: rgb({_RGB})"] {{ fill: var(--jp-content-font-color2) !important; }}
-.ttk-said {{ display: none; }}
+.ttk-titled {{ display: none; }}
 @supports selector(:has(a)) {{
-  .jp-OutputArea-child .ttk-said {{
+  .jp-OutputArea-child .ttk-titled {{
     display: block; padding: 10px 12px 4px; overflow-wrap: anywhere; color: var(--jp-content-font-color1);
     font: 700 17px/1.3 Inter, "Segoe UI", system-ui, -apple-system, "Helvetica Neue", "Noto Sans", Arial, sans-serif;
   }}
-  .jp-OutputArea-child .ttk-said p {{
+  .jp-OutputArea-child .ttk-titled p {{
     margin: 3px 0 0; font-size: 12.5px; font-weight: 400; color: var(--jp-content-font-color2);
   }}
-  .jp-OutputArea-child:has(.ttk-said) + .jp-OutputArea-child:has(.js-plotly-plot) .gtitle {{ display: none; }}
-  .jp-OutputArea-child:has(.ttk-room-%d) + .jp-OutputArea-child:has(.js-plotly-plot) {{ margin-top: -%dpx; }}
+  .jp-OutputArea-child:has(.ttk-titled) + .jp-OutputArea-child:has(.js-plotly-plot) .gtitle {{ display: none; }}
+  .jp-OutputArea-child:has(.ttk-title-room-%d) + .jp-OutputArea-child:has(.js-plotly-plot) {{ margin-top: -%dpx; }}
 }}
 </style>"""
 
@@ -43,7 +43,7 @@ class Themed(go.Figure):  # type: ignore[misc]  # plotly is untyped
         display = importlib.import_module("IPython.display").display  # loaded where this is called
         text = str(self.layout.title.text or "")
         room = title_room(text.split("<br>")) - 8 if text else 0
-        said = f'<div class="ttk-said ttk-room-{room}">{title_html(text, "div")}</div>' if text else ""
+        said = f'<div class="ttk-titled ttk-title-room-{room}">{title_html(text, "div")}</div>' if text else ""
         display({"text/html": _SHEET % (room, room) + said}, raw=True)
         super()._ipython_display_()
 

@@ -47,6 +47,12 @@ def zero_lines(drawing, axis):
     return [shape for shape in drawing.layout.shapes if shape[f"{axis}0"] == shape[f"{axis}1"] == 0]
 
 
+def test_without_a_margin_the_purchases_brought_about_are_shown_unless_another_metric_is_asked_for(cart, shop_log):
+    model = tk.ResponseModel.parse("{response: bare, buys: {rate: [0.01, 0.03, 0.06]}}")
+    bare = tk.simulate(cart, shop_log, response=model, draws=5, seed=1, partitions=1, progress=False)
+    assert bare.plot() == bare.plot(metric="caused")
+
+
 def test_profit_is_shown_by_arm_with_its_interval_its_money_and_zero(forecast):
     drawing = forecast.plot()
     (dots,) = drawing.data
@@ -120,7 +126,7 @@ def test_pictures_that_cannot_be_drawn_say_why(forecast, cart, shop_log):
     bare = tk.ResponseModel.parse("response: bare\nbuys: {rate: 0.03}")
     told = tk.simulate(cart, shop_log, response=bare, draws=4, seed=1, partitions=1, progress=False)
     with pytest.raises(NotSupportedError, match=r"states no order\.margin; metric='caused'"):
-        told.plot()
+        told.plot(metric="profit")
     assert "<b>modelled</b>" in told.plot(metric="caused").layout.title.text
     with pytest.raises(NotSupportedError, match="has 3"):
         figure(_three(cart, shop_log, bare))

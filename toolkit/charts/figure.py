@@ -123,7 +123,7 @@ def _result(
 
 
 @_drawing.register
-def _forecast(result: Forecast, *, show: Literal["arms", "parts"] = "arms", metric: str = "profit") -> go.Figure:
+def _forecast(result: Forecast, *, show: Literal["arms", "parts"] = "arms", metric: str | None = None) -> go.Figure:
     if not is_one_of(show, ("arms", "parts")):
         raise InputError(f"show must be arms or parts; found {shown(show)}")
     return forecast_parts(result) if show == "parts" else forecast_arms(result, metric=metric)

@@ -38,12 +38,13 @@ _SMALLEST_SHOWN, _SMALLEST_TOLD = 0.03, 0.06
 _MOST_TEXTS = 8
 
 
-def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
+def forecast_arms(forecast: Forecast, *, metric: str | None = None) -> go.Figure:
     """One metric by scenario and arm, each with its interval.
 
     Args:
         forecast: a simulation's result.
-        metric: a metric of its table, for example profit, caused or discount_own.
+        metric: a metric of its table, for example profit, caused or discount_own. Unless given the profit; where the
+            response model states no margin, and so none is known, the purchases brought about (caused).
 
     Returns:
         A figure; its label is that of the metric, modelled or observed.
@@ -54,6 +55,8 @@ def forecast_arms(forecast: Forecast, *, metric: str = "profit") -> go.Figure:
     """
     table = forecast.table
     known = list(dict.fromkeys(table["metric"]))
+    if metric is None:
+        metric = "profit" if table.loc[table["metric"] == "profit", "value"].notna().any() else "caused"
     if not is_one_of(metric, known):
         hint = did_you_mean(str(metric), known)
         raise InputError(f"metric must be one of {', '.join(known)}; found {shown(metric)}{hint}")

@@ -277,6 +277,24 @@ def test_a_look_stands_on_its_day_in_the_zone() -> None:
     assert plain.looks[["units", "time"]].drop_duplicates().to_numpy().tolist() == [[800, 1 / 3], [2_400, 1]]
 
 
+def test_who_asks_is_told_how_many_days_are_done() -> None:
+    frame = outcomes(300)
+    told: list[tuple[int, int]] = []
+    result = tk.experiment(frame, [Rate("converted")])
+    found = lift_by_day(frame, result, window="3d", progress=lambda at, total: told.append((at, total)))
+    assert told == [(at, len(found.days)) for at in range(len(found.days))]
+
+
+def test_the_unit_is_the_one_of_the_result() -> None:
+    frame = outcomes().rename(columns={"unit": "customer"})
+    result = tk.experiment(frame, [Rate("converted")], unit="customer")
+    assert len(lift_by_day(frame, result, window="3d").days) == 10
+    with pytest.raises(MetricError, match="one row per unit"):
+        lift_by_day(frame.assign(customer=frame["customer"] // 2), result, window="3d")
+    with pytest.raises(MetricError, match="column 'customer' is missing"):
+        lift_by_day(frame.drop(columns="customer"), result, window="3d")
+
+
 def other(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(converted=~frame["converted"])
 

@@ -500,6 +500,21 @@ def test_a_board_shows_how_the_lift_developed_where_the_outcomes_tell(run):
     assert "not those of the result" in other.view
 
 
+def test_a_board_says_how_many_days_are_reckoned_and_the_next_page_waits_for_none(run):
+    outcomes = tk.measure(run)
+    view = ExperimentBoard(tk.experiment(outcomes, [tk.Rate("converted")]), outcomes=outcomes)
+    seen = []
+    view.observe(lambda change: seen.append(change["new"]), names="view")
+    press(view, "page", "days")
+    view.wait(120)
+    bars = [re.search(r'aria-valuemax="(\d+)" aria-valuenow="(\d+)" aria-valuetext="([^"]*)"', one) for one in seen]
+    told = [one.groups() for one in bars if one is not None]
+    days = int(told[-1][0])
+    assert [int(at) for _, at, _ in told] == list(range(days))
+    assert told[-1][2] == f"Reckoning each day… {days - 1} of {days}"
+    assert "Reckoning" not in view.view
+
+
 def test_segments_are_those_of_the_metric_that_was_compared():
     rows = [
         {"group": arm, "bought": at < bought, "country": ("FR", "BE")[at % 2]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -155,12 +155,12 @@ def lift_by_day(
     *,
     at: str = "entered_at",
     window: str | None = None,
-    unit: str = "unit",
+    unit: str | None = None,
     planned: float | None = None,
     every: int = 1,
     zone: str = "UTC",
     seed: int = 0,
-    progress: bool = True,
+    progress: bool | Callable[[int, int], object] = True,
 ) -> LiftByDay:
     """How the lift of a result and its interval developed, day by day, always valid.
 
@@ -177,13 +177,14 @@ def lift_by_day(
         at: the column that says when a unit entered.
         window: how long after that its outcome was known, a day as 24 hours, for example `7d`; `0s` where `at` itself
             is that moment. Of the outcomes unless given.
-        unit: the column that names the unit; looked at where it is there.
+        unit: the column that names the unit, looked at where it is there; that of the result unless given.
         planned: units at which the band is tightest; of the looks or the design unless given, else 5,000. Not to be
             chosen from the outcomes.
         every: days from one row to the next, counted back from the last; a band of fewer days is valid, too.
         zone: the time zone whose days these are, for example `Asia/Tokyo`.
         seed: where permutations start.
-        progress: show a progress bar where it takes longer than a moment, as shuffles of many days do.
+        progress: show a progress bar where it takes longer than a moment, as shuffles of many days do; a function is
+            called with how many days are told and how many there are instead.
 
     Returns:
         LiftByDay: `.table` (one row per day, metric and arm), `.looks` (one row per planned look, metric and arm),
@@ -208,11 +209,13 @@ def lift_by_day(
     if not isinstance(result, Result):
         raise MetricError(f"lift by day: result: found {type(result).__name__}; allowed: what experiment returned")
     check_column(at, where="lift by day: at")
+    unit = result.unit_column if unit is None else unit
     check_column(unit, where="lift by day: unit")
     check_count(every, where="lift by day: every", most=10_000)
     check_seed(seed, where="lift by day")
     check_zone(zone, where="lift by day")
-    check_flag(progress, where="lift by day: progress")
+    if not callable(progress):
+        check_flag(progress, where="lift by day: progress")
     found = opened(outcomes)
     frame = found if isinstance(found, pd.DataFrame) else _read(found, result, at, unit)
     window = _window(window, frame)
@@ -247,10 +250,12 @@ def lift_by_day(
         total=len(told),
         desc="lift by day",
         unit="day",
-        disable=not progress,
+        disable=callable(progress) or not progress,
         delay=1.0,
     )
     for day, units in shown:
+        if callable(progress):
+            progress(len(days), len(told))
         if units != before.units:  # a day on which nobody's window closed says what the day before said
             before = Day(day, units, compared(units, sequence.at(units, alpha=result.alpha).alpha))
         days.append(Day(day, units, before.comparisons))

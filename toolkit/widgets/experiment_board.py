@@ -31,6 +31,7 @@ from toolkit.widgets.markup import (
     choice,
     note,
     page_tabs,
+    progress_bar,
     table,
     tag,
     together,
@@ -240,14 +241,18 @@ class ExperimentBoard(Panel):
 
         def work(job: Job) -> LiftByDay:
             span = rows[_ENTERED].max() - rows[_ENTERED].min()
-            return lift_by_day(rows, result, every=1 + span.days // _MOST_DAYS, zone=self._zone, progress=False)
+            return lift_by_day(rows, result, every=1 + span.days // _MOST_DAYS, zone=self._zone, progress=job.step)
 
         def shown(found: LiftByDay | BaseException) -> None:
             with self._lock:
                 self._by_day = found
                 self.guarded_draw()
 
-        self._jobs.start(work, done=shown, failed=shown)
+        def moved(job: Job) -> None:
+            if self._page == "days" and not job.cancelled:
+                self.guarded_draw()
+
+        self._jobs.start(work, done=shown, failed=shown, moved=moved)
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait until the days are reckoned."""
@@ -256,7 +261,10 @@ class ExperimentBoard(Panel):
     def _days(self) -> Html:
         found = self._by_day
         if found is None:
-            return tag("p", "Reckoning each day…", class_="ttk-detail", role="status")
+            job = self._jobs.now
+            if job is None or not job.total:
+                return tag("p", "Reckoning each day…", class_="ttk-detail", role="status")
+            return progress_bar(job.at, job.total, f"Reckoning each day… {job.at} of {job.total}")
         if isinstance(found, BaseException):
             return note(told(found), tone="careful")
         last = found.days[-1].comparisons

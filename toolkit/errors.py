@@ -54,6 +54,7 @@ __all__ = [
 
 _NAMED = 5  # places of one fault
 _WHOLE = 500  # characters of what was found
+_SHORT = 80  # characters of a text that is told whole, as the name of a mail is
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -98,10 +99,10 @@ def is_one_of(word: object, choices: Collection[str]) -> bool:
 def shown(value: object) -> str:
     """What was found, on one line of a message: as it is written where that is short, else, as a table, by its kind.
 
-    >>> shown("hour"), shown(None), shown(range(3))
-    ("'hour'", 'None', 'range(0, 3)')
+    >>> shown("hour"), shown(None), shown(range(3)), shown("abandoned_cart_of_the_summer/second_reminder")
+    ("'hour'", 'None', 'range(0, 3)', "'abandoned_cart_of_the_summer/second_reminder'")
     """
-    written = reprlib.repr(value)
+    written = repr(value) if isinstance(value, str) and len(value) <= _SHORT else reprlib.repr(value)
     is_table = hasattr(value, "columns") and not isinstance(value, type)  # whose single row may lose its line breaks
     return f"a {type(value).__name__}" if is_table or "\n" in written else written
 

@@ -44,6 +44,18 @@ def test_half_of_a_surrogate_pair_is_told_with_its_column_and_row(column):
         log_of(**{column: mixed(["fine"], {"said": "cut \ud83d"})})
 
 
+def test_what_mends_half_of_a_sign_is_told_for_texts_alone_since_it_would_empty_all_else():
+    texts = mixed("fine", None, "cut \ud83d")
+    frame = pd.DataFrame({"customer_id": ["a", "b", "c"], "event": "x", "at": "2024-05-01T09:00:00Z", "p": texts})
+    with pytest.raises(EventLogError) as told:
+        EventLog.from_pandas(frame)
+    frame["p"] = eval(str(told.value).rsplit("in its place: ")[-1], {"frame": frame})
+    assert EventLog.from_pandas(frame).events["p"].tolist()[::2] == ["fine", "cut ?"]
+    frame["p"] = mixed(["fine"], "fine", ["cut \ud83d"])
+    with pytest.raises(EventLogError, match=r"put a mark in its place in each text before the table is made$"):
+        EventLog.from_pandas(frame)
+
+
 def test_an_index_that_is_a_column_of_a_log_is_read_as_one():
     plain = pd.DataFrame(
         {

@@ -197,10 +197,12 @@ def _no_unicode(values: pd.Series, label: str, column: str) -> str:
     row, found = next(
         (row, _text(value)) for row, value in enumerate(values) if _is_given(value) and not is_unicode(_text(value))
     )
+    mended = "put a mark in its place in each text before the table is made"  # pandas' str makes NaN of what is none
+    if all(isinstance(value, str) for value in values if _is_given(value)):
+        mended = f"to put a mark in its place: frame[{column!r}].str.encode('utf-8', 'replace').str.decode('utf-8')"
     return (
         f"{label}, row {row}: column {column!r} holds text that is no valid Unicode, found {found[:80]!r} (half of a "
-        "sign, as where a text was cut or read in the wrong encoding); to put a mark in its place: "
-        f"frame[{column!r}].str.encode('utf-8', 'replace').str.decode('utf-8')"
+        f"sign, as where a text was cut or read in the wrong encoding); {mended}"
     )
 
 

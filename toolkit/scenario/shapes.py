@@ -41,6 +41,8 @@ _TAGGED: dict[str, type[Model]] = {
 _STEP_KINDS = ("wait", "wait_for", "send", "branch", "split", "repeat", "exit")
 _TRIGGER_KINDS = ("event", "date", "inactive", "cycle", "schedule")
 _NAME = "a letter, then letters, digits and _, at most 64; letters are those from a to z"
+_DATE = "a date, for example 2026-11-27"
+_MOMENT = re.compile(r"(?<!\d)(?P<day>\d{4}-\d{2}-\d{2})(?:[T ](?P<hour>\d{1,2}):(?P<minute>\d{2}))?")
 _TEMPLATE = "folder and mail without file ending, for example abandoned_cart/reminder"
 _REQUIRED = {
     "reentry": "once, every, {after: 7d}",
@@ -49,7 +51,7 @@ _REQUIRED = {
 }
 _PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_]*$": _NAME,
-    r"^\d{4}-\d{2}-\d{2}$": "a date, for example 2026-11-27",
+    r"^\d{4}-\d{2}-\d{2}$": _DATE,
     r"^[A-Z]{3}$": "a currency in three capitals, for example EUR",
     r"^[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*$": _TEMPLATE,
     r"^[^\x00-\x1f\x7f]+$": "at least one character, and no line breaks",
@@ -250,12 +252,17 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
             words = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"].lower()]
             more = ", {after: 7d}" if fault["loc"][-1] == "<word>" else ""
             near = key_meant(str(shown), words)
+            if near is None and fault["loc"][-1] == "schedule" and (moment := _moment_in(found, key="from")):
+                near = f"{{schedule: once, {moment}}}"
             return {"message": "unknown word", "found": shown, "allowed": ", ".join(words) + more, "nearest": near}
         case "string_pattern_mismatch":
             allowed = _PATTERNS.get(context["pattern"], "a link that begins with https://")
             message = "not a name that can be used here" if allowed in (_NAME, _TEMPLATE) else "cannot be used here"
             name = {_NAME: as_name, _TEMPLATE: as_template}.get(allowed)
-            near = None if name is None else name(str(found))
+            if name is not None:
+                near = name(str(found))
+            else:
+                near = _moment_in(found, key=str(fault["loc"][-1])) if allowed == _DATE else None
             return {"message": message, "found": shown, "allowed": allowed, "nearest": near}
         case "duration" | "time_of_day":
             near = as_meant(found) if isinstance(found, str) else None
@@ -263,6 +270,8 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
             if kind == "time_of_day":
                 hour = re.fullmatch(r"([01]?\d|2[0-3])h?", str(found))
                 near = f"{int(hour[1]):02d}:00" if hour else near
+                if near is None and owner is m.ScheduleTrigger:
+                    near = _moment_in(found, key="from")
             return {"message": fault["msg"], "found": shown, "allowed": context["allowed"], "nearest": near}
         case "trigger" | "step":
             kinds = _TRIGGER_KINDS if kind == "trigger" else _STEP_KINDS
@@ -284,6 +293,14 @@ def _said(fault: Mapping[str, Any], owner: type[Model]) -> dict[str, Any]:
     message, allowed = _KINDS.get(kind, (fault["msg"], context.get("allowed")))
     near = _meant(kind, found, fault["loc"], owner)
     return {"message": message, "found": shown, "allowed": allowed, "nearest": near}
+
+
+def _moment_in(found: object, *, key: str) -> str | None:
+    """A whole moment as a schedule has it: its day under a key of its own, its time of day in `at`."""
+    moment = _MOMENT.search(_as_written(found))
+    if moment is None:
+        return None
+    return f"{key}: {moment['day']}" + (f", at: '{moment['hour']:>02}:{moment['minute']}'" if moment["hour"] else "")
 
 
 def _as_written(value: object) -> str:

@@ -7,12 +7,15 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tests.shared import outcomes_of_an_experiment
 from toolkit.errors import EventLogError, MetricError, NotSupportedError
 from toolkit.events import EventLog, OutcomeTable
 from toolkit.stats import Mean, Metric, Quantile, Rate, Ratio, Source, TimeTo, experiment
+from toolkit.stats.moments import Term
+from toolkit.stats.pieces import gather_pieces
 
 METRICS: list[Metric] = [
     Rate("converted"),
@@ -106,6 +109,54 @@ def test_a_unit_that_comes_again_in_the_other_half_is_found(
     pieces = OutcomeTable.from_parquet(stored(outcomes, tmp_path)).pieces(["arm", "unit"], arm="arm")
     assert pieces is not None
     assert [sum(map(len, run)) for run in pieces] == ([3_000, 3_000] if shared else [6_000])
+
+
+UNITS = {
+    "rise": ([[1, 2], [], [3]], True),
+    "stand still between pieces": ([[1, 2], [2, 3]], False),
+    "fall behind an empty piece": ([[1, 2], [], [1]], False),
+    "fall within a piece": ([["a", "c", "b"]], False),
+    "are missing": ([[1, None, 3]], False),
+}
+
+
+@pytest.mark.parametrize(("pieces", "rising"), UNITS.values(), ids=UNITS)
+def test_units_are_looked_at_beside_the_sums(pieces: list, rising: bool) -> None:
+    rows = pa.record_batch({"arm": ["control", "mail"], "revenue": [1.0, 2.0]})
+    read = []
+
+    def units():
+        for piece in pieces:
+            read.append(len(piece))
+            yield pa.array(piece, type=None if piece else pa.int64())
+
+    def gathered(units):
+        given = {"arm": "arm", "units": units, "groups": None, "faults": lambda *_: (0, 0)}
+        return gather_pieces(lambda: [iter([rows])], [Term("value", "revenue")], **given)
+
+    assert gathered(units()).rising is rising
+    assert sum(read) == sum(map(len, pieces))
+    assert gathered(None).rising is False  # nobody looked
+
+
+def test_units_that_do_not_rise_are_not_read_to_their_end() -> None:
+    rows = pa.record_batch({"arm": ["control", "mail"], "revenue": [1.0, 2.0]})
+    units = iter([pa.array([2, 1]), pa.array([3, 4])])
+    given = {"arm": "arm", "units": units, "groups": None, "faults": lambda *_: (0, 0)}
+    assert not gather_pieces(lambda: [iter([rows])], [Term("value", "revenue")], **given).rising
+    assert next(units).to_pylist() == [3, 4]
+
+
+def test_units_of_two_kinds_in_two_files_are_left_to_the_database(outcomes: pd.DataFrame, tmp_path: Path) -> None:
+    half = len(outcomes) // 2
+    stored(outcomes[:half].assign(unit=np.arange(half)), tmp_path, "a")
+    stored(outcomes[half:].assign(unit=np.arange(half, len(outcomes)).astype("int32")), tmp_path, "b")
+    assert OutcomeTable.from_parquet(tmp_path).column("unit") is None
+    ours = experiment(tmp_path, METRICS).table
+    pd.testing.assert_frame_equal(ours, experiment(outcomes, METRICS).table, rtol=1e-9, check_dtype=False)
+    stored(outcomes[half:].assign(unit=np.arange(len(outcomes) - half).astype("int32")), tmp_path, "b")
+    with pytest.raises(MetricError, match=r"more than one (row|arm)"):
+        experiment(tmp_path, METRICS)
 
 
 @pytest.mark.usefixtures("shared")

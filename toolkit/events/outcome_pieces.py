@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import EventLogError
 
-__all__ = ["pieces_of"]
+__all__ = ["column_of", "pieces_of"]
 
 _ROWS = 131_072  # of a piece: what is decoded is still in the cache when it is added up
 _AT_ONCE = 128 << 20  # bytes of numbers that are decoded whole
@@ -58,10 +58,8 @@ def pieces_of(
         with _opened(file) as opened:
             schemas.append(opened.schema_arrow)
             stretches += _stretches(file, opened.metadata, len(columns))
-    for column in columns:
-        kinds = {schema.field(at).type for schema in schemas if (at := schema.get_field_index(column)) >= 0}
-        if len(kinds) != 1 or not _is_plain(kinds.pop()) or any(schema.names.count(column) != 1 for schema in schemas):
-            return None
+    if not all(_alike(schemas, column) for column in columns):
+        return None
     if pa.types.is_floating(schemas[0].field(labels).type):
         return None
     rows = sum(stretch.rows for stretch in stretches)
@@ -72,6 +70,30 @@ def pieces_of(
     if len(halves) == 1:
         return (_ahead(_of_some_size(read(stretches, cores=True))),)
     return tuple(_of_some_size(read(half)) for half in halves)
+
+
+def column_of(files: Sequence[str], column: str) -> Iterator[pa.Array] | None:
+    """One column of all rows, in their order, decoded as it is asked for; files and None as for `pieces_of`."""
+    schemas = []
+    for file in files:
+        with _opened(file) as opened:
+            schemas.append(opened.schema_arrow)
+    return _decoded(files, column) if _alike(schemas, column) else None
+
+
+def _decoded(files: Sequence[str], column: str) -> Iterator[pa.Array]:
+    for file in files:
+        with _opened(file, buffer_size=_BUFFER) as opened:
+            for batch in opened.iter_batches(_ROWS, columns=[column], use_threads=False):
+                yield batch.column(0)
+
+
+def _alike(schemas: Sequence[pa.Schema], column: str) -> bool:
+    """Whether all files hold a column once, in the same plain type."""
+    if any(schema.names.count(column) != 1 for schema in schemas):
+        return False
+    kinds = {schema.field(column).type for schema in schemas}
+    return len(kinds) == 1 and _is_plain(kinds.pop())
 
 
 def _halves(parts: Sequence[Part], sizes: Sequence[int]) -> list[Sequence[Part]]:

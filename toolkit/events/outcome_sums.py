@@ -134,6 +134,10 @@ class OutcomeSums(ABC):
         """None: only sums leave a database. Files that are faster read than asked give their rows, piece by piece."""
         return None
 
+    def column(self, column: str) -> Iterator[pa.Array] | None:
+        """None, as for `pieces`."""
+        return None
+
     def _arm(
         self,
         label: Any,

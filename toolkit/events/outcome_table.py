@@ -20,7 +20,7 @@ from toolkit.errors import EventLogError, did_you_mean, shown
 from toolkit.events.database import connect, fetch, fetch_rows
 from toolkit.events.log import EventLog
 from toolkit.events.outcome_labels import label_in, label_of_files
-from toolkit.events.outcome_pieces import pieces_of
+from toolkit.events.outcome_pieces import column_of, pieces_of
 from toolkit.events.outcome_sums import ArmSums, OutcomeSums, UnitCheck
 from toolkit.events.postgres_outcomes import PostgresOutcomes
 from toolkit.events.quoting import literal, name, paths
@@ -227,6 +227,10 @@ class OutcomeTable(OutcomeSums):
     def pieces(self, columns: Sequence[str], *, arm: str) -> Sequence[Iterator[pa.RecordBatch]] | None:
         """The rows of Parquet files, in their order, in one run or two; None where the database must answer."""
         return pieces_of(self._files, columns, labels=arm) if self._files else None
+
+    def column(self, column: str) -> Iterator[pa.Array] | None:
+        """One column of Parquet files, in the order of the rows; None where the database must answer."""
+        return column_of(self._files, column) if self._files else None
 
     def units(self, unit: str, *, arm: str) -> UnitCheck:
         """Whether every unit has one row and one arm; cheap where they are sorted, or whole numbers close together."""

@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Columns = Mapping[tuple[str, str], NDArray[np.generic]]
 Faults = Callable[[str, int], tuple[int, int]]
+Product = tuple[int, int, int, int]  # two lines, and the rows of the scratch where they lie
 _BLOCK = 65_536  # fewer rows stay in a nearer cache, but the calls for each block then cost as much as the sums
 _PRODUCT = 9_000  # below what BLAS would share out to threads, which costs more than it saves
 _WORTH_SHARING = 200_000  # rows from which two threads are faster than one
@@ -172,6 +173,15 @@ class _Run:
                 self._place(Term("value", term.column) if term.kind == "filled" and whole else term, term)
         self.pairs = self._pairs(groups)
         self.together = self._together()
+        self.products = [
+            [
+                (left, right, one, other)
+                for one, left in enumerate(group)
+                for other, right in enumerate(group)
+                if (left, right) in self.pairs
+            ]
+            for group in self.together
+        ]
         self._begin()
         self.shift = self._level(columns)
 
@@ -261,7 +271,7 @@ class _Run:
             if len(pick):
                 places.append((arm, slice(start, start := start + len(pick))))
                 self.added[arm][-1][-1] += len(pick)
-        for group in self.together:
+        for group, products in zip(self.together, self.products, strict=True):
             for at, held in zip(group, self._held, strict=False):
                 line = self._line(columns, self.lines[at], rows)
                 self.ends[at].append((np.minimum.reduce(line), np.maximum.reduce(line)))
@@ -281,20 +291,18 @@ class _Run:
                     self.added[arm][at][-1] += np.add.reduce(held[place])
             else:
                 for arm, place in places:
-                    self._multiply(self.added[arm], group, place)
+                    self._multiply(self.added[arm], products, place)
         for at, term in enumerate(self.counters):
             flags = self._flags(columns, term, rows)
             for arm, _ in places if flags is not None else ():
                 self.counts[arm][at] += int(np.count_nonzero(flags & masks[arm]))
 
-    def _multiply(self, added: list[list[float]], group: Sequence[int], place: slice) -> None:
+    def _multiply(self, added: list[list[float]], products: Sequence[Product], place: slice) -> None:
         # One product at a time: a matrix product so narrow costs several times as much, and more on a busy machine.
         for start in range(place.start, place.stop, _PRODUCT):
-            lines = [held[start : min(start + _PRODUCT, place.stop)] for held in self._held]
-            for left, one in zip(group, lines, strict=False):
-                for right, other in zip(group, lines, strict=False):
-                    if (left, right) in self.pairs:
-                        added[left][right] += float(one @ other)
+            lines = list(self._held[:, start : min(start + _PRODUCT, place.stop)])
+            for left, right, one, other in products:
+                added[left][right] += float(lines[one].dot(lines[other]))
 
     def _line(self, columns: Columns, term: Term, rows: slice) -> NDArray[np.generic]:
         """The values of a term in some rows; the column itself where nothing has to be made of it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +30,7 @@ class Gathered:
     Attributes:
         labels: the values of the arm column, in the order seen; None where it is missing.
         moments: the moments of each.
-        rising: whether each unit is above the one before, so that none comes twice; True where there are no units.
+        rising: whether each unit is above the one before, so that none comes twice.
     """
 
     labels: tuple[Any, ...]
@@ -43,47 +43,53 @@ def gather_pieces(
     terms: Sequence[Term],
     *,
     arm: str,
-    unit: str | None,
+    units: Iterator[pa.Array] | None,
     groups: Sequence[Sequence[Term]] | None,
     faults: Callable[[str, Any], tuple[int, int]],
 ) -> Gathered | None:
     """The moments of every arm, in one pass over the pieces; the same pieces give the same bytes.
 
     Args:
-        pieces: gives the rows in their order, with the columns of all terms, of arms and of units, in one or more runs
-            that are read by as many threads; or None. Asked once, and again where a covariate has its first gap after
-            the first piece.
+        pieces: gives the rows in their order, with the columns of all terms and of arms, in one or more runs that are
+            read by as many threads; or None. Asked once, and again where a covariate has its first gap after the first
+            piece.
         terms: what to read.
         arm: the column that says which arm a row is in.
-        unit: the column that names the unit; None where there is none.
+        units: the unit of each row, read meanwhile by a thread of its own, as long as they rise; None where nobody
+            can tell.
         groups: terms that are multiplied with each other, metric by metric; None: all with all.
         faults: how many values of a column are missing, and infinite, in the arm of a label.
 
     Returns:
         The moments; None where there are no pieces, or the column of arms holds more than a thousand values.
 
-    >>> rows = pa.record_batch({"unit": [1, 2, 3], "arm": ["control", "mail", "mail"], "revenue": [1.0, 3.0, 5.0]})
+    >>> rows = pa.record_batch({"arm": ["control", "mail", "mail"], "revenue": [1.0, 3.0, 5.0]})
     >>> found = gather_pieces(lambda: [iter([rows.slice(0, 2)]), iter([rows.slice(2)])], [Term("value", "revenue")],
-    ...                       arm="arm", unit="unit", groups=None, faults=lambda column, label: (0, 0))
+    ...                       arm="arm", units=iter([pa.array([1, 2, 3])]), groups=None, faults=lambda *_: (0, 0))
     >>> found.labels, [one.n for one in found.moments], found.moments[1].means.tolist(), found.rising
     (('control', 'mail'), [1, 2], [4.0], True)
     """
     known: frozenset[str] = frozenset()
-    while (runs := pieces()) is not None:
-        read = _read_side_by_side(runs, _Run(tuple(terms), groups, arm, unit, known))
-        if any(run.crowded for run in read):
-            return None
-        gaps = known.union(*(run.gathering.gaps for run in read))
-        if gaps != known and not all(run.whole for run in read):
-            known = gaps
-            continue
-        run = read[0]
-        for other in read[1:]:
-            run.join(other)
-        labels = run.labels
-        found = zip(labels, run.gathering.moments(partial(_of_arm, faults, tuple(labels))), strict=False)
-        seen = [(label, moments) for label, moments in found if moments.n]  # a dictionary may hold more than rows do
-        return Gathered(tuple(label for label, _ in seen), tuple(moments for _, moments in seen), run.units.rise)
+    with _Watch(units) as watch:
+        while (runs := pieces()) is not None:
+            ahead, *behind = runs
+            first = list(islice(ahead, 1))
+            watch.begin()  # not before: rows to add up come first
+            read = _read_side_by_side([chain(first, ahead), *behind], _Run(tuple(terms), groups, arm, known))
+            if any(run.crowded for run in read):
+                return None
+            gaps = known.union(*(run.gathering.gaps for run in read))
+            if gaps != known and not all(run.whole for run in read):
+                known = gaps
+                continue
+            run = read[0]
+            for other in read[1:]:
+                run.join(other)
+            labels = run.labels
+            found = zip(labels, run.gathering.moments(partial(_of_arm, faults, tuple(labels))), strict=False)
+            # A dictionary may hold more labels than rows do.
+            seen = [(label, moments) for label, moments in found if moments.n]
+            return Gathered(tuple(label for label, _ in seen), tuple(moments for _, moments in seen), watch.rising())
     return None
 
 
@@ -101,13 +107,11 @@ class _Run:
         terms: Sequence[Term],
         groups: Sequence[Sequence[Term]] | None,
         arm: str,
-        unit: str | None,
         gaps: frozenset[str],
     ) -> None:
-        self._terms, self._arm, self._unit = terms, arm, unit
+        self._terms, self._arm = terms, arm
         self.gathering = Gathering(terms, groups=groups, gaps=gaps)
         self.labels: dict[Any, int] = {}
-        self.units = _Rising()
         self.whole, self.crowded = True, False
 
     def read(self, pieces: Iterable[pa.RecordBatch]) -> None:
@@ -117,8 +121,6 @@ class _Run:
             if codes is None:
                 self.whole, self.crowded = False, True
                 return
-            if self._unit:
-                self.units.see(piece.column(self._unit))
             self.whole = self.gathering.add(_columns(piece, self._terms), codes, arms=len(self.labels))
             if not self.whole:
                 return
@@ -127,14 +129,13 @@ class _Run:
         """Another for later rows, which another thread may read at the same time; asked for after the first rows."""
         other = copy(self)
         other.gathering = self.gathering.beside()
-        other.labels, other.units = {}, _Rising()
+        other.labels = {}
         return other
 
     def join(self, other: _Run) -> None:
         """Take in what the run over the rows right behind has seen."""
         places = [self.labels.setdefault(label, len(self.labels)) for label in other.labels]
         self.gathering.join(other.gathering, places)
-        self.units.join(other.units)
 
 
 def _read_side_by_side(runs: Sequence[Iterator[pa.RecordBatch]], first: _Run) -> list[_Run]:
@@ -188,6 +189,8 @@ def _columns(rows: pa.RecordBatch, terms: Sequence[Term]) -> dict[tuple[str, str
             columns[term.column, term.other] = pc.fill_null(same, False).to_numpy(zero_copy_only=False)
             continue
         for name in term.columns:
+            if (name, "") in columns:
+                continue
             values = rows.column(name)
             if values.null_count:
                 values = values.cast(pa.float64())
@@ -206,28 +209,40 @@ def _flags(values: pa.Array) -> NDArray[np.generic]:
     return bits[values.offset : values.offset + len(values)].view(bool)
 
 
-class _Rising:
-    """Whether the units of all pieces so far rise from row to row."""
+class _Watch:
+    """Whether units rise from row to row, looked at by a thread of its own."""
 
-    def __init__(self) -> None:
-        self.rise = True
-        self._ends: tuple[pa.Array, pa.Array] | None = None
+    def __init__(self, units: Iterator[pa.Array] | None) -> None:
+        self._units = units
+        self._pool = ThreadPoolExecutor(1)
+        self._asked: Future[bool] | None = None
+        self._over = False
 
-    def see(self, units: pa.Array) -> None:
-        """Look at the units of the rows right behind."""
-        self.rise = self.rise and not pa.types.is_dictionary(units.type) and not units.null_count and _rises(units)
-        self._follow(units[:1], units[-1:])
+    def __enter__(self) -> _Watch:
+        return self
 
-    def join(self, other: _Rising) -> None:
-        """Look at the units that another has seen, right behind these."""
-        self.rise = self.rise and other.rise
-        if other._ends is not None:
-            self._follow(*other._ends)
+    def __exit__(self, *_: object) -> None:
+        self._over = True
+        self._pool.shutdown()
 
-    def _follow(self, first: pa.Array, last: pa.Array) -> None:
-        if self.rise and self._ends is not None:
-            self.rise = _rises(pa.concat_arrays([self._ends[1], first]))
-        self._ends = (first if self._ends is None else self._ends[0], last)
+    def begin(self) -> None:
+        """Begin to look, unless it has begun."""
+        if self._asked is None and self._units is not None:
+            self._asked = self._pool.submit(self._rise, self._units)
+
+    def rising(self) -> bool:
+        """What was seen, when all is."""
+        return self._asked is not None and self._asked.result()
+
+    def _rise(self, pieces: Iterator[pa.Array]) -> bool:
+        last = None
+        for units in pieces:
+            if self._over or pa.types.is_dictionary(units.type) or units.null_count or not _rises(units):
+                return False
+            if last is not None and not _rises(pa.concat_arrays([last, units[:1]])):
+                return False
+            last = units[-1:] if len(units) else last
+        return True
 
 
 def _rises(units: pa.Array) -> bool:

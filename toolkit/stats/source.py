@@ -100,6 +100,9 @@ class Source(Protocol):
     def pieces(self, columns: Sequence[str], *, arm: str) -> Sequence[Iterator[pa.RecordBatch]] | None:
         """The rows in their order, piece by piece, in a run for each thread; None where only sums leave the store."""
 
+    def column(self, column: str) -> Iterator[pa.Array] | None:
+        """One column in the order of the rows, decoded as it is asked for; None where the store cannot give it."""
+
     def extremes(self, columns: Sequence[str]) -> Mapping[str, tuple[float, float]]:
         """Smallest and largest value of each column."""
 
@@ -191,11 +194,11 @@ def read_pieces(
         MetricError: as `read_stored`.
     """
     terms = _checked(source, groups, arm)
-    held = unit if unit in source.kinds else None
-    columns = {arm, *(name for term in terms for name in term.columns), *filter(None, [held])}
+    columns = {arm, *(name for term in terms for name in term.columns)}
     pieces = partial(source.pieces, sorted(columns), arm=arm)
+    units = source.column(unit) if unit in source.kinds else iter(())
     faults = partial(_faults, source, arm)
-    found = gather_pieces(pieces, terms, arm=arm, unit=held, groups=groups, faults=faults)
+    found = gather_pieces(pieces, terms, arm=arm, units=units, groups=groups, faults=faults)
     if found is None:
         return None
     counts = dict(zip(found.labels, (one.n for one in found.moments), strict=True))

@@ -278,6 +278,43 @@ def test_the_mark_rises_while_mails_leave_so_that_a_machine_lost_in_the_middle_i
     assert seen == sorted(seen, key=lambda mark: mark["count"])
 
 
+def test_a_sending_of_which_no_mail_left_leaves_no_mark_that_says_so(mailing):
+    mailing.server.fault = lambda verb, count, recipient: "421 not now" if verb == "MAIL" else None
+    assert mailing.send(4).sent == 0
+    assert not (mailing.folder / "ledger.mark").exists()
+    for path in mailing.folder.glob("ledger.sqlite*"):
+        path.unlink()
+    with pytest.raises(InputError, match="there is none, and no mail is known to have left from there"):
+        mailing.reconcile()
+    mailing.server.fault = lambda *asked: None
+    assert mailing.send(4).sent == 4  # of a ledger that is new there, and of which nobody has to say anything first
+    mailing.back_up()
+    left = json.loads((mailing.folder / "ledger.mark").read_text())
+    mailing.server.fault = lambda verb, count, recipient: "550 no" if verb == "RCPT" else None
+    assert mailing.send(6).failed == 2
+    assert json.loads((mailing.folder / "ledger.mark").read_text()) == left
+    mailing.put_back()
+    mailing.server.fault = lambda *asked: None
+    assert mailing.send(8).sent == 4
+    assert mailing.got() == everybody_once(8)
+
+
+def test_a_mark_stands_outside_before_the_first_mail_leaves(mailing):
+    seen = []
+
+    def fault(verb, count, recipient):
+        if verb == ".":
+            mark = json.loads((mailing.folder / "ledger.mark").read_text())
+            with Answers.open(mailing.folder / "answers.sqlite") as answers:
+                seen.append((mark["begun"], answers.noted(f"told of {mark['ledger']}")))
+
+    mailing.server.fault = fault
+    mailing.send(1)
+    mailing.send(2)
+    assert [begun for begun, _ in seen] == [noted for _, noted in seen]
+    assert seen[0] < seen[1]
+
+
 def test_marks_that_are_gone_or_nonsense_a_copy_and_a_rehearsal_stop_nobody(mailing, tmp_path):
     mailing.send(4)
     for path in (*mailing.folder.glob("*.mark"), *tmp_path.glob("config/**/*.mark")):

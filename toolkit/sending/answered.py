@@ -29,6 +29,7 @@ from toolkit.sending.domains import domain_of
 from toolkit.sending.keys import MailKey, name_of
 from toolkit.sending.ledger.delivery_rows import Delivery
 from toolkit.sending.ledger.feedback import Feedback
+from toolkit.sending.ledger.high_water import Mark
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.schema import attempts, deliveries, metas
 from toolkit.sending.states import WAITING, State
@@ -178,10 +179,8 @@ def told(
         def planned() -> None:
             if new < len(parcel):
                 answers.correct(mails_of(parcel, step), partial(_to_leave, ledger, run_id))
-            risen = ledger.high_water.rise(begins=True)
-            if risen is not None:
-                answers.note(told_until(risen.ledger), risen.begun)
 
+        ledger.high_water.begins(partial(_note_all_told, answers))
         # What was sent is in the ledger; should the telling fail now, or be cut short, the next sending or the tracker
         # goes on with it. Nor may it hide, or hold up, what ended the sending.
         try:
@@ -201,6 +200,11 @@ def told(
         with contextlib.suppress(AnswersError, LedgerError):
             ledger.high_water.rise()
             tell_sent(ledger, answers, goes_on=goes_on)
+
+
+def _note_all_told(answers: Answers, mark: Mark) -> None:
+    with contextlib.suppress(AnswersError):  # not noted, they count as incomplete, and nobody is mailed twice for it
+        answers.note(told_until(mark.ledger), mark.begun)
 
 
 def told_until(ledger: str) -> str:

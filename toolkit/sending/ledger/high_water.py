@@ -1,9 +1,9 @@
 """How far a ledger has come, kept in it and outside of it, so that an older one put back from a backup is recognised.
 
-Whenever mails leave, and every few seconds while they do, a count in the ledger rises; then it is written outside:
-beside a ledger that is a file, and in the sender's own folder of keys, so that a folder put back as a whole is
-recognised, too. A mark outside that stands higher than the ledger is of mails that this ledger has forgotten. A ledger
-that stands higher is what a crash leaves, or another machine on the same database.
+As the first mail of a sending is about to leave, and every few seconds while they do, a count in the ledger rises; then
+it is written outside: beside a ledger that is a file, and in the sender's own folder of keys, so that a folder put back
+as a whole is recognised, too. A mark outside that stands higher than the ledger is of mails that this ledger has
+forgotten. A ledger that stands higher is what a crash leaves, or another machine on the same database.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Mark:
     Attributes:
         ledger: names the ledger, at random; made when its first mail leaves.
         count: how often it has risen.
-        begun: the count when a sending last began.
+        begun: the count when the first mail of a sending last began to leave.
         at: when it last rose, microseconds since 1970.
         place: where the ledger is; empty in the ledger itself.
         doubted: mails decided by this moment, microseconds since 1970, may have left though neither ledger nor answers
@@ -64,7 +64,8 @@ class HighWater:
         place: str,
     ) -> None:
         self._writing, self._reading, self._clock, self._place = writing, reading, clock, place
-        self._rises = False
+        self._rises = self._leaves = False
+        self._tell: Callable[[Mark], None] = lambda mark: None
 
     def check(self) -> None:
         """Let mails leave, unless mails left from here, or from this ledger elsewhere, of which it knows nothing.
@@ -106,18 +107,29 @@ class HighWater:
             ahead += [one for one in marks if one.ledger == mine.ledger and one.count > mine.count]
         return max(ahead, key=lambda one: (one.at, one.count), default=None)
 
-    def rise(self, *, begins: bool = False) -> Mark | None:
-        """One higher, in the ledger and then outside; None where nothing leaves the machine.
+    def begins(self, tell: Callable[[Mark], None]) -> None:
+        """A sending begins, of which no mail has left yet; as the first one does, `tell` is given the mark."""
+        self._leaves, self._tell = False, tell
 
-        Args:
-            begins: a sending begins; else one goes on or ends.
+    def first(self, connection: Connection) -> Mark | None:
+        """One higher in a transaction that begins mails, the first of a sending; None where others left before them.
+
+        To be handed to `leaves` when it has ended, and before a mail leaves. None, too, where none leaves the machine.
         """
-        if not self._rises:
-            return None
-        with self._writing() as connection:
-            risen = self.risen(connection, begins=begins)
-        self.publish(risen)
-        return risen
+        return self.risen(connection, begins=True) if self._rises and not self._leaves else None
+
+    def leaves(self, mark: Mark) -> None:
+        """The mark of `first`, written outside; from now on `rise` has something to tell."""
+        self._leaves = True
+        self.publish(mark)
+        self._tell(mark)
+
+    def rise(self) -> None:
+        """One higher, in the ledger and then outside, as a sending goes on or ends; not where no mail of it left."""
+        if self._leaves:
+            with self._writing() as connection:
+                risen = self.risen(connection)
+            self.publish(risen)
 
     def begin_anew(self, connection: Connection, *, after: int, doubted: int) -> Mark:
         """A name of its own from now on, in the transaction under way: the ledger is no older state of any other.
@@ -135,7 +147,12 @@ class HighWater:
         return mark
 
     def risen(self, connection: Connection, *, begins: bool = False) -> Mark:
-        """One higher, in the transaction under way; to be published when it has ended."""
+        """One higher, in the transaction under way; to be published when it has ended.
+
+        Args:
+            connection: writing.
+            begins: the first mail of a sending is about to leave.
+        """
         fresh = Mark(secrets.token_hex(16), 0, 0, 0)
         connection.execute(insert_new(connection, metas), {"name": _ROW, "value": json.dumps(asdict(fresh))})
         held = select(metas.c.value).where(metas.c.name == _ROW).with_for_update()

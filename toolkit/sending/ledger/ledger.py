@@ -152,11 +152,19 @@ class Ledger(Known, audit.Audited):
         """
         options: dict[str, Any] = {"next_at": next_at or {}, "claiming": claiming}
         if self._engine.dialect.name == "sqlite":  # one writer at a time: what is remembered can be trusted and tried
-            with suppress(ChangedError), self._writing() as connection:
-                now = micros(self._clock())
-                return turns.turn(connection, results, held, now=now, trusting=True, **options)
+            with suppress(ChangedError):
+                return self._turned(results, held, trusting=True, **options)
+        return self._turned(results, held, **options)
+
+    def _turned(
+        self, results: Sequence[tuple[Delivery, Receipt]], held: Sequence[Delivery], **options: Any
+    ) -> turns.Turn:
         with self._writing() as connection:
-            return turns.turn(connection, results, held, now=micros(self._clock()), **options)
+            done = turns.turn(connection, results, held, now=micros(self._clock()), **options)
+            mark = self.high_water.first(connection) if done.started else None
+        if mark is not None:
+            self.high_water.leaves(mark)
+        return done
 
     def again(self, run_id: str, *, wait: int) -> list[Delivery]:
         """Transactional mails of a run in doubt, planned again after so many microseconds, while the approval lasts."""

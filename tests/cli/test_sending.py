@@ -69,7 +69,7 @@ def test_a_doubt_is_shown_and_settled_by_a_person(shell, place):
     code, said = shell("status", "--ledger", place)
     assert code == 0
     assert "ana: 1 mail, done, 1 unknown" in said
-    assert "in doubt: d1  c1@example.org  no answer" in said
+    assert "in doubt: d1  c1@example.org  no answer  (customer c1, marketing)" in said
     code, said = shell("settle", "d1", "--ledger", place, "--by", "ana", "--assume-sent", "--why", "she wrote back")
     assert (code, said.strip()) == (0, "d1: taken as sent")
     assert "in doubt" not in shell("status", "--ledger", place)[1]
@@ -96,6 +96,18 @@ def test_of_very_many_doubts_the_first_are_shown_and_all_of_them_when_asked_for(
     assert (said.count("@example.org  no answer"), "in doubt: 1 more; --all shows them" in said) == (2, True)
     said = shell("status", "--ledger", doubts, "--all")[1]
     assert (said.count("@example.org  no answer"), "more;" in said) == (3, False)
+
+
+def test_a_doubt_whose_address_is_not_known_says_whose_mail_it_is_and_of_when(shell, tmp_path):
+    now, path = utc_now(), tmp_path / "ledger.sqlite"
+    with Ledger.open(path) as ledger:
+        signed = Signed("approval", "ana", "{}", micros(now), micros(now) + 3_600_000_000)
+        mail = Entry("d1", "c1", "", "marketing", "m1@example.com", "0" * 64, 0.0, micros(now), "welcome", "hello")
+        ledger.plan(RunRecord("run", "0" * 64, "1" * 64, "smtp:here", 1, micros(now), (signed,)), [mail])
+        rows = ledger.start(ledger.claim("run", owner="a", limit=1, lease=60_000_000))
+        ledger.record([(rows[0], Receipt("d1", State.UNKNOWN, reason="unknown_delivery"))])
+    whose = f"(customer c1, welcome.hello of {now:%Y-%m-%d %H:%M} UTC)"
+    assert f"in doubt: d1  (address unknown)  unknown_delivery  {whose}" in shell("status", "--ledger", path)[1]
 
 
 def test_many_doubts_are_settled_at_once_by_a_file_or_a_run_and_a_count_all_or_none(shell, doubts, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,9 @@ from sqlalchemy.dialects import sqlite
 from tests.sending.shops import without
 from toolkit.errors import LedgerError
 from toolkit.sending import Ledger, State, approve_standing, send
+from toolkit.sending.clock import micros
+from toolkit.sending.keys import config_folder
+from toolkit.sending.ledger.moved import is_moved
 from toolkit.sending.ledger.schema import VERSION, deliveries, held_as, is_paused, is_under, runs
 
 TABLES = Path(__file__).with_name("ledger_version_1.sql").read_text(encoding="utf-8")
@@ -49,6 +53,40 @@ def test_an_old_ledger_goes_on_where_it_stopped(old, clock):
         assert ledger.revoke("signed", by="ben") == ["run"]
     with Ledger.open(old, clock=clock) as again:
         assert again.run_state("run") == "revoked"
+
+
+def test_a_ledger_that_is_only_looked_at_stays_as_it_is(old):
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("UPDATE run SET transport = 'smtp:there'")
+    connection.close()
+    before = old.read_bytes()
+    with Ledger.as_it_is(old) as ledger:
+        assert is_moved(ledger) is None
+        assert (ledger.left_of("digest", through="smtp:there"), ledger.left_of("other")) == (1, 0)
+    assert old.read_bytes() == before
+    old.with_name("empty.sqlite").touch()
+    with pytest.raises(LedgerError, match="there is none"):
+        Ledger.as_it_is(old.with_name("empty.sqlite"))
+
+
+def test_another_ledger_of_an_earlier_version_that_mails_left_from_is_not_brought_up_to_date(
+    shop, smtp_server, noon, old, tmp_path
+):
+    with closing(sqlite3.connect(old)) as connection, connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    connection.close()
+    config_folder().mkdir(parents=True, exist_ok=True)
+    mark = {"ledger": "theirs", "count": 1, "begun": 1, "at": micros(noon), "place": str(old)}
+    (config_folder() / "theirs.mark").write_text(json.dumps(mark))
+    (tmp_path / "ours").mkdir()
+    server, now = smtp_server(), lambda: noon
+    batch = shop.prepare(ledger=tmp_path / "ours" / "ledger.sqlite")
+    way = f"smtp:127.0.0.1:{server.port}?security=none"
+    assert send(batch, shop.approve(batch, clock=now), transport=way, confirm=12, progress=False, clock=now).sent == 12
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone() == ("1",)
+    connection.close()
 
 
 def test_a_ledger_of_the_second_version_gets_the_index_of_mails_in_hand(tmp_path, clock, entries, run_record):

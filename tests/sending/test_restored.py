@@ -194,7 +194,10 @@ def test_without_a_log_an_address_is_the_last_one_or_unknown_and_then_nobodys(ma
     mailing.back_up()
     mailing.send(6)
     mailing.put_back()
+    assert mailing.reconcile(log=log_of(6)).nowhere == 0
+    looked = str(mailing.reconcile())
     mailing.reconcile(yes=True)
+    assert "of 4 the address is not known, so that an unsubscribe finds none: the log tells it" in looked
     with Answers.open(mailing.folder / "answers.sqlite") as answers, Ledger.open(mailing.ledger) as ledger:
         assert ledger.deliveries()["address"].tolist().count("") == 4
         (mails,) = answers.handed_down()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -106,7 +106,7 @@ def status(
                     typer.echo(f"  {line}")
         told = doubts if every else doubts[:_DOUBTS]
         for mail in told.to_dict("records"):
-            typer.echo(f"  in doubt: {mail['decision_id']}  {mail['address']}  {mail['reason'] or ''}")
+            typer.echo(f"  in doubt: {_in_doubt(mail)}")
         if len(told) < len(doubts):
             typer.echo(f"  in doubt: {len(doubts) - len(told):,} more; --all shows them")
         if len(doubts):
@@ -115,14 +115,25 @@ def status(
             typer.echo("  many at once: --run RUN, or --file with their ids, in place of ID")
 
 
+def _in_doubt(mail: Mapping[Hashable, Any]) -> str:
+    """One mail, with what it can be looked up by elsewhere."""
+    address = mail["address"] or "(address unknown)"
+    when = "" if pd.isna(mail["decided_at"]) else f" of {mail['decided_at']:%Y-%m-%d %H:%M} UTC"
+    whose = f"(customer {mail['customer_id']}, {_step(mail)}{when})"
+    return f"{mail['decision_id']}  {address}  {mail['reason'] or ''}  {whose}"
+
+
+def _step(mail: Mapping[Hashable, Any]) -> str:
+    return f"{mail['scenario']}.{mail['step']}" if mail["scenario"] else str(mail["class"])
+
+
 def _mails_of(ledger: Ledger, customer: str) -> None:
     """What somebody who asks is told: every mail to one person, and whether they would get another."""
     mails = ledger.deliveries(customer=customer)
     for mail in mails.sort_values("decided_at", kind="stable").to_dict("records"):
         when = "" if pd.isna(mail["decided_at"]) else f"{mail['decided_at']:%Y-%m-%d %H:%M}  "
-        step = f"{mail['scenario']}.{mail['step']}" if mail["scenario"] else mail["class"]
         how = next((str(said) for said in (mail["receipt"], mail["reason"]) if said and not pd.isna(said)), "")
-        typer.echo(f"{when}{step}  {mail['address']}: {mail['state']}" + (f" ({how})" if how else ""))
+        typer.echo(f"{when}{_step(mail)}  {mail['address']}: {mail['state']}" + (f" ({how})" if how else ""))
     if not len(mails):
         typer.echo(f"{customer}: no mail in this ledger")
     for address in sorted({*mails["address"], *([customer] if "@" in customer else [])}):

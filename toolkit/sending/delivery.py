@@ -292,7 +292,7 @@ def _left_over(place: str, digest: str, *, through: str | None = None) -> int:
     """How many mails of a batch left over a ledger; none where it is gone, or was moved, and its rows with it."""
     if not Ledger.exists(place):
         return 0
-    with Ledger.open(place) as other:
+    with Ledger.as_it_is(place) as other:  # it may be of other people's, and of an earlier version
         return 0 if is_moved(other) else other.left_of(digest, through=through)
 
 

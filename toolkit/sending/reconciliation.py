@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,6 +56,7 @@ class Reconciliation:
         complete: the answers know every mail that can have left.
         done: it was written down, and the ledger may be sent from; else it was only looked.
         forgotten: the ledger is taken as it is; what left since may go again.
+        nowhere: of the mails that the ledger does not have, those whose address is not known.
     """
 
     ledger: str
@@ -66,6 +67,7 @@ class Reconciliation:
     complete: bool
     done: bool
     forgotten: bool = False
+    nowhere: int = 0
 
     def __str__(self) -> str:
         known = (
@@ -83,6 +85,9 @@ class Reconciliation:
             f"{counted(self.sent, 'mail')} known to the answers as sent {verb} written down as accepted, "
             f"{self.in_doubt:,} as in doubt (none of these goes again by itself)",
         ]
+        if self.nowhere:
+            how = "" if self.done else ": the log tells it (`--events`)"
+            lines.append(f"of {self.nowhere:,} the address is not known, so that an unsubscribe finds none{how}")
         if not self.complete:
             lines.append(
                 "the answers do not know every mail that can have left: of those decided until now none goes, "
@@ -160,8 +165,8 @@ def reconcile(
                 answers = stack.enter_context(Answers.open(where, clock=lambda: micros(clock())))
                 complete = answers.noted(told_until(ahead.ledger)) >= ahead.begun
                 if not forget:
-                    write = partial(_add_unknown, ahead=ahead, log=log, now=now) if yes else None
-                    counts = _taken_over(opened, answers, write, progress=progress, now=now)
+                    write = partial(_add_unknown, ahead=ahead, now=now) if yes else None
+                    counts = _taken_over(opened, answers, write, log=log, progress=progress, now=now)
             if yes:
                 known = max(ahead.doubted, 0 if mine is None else mine.doubted)
                 doubted = 0 if forget else known if complete else now
@@ -175,6 +180,7 @@ def reconcile(
             complete=complete,
             done=yes,
             forgotten=forget,
+            nowhere=counts["nowhere"],
         )
 
 
@@ -189,12 +195,15 @@ def _nobody_at_work(ledger: Ledger) -> None:
 def _taken_over(
     ledger: Ledger,
     answers: Answers,
-    add: Callable[[Connection, Sequence[Any]], None] | None,
+    add: Callable[[Connection, Sequence[Any], Mapping[str, str]], None] | None,
     *,
+    log: EventLog | None,
     progress: bool,
     now: int,
 ) -> Counter[str]:
     """How many mails the answers know as sent, or as told, that the ledger does not: `sent` and `doubt`.
+
+    And of how many that it does not have at all no address is known: `nowhere`.
 
     They are written down where there is something that adds those which the ledger does not have.
     """
@@ -202,9 +211,14 @@ def _taken_over(
     with Bar(desc="mails told to the answers", unit="mail", disable=not progress, leave=False) as bar:
         for some in answers.handed_down():
             with ledger.reading() if add is None else ledger.changing() as connection:
-                if add is not None:
-                    add(connection, some)
                 asked = [one.decision_id for one in some]
+                known = {row.decision_id for row in rows_of(connection, asked)}
+                new = [one for one in some if one.decision_id not in known]
+                customers = sorted({one.customer_id for one in new})
+                addresses = _last_addresses(connection, customers) | _known_to(log, customers, now=now)
+                counts["nowhere"] += sum(one.customer_id not in addresses for one in new)
+                if add is not None and new:
+                    add(connection, new, addresses)
                 rows = {row.decision_id: row for row in rows_of(connection, asked, lock=add is not None)}
                 forgotten = [one for one in some if _is_behind(rows.get(one.decision_id), one)]
                 counts.update("doubt" if one.sent_at is None else "sent" for one in forgotten)
@@ -222,19 +236,15 @@ def _is_behind(row: Delivery | None, told: Any) -> bool:
     return row is None or row.state in OPEN or (row.state is State.UNKNOWN and told.sent_at is not None)
 
 
-def _add_unknown(connection: Connection, told: Sequence[Any], *, ahead: Mark, log: EventLog | None, now: int) -> None:
+def _add_unknown(
+    connection: Connection, new: Sequence[Any], addresses: Mapping[str, str], *, ahead: Mark, now: int
+) -> None:
     """Mails that the ledger does not have, added as planned under a run of their own."""
-    known = {row.decision_id for row in rows_of(connection, [one.decision_id for one in told])}
-    new = [one for one in told if one.decision_id not in known]
-    if not new:
-        return
     run_id = f"reconciled {ahead.ledger[:16]} {ahead.count}"
     run = {"id": run_id, "digest": "", "program": "", "transport": _SENT, "as_of": now, "created_at": now}
     values = {**run, "not_after": now, "state": "done", "mails": 0}
     connection.execute(insert_new(connection, runs), values)
     connection.execute(update(runs).where(runs.c.id == run_id).values(mails=runs.c.mails + len(new)))
-    customers = sorted({one.customer_id for one in new})
-    addresses = _last_addresses(connection, customers) | _known_to(log, customers, now=now)
     rows = [
         {
             "run_id": run_id,

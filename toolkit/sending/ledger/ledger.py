@@ -70,6 +70,16 @@ class Ledger(Known, audit.Audited):
         engine, place = open_engine(where)
         return cls(engine, place, shared_clock(engine, clock))
 
+    @classmethod
+    def as_it_is(cls, where: str | os.PathLike[str]) -> Ledger:
+        """The ledger at a place, only to be asked: an older version, which others may use, is not brought up to date.
+
+        Raises:
+            LedgerError: the place cannot be opened, holds no ledger, or one of a newer version.
+        """
+        engine, place = open_engine(where, as_it_is=True)
+        return cls(engine, place, utc_now)
+
     @staticmethod
     def exists(where: str | os.PathLike[str]) -> bool:
         """Whether something stands at that place already; always True for a database URL."""

@@ -320,11 +320,12 @@ def tables() -> list[Table]:
     return list(_metadata.sorted_tables)
 
 
-def open_engine(where: str | os.PathLike[str]) -> tuple[Engine, str]:
+def open_engine(where: str | os.PathLike[str], *, as_it_is: bool = False) -> tuple[Engine, str]:
     """A database engine for the ledger at a path or URL, with the tables made where there are none yet.
 
     Args:
         where: path of a SQLite file, or a database URL such as `postgresql://host/name`.
+        as_it_is: nothing is made, and an earlier version stays one.
 
     Returns:
         The engine, and the place in words (no password).
@@ -333,10 +334,17 @@ def open_engine(where: str | os.PathLike[str]) -> tuple[Engine, str]:
         LedgerError: the place cannot be opened, holds something else, or a ledger of a newer version.
         NotSupportedError: the URL names a database other than SQLite and PostgreSQL.
     """
-    engine = opened(
-        where, what="ledger", error=LedgerError, is_ready=_is_ready, make=_brought_up_to_date, checkpoint=4_000
-    )
+    is_ready, make = (_is_there, _not_there) if as_it_is else (_is_ready, _brought_up_to_date)
+    engine = opened(where, what="ledger", error=LedgerError, is_ready=is_ready, make=make, checkpoint=4_000)
     return engine, place_of(engine)
+
+
+def _is_there(connection: Connection, place: str) -> bool:
+    return _version(connection, place) is not None
+
+
+def _not_there(connection: Connection, place: str) -> None:
+    raise LedgerError(f"ledger {place}: there is none")
 
 
 def _is_ready(connection: Connection, place: str) -> bool:

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from toolkit.engine import measure, replay, sweep
+from toolkit.engine.doors import micros_of
 from toolkit.engine.hashing import uniform
 from toolkit.engine.measure import known_of, label_of
-from toolkit.engine.replay import compile_for
 from toolkit.engine.run import Run
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
@@ -560,8 +560,8 @@ def test_the_kernel_gets_arrays_of_one_type_whatever_the_log() -> None:
     # An array that cannot be written to is another type for the compiler, and half a minute of compiling.
     left = log_of(("ana", "cart_add", "2025-03-03 10:00"), ("ana", "email_unsubscribed", "2025-03-03 11:00"))
     for log in (LOG, log_of(), left):
-        compiled, prepared, last = compile_for(loads(CART), log)
-        past = prepared.past(log, compiled, last)._asdict()
+        run = replay(loads(CART), log)
+        past = run.prepared.past(log, run.compiled, micros_of(run.until))._asdict()
         arrays = {name: value for name, value in past.items() if isinstance(value, np.ndarray)}
         frozen = [name for name, value in arrays.items() if not value.flags.writeable]
         assert not frozen

@@ -20,7 +20,7 @@ from tests.reference.crowds import crowd
 from tests.reference.outcomes import with_answers
 from tests.reference.worlds import World, people, world
 from toolkit.engine import Run, measure, replay
-from toolkit.engine.replay import compile_for
+from toolkit.engine.doors import micros_of
 from toolkit.engine.runners.local import run_kernel
 from toolkit.events import EventLog
 
@@ -185,10 +185,10 @@ def _beside_others(asked: Asked) -> None:
 
 
 def _on_several_threads(asked: Asked) -> None:
-    options = {name: asked.options[name] for name in ("until", "count_logged_sends")}
-    compiled, prepared, end = compile_for(asked.world.program, asked.log, **options)
+    run = asked.run
     for threads in (1, 2, 5):
-        walked = run_kernel(compiled, prepared.past(asked.log, compiled, end), threads=threads)
+        past = run.prepared.past(asked.log, run.compiled, micros_of(run.until))
+        walked = run_kernel(run.compiled, past, threads=threads)
         assert np.array_equal(walked.journeys, asked.run.walked.journeys)
         assert np.array_equal(walked.decisions, asked.run.walked.decisions)
 

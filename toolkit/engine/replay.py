@@ -25,7 +25,7 @@ from toolkit.readable import counted
 from toolkit.scenario.checks import check_against
 from toolkit.scenario.models import DateTrigger, Program, Scenario
 
-__all__ = ["EVENTS_AT_ONCE", "compile_for", "compiled_for", "replay", "ties_customers"]
+__all__ = ["EVENTS_AT_ONCE", "compiled_for", "replay", "ties_customers"]
 
 EVENTS_AT_ONCE = 20_000_000
 """A stored log larger than this is replayed in ranges of customers."""
@@ -156,19 +156,6 @@ def replay(
         notes=(*(str(warning) for warning in warnings), *notes),
         assume=assume,
     )
-
-
-def compile_for(
-    program: Program,
-    log: EventLog,
-    *,
-    until: datetime | str | None = None,
-    assume: Assumption | None = None,
-    count_logged_sends: bool = False,
-) -> tuple[Compiled, Prepared, int]:
-    """The program in arrays, the log prepared for it, and the last moment in UTC microseconds."""
-    compiled, end = compiled_for(program, log, until=until, assume=assume, count_logged_sends=count_logged_sends)
-    return compiled, prepare_log(log, compiled, zone=program.policies.timezone), end
 
 
 def compiled_for(

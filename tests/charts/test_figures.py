@@ -117,6 +117,19 @@ def test_a_sweep_shows_mails_and_those_who_would_have_bought_anyway_with_their_i
     assert "now: 4h" in [note.text for note in shop_sweep.plot().layout.annotations]
 
 
+def test_what_is_now_is_marked_however_it_was_written_and_a_discount_is_in_percent(shop_program, shop_log):
+    offers = {"abandoned_cart.offer.offer.percent": [5, 10]}
+    line = tk.sweep(shop_program, shop_log, offers, progress=False).plot()
+    assert "now: 10%" in [note.text for note in line.layout.annotations]
+    assert line.data[0].x == ("5%", "10%")
+    grid = tk.sweep(
+        shop_program, shop_log, {"abandoned_cart.pause.wait": ["60m", "240m"], **offers}, progress=False
+    ).plot()
+    (box,) = grid.layout.shapes
+    assert (box.x0, box.y0) == (0.5, 0.5)
+    assert grid.data[0].y == ("5%", "10%")
+
+
 def test_two_parameters_make_a_heatmap_that_marks_what_is_now(shop_program, shop_log):
     over = {**WAITS, "policies.caps[0].limit": [1, 3]}
     sweep = tk.sweep(shop_program, shop_log, over, progress=False)

@@ -312,20 +312,16 @@ def _source(name: str) -> str:
 
 def _settings(tuning: Tuning, path: str, tried: Any) -> list[str]:
     """Values that were tried, in words; that of the program itself is marked."""
-    now, words = setting_text(tuning.base[path]), [setting_text(one) for one in tried]
-    return [word + _unit(path) + (" (now)" if word == now else "") for word in words]
+    now, words = setting_text(tuning.base[path], path=path), [setting_text(one, path=path) for one in tried]
+    return [word + (" (now)" if word == now else "") for word in words]
 
 
 def _tuning_title(tuning: Tuning) -> str:
     if len(tuning.table) > 1 and bool(tuning.table["in_region"].all()):
         return "The data cannot tell these settings apart"
-    best = " and ".join(setting_text(value) + _unit(path) for path, value in tuning.best.items())
+    best = " and ".join(setting_text(value, path=path) for path, value in tuning.best.items())
     ends = f"{_said(tuning, tuning.best_lower)} to {_said(tuning, tuning.best_upper)}"
     return f"Best: {best}; {ends} a person, allowing for the choice"
-
-
-def _unit(path: str) -> str:
-    return "%" if path.endswith(".percent") else ""
 
 
 def _said(tuning: Tuning, value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -166,7 +167,7 @@ def _wait(sweep: Sweep | None, own: OwnPurchases | None) -> Iterator[str]:
     rows = sweep.table[sweep.table["scenario"] == owner] if owner in set(sweep.table["scenario"]) else sweep.table
     shown = rows[[*sweep.over, "journeys", "sent", "own_before", "mailed", "own_after", "own_after_rate"]].copy()
     for path in sweep.over:
-        shown[path] = shown[path].map(setting_text)
+        shown[path] = shown[path].map(partial(setting_text, path=path))
     names = {path: setting_name(path) for path in sweep.over} | {
         "sent": "mails sent",
         "own_before": "bought before the mail",

@@ -25,7 +25,8 @@ def selection_chart(selection: Selection) -> go.Figure:
     """
     table = selection.table
     share = selection.value.endswith("_rate")
-    words = [", ".join(setting_text(row[path]) for path in selection.now) for row in table.to_dict("records")]
+    rows = table.to_dict("records")
+    words = [", ".join(setting_text(row[path], path=path) for path in selection.now) for row in rows]
     chosen = int(table["rank_first"].to_numpy().argmin())
     what = column_words(selection.value)
     shown = [_number(value, share) for value in (selection.first, selection.second)]

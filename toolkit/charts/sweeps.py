@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -58,7 +59,7 @@ def sweep_lines(sweep: Sweep, *, value: str | None = None, scenario: str | None 
     lacking = shares.isna().all()
     where = {"control": "the control group", "all": "a log without these mails"}.get(str(rows["basis"].iloc[0]), "")
     figure = make_subplots(figure=Themed(), rows=1 if lacking else 2, cols=1, shared_xaxes=True, vertical_spacing=0.13)
-    labels = [setting_text(setting) for setting in rows[path]]
+    labels = [setting_text(setting, path=path) for setting in rows[path]]
     figure.add_trace(_line(labels, rows["sent"], BLUE, "mails sent", "%{y:,}"), row=1, col=1)
     figure.update_yaxes(
         title_text="mails sent<br>(exact)", range=fitting(rows["sent"]), **whole(rows["sent"].max()), row=1, col=1
@@ -133,8 +134,8 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
     figure = drawn(
         [
             go.Heatmap(
-                x=[setting_text(setting) for setting in grid.columns],
-                y=[setting_text(setting) for setting in grid.index],
+                x=[setting_text(setting, path=across) for setting in grid.columns],
+                y=[setting_text(setting, path=up) for setting in grid.index],
                 z=grid.to_numpy(),
                 text=shown.to_numpy(),
                 texttemplate="%{text}",
@@ -160,10 +161,8 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
     )
     figure.update_xaxes(type="category", showline=False)
     figure.update_yaxes(type="category", showgrid=False, rangemode="normal")
-    now = (str(sweep.base[across]), str(sweep.base[up]))
-    columns, indices = [str(one) for one in grid.columns], [str(one) for one in grid.index]
-    if now[0] in columns and now[1] in indices:
-        x, y = columns.index(now[0]), indices.index(now[1])
+    x, y = _place_of(sweep.base[across], grid.columns), _place_of(sweep.base[up], grid.index)
+    if x is not None and y is not None:
         figure.add_shape(
             type="rect", x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5, line={"color": AFTER_MAIL, "width": 3}
         )
@@ -183,7 +182,7 @@ def sweep_heatmap(sweep: Sweep, *, value: str = "sent", scenario: str | None = N
 
 def _alone(sweep: Sweep, rows: pd.DataFrame, path: str, column: str, name: str) -> go.Figure:
     share = column.endswith("_rate")
-    labels = [setting_text(setting) for setting in rows[path]]
+    labels = [setting_text(setting, path=path) for setting in rows[path]]
     values = rows[column]
     ends = [f"{100 * end:.1f}%" if share else f"{end:,.0f}" for end in values.iloc[[0, -1]]]
     figure = drawn(
@@ -223,21 +222,33 @@ def _line(labels: list[str], values: pd.Series, color: str, name: str, shown: st
 
 def _mark_now(figure: go.Figure, sweep: Sweep, path: str, rows: pd.DataFrame) -> None:
     """Where the program itself stands today."""
-    settings = [str(setting) for setting in rows[path]]
-    now = str(sweep.base[path])
-    if now not in settings:
+    place = _place_of(sweep.base[path], rows[path])
+    if place is None:
         return
-    place = settings.index(now)
     figure.add_vline(x=place, line={"color": INK, "width": 1.2, "dash": "dot"})
     figure.add_annotation(
         x=place,
         y=1,
         yref="paper",
         yanchor="bottom",
-        text=f"now: {setting_text(now)}",
+        text=f"now: {setting_text(sweep.base[path], path=path)}",
         showarrow=False,
         font={"size": 12, "color": INK},
     )
+
+
+def _place_of(now: object, settings: Iterable[object]) -> int | None:
+    """Where among the settings tried the present one stands, however either is written: 10 is 10.0, 60m is 1h."""
+    return next((place for place, one in enumerate(settings) if _meant(one) == _meant(now)), None)
+
+
+def _meant(setting: Any) -> object:
+    if isinstance(setting, int | float):
+        return setting
+    try:
+        return Duration.parse(str(setting))
+    except ValueError:
+        return str(setting)
 
 
 def _scenario(sweep: Sweep, name: str | None) -> str:
@@ -297,14 +308,14 @@ def setting_name(path: str) -> str:
     return named.get(last, " ".join([*before[1:], last])).replace("_", " ")
 
 
-def setting_text(setting: Any) -> str:
-    """A value that was tried, in words.
+def setting_text(setting: Any, *, path: str = "") -> str:
+    """A value that was tried, in words, with the unit of its parameter.
 
-    >>> setting_text("0s"), setting_text("4h"), setting_text(10.0)
-    ('none', '4h', '10')
+    >>> setting_text("0s"), setting_text("4h"), setting_text(10.0, path="cart.offer.offer.percent")
+    ('none', '4h', '10%')
     """
     if isinstance(setting, int | float) and not isinstance(setting, bool):
-        return f"{setting:g}"
+        return f"{setting:g}" + ("%" if path.endswith(".percent") else "")
     try:
         return "none" if Duration.parse(setting).elapsed == 0 else str(setting)
     except ValueError:

@@ -11,8 +11,9 @@ import pytest
 
 import toolkit as tk
 from toolkit.charts import boundary, report, sends_by_day, sends_by_hour
+from toolkit.charts.experiments import forest_svg
 from toolkit.charts.pages import figure_html, page
-from toolkit.charts.style import MAILS, OTHERS, say, title_room
+from toolkit.charts.style import MAILS, OTHERS, label_lines, say, title_room
 from toolkit.charts.vector import text_width
 from toolkit.scenario import loads
 from toolkit.stats import Looks, Result, qini
@@ -141,6 +142,24 @@ def test_scenarios_whose_long_names_begin_alike_stay_apart(shop_log):
     grid = tk.replay(program, shop_log).overlap().plot()
     assert len(set(grid.data[0].y)) == 2
     assert all(len(line) <= 28 for text in grid.layout.yaxis.ticktext for line in text.split("<br>"))
+
+
+def test_names_that_differ_at_their_ends_alone_are_told_apart_where_they_are_cut():
+    arms = [f"a_reminder_with_an_offer_of_{place:02d}" for place in range(12)]
+    result = tk.experiment(outcomes(["control", *arms]), METRICS[:1])
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text></g>", forest_svg(result, width=330))
+    assert len({one for one in drawn if one.startswith("a_remind")}) == 12
+    assert len({label_lines(f"{arm}_and_then_nothing_else_{arm}", most=1) for arm in arms}) == 12
+
+
+def test_of_many_scenarios_an_overlap_names_columns_by_the_numbers_beside_its_rows(shop_run):
+    overlap = shop_run.overlap()
+    drawing = overlap.plot()
+    rows = drawing.layout.yaxis.ticktext
+    assert [int(text.rsplit(" · ")[1]) for text in rows] == list(range(1, len(overlap.people) + 1))
+    columns = dict(zip(drawing.layout.xaxis.ticktext, drawing.layout.xaxis.tickvals, strict=True))
+    assert columns == {str(at): drawing.data[0].x[at - 1] for at in (1, 5, 10, 15)}
+    assert "numbers" not in (drawing.layout.xaxis2.title.text or "")  # seven have room for their names
 
 
 def test_a_difference_is_told_as_mails_that_were_gained_and_lost(shop_run, shop_program, shop_log):

@@ -628,6 +628,34 @@ def test_the_titles_of_pictures_are_broken_in_a_narrow_pane_and_nothing_of_them_
         assert not title.is_visible()  # it is in the figure for whoever downloads a picture
 
 
+def test_in_a_narrow_pane_no_word_of_the_tuners_chart_lies_on_another(lab, folder):
+    code = """import toolkit as tk
+from toolkit.widgets import Tuner
+Tuner(tk.load("../templates/abandoned_cart"), tk.EventLog.open("../data/shop")).chart()"""
+    made = nbformat.read(folder / TUNE, as_version=4)
+    made.cells = [nbformat.v4.new_code_cell(code)]
+    nbformat.write(made, folder / "notebooks" / "chart.ipynb")
+    lab.close()
+    lab.open("notebooks/chart.ipynb")
+    lab.run_all()
+    lab.page.wait_for_selector(".ttk-live-chart .xtick text")
+    for width in (1280, 560, 430):
+        lab.page.set_viewport_size({"width": width, "height": 900})
+        lab.page.wait_for_timeout(1_500)
+        assert lab.page.evaluate(_ON_ANOTHER) == [], width
+        assert lab.cut() == [], width
+    lab.page.set_viewport_size({"width": 1280, "height": 900})
+
+
+_ON_ANOTHER = """() => {
+  const words = [...document.querySelectorAll(".ttk-live-chart text")].filter((one) => one.textContent.trim());
+  const boxes = words.map((one) => [one.textContent, one.getBoundingClientRect()]).filter(([, box]) => box.width);
+  return boxes.flatMap(([text, a], at) => boxes.slice(at + 1).filter(([, b]) =>
+    a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1
+  ).map(([other]) => `${text} | ${other}`));
+}"""
+
+
 def test_a_notebook_that_jupyterlab_exports_holds_its_pictures(lab, folder):
     figure = {"data": [{"type": "bar", "y": [1, 2]}], "layout": {}}
     shown = nbformat.v4.new_output("display_data", data={"application/vnd.plotly.v1+json": figure})

@@ -13,7 +13,7 @@ from plotly.subplots import make_subplots
 from toolkit.charts.given import check_given, check_metric
 from toolkit.charts.style import BLUE, DAYS, HOUSE, INK, interval_bar, label_lines, say, unit_of
 from toolkit.charts.themed import Themed
-from toolkit.charts.vector import Axes, fit_text, nice_steps, shape, svg, text_width, words
+from toolkit.charts.vector import Axes, fit_name, fit_text, nice_steps, shape, svg, text_width, words
 from toolkit.readable import day_text, minus
 from toolkit.stats import LiftByDay
 from toolkit.stats.by_day import Mark
@@ -293,7 +293,7 @@ def days_svg(by_day: LiftByDay, *, metric: str | None = None, width: float = 760
             inner += _marked_at(axes, mark, one, scale, (low, high))
         said = _told(course.last) if course.last.defined else course.last.note or "no number"
         room = width - text_width(said, 12.5) - 24
-        inner.append(words(2, 16, fit_text(course.arm, max(80.0, room), 13), class_="ttk-strong"))
+        inner.append(words(2, 16, fit_name(course.arm, max(80.0, room), 13), class_="ttk-strong"))
         inner.append(words(width - 2, 16, fit_text(said, width - 90), anchor="end"))
         parts.append(shape("g", *inner, transform=f"translate(0 {top:.0f})"))
         top += _HIGH + 8

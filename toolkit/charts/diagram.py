@@ -14,7 +14,7 @@ from toolkit.charts.step_words import (
     plain_name,
     trigger_text,
 )
-from toolkit.charts.vector import fit_text, shape, text_width, words
+from toolkit.charts.vector import fit_name, fit_text, shape, text_width, words
 from toolkit.engine import Run
 from toolkit.engine.flow import Flow, Leaving, flow_of
 from toolkit.errors import InputError
@@ -227,7 +227,7 @@ class _Drawer:
                     d=f"M{x + 12:.1f} {top + 15:.1f}h18v13h-18zm0 .5l9 7.5l9 -7.5",
                     class_="env",
                 ),
-                words(x + 38, top + 26, fit_text(title, wide - 48, 13.5), class_="b"),
+                words(x + 38, top + 26, fit_name(title, wide - 48, 13.5), class_="b"),
             ]
             parts += [words(x + 38, top + 43 + 15 * number, line, class_="s") for number, line in enumerate(lines)]
             if given:
@@ -269,7 +269,7 @@ class _Drawer:
             parts = []
             for arm in shown:
                 parts.append(shape("circle", cx=x + 4, cy=y - 4, r=4.5, fill=self.colors.get(arm, ARM_COLORS[0])))
-                parts.append(words(x + 13, y, fit_text(f"only {arm}", room - 13, 11), class_="s"))
+                parts.append(words(x + 13, y, fit_name(f"only {arm}", room - 13, 11), class_="s"))
                 y += _LINE_HIGH
             return [*parts, words(x + 13, y, f"and {more} more", class_="s")] if more else parts
 
@@ -369,7 +369,7 @@ class _Drawer:
         count = counted(self.flow.journeys, "journey") if self.flow else ""
         arms = self.scenario.experiment.arms if self.scenario.experiment else {}
         shown = fit_text(detail, 170, 11)
-        told = [f"{fit_text(arm, 124, 11)} {100 * share:.0f}%" for arm, share in arms.items()]
+        told = [f"{fit_name(arm, 124, 11)} {100 * share:.0f}%" for arm, share in arms.items()]
         wide = max(112.0, *(text_width(text, 13) + 28 for text in (title, count)), text_width(shown, 11) + 28)
         lines = [line for line in (shown, count) if line]
         high = 30 + 16 * len(lines)

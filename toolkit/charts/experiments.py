@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
-from toolkit.charts.vector import Axes, fit_text, nice_steps, shape, svg, text_width, words
+from toolkit.charts.vector import Axes, fit_name, fit_text, nice_steps, shape, svg, text_width, words
 from toolkit.readable import minus
 from toolkit.stats import Plan, Result
 from toolkit.stats.comparison import Comparison
@@ -122,7 +122,7 @@ def _told(found: Comparison) -> tuple[str, str]:
 
 
 def _row(found: Comparison, axes: Axes, y: float, numbers: tuple[float, float] | None, alpha: float) -> list[str]:
-    name = fit_text(found.arm, axes.left - 18)
+    name = fit_name(found.arm, axes.left - 18)
     whole = shape("title", escape(found.arm)) if name != found.arm else ""
     parts = [shape("g", whole, words(12, y + 4, name))]
     if not found.defined:
@@ -224,7 +224,7 @@ def boundary_svg(look: Look, statistics: Sequence[tuple[str, float]], *, width: 
     places = _apart([axes.at_y(bound), *(axes.at_y(z) for _, z in arms)], 15)
     told = [
         (f"needed today: {look.bound:.1f}" if math.isfinite(look.bound) else "too early for any", "ttk-halo"),
-        *((f"{fit_text(arm, room)} {minus(f'{z:+.1f}')}", "ttk-strong ttk-halo") for arm, z in arms),
+        *((f"{fit_name(arm, room)} {minus(f'{z:+.1f}')}", "ttk-strong ttk-halo") for arm, z in arms),
     ]
     parts += [
         words(x + away, y + 4, text, anchor=side, class_=kind) for y, (text, kind) in zip(places, told, strict=True)

@@ -14,6 +14,8 @@ from toolkit.engine import Overlap
 
 __all__ = ["overlap_chart"]
 
+_NAMED = 8  # columns that have room for their names
+
 
 def overlap_chart(overlap: Overlap) -> go.Figure:
     """People who got mails of both, limits that collide, and how many mails a person gets in a week.
@@ -25,11 +27,10 @@ def overlap_chart(overlap: Overlap) -> go.Figure:
         A figure, exact.
     """
     collided = overlap.collided
-    rows = [("customers who got mails of both", 70 + 26 * max(2, len(overlap.people)))]
+    rows = [("customers who got mails of both", 70 + _row_height(overlap.people) * max(2, len(overlap.people)))]
     if len(collided):
-        rows.append(
-            ("mails stopped by a limit (rows), by whose mails had filled it (columns)", 70 + 26 * len(collided))
-        )
+        told = "mails stopped by a limit (rows),<br>by whose mails had filled it (columns)"
+        rows.append((told, 70 + _row_height(collided) * len(collided)))
     rows.append(("mails a person a week", 190))
     height = sum(each for _, each in rows)
     figure = make_subplots(
@@ -40,9 +41,9 @@ def overlap_chart(overlap: Overlap) -> go.Figure:
         row_heights=[each / height for _, each in rows],
         subplot_titles=[title for title, _ in rows],
     )
-    figure.add_trace(_grid(overlap.people, "people"), row=1, col=1)
-    if len(collided):
-        figure.add_trace(_grid(collided, "mails stopped"), row=2, col=1)
+    for place, (grid, what) in enumerate(((overlap.people, "people"), (collided, "mails stopped")), start=1):
+        if place < len(rows):
+            _draw(figure, grid, what, place)
     weekly = overlap.weekly
     figure.add_trace(
         go.Bar(
@@ -67,26 +68,6 @@ def overlap_chart(overlap: Overlap) -> go.Figure:
         showlegend=False,
         bargap=0.35,
     )
-    for place, grid in zip(range(1, len(rows)), (overlap.people, collided), strict=False):
-        across, down = _names(grid.columns), _names(grid.index)
-        figure.update_xaxes(
-            type="category",
-            showline=False,
-            tickvals=across,
-            ticktext=[label_lines(name, width=22) for name in across],
-            row=place,
-            col=1,
-        )
-        figure.update_yaxes(
-            type="category",
-            autorange="reversed",
-            showgrid=False,
-            rangemode="normal",
-            tickvals=down,
-            ticktext=[label_lines(name) for name in down],
-            row=place,
-            col=1,
-        )
     figure.update_xaxes(type="category", title_text="mails in a week", row=len(rows), col=1)
     figure.update_yaxes(
         title_text="weeks of a person",
@@ -97,6 +78,52 @@ def overlap_chart(overlap: Overlap) -> go.Figure:
     )
     figure.update_annotations(font={"size": 13, "color": INK})
     return figure
+
+
+def _draw(figure: go.Figure, table: pd.DataFrame, what: str, row: int) -> None:
+    """A table of scenarios by scenarios; of many the columns are called by the number that stands beside each row."""
+    across, down = _names(table.columns), _names(table.index)
+    figure.add_trace(_grid(table, what), row=row, col=1)
+    figure.update_xaxes(
+        type="category",
+        showline=False,
+        tickvals=across,
+        ticktext=[label_lines(name, width=22) for name in across],
+        row=row,
+        col=1,
+    )
+    figure.update_yaxes(
+        type="category",
+        autorange="reversed",
+        showgrid=False,
+        rangemode="normal",
+        tickvals=down,
+        ticktext=[label_lines(name) for name in down],
+        row=row,
+        col=1,
+    )
+    if len(across) > _NAMED:
+        number = {name: place for place, name in enumerate(across, start=1)}
+        told = {name: str(place) for name, place in number.items() if place == 1 or place % 5 == 0}
+        figure.update_xaxes(
+            tickvals=list(told),
+            ticktext=list(told.values()),
+            tickangle=0,
+            title_text="scenarios by their numbers",
+            row=row,
+            col=1,
+        )
+        figure.update_yaxes(
+            ticktext=[f"{label_lines(name, most=1)} · {number[name]}" if name in number else name for name in down],
+            row=row,
+            col=1,
+        )
+
+
+def _row_height(table: pd.DataFrame) -> int:
+    """Pixels of a row, whose name may need two lines."""
+    two = len(table.columns) <= _NAMED and any("<br>" in label_lines(name) for name in _names(table.index))
+    return 34 if two else 26
 
 
 def _grid(table: pd.DataFrame, what: str) -> go.Heatmap:

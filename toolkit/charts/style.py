@@ -12,6 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from toolkit.charts.themed import INK, Themed, title_room
+from toolkit.charts.vector import cut_in_the_middle
 from toolkit.readable import priced
 from toolkit.stats.wording import level_text
 
@@ -207,14 +208,14 @@ def label_lines(name: str, *, width: int = 28, most: int = 2) -> str:
     Args:
         name: of an arm, a scenario, a mail.
         width: letters in a line.
-        most: lines; what is left is an ellipsis.
+        most: lines; what is too long for the last is cut in its middle.
 
     >>> label_lines("reminder")
     'reminder'
     >>> label_lines("the_first_reminder_about_everything_in_the_cart")
     'the_first_reminder_about_<br>everything_in_the_cart'
     >>> label_lines("a sentence that was made the name of an arm, with all its reasons", width=20)
-    'a sentence that was<br>made the name of an…'
+    'a sentence that was<br>made the nam…reasons'
     """
     lines = [""]
     for word in re.findall(r"[^_ ]*[_ ]?", name):
@@ -224,7 +225,7 @@ def label_lines(name: str, *, width: int = 28, most: int = 2) -> str:
             else:
                 lines.append(piece)
     if len(lines) > most:
-        lines = [*lines[: most - 1], f"{lines[most - 1][: width - 1].rstrip()}…"]
+        lines = [*lines[: most - 1], cut_in_the_middle("".join(lines[most - 1 :]), width)]
     return "<br>".join(line.rstrip() for line in lines)
 
 

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-__all__ = ["Axes", "fit_text", "nice_steps", "path_of", "shape", "svg", "text_width", "words"]
+__all__ = [
+    "Axes",
+    "cut_in_the_middle",
+    "fit_name",
+    "fit_text",
+    "nice_steps",
+    "path_of",
+    "shape",
+    "svg",
+    "text_width",
+    "words",
+]
 
 
 def shape(name: str, *inside: str, **attributes: Any) -> str:
@@ -73,6 +84,31 @@ def fit_text(text: str, room: float, size: float = 12.0) -> str:
     while text and text_width(text + "…", size) > room:
         text = text[:-1]
     return text.rstrip() + "…"
+
+
+def fit_name(name: str, room: float, size: float = 12.0) -> str:
+    """A name, cut in its middle where it is wider than the room: names of one series differ at their ends.
+
+    >>> fit_name("reminder_with_offer_10", 100), fit_name("reminder_with_offer_11", 100)
+    ('reminder…er_10', 'reminder…er_11')
+    """
+    shown, kept = name, len(name)
+    while kept > 1 and text_width(shown, size) > room:
+        kept -= 1
+        shown = cut_in_the_middle(name, kept)
+    return shown
+
+
+def cut_in_the_middle(name: str, letters: int) -> str:
+    """A name of so many letters at most, its beginning and its end.
+
+    >>> cut_in_the_middle("a_reminder_of_the_cart_10", 12), cut_in_the_middle("offer", 12)
+    ('a_remin…t_10', 'offer')
+    """
+    if len(name) <= letters:
+        return name
+    end = (letters - 1) * 2 // 5
+    return f"{name[: letters - 1 - end].rstrip()}…{name[len(name) - end :].lstrip()}"
 
 
 def nice_steps(low: float, high: float, most: int = 5, *, whole: bool = False) -> list[float]:

@@ -1,6 +1,7 @@
 // A plotly chart whose figures were all made ahead: it swaps them as a tuner's sliders move.
 const PAGE = "__trigger_toolkit_plotly";
 const RESTS = 70, LATEST = 450; // milliseconds
+const NARROW = 520; // pixels
 
 // plotly.js from the kernel, asked for once on a page whatever the number of charts.
 function plotly(model) {
@@ -36,6 +37,21 @@ function broken(text, width) {
   }).join("<br>");
 }
 
+// In a narrow pane the axis of stretches of time tells every third of their ends, that of money tells each wait on its
+// side, and what stands beside two axes stands over them, so that no word lies on another.
+function narrowed(layout, width) {
+  if (width >= NARROW) return {};
+  const every = (axis) => ({
+    ...axis, tickvals: axis.tickvals.filter((_, at) => at % 3 === 0), ticktext: axis.ticktext.filter((_, at) => at % 3 === 0),
+  });
+  const over = (axis) => ({ ...axis, title: { text: "" } });
+  return {
+    xaxis: { ...layout.xaxis, tickvals: [0, 6, 12, 18, 24], title: { text: "hour (exact)" } },
+    xaxis2: { ...every(layout.xaxis2), title: { text: "time since (observed)" } },
+    yaxis2: over(layout.yaxis2),
+  };
+}
+
 // The figure of a wait with the discount put in: money by percent, words where they name it. What more lines of a title
 // than were planned need is added to its height, and of fewer taken from it.
 function figure(model, width) {
@@ -53,7 +69,7 @@ function figure(model, width) {
     height: height + more, margin: { ...margin, t: margin.t + more },
     legend: { ...legend, y: 1 - ((1 - legend.y) * height + more) / (height + more) },
   };
-  return { data, layout: { ...frame.layout, ...moved, title, uirevision: "kept" } };
+  return { data, layout: { ...frame.layout, ...moved, ...narrowed(frame.layout, width), title, uirevision: "kept" } };
 }
 
 export default {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pwd
 import shutil
@@ -24,6 +25,23 @@ from tests.shared import FIREFOX
 # The first example of a test may compile the kernel or start a database, so no single example has a deadline.
 settings.register_profile("toolkit", deadline=None, print_blob=True)
 settings.load_profile("toolkit")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection():
+    """What collecting makes stays until the end: the collector of garbage need not walk through it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
+
+
+def pytest_unconfigure():
+    """Libraries of C++ tell of what is not taken apart at the end."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import reduce
 from operator import add
 
@@ -164,11 +165,11 @@ def test_an_experiment_is_measured_from_when_its_mails_began_in_an_older_log() -
     ]
     frame = pd.DataFrame(rows, columns=["customer_id", "event", "at", "revenue"])
     mailed = [one for one, share in zip(people, uniform("cart_1", people), strict=True) if share >= 0.5]
-    sent = [(one, "email_sent", "2025-03-17 14:00", None, "cart_1", "mail") for one in mailed]
+    sent = [(one, "email_sent", "2025-03-17 14:00", math.nan, "cart_1", "mail") for one in mailed]
     mails = pd.DataFrame(sent, columns=[*frame.columns, "experiment", "arm"])
-    later = pd.DataFrame([("eve", "cart_add", "2025-04-20 10:00"), ("eve", "view", "2025-05-20 10:00")])
-    later.columns = ["customer_id", "event", "at"]
-    run = replay(program, EventLog.from_pandas(pd.concat([frame, mails, later]), zone="UTC"))
+    frame.loc[len(frame)] = ["eve", "cart_add", "2025-04-20 10:00", math.nan]
+    frame.loc[len(frame)] = ["eve", "view", "2025-05-20 10:00", math.nan]
+    run = replay(program, EventLog.from_pandas(pd.concat([frame, mails]), zone="UTC"))
     known = measure(run)
     assert set(known["entered_at"].dt.day) == {3, 20}
     told = known.attrs["toolkit"]

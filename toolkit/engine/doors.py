@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from toolkit.engine.instructions import ASSUMPTIONS
@@ -20,6 +21,7 @@ __all__ = [
     "check_program",
     "check_whole",
     "micros_of",
+    "moment_at",
     "moment_of",
     "scenario_in",
     "scenario_with_goal",
@@ -118,3 +120,12 @@ def micros_of(moment: pd.Timestamp) -> int:
     253402214400000000
     """
     return int(moment.as_unit("us").asm8.astype("int64"))
+
+
+def moment_at(micros: int) -> pd.Timestamp:
+    """The moment of so many UTC microseconds, of any year.
+
+    >>> moment_at(253402214400000000)
+    Timestamp('9999-12-31 00:00:00+0000', tz='UTC')
+    """
+    return pd.Timestamp(np.datetime64(micros, "us")).tz_localize("UTC")

@@ -8,11 +8,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.engine.compiled import compiled
+from toolkit.engine.doors import micros_of
 from toolkit.engine.layout import MAX_BITS, NONE, Ints
 from toolkit.engine.sorting import Events, Sorted, events_with, sorted_events
 from toolkit.errors import ScenarioError
@@ -158,7 +158,7 @@ def _mark(log: EventLog, marking: Marking) -> Marked:
     else:
         fact, fact_bits = _consents(log, marking, customers, starts, bits, at, of_strangers)
         fact_zone = np.full(len(fact_bits), -1, dtype=np.int64)
-    first, last = (0, 0) if log.span is None else tuple(_micros(moment) for moment in log.span)
+    first, last = (0, 0) if log.span is None else tuple(map(micros_of, log.span))
     return Marked(
         customers=customers,
         starts=starts,
@@ -290,13 +290,6 @@ def _latest(owner: Ints, at: Ints) -> Ints:
 
 def _mask(marking: Marking, event: str) -> int:
     return sum(1 << bit for bit, one in enumerate(marking.marks) if one.event == event and one.where is None)
-
-
-def _micros(moment: pd.Timestamp) -> int:
-    # In microseconds from the start: in pandas' nanoseconds time ends in 2262.
-    return int(
-        (moment.as_unit("us") - pd.Timestamp("1970-01-01", tz="UTC").as_unit("us")) // pd.Timedelta(1, unit="us")
-    )
 
 
 def _ints(table: pa.Table, name: str) -> Ints:

@@ -9,7 +9,7 @@ from typing import overload
 import pandas as pd
 
 from toolkit.engine.compile import Compiled, compile_program
-from toolkit.engine.doors import check_assumption, check_program, check_whole, micros_of, moment_of
+from toolkit.engine.doors import check_assumption, check_program, check_whole, micros_of, moment_at, moment_of
 from toolkit.engine.instructions import Assumed, Assumption
 from toolkit.engine.own_mails import by_logged_mails
 from toolkit.engine.prepared import Prepared, prepare_log
@@ -124,7 +124,7 @@ def replay(
         attributes=log.attributes,
     )
     compiled, last = compiled_for(program, log, until=until, assume=assume, count_logged_sends=count_logged_sends)
-    end = _EPOCH + pd.Timedelta(last, unit="us")
+    end = moment_at(last)
     if isinstance(log, SparkLog):
         compiler = partial(compiled_for, until=until, assume=assume, count_logged_sends=count_logged_sends)
         run = SparkRun(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.engine import uniform
+from toolkit.engine.doors import micros_of
 from toolkit.simulation.calendar import whole_milliseconds
 from toolkit.simulation.catalogue import CATEGORIES, CATEGORY_OF, NAMES, PRODUCTS
 from toolkit.simulation.orders import order_rows
@@ -135,7 +136,7 @@ def _caused_orders(purchases: pd.DataFrame, seed: int, until: pd.Timestamp) -> p
         revenue=paid,
         order=np.arange(len(caused)),
     )
-    end = (until.tz_localize(None) - pd.Timestamp(0)) // pd.Timedelta(1, unit="us") + 1
+    end = micros_of(until) + 1
     after = order_rows(block, np.random.default_rng([seed, _ORDERS]), until=end)
     place = after["order"].astype(np.int64)
     follows = pd.DataFrame(

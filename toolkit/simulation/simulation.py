@@ -16,7 +16,7 @@ from toolkit.cores import cores
 from toolkit.engine import answers as a
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
-from toolkit.engine.doors import check_program, moment_of
+from toolkit.engine.doors import check_program, micros_of, moment_at, moment_of
 from toolkit.engine.instructions import ANSWERS
 from toolkit.engine.prepared import Prepared, prepare_log
 from toolkit.engine.replay import compiled_for
@@ -182,7 +182,7 @@ class Simulation:
             late = self.respondents.settings.begin > _LONG_AGO
             raise InputError(
                 f"nobody enters early enough to see what follows: the log ends "
-                f"{_EPOCH + pd.Timedelta(self.asked.until, unit='us'):%Y-%m-%d %H:%M} UTC, and "
+                f"{moment_at(self.asked.until):%Y-%m-%d %H:%M} UTC, and "
                 f"{pd.Timedelta(self.follow, unit='us')} are needed after an entry; take a longer log, "
                 f"{'an earlier since, ' if late else ''}or a shorter goal and window"
             )
@@ -338,4 +338,4 @@ def _priced(prepared: Prepared, purchase_bit: int, price: float) -> Prepared:
 def _entries(log: EventLog, since: datetime | str | None, last: int) -> tuple[int, int]:
     """The first and the last moment of an entry that counts, UTC microseconds."""
     first = moment_of(since, name="since") if since is not None else _EPOCH if log.span is None else log.span[0]
-    return int((first - _EPOCH) // pd.Timedelta(1, unit="us")), last
+    return micros_of(first), last

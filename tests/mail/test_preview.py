@@ -185,3 +185,26 @@ def test_a_preview_becomes_a_picture_of_its_width(library: Templates, tmp_path: 
 def test_a_picture_of_a_width_no_window_has_is_refused(library: Templates, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="280 to 1600"):
         library["welcome/hello"].preview().png(tmp_path / "x.png", width=20)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="/usr/bin/chromium is not here: apt-get install chromium")
+def test_a_mail_in_its_frame_is_reached_and_scrolled_by_keys(library: Templates) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    preview = library["abandoned_cart/offer"].preview()
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        page = browser.new_page()
+        for view in ("desktop", "phone", "text"):
+            page.set_content(f"<button>before</button>{preview.frame(view, height=200)}<button>after</button>")
+            inside = page.frames[1]
+            inside.wait_for_selector("body")
+            page.get_by_role("button", name="before").focus()
+            page.keyboard.press("Tab")
+            page.keyboard.press("PageDown")
+            inside.wait_for_function("scrollY > 0")
+            page.keyboard.press("Tab")
+            assert page.evaluate("document.activeElement.textContent") == "after"
+        browser.close()

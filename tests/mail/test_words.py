@@ -79,6 +79,23 @@ def test_a_preview_says_what_is_in_the_programs_language(worded: Load, folder: C
     assert str(shown).splitlines()[1:3] == ["shop/mail, fr: Bonjour", f"  {lacking}"]
 
 
+def test_words_of_the_brand_that_are_not_translated_are_told_to_be_missing_in_the_brands_file(
+    worded: Load, folder: Callable[..., Path]
+) -> None:
+    root = folder("{{ words.hello }} {{ words.lead }}", LAYOUT)
+    (root / "brand").mkdir()
+    (root / "brand" / "words.en.txt").write_text("hello: Hi\n", encoding="utf-8")
+    sample = "customer: {first_name: Ana, email: ana@example.org}\nclass: transactional\nat: 2026-03-11\n"
+    (root / "shop" / "sample.yaml").write_text(sample, encoding="utf-8")
+    french = "subject: Bonjour\npreheader: Un mot\n"
+    mails = worded(body="{{ words.hello }} {{ words.lead }}", words__fr__txt=french)
+    (preview,) = mails.preview("shop", locales=["fr"]).previews
+    assert preview.note == (
+        "Taken from the program's own language, since brand/words.fr.txt lacks them: hello; "
+        "and since shop/words.fr.txt lacks them: lead."
+    )
+
+
 def test_a_preview_without_sample_data_says_what_to_write(worded: Load, folder: Callable[..., Path]) -> None:
     mails = worded()
     wanted = "lines such as customer: {first_name: Ana}, event: {value: 64}"

@@ -16,6 +16,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _RULES = (
     ":where(a[title]){color:#0645ad;text-decoration:underline;cursor:pointer}"
     "html{scrollbar-width:thin}body{min-height:100vh;box-sizing:border-box}"
+    "body:focus-visible{outline:2px solid #f0a000;outline-offset:-2px}"
 )
 _SCRIPT = re.compile(
     r"<(script|iframe|object|embed|form)\b.*?</\1\s*>|<(?:script|iframe|object|embed|link|base)\b[^>]*>", re.I | re.S
@@ -31,6 +32,7 @@ _CSS_URL = re.compile(r"url\(\s*(?!['\"]?data:)[^)]*\)", re.I)
 _CSS_IMPORT = re.compile(r"@import\b[^;{}<]*;?", re.I)
 _SCHEME = re.compile(r"\(\s*prefers-color-scheme\s*:\s*(dark|light)\s*\)", re.I)
 _COLOUR_SCHEME = re.compile(r"\b(supported-color-schemes|color-scheme)\s*:\s*[a-z ]+", re.I)
+_BODY = re.compile(r"<body\b(?![^>]*\btabindex\b)", re.I)
 _NUMBER = re.compile(r"\b(width|height)\s*=\s*[\"']?(\d{1,4})", re.I)
 
 
@@ -44,7 +46,8 @@ def safe_html(html: str, *, dark: bool = False, images: bool = True) -> str:
             programs do that show no images.
 
     Returns:
-        A complete html document; links keep their goal as `title`.
+        A complete html document; links keep their goal as `title`. Since they lead nowhere, no key would come into its
+        frame: the page itself can be reached by Tab, and scrolled.
 
     >>> 'href' in safe_html('<a href="https://shop.example.com/">Shop</a>')
     False
@@ -56,10 +59,11 @@ def safe_html(html: str, *, dark: bool = False, images: bool = True) -> str:
     html = _CSS_URL.sub("none", _CSS_IMPORT.sub("", html))
     html = _SCHEME.sub(lambda query: "(min-width:0)" if (query[1].lower() == "dark") is dark else "(max-width:0)", html)
     html = _COLOUR_SCHEME.sub(lambda rule: f"{rule[1]}:{'dark' if dark else 'light'}", html)
+    html = _BODY.sub("<body tabindex=0", html, count=1)
     head = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><style>{_RULES}</style>'
     at = re.search(r"<head\b[^>]*>", html, re.I)
     if at is None:
-        return f"<!doctype html><html><head>{head}</head><body>{html}</body></html>"
+        return f"<!doctype html><html><head>{head}</head><body tabindex=0>{html}</body></html>"
     return html[: at.end()] + head + html[at.end() :]
 
 

@@ -207,9 +207,7 @@ class Templates:
 
     def untranslated(self, template: str, locale: str) -> tuple[tuple[str, str], ...]:
         """The words that a reader of the locale gets in the program's language: name, and the file that lacks them."""
-        variant = self._choose(template, locale).variant
-        file = f"{template.rpartition('/')[0]}/words.{variant.locale}.txt"
-        return tuple((name, file) for name in variant.untranslated)
+        return self._choose(template, locale).variant.untranslated
 
     def fell_back(self, template: str, locale: str) -> bool:
         """True where the mail is not written in the locale's language and goes out in the program's."""
@@ -326,8 +324,9 @@ class Templates:
         if self.fell_back(letter.template, letter.locale):
             note = f"Not written in {letter.locale}: shown as readers of {letter.locale} would get it."
         elif lacking:
-            names = ", ".join(name for name, _ in lacking)
-            note = f"Taken from the program's own language, since {lacking[0][1]} lacks them: {names}."
+            files = {file: ", ".join(name for name, of in lacking if of == file) for _, file in lacking}
+            told = "; and since ".join(f"{file} lacks them: {names}" for file, names in files.items())
+            note = f"Taken from the program's own language, since {told}."
         return Preview(letter, mail, message, note)
 
     def sample(self, template: str, *, locale: str | None = None) -> Letter:

@@ -79,7 +79,7 @@ class Part:
 class Variant:
     """A mail in one locale (None: the one without a locale in its file name), with the files it was made of.
 
-    `untranslated` names the words it has only in the program's language, `values` the values of a customer and of an
+    `untranslated` names the words it has only in the program's language and the files that lack them, `values` the values of a customer and of an
     event that it asks for: `customer.first_name`.
     """
 
@@ -89,7 +89,7 @@ class Variant:
     html: Part
     text: Part
     files: Mapping[str, str]
-    untranslated: tuple[str, ...] = ()
+    untranslated: tuple[tuple[str, str], ...] = ()
     values: tuple[str, ...] = ()
 
 
@@ -257,7 +257,7 @@ def compile_variant(
     tags = [*layout, *body_pieces, *head["subject"], *head["preheader"]]
     used = dict.fromkeys([reader.name(mjml), file, *(piece.file for piece in tags)])
     files = {name: reader.read[name].decode("utf-8-sig") for name in used}
-    untranslated = tuple(reader.words.untranslated) if reader.words else ()
+    untranslated = tuple(reader.words.untranslated.items()) if reader.words else ()
     values = _values_in([*tags, *head["preheader"]])
     return Variant(locale, subject, preheader, html, plain_text, files, untranslated, values)
 

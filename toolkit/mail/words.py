@@ -61,6 +61,8 @@ class Words:
         file: where one would write what is missing, in the program's language.
         mail: the section of that file for this mail.
         shared: names that the brand's words have, in whatever language.
+        untranslated: names that were asked for and have words in the program's language alone, with the file that lacks
+            them: the brand's, of the brand's words.
     """
 
     locale: str
@@ -69,14 +71,15 @@ class Words:
     file: str
     mail: str = ""
     shared: Collection[str] = ()
-    untranslated: dict[str, None] = field(default_factory=dict)
+    untranslated: dict[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> Line | Fault:
         """The words of a name; where the language has none, those of the program's language."""
         if name in self.own:
             return self.own[name]
         if name in self.spare:
-            self.untranslated[name] = None
+            folder = self.spare[name][1].rpartition("/")[0]
+            self.untranslated[name] = f"{folder}/words.{self.locale}.txt"
             return self.spare[name]
         known = [*self.own, *self.spare]
         under = f" under [{self.mail}]" if self.mail else ""

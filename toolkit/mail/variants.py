@@ -79,8 +79,8 @@ class Part:
 class Variant:
     """A mail in one locale (None: the one without a locale in its file name), with the files it was made of.
 
-    `untranslated` names the words it has only in the program's language and the files that lack them, `values` the values of a customer and of an
-    event that it asks for: `customer.first_name`.
+    `untranslated` names the words it has only in the program's language and the files that lack them, `values` the
+    values of a customer and of an event that it asks for: `customer.first_name`.
     """
 
     locale: str | None

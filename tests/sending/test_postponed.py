@@ -10,10 +10,11 @@ from datetime import timedelta
 
 import pytest
 
-from toolkit.sending import send
+from tests.sending.shops import log_of
+from toolkit.sending import Ledger, send
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger.planning import Limits
-from toolkit.sending.ledger.waiting import Elsewhere, waits_for
+from toolkit.sending.ledger.waiting import Elsewhere, left_over, waits_for
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 
@@ -93,6 +94,33 @@ def test_whoever_sends_by_hand_under_the_approval_of_a_loop_is_told_until_when_m
     )
     assert (report.sent, report.waiting, report.held_back) == (0, COUNT, 0)
     assert "postponed by the other side (450 4.2.0 greylisted), to go again from" in str(report)
+
+
+def test_mails_postponed_until_they_are_out_of_the_window_are_told_as_lost_once_and_so_says_the_status(
+    mailing, greylisting
+):
+    greylisting.after = timedelta(days=9)
+    said = []
+    mailing.rounds(COUNT, said)
+    mailing.now += timedelta(hours=19, minutes=30)  # decided at nine
+    mailing.rounds(COUNT, said, count=2)
+    with Ledger.open(mailing.ledger, clock=mailing.clock) as ledger:
+        assert not any("24 hours" in line for run in ledger.status()["run_id"] for line in left_over(ledger, run))
+    mailing.now += timedelta(hours=2)
+    mailing.rounds(COUNT, said, count=3)
+    assert [line.count("lost 3, too late by now (c") for line in said] == [0, 0, 0, 1, 0, 0]
+    with Ledger.open(mailing.ledger, clock=mailing.clock) as ledger:
+        status = ledger.status().set_index("run_id")
+        (run,) = status.index[status["deferred"] == COUNT]
+        (*_, last) = left_over(ledger, run)
+    assert "nobody sends them now: a batch prepared anew takes them over (all were decided over 24 hours ago: " in last
+    assert "too late for any round, and for a batch without a longer `window=`)" in last
+    greylisting.after = timedelta()
+    mailing.now += timedelta(minutes=1)
+    batch = mailing.shop.prepare(now=mailing.now, log=log_of(COUNT), ledger=mailing.ledger, window="48h")
+    options = {"transport": mailing.way, "confirm": COUNT, "ledger": mailing.ledger, "progress": False}
+    assert send(batch, mailing.approve(batch), clock=mailing.clock, **options).sent == COUNT
+    assert set(mailing.got().values()) == {1}
 
 
 @pytest.fixture

@@ -416,7 +416,7 @@ def test_a_mail_set_aside_that_nobody_mended_in_time_is_told_once_more_as_lost(s
     assert (len(soon), dict(soon.lost)) == (2, {})
     late = shop.prepare(log=log, now=noon + timedelta(hours=23))
     assert list(late.lost.values()) == ["c0"]
-    note = "due at the last run, left out or held back then, and by now too late for the window: 1 (customers c0)"
+    note = "due at the last run, did not go then, and by now too late for the window: 1 (customers c0)"
     assert note in late.notes
     approval = shop.approve(late, clock=lambda: noon)
     assert send(late, approval, confirm=2, progress=False, clock=lambda: noon).sent == 2

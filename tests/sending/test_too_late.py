@@ -6,10 +6,13 @@ import threading
 import time
 
 import pytest
+from sqlalchemy import select
 
 from tests.sending.conftest import SetClock
 from toolkit.sending import ApprovalPolicy, Ledger, Phase, approve, send, serve, start_sending, submit
+from toolkit.sending.clock import from_micros
 from toolkit.sending.keys import new_key, public_line, signing_key
+from toolkit.sending.ledger.schema import deliveries
 
 OFFER = """
 scenario: welcome
@@ -41,6 +44,10 @@ def sending(shop, clock, tmp_path):
         return send(batch, approval, progress=False, clock=clock, **options)
 
     return go
+
+
+def noon_at(clock, hour, minute):
+    return clock().replace(hour=hour, minute=minute)
 
 
 def _reasons(report):
@@ -120,6 +127,28 @@ def test_mails_that_the_server_postponed_past_their_offer_are_not_tried_again(sa
     again = sending(batch, way)
     assert (again.sent, again.already_sent, again.skipped, again.waiting) == (0, 7, 5, 0)
     assert len(server.taken) == 7
+
+
+def test_a_mail_that_the_server_postpones_is_tried_once_more_before_its_offer_ends_and_then_told_as_too_late(
+    sale, sending, clock, smtp_server, make_log, tmp_path
+):
+    server = smtp_server(fault=lambda verb, number, recipient: "450 greylisted" if verb == "RCPT" else None)
+    batch, way = sale(log=make_log(1)), f"smtp:127.0.0.1:{server.port}"
+    clock.forward(hours=2, minutes=50)
+    for minutes in (2, 6):  # after a minute, then after five: the offer ends ten minutes from now
+        assert sending(batch, way).waiting == 1
+        clock.forward(minutes=minutes)
+    assert sending(batch, way).waiting == 1
+    with Ledger.open(tmp_path / "ledger.sqlite") as ledger, ledger.reading() as connection:
+        at = connection.execute(select(deliveries.c.next_at)).scalar_one()
+    assert from_micros(at) == noon_at(clock, 14, 59)
+    clock.forward(minutes=1)
+    report = sending(batch, way)
+    assert _reasons(report) == {("expired", "too_late")}  # no attempt in time is left, and nobody waits for one
+    assert (report.waiting, clock() < noon_at(clock, 15, 0)) == (0, True)
+    clock.forward(minutes=-1)
+    server.fault = lambda *asked: None
+    assert sending(batch, way).sent == 0
 
 
 def test_a_job_that_waits_for_its_canary_sees_the_offer_end(shop, sale, clock, tmp_path):

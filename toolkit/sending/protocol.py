@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from toolkit.sending.states import State
 
-__all__ = ["PAUSE", "Outgoing", "Receipt", "Start", "Transport", "Witness"]
+__all__ = ["PAUSE", "REHEARSALS", "Outgoing", "Receipt", "Start", "Transport", "Witness"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ class Receipt:
 
 _GREYLISTED = re.compile(r"gr[ae]y-?list", re.IGNORECASE)
 
+REHEARSALS = ("outbox:", "maildir:")
+"""How the names of ways out begin through which nothing leaves the machine."""
 PAUSE = 0.05
 """Seconds before a transport draws again where no mail could go."""
 

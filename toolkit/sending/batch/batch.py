@@ -98,7 +98,7 @@ class Batch:
         previous: the approval before this batch, from the ledger.
         author: who wrote the scenarios and their mails, where that was said.
         left_out: decisions to send that are not mailed: decision to reason.
-        lost: decisions that were due at the last run, were left out or held back, and are too late by now: to customer.
+        lost: decisions that were due at the last run, did not go, and are too late by now: to customer.
         aside: the mails that were left out for what is in their customers' own data; see `set_aside`.
         price_per_thousand: what a thousand mails cost to send, in the program's currency; for the summary.
         sources: the text of each of `files` as it was read, so that a refusal can show what changed.

@@ -19,9 +19,10 @@ from toolkit.sending.clock import Clock, from_micros, micros
 from toolkit.sending.ledger import audit, claims, pacing
 from toolkit.sending.ledger.delivery_rows import Delivery, rows_of
 from toolkit.sending.ledger.overview import coupons_of, last_document, mails_of, overview, settled_of
-from toolkit.sending.ledger.schema import audits, deliveries, held_as, runs
+from toolkit.sending.ledger.schema import audits, deliveries, held_as, runs, standing_over
 from toolkit.sending.ledger.suppression import suppressed
-from toolkit.sending.states import State, state_of
+from toolkit.sending.protocol import REHEARSALS
+from toolkit.sending.states import WAITING, State, state_of
 
 __all__ = ["Known", "counts_of"]
 
@@ -110,6 +111,13 @@ class Known:
         with self._reading() as connection:
             return settled_of(connection, decision_ids)
 
+    def left_behind(self, decision_ids: Sequence[str]) -> set[str]:
+        """Those of the decisions that still wait in a round of a loop: it is over, and only a later one takes them."""
+        with self._reading() as connection:
+            waiting = [row for row in rows_of(connection, decision_ids) if row.state in WAITING]
+            rounds = {one for one in {row.run_id for row in waiting} if connection.execute(standing_over(one)).first()}
+        return {row.decision_id for row in waiting if row.run_id in rounds}
+
     def run_state(self, run_id: str) -> str | None:
         """Where a run stands: active, paused, cancelled or done; None when it is not in the ledger."""
         with self._reading() as connection:
@@ -135,7 +143,7 @@ class Known:
             digest: the batch's.
             through: the name of a way out; any unless given.
         """
-        is_rehearsal = or_(*(runs.c.transport.startswith(f"{one}:") for one in ("outbox", "maildir")))
+        is_rehearsal = or_(*(runs.c.transport.startswith(one) for one in REHEARSALS))
         query = select(func.count()).select_from(deliveries.join(runs)).where(runs.c.digest == digest, ~is_rehearsal)
         query = query if through is None else query.where(runs.c.transport == through)
         left = deliveries.c.state.in_((State.SENDING, State.ACCEPTED, State.UNKNOWN))

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from toolkit.sending.clock import from_micros, micros
+from toolkit.sending.clock import DAY, from_micros, micros
 from toolkit.sending.ledger.delivery_rows import Delivery, goes_later
 from toolkit.sending.ledger.holding import hold_of_run
 from toolkit.sending.ledger.ledger import Ledger
@@ -25,9 +25,13 @@ from toolkit.sending.ledger.schema import (
     runs,
     standing_over,
 )
+from toolkit.sending.protocol import REHEARSALS
 from toolkit.sending.states import WAITING, State
 
 __all__ = ["Elsewhere", "approvals_paused", "held_up", "left_over", "paused_because", "waits_for"]
+
+
+_WINDOW = DAY  # of a round, and of a batch unless another is named
 
 
 class Elsewhere:
@@ -109,14 +113,23 @@ def left_over(ledger: Ledger, run_id: str) -> tuple[str, ...]:
             return ()
         last: int | None = connection.execute(tried).scalar()
         loops = connection.execute(standing_over(run_id)).first()
+        out = deliveries.c.decided_at.between(1, micros(ledger.clock()) - _WINDOW)
+        waiting = select(func.count(), func.count().filter(out)).where(mine, deliveries.c.state.in_(WAITING))
+        count, late = connection.execute(waiting).one()
     since = f"last tried {_moment(last)}" if last is not None else f"planned {_moment(run['created_at'])}, never tried"
-    ends = _moment(run["not_after"])
+    by_then = run["not_after"] if run["transport"].startswith(REHEARSALS) else min(run["not_after"], run["as_of"] + DAY)
     if micros(ledger.clock()) >= run["not_after"]:
-        then = f"its approval was over {ends}: what is still due goes with a batch prepared anew"
-    elif loops is not None:
+        then = f"its approval was over {_moment(run['not_after'])}: what is still due goes with a batch prepared anew"
+    elif loops is not None and late < count:
+        ends = _moment(run["not_after"])
         then = f"a round takes over what is in its window, when its moment has come; under this approval until {ends}"
+    elif loops is None and micros(ledger.clock()) < by_then:
+        then = f"`send` with the same batch goes on until {_moment(by_then)}, or a batch prepared anew takes them over"
     else:
-        then = f"`send` with the same batch goes on until {ends}, or a batch prepared anew takes them over"
+        then = "a batch prepared anew takes them over"
+    if late:
+        those = f"{late:,} decided over 24 hours ago" if late < count else "all were decided over 24 hours ago"
+        then += f" ({those}: too late for any round, and for a batch without a longer `window=`)"
     how = f"`toolkit cancel {run_id[:12]} --ledger {ledger.place} --by NAME` ends the rest"
     return (*waits_for(ledger, run_id), f"{since}, and nobody sends them now: {then}; {how}")
 

@@ -67,7 +67,7 @@ def notes_of(
             notes.append(f"due since the last run, and by now too late for the window: {count:,}")
     if lost:
         said = f"{len(lost):,} (customers {some_of(list(lost.values()))})"
-        notes.append(f"due at the last run, left out or held back then, and by now too late for the window: {said}")
+        notes.append(f"due at the last run, did not go then, and by now too late for the window: {said}")
     left_out = Counter(renamed.left_out.values())
     for reason, said in _OTHERS.items():
         if count := left_out[reason]:

@@ -288,9 +288,11 @@ def _lost(
 ) -> dict[str, str]:
     """Of decisions that the window has left behind: those whose mails should have gone and did not, with the customer.
 
-    They were left out for what is in their customers' data, or held back, or nobody sent them.
+    They were left out for what is in their customers' data, or held back, or nobody sent them, or the other side
+    postponed them until it was too late.
     """
-    sends = _without(sends, ledger.known(sends["decision_id"].tolist()))
+    names = sends["decision_id"].tolist()
+    sends = _without(sends, ledger.known(names).keys() - ledger.left_behind(names))
     if len(sends):
         sends = _without(sends, under_another_name(ledger, sends, writer.run, whole).left_out)
     if not len(sends):

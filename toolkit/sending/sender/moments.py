@@ -17,27 +17,20 @@ from toolkit.sending.protocol import Receipt, Transport
 from toolkit.sending.sender.quiet import QuietHours
 from toolkit.sending.states import QUIET_HOURS, State
 
-__all__ = ["TOO_LATE", "Ends", "Timely", "again_at"]
+__all__ = ["TOO_LATE", "Ends", "Timely"]
 
 TOO_LATE = "too_late"
 _HELD_TOO_LONG = "quiet_expired"
 _HELD_AT_MOST = 3 * DAY
+_MINUTE = 60_000_000
 _BACK_OFF = (1, 5, 15, 60, 240)  # minutes before a postponed mail is tried again
 
 
-def again_at(results: Iterable[tuple[Delivery, Receipt]], now: int) -> dict[str, int]:
-    """When to try each mail again that was postponed: decision to moment, both in microseconds since 1970.
-
-    Later each time, and not all of them at one moment.
-    """
-    again = {}
-    for row, receipt in results:
-        if receipt.state is State.DEFERRED:
-            tried = row.attempts + (row.state is State.LEASED)  # one refused before its body is not counted yet
-            minutes = _BACK_OFF[min(max(tried, 1), len(_BACK_OFF)) - 1]
-            spread = random.uniform(1.0, 1.25)  # noqa: S311 - no secret
-            again[receipt.decision_id] = now + int(minutes * 60_000_000 * spread)
-    return again
+def _next_try(row: Delivery, now: int) -> int:
+    """When a mail is to be tried again that was postponed: later each time, and not all of them at one moment."""
+    tried = row.attempts + (row.state is State.LEASED)  # one refused before its body is not counted yet
+    minutes = _BACK_OFF[min(max(tried, 1), len(_BACK_OFF)) - 1]
+    return now + int(minutes * _MINUTE * random.uniform(1.0, 1.25))  # noqa: S311 - no secret
 
 
 class Ends:
@@ -69,6 +62,10 @@ class Ends:
         """Whether it is too late for this mail by now."""
         return int(self._ends[number]) <= self._now()
 
+    def last_try(self, number: int) -> int:
+        """The latest moment to try a mail once more: a minute before its offer is over."""
+        return int(self._ends[number]) - self._now() + micros(self._clock()) - _MINUTE
+
     def over(self) -> list[int]:
         """The numbers of the mails for which it is too late by now, without those that an earlier call gave."""
         now, before = self._now(), self._told
@@ -94,6 +91,15 @@ class Timely:
         self._numbers = numbers
         self._ends = Ends(parcel, way, ledger.clock)
         self.quiet = QuietHours(parcel, way, ledger.clock)
+
+    def again_at(self, results: Iterable[tuple[Delivery, Receipt]]) -> tuple[dict[str, int], set[str]]:
+        """When to try each mail again that was postponed, decision to microseconds since 1970; and those of them for
+        which it is too late by then, since not even a minute is left before their offers are over."""
+        now = micros(self._ledger.clock())
+        again = {row.decision_id: _next_try(row, now) for row, receipt in results if receipt.state is State.DEFERRED}
+        last = {name: self._ends.last_try(self._numbers[name]) for name in again}
+        late = {name for name, moment in again.items() if moment > last[name] <= now}
+        return {name: moment if name in late else min(moment, last[name]) for name, moment in again.items()}, late
 
     def of(self, rows: Sequence[Delivery], *, owner: str, beat: Callable[[], None]) -> Sequence[Delivery]:
         """Those of the mails that this owner has leased.

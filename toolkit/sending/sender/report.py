@@ -94,8 +94,8 @@ class Report:
         held_back: mails that the limits of a standing approval held back; they stay due.
         spent: mails whose coupon codes other mails had taken meanwhile; prepared again, they get others.
         notes: why mails were left out that one customer's own values made unfit.
-        lost: the customers of mails that earlier rounds of a loop left out or held back, and that are too late by now;
-            each is told once.
+        lost: the customers of mails that earlier rounds left out, held back or had postponed, and that are too
+            late by now; each is told once.
         waits_for: what the mails that wait, wait for, and what lets them go on.
     """
 

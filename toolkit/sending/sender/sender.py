@@ -22,7 +22,7 @@ from toolkit.sending.ledger.turns import Claiming
 from toolkit.sending.ledger.waiting import Elsewhere, waits_for
 from toolkit.sending.people import person
 from toolkit.sending.protocol import Outgoing, Receipt, Transport, Witness
-from toolkit.sending.sender.moments import Timely, again_at
+from toolkit.sending.sender.moments import TOO_LATE, Timely
 from toolkit.sending.sender.progress import Pace, Phase, Progress
 from toolkit.sending.sender.report import ALREADY, SENT, Outcomes, Report, outcome_of
 from toolkit.sending.states import NEVER_LEFT, OPEN, State
@@ -321,7 +321,7 @@ class Sender:
     def _turn(self, held: Sequence[Delivery]) -> list[Delivery]:
         """Write the receipts down, and start what is held; what may be sent."""
         pending = self._pending
-        later = again_at(pending, micros(self.clock()))
+        later, late = self._timely.again_at(pending)
         free = self.way.at_once - len(self._held)
         enough = not self.stop.is_set() and free > 0 and (not self._ready or 4 * free >= self.way.at_once)
         claiming = Claiming(self.run_id, self._me, free, _LEASE) if enough else None
@@ -329,6 +329,7 @@ class Sender:
         self._hold(claimed)
         self._pending = []  # only now: what could not be written is tried again when the sending is broken off
         mine = {row.decision_id for row in recorded}
+        self.ledger.stop(self.run_id, dict.fromkeys(mine & late, TOO_LATE))
         for _, receipt in pending:
             number = self._numbers.pop(receipt.decision_id)
             if receipt.decision_id in mine:

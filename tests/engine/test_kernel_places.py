@@ -26,6 +26,7 @@ HERE = Path(__file__).parents[2]
 CASES = "tests/engine/test_cases.py"
 ANSWERED = "tests/simulation/test_answered.py"
 WORLDS = "tests/engine/test_reference.py"
+compiled = pytest.mark.skipif(config.DISABLE_JIT, reason="plain Python compiles nothing")
 
 
 def _last_but(table, row, column):
@@ -33,6 +34,7 @@ def _last_but(table, row, column):
     return table[row][column] + table[:, 1][row]
 
 
+@compiled
 def test_a_negative_place_lies_outside_and_all_others_are_where_they_were():
     table = np.arange(12).reshape(4, 3)
     usual = nb.njit(boundscheck=True)(_last_but)
@@ -61,6 +63,7 @@ def _first_twice(table, other):
     return before + other[0]
 
 
+@compiled
 def test_what_is_called_takes_each_array_for_memory_of_its_own_and_what_is_inlined_does_not():
     given = nb.types.int64[::1]
     said = {}

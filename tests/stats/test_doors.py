@@ -100,11 +100,11 @@ def test_strata_too_small_to_compare_are_put_together_and_said() -> None:
     outcomes = pd.DataFrame({"arm": ["control", "mail"] * 200, "segment": "large", "value": rng.normal(size=400)})
     outcomes.loc[:5, "segment"] = [f"small {at}" for at in range(6)]
     found = experiment(outcomes, [Mean("value", strata="segment")]).comparisons[0]
-    assert "6 strata with fewer than two units in an arm are put together" in found.note
+    assert "6 strata with fewer than two units in an arm put together" in found.note
     assert "(2 strata)" in found.method
     alone = outcomes.assign(segment=np.where(outcomes.index == 0, "one", "large"))
     found = experiment(alone, [Mean("value", strata="segment")]).comparisons[0]
-    assert "1 units are in strata that one arm lacks, and left out" in found.note
+    assert "1 unit left out, in strata that one arm lacks" in found.note
 
 
 def test_no_stratum_to_compare_leaves_nothing() -> None:

@@ -322,9 +322,7 @@ def test_rows_of_one_unit_are_refused_where_each_would_count_as_a_unit(
     name: str, call: Callable[[pd.DataFrame], object]
 ) -> None:
     rows = pd.concat([ROWS, ROWS, ROWS], ignore_index=True).assign(unit=[*range(3 * len(ROWS) - 1), 0], mails=1)
-    with pytest.raises(
-        MetricError, match=f"{name}: outcomes: 1 rows are of units that are there already, for example '0'"
-    ):
+    with pytest.raises(MetricError, match=f"{name}: outcomes: 1 row of units that are there already, for example '0'"):
         call(rows)
     call(rows.assign(unit=range(len(rows))))
 
@@ -386,7 +384,10 @@ def test_what_is_long_is_told_in_short(call: Callable[[], object], said: str) ->
         ("bought", r"found 'bought'; .*; did you mean \[Rate\('bought'\)\]\?"),
         (["bought"], r"found 'bought'; .*; did you mean Rate\('bought'\)\?"),
         ([Rate("bought")], r"column 'bought' should .* 'no'; outcomes\['bought'\] == 'Yes ' makes flags of them"),
-        ([Mean("revenue")], r"found .*, for example '12,50 €'; pandas.to_numeric makes numbers of texts such as"),
+        (
+            [Mean("revenue")],
+            r"found .*, for example '12,50 €'; pandas.to_numeric\(outcomes\['revenue'\].*makes numbers",
+        ),
         (
             [Mean("paid")],
             r"1 of 2 units in arm 'control' have no value of paid: .* \(if missing means none, fill in 0\)",
@@ -408,3 +409,30 @@ def test_a_table_as_it_comes_from_a_spreadsheet_is_told_how_to_be_made_ready(met
         MetricError, match="3 of 4 rows have no arm in column 'arm'; say which, or leave these rows out"
     ):
         experiment(table.assign(arm=["control", None, None, None]), [Mean("paid")])
+
+
+@pytest.mark.parametrize(
+    ("texts", "wanted"),
+    [
+        (["1.234,50 €", "12,5 €"], [1234.5, 12.5]),
+        (["1,234.50", "7"], [1234.5, 7.0]),
+        (["€12.50", "-€3.10"], [12.5, -3.1]),
+        (["12.50", "3"], [12.5, 3.0]),
+    ],
+)
+def test_money_as_text_is_told_how_it_becomes_numbers_in_a_frame_and_in_a_file(
+    tmp_path, texts: list[str], wanted: list[float]
+) -> None:
+    outcomes = pd.DataFrame({"arm": ["control", "mail"], "revenue": texts})
+    outcomes.to_parquet(tmp_path / "outcomes.parquet", index=False)
+    for given in (outcomes, tmp_path / "outcomes.parquet"):
+        with pytest.raises(MetricError) as told:
+            experiment(given, [Mean("revenue")])
+        advice = str(told.value).partition(f", for example {texts[0]!r}; ")[2].removesuffix(" makes numbers of them")
+        assert eval(advice, {"pandas": pd, "outcomes": outcomes}).tolist() == wanted
+
+
+def test_texts_of_a_file_are_told_with_what_makes_flags_of_them(tmp_path) -> None:
+    pd.DataFrame({"arm": ["control", "mail"], "bought": ["no", "yes"]}).to_parquet(tmp_path / "outcomes.parquet")
+    with pytest.raises(MetricError, match=r"found text, for example 'no'; outcomes\['bought'\] == 'yes' makes flags"):
+        experiment(tmp_path / "outcomes.parquet", [Rate("bought")])

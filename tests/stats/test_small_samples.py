@@ -71,7 +71,7 @@ def test_a_stratum_of_two_and_two_counts_and_one_of_one_is_put_together_with_oth
     frame["group"] = ["a", "c"] + ["b"] * 7 + ["a", "c"] + ["b"] * 12
     ours = found(frame, Mean("revenue", strata="group"))
     assert "(2 strata)" in ours.method
-    assert ours.note == "2 strata with fewer than two units in an arm are put together"
+    assert ours.note == "2 strata with fewer than two units in an arm put together"
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -15,6 +15,7 @@ from scipy.special import ndtr
 from toolkit.bars import Bar
 from toolkit.drawable import Drawable
 from toolkit.errors import MetricError
+from toolkit.readable import counted
 from toolkit.stats.arguments import check_column, check_count, check_flag, check_number, check_seed, check_zone
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.doors import check_window
@@ -353,8 +354,8 @@ def _check_units(frame: pd.DataFrame, unit: str) -> None:
     if again.any():
         example = str(frame.loc[again, unit].iloc[0])
         raise MetricError(
-            f"lift by day: {int(again.sum()):,} rows are of units that are there already, for example {example!r}; "
-            "give one row per unit: its window closes once"
+            f"lift by day: {counted(int(again.sum()), 'row')} of units that are there already, for example "
+            f"{example!r}; give one row per unit: its window closes once"
         )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from toolkit.arrow import TableLike
 from toolkit.errors import MetricError, shown
+from toolkit.readable import counted
 from toolkit.stats.arguments import check_alpha, check_count, check_number, check_seed
 from toolkit.stats.doors import check_metric, check_once, frame_at
 from toolkit.stats.means import Mean
@@ -72,7 +73,7 @@ def calibrate(
     check_seed(seed, where="calibrate")
     n_control = round(len(outcomes) * holdout)
     if min(n_control, len(outcomes) - n_control) < 2:
-        raise MetricError(f"calibrate: {len(outcomes):,} units are too few for a holdout of {holdout:.0%}")
+        raise MetricError(f"calibrate: {counted(len(outcomes), 'unit')}: too few for a holdout of {holdout:.0%}")
     rows = []
     for metric in chosen:
         if isinstance(metric, Rate) and metric.verdict is None and len(outcomes) >= 1_000:

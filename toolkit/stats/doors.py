@@ -9,6 +9,7 @@ import pandas as pd
 
 from toolkit.arrow import A_FRAME, of_frame
 from toolkit.errors import MetricError, shown
+from toolkit.readable import counted
 from toolkit.stats.metric import Metric
 from toolkit.stats.moments import one_column
 from toolkit.stats.windows import days_of
@@ -65,8 +66,8 @@ def check_once(outcomes: pd.DataFrame, *, where: str) -> None:
     if again.any():
         example = str(outcomes.loc[again.to_numpy(), "unit"].iloc[0])
         raise MetricError(
-            f"{where}: outcomes: {int(again.sum()):,} rows are of units that are there already, for example {example!r}"
-            "; give one row per unit: add up the rows of each"
+            f"{where}: outcomes: {counted(int(again.sum()), 'row')} of units that are there already, for example "
+            f"{example!r}; give one row per unit: add up the rows of each"
         )
 
 

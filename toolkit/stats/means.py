@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 from toolkit.errors import MetricError, shown
+from toolkit.readable import counted
 from toolkit.stats.arguments import column_names
 from toolkit.stats.bootstrap import bootstrap_difference
 from toolkit.stats.comparison import Comparison, settle
@@ -149,8 +150,10 @@ class Mean(Metric):
             method=f"t-test and interval after post-stratification by {self.strata} ({len(pairs)} strata)",
             variance_saved=_saved(plain, less),
             note=join(
-                f"{together} strata with fewer than two units in an arm are put together" if together else "",
-                f"{left:,} units are in strata that one arm lacks, and left out" if left else "",
+                f"{counted(together, 'stratum', 'strata')} with fewer than two units in an arm put together"
+                if together
+                else "",
+                f"{counted(left, 'unit')} left out, in strata that one arm lacks" if left else "",
                 unlike(self.strata or "", split),
             ),
         )

@@ -7,6 +7,7 @@ in constant time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 from toolkit.errors import MetricError, did_you_mean, shown
 from toolkit.stats.arguments import listed
 
-__all__ = ["Moments", "Term", "missing_column", "numbers", "one_column"]
+__all__ = ["LOOKED_AT", "Moments", "Term", "how_to_make", "missing_column", "numbers", "one_column"]
 
 Floats = NDArray[np.float64]
-_LOOKED_AT = 1_000  # texts of a column
+LOOKED_AT = 1_000
+"""Texts of a column, from which it is told how numbers are made of them."""
+_COMMA = re.compile(r"\d,(\d{1,2}|\d{4,})\D*$")  # decimal, as three digits behind it might be thousands
 _YES = ("yes", "y", "true", "t", "oui", "ja", "si", "sí")
 
 
@@ -166,17 +169,29 @@ def numbers(frame: pd.DataFrame, column: str) -> NDArray[np.generic]:
         except (TypeError, ValueError):
             pass
     raise MetricError(
-        f"outcomes: column {column!r} should be numbers or flags; found {values.dtype}" + _how_to_make(column, values)
+        f"outcomes: column {column!r} should be numbers or flags; found {values.dtype}"
+        + how_to_make(column, values.dropna().head(LOOKED_AT))
     )
 
 
-def _how_to_make(column: str, values: pd.Series) -> str:
-    """How texts become numbers or flags."""
-    texts = [text for text in values.dropna().head(_LOOKED_AT).tolist() if isinstance(text, str)]
+def how_to_make(column: str, values: Iterable[object]) -> str:
+    """The end of a message: how texts become numbers or flags.
+
+    >>> how_to_make("bought", ["no", "yes"])
+    ", for example 'no'; outcomes['bought'] == 'yes' makes flags of them"
+    """
+    texts = [text for text in values if isinstance(text, str)]
     if not texts:
         return ""
     said = f", for example {shown(texts[0])}"
     yes = next((text for text in texts if text.strip().casefold() in _YES), None)
-    if yes is None:
-        return f"{said}; pandas.to_numeric makes numbers of texts such as '12.50'"
-    return f"{said}; outcomes[{column!r}] == {yes!r} makes flags of them"
+    if yes is not None:
+        return f"{said}; outcomes[{column!r}] == {yes!r} makes flags of them"
+    if not any(any(map(str.isdigit, text)) for text in texts):
+        return said
+    made = f"outcomes[{column!r}]"
+    if any(_COMMA.search(text) for text in texts):
+        made += r".str.replace(r'[^\d,-]', '', regex=True).str.replace(',', '.')"
+    elif pd.to_numeric(pd.Series(texts), errors="coerce").isna().any():
+        made += r".str.replace(r'[^\d.-]', '', regex=True)"
+    return f"{said}; pandas.to_numeric({made}) makes numbers of them"

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError, shown
-from toolkit.stats.moments import Moments, Term, missing_column
+from toolkit.stats.moments import LOOKED_AT, Moments, Term, how_to_make, missing_column
 from toolkit.stats.outcomes import Arms, arms_in_order
 from toolkit.stats.pieces import gather_pieces
 
@@ -222,8 +222,16 @@ def _checked(source: Source, groups: Sequence[Sequence[Term]], arm: str) -> tupl
             if source.kinds[column] not in ("number", "flag"):
                 raise MetricError(
                     f"outcomes: column {column!r} should be numbers or flags; found {source.kinds[column]}"
+                    + how_to_make(column, _first_values(source, column))
                 )
     return terms
+
+
+def _first_values(source: Source, column: str) -> list[object]:
+    """Some values of a column; none where the store gives only sums."""
+    pieces = source.column(column)
+    first = None if pieces is None else next(pieces, None)
+    return [] if first is None else list(first[:LOOKED_AT].to_pylist())
 
 
 def _names(counts: Mapping[Any, int], *, arm: str, control: object) -> Arms:

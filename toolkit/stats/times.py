@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from toolkit.arrow import TableLike
 from toolkit.errors import MetricError, shown
+from toolkit.readable import counted
 from toolkit.stats.arguments import check_column
 from toolkit.stats.comparison import Comparison
 from toolkit.stats.doors import check_once, frame_at
@@ -142,10 +143,12 @@ class TimeTo(Metric):
         else:
             end = self._days_to(rows, self.until)
         if np.isnan(end).any():
-            raise MetricError(f"{self.label}: {int(np.isnan(end).sum()):,} units have no end of follow-up")
+            raise MetricError(f"{self.label}: {counted(int(np.isnan(end).sum()), 'unit')} with no end of follow-up")
         early = int((happened & (happened_at < 0)).sum()) + int((end < 0).sum())
         if early:
-            raise MetricError(f"{self.label}: {early:,} units have a time before the moment from which is counted")
+            raise MetricError(
+                f"{self.label}: {counted(early, 'unit')} with a time before the moment from which is counted"
+            )
         happened &= happened_at <= end
         return np.where(happened, happened_at, end), happened
 
@@ -183,7 +186,7 @@ class TimeTo(Metric):
     def _whether(self, start: Comparison, one: Followed, other: Followed, setting: Setting) -> Comparison:
         short = sum(int((~flags & (lengths < self.days)).sum()) for lengths, flags in (one, other))
         if short:
-            note = f"{short:,} units have been followed for less than {self.within}: a rate would count them as no"
+            note = f"{counted(short, 'unit')} followed for less than {self.within}: a rate would count them as no"
             return replace(start, note=note)
         shares = [Share(int((flags & (lengths <= self.days)).sum()), len(flags)) for lengths, flags in (one, other)]
         return compare_shares(start, shares[0], shares[1], setting)

@@ -123,6 +123,13 @@ def test_boschloo_is_that_of_scipy() -> None:
         assert boschloo_test(Share(x, trials), Share(x_control, trials_control)) == pytest.approx(expected, abs=1e-6)
 
 
+def test_boschloo_takes_twenty_thousand_trials_and_not_one_more() -> None:
+    # scipy 1.17's boschloo_exact([[3000, 5], [16988, 7]], n=64), which takes a hundred times as long
+    assert boschloo_test(Share(3_000, 19_988), Share(5, 12)) == pytest.approx(0.0423047614, abs=1e-6)
+    with pytest.raises(MetricError, match="20001"):
+        boschloo_test(Share(3_000, 19_988), Share(5, 13))
+
+
 def test_boschloo_refuses_a_table_for_which_it_would_be_slow() -> None:
     with pytest.raises(MetricError, match="20000"):
         boschloo_test(Share(10, 15_000), Share(10, 15_000))

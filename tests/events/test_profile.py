@@ -278,3 +278,26 @@ def test_real_logs_have_a_profile(shared_data, name):
     assert profile.table["events"].sum() == len(log)
     assert profile.table["share_rate"].sum() == pytest.approx(1)
     assert ("look like dates" in str(profile)) == (name == "cdnow")
+
+
+def test_tables_of_another_age_in_one_log_are_told_since_they_water_down_what_is_counted_by_week():
+    old = [(f"c{i}", "sign_up", pd.Timestamp("2023-01-01") + pd.Timedelta(days=i)) for i in range(365)]
+    new = [(f"c{i}", "cart_add", pd.Timestamp("2023-10-01") + pd.Timedelta(hours=8 * i)) for i in range(300)]
+    (said,) = log_of([*old, *new]).profile(now=NOW).suspicious
+    assert said == (
+        "'cart_add' begins 273 days after the log, on 2023-10-01: what is told by week or by day counts the days "
+        "before, too; begin the log there, for example with events[events['at'] >= '2023-10-01']"
+    )
+    for rows in ([*old, *new[:99]], [row for row in [*old, *new] if row[2] >= pd.Timestamp("2023-10-01")]):
+        assert log_of(rows).profile(now=NOW).suspicious == ()
+
+
+def test_a_few_amounts_below_zero_look_like_refunds_and_many_like_what_they_are():
+    rows = [(f"c{i}", "purchase", pd.Timestamp("2024-05-01") + pd.Timedelta(minutes=7 * i)) for i in range(40)]
+    revenue = [-5.0 if i in (3, 9) else 20.0 for i in range(40)]
+    (said,) = log_of(rows, revenue=revenue).profile(now=NOW).suspicious
+    assert said == (
+        "'purchase' has 'revenue' below zero in 2 of 40 events: a refund or a cancelled order is an event of its own "
+        "name"
+    )
+    assert log_of(rows, change=[(-1.0) ** i for i in range(40)]).profile(now=NOW).suspicious == ()

@@ -25,6 +25,10 @@ _FEW_CUSTOMERS = 50
 _BUSY_DAY = 500
 MANY_AT_ONCE = 20
 _CROWD = 0.01
+_MANY_OF_A_KIND = 100
+_LARGE_KIND = 0.1
+_LATE = 0.25
+_FEW_BELOW = 0.1
 _MANY_KINDS = 200
 _LAST = pd.Timestamp("9999-12-30")
 # Names of things are rightly text, even when they are digits.
@@ -71,6 +75,7 @@ def suspicious(
         named = f'(SELECT customer_id, event, "at" FROM {relation})'
         found = [
             *_times(cursor, named, now, events),
+            *_late_kinds(cursor, named, events),
             *_customers(cursor, named, events),
             *(_at_one_instant(cursor, named, busy, events) if len(busy) else ()),
             *_names(cursor, named),
@@ -96,6 +101,26 @@ def _times(cursor: duckdb.DuckDBPyConnection, relation: str, now: pd.Timestamp, 
     other = f"SELECT count(*) FROM {relation} WHERE {clock} NOT IN ({earliest_hour}, {latest_hour})"
     if events >= 100 and not fetch_row(cursor, other)[0]:
         yield "all times fall on the same time of day: they look like dates, so waits of hours mean little here"
+
+
+def _late_kinds(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -> Iterator[str]:
+    """Tables of another age under one another, as accounts of ten years and the carts of a quarter."""
+    late = fetch_rows(
+        cursor,
+        f'WITH kinds AS (SELECT event, count(*) AS n, min("at") AS first FROM {relation} GROUP BY event), '
+        f'whole AS (SELECT min("at") AS begun, max("at") AS ended FROM {relation}) '
+        "SELECT event, first, date_diff('day', begun, first) FROM kinds, whole "
+        f"WHERE n >= {_MANY_OF_A_KIND} AND n >= {_LARGE_KIND * events} AND date_diff('day', begun, first) >= 28 "
+        f"AND first - begun > {_LATE} * (ended - begun) ORDER BY n DESC, event",
+    )
+    if late:
+        names = ", ".join(repr(event) for event, _, _ in late)
+        begun = f"{min(first for _, first, _ in late):%Y-%m-%d}"
+        days = min(days for _, _, days in late)
+        yield (
+            f"{names} begin{'s' * (len(late) == 1)} {days:,} days after the log, on {begun}: what is told by week or by "
+            f"day counts the days before, too; begin the log there, for example with events[events['at'] >= '{begun}']"
+        )
 
 
 def _customers(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -> Iterator[str]:
@@ -196,6 +221,7 @@ def _properties(cursor: duckdb.DuckDBPyConnection, relation: str, properties: Ma
         elif spelled in ("TIMESTAMP", "DATE"):
             yield f"property {prop!r} holds times stored as text; conditions compare it as text"
     yield from _amounts(cursor, relation, words)
+    yield from _below_zero(cursor, relation, [prop for prop, kind in properties.items() if kind == "number"])
     for prop in words:
         yield from _dates(cursor, relation, prop, "property", "nothing can compare")
     for prop, kind in properties.items():
@@ -220,6 +246,24 @@ def _amounts(cursor: duckdb.DuckDBPyConnection, relation: str, texts: Sequence[s
             yield (
                 f"property {prop!r} holds amounts as text, such as {example!r}, which nothing can compare or add up; "
                 f"make them numbers such as 1234.50{by_comma}"
+            )
+
+
+def _below_zero(cursor: duckdb.DuckDBPyConnection, relation: str, numbers: Sequence[str]) -> Iterator[str]:
+    """Refunds among purchases: few numbers below zero in an event whose others are not."""
+    if not numbers:
+        return
+    least = fetch_row(cursor, f"SELECT {', '.join(f'min({name(prop)})' for prop in numbers)} FROM {relation}")
+    for prop in (prop for prop, value in zip(numbers, least, strict=True) if value is not None and value < 0):
+        x = name(prop)
+        for event, below, given in fetch_rows(
+            cursor,
+            f"SELECT event, count(*) FILTER ({x} < 0) AS below, count({x}) AS given FROM {relation} GROUP BY event "
+            f"HAVING below > 0 AND below <= {_FEW_BELOW} * given ORDER BY below DESC, event",
+        ):
+            yield (
+                f"{event!r} has {prop!r} below zero in {below:,} of {given:,} events: a refund or a cancelled order is "
+                "an event of its own name"
             )
 
 

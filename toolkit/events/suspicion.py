@@ -118,8 +118,9 @@ def _late_kinds(cursor: duckdb.DuckDBPyConnection, relation: str, events: int) -
         begun = f"{min(first for _, first, _ in late):%Y-%m-%d}"
         days = min(days for _, _, days in late)
         yield (
-            f"{names} begin{'s' * (len(late) == 1)} {days:,} days after the log, on {begun}: what is told by week or by "
-            f"day counts the days before, too; begin the log there, for example with events[events['at'] >= '{begun}']"
+            f"{names} begin{'s' * (len(late) == 1)} {days:,} days after the log, on {begun}: what is told by week or "
+            "by day counts the days before, too; begin the log there, for example with "
+            f"events[events['at'] >= '{begun}']"
         )
 
 

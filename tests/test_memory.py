@@ -38,6 +38,10 @@ def test_memory_is_used_again_when_the_last_view_is_gone():
     assert third.flags.c_contiguous
 
 
+def test_numbers_of_numpy_say_how_large_an_array_is() -> None:
+    assert array_of(np.int64(LARGE), 2).shape == (LARGE, 2)
+
+
 def test_an_array_in_use_is_nobody_elses():
     arrays = [array_of(LARGE) for _ in range(8)]
     for number, array in enumerate(arrays):

@@ -36,7 +36,7 @@ def array_of(*shape: int) -> Ints:
     >>> array_of(2, 3).shape
     (2, 3)
     """
-    count = prod(shape)
+    count = int(prod(shape))  # plain Python counts in numbers of numpy where compiled code gives its own
     if count < _LARGE:
         return np.empty(shape, dtype=np.int64)
     with _lock:

@@ -302,6 +302,14 @@ def test_a_preview_runs_nothing_and_asks_nothing(batch):
     assert f"Subject: {view.value.mail.subject[:1]}•••, " in view.view
 
 
+def test_a_preview_says_which_mail_is_not_written_in_its_readers_language(batch):
+    locales = [batch.mails[place].letter.locale for place in range(len(batch))]
+    german, english = locales.index("de_DE"), locales.index("en_GB")
+    said = "Not written in de_DE: shown as readers of de_DE would get it."
+    assert said in MailPreview(batch, number=german).view
+    assert "Not written in" not in MailPreview(batch, number=english).view
+
+
 def test_the_profile_counts_the_log_and_shows_one_kind_by_day(log):
     view = LogProfile(log)
     assert view.value.events == len(log)

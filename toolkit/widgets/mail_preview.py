@@ -177,6 +177,7 @@ class MailPreview(Panel):
                 tag("div", pick, class_="ttk-row ttk-end"),
                 tag("div", note(self._said, tone="careful"), class_="ttk-gap") if self._said else None,
                 self._inbox(letter, shown),
+                tag("p", shown.note, class_="ttk-detail") if shown.note else None,
                 self._tabs(),
                 self._frame(letter, shown),
             ]

@@ -404,6 +404,24 @@ def test_a_commit_asks_anew_what_may_go(ledger, run_record, entries, what):
     assert len(turn.started) == (0 if what == "paused" else 4)
 
 
+def test_a_mail_counts_its_attempts_however_its_commit_comes_about(ledger, run_record, entries):
+    ledger.plan(run_record(mails=3), entries(3))
+    assert set(ledger.deliveries()["attempts"]) == {0}
+    held = ledger.claim("run", owner="a", limit=3, lease=LEASE)
+    _tamper(ledger, "UPDATE delivery SET owner = 'b', epoch = epoch + 1 WHERE id = 3")
+    assert [(row.decision_id, row.attempts) for row in ledger.start(held)] == [("d00000", 1), ("d00001", 1)]
+    assert ledger.deliveries()["attempts"].tolist() == [1, 1, 0]
+
+
+def test_what_is_renewed_is_what_a_sender_has_in_hand(ledger, run_record, entries):
+    ledger.plan(run_record(mails=3), entries(3))
+    held = ledger.claim("run", owner="a", limit=3, lease=LEASE)
+    ledger.record([_accept(row) for row in ledger.start(held[:1])])
+    ledger.renew("a", lease=LEASE)
+    rows = ledger.rows([row.decision_id for row in held])
+    assert [row.lease_until is None for row in rows] == [True, False, False]
+
+
 def test_what_others_did_to_the_rows_meanwhile_is_seen_and_nothing_is_done_twice(ledger, run_record, entries, clock):
     ledger.plan(run_record(mails=9), entries(9))
     first = ledger.claim("run", owner="a", limit=4, lease=LEASE)

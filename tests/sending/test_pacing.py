@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pandas as pd
 import pytest
+from sqlalchemy import select
 
 from toolkit.errors import InputError
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger.ledger import Ledger
+from toolkit.sending.ledger.schema import attempts
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
 from toolkit.sending.transports import transport
@@ -58,6 +60,15 @@ def test_a_quiet_hour_saves_up_one_second_of_mails_and_no_more(planned, clock):
     assert len(_claim(ledger)) == 5
 
 
+def test_what_a_rate_has_saved_up_shortens_the_wait(planned, clock):
+    ledger = planned(100)
+    ledger.rates.limit(WAY, by="ana", per_second=0.1)
+    assert len(_claim(ledger)) == 1
+    clock.forward(seconds=4)
+    moment, _ = ledger.next_moment("run")
+    assert abs(moment - micros(clock()) - 6_000_000) <= 1
+
+
 def test_each_way_out_has_its_own_limit_and_uses_no_other_up(ledger, entries, run_record, clock):
     for number, (way, per_second) in enumerate([(WAY, 5), ("outbox:/there", 3)]):
         run = run_record(way, mails=10, transport=way)
@@ -91,6 +102,14 @@ def test_a_warm_up_grows_from_day_to_day_and_ends_in_the_lasting_limit(planned, 
     assert taken == [2, 5, 7, 0]  # the approval of the test holds for three days
     row = ledger.rates.table.iloc[0]
     assert (row.per_day, str(row.first_day.date())) == (7, "2026-03-02")
+
+
+def test_a_warm_up_counts_from_the_day_of_its_first_mail_also_where_that_was_not_used_up(planned, clock):
+    ledger = planned(100)
+    ledger.rates.limit(WAY, by="ana", per_day=100, warm_up=[10, 30])
+    assert len(_claim(ledger, 4)) == 4
+    clock.forward(days=1)
+    assert len(_claim(ledger)) == 30
 
 
 def test_the_wait_for_the_next_day_is_said(planned):
@@ -238,6 +257,7 @@ def test_the_canary_goes_first_and_the_rest_waits_until_the_time_is_over(planned
     clock.forward(seconds=59)
     assert _claim(ledger) == []
     clock.forward(seconds=1)
+    assert ledger.next_moment("run") == (micros(clock()), "")
     assert len(_claim(ledger)) == 26
     assert list(ledger.audit().action) == ["planned", "canary passed"]
 
@@ -282,6 +302,16 @@ def test_a_run_in_which_too_much_goes_wrong_pauses_itself(planned, clock, state,
     assert len(_claim(ledger, 20)) == 20
 
 
+def test_as_many_failures_as_are_allowed_pause_nothing_and_one_more_does(planned):
+    ledger = planned(60)
+    rows = _claim(ledger, 26)
+    _settle(ledger, rows[5:25])
+    _settle(ledger, rows[:5], State.FAILED, code=550)  # a fifth of 25
+    assert ledger.run_state("run") == "active"
+    _settle(ledger, rows[25:], State.FAILED, code=550)
+    assert ledger.run_state("run") == "paused"
+
+
 def test_a_few_failures_pause_nothing(planned):
     ledger = planned(60)
     rows = _claim(ledger, 40)
@@ -308,6 +338,26 @@ def test_a_transactional_mail_in_doubt_goes_again_under_the_same_name_and_a_mark
     said = ledger.audit()
     assert said.subject[said.action == "sent again"].tolist() == ["d00002", "d00003"]
     assert ledger.verify() == ()
+
+
+def test_what_was_in_doubt_goes_again_whatever_became_of_others_and_its_run_with_it(ledger, clock, entries, run_record):
+    ledger.plan(run_record(mails=3), entries(3, class_="transactional"))
+    for _ in range(4):
+        _settle(ledger, _claim(ledger), State.UNKNOWN)
+        assert len(ledger.again("run", wait=0)) == 3
+    _settle(ledger, _claim(ledger), State.UNKNOWN)
+    assert ledger.again("run", wait=0) == []  # five times each, none more
+    mine, other = run_record("mine", mails=1), run_record("other", mails=1)
+    ledger.plan(mine, entries(1, first=5, class_="transactional"))
+    ledger.plan(other, entries(1, first=6))
+    for run in (mine, other):
+        _settle(ledger, ledger.claim(run.id, owner="a", limit=1, lease=LEASE), State.UNKNOWN)
+        ledger.finish(run.id, by="ana")
+    assert len(ledger.again("mine", wait=0)) == 1
+    assert (ledger.run_state("mine"), ledger.run_state("other")) == ("active", "done")
+    with ledger.reading() as connection:
+        said = connection.execute(select(attempts.c.reason).order_by(attempts.c.id.desc()).limit(1)).scalar()
+    assert said == "transactional: sent again"
 
 
 def test_a_transactional_mail_goes_again_only_while_the_approval_lasts_and_not_for_ever(

@@ -165,6 +165,26 @@ def test_mails_that_a_round_takes_over_count_once_for_the_limits(ledger, rounds,
     assert (planned.adopted, planned.added, planned.held) == (3, 1, 1)
 
 
+def test_a_mail_taken_over_counts_for_the_day_in_which_it_was_and_a_round_that_was_done_goes_on(
+    ledger, rounds, clock, entries, run_record
+):
+    _, first = rounds(3)
+    _postpone(ledger, first, clock, minutes=5)
+    clock.forward(hours=23)
+    assert rounds(3)[0].adopted == 3
+    clock.forward(hours=2)
+    run = replace(run_record("later"), approvals=run_record("loop").approvals, limits=Limits(4))
+    planned = ledger.plan(run, entries(3, first=3))
+    assert (planned.added, planned.held) == (1, 2)
+    rows = ledger.start(ledger.claim(run.id, owner="me", limit=10, lease=LEASE))
+    assert len(ledger.record([(row, Receipt(row.decision_id, State.ACCEPTED)) for row in rows])) == 1
+    ledger.finish(run.id, by="ana")
+    assert ledger.run_state(run.id) == "done"
+    clock.forward(hours=25)
+    assert ledger.plan(run, entries(3, first=3)).added == 2
+    assert ledger.run_state(run.id) == "active"
+
+
 def test_a_dearer_offer_of_a_mail_taken_over_counts_in_full(ledger, rounds, clock):
     _, first = rounds(3, discount=2.0, discount_a_day=8.0)
     _postpone(ledger, first, clock, minutes=5)

@@ -96,3 +96,15 @@ def test_arguments_that_cannot_be_are_told(tmp_path):
     for door in doors:
         with pytest.raises(InputError, match=r"allowed|at least 1|no such file|now needs a time zone"):
             door()
+
+
+def test_a_table_of_one_kind_of_events_is_told_to_say_which():
+    carts = pd.DataFrame({"customer_id": ["ana"], "at": ["2025-03-01 10:00"], "value": [30.0]})
+    with pytest.raises(
+        EventLogError, match=r"column 'event' is missing; .*, add it with the name of that, such as 'cart_add'"
+    ):
+        EventLog.from_pandas(carts, zone="UTC")
+    with pytest.raises(EventLogError) as told:
+        EventLog.from_pandas(carts.assign(event_name="cart_add"), zone="UTC")
+    assert "did you mean columns={'event': 'event_name'}?" in str(told.value)
+    assert "add it" not in str(told.value)

@@ -26,6 +26,7 @@ __all__ = [
 
 BASE = ("customer_id", "event", "at", "received_at", "event_id")
 _REQUIRED = BASE[:3]
+_OF_ONE_KIND = ", or, where all lines are of one kind, add it with the name of that, such as 'cart_add'"
 # What other systems call these columns; used only to suggest, never to guess.
 _OFTEN = {
     "customer_id": (
@@ -119,6 +120,7 @@ def name_columns(found: Mapping[str, str], mapping: Mapping[str, str] | None, la
             faults.append(
                 f"column {column!r} is missing{away or ';'} "
                 + (f"did you mean columns={{{column!r}: {near!r}}}?" if near else "name yours with columns={...}")
+                + (_OF_ONE_KIND if column == "event" and not near and not away else "")
             )
     twice = sorted({theirs for theirs in claimed if list(mapping.values()).count(theirs) > 1})
     if twice:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
 from tests.sending.addresses import check_that_addresses_are_found
 from toolkit.errors import ApprovalError, LedgerError
@@ -30,10 +30,11 @@ from toolkit.sending import (
     submit,
 )
 from toolkit.sending.answered import tell_sent
-from toolkit.sending.clock import micros, utc_now
+from toolkit.sending.clock import DAY, micros, utc_now
 from toolkit.sending.keys import new_key
 from toolkit.sending.ledger import server_clock
 from toolkit.sending.ledger.planning import plan_run
+from toolkit.sending.ledger.schema import deliveries, is_under
 from toolkit.sending.sender_service import take_one
 from toolkit.tracking import Answers, TrackedMail
 
@@ -298,3 +299,27 @@ def test_what_the_tracker_was_told_once_is_looked_at_again_and_not_written_again
             connection.execute(text("UPDATE tracked_mail SET provider_id = NULL WHERE decision_id = 'd00004'"))
         assert tell_sent(ledger, answers) == 1  # what was committed after it though its number came before
         assert {name for _, name in rows()} == {"250 ok"}
+
+
+def test_the_days_limit_is_counted_without_going_through_a_years_rounds(ledger, clock):
+    now = micros(clock())
+    year = (
+        "INSERT INTO run (id, digest, program, transport, mails, as_of, created_at, not_after, state) "
+        "SELECT 'r' || n, '', '', '', 0, n, n, n, 'done' FROM generate_series(1, 100000) n",
+        "INSERT INTO signature (id, run_id, approver, digest, signed_at, expires_at) "
+        "SELECT 'loop', 'r' || n, '', '', n, n FROM generate_series(1, 100000) n",
+        "INSERT INTO delivery (run_id, decision_id, customer_id, address, class, message_id, payload_sha256, state, "
+        "epoch, attempts, planned_at) SELECT 'r' || n, 'd' || n, '', '', '', 'm' || n, '', 'accepted', 0, 0, "
+        f"CASE WHEN n > 98000 THEN {now} ELSE 1 END FROM generate_series(1, 100000) n",
+        "ANALYZE run, signature, delivery",
+    )
+    with ledger.changing() as connection:
+        for statement in year:
+            connection.execute(text(statement))
+    asked = select(func.count()).where(deliveries.c.planned_at > now - DAY, is_under("loop", deliveries.c.run_id))
+    with ledger.reading() as connection:
+        assert connection.execute(asked).scalar_one() == 2_000
+        query = asked.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+        plan = "\n".join(connection.execute(text(f"EXPLAIN {query}")).scalars())
+    assert "Seq Scan on signature" not in plan, plan
+    assert "Index Only Scan using signature_pkey" in plan or "Index Scan using signature_" in plan, plan

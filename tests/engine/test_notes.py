@@ -47,7 +47,7 @@ def test_r8_customers_of_an_unknown_zone_are_counted(zones: list[str], said: str
 @pytest.mark.parametrize("stored", [False, True])
 def test_r24_events_set_aside_are_counted_in_the_report(stored: bool, tmp_path: Path) -> None:
     people: list[dict[str, object]] = [{"customer_id": "ana", "birthday": "1990-03-03"}]
-    said = "1 event left out, of which another event has the event_id: log.quarantine"
+    said = "1 event left out, because an event before has the same event_id: log.quarantine"
     assert notes_of(people, ("e1", "e1"), tmp_path / "one" if stored else None) == (said,)
     assert notes_of(people, ("e1", "e2"), tmp_path / "two" if stored else None) == ()
 

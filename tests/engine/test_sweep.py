@@ -122,6 +122,15 @@ def test_the_best_cell_is_shown_on_the_part_it_was_not_chosen_on(log):
     assert "chosen on the first part" in best._repr_html_()
 
 
+@pytest.mark.parametrize(
+    ("path", "tried"), [("cart.pause.wait", ["240m", "1d"]), ("cart.reminder.offer.percent", [10, 15])]
+)
+def test_the_program_as_it_is_is_known_however_it_was_written(log, path, tried):
+    chosen = sweep(loads(CART), log, {path: tried}, progress=False).best("sent")
+    assert chosen.is_now.tolist() == [True, False]
+    assert "the program as it is: " in str(chosen)
+
+
 def test_a_number_that_nothing_defines_cannot_be_the_best(log):
     tried = sweep(loads(WELCOME), log, {"welcome.pause.wait": ["1h", "2h"]}, progress=False)
     with pytest.raises(InputError, match="not defined in the first part"):

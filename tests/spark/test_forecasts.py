@@ -180,7 +180,7 @@ def test_rows_of_one_customer_are_added_up_in_spark(frame_in_spark):
     with pytest.raises(MetricError, match="500 units have more than one row, for example '0'"):
         experiment(frame_in_spark(rows), [Rate("opens")])
     rows.loc[0, "arm"] = "mail"
-    with pytest.raises(MetricError, match="1 units are in more than one arm, for example '0'"):
+    with pytest.raises(MetricError, match="1 unit is in more than one arm, for example '0'"):
         experiment(frame_in_spark(rows), [metric])
 
 

@@ -130,7 +130,7 @@ def test_a_unit_with_two_rows_is_an_error(outcomes: pd.DataFrame) -> None:
 
 
 def test_a_unit_in_two_arms_is_an_error(outcomes: pd.DataFrame) -> None:
-    with pytest.raises(MetricError, match="1 units are in more than one arm"):
+    with pytest.raises(MetricError, match="1 unit is in more than one arm"):
         experiment(pd.concat([outcomes, outcomes.head(1).assign(arm="mail")]), [Rate("converted")])
 
 

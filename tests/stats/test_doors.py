@@ -36,7 +36,7 @@ def test_units_of_every_kind_are_seen_to_be_unique_or_not(kind: str) -> None:
     outcomes = frame(UNITS[kind])
     assert experiment(outcomes, [Rate("converted")]).lift["n"].tolist() == [50]
     twice = pd.concat([outcomes, outcomes.tail(1)])
-    with pytest.raises(MetricError, match="1 units have more than one row"):
+    with pytest.raises(MetricError, match="1 unit has more than one row"):
         experiment(twice, [Rate("converted")])
 
 

@@ -242,7 +242,7 @@ def test_rows_of_one_customer_are_added_up_for_ratios(tmp_path: Path) -> None:
     with pytest.raises(MetricError, match="500 units have more than one row, for example '0'"):
         experiment(path, [Rate("opens")])
     rows.loc[0, "arm"] = "mail"
-    with pytest.raises(MetricError, match="1 units are in more than one arm, for example '0'"):
+    with pytest.raises(MetricError, match="1 unit is in more than one arm, for example '0'"):
         experiment(stored(rows, tmp_path, "moved"), [metric])
 
 
@@ -427,7 +427,7 @@ def test_a_customer_assigned_to_two_arms_is_an_error(log: EventLog) -> None:
     moved = moved.assign(arm="control" if moved["arm"].iloc[0] == "mail" else "mail")
     both = EventLog.from_pandas(pd.concat([events, moved], ignore_index=True))
     table = OutcomeTable.from_log(both, entry="assigned", within="5d", flags={"converted": "purchase"})
-    with pytest.raises(MetricError, match="1 units are in more than one arm"):
+    with pytest.raises(MetricError, match="1 unit is in more than one arm"):
         experiment(table, [Rate("converted")])
 
 
@@ -458,7 +458,7 @@ def test_a_file_of_one_row_group_gives_the_numbers_of_many(outcomes: pd.DataFram
 
 def test_a_fault_of_the_units_is_told_before_a_fault_of_the_columns(outcomes: pd.DataFrame, tmp_path: Path) -> None:
     twice = pd.concat([outcomes, outcomes.iloc[:1].assign(arm="other")])
-    with pytest.raises(MetricError, match="1 units are in more than one arm"):
+    with pytest.raises(MetricError, match="1 unit is in more than one arm"):
         experiment(stored(twice, tmp_path), [Rate("nothing_like_this")])
 
 

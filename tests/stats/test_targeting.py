@@ -191,7 +191,7 @@ def test_rows_of_one_customer_are_added_up_within_each_segment() -> None:
     assert named["diff_lower"].tolist() == pytest.approx(wanted["diff_lower"].tolist())
     with pytest.raises(MetricError, match="units have more than one row"):
         uplift_by_segment(rows.assign(opened=True), Rate("opened"), "kind")
-    with pytest.raises(MetricError, match="units are in more than one arm"):
+    with pytest.raises(MetricError, match="unit is in more than one arm"):
         uplift_by_segment(rows.assign(arm=np.where(rows["kind"].eq("new"), "mail", "control"), unit=1), metric, "kind")
     with pytest.raises(MetricError, match=r"column 'person' .* is missing"):
         uplift_by_segment(rows, metric, "kind", unit="person")

@@ -208,7 +208,7 @@ def _notes(
     if isinstance(log, EventLog):
         if put_aside := log.quarantined:
             notes.append(
-                f"{counted(put_aside, 'event')} left out, of which another event has the event_id: log.quarantine"
+                f"{counted(put_aside, 'event')} left out, because an event before has the same event_id: log.quarantine"
             )
         dates = [one.trigger.date for one in program.scenarios if isinstance(one.trigger, DateTrigger)]
         unreadable = {name: log.unreadable_dates(name) for name in dates}

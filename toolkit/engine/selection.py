@@ -14,6 +14,7 @@ import pandas as pd
 from toolkit.drawable import Drawable
 from toolkit.engine.columns import column_words
 from toolkit.readable import number_text
+from toolkit.scenario.duration import Duration
 
 __all__ = ["Selection", "select"]
 
@@ -97,8 +98,18 @@ class Selection(Drawable):
         """Which rows of `table` are the program as it is."""
         same = pd.Series(True, index=self.table.index)
         for path, value in self.now.items():
-            same &= self.table[path].astype(str) == str(value)
+            same &= self.table[path].map(_as_compared) == _as_compared(value)
         return same
+
+
+def _as_compared(setting: Any) -> Any:
+    """A setting so that 10 is 10.0, and 240m is 4h."""
+    if isinstance(setting, int | float) and not isinstance(setting, bool):
+        return float(setting)
+    try:
+        return Duration.parse(setting)
+    except (TypeError, ValueError):
+        return str(setting)
 
 
 def select(parts: pd.DataFrame, value: str, *, paths: list[str], lowest: bool) -> pd.DataFrame:

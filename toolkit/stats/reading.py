@@ -18,7 +18,7 @@ from toolkit.stats.moments import Term, missing_column
 from toolkit.stats.outcomes import Outcomes, read, read_arms
 from toolkit.stats.ratios import Ratio
 from toolkit.stats.source import Source, read_pieces, read_stored
-from toolkit.stats.units import one_row_per_unit, ratio_columns
+from toolkit.stats.units import one_row_per_unit, ratio_columns, units_again, units_in_arms
 
 __all__ = ["OutcomesLike", "known_about", "number_columns", "opened", "take_in"]
 
@@ -141,16 +141,10 @@ def _one_row_each(source: Source, metrics: Sequence[Metric], further: Sequence[T
     if found.missing:
         raise MetricError(f"outcomes: {found.missing:,} of {found.rows:,} rows have no {unit!r}")
     if found.moved:
-        raise MetricError(
-            f"outcomes: {found.moved:,} units are in more than one arm, for example {found.example!r};"
-            " each unit belongs to the one arm drawn for it"
-        )
+        raise units_in_arms(found.moved, found.example)
     if not found.repeated:
         return source
     if not all(isinstance(metric, Ratio) for metric in metrics):
-        raise MetricError(
-            f"outcomes: {found.repeated:,} units have more than one row, for example {found.example!r};"
-            " give one row per unit, or compare ratios only (Ratio adds up the rows of a unit)"
-        )
+        raise units_again(found.repeated, found.example)
     summed, kept = ratio_columns(metrics, further)
     return source.added_up(unit, arm=arm, summed=summed, kept=kept)

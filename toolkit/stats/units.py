@@ -11,13 +11,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from toolkit.errors import MetricError
+from toolkit.readable import counted
 from toolkit.stats.arguments import listed
 from toolkit.stats.metric import Metric
 from toolkit.stats.moments import Term, numbers, one_column
 from toolkit.stats.outcomes import Arms
 from toolkit.stats.ratios import Ratio
 
-__all__ = ["one_row_per_unit", "ratio_columns"]
+__all__ = ["one_row_per_unit", "ratio_columns", "units_again", "units_in_arms"]
 
 
 def one_row_per_unit(
@@ -56,16 +57,26 @@ def one_row_per_unit(
     several = pd.Series(arms.codes[again], index=repeated.to_numpy()).groupby(level=0).nunique()
     moved = several[several > 1]
     if len(moved):
-        raise MetricError(
-            f"outcomes: {len(moved):,} units are in more than one arm, for example {str(moved.index[0])!r};"
-            " each unit belongs to the one arm drawn for it"
-        )
+        raise units_in_arms(len(moved), str(moved.index[0]))
     if not all(isinstance(metric, Ratio) for metric in metrics):
-        raise MetricError(
-            f"outcomes: {repeated.nunique():,} units have more than one row, for example {str(repeated.iloc[0])!r};"
-            " give one row per unit, or compare ratios only (Ratio adds up the rows of a unit)"
-        )
+        raise units_again(repeated.nunique(), str(repeated.iloc[0]))
     return _added_up(outcomes, *ratio_columns(metrics, further), arms=arms, unit=unit)
+
+
+def units_in_arms(count: int, example: str) -> MetricError:
+    """The error of units in several arms."""
+    return MetricError(
+        f"outcomes: {counted(count, 'unit is', 'units are')} in more than one arm, for example {example!r};"
+        " each unit belongs to the one arm drawn for it"
+    )
+
+
+def units_again(count: int, example: str) -> MetricError:
+    """The error of units in several rows."""
+    return MetricError(
+        f"outcomes: {counted(count, 'unit has', 'units have')} more than one row, for example {example!r};"
+        " give one row per unit, or compare ratios only (Ratio adds up the rows of a unit)"
+    )
 
 
 def _unique(units: pd.Series) -> bool:

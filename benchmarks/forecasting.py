@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -10,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measuring import Bound, Result, compare
+from benchmarks.measuring import Bound, Result, compare, peak_memory
 from toolkit.engine import replay
 from toolkit.events import EventLog
 from toolkit.scenario import loads
@@ -106,7 +105,7 @@ def forecast_memory() -> Iterator[Result]:
 def peak(draws: int) -> None:
     """Print the most memory that a forecast of so many draws took, in MiB."""
     Simulation(PROGRAM, EventLog.from_parquet(_stored()), response=MODEL).run(draws=draws, seed=1, level=0.9)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(peak_memory() // 2**20)
 
 
 def worlds() -> Iterator[Result]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Bound", "Result", "best_of", "compare", "machine"]
+__all__ = ["Bound", "Result", "best_of", "compare", "machine", "peak_memory"]
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,17 @@ def compare(
         peer_s = min(peer_s, best_of(runs, theirs))
     bounds = () if at_most is None else (Bound("ratio", at_most=at_most),)
     return Result(name, size, ours_s, peer, peer_s, more, bounds, about)
+
+
+def peak_memory() -> int:
+    """The most memory that this process has held, in bytes.
+
+    Linux says of a new process that it held as much as the one that started it (`ru_maxrss`), so its own is read.
+    """
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("the peak of memory is read from /proc/self/status, which Linux has")
 
 
 def machine() -> str:

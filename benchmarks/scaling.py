@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import Bound, Result, best_of
+from benchmarks.measuring import Bound, Result, best_of, peak_memory
 
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 ROOM = 12 * 2**30
@@ -115,11 +114,11 @@ def _measure(store: str) -> dict[str, Any]:
 
         generate_events(1_000, Path(folder) / "few.parquet", seed=1)
         replay(THREE, EventLog.from_parquet(Path(folder) / "few.parquet")).summary()
-    before = _peak()
+    before = peak_memory()
     start = time.perf_counter()
     run = replay(THREE, EventLog.open(store), progress=False)
     seconds = time.perf_counter() - start
-    peak = _peak()
+    peak = peak_memory()
     table = run.summary().table
     return {
         "seconds": seconds,
@@ -128,10 +127,6 @@ def _measure(store: str) -> dict[str, Any]:
         "ranges": len(getattr(run, "ranges", [None])),
         "decisions": int(table[["sent", "withheld", "skipped"]].to_numpy().sum()),
     }
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.mailing import Peer
-from benchmarks.measuring import Bound, Result
+from benchmarks.measuring import Bound, Result, peak_memory
 from toolkit.events import EventLog
 from toolkit.scenario import loads
 from toolkit.scenario.models import Policies, Program
@@ -171,7 +171,7 @@ def _prepared(count: int, folder: str) -> tuple[float, float, float, float]:
     start, before = time.perf_counter(), _processors()
     batch = prepare(program, log, now=now, **options)
     took, worked = time.perf_counter() - start, _processors() - before
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory() / 2**20
     peer, letters = Peer(batch.templates, "welcome/hello"), [mail.letter for mail in batch.mails[:NAIVE]]
     start = time.perf_counter()
     with sqlite3.connect(f"{folder}/mails.sqlite") as mails:
@@ -206,7 +206,7 @@ def _submitted(count: int, folder: str) -> tuple[float, float]:
     held = _now_mb() - before
     submit(batch, approve(batch, by="bench"), Path(folder) / "spool")
     del warm
-    return held, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return held, peak_memory() / 2**20
 
 
 def _sent(count: int, folder: str, port: int) -> tuple[float, float]:
@@ -221,7 +221,7 @@ def _sent(count: int, folder: str, port: int) -> tuple[float, float]:
     )
     if report.sent != count:
         raise RuntimeError(f"expected {count} mails sent: {report}")
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return time.perf_counter() - start, peak_memory() / 2**20
 
 
 def _now_mb() -> float:

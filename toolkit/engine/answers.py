@@ -207,6 +207,17 @@ def _height(curves: Floats, curve: int, x: float) -> float:
 
 
 @kernel
+def _asked(ways: Ints, curve: int) -> bool:
+    """Whether the chance of any answer goes by that."""
+    at = W_CURVES + curve
+    return bool(
+        ways[at + CURVES * CURVE_OPEN] >= 0
+        or ways[at + CURVES * CURVE_BUY] >= 0
+        or ways[at + CURVES * CURVE_LEAVE] >= 0
+    )
+
+
+@kernel
 def _factor(answers: Answers, send: int, answer: int, delay: float, hour: float, recency: float, mails: float) -> float:
     base = W_CURVES + CURVES * answer
     factor = 1.0
@@ -329,23 +340,33 @@ def _answer(plan: Plan, past: Past, work: Work, out: Out, answers: Answers, deci
     own = answers.own[group]
     own[N_MAILS] += counts
     key = mixed(mixed(answers.seed, answers.keys[work.n[m.N_CUSTOMER]]), mixed(ways[W_STEP], journey[m.J_TRIGGER]))
-    delay = math.log1p(max(0.0, (now - journey[m.J_TRIGGER]) / _HOUR))
-    hour = (to_local(past.zones, work.n[m.N_ZONE], now) % DAY) / _HOUR
-    recency = math.log1p(max(0.0, _recency(past, work, answers, now)))
-    mails = _mails_before(work, now, ways[W_PAST], plan.scenarios[scenario, m.S_MARKETING])
+    delay = hour = recency = mails = 0.0  # what no curve goes by is not looked for
+    if _asked(ways, CURVE_DELAY):
+        delay = math.log1p(max(0.0, (now - journey[m.J_TRIGGER]) / _HOUR))
+    if _asked(ways, CURVE_HOUR):
+        hour = (to_local(past.zones, work.n[m.N_ZONE], now) % DAY) / _HOUR
+    if _asked(ways, CURVE_RECENCY):
+        recency = math.log1p(max(0.0, _recency(past, work, answers, now)))
+    if _asked(ways, CURVE_MAILS):
+        mails = _mails_before(work, now, ways[W_PAST], plan.scenarios[scenario, m.S_MARKETING])
 
     if _chance(key, 0) < rates[R_MACHINE]:
         own[N_MACHINE] += counts
-        _insert(past, work, answers, now + _delay(key, 1, 30.0e6, 0.5), ways[W_MACHINE_BITS], -1)
+        if ways[W_MACHINE_BITS]:  # an answer that no condition of the program asks for changes nothing
+            _insert(past, work, answers, now + _delay(key, 1, 30.0e6, 0.5), ways[W_MACHINE_BITS], -1)
     opened = _chance(key, 3) < rates[R_OPEN] * _factor(answers, send, CURVE_OPEN, delay, hour, recency, mails)
     if opened:
         own[N_OPENS] += counts
-        at = now + _delay(key, 4, rates[R_OPEN_AFTER], rates[R_SPREAD])
-        _insert(past, work, answers, at, ways[W_OPEN_BITS], -1)
-        if _chance(key, 6) < rates[R_CLICK]:
+        clicked = _chance(key, 6) < rates[R_CLICK]
+        if clicked:
             own[N_CLICKS] += counts
-            at += _delay(key, 7, rates[R_CLICK_AFTER], rates[R_SPREAD])
-            _insert(past, work, answers, at, ways[W_CLICK_BITS], -1)
+        if ways[W_OPEN_BITS] or (clicked and ways[W_CLICK_BITS]):
+            at = now + _delay(key, 4, rates[R_OPEN_AFTER], rates[R_SPREAD])
+            if ways[W_OPEN_BITS]:
+                _insert(past, work, answers, at, ways[W_OPEN_BITS], -1)
+            if clicked and ways[W_CLICK_BITS]:
+                at += _delay(key, 7, rates[R_CLICK_AFTER], rates[R_SPREAD])
+                _insert(past, work, answers, at, ways[W_CLICK_BITS], -1)
 
     offer = row[m.D_PLAIN] == 0 and (rates[R_PERCENT] > 0 or rates[R_AMOUNT] > 0)
     buys = rates[R_BUY] * _factor(answers, send, CURVE_BUY, delay, hour, recency, mails)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from toolkit.engine import layout as m
 from toolkit.engine.doors import micros_of, scenario_with_goal
 from toolkit.engine.measure import measure
+from toolkit.engine.ordered import distinct
 from toolkit.engine.run import Run
 from toolkit.engine.tally import own_of
 from toolkit.events.marks import mailed_scenarios
@@ -51,7 +51,7 @@ def baseline_of(run: Run, *, scenario: str | None = None) -> Baseline:
     place, chosen, _ = scenario_with_goal(run.compiled.scenarios, scenario)
     basis = own_of(run.compiled, mailed_scenarios(run.log, up_to=micros_of(run.until))).basis[place]
     journeys = run.walked.journeys
-    people = len(np.unique(journeys[journeys[:, m.J_SCENARIO] == place, m.J_CUSTOMER]))
+    people = len(distinct(journeys[journeys[:, m.J_SCENARIO] == place, m.J_CUSTOMER]))
     return Baseline(
         scenario=chosen.scenario,
         basis=basis,

@@ -1,12 +1,15 @@
-"""Tables of a run in their order."""
+"""Tables of a run in their order, and numbers in theirs."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["in_order"]
+from toolkit.engine.layout import Ints
+
+__all__ = ["distinct", "in_order"]
 
 
 def in_order(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
@@ -20,3 +23,16 @@ def in_order(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
     keys = pa.table({column: pa.array(frame[column]) for column in columns})
     order = pc.sort_indices(keys, sort_keys=[(column, "ascending") for column in columns])
     return frame.take(order.to_numpy()).reset_index(drop=True)
+
+
+def distinct(numbers: Ints) -> Ints:
+    """The different whole numbers, rising.
+
+    Asked for their counts, too, numpy sorts them; else it hashes them, which takes fifty times as long where most of
+    millions differ.
+
+    >>> distinct(np.array([7, 3, 7])).tolist()
+    [3, 7]
+    """
+    found: Ints = np.unique(numbers, return_counts=True)[0]
+    return found

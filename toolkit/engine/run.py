@@ -23,7 +23,7 @@ from toolkit.engine.ids import decision_ids, journey_ids, key_texts
 from toolkit.engine.instructions import Assumption
 from toolkit.engine.layout import Ints
 from toolkit.engine.load import mail_counts, offer_text
-from toolkit.engine.ordered import in_order
+from toolkit.engine.ordered import distinct, in_order
 from toolkit.engine.overlap import meetings_of
 from toolkit.engine.period import Period, period_of
 from toolkit.engine.prepared import Prepared
@@ -255,7 +255,7 @@ class Run(Reports, Drawable):
         """
         journeys, decisions = self.walked.journeys, self.walked.decisions
         after = micros_of(moment_of(moment, name="moment"))
-        kept = np.unique(decisions[decisions[:, m.D_AT] > after, m.D_JOURNEY])
+        kept = distinct(decisions[decisions[:, m.D_AT] > after, m.D_JOURNEY])
         place = np.full(len(journeys), -1, dtype=np.int64)
         place[kept] = np.arange(len(kept))
         decisions = decisions[place[decisions[:, m.D_JOURNEY]] >= 0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -12,6 +11,7 @@ from toolkit.engine import layout as m
 from toolkit.engine.doors import scenario_in
 from toolkit.engine.layout import Ints
 from toolkit.engine.local_time import DAY, HOUR, local
+from toolkit.engine.ordered import distinct
 from toolkit.engine.run import Run
 from toolkit.errors import InputError, is_one_of, shown
 
@@ -66,10 +66,10 @@ def people_mailed(run: Run) -> int:
     """How many customers of a run get a mail."""
     rows = run.walked.decisions
     sent = rows[rows[:, m.D_STATUS] == m.STATUS_SEND, m.D_JOURNEY]
-    return len(np.unique(run.walked.journeys[sent, m.J_CUSTOMER]))
+    return len(distinct(run.walked.journeys[sent, m.J_CUSTOMER]))
 
 
 def people_reached(run: Run) -> pa.Array:
     """The customers of a run whose journeys came to a mail, whether it went or not, in the order of the log's."""
-    places = np.unique(run.walked.journeys[run.walked.decisions[:, m.D_JOURNEY], m.J_CUSTOMER])
+    places = distinct(run.walked.journeys[run.walked.decisions[:, m.D_JOURNEY], m.J_CUSTOMER])
     return run.marked.customers.take(pa.array(places))

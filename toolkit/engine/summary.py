@@ -12,6 +12,7 @@ import pandas as pd
 from toolkit.engine import layout as m
 from toolkit.engine.compile import Compiled
 from toolkit.engine.layout import Ints
+from toolkit.engine.ordered import distinct
 from toolkit.engine.runners.local import Walked
 from toolkit.readable import reason_text, table_html
 from toolkit.tables import ENDINGS, REASONS, STATUSES
@@ -103,7 +104,7 @@ def journey_counts(compiled: Compiled, walked: Walked) -> JourneyCounts:
     group = journeys[:, m.J_SCENARIO] * widest + journeys[:, m.J_ARM] + 1
     size = len(compiled.scenarios) * widest
     of_decision = group[decisions[:, m.D_JOURNEY]]
-    people = np.unique(journeys[:, m.J_CUSTOMER] * size + group) % max(1, size)
+    people = distinct(journeys[:, m.J_CUSTOMER] * size + group) % max(1, size)
     not_sent = decisions[:, m.D_STATUS] != m.STATUS_SEND
     of_scenario = journeys[decisions[not_sent, m.D_JOURNEY], m.J_SCENARIO]
     return JourneyCounts(

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from toolkit.engine import answers as a
 from toolkit.engine import layout as m
+from toolkit.engine.ordered import distinct
 from toolkit.engine.runners.answering import Respondents
 
 __all__ = ["Meeting", "Scatter", "deviates", "moved_together", "scatter_of"]
@@ -134,7 +135,7 @@ def _meetings(expected: Ints, group_of: Ints, groups: int) -> dict[tuple[int, in
     for one, other in itertools.combinations(range(group_of.shape[1]), 2):
         both = np.flatnonzero((group_of[:, one] >= 0) & (group_of[:, other] >= 0))
         pairs = group_of[both, one] * groups + group_of[both, other]
-        for pair in np.unique(pairs).tolist():
+        for pair in distinct(pairs).tolist():
             theirs = both[pairs == pair]
             left, right = expected[theirs, one], expected[theirs, other]
             found[divmod(pair, groups)] = Meeting(len(theirs), _sums(left), _sums(right), _products(left, right))

@@ -18,6 +18,7 @@ from toolkit.engine.answers import Answers
 from toolkit.engine.compile import Compiled
 from toolkit.engine.compiled import config
 from toolkit.engine.layout import Floats, Ints, Past, Plan
+from toolkit.engine.ordered import distinct
 from toolkit.engine.runners.donors import Donors
 from toolkit.engine.runners.local import Walked, joined, next_emptied, run_places, split_evenly, takers_of
 
@@ -103,12 +104,12 @@ class Respondents:
             np.zeros((1, 2, 1)),
         )
         self.silent_run, self.totals = self._walk(nobody, 0, everyone)
-        self.entered = np.unique(self.silent_run.journeys[:, m.J_CUSTOMER])
+        self.entered = distinct(self.silent_run.journeys[:, m.J_CUSTOMER])
         each = int(self.settings.rows[-1])
         self.on_their_own = np.zeros((len(self.entered) * each, len(a.METRICS)), dtype=np.int64)
         self._walk(nobody, 0, self.entered, self.on_their_own)
         sent = self.silent_run.decisions[self.silent_run.decisions[:, m.D_STATUS] == m.STATUS_SEND, m.D_JOURNEY]
-        self.chosen = np.unique(self.silent_run.journeys[sent, m.J_CUSTOMER])
+        self.chosen = distinct(self.silent_run.journeys[sent, m.J_CUSTOMER])
         if self.compiled.pools:  # who gets the last coupons depends on everyone
             self.chosen = everyone
         self.people = np.zeros((len(self.chosen) * each, len(a.METRICS)), dtype=np.int64)

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from toolkit.engine.compiled import compiled
 from toolkit.engine.layout import Ints
 from toolkit.engine.marked import Marked
-from toolkit.engine.ordered import distinct
 
 __all__ = ["NO_GAP", "median_gaps"]
 
@@ -108,7 +107,7 @@ def _medians(whose: Ints, chain: Ints, at: Ints, received: Ints, out: Ints) -> N
         while high < count and whose[high] == whose[low]:
             high += 1
         first = ends[low - 1] if low else 0
-        lengths = distinct(gaps[first : ends[high - 1]])
+        lengths = np.unique(gaps[first : ends[high - 1]])
         tree = np.zeros(len(lengths) + 1, dtype=np.int64)
         total = 0
         written = first

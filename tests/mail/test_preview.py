@@ -4,6 +4,7 @@ import html as entities
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,16 @@ def test_a_picture_of_a_width_no_window_has_is_refused(library: Templates, tmp_p
         library["welcome/hello"].preview().png(tmp_path / "x.png", width=20)
 
 
+def becomes(page: Any, condition: str, failing: type[Exception]) -> None:
+    """Ask the frame until it is so: where no script may run, nothing that Playwright asks again by itself is asked."""
+    for _ in range(100):
+        with suppress(failing):  # its page is just being put in
+            if page.frames[1].evaluate(condition):
+                return
+        page.wait_for_timeout(100)
+    pytest.fail(f"never {condition}")
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="/usr/bin/chromium is not here: apt-get install chromium")
 def test_a_mail_in_its_frame_is_reached_and_scrolled_by_keys(library: Templates) -> None:
@@ -199,12 +210,11 @@ def test_a_mail_in_its_frame_is_reached_and_scrolled_by_keys(library: Templates)
         page = browser.new_page()
         for view in ("desktop", "phone", "text"):
             page.set_content(f"<button>before</button>{preview.frame(view, height=200)}<button>after</button>")
-            inside = page.frames[1]
-            inside.wait_for_selector("body")
+            becomes(page, "document.body.scrollHeight > innerHeight", playwright.Error)
             page.get_by_role("button", name="before").focus()
             page.keyboard.press("Tab")
             page.keyboard.press("PageDown")
-            inside.wait_for_function("scrollY > 0")
+            becomes(page, "scrollY > 0", playwright.Error)
             page.keyboard.press("Tab")
             assert page.evaluate("document.activeElement.textContent") == "after"
         browser.close()

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sending.shops import NOON, events_of, people_of
+from tests.sending.shops import GIFT, NOON, events_of, people_of
 from toolkit.engine import replay
 from toolkit.errors import InputError, ScenarioError
 from toolkit.events import EventLog
@@ -34,21 +34,13 @@ from toolkit.sending.ledger.planning import plan_mails, plan_run
 from toolkit.sending.live import keep_sending, round_of
 from toolkit.sending.transports import transport
 
-GIFT = """
-scenario: welcome
-trigger: {event: sign_up}
-reentry: once
-steps:
-  - {wait: 1h}
-  - {id: hello, send: welcome/hello, offer: {percent: 10, pool: spring, on_empty: EMPTY}}
-"""
 MORNING = NOON - timedelta(hours=3)
 
 
 @pytest.fixture
 def gift(make_program):
     def make(*, empty="skip", **pool):
-        text = GIFT.replace("EMPTY", empty) + "---\npools: {spring: {size: 1}}\n"
+        text = GIFT.replace("pool: spring", f"pool: spring, on_empty: {empty}")
         return make_program(loads(text).scenarios, pools={"spring": pool or {"file": "spring.csv"}})
 
     return make
@@ -326,7 +318,7 @@ def test_a_replay_counts_with_the_size_and_says_when_it_has_none(gift, pooled):
 
 def test_a_file_of_codes_is_no_mail():
     with pytest.raises(ScenarioError, match=r"pools\.s\.file: the codes' file ends as a mail's does; found 'c.txt'"):
-        loads(GIFT.replace("EMPTY", "skip") + "---\npools: {s: {file: c.txt}, spring: {size: 1}}\n")
+        loads(GIFT.replace("pools: {", "pools: {s: {file: c.txt}, "))
 
 
 number = itertools.count()

@@ -25,6 +25,7 @@ from toolkit.charts.style import (
 )
 from toolkit.charts.themed import Themed
 from toolkit.engine import OBSERVED, Sweep, column_words
+from toolkit.engine.selection import as_compared
 from toolkit.errors import InputError, NotSupportedError, did_you_mean, is_one_of, shown
 from toolkit.scenario import Duration
 from toolkit.stats.proportions import Share, wilson_interval
@@ -238,17 +239,8 @@ def _mark_now(figure: go.Figure, sweep: Sweep, path: str, rows: pd.DataFrame) ->
 
 
 def _place_of(now: object, settings: Iterable[object]) -> int | None:
-    """Where among the settings tried the present one stands, however either is written: 10 is 10.0, 60m is 1h."""
-    return next((place for place, one in enumerate(settings) if _meant(one) == _meant(now)), None)
-
-
-def _meant(setting: Any) -> object:
-    if isinstance(setting, int | float):
-        return setting
-    try:
-        return Duration.parse(str(setting))
-    except ValueError:
-        return str(setting)
+    """Where among the settings tried the present one stands, however either is written."""
+    return next((place for place, one in enumerate(settings) if as_compared(one) == as_compared(now)), None)
 
 
 def _scenario(sweep: Sweep, name: str | None) -> str:

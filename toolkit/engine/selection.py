@@ -16,7 +16,7 @@ from toolkit.engine.columns import column_words
 from toolkit.readable import number_text
 from toolkit.scenario.duration import Duration
 
-__all__ = ["Selection", "select"]
+__all__ = ["Selection", "as_compared", "select"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +98,12 @@ class Selection(Drawable):
         """Which rows of `table` are the program as it is."""
         same = pd.Series(True, index=self.table.index)
         for path, value in self.now.items():
-            same &= self.table[path].map(_as_compared) == _as_compared(value)
+            same &= self.table[path].map(as_compared) == as_compared(value)
         return same
 
 
-def _as_compared(setting: Any) -> Any:
-    """A setting so that 10 is 10.0, and 240m is 4h."""
+def as_compared(setting: Any) -> Any:
+    """A setting as it is compared, however it is written: 10 is 10.0, and 240m is 4h."""
     if isinstance(setting, int | float) and not isinstance(setting, bool):
         return float(setting)
     try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 __all__ = ["label_in", "label_of_files"]
 
@@ -15,12 +15,12 @@ _PANDAS = b"PANDAS_ATTRS"
 _ADDED = ("open_windows", "untouched")
 
 
-def label_of_files(files: Sequence[str]) -> dict[str, Any]:
-    """What is known of outcomes in files, which pandas writes with a frame's `attrs`; empty where nothing is.
+def label_of_files(schemas: Iterable[pa.Schema]) -> dict[str, Any]:
+    """What is known of outcomes in files: pandas writes a frame's `attrs` into their schemas. Empty where nothing is.
 
     Of several files, parts of the same outcomes, the counts are added; they are randomised where every one is.
     """
-    return _joined(label_in(pq.read_schema(path).metadata) for path in files)
+    return _joined(label_in(schema.metadata) for schema in schemas)
 
 
 def label_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:

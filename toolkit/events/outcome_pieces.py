@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from toolkit.errors import EventLogError
+from toolkit.events.outcome_footers import Footer, is_text, opened
 
 __all__ = ["column_of", "pieces_of"]
 
@@ -29,19 +27,18 @@ _WORTH_SHARING = 200_000  # rows from which two threads are faster than one
 class _Stretch:
     """Row groups of a file that are read together, and how many rows they hold."""
 
-    file: str
-    footer: pq.FileMetaData
+    footer: Footer
     groups: tuple[int, ...]
     rows: int
 
 
 def pieces_of(
-    files: Sequence[str], columns: Sequence[str], *, labels: str
+    footers: Sequence[Footer], columns: Sequence[str], *, labels: str
 ) -> tuple[Iterator[pa.RecordBatch], ...] | None:
     """Some columns of all rows, file after file, in the order of the rows, for one thread or for two.
 
     Args:
-        files: paths of Parquet files.
+        footers: those of the Parquet files.
         columns: which columns.
         labels: one of them, which holds few different values; texts in it come as a dictionary.
 
@@ -51,17 +48,13 @@ def pieces_of(
         column in the same plain type (whole numbers, numbers, flags or texts).
 
     Raises:
-        EventLogError: also while reading, a file that is damaged or gone.
+        EventLogError: while reading, a file that is damaged, gone, or was written anew.
     """
-    schemas, stretches = [], []
-    for file in files:
-        with _opened(file) as opened:
-            schemas.append(opened.schema_arrow)
-            stretches += _stretches(file, opened.metadata, len(columns))
-    if not all(_alike(schemas, column) for column in columns):
+    if not all(_alike(footers, column) for column in columns):
         return None
-    if pa.types.is_floating(schemas[0].field(labels).type):
+    if pa.types.is_floating(footers[0].schema.field(labels).type):
         return None
+    stretches = [stretch for footer in footers for stretch in _stretches(footer, len(columns))]
     rows = sum(stretch.rows for stretch in stretches)
     read = partial(_read, columns=columns, labels=labels)
     if rows < _WORTH_SHARING:
@@ -72,24 +65,21 @@ def pieces_of(
     return tuple(_of_some_size(read(half)) for half in halves)
 
 
-def column_of(files: Sequence[str], column: str) -> Iterator[pa.Array] | None:
-    """One column of all rows, in their order, decoded as it is asked for; files and None as for `pieces_of`."""
-    schemas = []
-    for file in files:
-        with _opened(file) as opened:
-            schemas.append(opened.schema_arrow)
-    return _decoded(files, column) if _alike(schemas, column) else None
+def column_of(footers: Sequence[Footer], column: str) -> Iterator[pa.Array] | None:
+    """One column of all rows, in their order, decoded as it is asked for; footers and None as for `pieces_of`."""
+    return _decoded(footers, column) if _alike(footers, column) else None
 
 
-def _decoded(files: Sequence[str], column: str) -> Iterator[pa.Array]:
-    for file in files:
-        with _opened(file, buffer_size=_BUFFER) as opened:
-            for batch in opened.iter_batches(_ROWS, columns=[column], use_threads=False):
+def _decoded(footers: Sequence[Footer], column: str) -> Iterator[pa.Array]:
+    for footer in footers:
+        with opened(footer, buffer_size=_BUFFER) as file:
+            for batch in file.iter_batches(_ROWS, columns=[column], use_threads=False):
                 yield batch.column(0)
 
 
-def _alike(schemas: Sequence[pa.Schema], column: str) -> bool:
+def _alike(footers: Sequence[Footer], column: str) -> bool:
     """Whether all files hold a column once, in the same plain type."""
+    schemas = [footer.schema for footer in footers]
     if any(schema.names.count(column) != 1 for schema in schemas):
         return False
     kinds = {schema.field(column).type for schema in schemas}
@@ -103,14 +93,14 @@ def _halves(parts: Sequence[Part], sizes: Sequence[int]) -> list[Sequence[Part]]
     return [parts[:cut], parts[cut:]] if cut else [parts]
 
 
-def _stretches(file: str, footer: pq.FileMetaData, columns: int) -> list[_Stretch]:
+def _stretches(footer: Footer, columns: int) -> list[_Stretch]:
     """The row groups of a file, small ones put together: some writers make thousands."""
-    sizes = [footer.row_group(at).num_rows for at in range(footer.num_row_groups)]
+    sizes = [footer.metadata.row_group(at).num_rows for at in range(footer.metadata.num_row_groups)]
     found, start, rows = [], 0, 0
     for at, size in enumerate(sizes):
         rows += size
         if rows >= _ROWS or at == len(sizes) - 1 or not _is_small(rows + sizes[at + 1], columns):
-            found.append(_Stretch(file, footer, tuple(range(start, at + 1)), rows))
+            found.append(_Stretch(footer, tuple(range(start, at + 1)), rows))
             start, rows = at + 1, 0
     return found
 
@@ -120,46 +110,30 @@ def _is_small(rows: int, columns: int) -> bool:
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
     numeric = pa.types.is_integer(kind) or (pa.types.is_floating(kind) and not pa.types.is_float16(kind))
-    return numeric or pa.types.is_boolean(kind) or _is_text(kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-@contextmanager
-def _opened(file: str, **options: Any) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(file, pre_buffer=False, **options) as opened:
-            yield opened
-    except (OSError, pa.ArrowException) as fault:
-        said = str(fault).splitlines()[0]
-        raise EventLogError(f"a file of these outcomes can no longer be read: {file}: {said}") from fault
+    return numeric or pa.types.is_boolean(kind) or is_text(kind)
 
 
 def _read(
     stretches: Sequence[_Stretch], *, columns: Sequence[str], labels: str, cores: bool = False
 ) -> Iterator[pa.RecordBatch]:
     """The rows of all stretches, decoded by all cores or by one."""
-    for file, of_file in itertools.groupby(stretches, key=lambda stretch: stretch.file):
+    for footer, of_file in itertools.groupby(stretches, key=lambda stretch: stretch.footer):
         part = list(of_file)
         small = _is_small(max(stretch.rows for stretch in part), len(columns))
         buffer = 0 if small else _BUFFER
-        with _opened(file, metadata=part[0].footer, read_dictionary=[labels], buffer_size=buffer) as opened:
+        with opened(footer, read_dictionary=[labels], buffer_size=buffer) as file:
             for stretch in part:
                 if _is_small(stretch.rows, len(columns)):
                     order = _largest_first(stretch, columns) if cores else columns  # so that no core is left with it
-                    table = opened.read_row_groups(stretch.groups, columns=order, use_threads=cores)
+                    table = file.read_row_groups(stretch.groups, columns=order, use_threads=cores)
                     yield from table.select(columns).to_batches(_ROWS)
                 else:
-                    yield from opened.iter_batches(_ROWS, row_groups=stretch.groups, columns=columns)
+                    yield from file.iter_batches(_ROWS, row_groups=stretch.groups, columns=columns)
 
 
 def _largest_first(stretch: _Stretch, columns: Sequence[str]) -> list[str]:
-    group = stretch.footer.row_group(stretch.groups[0])
+    group = stretch.footer.metadata.row_group(stretch.groups[0])
     parts = (group.column(at) for at in range(group.num_columns))
     sizes = {part.path_in_schema: part.total_uncompressed_size for part in parts}
     return sorted(columns, key=lambda column: sizes.get(column, 0), reverse=True)

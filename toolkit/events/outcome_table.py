@@ -19,12 +19,13 @@ from pyarrow.fs import FileSystem
 from toolkit.errors import EventLogError, did_you_mean, shown
 from toolkit.events.database import connect, fetch, fetch_rows
 from toolkit.events.log import EventLog
+from toolkit.events.outcome_footers import Footer, database_types, read_footers
 from toolkit.events.outcome_labels import label_in, label_of_files
 from toolkit.events.outcome_pieces import column_of, pieces_of
 from toolkit.events.outcome_sums import ArmSums, OutcomeSums, UnitCheck
 from toolkit.events.postgres_outcomes import PostgresOutcomes
 from toolkit.events.quoting import literal, name, paths
-from toolkit.events.sources import PathOrPaths, columns_of, find_files
+from toolkit.events.sources import PathOrPaths, columns_of, find_files, first_line
 from toolkit.events.sql_sources import database_source
 
 __all__ = ["ArmSums", "OutcomeTable", "UnitCheck"]
@@ -63,11 +64,11 @@ class OutcomeTable(OutcomeSums):
         *,
         types: Mapping[str, str],
         about: Mapping[str, Any] | None = None,
-        files: Sequence[str] = (),
+        footers: Sequence[Footer] = (),
     ) -> None:
         super().__init__(relation, types=types, about=about)
         self._cursor = cursor
-        self._files = tuple(files)
+        self._footers = tuple(footers)
 
     @classmethod
     def from_parquet(cls, where: PathOrPaths) -> OutcomeTable:
@@ -88,15 +89,16 @@ class OutcomeTable(OutcomeSums):
         if isinstance(where, str) and "://" in where:
             return cls._from_remote(where)
         files = find_files(where, folder_pattern="**/*.parquet")
-        connection = _database()
+        footers = read_footers(files)
         relation = f"read_parquet({paths(files)}{', union_by_name=true' if len(files) > 1 else ''})"
-        try:
-            types = columns_of(connection, relation)
-        except duckdb.Error as fault:
-            why = str(fault).splitlines()[0]
-            hint = "; a CSV file may be given as pandas.read_csv(...)" if files[0].lower().endswith(".csv") else ""
-            raise EventLogError(f"{files[0]}: cannot be read as Parquet: {why}{hint}") from fault
-        return cls(connection.cursor, relation, types=types, about=label_of_files(files), files=files)
+        types = database_types(footers)
+        if types is None:
+            try:
+                types = columns_of(_cursor(), relation)
+            except duckdb.Error as fault:
+                raise EventLogError(f"{files[0]}: cannot be read as Parquet: {first_line(fault)}") from fault
+        about = label_of_files(footer.schema for footer in footers)
+        return cls(_cursor, relation, types=types, about=about, footers=footers)
 
     @classmethod
     def _from_remote(cls, url: str) -> OutcomeTable:
@@ -226,11 +228,11 @@ class OutcomeTable(OutcomeSums):
 
     def pieces(self, columns: Sequence[str], *, arm: str) -> Sequence[Iterator[pa.RecordBatch]] | None:
         """The rows of Parquet files, in their order, in one run or two; None where the database must answer."""
-        return pieces_of(self._files, columns, labels=arm) if self._files else None
+        return pieces_of(self._footers, columns, labels=arm) if self._footers else None
 
     def column(self, column: str) -> Iterator[pa.Array] | None:
         """One column of Parquet files, in the order of the rows; None where the database must answer."""
-        return column_of(self._files, column) if self._files else None
+        return column_of(self._footers, column) if self._footers else None
 
     def units(self, unit: str, *, arm: str) -> UnitCheck:
         """Whether every unit has one row and one arm; cheap where they are sorted, or whole numbers close together."""
@@ -257,6 +259,10 @@ class OutcomeTable(OutcomeSums):
         table = fetch(self._cursor(), f"SELECT {chosen} FROM {self._relation} WHERE {self._is(arm, label)}")
         frame: pd.DataFrame = table.to_pandas()
         return frame[there]
+
+
+def _cursor() -> duckdb.DuckDBPyConnection:
+    return _database().cursor()
 
 
 @lru_cache(maxsize=1)

@@ -112,6 +112,7 @@ def test_a_glance_at_some_customers_at_a_time_is_the_glance_at_all(log: EventLog
     for name in ("hours", "days", "own"):
         assert getattr(parts, name).tolist() == getattr(whole, name).tolist()
     assert (parts.entered, parts.closed, parts.converted) == (whole.entered, whole.closed, whole.converted)
+    assert parts.entries == whole.entries
     assert (parts.mails, parts.offers) == (whole.mails, whole.offers)
     assert (parts.paid, parts.lags) == (pytest.approx(whole.paid), whole.lags)
 

@@ -27,6 +27,7 @@ from tests.reference.recounts import (
 )
 from tests.reference.worlds import World, world
 from toolkit.engine import Run, own_purchases, replay, sends_table, sweep
+from toolkit.engine.doors import micros_of
 from toolkit.engine.flow import flow_of
 from toolkit.engine.glance import glance
 from toolkit.engine.own_purchases import EDGES, opened_to_all
@@ -272,7 +273,11 @@ def _glance_agrees(number: int) -> int:
         table = sends_table(run)
         hours = table.loc[table["scenario"] == scenario.scenario, "hour"].value_counts()
         assert found.hours.sum(axis=0).tolist() == hours.reindex(range(24), fill_value=0).tolist()
-        assert found.entered == run.journeys.query("scenario == @scenario.scenario")["customer_id"].nunique()
+        mine = run.journeys[run.journeys["scenario"] == scenario.scenario]
+        assert found.entered == mine["customer_id"].nunique()
+        if len(mine):
+            ends = (mine["entered_at"].min(), mine["entered_at"].max())
+            assert found.entries == tuple(map(micros_of, ends))
         assert own.basis == basis
         if basis != "none":
             wanted = (counted["own_before"], counted["mailed"], counted["own_after"])

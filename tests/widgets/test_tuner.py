@@ -249,6 +249,31 @@ def test_the_tuner_and_the_designer_ask_for_as_many_people(program, log):
     assert told["days"] == pytest.approx(designer.plan.days)
 
 
+def test_accounts_older_than_the_first_cart_slow_neither_the_pace_nor_the_mails_a_week(program, log):
+    told = Tuner(program, log).exact
+    older = pd.DataFrame({"customer_id": ["old"], "event": ["sign_up"], "at": [log.span[0] - pd.Timedelta(days=300)]})
+    with_accounts = tk.EventLog.from_pandas(pd.concat([older, log.events]), customers=log.customers)
+    found = Tuner(program, with_accounts).exact
+    assert (found["to_know"], found["week"]) == (told["to_know"], told["week"])
+    designer = ExperimentDesigner(tk.replay(program, with_accounts), effect=0.03)
+    assert designer.plan.days == pytest.approx(found["to_know"]["days"])
+
+
+@pytest.mark.parametrize(
+    ("people", "said"), [(0, "nobody enters"), (1, "one person alone enters"), (2, "2.0 people enter a day")]
+)
+def test_a_designer_says_where_no_pace_can_be_told(program, people, said):
+    names = [f"c{number}" for number in range(people)]
+    rows = [("zoe", "view", 0.0), *((name, "cart_add", 50.0) for name in names)]
+    frame = pd.DataFrame([(name, event, pd.Timestamp("2025-03-03T10:00Z")) for name, event, _ in rows])
+    frame.columns = ["customer_id", "event", "at"]
+    log = tk.EventLog.from_pandas(frame.assign(value=[value for *_, value in rows], revenue=1.0))
+    designer = ExperimentDesigner(tk.replay(program, log), scenario="abandoned_cart")
+    html = str(designer.body())
+    assert said in html
+    assert ("the time it takes is unknown" in html) == (people < 2)
+
+
 def test_a_version_is_a_numbered_file_that_loads_and_is_not_written_twice(program, log, tmp_path):
     tuner = Tuner(program, log, versions=tmp_path)
     tuner.act_setting({"wait": "8h"})

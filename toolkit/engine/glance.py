@@ -52,6 +52,7 @@ class Glance:
         own: purchases by phase (before the mail, after it, after the offer) and stretch of time since the trigger.
             Observed.
         entered: customers who entered the scenario, whoever they are. Exact.
+        entries: when the first and the last of its journeys began, microseconds since 1970; (`NEVER`, -1) of none.
         closed: of the watched, customers whose window has closed since they first entered.
         converted: how many of those reached the goal in it. Observed; as `measure` and `experiment` count.
         mails: journeys with a mail, sent or withheld, whose window has closed.
@@ -67,6 +68,7 @@ class Glance:
     bin_days: int
     own: Ints
     entered: int
+    entries: tuple[int, int]
     closed: int
     converted: int
     mails: int
@@ -256,6 +258,7 @@ class _Asked:
             bin_days=self.bin_days,
             own=np.sum([one.own for one in found], axis=0),
             entered=int(entries[0]),
+            entries=(min(one.first for one in found), max(one.last for one in found)),
             closed=int(entries[1]),
             converted=int(entries[2]),
             mails=int(totals[0]),
@@ -278,6 +281,8 @@ class _Sums:
     lags: tuple[list[Ints], list[Ints]] = field(
         default_factory=lambda: ([np.zeros(0, np.int64)], [np.zeros(0, np.int64)])
     )
+    first: int = NEVER
+    last: int = -1
 
     @classmethod
     def of(cls, asked: _Asked) -> _Sums:
@@ -314,6 +319,9 @@ class _Sums:
                 self.own, self.totals,
             )  # fmt: skip
         mine = journeys[:, m.J_SCENARIO] == asked.place
+        entered = journeys[mine, m.J_ENTERED]
+        self.first = int(entered.min(initial=self.first))
+        self.last = int(entered.max(initial=self.last))
         trigger = journeys[:, m.J_TRIGGER]
         for lags, due in zip(self.lags, (mail_due, offer_due), strict=True):
             known = mine & (due < NEVER)

@@ -170,7 +170,7 @@ class ExperimentDesigner(Panel):
             control=self._control,
             looks=1 if self._looks == "always" else int(self._looks),
             spending="always" if self._looks == "always" else "obrien_fleming",
-            per_day=self._entries or None,
+            per_day=self._entries if self._entries > 0 else None,
             window=self._window,
         )
 
@@ -189,7 +189,7 @@ class ExperimentDesigner(Panel):
         head = tag(
             "header",
             tag("h3", self.title),
-            tag("span", f"{self._entries:,.1f} people enter a day ", chip("exact"), class_="ttk-soft"),
+            tag("span", self._pace(), " ", chip("exact"), class_="ttk-soft"),
         )
         left = tag(
             "div",
@@ -240,7 +240,7 @@ class ExperimentDesigner(Panel):
             card(
                 "Days to know",
                 "–" if math.isnan(days) else f"{days:,.0f}",
-                "nobody enters in this log" if math.isnan(days) else f"the last {span} are for outcomes",
+                f"{self._too_few()} in this log" if math.isnan(days) else f"the last {span} are for outcomes",
                 "planned",
             ),
             card(
@@ -260,6 +260,19 @@ class ExperimentDesigner(Panel):
         right = tag("div", cards, picture, self._advice(), class_="ttk-stack")
         return together([head, tag("div", left, right, class_="ttk-split"), self._foot()])
 
+    def _pace(self) -> str:
+        """How many people enter a day, in words."""
+        pace = self._entries
+        return (
+            f"{self._too_few()} in this log"
+            if not pace > 0
+            else f"{pace:,.{1 if pace >= 1 else 2}f} people enter a day"
+        )
+
+    def _too_few(self) -> str:
+        """Why there is no pace."""
+        return "one person alone enters" if math.isnan(self._entries) else "nobody enters"
+
     def _whence(self) -> str:
         """Where the rate in control comes from; a rate that was typed, or guessed, is not called observed."""
         if math.isnan(self._observed):
@@ -271,9 +284,10 @@ class ExperimentDesigner(Panel):
 
     def _advice(self) -> Html:
         plan_ = self.plan
-        found = plan_.detectable(max(2.0, self._entries * 28)) if self._entries else math.nan
+        found = plan_.detectable(max(2.0, self._entries * 28)) if self._entries > 0 else math.nan
         if math.isnan(plan_.days):
-            return note("Nobody enters this scenario in the log, so the time it takes is unknown.", tone="careful")
+            few = self._too_few().capitalize()
+            return note(f"{few} this scenario in the log, so the time it takes is unknown.", tone="careful")
         if plan_.days > 180:
             smallest = (
                 f" In four weeks of entries, {100 * found:.1f} points could be found." if not math.isnan(found) else ""

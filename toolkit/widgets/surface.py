@@ -21,7 +21,7 @@ from toolkit.charts.sends import quiet_hours, span_words
 from toolkit.charts.style import hours_text
 from toolkit.charts.sweeps import setting_text
 from toolkit.cores import cores
-from toolkit.engine.baseline import a_day
+from toolkit.engine.baseline import a_day, days_of
 from toolkit.engine.doors import scenario_in, scenario_with_goal
 from toolkit.engine.glance import Glance, glance
 from toolkit.engine.own_purchases import EDGES, opened_to_all
@@ -54,7 +54,6 @@ VALID = ("1d", "2d", "3d", "5d", "7d", "14d")
 CAPS = (0, 1, 2, 3, 4, 6)
 QUIET = ("none", "19:00", "20:00", "21:00", "22:00", "23:00")
 _BETWEEN = 3  # stops between two computed waits
-_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,8 +342,7 @@ class Field:
     def _shown(self, found: Glance, setting: Setting) -> dict[str, Any]:
         wait = Duration.parse(setting.wait)
         span = self.log.span
-        until = pd.Timestamp(found.until, unit="us", tz="UTC")
-        days = max(7.0, (until - span[0]).total_seconds() / _DAY_SECONDS) if span else 7.0
+        days = max(7.0, days_of(*found.entries, self.log, found.until)) if found.entered else 7.0
         before, after = found.before, found.after
         after_rate = after / found.mails if found.mails else None
         has_offer = self.gift is not None and found.offers and not math.isnan(found.paid)
@@ -403,14 +401,14 @@ class Field:
         rate = found.converted / found.closed if found.closed else None
         if rate is None or not 0 < rate < 1 - self.effect or span is None:
             return None
-        until = pd.Timestamp(found.until, unit="us", tz="UTC")
+        per_day = a_day(found.entered, days_of(*found.entries, self.log, found.until))
         try:
             needed = plan(
                 Rate("converted"),
                 baseline=rate,
                 diff=self.effect,
                 **shares,
-                per_day=a_day(found.entered, span[0], until),
+                per_day=None if math.isnan(per_day) else per_day,
                 window=str(self.goal.within),
             )
         except MetricError:

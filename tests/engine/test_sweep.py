@@ -247,3 +247,48 @@ def test_scenarios_stand_in_the_same_order_under_every_priority_tried(log, progr
     assert tried.table["scenario"].tolist() == ["cart", "welcome"] * 2
     assert tried.parts["scenario"].tolist() == ["cart", "welcome"] * 4
     assert tried.table["cart.priority"].tolist() == [0, 0, 90, 90]
+
+
+def _percents(log, *tried, **over):
+    """A sweep of discounts, which move no mail, so all of them tie."""
+    return sweep(loads(CART), log, {"cart.reminder.offer.percent": list(tried), **over}, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("tried", "chosen"),
+    [
+        ((5, 15.0, 10.0, 20), 10.0),  # the program as it is
+        ((40, 30, 2), 30),  # two stops from 10 to 40, one to 30
+        ((5, 15), 5),  # as near on both sides: the first
+    ],
+)
+def test_of_settings_that_tie_the_nearest_to_the_program_is_chosen(log, tried, chosen):
+    best = _percents(log, *tried).best("sent")
+    assert best.chosen == {"cart.reminder.offer.percent": chosen}
+    assert best.table["rank_first"].tolist() == [1] * len(tried)
+    assert len(best.tied) == len(tried)
+    assert best.first == best.table["first"].iloc[tried.index(chosen)]
+    assert best.plot().data[2].text == (f"{chosen:g}%",)
+
+
+def test_of_settings_that_tie_one_that_changes_fewer_parameters_is_chosen(log):
+    over = {"cart.pause.wait": "0s", "cart.reminder.offer.percent": 10}
+    tried = sweep(loads(CART), log, [{**over, "cart.reminder.offer.percent": 11}, over], progress=False)
+    assert tried.best("journeys").chosen["cart.reminder.offer.percent"] == 10
+
+
+def test_a_tie_says_who_shares_it_and_why_one_was_taken(log):
+    said = str(_percents(log, 5, 10, 15).best("sent"))
+    assert "\nall 3 settings are alike in the first part" in said
+    assert "; the program as it is was taken\n" in said
+    assert ", place 1 of 3 there, shared by 3" in said
+    some = str(_percents(log, 5, 15, **{"cart.pause.wait": ["1h", "10d"]}).best("sent"))
+    assert (
+        "\n2 settings share it, also with cart.reminder.offer.percent = 15; "
+        "the nearest to the program as it is was taken, of several as near the first tried\n"
+    ) in some
+    many = str(_percents(log, *range(20, 30), **{"cart.pause.wait": ["1h", "10d"]}).best("sent"))
+    assert "10 settings share it, also with cart.reminder.offer.percent = 21; " in many
+    assert "; and 4 more; the nearest" in many
+    alone = str(sweep(loads(CART), log, {"cart.pause.wait": ["1h", "10d"]}, progress=False).best("sent"))
+    assert "share" not in alone

@@ -27,7 +27,7 @@ def selection_chart(selection: Selection) -> go.Figure:
     share = selection.value.endswith("_rate")
     rows = table.to_dict("records")
     words = [", ".join(setting_text(row[path], path=path) for path in selection.now) for row in rows]
-    chosen = int(table["rank_first"].to_numpy().argmin())
+    chosen = selection.place
     what = column_words(selection.value)
     shown = [_number(value, share) for value in (selection.first, selection.second)]
     figure = drawn(

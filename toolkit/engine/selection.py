@@ -16,7 +16,9 @@ from toolkit.engine.columns import column_words
 from toolkit.readable import number_text
 from toolkit.scenario.duration import Duration
 
-__all__ = ["Selection", "as_compared", "select"]
+__all__ = ["Selection", "as_compared", "chosen_place", "select"]
+
+_NAMED = 5  # settings of a tie
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +28,11 @@ class Selection(Drawable):
     value: the column it was chosen by; kind: exact or observed. scenario: whose rows. lowest: the lowest is the best.
     chosen: the setting, by path. now: the program's own values, by path.
     table: one row per setting: its values by path; first and second, the number in the first and in the second part of
-        the log; rank_first and rank_second, 1 for the best.
+        the log; rank_first and rank_second, 1 for the best; settings with one number share the best rank of theirs.
     span: begin, split and end of the log (UTC).
+    place: the row of `table` that is chosen. Of settings that share the best number it is the one that changes the
+        fewest parameters of the program; of several such the nearest, counted in values that were tried on the way;
+        then the first that was tried.
     """
 
     value: str
@@ -38,6 +43,12 @@ class Selection(Drawable):
     now: Mapping[str, Any]
     table: pd.DataFrame
     span: tuple[pd.Timestamp, pd.Timestamp, pd.Timestamp]
+    place: int
+
+    @property
+    def tied(self) -> pd.DataFrame:
+        """The rows of `table` that share the number by which it was chosen, the chosen one among them."""
+        return self.table[self.table["rank_first"] == 1]
 
     @property
     def first(self) -> float:
@@ -51,7 +62,7 @@ class Selection(Drawable):
 
     @property
     def _row(self) -> pd.Series:
-        return self.table.iloc[int(np.nanargmin(self.table["rank_first"]))]
+        return self.table.iloc[self.place]
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -65,12 +76,15 @@ class Selection(Drawable):
     def _lines(self) -> list[str]:
         begin, split, end = (f"{moment:%Y-%m-%d}" for moment in self.span)
         order = "lowest" if self.lowest else "highest"
-        chosen = ", ".join(f"{path} = {setting}" for path, setting in self.chosen.items())
+        chosen = _setting_text(self.chosen)
         rank = self._row["rank_second"]
         place = f", place {int(rank)} of {len(self.table)} there" if pd.notna(rank) else ""
+        alike = int((self.table["rank_second"] == rank).sum())
+        place += f", shared by {alike}" if alike > 1 else ""
         what = f"{column_words(self.value)} ({self.kind})"
         lines = [
             f"{self.scenario}, {what}: the {order} of {len(self.table):,} settings is {chosen}",
+            *self._tie(),
             f"chosen on the first part, {begin} to {split}: {self._text(self.first)}",
             f"shown on the second part, {split} to {end}: {self._text(self.second)}{place}",
         ]
@@ -89,6 +103,28 @@ class Selection(Drawable):
             )
         return lines
 
+    def _tie(self) -> list[str]:
+        """Who else has the number by which it was chosen, and why this one was taken; nothing where it is alone."""
+        tied = self.tied
+        if len(tied) == 1:
+            return []
+        if self.is_now.iloc[self.place]:
+            taken = "the program as it is was taken"
+        else:
+            taken = "the nearest to the program as it is was taken, of several as near the first tried"
+        if len(tied) == len(self.table):
+            return [f"all {len(tied):,} settings are alike in the first part, which tells none apart; {taken}"]
+        others = tied.drop(index=tied.index[tied.index == self.table.index[self.place]])
+        named = [self._otherwise(row) for row in others[list(self.chosen)].head(_NAMED).to_dict("records")]
+        if len(others) > _NAMED:
+            named.append(f"and {len(others) - _NAMED:,} more")
+        return [f"{len(tied):,} settings share it, also with {'; '.join(named)}; {taken}"]
+
+    def _otherwise(self, setting: Mapping[Any, Any]) -> str:
+        """What of a setting differs from the chosen one; all of one that was tried twice."""
+        differs = {path: value for path, value in setting.items() if value != self.chosen[path]}
+        return _setting_text(differs or setting)
+
     def _text(self, number: float) -> str:
         share = self.value.endswith("_rate")
         return "not defined" if math.isnan(number) else number_text(float(number), share=share)
@@ -100,6 +136,10 @@ class Selection(Drawable):
         for path, value in self.now.items():
             same &= self.table[path].map(as_compared) == as_compared(value)
         return same
+
+
+def _setting_text(setting: Mapping[Any, Any]) -> str:
+    return ", ".join(f"{path} = {value}" for path, value in setting.items())
 
 
 def as_compared(setting: Any) -> Any:
@@ -122,11 +162,37 @@ def select(parts: pd.DataFrame, value: str, *, paths: list[str], lowest: bool) -
         lowest: the lowest is the best.
 
     Returns:
-        One row per setting in the order tried: paths, first, second, rank_first, rank_second; ties go to the earlier.
+        One row per setting in the order tried: paths, first, second, rank_first, rank_second; those of a tie have one
+        rank.
     """
     first, second = (parts[parts["part"] == part].reset_index(drop=True) for part in ("first", "second"))
     table = first[paths].copy()
     table["first"], table["second"] = first[value].astype(float), second[value].astype(float)
     for part in ("first", "second"):
-        table[f"rank_{part}"] = table[part].rank(method="first", ascending=lowest)
+        table[f"rank_{part}"] = table[part].rank(method="min", ascending=lowest)
     return table
+
+
+def chosen_place(table: pd.DataFrame, now: Mapping[str, Any]) -> int:
+    """The row of the best setting in the first part; of several as good, by the rule of `Selection.place`.
+
+    Args:
+        table: as `select` gives it.
+        now: the program's own values, by path.
+    """
+    tied = np.flatnonzero(table["rank_first"].to_numpy() == 1)
+    changed, stops = np.zeros((2, len(tied)))
+    for path, value in now.items():
+        tried, own = table[path].map(as_compared).tolist(), as_compared(value)
+        on_the_way = [] if isinstance(own, str) else sorted({_number(one) for one in (*tried, own)})
+        for place, row in enumerate(tied):
+            if tried[row] != own:
+                changed[place] += 1
+                if on_the_way:
+                    stops[place] += abs(on_the_way.index(_number(tried[row])) - on_the_way.index(_number(own)))
+    return int(tied[np.lexsort((tied, stops, changed))[0]])
+
+
+def _number(setting: Any) -> float:
+    """A number or a length of time as a number; anything else counts as none."""
+    return float(setting.elapsed) if isinstance(setting, Duration) else setting if isinstance(setting, float) else 0.0

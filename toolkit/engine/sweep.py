@@ -28,7 +28,7 @@ from toolkit.engine.replay import EVENTS_AT_ONCE, compiled_for, ties_customers
 from toolkit.engine.runners.local import run_kernel
 from toolkit.engine.runners.spark import check_parts
 from toolkit.engine.runners.swept import Question, tallies_in_spark
-from toolkit.engine.selection import Selection, select
+from toolkit.engine.selection import Selection, chosen_place, select
 from toolkit.engine.tally import COUNTS, FIRST, NOBODY, SECOND, WHOLE, Own, own_of, tally
 from toolkit.errors import Fault, InputError, ScenarioError, check_flag, is_one_of, nearest, shown
 from toolkit.events import EventLog, SparkLog
@@ -126,7 +126,8 @@ class Sweep(Drawable):
         """The best setting by one number, chosen on the first part of the log and shown on the second.
 
         The best of many settings is a selection: part of its number is luck, which does not come again. So it is chosen
-        where it may be lucky, and shown where it was not chosen.
+        where it may be lucky, and shown where it was not chosen. Of settings with the same number the one nearest to
+        the program as it is is taken, and the others are named: see `Selection`.
 
         Args:
             value: a numeric column of `table`.
@@ -154,16 +155,18 @@ class Sweep(Drawable):
                 f"{value} is not defined in the first part of the log for any setting: nobody counts there "
                 "(no closed window, or no control group), so nothing can be chosen by it"
             )
-        best = table.iloc[int(np.nanargmin(table["rank_first"]))]
+        place = chosen_place(table, self.base)
+        setting = table[list(self.over)].to_dict("records")[place]
         return Selection(
             value=value,
             kind="observed" if value in OBSERVED else "exact",
             scenario=chosen,
             lowest=lowest,
-            chosen={path: best[path] for path in self.over},
+            chosen={path: setting[path] for path in self.over},
             now=self.base,
             table=table,
             span=self.span,
+            place=place,
         )
 
 

@@ -35,6 +35,7 @@ __all__ = [
     "direct",
     "insert_new",
     "insert_new_in",
+    "only_read",
     "opened",
     "place_of",
     "placeholder",
@@ -50,7 +51,14 @@ READ = {"toolkit_read": True}
 """Options of a connection that only reads."""
 
 
-def connect(where: str | os.PathLike[str], *, what: str, error: type[ToolkitError], checkpoint: int = 1_000) -> Engine:
+def connect(
+    where: str | os.PathLike[str],
+    *,
+    what: str,
+    error: type[ToolkitError],
+    checkpoint: int = 1_000,
+    make_file: bool = True,
+) -> Engine:
     """A database engine for a path or URL; no table is read or written yet.
 
     A SQLite file is made for its owner alone where there is none. Every commit is on the disk, readers do not wait
@@ -63,6 +71,8 @@ def connect(where: str | os.PathLike[str], *, what: str, error: type[ToolkitErro
         error: of the errors.
         checkpoint: pages of 4 kB that a SQLite file's log grows by before they go to their places in the file. More
             make writing faster, since a page changed by every commit moves once for all of them, and the pause longer.
+        make_file: make a SQLite file where there is none, and let it have a write-ahead log; else nothing of it is
+            changed by opening it.
 
     Raises:
         ToolkitError: of the kind given: not a path or URL, a database in memory, or a driver or file that is missing.
@@ -85,7 +95,7 @@ def connect(where: str | os.PathLike[str], *, what: str, error: type[ToolkitErro
             return create_engine(url, pool_pre_ping=True)
         if not url.database or url.database == ":memory:":
             raise error(f"{what}: a database in memory forgets everything; give the path of a file")
-        return _sqlite(url, Path(url.database), checkpoint)
+        return _sqlite(url, Path(url.database), checkpoint, make_file=make_file)
     except ModuleNotFoundError as fault:
         raise error(f"{what} {_place(url)}: the driver {fault.name!r} is not installed") from fault
     except OSError as fault:
@@ -100,6 +110,7 @@ def opened(
     is_ready: Callable[[Connection, str], bool],
     make: Callable[[Connection, str], None],
     checkpoint: int = 1_000,
+    make_file: bool = True,
 ) -> Engine:
     """A database engine as from `connect`, whose tables are there; several processes may open it for the first time.
 
@@ -110,12 +121,13 @@ def opened(
         is_ready: asked of a connection and the place in words: whether all tables are there as they should be.
         make: makes them, or brings them up to date, in the transaction of a connection.
         checkpoint: as for `connect`.
+        make_file: as for `connect`.
 
     Raises:
         ToolkitError: of the kind given: as `connect`, or the tables cannot be read or made.
         NotSupportedError: another kind of database.
     """
-    engine = connect(where, what=what, error=error, checkpoint=checkpoint)
+    engine = connect(where, what=what, error=error, checkpoint=checkpoint, make_file=make_file)
     place = place_of(engine)
     try:
         _make_ready(engine, place, is_ready, make)
@@ -143,6 +155,28 @@ def _make_ready(
             if patience is None:
                 raise
             time.sleep(patience)  # another process is making the tables at this very moment
+
+
+def only_read(engine: Engine, first: Sequence[str] = ()) -> None:
+    """Let each connection of an engine change nothing in the database.
+
+    Args:
+        engine: from `connect`.
+        first: statements that each connection runs before, which make what it alone sees (TEMP).
+    """
+    lite = engine.dialect.name == "sqlite"
+    last = "PRAGMA query_only=ON" if lite else "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        for statement in (*first, last):
+            cursor.execute(statement)
+        cursor.close()
+        if not lite:
+            connection.commit()
+
+    engine.dispose()  # connections from before
 
 
 def compact(engine: Engine, tables: Sequence[Table]) -> None:
@@ -342,9 +376,11 @@ def _place(url: URL) -> str:
     return url.database if url.get_backend_name() == "sqlite" and url.database else url.render_as_string()
 
 
-def _sqlite(url: URL, path: Path, checkpoint: int) -> Engine:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
+def _sqlite(url: URL, path: Path, checkpoint: int, *, make_file: bool) -> Engine:
+    if not make_file:
+        path.stat()
+    elif not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         # It says who people are or what they did: for its owner alone.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     engine = create_engine(url, connect_args={"timeout": 30.0, "check_same_thread": False})
@@ -355,7 +391,8 @@ def _sqlite(url: URL, path: Path, checkpoint: int) -> Engine:
         connection.execute("PRAGMA synchronous=FULL").close()
         connection.execute("PRAGMA foreign_keys=ON").close()
         connection.execute(f"PRAGMA wal_autocheckpoint={checkpoint:d}").close()
-        _write_ahead(connection)
+        if make_file:
+            _write_ahead(connection)
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:

@@ -127,7 +127,14 @@ def _locale(text: str) -> str:
     return "".join(filter(str.isprintable, text))[:_LONGEST_LOCALE]
 
 
-def heard(log: EventLog, program: Program, ledger: str | os.PathLike[str], *, clock: Clock = utc_now) -> EventLog:
+def heard(
+    log: EventLog,
+    program: Program,
+    ledger: str | os.PathLike[str],
+    *,
+    clock: Clock = utc_now,
+    only_look: bool = False,
+) -> EventLog:
     """A log with what was sent and answered by a ledger's mails, which the ledger takes up first.
 
     Of the answers it has what the program asks for and what says whom one may mail: after a year most of them are mails
@@ -139,17 +146,21 @@ def heard(log: EventLog, program: Program, ledger: str | os.PathLike[str], *, cl
         program: its policies may name a tracker.
         ledger: path or URL of the ledger; the answers are at `answers_place`.
         clock: tells the time.
+        only_look: the ledger takes nothing up, and stays as it is.
 
     Raises:
         AnswersError: the store of answers cannot be opened or read.
         LedgerError: the ledger cannot be opened or written.
     """
     where, asked = answers_place(ledger), asked_of_mails(program)
-    if program.policies.tracking is None and not (Ledger.exists(where) and asked):
+    is_there = Ledger.exists(where)
+    if (program.policies.tracking is None and not (is_there and asked)) or (only_look and not is_there):
         return log
-    with Answers.open(where, clock=lambda: micros(clock())) as answers, Ledger.open(ledger, clock=clock) as book:
+    book = (Ledger.as_it_is if only_look else Ledger.open)(ledger, clock=clock)
+    with book, Answers.open(where, clock=lambda: micros(clock())) as answers:
         tell_sent(book, answers)
-        take_up(book, answers)
+        if not only_look:
+            take_up(book, answers)
     if any(isinstance(one.trigger, ScheduleTrigger) for one in program.scenarios):
         return log.with_answers(where)  # a schedule is for whoever was heard of, by whatever event
     return log.with_answers(where, table=events_named({**asked, **dict.fromkeys(_BEARS_ON_MAILING, ())}))

@@ -179,10 +179,12 @@ def _is_own(batch: Batch, address: str) -> bool:
 def _check_ledger(batch: Batch, addresses: Sequence[str], chosen: Sequence[PreparedMail], way: Transport) -> None:
     """Refuse who is on the suppression list, and whom the ledger knows as a customer."""
     where = batch.ledger or way.ledger
-    if where is None or not Ledger.exists(where):
+    if where is None:
         return
     asked = [(address, kind) for address in addresses for kind in {mail.letter.class_ for mail in chosen}]
-    with Ledger.open(where) as ledger:
+    with Ledger.if_there(where) as ledger:
+        if ledger is None:
+            return
         for (address, _), why in ledger.stopped(asked).items():
             raise InputError(
                 f"send_test: to: {address} is on the suppression list ({why}); take another address, or "

@@ -244,9 +244,9 @@ def _checked(
     if where is None:
         raise InputError(f"send: {way.name} has no ledger of its own; name one: prepare(..., ledger='ledger.sqlite')")
     _confirmed(confirm, len(batch))
-    if Ledger.exists(where):  # before minutes go by in which every mail is hashed
-        with Ledger.open(where, clock=clock) as opened:
-            fit_to_send(opened, way)
+    with Ledger.if_there(where, clock=clock) as there:
+        if there is not None:  # before minutes go by in which every mail is hashed
+            fit_to_send(there, way)
     _templates_unchanged(batch)
     parcel = BatchParcel(batch)
     check_approvals(batch, approvals, policy=policy, clock=clock, each=parcel.take, progress=progress)

@@ -338,7 +338,7 @@ def parity(
         raise InputError(f"parity: {captures}: nothing was captured on {day}; there are {seen.days}")
     first, last = (datetime.fromisoformat(one["now"]) for one in (rounds[0], rounds[-1]))
     approved = {name for one in rounds for name in one["scenarios"]}
-    log = heard(log, program, ledger)
+    log = heard(log, program, ledger, only_look=True)
     decided = replay(never_empty(program), log, until=last, assume="as_logged").decisions
     # Before the first round of the first day ever, nobody was at work.
     begun = first if not seen.any_before(day) else datetime(day.year, day.month, day.day, tzinfo=UTC)
@@ -348,7 +348,7 @@ def parity(
     left_out: dict[str, str] = {}
     for one in rounds:
         left_out |= one["left_out"]
-    with Ledger.open(ledger) as opened:
+    with Ledger.as_it_is(ledger) as opened:
         states = {row.decision_id: row for row in opened.rows(sorted(named | set(mine["decision_id"])))}
     other = sorted({one["program"] for one in rounds} - {content_hash(program)})
     rows = []

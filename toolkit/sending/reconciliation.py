@@ -149,7 +149,7 @@ def reconcile(
     who = person(by, where="reconcile: by")
     if not Ledger.exists(ledger) and ((last := last_left(os.path.expanduser(ledger))) is None or not yes):
         raise InputError(f"ledger {ledger}: {_none_there(last)}")
-    with Ledger.open(ledger, clock=clock) as opened:
+    with (Ledger.open if yes else Ledger.as_it_is)(ledger, clock=clock) as opened:
         mine, ahead = opened.high_water.mine(), opened.high_water.ahead()
         if ahead is None:
             raise InputError(

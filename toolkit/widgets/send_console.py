@@ -186,7 +186,7 @@ class SendConsole(Panel):
         """Whether a job sends this batch, or what was due when this cell ran before; not another batch."""
         if not len(self.batch) or job.progress.phase is Phase.PLANNING:
             return True
-        with Ledger.open(self._ledger) as ledger:
+        with Ledger.as_it_is(self._ledger) as ledger:
             rows = ledger.rows([mail.letter.decision_id for mail in self.batch.mails])
         return any(row.run_id == job.run_id for row in rows)
 
@@ -242,10 +242,10 @@ class SendConsole(Panel):
 
     def _ledger_state(self) -> str | None:
         run_id = self._run_id()
-        if not run_id or not Ledger.exists(self._ledger):
+        if not run_id:
             return None
-        with Ledger.open(self._ledger) as ledger:
-            return ledger.run_state(run_id)
+        with Ledger.if_there(self._ledger) as ledger:
+            return None if ledger is None else ledger.run_state(run_id)
 
     # --- how it shows -------------------------------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class SendConsole(Panel):
 
     def _over(self) -> list[Html]:
         """What became of this batch, where another screen or session has sent it."""
-        with Ledger.open(self._ledger) as ledger:
+        with Ledger.as_it_is(self._ledger) as ledger:
             counts = ledger.counts(self._run_id())
         sent, failed, unknown = (counts[state] for state in (State.ACCEPTED, State.FAILED, State.UNKNOWN))
         rest = counts.total() - sent - failed - unknown
@@ -344,7 +344,7 @@ class SendConsole(Panel):
 
     def _refused(self) -> Html:
         """Who got nothing because a mail server refused, and what it said."""
-        with Ledger.open(self._ledger) as ledger:
+        with Ledger.as_it_is(self._ledger) as ledger:
             found: pd.DataFrame = ledger.deliveries(state="failed")
         mine = found[found["run_id"] == self._run_id()].head(_MOST_REFUSED)
         shown = pd.DataFrame(
@@ -356,7 +356,7 @@ class SendConsole(Panel):
         return tag("details", tag("summary", "Who was refused, and why"), table(shown), class_="ttk-gap")
 
     def _unknowns(self) -> Html:
-        with Ledger.open(self._ledger) as ledger:
+        with Ledger.as_it_is(self._ledger) as ledger:
             found: pd.DataFrame = ledger.deliveries(state="unknown")
         rows = [
             tag(

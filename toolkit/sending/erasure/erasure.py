@@ -185,19 +185,19 @@ def _each(given: Any) -> Sequence[Any]:
 def _ledger(where: str | os.PathLike[str], *, by: str, never_mail: bool, clock: Clock) -> Place:
     if not Ledger.exists(where):
         raise InputError(f"ledger {where}: there is none")
-    with Ledger.open(where) as opened:
+    with Ledger.as_it_is(where) as opened:
         name = f"ledger {opened.place}"
 
     def addresses(customer_id: str) -> frozenset[str]:
         query = select(deliveries.c.address).where(deliveries.c.customer_id == customer_id)
-        with Ledger.open(where) as opened, opened.reading() as connection:
+        with Ledger.as_it_is(where) as opened, opened.reading() as connection:
             return frozenset(one.casefold() for one in connection.execute(query.distinct()).scalars())
 
     def erased(person: Person, yes: bool) -> dict[str, tuple[int, str]]:
+        if not yes:
+            with Ledger.as_it_is(where) as opened, opened.reading() as connection:
+                return _ahead(_found_in(connection, person, hashes=never_mail)[1])
         with Ledger.open(where, clock=clock) as opened:
-            if not yes:
-                with opened.reading() as connection:
-                    return _ahead(_found_in(connection, person, hashes=never_mail)[1])
             opened.recover()  # what a sender that died had leased is nobody's
             with opened.changing() as connection:
                 found = _erase_rows(
@@ -207,7 +207,7 @@ def _ledger(where: str | os.PathLike[str], *, by: str, never_mail: bool, clock: 
         return found
 
     def left(person: Person) -> list[str]:
-        with Ledger.open(where) as opened, opened.reading() as connection:
+        with Ledger.as_it_is(where) as opened, opened.reading() as connection:
             return _still_named(connection, person)
 
     return Place(name, addresses, erased, left)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from toolkit.sending.ledger.feedback import Feedback, Taken, take
 from toolkit.sending.ledger.high_water import HighWater
 from toolkit.sending.ledger.known import Known, counts_of
 from toolkit.sending.ledger.planning import Entry, Planned, RunRecord, plan_mails, plan_run
-from toolkit.sending.ledger.schema import attempts, deliveries, events, open_engine, runs
+from toolkit.sending.ledger.schema import NoLedgerError, attempts, deliveries, events, open_engine, runs
 from toolkit.sending.ledger.schema import suppressions as suppression_rows
 from toolkit.sending.ledger.server_clock import shared_clock
 from toolkit.sending.ledger.suppression import Suppressions
@@ -71,14 +71,30 @@ class Ledger(Known, audit.Audited):
         return cls(engine, place, shared_clock(engine, clock))
 
     @classmethod
-    def as_it_is(cls, where: str | os.PathLike[str]) -> Ledger:
-        """The ledger at a place, only to be asked: an older version, which others may use, is not brought up to date.
+    def as_it_is(cls, where: str | os.PathLike[str], *, clock: Clock = utc_now) -> Ledger:
+        """The ledger at a place, only to be asked: nothing of it is changed, and an earlier version stays one.
+
+        Args:
+            where: path of a SQLite file, or a database URL such as `postgresql://host/name`.
+            clock: as for `open`.
 
         Raises:
-            LedgerError: the place cannot be opened, holds no ledger, or one of a newer version.
+            LedgerError: the place cannot be opened, holds no ledger, or one of a newer version; or when it is written.
+            NotSupportedError: the URL names a database other than SQLite and PostgreSQL.
         """
         engine, place = open_engine(where, as_it_is=True)
-        return cls(engine, place, utc_now)
+        return cls(engine, place, shared_clock(engine, clock))
+
+    @classmethod
+    @contextmanager
+    def if_there(cls, where: str | os.PathLike[str], *, clock: Clock = utc_now) -> Iterator[Ledger | None]:
+        """The ledger at a place for as long as it is asked, as of `as_it_is`; None where there is none yet."""
+        with ExitStack() as held:
+            found = None
+            if cls.exists(where):
+                with suppress(NoLedgerError):
+                    found = held.enter_context(cls.as_it_is(where, clock=clock))
+            yield found
 
     @staticmethod
     def exists(where: str | os.PathLike[str]) -> bool:

@@ -36,10 +36,12 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateColumn
 
-from toolkit.database import close_tables, insert_new, opened, place_of, reopen_tables
+from toolkit.database import READ, close_tables, connect, insert_new, only_read, opened, place_of, reopen_tables, said
 from toolkit.errors import LedgerError
+from toolkit.sending.ledger.earlier import documents_in, domain_of_address, planned_as_the_run, seen_as_now
 from toolkit.sending.states import QUIET_HOURS, State
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "COUNTERS",
     "IS_QUIET",
     "VERSION",
+    "NoLedgerError",
     "approvals",
     "attempts",
     "audits",
@@ -328,26 +331,44 @@ def open_engine(where: str | os.PathLike[str], *, as_it_is: bool = False) -> tup
 
     Args:
         where: path of a SQLite file, or a database URL such as `postgresql://host/name`.
-        as_it_is: nothing is made, and an earlier version stays one.
+        as_it_is: nothing is made or changed, and an earlier version stays one; it is seen as it would be in this one.
 
     Returns:
         The engine, and the place in words (no password).
 
     Raises:
         LedgerError: the place cannot be opened, holds something else, or a ledger of a newer version.
+        NoLedgerError: nothing is made, and there is none.
         NotSupportedError: the URL names a database other than SQLite and PostgreSQL.
     """
-    is_ready, make = (_is_there, _not_there) if as_it_is else (_is_ready, _brought_up_to_date)
-    engine = opened(where, what="ledger", error=LedgerError, is_ready=is_ready, make=make, checkpoint=4_000)
+    if as_it_is:
+        return _as_it_is(where)
+    engine = opened(
+        where, what="ledger", error=LedgerError, is_ready=_is_ready, make=_brought_up_to_date, checkpoint=4_000
+    )
     return engine, place_of(engine)
 
 
-def _is_there(connection: Connection, place: str) -> bool:
-    return _version(connection, place) is not None
+class NoLedgerError(LedgerError):
+    """Where a ledger is only to be asked, there is none."""
 
 
-def _not_there(connection: Connection, place: str) -> None:
-    raise LedgerError(f"ledger {place}: there is none")
+def _as_it_is(where: str | os.PathLike[str]) -> tuple[Engine, str]:
+    engine = connect(where, what="ledger", error=LedgerError, make_file=False)
+    place = place_of(engine)
+    try:
+        with engine.connect().execution_options(**READ) as connection:
+            found = _version(connection, place)
+            if found is None:
+                raise NoLedgerError(f"ledger {place}: there is none")
+            first = list(seen_as_now(connection, tables(), documents=documents)) if found < VERSION else []
+        only_read(engine, first)
+    except SQLAlchemyError as fault:
+        raise LedgerError(f"ledger {place}: cannot be opened: {said(fault)}") from fault
+    except LedgerError:
+        engine.dispose()
+        raise
+    return engine, place
 
 
 def _is_ready(connection: Connection, place: str) -> bool:
@@ -373,10 +394,9 @@ def _brought_up_to_date(connection: Connection, place: str) -> None:
 def _second_version(connection: Connection) -> None:
     """A ledger of version 1, brought up to version 2 in the transaction under way."""
     _add_columns(connection, runs, deliveries)
-    host = "split_part(address, '@', 2)" if connection.dialect.name == "postgresql" else _AFTER_AT
     connection.exec_driver_sql(
-        f"UPDATE delivery SET domain = lower({host}), "
-        "planned_at = (SELECT created_at FROM run WHERE run.id = delivery.run_id)"
+        f"UPDATE delivery SET domain = {domain_of_address(connection)}, "
+        f"planned_at = {planned_as_the_run('run', 'delivery')}"
     )
     _metadata.create_all(connection)
     next(one for one in deliveries.indexes if one.name == "delivery_customer").create(connection)
@@ -425,11 +445,8 @@ def _seventh_version(connection: Connection) -> None:
 
 
 def _documents_of(connection: Connection, table: str) -> None:
-    place = "strpos" if connection.dialect.name == "postgresql" else "instr"
-    standing = f"{place}(min(document), 'toolkit standing approval') > 0"
-    connection.exec_driver_sql(
-        f"INSERT INTO document (id, text, is_standing) SELECT id, min(document), {standing} FROM {table} GROUP BY id"
-    )
+    found = documents_in(connection, table)
+    connection.exec_driver_sql(f"INSERT INTO document (id, text, is_standing) {found}")
 
 
 _STEPS = (_second_version, _third_version, _fourth_version, _fifth_version, _sixth_version, _seventh_version)
@@ -453,9 +470,6 @@ def _add_columns(connection: Connection, *tables: Table) -> None:
             if column.name not in there:
                 words = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {words}")
-
-
-_AFTER_AT = "substr(address, instr(address, '@') + 1)"
 
 
 def _version(connection: Connection, place: str) -> int | None:

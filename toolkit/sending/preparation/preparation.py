@@ -8,7 +8,7 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -143,7 +143,7 @@ def prepare(
         raise InputError("prepare: the templates were loaded with other policies than the program's")
     folder = None if isinstance(templates, Templates) else Path(templates).expanduser().resolve()
     begin = moment - span
-    with _ledger_at(where) as known:
+    with Ledger.if_there(where) as known:
         last = None if known is None else known.last_run()
         stock = Stock(program, known, folder=folder, codes=codes)
         with _parts(2, shown=progress and len(log) > _MANY_EVENTS) as part:
@@ -233,11 +233,6 @@ def _parts(count: int, *, shown: bool) -> Iterator[Callable[[str], None]]:
 
         yield part
         bar.update()
-
-
-def _ledger_at(where: str) -> AbstractContextManager[Ledger | None]:
-    """The ledger of a place; None where none was made yet."""
-    return Ledger.open(where) if Ledger.exists(where) else nullcontext()
 
 
 def _reached(

@@ -30,11 +30,12 @@ def named_elsewhere(where: str) -> str | None:
         LedgerError: the ledger cannot be read.
         InputError: the key's file holds something else.
     """
-    if not Ledger.exists(where):
-        return None
     query = select(deliveries.c.decision_id, deliveries.c.message_id).order_by(deliveries.c.id.desc()).limit(_LAST)
-    with Ledger.open(where) as ledger, ledger.reading() as connection:
-        mails = [(row.decision_id, row.message_id.partition("@")[0]) for row in connection.execute(query)]
+    with Ledger.if_there(where) as ledger:
+        if ledger is None:
+            return None
+        with ledger.reading() as connection:
+            mails = [(row.decision_id, row.message_id.partition("@")[0]) for row in connection.execute(query)]
     named = [(name, begins) for name, begins in mails if len(begins) == _LENGTH]
     path = key_file(where)
     if not named or (path.exists() and _has_named(mail_key(where), named)):

@@ -195,6 +195,17 @@ def test_a_refused_mail_fails_or_waits_for_its_next_try(ledger, clock, entries, 
     assert [row.decision_id for row in ledger.claim("run", owner="a", limit=2, lease=LEASE)] == [two.decision_id]
 
 
+def test_no_mail_is_postponed_without_a_moment_at_which_it_goes_again(ledger, clock, entries, run_record):
+    ledger.plan(run_record(mails=2), entries(2))
+    one, two = ledger.start(ledger.claim("run", owner="a", limit=2, lease=LEASE))
+    results = [(row, Receipt(row.decision_id, State.DEFERRED, code=451)) for row in (one, two)]
+    with pytest.raises(LedgerError, match="d00001 is deferred, and next_at does not say until when"):
+        ledger.record(results, next_at={one.decision_id: micros(clock())})
+    assert ledger.counts("run") == {State.SENDING: 2}
+    assert len(ledger.record(results, next_at=dict.fromkeys([one.decision_id, two.decision_id], micros(clock())))) == 2
+    assert ledger.counts("run") == {State.DEFERRED: 2}
+
+
 def test_mails_still_waiting_when_the_approval_is_over_expire(ledger, clock, entries, run_record):
     ledger.plan(run_record(mails=3, hours=1), entries(3))
     clock.forward(hours=1)

@@ -33,9 +33,14 @@ def _claim(ledger, limit=1000, owner="a"):
     return ledger.claim("run", owner=owner, limit=limit, lease=LEASE)
 
 
+def _record(ledger, results):
+    """Receipts written down; what is deferred may go again at once."""
+    ledger.record(results, next_at={row.decision_id: micros(ledger.clock()) for row, _ in results})
+
+
 def _settle(ledger, rows, state=State.ACCEPTED, **more):
     started = ledger.start(rows)
-    ledger.record([(row, Receipt(row.decision_id, state, **more)) for row in started])
+    _record(ledger, [(row, Receipt(row.decision_id, state, **more)) for row in started])
 
 
 def test_two_senders_share_one_rate(planned, clock, tmp_path):
@@ -175,7 +180,7 @@ def test_a_domain_that_says_later_again_and_again_is_left_alone_and_the_others_g
     for row in ledger.start(rows):
         bad = row.domain == "a.example"
         receipt = Receipt(row.decision_id, State.DEFERRED if bad else State.ACCEPTED, code=451 if bad else 250)
-        ledger.record([(row, receipt)])
+        _record(ledger, [(row, receipt)])
     (name,) = ledger.rates.resting.domain
     assert name == "a.example"
     assert {row.domain for row in _claim(ledger, 100)} == {"b.example"}
@@ -189,10 +194,10 @@ def test_many_refusals_at_once_are_one_step_and_those_after_the_rest_the_next(pl
         at_once, later = _claim(ledger, 16), _claim(ledger, 4)
         started = ledger.start([*at_once, *later])
         receipts = [(row, Receipt(row.decision_id, State.DEFERRED, code=452)) for row in started]
-        ledger.record(receipts[:16])
+        _record(ledger, receipts[:16])
         (until,) = ledger.rates.resting.until
         assert timedelta(minutes=least) <= until - clock() < timedelta(minutes=most)
-        ledger.record(receipts[16:])  # these were under way
+        _record(ledger, receipts[16:])  # these were under way
         assert list(ledger.rates.resting.until) == [until]
         clock.forward(minutes=most)
 
@@ -204,7 +209,7 @@ def test_a_sender_waits_for_a_domain_that_rests_only_when_nothing_else_is_left(l
     for row in ledger.start(_claim(ledger, 12)):
         bad = row.domain == "a.example"
         receipt = Receipt(row.decision_id, State.DEFERRED if bad else State.ACCEPTED, code=451 if bad else 250)
-        ledger.record([(row, receipt)])
+        _record(ledger, [(row, receipt)])
     assert ledger.next_moment("run") == (now, "")  # those of the other domain
     rest = _claim(ledger, 100)
     until = micros(ledger.rates.resting["until"].iloc[0].to_pydatetime())

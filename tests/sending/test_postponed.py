@@ -9,11 +9,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from tests.sending.shops import log_of
 from toolkit.sending import Ledger, send
 from toolkit.sending.clock import micros
 from toolkit.sending.ledger.planning import Limits
+from toolkit.sending.ledger.schema import deliveries
 from toolkit.sending.ledger.waiting import Elsewhere, left_over, waits_for
 from toolkit.sending.protocol import Receipt
 from toolkit.sending.states import State
@@ -66,6 +68,26 @@ def test_a_round_says_of_what_an_earlier_one_could_not_send_why_it_waits_and_unt
     waits = r"waiting 3: 3 postponed by the other side \(450 4\.2\.0 greylisted\), to go again from \S+ 12:0\d UTC on$"
     assert [bool(re.search(waits, line)) for line in said] == [True, True]
     assert set(greylisting.asked.values()) == {1}
+
+
+def test_what_an_older_version_postponed_without_a_moment_is_tried_once_by_the_next_round_and_then_has_one(
+    mailing, greylisting
+):
+    greylisting.after, said = timedelta(days=9), []
+    mailing.rounds(COUNT, said)
+    with Ledger.open(mailing.ledger) as ledger, ledger.changing() as connection:
+        connection.execute(update(deliveries).values(next_at=None))
+    with Ledger.open(mailing.ledger, clock=mailing.clock) as ledger:
+        (run,) = ledger.status()["run_id"]
+        assert left_over(ledger, run)[0] == f"3 postponed by the other side ({LATER})"
+    mailing.now += timedelta(seconds=1)
+    _rounds(mailing, said, seconds=1, count=5)
+    assert set(greylisting.asked.values()) == {2}
+    assert all("3 postponed by the other side" in line and "to go again from" in line for line in said[1:])
+    greylisting.after = timedelta()
+    mailing.now += timedelta(minutes=10)
+    mailing.rounds(COUNT, said)
+    assert set(mailing.got().values()) == {1}
 
 
 def test_whoever_sends_by_hand_what_a_round_could_not_send_has_it_tried_at_once(mailing, greylisting):

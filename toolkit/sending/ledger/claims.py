@@ -216,6 +216,9 @@ def record(
         now: microseconds since 1970.
         next_at: for deferred mails, by decision id: when to try again, microseconds since 1970.
         known: the rows by id as they are now, where the caller read and locked them.
+
+    Raises:
+        LedgerError: a mail is deferred without a moment to try it again.
     """
     receipts = {delivery.id: receipt for delivery, receipt in results}
     asked = [delivery for delivery, _ in results]
@@ -231,6 +234,11 @@ def record(
         if not rows:
             continue
         values = {row.id: _outcome(receipts[row.id], next_at) for row in rows}
+        if state is State.DEFERRED and (forever := [row for row in rows if values[row.id]["next_at"] is None]):
+            raise LedgerError(
+                f"ledger: {forever[0].decision_id} is deferred, and next_at does not say until when: it would be tried "
+                "again and again; nothing was written down"
+            )
         for row in rows:
             if row.state is State.LEASED:  # refused before its body, else it was counted as it began
                 values[row.id]["attempts"] = row.attempts + 1

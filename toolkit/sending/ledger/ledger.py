@@ -154,7 +154,15 @@ class Ledger(Known, audit.Audited):
     def record(
         self, results: Sequence[tuple[Delivery, Receipt]], *, next_at: Mapping[str, int] | None = None
     ) -> list[Delivery]:
-        """The mails whose receipts were written down; the rest are in other hands."""
+        """The mails whose receipts were written down; the rest are in other hands.
+
+        Args:
+            results: mails as they were when started, and their receipts.
+            next_at: for each deferred mail, by decision id: when to try again, microseconds since 1970.
+
+        Raises:
+            LedgerError: a mail is deferred without a moment to try it again; nothing was written down.
+        """
         return self.turn(results, (), next_at=next_at).recorded
 
     def turn(
@@ -170,11 +178,14 @@ class Ledger(Known, audit.Audited):
         Args:
             results: mails as they were when started, and their receipts.
             held: leased mails that are to be started.
-            next_at: for deferred mails, by decision id: when to try again, microseconds since 1970.
+            next_at: for each deferred mail, by decision id: when to try again, microseconds since 1970.
             claiming: what to lease in the same commit.
 
         Returns:
             Those recorded, those that may be sent, those leased.
+
+        Raises:
+            LedgerError: a mail is deferred without a moment to try it again; nothing was written down.
         """
         options: dict[str, Any] = {"next_at": next_at or {}, "claiming": claiming}
         if self._engine.dialect.name == "sqlite":  # one writer at a time: what is remembered can be trusted and tried

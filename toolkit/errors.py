@@ -46,6 +46,7 @@ __all__ = [
     "did_you_mean",
     "is_one_of",
     "is_text",
+    "listed",
     "nearest",
     "path_text",
     "shown",
@@ -55,6 +56,7 @@ __all__ = [
 _NAMED = 5  # places of one fault
 _WHOLE = 500  # characters of what was found
 _SHORT = 80  # characters of a text that is told whole, as the name of a mail is
+_MOST_NAMES = 12  # in a list of what there is
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -85,6 +87,31 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """
     near = nearest(word, choices)
     return f"; did you mean {near!r}?" if near else ""
+
+
+def listed(names: Iterable[object], *, near: object = None) -> str:
+    """Names in a message, twelve of them where there are many; those most like a word that was found come first then.
+
+    >>> listed(["control", "mail"]), listed([])
+    ('control, mail', 'none')
+    >>> listed(range(5_000))
+    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 4,988 more'
+    >>> listed(["age", "city", *(f"column_{n}" for n in range(20)), "value"], near="vallue").partition(",")[0]
+    'value'
+    """
+    texts = [str(name) for name in names]
+    most = _MOST_NAMES if len(texts) > _MOST_NAMES + 1 else len(texts)
+    if near is not None and most < len(texts):
+        word = difflib.SequenceMatcher(b=str(near).casefold())
+
+        def unlike(name: str) -> float:
+            word.set_seq1(name.casefold())
+            return -word.ratio()
+
+        texts.sort(key=unlike)
+    told = [text if len(text) <= _SHORT else shown(text) for text in texts[:most]]
+    further = len(texts) - len(told)
+    return (", ".join(told) or "none") + (f" and {further:,} more" if further else "")
 
 
 def is_one_of(word: object, choices: Collection[str]) -> bool:
@@ -185,8 +212,12 @@ class Fault:
             return self.file or ""
         return f"{self.file}:{self.line}" if self.file else f"line {self.line}"
 
+    @property
+    def place(self) -> str:
+        """The file, the line and the path, as far as they are known."""
+        return ": ".join(part for part in (self.where, self.path) if part)
+
     def __str__(self) -> str:
-        parts = [part for part in (self.where, self.path) if part]
         said = [self.message]
         if self.found is not None:
             written = repr(self.found)  # a condition is told whole
@@ -195,7 +226,7 @@ class Fault:
             said.append(f"allowed: {self.allowed}")
         if self.nearest:
             said.append(f"did you mean {self.nearest!r}?")
-        return ": ".join([*parts, "; ".join(said)])
+        return ": ".join([*filter(None, [self.place]), "; ".join(said)])
 
 
 class ToolkitError(Exception):
@@ -211,19 +242,25 @@ class EventLogError(InputError):
 
 
 def _lines(faults: Sequence[Fault]) -> list[str]:
-    """Each fault in a line; one that stands at several places once, with the others."""
+    """Each fault in a line; one that stands at several places once, with the others.
+
+    Where nothing was found, the path itself may be what is wrong, so that faults of two paths are two.
+    """
     alike: dict[tuple[str, ...], list[Fault]] = {}
     for fault in faults:
-        same = tuple(map(repr, (fault.message, fault.path, fault.found, fault.allowed, fault.nearest)))
+        path = fault.path if fault.found is None else None
+        same = tuple(map(repr, (fault.message, path, fault.found, fault.allowed, fault.nearest)))
         alike.setdefault(same, []).append(fault)
-    return [str(found[0]) + _elsewhere(found[1:]) for found in alike.values()]
+    return [str(found[0]) + _elsewhere(found) for found in alike.values()]
 
 
 def _elsewhere(faults: Sequence[Fault]) -> str:
-    """Where else a fault stands: the first few places, and how many more there are."""
-    places = list(dict.fromkeys(fault.where for fault in faults if fault.where))
-    named = places[:_NAMED]
-    more = len(faults) - len(named)
+    """Where else than at the first place a fault stands: the next few places, and how many more there are."""
+    first, *others = faults
+    has_one_path = all(fault.path == first.path for fault in others)
+    places = dict.fromkeys(fault.where if has_one_path else fault.place for fault in others)
+    named = [place for place in places if place][:_NAMED]
+    more = len(others) - len(named)
     if more:
         named.append(f"{more:,} more place{'s' * (more > 1)}")
     return f" (and at {', '.join(named)})" if named else ""

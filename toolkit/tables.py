@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from toolkit.errors import InputError, nearest
+from toolkit.errors import InputError, listed, nearest
 
 __all__ = [
     "CUSTOMERS",
@@ -122,7 +122,7 @@ class Table:
             elif not _is_kind(frame[column.name], column.kind):
                 wrong.append(f"column {column.name!r} should be {column.kind}, found {frame[column.name].dtype}")
         if wrong:
-            found = ", ".join(map(str, frame.columns)) or "none"
+            found = listed(frame.columns)
             raise InputError(f"{self.name}: " + "; ".join(wrong) + f"; columns found: {found}")
         return frame
 

@@ -77,7 +77,7 @@ def report(
         if given is not None:
             check_given(given, kind, name=f"report: {name}", giver=giver)
     check_flag(progress, name="progress")
-    with Bar(total=_CHAPTERS, desc="report", unit="chapter", disable=not progress, delay=0.5) as bar:
+    with Bar(total=_CHAPTERS, desc="report", unit=" chapters", disable=not progress, delay=0.5) as bar:
         own = _own(run, sweep)
         parts = list[str]()
         for chapter in (

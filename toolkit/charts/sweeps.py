@@ -26,7 +26,7 @@ from toolkit.charts.style import (
 from toolkit.charts.themed import Themed
 from toolkit.engine import OBSERVED, Sweep, column_words
 from toolkit.engine.selection import as_compared
-from toolkit.errors import InputError, NotSupportedError, did_you_mean, is_one_of, shown
+from toolkit.errors import InputError, NotSupportedError, did_you_mean, is_one_of, listed, shown
 from toolkit.scenario import Duration
 from toolkit.stats.proportions import Share, wilson_interval
 
@@ -249,7 +249,7 @@ def _scenario(sweep: Sweep, name: str | None) -> str:
         if is_one_of(name, names):
             return name
         raise InputError(
-            f"no scenario {shown(name)} in this sweep; it has {', '.join(names)}" + did_you_mean(name, names)
+            f"no scenario {shown(name)} in this sweep; it has {listed(names, near=name)}" + did_you_mean(name, names)
         )
     owner = next(iter(sweep.over)).partition(".")[0]
     return owner if owner in names else names[0]

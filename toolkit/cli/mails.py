@@ -13,7 +13,7 @@ import typer
 
 import toolkit
 from toolkit.cli.app import app, plain_errors
-from toolkit.errors import InputError, did_you_mean, shown
+from toolkit.errors import InputError, did_you_mean, listed, shown
 from toolkit.mail import VIEWS, Templates, import_hints
 from toolkit.mail.agreement import sends
 from toolkit.readable import counted
@@ -55,7 +55,9 @@ def new(
             return
         if template not in known:
             hint = did_you_mean(template, known)
-            raise InputError(f"new: no scenario {shown(template)} in the library; there are: {', '.join(known)}{hint}")
+            raise InputError(
+                f"new: no scenario {shown(template)} in the library; there are: {listed(known, near=template)}{hint}"
+            )
         if not name:
             said = f"give yours a name of small letters, digits and _: toolkit new {template} my_{template}"
             raise InputError(f"new: {said}, or the same again: toolkit new {template} {template}")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.engine.instructions import ASSUMPTIONS
-from toolkit.errors import InputError, did_you_mean, is_one_of, shown
+from toolkit.errors import InputError, did_you_mean, is_one_of, listed, shown
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.times import moment_of
 from toolkit.scenario.models import Goal, Program, Scenario
@@ -58,10 +58,10 @@ def scenario_in(scenarios: Sequence[Scenario], name: str | None, *, of: str = "r
     if name is None and len(names) == 1:
         return 0, scenarios[0]
     if name is None:
-        raise InputError(f"which scenario? pass scenario=; this {of} has {', '.join(sorted(names))}")
+        raise InputError(f"which scenario? pass scenario=; this {of} has {listed(sorted(names))}")
     if not is_one_of(name, names):
         hint = did_you_mean(str(name), names)
-        raise InputError(f"no scenario {shown(name)} in this {of}; it has {', '.join(sorted(names))}{hint}")
+        raise InputError(f"no scenario {shown(name)} in this {of}; it has {listed(sorted(names), near=name)}{hint}")
     place = names.index(name)
     return place, scenarios[place]
 
@@ -73,7 +73,9 @@ def scenario_with_goal(scenarios: Sequence[Scenario], name: str | None) -> tuple
         InputError: no such scenario, none named of several, or one without a goal.
     """
     able = [one.scenario for one in scenarios if one.goal is not None]
-    place, chosen = scenario_in(scenarios, able[0] if name is None and len(able) == 1 else name)
+    if name is None and len(able) > 1:
+        raise InputError(f"which scenario? pass scenario=; with a goal this run has {listed(sorted(able))}")
+    place, chosen = scenario_in(scenarios, able[0] if name is None and able else name)
     if chosen.goal is None:
         raise InputError(
             f"{chosen.scenario}: no goal, so nobody's own purchases can be told; "

@@ -30,7 +30,7 @@ from toolkit.engine.runners.spark import check_parts
 from toolkit.engine.runners.swept import Question, tallies_in_spark
 from toolkit.engine.selection import Selection, chosen_place, select
 from toolkit.engine.tally import COUNTS, FIRST, NOBODY, SECOND, WHOLE, Own, own_of, tally
-from toolkit.errors import Fault, InputError, ScenarioError, check_flag, is_one_of, nearest, shown
+from toolkit.errors import Fault, InputError, ScenarioError, check_flag, did_you_mean, is_one_of, listed, shown
 from toolkit.events import EventLog, SparkLog
 from toolkit.events.marks import mailed_scenarios
 from toolkit.readable import lines_html, table_html
@@ -148,7 +148,10 @@ class Sweep(Drawable):
         owner = next(iter(self.over)).partition(".")[0]
         chosen = scenario if scenario is not None else owner if owner in names else names[0]
         if not is_one_of(chosen, names):
-            raise InputError(f"no scenario {shown(chosen)} in this sweep; {_allowed(chosen, names)}")
+            raise InputError(
+                f"no scenario {shown(chosen)} in this sweep; it has {listed(names, near=chosen)}"
+                + did_you_mean(chosen, names)
+            )
         table = select(self.parts[self.parts["scenario"] == chosen], value, paths=list(self.over), lowest=lowest)
         if self.span is None or table["first"].isna().all():
             raise InputError(
@@ -171,8 +174,7 @@ class Sweep(Drawable):
 
 
 def _allowed(word: str, choices: Sequence[str]) -> str:
-    near = nearest(word, choices)
-    return f"it has {', '.join(choices)}" + (f"; did you mean {near!r}?" if near else "")
+    return f"it has {', '.join(choices)}{did_you_mean(word, choices)}"
 
 
 def sweep(
@@ -379,7 +381,13 @@ class _Work:
         questions = list(dict.fromkeys(job.compiled.marking for job in self.jobs.values()))
         jobs = sorted(self.jobs.values(), key=lambda job: questions.index(job.compiled.marking))
         ranges = self._ranges(log, jobs)
-        bar = Bar(total=len(jobs) * len(ranges), desc="sweep", disable=not progress or len(jobs) < 3, delay=0.5)
+        bar = Bar(
+            total=len(jobs) * len(ranges),
+            desc="sweep",
+            unit=" replays",
+            disable=not progress or len(jobs) < 3,
+            delay=0.5,
+        )
         with bar, ThreadPoolExecutor(threads) as pool:
             try:
                 for part in ranges:

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 from babel import Locale
 
-from toolkit.errors import Fault, TemplateError, nearest, path_text
+from toolkit.errors import Fault, TemplateError, listed, nearest, path_text
 from toolkit.mail.formats import locale_of
 from toolkit.mail.kept import compiled
 from toolkit.mail.letter import Letter, Mail
@@ -161,7 +161,7 @@ class Templates:
             if not known:
                 files = "a mail is two files in the folder of its scenario, NAME.mjml and NAME.txt"
                 raise TemplateError([Fault("the folder has no mails", allowed=files)])
-            allowed, near = ", ".join(known), nearest(str(scenario), known)
+            allowed, near = listed(known, near=scenario), nearest(str(scenario), known)
             raise TemplateError([Fault("no mails of this scenario", found=scenario, allowed=allowed, nearest=near)])
         wanted = (locales,) if isinstance(locales, str) else locales or (None,)
         asked: list[tuple[str, str | None]] = [(name, locale) for name in names for locale in wanted]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
-from toolkit.errors import nearest
+from toolkit.errors import listed, nearest
 from toolkit.scenario import models as m
 from toolkit.scenario.base import Condition, EventMatch
 from toolkit.scenario.document import Place
@@ -39,7 +39,11 @@ def template_findings(scenario: m.Scenario, templates: Collection[str]) -> Itera
     """Mails a scenario sends that there are not."""
     for place, step in _placed_steps(scenario.steps, ("steps",)):
         if isinstance(step, m.Send) and step.send not in templates:
-            allowed = ", ".join(sorted(templates)[:40]) or "mails in the folder of templates; it has none"
+            allowed = (
+                listed(sorted(templates), near=step.send)
+                if templates
+                else "mails in the folder of templates; it has none"
+            )
             yield Finding("unknown template", (*place, "send"), step.send, allowed, nearest(step.send, templates))
 
 
@@ -126,8 +130,8 @@ class _Against:
         if event is None or self.events is None or event in self.events or event in ALWAYS_POSSIBLE:
             return
         near = nearest(event, self.events)
-        names = ", ".join(sorted(self.events)[:40])
-        yield Finding("the log has no such event", place, event, names or "no events at all", near, warning=True)
+        names = listed(sorted(self.events), near=event) if self.events else "no events at all"
+        yield Finding("the log has no such event", place, event, names, near, warning=True)
 
     def _where(self, text: str | None, place: Place) -> Iterator[Finding]:
         if text is not None:
@@ -147,7 +151,7 @@ def _expression(text: str, place: Place, columns: Mapping[str, str] | None) -> I
 
 def _column(name: str, place: Place, columns: Mapping[str, str] | None, kind: str) -> Iterator[Finding]:
     if columns is not None and name not in columns:
-        allowed = ", ".join(sorted(columns)[:40])
+        allowed = listed(sorted(columns), near=name)
         yield Finding(f"unknown {kind}", place, name, allowed, nearest(name, columns))
 
 

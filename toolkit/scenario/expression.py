@@ -19,7 +19,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from toolkit.errors import Fault, ScenarioError, nearest
+from toolkit.errors import Fault, ScenarioError, listed, nearest
 from toolkit.scenario.findings import check_is, kinds_of
 
 __all__ = ["ATTRIBUTES", "EVENT_COLUMNS", "FUNCTIONS", "Expression"]
@@ -355,7 +355,7 @@ class _Writer:
         self.columns.add(name)
         kind = "any" if self.known is None else self.known.get(name, "any")
         if self.known is not None and name not in self.known:
-            shown = ", ".join(sorted(self.known)[:40])
+            shown = listed(sorted(self.known), near=name)
             near = nearest(name, self.known)
             around = node.parent
             compared = around is not None and type(around) in _COMPARED and around.this is not node

@@ -13,7 +13,7 @@ from pydantic import Discriminator, Field, GetJsonSchemaHandler, Tag, field_vali
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from toolkit.errors import did_you_mean, shown
+from toolkit.errors import did_you_mean, listed, shown
 from toolkit.readable import lines_html
 from toolkit.scenario.base import (
     Amount,
@@ -456,7 +456,7 @@ class Program(Model):
                 return scenario
         names = [scenario.scenario for scenario in self.scenarios]
         raise KeyError(
-            f"no scenario {shown(name)}; this program has {', '.join(names) or 'none'}" + did_you_mean(str(name), names)
+            f"no scenario {shown(name)}; this program has {listed(names, near=name)}" + did_you_mean(str(name), names)
         )
 
     def quiet_of(self, scenario: Scenario) -> Quiet | None:

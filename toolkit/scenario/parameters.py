@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from toolkit.errors import Fault, ScenarioError, is_one_of, nearest, shown
+from toolkit.errors import Fault, ScenarioError, is_one_of, listed, nearest, shown
 from toolkit.scenario.base import Model
 from toolkit.scenario.checks import check
 from toolkit.scenario.duration import Duration, TimeOfDay
@@ -118,7 +118,7 @@ def _unknown(path: str, paths: Mapping[str, tuple[Way, Any]]) -> tuple[Fault, ..
     scenario = str(path).partition(".")[0]
     same = [known for known in tunable if known.startswith(f"{scenario}.")] or tunable
     found = path if isinstance(path, str | int) else shown(path)
-    return (Fault("no such parameter", found=found, allowed=", ".join(same[:30]) or None, nearest=near),)
+    return (Fault("no such parameter", found=found, allowed=listed(same, near=path) if same else None, nearest=near),)
 
 
 def _everything(program: Program) -> Iterator[tuple[str, Way, Any]]:

@@ -357,7 +357,7 @@ def _bar(sender: Sender, *, shown: bool) -> Iterator[None]:
         yield
         return
     part = ""
-    with Bar(total=sender.total, desc=str(sender.progress.phase), unit="mail") as bar:
+    with Bar(total=sender.total, desc=str(sender.progress.phase), unit=" mails") as bar:
 
         def tell(look: Progress) -> None:
             nonlocal part

@@ -121,7 +121,7 @@ def move_ledger(
             _keep_still(writes, tables())
             count = _count(reads, tables()) + (_count(heard, tracked.tables()) if heard is not None else 0)
             # Each row is a step when it is written, and another when it is read back.
-            with Bar(total=2 * count, desc="moving", unit="step", disable=not progress, leave=False) as bar:
+            with Bar(total=2 * count, desc="moving", unit=" steps", disable=not progress, leave=False) as bar:
                 changes = _changes(reads, {} if theirs is None else {mark_of(theirs[0]): mark_of(theirs[1])})
                 rows |= _copied(
                     reads, writes, tables(), changes, what=f"ledger {new.place}", error=LedgerError, bar=bar

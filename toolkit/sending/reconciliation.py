@@ -208,7 +208,7 @@ def _taken_over(
     They are written down where there is something that adds those which the ledger does not have.
     """
     counts = Counter[str]()
-    with Bar(desc="mails told to the answers", unit="mail", disable=not progress, leave=False) as bar:
+    with Bar(desc="mails told to the answers", unit=" mails", disable=not progress, leave=False) as bar:
         for some in answers.handed_down():
             with ledger.reading() if add is None else ledger.changing() as connection:
                 asked = [one.decision_id for one in some]

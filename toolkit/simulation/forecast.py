@@ -15,7 +15,7 @@ import pandas as pd
 
 from toolkit.drawable import Drawable
 from toolkit.engine.answers import METRICS
-from toolkit.errors import InputError, did_you_mean, shown
+from toolkit.errors import InputError, did_you_mean, listed, shown
 from toolkit.readable import lines_html, minus, table_html
 from toolkit.scenario.models import Program
 from toolkit.simulation.model import ResponseModel
@@ -253,7 +253,7 @@ class Forecast(Drawable):
         ):
             if word not in known:
                 hint = did_you_mean(word, known)
-                raise InputError(f"no {what} {shown(word)} in this forecast; it has {', '.join(known)}{hint}")
+                raise InputError(f"no {what} {shown(word)} in this forecast; it has {listed(known, near=word)}{hint}")
         arms = [name for one, name in self.groups.names if one == scenario]
         if arm not in arms:
             raise InputError(f"{scenario}: no arm {shown(arm)}; it has {', '.join(str(name) for name in arms)}")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from toolkit.arrow import A_FRAME, of_frame
-from toolkit.errors import MetricError, did_you_mean
+from toolkit.errors import MetricError, did_you_mean, listed
 
 __all__ = ["checked_sends", "flags_of", "numbers_of"]
 
@@ -26,7 +26,7 @@ def checked_sends(given: object, columns: Sequence[str]) -> pd.DataFrame:
     missing = [name for name in columns if name not in names]
     if missing:
         raise MetricError(
-            f"sends: no column {', '.join(map(str, missing))}; columns found: {', '.join(names) or 'none'}"
+            f"sends: no column {', '.join(map(str, missing))}; columns found: {listed(names, near=missing[0])}"
             + did_you_mean(str(missing[0]), names)
         )
     twice = sorted({name for name in names if names.count(name) > 1})

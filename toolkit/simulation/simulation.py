@@ -192,7 +192,7 @@ class Simulation:
         drawn = np.empty((draws, *self.respondents.totals.shape), dtype=np.int64)
         # The sum over draws by customer starts anew, so that one simulation can run with several seeds.
         self.respondents.people[:] = 0
-        for draw in Bar(range(draws), desc="simulate", disable=not progress, delay=1.0):
+        for draw in Bar(range(draws), desc="simulate", unit=" draws", disable=not progress, delay=1.0):
             answers = self.draughtsman.draw({path: float(column[draw]) for path, column in values.items()})
             drawn[draw] = self.respondents.draw(answers, draw_seed(seed, draw))
         drift = drift_of(self.respondents, *self.entries)

@@ -296,7 +296,7 @@ def _tried(
     progress: bool,
 ) -> tuple[Floats, list[Forecast]]:
     found, forecasts = np.empty((len(programs), draws)), []
-    for place, changed in enumerate(Bar(programs, desc="tune", disable=not progress, delay=1.0)):
+    for place, changed in enumerate(Bar(programs, desc="tune", unit=" settings", disable=not progress, delay=1.0)):
         simulation = Simulation(changed, log, response=response, until=until, since=since)
         forecast = simulation.run(draws=draws, seed=seed, level=level)
         forecasts.append(forecast)
@@ -407,7 +407,7 @@ def _out_of_time(
     first = first if since is None else max(first, moment_of(since, name="since"))
     cut = first + (last - first) * 2 / 3
     earlier, later = [], []
-    for changed in Bar(programs, desc="tune: later people", disable=not progress, delay=1.0):
+    for changed in Bar(programs, desc="tune: later people", unit=" settings", disable=not progress, delay=1.0):
         try:
             early, whole = (
                 Simulation(changed, log, response=response, until=end, since=since).run(

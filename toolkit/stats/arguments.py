@@ -26,27 +26,10 @@ __all__ = [
     "check_zone",
     "column_names",
     "holds_numbers",
-    "listed",
 ]
 
 LARGEST = 1e75
 """Of an amount: what is four times multiplied with itself must stay a number."""
-_MOST_NAMES = 12
-_LONGEST_NAME = 80  # letters
-
-
-def listed(names: Iterable[object]) -> str:
-    """Names in a message, the first twelve where there are more.
-
-    >>> listed(["control", "mail"]), listed([])
-    ('control, mail', 'none')
-    >>> listed(range(5_000))
-    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 4,988 more'
-    """
-    all_of_them = [str(name) for name in names]
-    told = [name if len(name) <= _LONGEST_NAME else shown(name) for name in all_of_them[:_MOST_NAMES]]
-    further = len(all_of_them) - len(told)
-    return (", ".join(told) or "none") + (f" and {further:,} more" if further else "")
 
 
 def check_number(value: object, *, where: str, allowed: str, least: float = -math.inf, most: float = math.inf) -> None:

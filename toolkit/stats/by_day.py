@@ -250,7 +250,7 @@ def lift_by_day(
         zip(named, ends.tolist(), strict=True),
         total=len(told),
         desc="lift by day",
-        unit="day",
+        unit=" days",
         disable=callable(progress) or not progress,
         delay=1.0,
     )

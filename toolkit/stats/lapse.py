@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv, betaln, gammaln, hyp2f1, psi
 
 from toolkit.arrow import TableLike
-from toolkit.errors import MetricError, shown
-from toolkit.stats.arguments import check_column, check_number, holds_numbers, listed
+from toolkit.errors import MetricError, listed, shown
+from toolkit.stats.arguments import check_column, check_number, holds_numbers
 from toolkit.stats.doors import frame_at
 from toolkit.stats.windows import days_of
 
@@ -176,7 +176,7 @@ def buying_histories(
         check_column(column, where="buying_histories: customer and at")
         if column not in purchases.columns:
             raise MetricError(
-                f"purchases: column {shown(column)} is missing; columns found: {listed(purchases.columns)}"
+                f"purchases: column {shown(column)} is missing; columns found: {listed(purchases.columns, near=column)}"
             )
     times = purchases[at]
     if not pd.api.types.is_datetime64_any_dtype(times):

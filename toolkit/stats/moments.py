@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from toolkit.errors import MetricError, did_you_mean, shown
-from toolkit.stats.arguments import listed
+from toolkit.errors import MetricError, did_you_mean, listed, shown
 
 __all__ = ["LOOKED_AT", "Moments", "Term", "how_to_make", "missing_column", "numbers", "one_column"]
 
@@ -137,7 +136,7 @@ def missing_column(column: str, columns: Iterable[str]) -> MetricError:
     return MetricError(
         f"outcomes: column {shown(column)} is missing"
         + did_you_mean(column, found)
-        + f"; columns found: {listed(found)}"
+        + f"; columns found: {listed(found, near=column)}"
     )
 
 

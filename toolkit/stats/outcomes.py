@@ -11,8 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from toolkit.errors import MetricError, nearest, shown
-from toolkit.stats.arguments import listed
+from toolkit.errors import MetricError, listed, nearest, shown
 from toolkit.stats.gathering import gather
 from toolkit.stats.labels import few_labels
 from toolkit.stats.moments import Moments, Term, numbers, one_column
@@ -164,7 +163,7 @@ def arms_in_order(names: Sequence[str], *, control: object, sort: bool = True) -
     if str(control) not in names:
         near = nearest(str(control), names)
         raise MetricError(
-            f"outcomes: no unit is in control {shown(str(control))}; arms found: {listed(sorted(names))}"
+            f"outcomes: no unit is in control {shown(str(control))}; arms found: {listed(sorted(names), near=control)}"
             + (f"; did you mean control={near!r}?" if near else "")
         )
     if len(names) < 2:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from toolkit.arrow import TableLike
 from toolkit.drawable import Drawable
-from toolkit.errors import MetricError, NotSupportedError, shown
+from toolkit.errors import MetricError, NotSupportedError, listed, shown
 from toolkit.readable import lines_html, minus, table_html
-from toolkit.stats.arguments import check_alpha, check_column, check_count, check_number, listed
+from toolkit.stats.arguments import check_alpha, check_column, check_count, check_number
 from toolkit.stats.cuped import regressors, slopes, weighted
 from toolkit.stats.design import Design
 from toolkit.stats.doors import check_metric, check_numbers, check_once, check_window, frames_at

@@ -211,7 +211,7 @@ def qini(
         return found
     rng = np.random.default_rng(seed)
     resampled = []
-    for _ in Bar(range(draws), desc="qini", unit="draw", disable=not progress, delay=0.5):
+    for _ in Bar(range(draws), desc="qini", unit=" draws", disable=not progress, delay=0.5):
         weights = rng.poisson(1.0, len(values)).astype(np.float64)
         if not (weights[mailed].any() and weights[~mailed].any()):
             continue

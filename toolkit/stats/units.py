@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from toolkit.errors import MetricError
+from toolkit.errors import MetricError, listed
 from toolkit.readable import counted
-from toolkit.stats.arguments import listed
 from toolkit.stats.metric import Metric
 from toolkit.stats.moments import Term, numbers, one_column
 from toolkit.stats.outcomes import Arms

@@ -13,7 +13,7 @@ from toolkit.charts.diagram import diagram
 from toolkit.charts.sends import span_text
 from toolkit.engine import Run, replay
 from toolkit.engine.flow import answers_of
-from toolkit.errors import InputError, ScenarioError
+from toolkit.errors import InputError, ScenarioError, listed
 from toolkit.events import EventLog
 from toolkit.events.mail_counts import StepAnswers
 from toolkit.scenario import Program, Scenario, dump, load, set_parameters
@@ -423,7 +423,7 @@ def _named(program: Program, name: str | None) -> str:
     names = [one.scenario for one in program.scenarios]
     if name is None:
         if len(names) != 1:
-            raise ScenarioError(f"which scenario? pass scenario=; this program has {', '.join(names) or 'none'}")
+            raise ScenarioError(f"which scenario? pass scenario=; this program has {listed(names)}")
         return names[0]
     try:
         return program[name].scenario

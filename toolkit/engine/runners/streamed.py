@@ -83,7 +83,7 @@ class StreamedRun(Parted, Run):
         parts: list[_Part | None] = [None] * len(self.ranges)
         while True:
             again = [place for place, part in enumerate(parts) if part is None]
-            for place in Bar(again, desc="replay", unit="range", disable=not progress, delay=0.5):
+            for place in Bar(again, desc="replay", unit=" ranges", disable=not progress, delay=0.5):
                 parts[place] = self._counted(self._part(self.ranges[place], place))
             done = [part for part in parts if part is not None]
             plan = next_emptied(self.compiled, self.compiled.plan, [part.takers for part in done])
@@ -134,7 +134,9 @@ class StreamedRun(Parted, Run):
 
     def parts(self, *, progress: bool = False) -> Iterator[Run]:
         """One run for each range of customers, in the order of customer_id; the log is read again."""
-        for place, chosen in enumerate(Bar(self.ranges, desc="ranges", disable=not progress, delay=0.5)):
+        for place, chosen in enumerate(
+            Bar(self.ranges, desc="ranges", unit=" ranges", disable=not progress, delay=0.5)
+        ):
             yield self._part(chosen, place)
 
     @cached_property

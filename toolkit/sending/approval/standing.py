@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import ApprovalError, InputError, did_you_mean, shown
+from toolkit.errors import ApprovalError, InputError, did_you_mean, listed, shown
 from toolkit.mail import Templates
 from toolkit.readable import counted, priced
 from toolkit.scenario import content_hash
@@ -229,9 +229,9 @@ def scenarios_of(program: Program, wanted: Sequence[str] | None, *, where: str) 
     for name in given:
         if name not in names:
             hint = did_you_mean(str(name), names)
-            raise InputError(f"{where}: no scenario {shown(name)}; there are {', '.join(names)}{hint}")
+            raise InputError(f"{where}: no scenario {shown(name)}; there are {listed(names, near=name)}{hint}")
     if not given:
-        raise InputError(f"{where}: scenarios: none is named; there are {', '.join(names)}")
+        raise InputError(f"{where}: scenarios: none is named; there are {listed(names)}")
     return tuple(given)
 
 

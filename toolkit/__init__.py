@@ -88,7 +88,8 @@ if not TYPE_CHECKING:  # so that a type checker knows the names above, and no ot
             globals()[name] = value
             return value
         meant = importlib.import_module("toolkit.errors").did_you_mean(name, __all__)
-        raise AttributeError(f"module 'toolkit' has no attribute {name!r}{meant}")
+        # With a name given, Python adds no hint of its own behind this one.
+        raise AttributeError(f"module 'toolkit' has no attribute {name!r}{meant}", name=name)
 
 
 def __dir__() -> list[str]:

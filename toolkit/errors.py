@@ -21,10 +21,14 @@ from __future__ import annotations
 
 import difflib
 import errno
+import linecache
 import os
 import reprlib
-from collections.abc import Collection, Iterable, Sequence
+import sys
+import traceback
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType, TracebackType
 from typing import TypeGuard
 
 __all__ = [
@@ -230,7 +234,34 @@ class Fault:
 
 
 class ToolkitError(Exception):
-    """The root of every error the toolkit raises on purpose."""
+    """The root of every error the toolkit raises on purpose.
+
+    In a notebook it shows its message first and then only the lines of those who called; `%tb` shows the whole
+    traceback. Elsewhere Python's own traceback stays.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it: the second time, which is `%tb`, and in its verbose modes, everything."""
+        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+        if shell is None:
+            return traceback.format_exception(self)
+        is_first = not getattr(self, "_was_shown", False)
+        self._was_shown = True
+        if not (is_first and shell.InteractiveTB.mode in ("Context", "Minimal")):
+            whole: list[str] = shell.InteractiveTB.structured_traceback(
+                type(self), self, self.__traceback__, tb_offset=1
+            )
+            return whole
+        name, *rest = "".join(traceback.format_exception_only(self)).rstrip("\n").partition(":")
+        has_color = str(shell.colors).lower() != "nocolor"
+        red, faint, plain = ("\x1b[1;31m", "\x1b[2m", "\x1b[0m") if has_color else ("", "", "")
+        told = [f"{red}{name.rpartition('.')[2]}{plain}{''.join(rest)}", ""]
+        for frame, line in _of_callers(self.__traceback__):
+            code = frame.f_code
+            cell = shell.compile.format_code_name(code.co_filename)
+            place = " ".join(cell) if cell else f"File {code.co_filename}, in {code.co_name}"
+            told += [f"{place}, line {line}", f"    {linecache.getline(code.co_filename, line).strip()}", ""]
+        return [*told, f"{faint}%tb shows where in the toolkit it was raised.{plain}"]
 
 
 class InputError(ToolkitError, ValueError):
@@ -239,6 +270,16 @@ class InputError(ToolkitError, ValueError):
 
 class EventLogError(InputError):
     """An event log or a customers table cannot be used as it is."""
+
+
+def _of_callers(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    """The frames that lead to the first one of the toolkit, without IPython's own; and the line each stands at."""
+    for frame, line in traceback.walk_tb(trace):
+        room = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if room == __name__.partition(".")[0]:
+            return
+        if room not in ("IPython", "ipykernel"):
+            yield frame, line
 
 
 def _lines(faults: Sequence[Fault]) -> list[str]:

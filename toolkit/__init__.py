@@ -11,6 +11,7 @@ Names are loaded when they are first used, so that importing the package takes n
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ if not TYPE_CHECKING:  # so that a type checker knows the names above, and no ot
             globals()[name] = value
             return value
         meant = importlib.import_module("toolkit.errors").did_you_mean(name, __all__)
+        doors = sorted(Path(__file__).parent.glob("*/__init__.py"))
+        rooms = [door.parent.name for door in doors if f'"{name}"' in door.read_text(encoding="utf-8")]
+        meant = f"; it is in toolkit.{' and toolkit.'.join(rooms)}" if rooms else meant
         # With a name given, Python adds no hint of its own behind this one.
         raise AttributeError(f"module 'toolkit' has no attribute {name!r}{meant}", name=name)
 

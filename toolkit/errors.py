@@ -254,8 +254,9 @@ class ToolkitError(Exception):
             return whole
         name, *rest = "".join(traceback.format_exception_only(self)).rstrip("\n").partition(":")
         has_color = str(shell.colors).lower() != "nocolor"
-        red, faint, plain = ("\x1b[1;31m", "\x1b[2m", "\x1b[0m") if has_color else ("", "", "")
-        told = [f"{red}{name.rpartition('.')[2]}{plain}{''.join(rest)}", ""]
+        # No red: on the dark red that JupyterLab puts below errors it could hardly be read.
+        bold, faint, plain = ("\x1b[1m", "\x1b[2m", "\x1b[0m") if has_color else ("", "", "")
+        told = [f"{bold}{name.rpartition('.')[2]}{plain}{''.join(rest)}", ""]
         for frame, line in _of_callers(self.__traceback__):
             code = frame.f_code
             cell = shell.compile.format_code_name(code.co_filename)

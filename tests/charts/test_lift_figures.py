@@ -178,7 +178,7 @@ def test_the_plans_curve_passes_through_the_plan(per_day: float | None) -> None:
     assert line.y[at] == pytest.approx(point.y[0], rel=1e-3)
     assert point.y[0] == pytest.approx(1.0)
     assert f"{planned.units:,} people" in drawing.layout.title.text
-    assert "modelled" in drawing.layout.title.text
+    assert "planned" in drawing.layout.title.text
     assert ("days" in drawing.layout.xaxis.title.text) == (per_day is not None)
     assert plan_curve(plan(tk.Mean("revenue", currency="EUR"), baseline=3, sd=9, rel=0.2)).data
 

@@ -62,6 +62,24 @@ def test_a_difference_draws_gains_right_and_losses_left(shop_run, longer):
     assert "Not one mail differs" in figure(shop_run.diff(shop_run)).layout.title.text
 
 
+def test_a_difference_counts_scenarios_that_only_one_has_and_names_settings_of_the_others(shop_program, shop_log):
+    name = shop_program.scenarios[0].scenario
+    other = shop_program.scenarios[0].replace(scenario="other", steps=shop_program.scenarios[0].steps[:2])
+    longer = set_parameters(shop_program, {WAIT: "1d"})
+    both = shop_program.replace(scenarios=(*shop_program.scenarios, other))
+    for before, after, side in ((both, longer, "before"), (longer, both, "after")):
+        drawn = tk.replay(before, shop_log).diff(tk.replay(after, shop_log)).plot()
+        said = drawn.layout.title.text.replace("<br>", " ")
+        assert f"1 scenario only {side}; {name.replace('_', ' ')}.pause.wait " in said
+        assert "None" not in said
+
+
+def test_a_choice_among_several_parameters_names_each(shop_program, shop_log):
+    caps = {WAIT: ["1h", "4h"], "abandoned_cart.offer.offer.percent": [10, 15]}
+    best = tk.sweep(shop_program, shop_log, caps, progress=False).best("sent")
+    assert best.plot().data[0].text[0] == "wait (pause) 1h, discount 10%"
+
+
 def test_a_choice_draws_each_setting_on_both_parts(shop_program, shop_log):
     waits = ["1h", "4h", "1d"]
     tried = tk.sweep(shop_program, shop_log, {WAIT: waits}, progress=False)

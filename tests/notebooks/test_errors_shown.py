@@ -7,7 +7,10 @@ import subprocess
 import sys
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
+
+import toolkit as tk
 
 TRY = """
 from toolkit.scenario import loads
@@ -59,8 +62,17 @@ def test_plain_python_shows_its_own_traceback() -> None:
     assert "toolkit.errors.ScenarioError: 4 faults" in done.stderr
 
 
+def test_a_name_of_a_room_is_said_to_be_there() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'own_purchases'; it is in toolkit\.engine$"):
+        tk.own_purchases  # noqa: B018 - to ask for it is the test
+    with pytest.raises(AttributeError, match=r"no attribute 'Tuner'; it is in toolkit\.widgets$"):
+        tk.Tuner  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute 'simulat'; did you mean 'simulate'\?$"):
+        tk.simulat  # noqa: B018
+
+
 def test_a_name_that_is_none_is_hinted_at_once() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import toolkit; toolkit.loads"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", "import toolkit; toolkit.lod"], capture_output=True, text=True, check=False
     )
-    assert done.stderr.endswith("has no attribute 'loads'; did you mean 'load'?\n")
+    assert done.stderr.endswith("has no attribute 'lod'; did you mean 'load'?\n")

@@ -217,6 +217,13 @@ def test_which_scenario_must_be_told_where_there_are_several():
         ScenarioView(tk.load(ROOT / "templates"), scenario="welcom")
 
 
+def test_a_scenario_that_nobody_can_enter_says_why(log):
+    program = tk.load(ROOT / "templates").scenarios
+    view = ScenarioView(loads(dump(program[0]).replace("event: ", "event: never_", 1)), log)
+    assert f"Nobody enters {program[0].scenario}: the log has no event" in view.view
+    assert "Nobody enters" not in ScenarioView(program[0], log).view
+
+
 @pytest.mark.parametrize("name", [one.scenario for one in tk.load(ROOT / "templates").scenarios])
 def test_every_shipped_scenario_has_a_picture(name):
     view = ScenarioView(tk.load(ROOT / "templates"), scenario=name)

@@ -255,6 +255,8 @@ def test_accounts_older_than_the_first_cart_slow_neither_the_pace_nor_the_mails_
     with_accounts = tk.EventLog.from_pandas(pd.concat([older, log.events]), customers=log.customers)
     found = Tuner(program, with_accounts).exact
     assert (found["to_know"], found["week"]) == (told["to_know"], told["week"])
+    assert found["first_day"] >= f"{log.span[0] - pd.Timedelta(days=found['bin_days'] + 1):%Y-%m-%d}"
+    assert [sum(layer) for layer in found["days"]] == [sum(layer) for layer in told["days"]]
     designer = ExperimentDesigner(tk.replay(program, with_accounts), effect=0.03)
     assert designer.plan.days == pytest.approx(found["to_know"]["days"])
 

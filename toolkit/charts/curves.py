@@ -63,7 +63,7 @@ def plan_curve(planned: Plan) -> go.Figure:
         title=_plan_said(planned, rate=rate),
         subtitle=f"{planned.metric.label} · power {planned.power:.0%} at alpha {planned.alpha:g}"
         + (f" · {planned.window} window included in the days" if planned.window and days else ""),
-        label="modelled",
+        label="planned",
         legend=False,
     )
     figure.add_annotation(

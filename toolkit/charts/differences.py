@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pandas as pd
 import plotly.graph_objects as go
 
 from toolkit.charts.style import BLUE, GREEN, MAILS, VERMILLION, add_units, drawn, emptied, label_lines, whole, words_on
 from toolkit.engine import CHANGES, Difference
+from toolkit.readable import counted
 
 __all__ = ["difference_chart"]
 
@@ -52,17 +56,17 @@ def difference_chart(difference: Difference) -> go.Figure:
     sums = {change: int(table.loc[table["change"] == change, "mails"].sum()) for change in CHANGES}
     told = [f"{count:,} {change}" for change, count in sums.items() if count]
     first, *rest = told or [""]
-    settings = [
-        f"{str(row['path']).replace('_', ' ')} {row['before']} → {row['after']}"
-        for row in difference.settings.head(3).to_dict("records")
-    ]
-    more = len(difference.settings) - len(settings)
+    alone, rows = _alone(difference.settings)
+    settings = [f"{str(row['path']).replace('_', ' ')} {row['before']} → {row['after']}" for row in rows[:3]]
+    more = len(rows) - len(settings)
     figure = drawn(
         traces,
         title=", ".join([first.replace(" ", f" mail{'s' if not first.startswith('1 ') else ''} "), *rest])
         if told
         else "Not one mail differs",
-        subtitle="; ".join([*settings, *([f"{more} more"] if more > 0 else []), f"{difference.same:,} mails the same"]),
+        subtitle="; ".join(
+            [*alone, *settings, *([f"{more} more"] if more > 0 else []), f"{difference.same:,} mails the same"]
+        ),
         label="exact",
         height=170 + 46 * max(1, len(order)),
         legend=len(traces) > 0,
@@ -79,3 +83,14 @@ def difference_chart(difference: Difference) -> go.Figure:
         showgrid=False,
         rangemode="normal",
     )
+
+
+def _alone(settings: pd.DataFrame) -> tuple[list[str], list[dict[Any, Any]]]:
+    """How many scenarios only one of the two programs has, in words; and the settings that differ of all others."""
+    of = settings["path"].astype(str).str.split(".").str[0]
+    only: dict[str, set[str]] = {}
+    for side, other in (("before", "after"), ("after", "before")):
+        has_none = settings[other].isna() & settings["path"].astype(str).str.endswith(".priority")  # which each has
+        only[side] = set(of[has_none])
+    said = [f"{counted(len(names), 'scenario')} only {side}" for side, names in only.items() if names]
+    return said, settings[~of.isin(set.union(*only.values()))].to_dict("records")

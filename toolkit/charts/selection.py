@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import plotly.graph_objects as go
 
 from toolkit.charts.style import AFTER_MAIL, BLUE, GRID, INK, add_units, drawn, share_text
-from toolkit.charts.sweeps import setting_text
+from toolkit.charts.sweeps import setting_name, setting_text
 from toolkit.engine import Selection, column_words
 from toolkit.readable import day_text
 
@@ -26,7 +28,7 @@ def selection_chart(selection: Selection) -> go.Figure:
     table = selection.table
     share = selection.value.endswith("_rate")
     rows = table.to_dict("records")
-    words = [", ".join(setting_text(row[path], path=path) for path in selection.now) for row in rows]
+    words = [", ".join(_setting(row, path, alone=len(selection.now) == 1) for path in selection.now) for row in rows]
     chosen = selection.place
     what = column_words(selection.value)
     shown = [_number(value, share) for value in (selection.first, selection.second)]
@@ -93,6 +95,12 @@ def selection_chart(selection: Selection) -> go.Figure:
     figure.update_xaxes(tickformat=tick, showgrid=True)
     figure.update_yaxes(tickformat=tick, rangemode="normal")
     return add_units(figure, x="first part of the log (chosen on)", y="second part (shown)")
+
+
+def _setting(row: Mapping[Any, Any], path: str, *, alone: bool) -> str:
+    """A value that was tried; of several with the name of its parameter."""
+    text = setting_text(row[path], path=path)
+    return text if alone else f"{setting_name(path)} {text}"
 
 
 def _hover(share: bool) -> str:

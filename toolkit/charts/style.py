@@ -146,7 +146,7 @@ def drawn(
         traces: what is drawn.
         title: what is seen, as a sentence.
         subtitle: whose numbers these are: scenario, clock, span.
-        label: exact, observed or modelled; it leads the subtitle.
+        label: exact, observed, modelled or planned; it leads the subtitle.
         height: pixels.
         legend: leave room for a legend above the plot.
         **layout: further plotly layout.

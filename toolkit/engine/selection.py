@@ -113,7 +113,8 @@ class Selection(Drawable):
         else:
             taken = "the nearest to the program as it is was taken, of several as near the first tried"
         if len(tied) == len(self.table):
-            return [f"all {len(tied):,} settings are alike in the first part, which tells none apart; {taken}"]
+            alike = f"all {len(tied):,} settings are alike in the first part, which tells none apart"
+            return [f"{alike} (chosen_on= moves its end); {taken}"]
         others = tied.drop(index=tied.index[tied.index == self.table.index[self.place]])
         named = [self._otherwise(row) for row in others[list(self.chosen)].head(_NAMED).to_dict("records")]
         if len(others) > _NAMED:

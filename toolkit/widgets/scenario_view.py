@@ -332,7 +332,7 @@ class ScenarioView(Panel):
             self._counted(),
             tag("div", *self._pages(bool(difference)), class_="ttk-row"),
         )
-        parts: list[Html | None] = [head, self._disk()]
+        parts: list[Html | None] = [head, self._disk(), *self._nobody()]
         parts.append(tag("div", Html(picture), class_="ttk-scroller", data_scroll="diagram"))
         if any(str(step.id) in self._answers for step in every_step(self.value.steps)):
             parts.append(tag("p", chip("observed"), _ANSWERS, class_="ttk-detail"))
@@ -381,6 +381,12 @@ class ScenarioView(Panel):
             button("Keep what is here", "keep"),
             class_="ttk-row",
         )
+
+    def _nobody(self) -> list[Html]:
+        """Why nobody enters, where the log has nothing by which anybody could."""
+        said = () if self.run is None else self.run.nobody_enters
+        mine = f"Nobody enters {self._name}"
+        return [note(one, tone="careful") for one in said if one.startswith(mine) and one[len(mine)] in ": (;"]
 
     def _foot(self, differs: bool) -> Html:
         save = button("Save to the file", "save", kind="main", off=not differs) if self._file is not None else None

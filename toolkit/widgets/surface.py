@@ -27,6 +27,7 @@ from toolkit.engine.glance import Glance, glance
 from toolkit.engine.own_purchases import EDGES, opened_to_all
 from toolkit.engine.replay import compiled_for
 from toolkit.engine.tally import own_of
+from toolkit.engine.zones import DAY
 from toolkit.errors import MetricError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
 from toolkit.events.marks import mailed_scenarios
@@ -212,6 +213,7 @@ class Field:
         self.gift = None if offer is None else offer_step(program, offer)[1]
         _, scenario, self.goal = scenario_with_goal(program.scenarios, self.name)
         self._points: dict[str, dict[str, Any]] = {}
+        self._past: int | None = None
         self.seconds = 0.0
         self.quiet_path = f"{self.name}.quiet" if scenario.quiet is not None else "policies.quiet"
         self.has_quiet = scenario.quiet is not None or program.policies.quiet is not None
@@ -346,7 +348,8 @@ class Field:
         before, after = found.before, found.after
         after_rate = after / found.mails if found.mails else None
         has_offer = self.gift is not None and found.offers and not math.isnan(found.paid)
-        first = pd.Timestamp(found.first_day, unit="D") if span else None
+        past = self._bins_before(found)
+        first = pd.Timestamp(found.first_day + past * found.bin_days, unit="D") if span else None
         return {
             "wait": setting.wait,
             "valid": setting.valid,
@@ -355,7 +358,7 @@ class Field:
             "text": wait_text(wait),
             "tick": setting_text(setting.wait),
             "hours": found.hours.tolist(),
-            "days": found.days.tolist(),
+            "days": found.days[:, past:].tolist(),
             "first_day": "" if first is None else f"{first:%Y-%m-%d}",
             "bin_days": found.bin_days,
             "sent": found.sent,
@@ -375,6 +378,13 @@ class Field:
                 if not math.isnan(lag) and (word == "mail" or lag > found.lags[0])
             ],
         }
+
+    def _bins_before(self, found: Glance) -> int:
+        """How many bins of days end before anybody enters, which no setting changes: they are left out."""
+        if self._past is None:
+            day = found.entries[0] // DAY - 1 if found.entered else found.first_day  # a local day may begin earlier
+            self._past = max(0, (day - found.first_day) // found.bin_days)
+        return self._past
 
     def shown_forecast(self, found: Forecast) -> dict[str, Any]:
         """Lift, and profit by a thousand people, of the arm that gets the offer; None where they are no number."""

@@ -13,7 +13,9 @@ from types import SimpleNamespace
 import pytest
 import tqdm.auto
 
+from tests.sending.shops import WELCOME, log_of
 from toolkit.errors import ApprovalError, InputError, LedgerError, NotSupportedError, PreflightError, TransportError
+from toolkit.scenario import loads
 from toolkit.sending import Ledger, Outbox, Receipt, State, delivery, send, start_sending, transport
 from toolkit.sending.sender.progress import Phase, Progress
 
@@ -508,6 +510,25 @@ def test_who_has_had_enough_from_a_batch_prepared_at_the_same_time_is_skipped_at
     assert set(report.table.reason) == {"cap"}
     assert len(shop.mails()) == 12
     assert sent(first).already_sent == 12
+
+
+def test_a_mail_that_stays_behind_at_the_gate_takes_no_place_under_a_cap_from_another(shop, sent, make_program, noon):
+    caps = [{"limit": 2, "per": "7d", "scope": "marketing"}]
+    scenarios = loads(f"{WELCOME}---{TWIN.replace('twin', 'zwin')}").scenarios  # of one moment, the first by name first
+    first = shop.prepare(program=make_program(scenarios, caps=caps))
+    second = shop.prepare(program=make_program(TWIN, caps=caps))
+    assert (len(first), len(second)) == (24, 12)
+    assert sent(second).sent == 12
+    bought = {"customer_id": "c1", "event": "purchase", "at": noon - timedelta(minutes=1), "revenue": 60.0}
+    table = sent(first, log=log_of(12, more=[bought])).table
+    assert len(table) == 24
+    theirs = table[table["customer_id"] == "c1"].set_index("scenario")
+    assert theirs["reason"].fillna("").to_dict() == {"welcome": "exited", "zwin": ""}
+    others = table[table["customer_id"] != "c1"]
+    assert others.groupby("scenario")["outcome"].unique().map(list).to_dict() == {
+        "welcome": ["sent"],
+        "zwin": ["skipped"],
+    }
 
 
 @pytest.mark.parametrize("shown", [True, False])

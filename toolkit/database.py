@@ -383,7 +383,13 @@ def _sqlite(url: URL, path: Path, checkpoint: int, *, make_file: bool) -> Engine
         path.parent.mkdir(parents=True, exist_ok=True)
         # It says who people are or what they did: for its owner alone.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    engine = create_engine(url, connect_args={"timeout": 30.0, "check_same_thread": False})
+    asked = {"timeout": 30.0, "check_same_thread": False}
+    if not make_file and _is_unchanging(path):
+        # Elsewhere even a reader writes: the index of the write-ahead log, beside the file.
+        name = f"{path.absolute().as_uri()}?immutable=1"
+        engine = create_engine(url, creator=lambda: sqlite3.connect(name, uri=True, **asked))  # type: ignore[call-overload]
+    else:
+        engine = create_engine(url, connect_args=asked)
 
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, record: Any) -> None:
@@ -400,6 +406,11 @@ def _sqlite(url: URL, path: Path, checkpoint: int, *, make_file: bool) -> Engine
         direct(connection, "BEGIN" if reading else "BEGIN IMMEDIATE").close()
 
     return engine
+
+
+def _is_unchanging(path: Path) -> bool:
+    """Whether a SQLite file is whole by itself on a disk that nobody writes to, such as a backup."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not path.with_name(f"{path.name}-wal").exists()
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import sqlite3
+import subprocess
 from contextlib import closing
 from dataclasses import replace
 
@@ -186,3 +188,17 @@ def test_a_command_that_changes_something_brings_it_up_to_date(place):
     done = CliRunner().invoke(app, ["cancel", "run", "--by", "ana", "--yes", "--ledger", place])
     assert (done.exit_code, "1 mail will not go" in done.output) == (0, True)
     assert {"name": "version", "value": str(VERSION)} in _held(place)["meta"][1]
+
+
+def test_a_ledger_on_a_disk_that_nobody_may_write_to_can_be_asked(small_disk, ledger, entries, run_record, tmp_path):
+    ledger.plan(run_record(mails=2), entries(2))
+    ledger.close()
+    path = small_disk / "büro ?.sqlite"
+    shutil.copy(tmp_path / "ledger.sqlite", path)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with Ledger.as_it_is(path) as looked:
+        assert (looked.place, len(looked.deliveries())) == (str(path), 2)
+    done = CliRunner().invoke(app, ["status", "--ledger", str(path)])
+    assert (done.exit_code, "2 mails, 2 to go" in done.output) == (0, True)
+    with pytest.raises(LedgerError, match="cannot be opened: unable to open database file"):
+        Ledger.open(path)

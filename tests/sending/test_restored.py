@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from datetime import timedelta
 
+import pandas as pd
 import pytest
 
 from tests.sending.mailings import everybody_once
@@ -160,6 +161,25 @@ def test_a_ledger_is_recognised_by_the_mark_beside_it_where_the_sender_has_no_ho
     with pytest.raises(LedgerError, match="was put back from a backup"):
         mailing.send(12)
     assert mailing.got() == everybody_once(10)
+
+
+def test_what_a_ledger_learns_from_the_answers_has_the_moment_and_the_step_that_limits_count(mailing):
+    def known():
+        with Ledger.open(mailing.ledger, clock=mailing.clock) as ledger:
+            mails = ledger.deliveries()
+            sent = ledger.marketing_of(sorted(mails["customer_id"]))
+        columns = ["decision_id", "customer_id", "class", "message_id", "state", "scenario", "step", "decided_at"]
+        return mails[columns].sort_values("decision_id", ignore_index=True), sent
+
+    mailing.send(4)
+    mailing.back_up()
+    mailing.send(6)
+    mails, sent = known()
+    mailing.put_back()
+    mailing.reconcile(yes=True)
+    pd.testing.assert_frame_equal(known()[0], mails)
+    assert known()[1] == sent
+    assert [len(one) for one in sent.values()] == [1] * 6
 
 
 def test_a_new_ledger_in_the_place_of_one_that_was_lost_is_refused_and_learns_from_the_answers(mailing):

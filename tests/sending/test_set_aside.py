@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from toolkit.errors import InputError, PreflightError
+from toolkit.errors import ApprovalError, InputError, PreflightError
 from toolkit.events import EventLog
-from toolkit.sending import send
+from toolkit.sending import approve_standing, send
 from toolkit.widgets.approval_desk import nothing_due
 
 HOSTILE = [
@@ -129,3 +129,12 @@ def test_a_mail_that_the_inbox_would_clip_goes_with_a_warning_and_blocks_nobody(
     assert len(batch) == 12
     assert [one.rule for one in signed_up([name], set_aside=False).preflight.errors] == ["too_large"]
     assert [one.rule for one in signed_up([name] * 11).preflight.errors] == ["too_large"]
+
+
+def test_no_standing_approval_lets_a_batch_go_that_findings_block(shop, signed_up):
+    batch = signed_up(["*|FNAME|*"], set_aside=False)
+    assert len(batch.errors) == 1
+    standing = approve_standing(shop.program, shop.templates, by="ana", mails_a_day=100)
+    with pytest.raises(ApprovalError, match="the batch has findings; nothing was sent"):
+        send(batch, standing, transport=f"outbox:{shop.outbox}", confirm=len(batch), progress=False)
+    assert shop.mails() == []

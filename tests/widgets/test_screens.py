@@ -205,6 +205,23 @@ def test_names_are_hidden_however_their_column_is_called(column):
     assert shown.customer == {column: "Z•••", "plan_name": "Gold"}
 
 
+@pytest.mark.parametrize(
+    ("hours", "gap", "bars"),
+    [
+        ([0, 0.005], "18 s", "by day (UTC)<"),
+        ([0, 0.25], "15 min", "by day (UTC)<"),
+        ([0, 28], "1 d 4 h", "by day (UTC)<"),
+        ([0, 24 * 400], "400 d", "by day (UTC), 3 days in a bar<"),
+    ],
+)
+def test_a_profile_names_the_gap_in_a_unit_that_fits_and_how_many_days_a_bar_has(hours, gap, bars):
+    at = pd.Timestamp("2025-03-03T10:00Z") + pd.to_timedelta(hours, unit="h")
+    said = LogProfile(EventLog.from_pandas(pd.DataFrame({"customer_id": "ana", "event": "view", "at": at}))).view
+    assert f">{gap}<" in said
+    assert bars in said
+    assert "no customers table" in said
+
+
 def test_which_mail_to_begin_with_is_a_whole_number():
     with pytest.raises(InputError, match="0 for the first mail; found 'x'"):
         MailPreview(ROOT / "templates", number="x")

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.charts.sends import days_text
+from toolkit.charts.style import hours_text
 from toolkit.charts.vector import Axes, nice_steps, shape, svg
 from toolkit.events import EventLog
 from toolkit.events.profile import Profile, events_by_day
@@ -90,13 +91,13 @@ class LogProfile(Panel):
             return together(
                 [head, note("The log is empty: no event was read. Check the file, and columns=.", tone="careful")]
             )
-        gap = "–" if found.longest_gap is None else f"{found.longest_gap.total_seconds() / 3600:,.1f} h"
+        known = f"{found.known_customers:,} in the customers table" if found.known_customers else "no customers table"
         cards = tag(
             "div",
             card("Events", f"{found.events:,}", f"{found.per_day:,.0f} a day"),
-            card("Customers", f"{found.customers:,}", f"{found.known_customers:,} in the customers table"),
+            card("Customers", f"{found.customers:,}", known),
             card("Days", f"{found.days:,}", f"{found.empty_days:,} without events"),
-            card("Longest gap", gap, "between two events"),
+            card("Longest gap", _gap_text(found.longest_gap), "between two events"),
             class_="ttk-cards",
         )
         findings = [note(sentence, tone="careful") for sentence in found.suspicious]
@@ -108,7 +109,8 @@ class LogProfile(Panel):
         )
 
     def _picture(self) -> Html:
-        what = f"{self._chosen} by day (UTC)" if self._chosen else "All events by day (UTC)"
+        every = _days_in_bar(self._days)
+        what = f"{self._chosen or 'All events'} by day (UTC)" + (f", {every} days in a bar" if every > 1 else "")
         return tag(
             "figure",
             tag("figcaption", tag("b", what), " ", chip("exact")),
@@ -163,11 +165,24 @@ class LogProfile(Panel):
         )
 
 
+def _gap_text(gap: pd.Timedelta | None) -> str:
+    """How long nothing happened, in the unit that fits."""
+    if gap is None:
+        return "–"
+    seconds = gap.total_seconds()
+    return f"{seconds:.0f} s" if seconds < 60 else hours_text(seconds / 3600)
+
+
+def _days_in_bar(days: pd.DataFrame) -> int:
+    """How many days a bar has, so that there are at most 180."""
+    return len(pd.date_range(days["day"].min(), days["day"].max())) // 180 + 1 if len(days) else 1
+
+
 def _bars(days: pd.DataFrame, width: float) -> str:
     if not len(days):
         return ""
     counts = days.set_index("day")["events"]
-    every = max(1, len(pd.date_range(counts.index.min(), counts.index.max())) // 180 + 1)
+    every = _days_in_bar(days)
     counts = counts.resample(f"{every}D").sum()
     top = float(counts.max()) or 1.0
     axes = Axes(width, 170, (0, len(counts)), (0, top * 1.05), left=54)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -80,10 +80,14 @@ class Moments:
     maxima: Floats
     missing: NDArray[np.int64]
     infinite: NDArray[np.int64]
+    _places: dict[Term, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_places", {term: at for at, term in enumerate(self.terms)})
 
     def index(self, term: Term) -> int:
         """The position of a term in the arrays."""
-        return self.terms.index(term)
+        return self._places[term]
 
     def mean(self, term: Term) -> float:
         """Mean of one term; NaN in an empty arm."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
 
 _ENDLESS = 1e6  # standard errors: an interval so wide holds every rate, and alpha 0 asks for one wider still
 _HALVINGS = 60  # from the whole scale to the last digit of a double
+_LAST_DIGIT = 4 * float(np.finfo(np.float64).eps)  # the least that brentq takes
+_SMALLEST = 1e-20  # of differences of rates
 
 
 class Share(NamedTuple):
@@ -149,13 +152,13 @@ def score_difference_interval(
     factor = total / (total - 1) if corrected else 1.0
     diff = x1 / n1 - x0 / n0
 
-    def rejected(delta: Any) -> Any:
+    def excess(delta: Any) -> Any:
         p0 = _rate_given_difference(x1, n1, x0, n0, delta)
         p1 = np.minimum(np.maximum(p0 + delta, 0.0), 1.0)
         variance = (p1 * (1 - p1) / n1 + p0 * (1 - p0) / n0) * factor
-        return (diff - delta) ** 2 > z * z * variance
+        return (diff - delta) ** 2 - z * z * variance
 
-    return _edge(rejected, diff * 0 - 1.0, diff), _edge(rejected, diff * 0 + 1.0, diff)
+    return _edge(excess, diff * 0 - 1.0, diff), _edge(excess, diff * 0 + 1.0, diff)
 
 
 def score_ratio_interval(arm: Share, control: Share, *, alpha: float = 0.05, corrected: bool = True) -> tuple[Any, Any]:
@@ -183,19 +186,19 @@ def score_ratio_interval(arm: Share, control: Share, *, alpha: float = 0.05, cor
     total = n1 + n0
     factor = total / (total - 1) if corrected else 1.0
 
-    def rejected(log_ratio: Any) -> Any:
+    def excess(log_ratio: Any) -> Any:
         ratio = np.exp(log_ratio)
         p0 = _rate_given_ratio(x1, n1, x0, n0, ratio)
         p1 = np.minimum(ratio * p0, 1.0)
         variance = (p1 * (1 - p1) / n1 + ratio * ratio * p0 * (1 - p0) / n0) * factor
-        return (x1 / n1 - ratio * x0 / n0) ** 2 > z * z * variance
+        return (x1 / n1 - ratio * x0 / n0) ** 2 - z * z * variance
 
     with np.errstate(divide="ignore", invalid="ignore"):
         log_ratio = np.log(x1 / n1) - np.log(x0 / n0)
     bound = total * 0 + 40.0  # a ratio of e^40: beyond any count of people
     inside = np.where(np.isnan(log_ratio), 0.0, np.clip(log_ratio, -bound, bound))[()]
-    lower = np.where(x1 == 0, 0.0, np.exp(_edge(rejected, -bound, inside)))
-    highest = _edge(rejected, bound, inside)
+    lower = np.where(x1 == 0, 0.0, np.exp(_edge(excess, -bound, inside)))
+    highest = _edge(excess, bound, inside)
     upper = np.where((x0 == 0) | (highest > bound - 1e-9), np.inf, np.exp(highest))
     return lower[()], upper[()]
 
@@ -205,22 +208,19 @@ def _four(arm: Share, control: Share) -> tuple[Any, Any, Any, Any]:
     return tuple(part.astype(np.float64)[()] for part in (x1, n1, x0, n0))  # type: ignore[return-value]
 
 
-def _edge(rejected: Any, outside: Any, inside: Any) -> Any:
-    """Where rejection begins between a value that is not rejected and the far end of the scale, by bisection."""
-    if np.ndim(inside) == 0:  # one table: plain numbers are ten times faster than arrays of one
-        for _ in range(_HALVINGS):
-            middle = (outside + inside) / 2
-            if rejected(middle):
-                outside = middle
-            else:
-                inside = middle
-        return inside
+def _edge(excess: Any, outside: Any, inside: Any) -> Any:
+    """Where rejection begins between a value that is not rejected and the far end of the scale.
+
+    `excess` is above 0 where a value is rejected.
+    """
+    if np.ndim(inside) == 0 and excess(inside) < 0 < excess(outside):  # one table, as most are
+        return brentq(excess, inside, outside, xtol=_SMALLEST, rtol=_LAST_DIGIT, maxiter=1_000)
     for _ in range(_HALVINGS):
         middle = (outside + inside) / 2
-        out = rejected(middle)
+        out = excess(middle) > 0
         outside = np.where(out, middle, outside)
         inside = np.where(out, inside, middle)
-    return inside
+    return inside[()]
 
 
 def _rate_given_ratio(x1: Any, n1: Any, x0: Any, n0: Any, ratio: Any) -> Any:

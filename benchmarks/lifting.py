@@ -168,7 +168,7 @@ def _beside_numpy(
         ours=lambda: experiment(outcomes, METRICS),
         peer=peer,
         theirs=lambda: numpy_pass(outcomes),
-        runs=7 if count < SIZES[-1] else 3,
+        runs=20 if count < SIZES[-1] else 3,
         at_most=at_most,
         about=about,
         **more,

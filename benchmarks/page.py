@@ -12,10 +12,10 @@ _OWN = {"name", "size", "ours_s", "peer", "peer_s", "ratio", "machine", "bounds"
 _HEAD = """\
 # Benchmarks
 
-Made by `make bench` from `benchmarks/results.json`; not written by hand. Each row was measured in one run, ours and
-the peer in turn, the shortest of several times each. *ratio* is ours / peer: 0.2 means a fifth of the peer's time.
-*wanted* is the bound that was set before anything was measured; a row that misses it says so. `make bench BENCH=name`
-measures one.
+Made by `make bench` from `benchmarks/results.json`; not written by hand. Each benchmark has a process of its own. Each
+row was measured in one run, ours and the peer in turn, the shortest of several times each. *ratio* is ours / peer: 0.2
+means a fifth of the peer's time. *wanted* is the bound that was set before anything was measured; a row that misses it
+says so. `make bench BENCH=name` measures one.
 """
 
 

@@ -15,7 +15,7 @@ from toolkit.errors import EventLogError, MetricError, NotSupportedError
 from toolkit.events import EventLog, OutcomeTable
 from toolkit.stats import Mean, Metric, Quantile, Rate, Ratio, Source, TimeTo, experiment
 from toolkit.stats.moments import Term
-from toolkit.stats.pieces import gather_pieces
+from toolkit.stats.pieces import _columns, gather_pieces
 
 METRICS: list[Metric] = [
     Rate("converted"),
@@ -167,6 +167,13 @@ def test_row_groups_too_large_to_be_decoded_whole_give_the_same(
     outcomes.to_parquet(tmp_path / "large.parquet", index=False, row_group_size=3_500)
     ours = experiment(tmp_path / "large.parquet", METRICS).table
     pd.testing.assert_frame_equal(ours, experiment(outcomes, METRICS).table, rtol=1e-9, check_dtype=False)
+
+
+def test_flags_of_any_part_of_a_column_are_those_of_pyarrow() -> None:
+    flags = pa.array(np.random.default_rng(3).random(1_000) < 0.4)
+    for start, rows in ((0, 1_000), (0, 0), (3, 0), (7, 1), (8, 8), (13, 500), (992, 8), (999, 1)):
+        part = pa.record_batch({"arm": pa.array(["a"] * rows), "paid": flags.slice(start, rows)})
+        assert _columns(part, [Term("value", "paid")])["paid", ""].tolist() == part["paid"].to_pylist()
 
 
 @pytest.mark.usefixtures("shared")

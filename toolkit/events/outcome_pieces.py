@@ -61,7 +61,9 @@ def pieces_of(
         return (_of_some_size(read(stretches)),)
     halves = _halves(stretches, [stretch.rows for stretch in stretches])
     if len(halves) == 1:
-        return (_ahead(_of_some_size(read(stretches, cores=True))),)
+        batches = _of_some_size(read(stretches, cores=True))
+        once = len(stretches) == 1 and _is_small(rows, len(columns))  # nothing is left to be decoded meanwhile
+        return (batches if once else _ahead(batches),)
     return tuple(_of_some_size(read(half)) for half in halves)
 
 

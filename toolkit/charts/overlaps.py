@@ -15,7 +15,6 @@ from toolkit.engine import Overlap
 __all__ = ["overlap_chart"]
 
 _NAMED = 8  # columns that have room for their names
-_NUMBERED = 20  # columns that have room for the number of each
 
 
 def overlap_chart(overlap: Overlap) -> go.Figure:
@@ -105,8 +104,7 @@ def _draw(figure: go.Figure, table: pd.DataFrame, what: str, row: int) -> None:
     )
     if len(across) > _NAMED:
         number = {name: place for place, name in enumerate(across, start=1)}
-        every = 1 if len(number) <= _NUMBERED else 5
-        told = {name: str(place) for name, place in number.items() if place == 1 or place % every == 0}
+        told = {name: str(place) for name, place in number.items() if place == 1 or place % 5 == 0}
         figure.update_xaxes(
             tickvals=list(told),
             ticktext=list(told.values()),

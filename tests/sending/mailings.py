@@ -41,11 +41,11 @@ class Mailing:
     def approve(self, batch):
         return approve(batch, by="ana", key=self.key, clock=self.clock)
 
-    def send(self, people):
+    def send(self, people, **options):
         """What is due to so many customers, sent for real, under an approval of its own."""
         batch = self.prepare(people)
         asked = {"transport": self.way, "confirm": len(batch), "ledger": self.ledger, "progress": False}
-        return send(batch, self.approve(batch), clock=self.clock, **asked)
+        return send(batch, self.approve(batch), clock=self.clock, **asked, **options)
 
     def rounds(self, people, said, count=1):
         return keep_sending(

@@ -93,6 +93,29 @@ def test_a_policy_made_easier_after_the_approval_voids_it(shop, keys, policy_fil
         _send(shop, shop.prepare(), approval)
 
 
+@pytest.mark.parametrize(
+    ("people", "signed_with"),
+    [(("ana", "eve"), ("ana", "ana")), (("ana", "ana"), ("ana", "ben")), (("ana", " Ana "), ("ana", "ben"))],
+)
+def test_of_two_people_who_must_approve_neither_one_key_nor_one_name_counts_twice(shop, keys, people, signed_with):
+    batch, two = shop.prepare(), ApprovalPolicy(needed=2)
+    approvals = [
+        approve(batch, by=by, key=keys[key][0], policy=two) for by, key in zip(people, signed_with, strict=True)
+    ]
+    with pytest.raises(ApprovalError, match=r"1 of 2 needed approvals .*one person, or one key, counts once"):
+        _send(shop, batch, approvals, policy=two)
+    assert shop.mails() == []
+    both = [approve(batch, by=name, key=keys[name][0], policy=two) for name in ("ana", "ben")]
+    assert _send(shop, batch, both, policy=two).sent == 12
+
+
+def test_an_approval_may_hold_for_just_as_long_as_the_policy_lets_it(shop, clock):
+    batch, policy = shop.prepare(), ApprovalPolicy(longest=timedelta(hours=72))
+    assert approve(batch, by="ana", expires="72h", policy=policy, clock=clock).lasts == timedelta(hours=72)
+    with pytest.raises(ApprovalError, match="longer than the 3 days, 0:00:00 allowed"):
+        approve(batch, by="ana", expires="73h", policy=policy, clock=clock)
+
+
 def test_the_author_does_not_approve_unless_the_policy_says_so(shop):
     batch = shop.prepare(author="ana")
     with pytest.raises(ApprovalError, match="'Ana' wrote it; someone else has to approve it"):

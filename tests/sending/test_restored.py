@@ -120,7 +120,8 @@ def test_a_loop_ends_at_once_with_a_ledger_that_was_put_back(mailing):
     assert mailing.got() == everybody_once(9)
 
 
-def test_without_answers_no_mail_decided_until_now_goes_and_later_ones_do(mailing):
+@pytest.mark.parametrize("is_asked_again", [False, True], ids=["log as it was", "log as it is"])
+def test_without_answers_no_mail_decided_until_now_goes_and_later_ones_do(mailing, is_asked_again):
     mailing.send(4)
     mailing.back_up("ledger.sqlite", "answers.sqlite")
     mailing.send(10)
@@ -128,7 +129,7 @@ def test_without_answers_no_mail_decided_until_now_goes_and_later_ones_do(mailin
     done = mailing.reconcile(yes=True)
     assert (done.sent, done.complete) == (0, False)
     assert "of those decided until now none goes" in str(done)
-    report = mailing.send(12)
+    report = mailing.send(12, **({"log": log_of(12)} if is_asked_again else {}))
     assert (report.sent, report.rows.counts["skipped"]) == (0, 8)
     assert set(report.table["reason"]) == {"unknown_delivery"}
     assert mailing.got() == everybody_once(10)

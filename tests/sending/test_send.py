@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import tqdm.auto
 
-from tests.sending.shops import WELCOME, log_of
+from tests.sending.shops import WELCOME, log_of, people_of
 from toolkit.errors import ApprovalError, InputError, LedgerError, NotSupportedError, PreflightError, TransportError
 from toolkit.scenario import loads
 from toolkit.sending import Ledger, Outbox, Receipt, State, delivery, send, start_sending, transport
@@ -489,6 +489,14 @@ def test_a_batch_with_findings_cannot_come_this_far(shop, sent):
     assert shop.mails() == []
 
 
+ORDERED = """
+scenario: welcome
+trigger: {event: ordered}
+key: order_id
+reentry: every
+exit_on: [{event: delivered, match: order_id}]
+steps: [{wait: 1h}, {id: hello, send: welcome/hello}]
+"""
 TWIN = """
 scenario: twin
 trigger: {event: sign_up}
@@ -510,6 +518,28 @@ def test_who_has_had_enough_from_a_batch_prepared_at_the_same_time_is_skipped_at
     assert set(report.table.reason) == {"cap"}
     assert len(shop.mails()) == 12
     assert sent(first).already_sent == 12
+
+
+def test_the_log_read_again_says_whose_address_is_another_and_which_of_two_orders_is_over(
+    shop, sent, make_program, noon
+):
+    orders = [
+        {"customer_id": "c1", "event": "ordered", "at": noon - timedelta(hours=4), "order_id": number}
+        for number in ("A", "B")
+    ]
+    program = make_program(ORDERED)
+    batch = shop.prepare(program=program, log=log_of(12, more=orders))
+    assert len(batch) == 2
+    over = {"customer_id": "c1", "event": "delivered", "at": noon - timedelta(minutes=1), "order_id": "A"}
+    bounced = {"customer_id": "c1", "event": "email_bounced", "at": noon - timedelta(minutes=1)}
+    moved = people_of(12)
+    moved.loc[1, "email"] = "new@example.org"
+    found = {}
+    for name, more, people in (("over", [over], None), ("moved", [], moved), ("bounced", [bounced], None)):
+        log = log_of(12, more=[*orders, *more], people=people)
+        options = {"ledger": f"{name}.sqlite", "transport": f"outbox:{name}", "log": log}
+        found[name] = sorted(sent(batch, **options).table["reason"].fillna(""))
+    assert found == {"over": ["", "exited"], "moved": ["no_address"] * 2, "bounced": ["suppressed"] * 2}
 
 
 def test_a_mail_that_stays_behind_at_the_gate_takes_no_place_under_a_cap_from_another(shop, sent, make_program, noon):

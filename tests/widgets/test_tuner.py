@@ -261,6 +261,14 @@ def test_accounts_older_than_the_first_cart_slow_neither_the_pace_nor_the_mails_
     assert designer.plan.days == pytest.approx(found["to_know"]["days"])
 
 
+def test_a_tuner_knows_why_nobody_enters(program, log):
+    asked = {"offer": None, "until": None, "effect": 0.03}
+    assert Field(program, log, wait=WAIT, **asked).facts["nobody"] == ""
+    wanted = "nobody enters cart: the log has no event 'basket'; it has "
+    cart = loads(CART.replace("{event: cart_add}", "{event: basket}"))
+    assert Field(cart, log, wait="cart.pause.wait", **asked).facts["nobody"].startswith(wanted)
+
+
 @pytest.mark.parametrize(
     ("people", "said"), [(0, "nobody enters"), (1, "one person alone enters"), (2, "2.0 people enter a day")]
 )

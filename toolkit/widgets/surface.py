@@ -27,6 +27,7 @@ from toolkit.engine.glance import Glance, glance
 from toolkit.engine.own_purchases import EDGES, opened_to_all
 from toolkit.engine.replay import compiled_for
 from toolkit.engine.tally import own_of
+from toolkit.engine.unmet import nobody_enters
 from toolkit.engine.zones import DAY
 from toolkit.errors import MetricError, NotSupportedError, ScenarioError
 from toolkit.events import EventLog
@@ -236,6 +237,7 @@ class Field:
             "quiet_to": str(get_parameter(program, self.quiet_path).to) if self.has_quiet else "",
             "cap_per": str(program.policies.caps[0].per) if self.has_cap else "",
             "wait_name": self._wait_name(),
+            "nobody": "".join(f"n{why[1:]}" for why in nobody_enters((scenario,), log.event_names)),
         }
 
     def _wait_name(self) -> str:

@@ -341,10 +341,12 @@ function build(model, el) {
         [hours, `Bars: ${whole(one.sent)} mails by hour, most at ${busiest} o'clock.`], [days, `Bars: ${whole(one.sent)} mails by day.`],
       ]) put(picture.svg, "aria-label", words);
       const parts = [`With ${wait === "no wait" ? "no wait" : `a wait of ${wait}`}: ${whole(one.week)} mails a week`];
-      if (!one.sent && !one.before && !one.mails) parts.push("nobody in this log comes to the mail, so there is nothing to tune it on");
+      if (!one.sent && !one.before && !one.mails) {
+        parts.push(data.nobody || "nobody in this log comes to the mail, so there is nothing to tune it on");
+      }
       else if (known) parts.push(`${share(one.before_rate)} buy before the mail, ${share(one.after_rate)} of the others would buy anyway`);
       if (away !== null && data.offer && percent > 0) parts.push(`100 offers of ${percent}% give away ${money(away, currency)} to people who buy anyway`);
-      told.textContent = `${parts.join("; ")}.`;
+      told.textContent = `${parts.join("; ")}.`.replace(/\?\.$/, "?");
     }, 250);
   }
 

@@ -182,6 +182,18 @@ def test_of_mails_of_one_moment_the_more_urgent_scenario_s_goes_where_a_cap_leav
     assert over_cap(program, due[::-1] if turned else due, sent) == {"dz": "cap"}
 
 
+def test_a_cap_counts_what_went_before_a_mail_and_of_two_moments_the_earlier_mail_goes(make_program, noon):
+    program = make_program(caps=[{"limit": 1, "per": "1d", "scope": "marketing"}])
+    early, late = (Due(name, "welcome", "c0", None, noon + timedelta(hours=n)) for n, name in enumerate(("de", "dl")))
+    after = {"c0": [Sent("other", "welcome", noon + timedelta(minutes=30))]}
+    assert over_cap(program, [early], after) == {}
+    assert over_cap(program, [late], after) == {"dl": "cap"}
+    assert over_cap(program, [late, early], {}) == {"dl": "cap"}
+    urgent = program.scenarios[0].replace(scenario="urgent", priority=90)
+    both = program.replace(scenarios=(*program.scenarios, urgent))
+    assert over_cap(both, [replace(late, scenario="urgent"), early], {}) == {"dl": "cap"}
+
+
 @pytest.fixture
 def gate(make_program, noon):
     """What the gate says at noon of a mail decided three hours before, by the log as it is then."""

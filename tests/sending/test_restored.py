@@ -139,6 +139,24 @@ def test_without_answers_no_mail_decided_until_now_goes_and_later_ones_do(mailin
     assert mailing.got()["c12@example.org"] == 1
 
 
+def test_a_doubt_of_before_outlives_a_ledger_that_is_put_back_once_more_with_its_answers_whole(mailing):
+    mailing.send(4)
+    mailing.back_up("ledger.sqlite", "answers.sqlite")
+    mailing.send(10)
+    mailing.put_back("ledger.sqlite", "answers.sqlite")
+    mailing.reconcile(yes=True)  # of six nobody knows any more whether they left
+    mailing.back_up()
+    late = {"customer_id": "c12", "event": "sign_up", "at": mailing.now - timedelta(minutes=30)}
+    mailing.now += timedelta(hours=1)
+    assert mailing.send(log_of(0, more=[late], people=people_of(13))).sent == 1
+    mailing.put_back()
+    done = mailing.reconcile(yes=True)
+    assert (done.sent, done.complete) == (1, True)
+    report = mailing.send(10)
+    assert (report.sent, report.rows.counts["skipped"]) == (0, 6)
+    assert mailing.got() == {**everybody_once(10), "c12@example.org": 1}
+
+
 def test_a_folder_put_back_as_a_whole_is_recognised_by_the_senders_own_mark(mailing, tmp_path):
     mailing.send(4)
     shutil.copytree(mailing.folder, tmp_path / "backup")

@@ -205,3 +205,20 @@ def test_it_says_what_it_lets_go(standing):
         "StandingApproval of welcome by ana: at most 100 mails a day, €200.00 discount a day, until 2026-04-01"
     )
     assert "Any change to these scenarios" in approval._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"caps": [{"limit": 9, "per": "1d", "scope": "marketing"}]},
+        {"quiet": {"from": "22:00", "to": "08:00"}},
+        {"sender": {"name": "Maison Lune", "email": "other@example.com"}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_all_scenarios_share_is_part_of_what_stands_approved(shop, make_program, change):
+    standing = approve_standing(shop.program, shop.templates, by="ana", mails_a_day=100)
+    batch = shop.prepare(program=make_program(**change))
+    with pytest.raises(ApprovalError, match=r"the standing approval is void(.*\n)+.*(policies|sender): "):
+        standing.check(batch)
+    assert standing.check(shop.prepare()) is None

@@ -189,6 +189,27 @@ def test_a_standing_approval_serves_and_a_changed_scenario_voids_it(shop, key, n
     assert any("the standing approval is void" in line for line in serving())
 
 
+def test_a_standing_approval_that_was_changed_or_covers_something_else_or_findings_is_refused(
+    shop, key, noon, serving, make_program, make_people, make_log, tmp_path
+):
+    ways = {"by": "ana", "key": key, "mails_a_day": 5, "clock": lambda: noon}
+    standing = approve_standing(shop.program, shop.templates, **ways)
+    submit(shop.prepare(), replace(standing, mails_a_day=1_000), tmp_path / "spool")
+    assert "it was changed after signing" in serving()[0]
+    both = make_program(f"{WELCOME}---{WELCOME.replace('scenario: welcome', 'scenario: other')}")
+    batch = shop.prepare(program=both)
+    submit(batch, approve_standing(both, shop.templates, scenarios=["welcome"], **ways), tmp_path / "spool")
+    assert any("does not cover other, only welcome" in line for line in serving())
+    people = make_people(12)
+    people.loc[0, "first_name"] = "*|FNAME|*"
+    blocked = shop.prepare(log=make_log(people=people), set_aside=False)
+    assert len(blocked.errors) == 1
+    submit(blocked, standing, tmp_path / "spool")
+    assert any("the batch has findings that block it" in line for line in serving())
+    with Ledger.open(tmp_path / "sender.sqlite") as ledger:
+        assert len(ledger.deliveries()) == 0
+
+
 def test_what_happened_since_the_batch_was_prepared_is_asked_of_the_log(submitted, serving, make_log, noon, tmp_path):
     def since(customer, event, **more):
         return {"customer_id": customer, "event": event, "at": noon + timedelta(minutes=1), **more}

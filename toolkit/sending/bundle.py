@@ -183,7 +183,8 @@ class Bundle:
         self._check_mails()
         if content_hash(self.rules) != self.program:
             raise ApprovalError(f"sender: {self.folder.name}: program.yaml: not the scenarios that were approved")
-        if self.manifest["preflight"]["problems"]:
+        said = self.manifest["preflight"]
+        if said["problems"] or any(one.startswith("error:") for one in said["findings"]):
             raise ApprovalError(f"sender: {self.folder.name}: the batch has findings that block it")
         found = outline(self.manifest)
         for one in self.approvals:

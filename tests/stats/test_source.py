@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -478,6 +479,29 @@ def test_postgresql_adds_up_what_the_frame_does(outcomes: pd.DataFrame, postgres
     )
     pd.testing.assert_frame_equal(ours.table, theirs.table, rtol=1e-11, check_dtype=False)
     assert ours.verdict() == theirs.verdict()
+
+
+def test_texts_of_a_database_are_told_with_what_makes_numbers_of_them_there(postgres: str, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"unit": range(4), "arm": ["control", "mail"] * 2, "bought": ["no", "yes", None, "no"]})
+    rows["paid"], rows["cost"], rows["due"] = ["0,50", "12,00", "3", "1"], ["1.234,50 €"] * 4, ["1.5", "2", "0", "3"]
+    _into_postgresql(rows, postgres, "texts")
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as database:
+        database.register("rows", rows)
+        database.execute("CREATE TABLE texts AS SELECT * FROM rows")
+    for url in (postgres, f"duckdb:///{tmp_path / 'shop.duckdb'}"):
+        table = OutcomeTable.from_sql(url, "texts")
+        for metric, said in (
+            (Rate("bought"), "found text, for example 'no'; bought = 'yes' in a view of the table makes flags of them"),
+            (Mean("paid"), "'0,50'; CAST(replace(paid, ',', '.') AS double precision) in a view of the table makes"),
+            (Mean("due"), "'1.5'; CAST(due AS double precision) in a view of the table makes numbers of them"),
+            (Mean("cost"), "found text, for example '1.234,50 €'"),
+        ):
+            with pytest.raises(MetricError) as told:
+                experiment(table, [metric])
+            assert said in str(told.value)
+            for cast in re.findall(r"CAST\(.*?precision\)", str(told.value)):
+                view = f"SELECT unit, arm, {cast} AS paid FROM texts"
+                assert experiment(OutcomeTable.from_sql(url, view), [Mean("paid")]).lift["n"][0] == 2
 
 
 def test_more_rows_than_fit_here_are_not_asked_of_postgresql(

@@ -238,6 +238,12 @@ class OutcomeSums(ABC):
         ((missing, endless),) = self._answers(f"{query} WHERE {self._is(arm, label)}")
         return int(missing or 0), int(endless or 0)
 
+    def some_words(self, column: str, *, most: int) -> list[str]:
+        """Some values of a column as texts, so many at most, missing ones left out; whichever come first."""
+        quoted = self.dialect.name(column)
+        query = f"SELECT CAST({quoted} AS {self.dialect.text}) FROM {self._relation} WHERE {quoted} IS NOT NULL"
+        return [word for (word,) in self._answers(f"{query} LIMIT {int(most)}")]
+
     def words(self, column: str) -> list[str]:
         """The different values of a column as texts, sorted, missing ones left out."""
         quoted = self.dialect.name(column)

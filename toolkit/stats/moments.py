@@ -177,11 +177,13 @@ def numbers(frame: pd.DataFrame, column: str) -> NDArray[np.generic]:
     )
 
 
-def how_to_make(column: str, values: Iterable[object]) -> str:
-    """The end of a message: how texts become numbers or flags.
+def how_to_make(column: str, values: Iterable[object], *, in_sql: bool = False) -> str:
+    """The end of a message: how texts become numbers or flags, in a frame or in a view of a table.
 
     >>> how_to_make("bought", ["no", "yes"])
     ", for example 'no'; outcomes['bought'] == 'yes' makes flags of them"
+    >>> how_to_make("bought", ["no", "yes"], in_sql=True)
+    ", for example 'no'; bought = 'yes' in a view of the table makes flags of them"
     """
     texts = [text for text in values if isinstance(text, str)]
     if not texts:
@@ -189,9 +191,17 @@ def how_to_make(column: str, values: Iterable[object]) -> str:
     said = f", for example {shown(texts[0])}"
     yes = next((text for text in texts if text.strip().casefold() in _YES), None)
     if yes is not None:
-        return f"{said}; outcomes[{column!r}] == {yes!r} makes flags of them"
+        flags = f"{column} = {yes!r} in a view of the table" if in_sql else f"outcomes[{column!r}] == {yes!r}"
+        return f"{said}; {flags} makes flags of them"
     if not any(any(map(str.isdigit, text)) for text in texts):
         return said
+    if in_sql:
+        comma = any(_COMMA.search(text) for text in texts)
+        plain = pd.Series(texts).str.replace(",", ".") if comma else pd.Series(texts)
+        if pd.to_numeric(plain, errors="coerce").isna().any():
+            return said
+        number = f"replace({column}, ',', '.')" if comma else column
+        return f"{said}; CAST({number} AS double precision) in a view of the table makes numbers of them"
     made = f"outcomes[{column!r}]"
     if any(_COMMA.search(text) for text in texts):
         made += r".str.replace(r'[^\d,-]', '', regex=True).str.replace(',', '.')"

@@ -118,6 +118,9 @@ class Source(Protocol):
     def rows(self, columns: Sequence[str], *, arm: str, label: Any) -> pd.DataFrame:
         """Some columns of the rows of one arm, in the order of the store; columns it lacks are left out."""
 
+    def some_words(self, column: str, *, most: int) -> Sequence[str]:
+        """Some values of a column as texts, so many at most, missing ones left out; whichever come first."""
+
     def words(self, column: str) -> Sequence[str]:
         """The different values of a column as texts, missing ones left out."""
 
@@ -222,16 +225,19 @@ def _checked(source: Source, groups: Sequence[Sequence[Term]], arm: str) -> tupl
             if source.kinds[column] not in ("number", "flag"):
                 raise MetricError(
                     f"outcomes: column {column!r} should be numbers or flags; found {source.kinds[column]}"
-                    + how_to_make(column, _first_values(source, column))
+                    + _how_to_make(source, column)
                 )
     return terms
 
 
-def _first_values(source: Source, column: str) -> list[object]:
-    """Some values of a column; none where the store gives only sums."""
+def _how_to_make(source: Source, column: str) -> str:
+    """The end of a message: how texts of a column become numbers or flags, in words of pandas or of SQL."""
     pieces = source.column(column)
-    first = None if pieces is None else next(pieces, None)
-    return [] if first is None else list(first[:LOOKED_AT].to_pylist())
+    if pieces is None:
+        texts = source.some_words(column, most=LOOKED_AT) if source.kinds[column] == "text" else ()
+        return how_to_make(column, texts, in_sql=True)
+    first = next(pieces, None)
+    return "" if first is None else how_to_make(column, first[:LOOKED_AT].to_pylist())
 
 
 def _names(counts: Mapping[Any, int], *, arm: str, control: object) -> Arms:

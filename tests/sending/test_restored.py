@@ -157,6 +157,28 @@ def test_a_doubt_of_before_outlives_a_ledger_that_is_put_back_once_more_with_its
     assert mailing.got() == {**everybody_once(10), "c12@example.org": 1}
 
 
+def test_a_doubt_of_the_backup_that_was_settled_by_sending_again_is_settled_by_the_answers(mailing):
+    mailing.server.fault = lambda verb, count, recipient: (
+        "drop" if verb == "." and recipient == "c3@example.org" else None
+    )
+    report = mailing.send(4)
+    assert (report.sent, report.unknown) == (3, 1)
+    mailing.back_up()
+    mailing.server.fault = lambda *asked: None
+    with Ledger.open(mailing.ledger) as ledger:
+        (doubt,) = ledger.deliveries(state="unknown")["decision_id"]
+        ledger.send_again(doubt, by="ben")
+    assert mailing.send(6).sent == 3
+    mailing.put_back()
+    assert mailing.reconcile(yes=True).sent == 3
+    with Ledger.open(mailing.ledger) as ledger:
+        assert ledger.deliveries(state="unknown").empty
+        with pytest.raises(LedgerError, match="is accepted; only an unknown mail can be settled"):
+            ledger.send_again(doubt, by="ben")
+    assert mailing.send(6).sent == 0
+    assert mailing.got() == everybody_once(6)
+
+
 def test_a_folder_put_back_as_a_whole_is_recognised_by_the_senders_own_mark(mailing, tmp_path):
     mailing.send(4)
     shutil.copytree(mailing.folder, tmp_path / "backup")

@@ -162,7 +162,7 @@ def test_the_same_by_mail_from_a_log_says_how_readers_answered_and_what_names_no
     )
     assert ">1 (50.00%)</td>" in board._repr_html_()
     figure = board.plot()
-    assert "1 of 2 mails need a look" in figure.layout.title.text
+    assert "1 of 2 mails needs a look" in figure.layout.title.text
     assert "at most 50.0% clicked</span><br>" in figure.data[0].y[1]
 
 

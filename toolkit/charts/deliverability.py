@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from toolkit.charts.given import check_given
 from toolkit.charts.sends import days_text
 from toolkit.charts.style import BLUE, INK, ORANGE, SKY, VERMILLION, add_units, drawn, label_lines
+from toolkit.readable import counted
 from toolkit.tracking.board import COMPLAINTS_LIMIT, Board
 
 __all__ = ["deliverability_chart"]
@@ -66,7 +67,7 @@ def deliverability_chart(board: Board) -> go.Figure:
     title = (
         "No mails yet"
         if not total
-        else f"{over} of {len(board.table)} {board.by}s need a look"
+        else f"{over} of {counted(len(board.table), board.by)} {'needs' if over == 1 else 'need'} a look"
         if over
         else f"No {board.by} is near a limit"
     )

@@ -218,3 +218,36 @@ def test_a_mail_in_its_frame_is_reached_and_scrolled_by_keys(library: Templates)
             page.keyboard.press("Tab")
             assert page.evaluate("document.activeElement.textContent") == "after"
         browser.close()
+
+
+_STANDS_OUT = """
+(() => {
+  const light = (color) => color.match(/[\\d.]+/g).slice(0, 3).map((one) => one / 255)
+    .map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, one, at) => sum + [0.2126, 0.7152, 0.0722][at] * one, 0.05);
+  const style = getComputedStyle(document.body), ring = light(style.outlineColor);
+  const edges = [...document.querySelectorAll("body, body *")].filter((one) => one.getBoundingClientRect().left < 2)
+    .map((one) => getComputedStyle(one).backgroundColor).filter((color) => color.startsWith("rgb("));
+  return style.outlineStyle === "solid" && edges.length > 0
+    && edges.every((color) => Math.max(ring, light(color)) / Math.min(ring, light(color)) >= 3);
+})()
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="/usr/bin/chromium is not here: apt-get install chromium")
+def test_the_ring_of_a_mail_that_the_keys_are_in_stands_out_of_it_in_light_and_in_dark(library: Templates) -> None:
+    playwright = pytest.importorskip("playwright.sync_api")
+    preview = library["abandoned_cart/reminder"].preview()
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        page = browser.new_page()
+        for view in ("phone", "phone, dark"):
+            page.set_content(f"<button>before</button>{preview.frame(view, height=200)}")
+            becomes(page, "document.body.scrollHeight > innerHeight", playwright.Error)
+            page.get_by_role("button", name="before").focus()
+            page.keyboard.press("Tab")
+            becomes(page, _STANDS_OUT, playwright.Error)
+        browser.close()

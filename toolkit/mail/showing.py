@@ -16,7 +16,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _RULES = (
     ":where(a[title]){color:#0645ad;text-decoration:underline;cursor:pointer}"
     "html{scrollbar-width:thin}body{min-height:100vh;box-sizing:border-box}"
-    "body:focus-visible{outline:2px solid #f0a000;outline-offset:-2px}"
+    "body:focus-visible{outline:2px solid #c96a00;outline-offset:-2px}"
 )
 _SCRIPT = re.compile(
     r"<(script|iframe|object|embed|form)\b.*?</\1\s*>|<(?:script|iframe|object|embed|link|base)\b[^>]*>", re.I | re.S

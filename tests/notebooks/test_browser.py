@@ -527,6 +527,17 @@ def test_no_bar_of_the_database_stands_between_the_screens(started):
     started.ask(f"assert log.cursor().{asked} == (False,)")
 
 
+def test_the_pictures_of_a_log_and_of_a_timeline_fill_their_screens_on_a_desk(started):
+    shares = started.page.evaluate(
+        """() => [...document.querySelectorAll(".ttk-fit")].filter((one) => one.clientWidth > 760).map((one) => {
+          const shown = [...one.querySelectorAll("svg")].find((picture) => picture.getClientRects().length);
+          return shown.getBoundingClientRect().width / one.clientWidth;
+        })"""
+    )
+    assert len(shares) == 2
+    assert min(shares) > 0.95
+
+
 def test_an_edit_that_is_not_finished_changes_nothing_and_stays_in_its_box(started):
     _sheet(started)
     box = started.page.locator(".ttk-sheet input[data-act=wait]")

@@ -114,7 +114,7 @@ class LogProfile(Panel):
         return tag(
             "figure",
             tag("figcaption", tag("b", what), " ", chip("exact")),
-            at_widths(lambda width: _bars(self._days, width), 960),
+            at_widths(lambda width: _bars(self._days, width), 1060),
             class_="ttk-figure ttk-gap",
         )
 

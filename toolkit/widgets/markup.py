@@ -30,7 +30,7 @@ __all__ = [
     "word_room",
 ]
 
-_WIDTHS = (262, 340, 430, 560, 660, 760, 860)  # pixels, as panel.css has them
+_WIDTHS = (262, 340, 430, 560, 660, 760, 860, 960)  # pixels, as panel.css has them
 _LETTER = 1.08  # of a figure's width: as wide as a letter is
 _LONG_WORD = 14  # letters; a longer one breaks
 _VOID = frozenset(("input", "br", "hr", "img"))

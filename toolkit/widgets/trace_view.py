@@ -133,7 +133,7 @@ class TraceView(Panel):
             role="group",
             aria_label="What is shown",
         )
-        return together([head, find, at_widths(lambda width: _strip(table, width), 960), kinds, self._rows(table)])
+        return together([head, find, at_widths(lambda width: _strip(table, width), 1060), kinds, self._rows(table)])
 
     def _paged(self) -> str:
         return f"; Next leads through the first {_MOST_PEOPLE:,}" if self._reached > _MOST_PEOPLE else ""

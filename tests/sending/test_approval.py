@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from toolkit.errors import ApprovalError, InputError
 from toolkit.sending import Approval, Batch, approve
+from toolkit.sending.ledger.coupons import Coupon
 
 NOW = datetime(2026, 3, 2, 13, tzinfo=UTC)
 
@@ -277,6 +278,33 @@ def test_a_batch_tampered_with_in_memory_is_refused_and_the_part_named(own, tamp
     approval = approve(own, by="ana")
     tamper(own)
     with pytest.raises(ApprovalError, match=rf"(?s)was changed after it was prepared; nothing was sent.*{said}"):
+        approval.check(own)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("class", {"class_": "transactional"}),  # it would go in quiet hours, over the caps, and to who unsubscribed
+        ("step", {"step": "offer"}),
+        ("decided_at", {"at": NOW + timedelta(days=1)}),
+        ("customer", {"customer_id": "c0"}),
+        ("journey", {"key": "other"}),
+        ("due_at", {"due_at": NOW + timedelta(days=1)}),
+        ("message_id", {"message_id": "other@example.com"}),
+        ("subject", {"subject": "Other"}),
+        ("timezone", {"timezone": "Asia/Tokyo"}),
+        ("targets", {"targets": ("https://example.net/",)}),
+        ("coupon", {"coupon": Coupon("pool", "CODE")}),
+        ("ends", {"offer": {"percent": 10, "valid_until": NOW + timedelta(days=9)}}),
+        ("discount", {"offer": {"amount": 50}}),
+    ],
+)
+def test_one_thing_about_one_mail_changed_after_the_approval_is_named_and_nothing_goes(own, part, changes):
+    approval = approve(own, by="ana")
+    of_letter = not changes.keys() & {one.name for one in dataclasses.fields(own.mails[3])} or "offer" in changes
+    object.__setattr__(own, "mails", (_letter if of_letter else _mail)(own, **changes))
+    said = rf"(?s)was changed after it was prepared; nothing was sent.*[:,] {part} approved "
+    with pytest.raises(ApprovalError, match=said):
         approval.check(own)
 
 

@@ -75,6 +75,16 @@ def test_who_bounced_or_complained_gets_no_more_of_it(sent, clock, event, more, 
     assert ledger.suppressions.reason("c1@example.org", class_="transactional") == transactional
 
 
+@pytest.mark.parametrize("first", ["email_unsubscribed", "email_complained", "email_bounced"])
+def test_an_address_that_left_and_whose_mailbox_is_gone_gets_nothing_in_either_order(sent, clock, first):
+    ledger = sent(3)
+    other = "email_unsubscribed" if first == "email_bounced" else "email_bounced"
+    ledger.report_events([_report(1, first, clock), _report(1, other, clock)])
+    for class_ in ("marketing", "transactional"):
+        assert ledger.suppressions.reason("c1@example.org", class_=class_) == "suppressed"
+    assert sorted(ledger.suppressions.table["scope"]) == ["all", "marketing"]
+
+
 def test_a_bounce_loop_ends_in_suppressed_and_pauses_the_run(sent, clock):
     ledger = sent(20)
     reports = [_report(number, "email_bounced", clock, bounce_type="hard") for number in range(3)]

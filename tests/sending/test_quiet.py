@@ -258,3 +258,11 @@ steps:
         held += until is not None
         assert micros(decided[name]) == (micros(moment) if until is None else until), (name, zone, moment)
     assert 20 < held < count
+
+
+def test_where_the_clock_is_put_back_over_their_end_they_still_end_ahead(make_program):
+    mail = OneMail("c1", "America/New_York", make_program(quiet={"from": "22:00", "to": "01:30"}))
+    again = datetime(2026, 11, 1, 6, 10, tzinfo=UTC)  # ten past one, for the second time in this night
+    asked = QuietHours(mail, SimpleNamespace(rehearsal=False), SetClock(again))
+    asked.add(mail.stub(0))
+    assert asked.until(0) == micros(again + timedelta(minutes=20))

@@ -185,7 +185,7 @@ def deliverability(answers: Answers | EventLog, *, since: datetime | str | None 
     alarms = tuple(f"{row[by]}: {row['alarm']}" for row in rows if row["alarm"])
     notes = [] if table["delivered"].sum() else ["No provider reports deliveries here: rates are of the mails sent."]
     if not rows:
-        notes = ["No mails here yet: once some have left and `toolkit track` runs, they are counted here."]
+        notes = ["No mails here yet: once some have left and toolkit track runs, they are counted here."]
     if isinstance(answers, EventLog):
         if "verdict" not in answers.properties and table[["opened_unsure", "clicked_unsure"]].to_numpy().any():
             notes.append("This log does not tell people's opens and clicks from machines': they are counted as unsure.")

@@ -194,7 +194,9 @@ def lift_parquet() -> Iterator[Result]:
         yield _beside_numpy(
             "lift_parquet_vs_numpy", count, stored(count), numpy_of_parquet,
             peer="pyarrow reads the needed columns, numpy adds up with bincount", at_most=0.5,
-            about="Piece by piece, in memory of a few pieces; that every unit has one row is checked as well.",
+            about="Piece by piece, in memory of a few pieces; that every unit has one row is checked as well. "
+            "Of a million, in a process that has used the memory of ten million before, the peer is a tenth faster: "
+            "0.51.",
             **({"spotify_confidence_s": round(spotify["from_file_s"], 4)} if spotify else {}),
         )  # fmt: skip
 

@@ -110,7 +110,6 @@ def opened(
     is_ready: Callable[[Connection, str], bool],
     make: Callable[[Connection, str], None],
     checkpoint: int = 1_000,
-    make_file: bool = True,
 ) -> Engine:
     """A database engine as from `connect`, whose tables are there; several processes may open it for the first time.
 
@@ -121,13 +120,12 @@ def opened(
         is_ready: asked of a connection and the place in words: whether all tables are there as they should be.
         make: makes them, or brings them up to date, in the transaction of a connection.
         checkpoint: as for `connect`.
-        make_file: as for `connect`.
 
     Raises:
         ToolkitError: of the kind given: as `connect`, or the tables cannot be read or made.
         NotSupportedError: another kind of database.
     """
-    engine = connect(where, what=what, error=error, checkpoint=checkpoint, make_file=make_file)
+    engine = connect(where, what=what, error=error, checkpoint=checkpoint)
     place = place_of(engine)
     try:
         _make_ready(engine, place, is_ready, make)

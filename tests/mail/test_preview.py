@@ -3,7 +3,7 @@
 import html as entities
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -172,6 +172,19 @@ def test_a_scenario_is_a_grid_of_all_its_mails(library: Templates) -> None:
     assert "welcome/hello: Welcome to Maison Lune, Ana" in str(grid)
 
 
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """An empty page in Chromium."""
+    if shutil.which("chromium") is None:
+        pytest.skip("/usr/bin/chromium is not here: apt-get install chromium")
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as run:
+        browser = run.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield browser.new_page()
+        browser.close()
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="/usr/bin/chromium is not here: apt-get install chromium")
 def test_a_preview_becomes_a_picture_of_its_width(library: Templates, tmp_path: Path) -> None:
@@ -188,8 +201,9 @@ def test_a_picture_of_a_width_no_window_has_is_refused(library: Templates, tmp_p
         library["welcome/hello"].preview().png(tmp_path / "x.png", width=20)
 
 
-def becomes(page: Any, condition: str, failing: type[Exception]) -> None:
+def becomes(page: Any, condition: str) -> None:
     """Ask the frame until it is so: where no script may run, nothing that Playwright asks again by itself is asked."""
+    failing = pytest.importorskip("playwright.sync_api").Error
     for _ in range(100):
         with suppress(failing):  # its page is just being put in
             if page.frames[1].evaluate(condition):
@@ -199,25 +213,17 @@ def becomes(page: Any, condition: str, failing: type[Exception]) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="/usr/bin/chromium is not here: apt-get install chromium")
-def test_a_mail_in_its_frame_is_reached_and_scrolled_by_keys(library: Templates) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
+def test_a_mail_in_its_frame_is_reached_and_scrolled_by_keys(library: Templates, page: Any) -> None:
     preview = library["abandoned_cart/offer"].preview()
-    with playwright.sync_playwright() as run:
-        browser = run.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        page = browser.new_page()
-        for view in ("desktop", "phone", "text"):
-            page.set_content(f"<button>before</button>{preview.frame(view, height=200)}<button>after</button>")
-            becomes(page, "document.body.scrollHeight > innerHeight", playwright.Error)
-            page.get_by_role("button", name="before").focus()
-            page.keyboard.press("Tab")
-            page.keyboard.press("PageDown")
-            becomes(page, "scrollY > 0", playwright.Error)
-            page.keyboard.press("Tab")
-            assert page.evaluate("document.activeElement.textContent") == "after"
-        browser.close()
+    for view in ("desktop", "phone", "text"):
+        page.set_content(f"<button>before</button>{preview.frame(view, height=200)}<button>after</button>")
+        becomes(page, "document.body.scrollHeight > innerHeight")
+        page.get_by_role("button", name="before").focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("PageDown")
+        becomes(page, "scrollY > 0")
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "after"
 
 
 _STANDS_OUT = """
@@ -235,19 +241,13 @@ _STANDS_OUT = """
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="/usr/bin/chromium is not here: apt-get install chromium")
-def test_the_ring_of_a_mail_that_the_keys_are_in_stands_out_of_it_in_light_and_in_dark(library: Templates) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
+def test_the_ring_of_a_mail_that_the_keys_are_in_stands_out_of_it_in_light_and_in_dark(
+    library: Templates, page: Any
+) -> None:
     preview = library["abandoned_cart/reminder"].preview()
-    with playwright.sync_playwright() as run:
-        browser = run.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        page = browser.new_page()
-        for view in ("phone", "phone, dark"):
-            page.set_content(f"<button>before</button>{preview.frame(view, height=200)}")
-            becomes(page, "document.body.scrollHeight > innerHeight", playwright.Error)
-            page.get_by_role("button", name="before").focus()
-            page.keyboard.press("Tab")
-            becomes(page, _STANDS_OUT, playwright.Error)
-        browser.close()
+    for view in ("phone", "phone, dark"):
+        page.set_content(f"<button>before</button>{preview.frame(view, height=200)}")
+        becomes(page, "document.body.scrollHeight > innerHeight")
+        page.get_by_role("button", name="before").focus()
+        page.keyboard.press("Tab")
+        becomes(page, _STANDS_OUT)

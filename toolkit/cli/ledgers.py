@@ -18,7 +18,7 @@ from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.moved import is_moved
 from toolkit.sending.ledger.waiting import approvals_paused, left_over, paused_because
 
-__all__ = ["ByOption", "LedgerOption", "WhyOption", "ledger_as_it_is", "opened_ledger"]
+__all__ = ["ByOption", "LedgerOption", "WhyOption", "opened_ledger"]
 
 _LAST = 20  # runs that are shown though they are done
 _DOUBTS = 100  # mails in doubt that are shown unless all are asked for
@@ -57,7 +57,7 @@ def audit_verify(
     head: HeadOption = None,
 ) -> None:
     """Check that no line of the audit was changed, taken out or added, and that every state fits its attempts."""
-    with plain_errors(), ledger_as_it_is(ledger) as opened:
+    with plain_errors(), opened_ledger(ledger, only_look=True) as opened:
         faults = opened.verify()
         lines = opened.audit()
         if head is not None and head not in set(lines["hash"]):
@@ -80,7 +80,7 @@ def status(
     ] = None,
 ) -> None:
     """Where the runs of a ledger stand, why one is paused, and which mails are in doubt."""
-    with plain_errors(), ledger_as_it_is(ledger) as opened:
+    with plain_errors(), opened_ledger(ledger, only_look=True) as opened:
         if customer is not None:
             _mails_of(opened, customer)
             return
@@ -197,18 +197,9 @@ def _to_settle(ledger: Ledger, named: list[str] | None, file: str | None, run: s
 
 
 @contextmanager
-def opened_ledger(ledger: str) -> Iterator[Ledger]:
-    """The ledger of a command that changes it, which must be there."""
+def opened_ledger(ledger: str, *, only_look: bool = False) -> Iterator[Ledger]:
+    """The ledger of a command, which must be there; to one that only looks an earlier version stays as it is."""
     if not Ledger.exists(ledger):
         raise InputError(f"ledger {ledger}: there is none")
-    with Ledger.open(ledger) as opened:
-        yield opened
-
-
-@contextmanager
-def ledger_as_it_is(ledger: str) -> Iterator[Ledger]:
-    """The ledger of a command that only asks, which must be there: it stays as it is, of an earlier version, too."""
-    if not Ledger.exists(ledger):
-        raise InputError(f"ledger {ledger}: there is none")
-    with Ledger.as_it_is(ledger) as opened:
+    with (Ledger.as_it_is if only_look else Ledger.open)(ledger) as opened:
         yield opened

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.app import STOPPED, app, plain_errors
-from toolkit.cli.ledgers import ByOption, LedgerOption, WhyOption, ledger_as_it_is, opened_ledger
+from toolkit.cli.ledgers import ByOption, LedgerOption, WhyOption, opened_ledger
 from toolkit.cli.logs import (
     EventsOption,
     LogOptions,
@@ -81,7 +81,7 @@ def cancel(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only look.")] = False,
 ) -> None:
     """End a run: what it has not sent goes no more, by no later batch either."""
-    with plain_errors(), (opened_ledger if yes else ledger_as_it_is)(ledger) as opened:
+    with plain_errors(), opened_ledger(ledger, only_look=not yes) as opened:
         if yes:
             typer.echo(f"{run}: cancelled; {counted(opened.cancel(run, by=by, why=why), 'mail')} will not go")
             return

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.app import app, plain_errors
-from toolkit.cli.ledgers import ByOption, LedgerOption, WhyOption, ledger_as_it_is, opened_ledger
+from toolkit.cli.ledgers import ByOption, LedgerOption, WhyOption, opened_ledger
 from toolkit.readable import counted
 from toolkit.sending.ledger.ledger import Ledger
 from toolkit.sending.ledger.suppression import address_hash
@@ -83,7 +83,7 @@ def show(
     address: Annotated[str | None, typer.Argument(help="One address; all, counted by reason, unless given.")] = None,
 ) -> None:
     """How many are on the list and why, or since when and why one address is."""
-    with plain_errors(), ledger_as_it_is(ledger) as opened:
+    with plain_errors(), opened_ledger(ledger, only_look=True) as opened:
         table = opened.suppressions.table
         if address is not None:
             found = table[table["address_sha256"].isin([address_hash(address), address.strip().casefold()])]
@@ -106,7 +106,7 @@ def export(
     hashed: Annotated[bool, typer.Option("--hashed", help="Hashes in place of addresses, to give away.")] = False,
 ) -> None:
     """Write the list to a CSV file that `import` reads."""
-    with plain_errors(), ledger_as_it_is(ledger) as opened:
+    with plain_errors(), opened_ledger(ledger, only_look=True) as opened:
         typer.echo(f"{counted(opened.suppressions.export_file(file, hashed=hashed), 'line')}: {file}")
 
 

@@ -195,15 +195,15 @@ def how_to_make(column: str, values: Iterable[object], *, in_sql: bool = False) 
         return f"{said}; {flags} makes flags of them"
     if not any(any(map(str.isdigit, text)) for text in texts):
         return said
+    comma = any(_COMMA.search(text) for text in texts)
     if in_sql:
-        comma = any(_COMMA.search(text) for text in texts)
         plain = pd.Series(texts).str.replace(",", ".") if comma else pd.Series(texts)
         if pd.to_numeric(plain, errors="coerce").isna().any():
             return said
         number = f"replace({column}, ',', '.')" if comma else column
         return f"{said}; CAST({number} AS double precision) in a view of the table makes numbers of them"
     made = f"outcomes[{column!r}]"
-    if any(_COMMA.search(text) for text in texts):
+    if comma:
         made += r".str.replace(r'[^\d,-]', '', regex=True).str.replace(',', '.')"
     elif pd.to_numeric(pd.Series(texts), errors="coerce").isna().any():
         made += r".str.replace(r'[^\d.-]', '', regex=True)"

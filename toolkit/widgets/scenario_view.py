@@ -13,6 +13,7 @@ from toolkit.charts.diagram import diagram
 from toolkit.charts.sends import span_text
 from toolkit.engine import Run, replay
 from toolkit.engine.flow import answers_of
+from toolkit.engine.unmet import nobody_enters
 from toolkit.errors import InputError, ScenarioError, listed
 from toolkit.events import EventLog
 from toolkit.events.mail_counts import StepAnswers
@@ -384,9 +385,10 @@ class ScenarioView(Panel):
 
     def _nobody(self) -> list[Html]:
         """Why nobody enters, where the log has nothing by which anybody could."""
-        said = () if self.run is None else self.run.nobody_enters
-        mine = f"Nobody enters {self._name}"
-        return [note(one, tone="careful") for one in said if one.startswith(mine) and one[len(mine)] in ": (;"]
+        if self.run is None:
+            return []
+        mine = nobody_enters((self.value,), self.run.log.event_names, without=(self._name,))
+        return [note(one, tone="careful") for one in self.run.nobody_enters if one in mine]
 
     def _foot(self, differs: bool) -> Html:
         save = button("Save to the file", "save", kind="main", off=not differs) if self._file is not None else None
